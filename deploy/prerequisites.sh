@@ -1,0 +1,266 @@
+#!/bin/bash
+# Installs from the distribution (Debian, Ubuntu) what Shoal needs and this machine lacks, and says what it does.
+# When nothing is missing it asks dpkg once and ends. It never leaves a service running, or enabled, that was not before.
+set -euo pipefail
+export LC_ALL=C DEBIAN_FRONTEND=noninteractive
+
+# a|b: the first one that the distribution knows
+readonly NEEDED=(build-essential musl-tools libseccomp-dev libmnl-dev libnftables-dev libarchive-dev libcjson-dev
+  nettle-dev 'etcd-server|etcd' 'etcd-client|etcd' nftables iproute2 busybox-static ca-certificates)
+readonly NEEDED_BY_CHECKS=(clang-format cppcheck valgrind)
+# What tests and benchmarks are compared with or run as workloads: unpacked, never installed.
+readonly PEERS=(docker.io containerd runc crun docker-registry iptables nginx-light redis-server redis-tools)
+readonly PEERS_LAYOUT=2 # raise it when what is unpacked changes
+# Services that come with the packages above and must not be started by installing them.
+readonly UNWANTED_SERVICES=(etcd nftables)
+readonly POLICY=/usr/sbin/policy-rc.d
+readonly SAVED_POLICY=/usr/sbin/policy-rc.d.before-shoal
+readonly APT=(apt-get -q -y -o DPkg::Lock::Timeout=300 -o APT::Sandbox::User=root -o Dpkg::Use-Pty=0)
+
+say() { printf 'prerequisites: %s\n' "$*" >&2; }
+die() {
+  say "$@"
+  exit 1
+}
+
+usage() {
+  cat <<'END'
+usage: prerequisites.sh [--dev] [--peers DIR]
+  (nothing)     installs what is needed to build and run Shoal
+  --dev         also what `npm run check` and the tests need
+  --peers DIR   also unpacks docker, runc, crun, docker-registry, nginx and redis into DIR (they are not installed)
+END
+}
+
+# Prints, for each argument (a or a|b), the words that no installed package satisfies.
+missing_of() {
+  local installed want alternative
+  installed=$(dpkg-query -W -f '${Package} ${db:Status-Status}\n' ${*//|/ } 2>/dev/null | sed -n 's/ installed$//p') || true
+  for want in "$@"; do
+    for alternative in ${want//|/ }; do
+      if grep -qxF -- "$alternative" <<<"$installed"; then continue 2; fi
+    done
+    printf '%s\n' "$want"
+  done
+}
+
+# Runs apt-get; when the package lists are missing or stale, refreshes them and tries once more.
+apt_run() {
+  local log
+  log=$(mktemp)
+  if "${APT[@]}" "$@" >"$log" 2>&1; then
+    rm -f "$log"
+    return 0
+  fi
+  say "apt-get $1 failed, refreshing the package lists and trying again"
+  apt_update
+  if ! "${APT[@]}" "$@" >"$log" 2>&1; then
+    tail -n 20 "$log" >&2
+    explain_apt "$log"
+    rm -f "$log"
+    exit 1
+  fi
+  rm -f "$log"
+}
+
+apt_update() {
+  local log attempt
+  log=$(mktemp)
+  # DPkg::Lock::Timeout does not cover the lock on the package lists
+  for attempt in 1 2 3 4 5 6 7 8 9 10; do
+    if "${APT[@]}" update -o Acquire::Retries=2 >"$log" 2>&1; then
+      rm -f "$log"
+      return 0
+    fi
+    grep -q 'Could not get lock' "$log" || break
+    say "another program holds apt's lock, waiting (attempt $attempt of 10)"
+    sleep 10
+  done
+  tail -n 10 "$log" >&2
+  explain_apt "$log"
+  rm -f "$log"
+  exit 1
+}
+
+explain_apt() {
+  if grep -q 'Could not get lock' "$1"; then
+    say "another program (often unattended-upgrades) still holds apt's lock: wait for it to end, then run this again"
+  elif grep -qE 'Temporary failure resolving|Could not connect|Connection timed out|Failed to fetch' "$1"; then
+    say "the package mirror cannot be reached: check the network and /etc/apt/sources.list, then run this again"
+  elif grep -q 'dpkg was interrupted' "$1"; then
+    say "an earlier installation was interrupted: run 'dpkg --configure -a', then run this again"
+  elif grep -q 'Unable to locate package' "$1"; then
+    say "the distribution does not offer a package: on Ubuntu, 'add-apt-repository universe', then run this again"
+  else
+    say "apt-get failed, see its message above"
+  fi
+}
+
+# The first alternative of a|b that apt knows; the first of all when it knows none, so that apt names it.
+available_of() {
+  local alternative
+  for alternative in ${1//|/ }; do
+    if apt-cache show --no-all-versions "$alternative" >/dev/null 2>&1; then
+      printf '%s\n' "$alternative"
+      return 0
+    fi
+  done
+  printf '%s\n' "${1%%|*}"
+}
+
+is_running() {
+  if [ -d /run/systemd/system ]; then
+    systemctl is-active --quiet "$1"
+  else
+    pgrep -x "$1" >/dev/null 2>&1
+  fi
+}
+
+# Packages ask policy-rc.d before they start a service. Ours says no for those that come with the packages and were
+# not running; for everything else the machine's own policy decides as before.
+hold_services() {
+  local service held=()
+  for service in "${UNWANTED_SERVICES[@]}"; do
+    is_running "$service" || held+=("$service")
+  done
+  release_services # from a run that was killed
+  trap release_services EXIT
+  if [ -e "$POLICY" ]; then mv "$POLICY" "$SAVED_POLICY"; fi
+  cat >"$POLICY" <<END
+#!/bin/sh
+# temporary, made by Shoal's prerequisites.sh
+for argument; do case \$argument in --*) ;; *) service=\$argument; break ;; esac; done
+case " ${held[*]} " in *" \${service%.service} "*) exit 101 ;; esac
+if [ -x $SAVED_POLICY ]; then exec $SAVED_POLICY "\$@"; fi
+exit 104
+END
+  chmod 755 "$POLICY"
+}
+
+release_services() {
+  if [ -e "$SAVED_POLICY" ]; then
+    mv -f "$SAVED_POLICY" "$POLICY"
+  elif grep -qs "made by Shoal's prerequisites.sh" "$POLICY"; then
+    rm -f "$POLICY"
+  fi
+}
+
+require_debian() {
+  command -v apt-get >/dev/null && command -v dpkg-query >/dev/null && return 0
+  die "this is not Debian or Ubuntu (no apt-get). Install yourself: a C compiler, make, musl-gcc, the headers of" \
+    "libseccomp, libmnl, libnftables, libarchive, cJSON and nettle, etcd and etcdctl, nft, ip, a static busybox"
+}
+
+install_missing() {
+  local want missing=() packages=() etcd_is_new=no
+  mapfile -t missing < <(missing_of "$@")
+  if [ ${#missing[@]} -eq 0 ]; then
+    say "nothing is missing"
+    return 0
+  fi
+  if [ "$(id -u)" -ne 0 ]; then
+    die "missing: ${missing[*]}. Installing them needs root: run 'sudo deploy/prerequisites.sh', or ask your" \
+      "administrator to 'apt-get install ${missing[*]%%|*}'"
+  fi
+  if ! compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null; then
+    say "fetching the package lists"
+    apt_update
+  fi
+  for want in "${missing[@]}"; do
+    packages+=("$(available_of "$want")")
+    if [[ $want == etcd-server* ]]; then etcd_is_new=yes; fi
+  done
+  say "installing from the distribution: ${packages[*]}"
+  hold_services
+  apt_run install --no-install-recommends "${packages[@]}"
+  if [ $etcd_is_new = yes ] && command -v systemctl >/dev/null; then
+    systemctl disable --quiet etcd.service >/dev/null 2>&1 || true # Shoal starts an etcd of its own
+  fi
+  say "installed"
+}
+
+# What apt would install for the peers here, the peers themselves included even where they are installed.
+packages_of_peers() {
+  {
+    printf '%s\n' "${PEERS[@]}"
+    apt-get -s -q --no-install-recommends install "${PEERS[@]}" 2>/dev/null | sed -n 's/^Inst \([^ :]*\).*/\1/p'
+  } | sort -u
+}
+
+unpack_peers() {
+  local directory=$1 stamp="layout $PEERS_LAYOUT: ${PEERS[*]}" temporary package packages=()
+  if [ "$(cat "$directory/stamp" 2>/dev/null)" = "$stamp" ]; then
+    say "peers are in $directory"
+    return 0
+  fi
+  mkdir -p "$(dirname "$directory")"
+  exec 9>"$directory.lock"
+  flock 9
+  if [ "$(cat "$directory/stamp" 2>/dev/null)" = "$stamp" ]; then return 0; fi # made while we waited
+  rm -rf "$directory".new.*
+  temporary=$(mktemp -d "$directory.new.XXXXXX")
+  chmod 755 "$temporary"
+  mkdir "$temporary/debs" "$temporary/root"
+  if ! compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null; then
+    [ "$(id -u)" -eq 0 ] || die "apt has no package lists: run 'sudo apt-get update', then run this again"
+    apt_update
+  fi
+  mapfile -t packages < <(packages_of_peers)
+  say "unpacking into $directory: ${packages[*]}"
+  (cd "$temporary/debs" && apt_run download "${packages[@]}")
+  for package in "$temporary"/debs/*.deb; do dpkg -x "$package" "$temporary/root"; done
+  rm -rf "$temporary/debs"
+  link_alternatives "$temporary/root/usr/sbin"
+  check_libraries "$temporary/root"
+  printf '%s\n' "$stamp" >"$temporary/stamp"
+  rm -rf "$directory"
+  mv -T "$temporary" "$directory"
+  say "peers are in $directory"
+}
+
+# Installing would make these links by update-alternatives.
+link_alternatives() {
+  local name
+  for name in iptables iptables-save iptables-restore ip6tables ip6tables-save ip6tables-restore; do
+    [ -e "$1/$name" ] || ln -s xtables-nft-multi "$1/$name"
+  done
+}
+
+check_libraries() {
+  local program lost path
+  path=$(find "$1" -name '*.so*' -printf '%h\n' | sort -u | paste -sd:)
+  for program in usr/bin/docker usr/sbin/dockerd usr/bin/containerd usr/sbin/runc usr/bin/crun usr/bin/docker-registry \
+    usr/sbin/nginx usr/bin/redis-server usr/bin/redis-cli usr/sbin/xtables-nft-multi; do
+    [ -x "$1/$program" ] || die "the distribution's packages do not hold $program"
+    lost=$(LD_LIBRARY_PATH=$path ldd "$1/$program" 2>/dev/null | sed -n 's/ => not found//p' | xargs)
+    [ -z "$lost" ] || die "$program lacks the libraries $lost"
+  done
+}
+
+main() {
+  local wanted=("${NEEDED[@]}") peers=''
+  while [ $# -gt 0 ]; do
+    case $1 in
+      --dev) wanted+=("${NEEDED_BY_CHECKS[@]}") ;;
+      --peers)
+        [ -n "${2:-}" ] || die "--peers needs a directory"
+        peers=$2
+        shift
+        ;;
+      -h | --help)
+        usage
+        exit 0
+        ;;
+      *)
+        usage >&2
+        exit 2
+        ;;
+    esac
+    shift
+  done
+  require_debian
+  install_missing "${wanted[@]}"
+  if [ -n "$peers" ]; then unpack_peers "$(realpath -m "$peers")"; fi
+}
+
+main "$@"
