@@ -1,0 +1,37 @@
+/** What the rest of the agent sees of its link to the managers. */
+import type { AssignmentSet, NodeDescription, TaskStatus } from '../../shared/model/index.ts';
+import type { NodeMethods, NodeStreams, StreamChunk } from '../../shared/model/node-methods.ts';
+
+export interface LinkHandlers {
+  /**
+   * The whole assignment set after a full set or a diff was applied. The agent calls acknowledge only once what it must
+   * do BEFORE others may rely on it is done: endpoints that are no longer serving are out of this node's kernel.
+   */
+  onAssignments(set: AssignmentSet, acknowledge: () => void): void;
+  call<M extends keyof NodeMethods>(
+    method: M,
+    params: NodeMethods[M]['params'],
+    signal: AbortSignal,
+  ): Promise<NodeMethods[M]['result']>;
+  stream<M extends keyof NodeStreams>(
+    method: M,
+    params: NodeStreams[M],
+    signal: AbortSignal,
+  ): AsyncIterable<StreamChunk>;
+}
+
+export interface Link {
+  /** Queues a status; sent in batches (<= 50 ms), kept until a manager has committed it, the furthest per task wins. */
+  report(status: TaskStatus): void;
+  /** True while a session is open. */
+  readonly connected: boolean;
+  /** Runs until the signal aborts: connects, reconnects with back-off to any of the managers. */
+  run(signal: AbortSignal): Promise<void>;
+}
+
+export interface LinkOptions {
+  readonly nodeId: string;
+  readonly managers: readonly string[];
+  readonly description: NodeDescription;
+  readonly tls: { readonly ca: string; readonly cert: string; readonly key: string };
+}

@@ -1,0 +1,6 @@
+export default {
+  files: ['dist/test/unit/**/*.test.js', 'dist/test/sim/**/*.test.js', 'dist/test/cluster/**/*.test.js', 'dist/test/client/**/*.test.js'],
+  timeout: '5m',
+  workerThreads: false,
+  concurrency: 2,
+};

@@ -1,0 +1,20 @@
+/** How the API reaches what lives on a node: calls and streams over the node's session. */
+import type { NodeMethods, NodeStreams, StreamChunk } from '../../shared/model/node-methods.ts';
+
+export interface NodeGateway {
+  connected(nodeId: string): boolean;
+  /** Rejects with UnavailableError when the node is not connected or its session ends, else with the node's error. */
+  call<M extends keyof NodeMethods>(
+    nodeId: string,
+    method: M,
+    params: NodeMethods[M]['params'],
+    signal: AbortSignal,
+  ): Promise<NodeMethods[M]['result']>;
+  /** Back-pressure is kept: the node sends no more than the consumer has taken. Leaving the loop cancels the stream. */
+  stream<M extends keyof NodeStreams>(
+    nodeId: string,
+    method: M,
+    params: NodeStreams[M],
+    signal: AbortSignal,
+  ): AsyncIterable<StreamChunk>;
+}

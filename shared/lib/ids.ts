@@ -1,0 +1,27 @@
+import type { Prng } from './prng.ts';
+
+const ALPHABET = '0123456789abcdefghijklmnopqrstuvwxyz';
+const ID_LENGTH = 25;
+
+/** A Swarm-like identifier, 25 characters of base 36 (129 bits), from a seeded generator: for pure code. */
+export function idFrom(random: Prng): string {
+  let id = '';
+  for (let i = 0; i < ID_LENGTH; i += 1) id += ALPHABET.charAt(random.below(36));
+  return id;
+}
+
+/** The same from the system's randomness: for everything at the edge. */
+export function newId(): string {
+  let id = '';
+  while (id.length < ID_LENGTH) {
+    for (const byte of globalThis.crypto.getRandomValues(new Uint8Array(32))) {
+      if (byte < 252 && id.length < ID_LENGTH) id += ALPHABET.charAt(byte % 36);
+    }
+  }
+  return id;
+}
+
+/** A container identifier, 64 hexadecimal characters, as Docker clients expect. */
+export function newContainerId(): string {
+  return Buffer.from(globalThis.crypto.getRandomValues(new Uint8Array(32))).toString('hex');
+}

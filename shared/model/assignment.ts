@@ -1,0 +1,87 @@
+/**
+ * What a node should hold, as a manager computes it for this node alone. Four keyed sets; a full set or a diff of each
+ * is sent. Every entry is self-contained: the agent needs nothing else to act.
+ */
+import type { ServiceSpec } from './service.ts';
+import type { DesiredState } from './task-state.ts';
+import type { TaskAddress } from './task.ts';
+
+/** A task of this node. Key: taskId. */
+export interface TaskAssignment {
+  readonly taskId: string;
+  readonly serviceId: string;
+  readonly serviceName: string;
+  readonly slot: number;
+  readonly nodeId: string;
+  readonly desired: DesiredState;
+  readonly revision: number;
+  readonly spec: ServiceSpec;
+  readonly addresses: readonly TaskAddress[];
+}
+
+/** A network that this node takes part in (a task of its own is on it, or it is ingress). Key: networkId. */
+export interface NetworkAssignment {
+  readonly networkId: string;
+  readonly name: string;
+  readonly vni: number;
+  readonly subnet: string;
+  readonly gateway: string;
+  readonly internal: boolean;
+  readonly ingress: boolean;
+}
+
+/**
+ * A place where traffic of a network may go: a task's address, on this node or another. Present from the time the task
+ * has an address until it is gone for good; `serving` says whether VIP, names and published ports may lead to it (running,
+ * not unhealthy, and wanted: it turns false before the task is told to stop). Key: `${networkId}/${taskId}`.
+ */
+export interface EndpointAssignment {
+  readonly networkId: string;
+  readonly taskId: string;
+  readonly nodeId: string;
+  readonly serviceId: string;
+  readonly serviceName: string;
+  readonly slot: number;
+  readonly address: string;
+  readonly aliases: readonly string[];
+  readonly hostname?: string;
+  readonly serving: boolean;
+}
+
+export interface MeshPort {
+  readonly protocol: 'tcp' | 'udp' | 'sctp';
+  readonly publishedPort: number;
+  readonly targetPort: number;
+}
+
+/** A service as the networks see it. Key: `${networkId}/${serviceId}`. */
+export interface ServiceAssignment {
+  readonly networkId: string;
+  readonly serviceId: string;
+  readonly name: string;
+  readonly aliases: readonly string[];
+  /** Absent in endpoint mode dnsrr. */
+  readonly vip?: string;
+  /** Only on ingress: ports published on every node. */
+  readonly ports: readonly MeshPort[];
+}
+
+/** Another node (or this one) as the tunnels see it. Key: nodeId. */
+export interface PeerAssignment {
+  readonly nodeId: string;
+  readonly hostname: string;
+  readonly index: number;
+  /** Underlay address. */
+  readonly address: string;
+}
+
+export interface AssignmentSet {
+  readonly tasks: ReadonlyMap<string, TaskAssignment>;
+  readonly networks: ReadonlyMap<string, NetworkAssignment>;
+  readonly endpoints: ReadonlyMap<string, EndpointAssignment>;
+  readonly services: ReadonlyMap<string, ServiceAssignment>;
+  readonly peers: ReadonlyMap<string, PeerAssignment>;
+}
+
+export const ASSIGNMENT_TABLES = ['tasks', 'networks', 'endpoints', 'services', 'peers'] as const;
+export type AssignmentTable = (typeof ASSIGNMENT_TABLES)[number];

@@ -1,0 +1,15 @@
+/** The record at /cluster/self. One a cluster. */
+export interface Cluster {
+  readonly id: 'self';
+  readonly clusterId: string;
+  readonly createdAtMs: number;
+  readonly updatedAtMs: number;
+  readonly caCertificatePem: string;
+  readonly caKeyPem: string;
+  /** Secrets of the join tokens; the printed token adds the CA's digest. */
+  readonly joinSecrets: { readonly worker: string; readonly manager: string };
+  readonly addressPool: string;
+  readonly subnetBits: number;
+  readonly nodeDownAfterMs: number;
+  readonly taskHistoryLimit: number;
+}

@@ -1,0 +1,28 @@
+import type { Labels } from './service.ts';
+
+export interface NetworkSpec {
+  readonly name: string;
+  readonly labels: Labels;
+  readonly driver: 'overlay';
+  readonly internal: boolean;
+  readonly attachable: boolean;
+  readonly ingress: boolean;
+  /** CIDR; absent: the manager chooses. */
+  readonly subnet?: string;
+  readonly gateway?: string;
+  readonly driverOptions: Labels;
+}
+
+/** The record at /networks/<id>. */
+export interface Network {
+  readonly id: string;
+  readonly spec: NetworkSpec;
+  readonly createdAtMs: number;
+  /** What allocate gave. Absent until then. */
+  readonly allocation?: { readonly subnet: string; readonly gateway: string; readonly vni: number };
+  /** Why allocation failed, for people. */
+  readonly error?: string;
+}
+
+/** The id of the routing mesh's network is fixed, so that two managers starting at once agree. */
+export const INGRESS_NETWORK_ID = 'ingress0000000000000000000';

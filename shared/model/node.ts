@@ -1,0 +1,45 @@
+import type { Labels } from './service.ts';
+
+export type NodeRole = 'manager' | 'worker';
+export type Availability = 'active' | 'pause' | 'drain';
+
+/** What an agent says of its machine when it connects. */
+export interface NodeDescription {
+  readonly hostname: string;
+  readonly os: string;
+  /** Docker's name: x86_64, aarch64. */
+  readonly arch: string;
+  readonly nanoCpus: number;
+  readonly memoryBytes: number;
+  readonly engineVersion: string;
+  readonly engineLabels: Labels;
+  /** Address of this node on the network between the hosts (VXLAN's outer address). */
+  readonly address: string;
+}
+
+/** What users set. */
+export interface NodeSpec {
+  readonly name?: string;
+  readonly role: NodeRole;
+  readonly availability: Availability;
+  readonly labels: Labels;
+}
+
+/** `unknown` right after a manager took over, until the node is heard or its time is up. */
+export type NodeStatus = 'unknown' | 'down' | 'ready';
+
+/** The record at /nodes/<id>. Heartbeats are not in it: they live in memory. */
+export interface Node {
+  readonly id: string;
+  readonly spec: NodeSpec;
+  readonly description?: NodeDescription;
+  readonly status: NodeStatus;
+  readonly statusMessage?: string;
+  readonly statusAtMs: number;
+  readonly createdAtMs: number;
+  readonly updatedAtMs: number;
+  /** Small number, unique in the cluster: its tunnel MAC is 02:00 + this, its connection mark is this. From 1. */
+  readonly index: number;
+  /** True for the node that shares its machine with a manager. */
+  readonly manager?: { readonly leader: boolean; readonly address: string };
+}

@@ -1,0 +1,58 @@
+import type { DesiredState, TaskState } from './task-state.ts';
+
+/** An address of a task on one network, without prefix length. */
+export interface TaskAddress {
+  readonly network: string;
+  readonly address: string;
+}
+
+/**
+ * The record at /tasks/<id>: what managers want. One node, assigned once, never run again. Small on purpose
+ * (<= 400 bytes as JSON); the spec is found through serviceId and revision.
+ */
+export interface Task {
+  readonly id: string;
+  readonly serviceId: string;
+  readonly revision: number;
+  /** From 1 for replicated; 0 for global, whose identity is the node. */
+  readonly slot: number;
+  /** Absent while unplaceable. */
+  readonly nodeId?: string;
+  readonly desired: DesiredState;
+  readonly createdAtMs: number;
+  /** When `desired` last changed. */
+  readonly desiredAtMs: number;
+  readonly addresses: readonly TaskAddress[];
+  /** Why it stays pending: one sentence with a count per filter. */
+  readonly pendingReason?: string;
+  /** A replacement in `ready` is promoted to running at this time at the earliest (restart delay). */
+  readonly startAfterMs?: number;
+}
+
+export interface ContainerStatus {
+  readonly containerId: string;
+  readonly pid?: number;
+  readonly exitCode?: number;
+}
+
+/** Health of a running task's container, when it has a health check. */
+export type Health = 'starting' | 'healthy' | 'unhealthy';
+
+/** The record at /statuses/<taskId>: what its node observed. */
+export interface TaskStatus {
+  readonly taskId: string;
+  readonly state: TaskState;
+  readonly atMs: number;
+  /** One line for people: "started", "preparing", ... */
+  readonly message: string;
+  /** Why it failed or was rejected. */
+  readonly error?: string;
+  readonly container?: ContainerStatus;
+  readonly health?: Health;
+  /** Ports of mode host as really bound. */
+  readonly hostPorts?: readonly {
+    readonly protocol: 'tcp' | 'udp' | 'sctp';
+    readonly targetPort: number;
+    readonly publishedPort: number;
+  }[];
+}
