@@ -1,0 +1,75 @@
+/** What the command line hands to a manager and to an agent. Paths are absolute. */
+
+/** The part of pino's logger that Shoal uses; a pino logger satisfies it. */
+export interface Logger {
+  debug(fields: object, message?: string): void;
+  info(fields: object, message?: string): void;
+  warn(fields: object, message?: string): void;
+  error(fields: object, message?: string): void;
+  child(fields: Record<string, unknown>): Logger;
+}
+
+/** Where etcd is: started and supervised by the manager on two loopback ports, or somebody else's. */
+export type EtcdOptions =
+  | { readonly kind: 'embedded'; readonly clientPort: number; readonly peerPort: number }
+  | {
+      readonly kind: 'external';
+      /** URLs, e.g. https://10.0.0.5:2379 */
+      readonly endpoints: readonly string[];
+      /** PEM texts. */
+      readonly tls?: { readonly ca: string; readonly cert: string; readonly key: string };
+    };
+
+export interface ManagerOptions {
+  /** The cluster's name: it prefixes every kernel object. */
+  readonly name: string;
+  readonly stateDir: string;
+  /** `${runDir}/manager.json` holds ManagerRunFile once the manager serves. */
+  readonly runDir: string;
+  /** Path of the unix socket that serves the API. */
+  readonly apiSocket: string;
+  /** Group that may use the socket besides root; ignored when the machine has none of this name. */
+  readonly apiGroup?: string;
+  /** Where agents' sessions are accepted (TLS). */
+  readonly listen: { readonly host: string; readonly port: number };
+  /** host:port that agents are told to use. */
+  readonly advertise: string;
+  readonly etcd: EtcdOptions;
+  readonly logger: Logger;
+}
+
+export interface AgentOptions {
+  /** The cluster's name: it prefixes every kernel object. */
+  readonly name: string;
+  /** Host name that the node has in the cluster. */
+  readonly hostname: string;
+  readonly stateDir: string;
+  /** `${runDir}/agent.json` holds AgentRunFile once the agent has a session. */
+  readonly runDir: string;
+  /** Needed the first time only: an agent with an identity in its stateDir uses that. */
+  readonly join?: { readonly token: string; readonly managers: readonly string[] };
+  /** Underlay address; default: the source address of a route towards the manager. */
+  readonly address?: string;
+  /** Registries (host[:port]) to speak plain HTTP with. */
+  readonly insecureRegistries: readonly string[];
+  /** Directory whose *.tar files (docker save format) are imported at start. */
+  readonly preloadImages?: string;
+  readonly labels: Readonly<Record<string, string>>;
+  /** UDP port of the overlays; all nodes of a cluster agree on it. */
+  readonly vxlanPort: number;
+  readonly logger: Logger;
+}
+
+/** `${runDir}/manager.json` */
+export interface ManagerRunFile {
+  readonly pid: number;
+  /** host:port for agents */
+  readonly address: string;
+  readonly apiSocket: string;
+}
+
+/** `${runDir}/agent.json` */
+export interface AgentRunFile {
+  readonly pid: number;
+  readonly nodeId: string;
+}
