@@ -1,0 +1,109 @@
+/** The cluster record: made once, by whichever manager starts first. */
+import { timingSafeEqual } from 'node:crypto';
+import { newId } from '../../shared/lib/ids.ts';
+import type { Cluster, NodeRole } from '../../shared/model/index.ts';
+import { formatJoinToken, parseJoinToken } from '../../shared/wire/join-token.ts';
+import { StaleError, type Store } from '../store/store.ts';
+import { type Authority, createRoot, openAuthority } from './authority.ts';
+
+export interface ClusterOptions {
+  /** Where subnets of overlay networks are taken from. Default 10.0.0.0/8. */
+  readonly addressPool?: string;
+  /** Prefix length of a subnet. Default 20. */
+  readonly subnetBits?: number;
+  /** Silence after which a node is down. Default 2000. */
+  readonly nodeDownAfterMs?: number;
+  /** Finished tasks kept for each slot. Default 5. */
+  readonly taskHistoryLimit?: number;
+}
+
+/**
+ * Reads the cluster record, or writes it when there is none. The write is guarded (it must not exist), so that of two
+ * managers that start at once one wins and the other reads what it wrote. Options matter only to the one that writes.
+ */
+export async function loadOrCreateCluster(
+  store: Store,
+  options: ClusterOptions,
+  nowMs: number,
+  signal: AbortSignal,
+): Promise<Cluster> {
+  const existing = store.get('cluster', 'self');
+  if (existing !== undefined) return existing;
+  const cluster = await newCluster(options, nowMs);
+  try {
+    await store.commit([{ table: 'cluster', key: 'self', value: cluster, expect: 0 }], { signal });
+    return cluster;
+  } catch (error) {
+    if (!(error instanceof StaleError)) throw error;
+    return winnersCluster(store, signal);
+  }
+}
+
+async function newCluster(options: ClusterOptions, nowMs: number): Promise<Cluster> {
+  const clusterId = newId();
+  return {
+    id: 'self',
+    clusterId,
+    createdAtMs: nowMs,
+    updatedAtMs: nowMs,
+    ...(await createRoot(clusterId, nowMs)),
+    joinSecrets: { worker: newId(), manager: newId() },
+    addressPool: options.addressPool ?? '10.0.0.0/8',
+    subnetBits: options.subnetBits ?? 20,
+    nodeDownAfterMs: options.nodeDownAfterMs ?? 2000,
+    taskHistoryLimit: options.taskHistoryLimit ?? 5,
+  };
+}
+
+/** Another manager wrote it between our read and our write: it arrives in this mirror in a moment. */
+function winnersCluster(store: Store, signal: AbortSignal): Promise<Cluster> {
+  return new Promise((resolve, reject) => {
+    const look = (): void => {
+      const cluster = store.get('cluster', 'self');
+      if (cluster === undefined) return;
+      stop();
+      resolve(cluster);
+    };
+    const onAbort = (): void => {
+      stop();
+      reject(signal.reason);
+    };
+    const undo = store.onChange(look);
+    const stop = (): void => {
+      undo();
+      signal.removeEventListener('abort', onAbort);
+    };
+    signal.addEventListener('abort', onAbort, { once: true });
+    look();
+  });
+}
+
+export function authorityOf(cluster: Cluster): Promise<Authority> {
+  return openAuthority(cluster.clusterId, cluster);
+}
+
+/** The tokens that `shoal token` prints. */
+export function joinTokens(cluster: Cluster, authority: Authority): { worker: string; manager: string } {
+  const format = (secret: string): string => formatJoinToken({ caDigest: authority.digest, secret });
+  return { worker: format(cluster.joinSecrets.worker), manager: format(cluster.joinSecrets.manager) };
+}
+
+/**
+ * The role that a token grants in this cluster, or undefined when its digest or secret is not ours. Both secrets are
+ * compared in constant time. Throws InvalidError when it is no token.
+ */
+export function roleOfToken(cluster: Cluster, authority: Authority, token: string): NodeRole | undefined {
+  const parsed = parseJoinToken(token);
+  const worker = sameSecret(parsed.secret, cluster.joinSecrets.worker);
+  const manager = sameSecret(parsed.secret, cluster.joinSecrets.manager);
+  if (parsed.caDigest !== authority.digest) return undefined;
+  if (manager) return 'manager';
+  return worker ? 'worker' : undefined;
+}
+
+/** Equal texts, in a time that does not tell how much of them is equal. */
+export function sameSecret(a: string, b: string): boolean {
+  const left = Buffer.from(a);
+  const right = Buffer.from(b);
+  return left.length === right.length && timingSafeEqual(left, right);
+}

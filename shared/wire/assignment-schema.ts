@@ -1,0 +1,97 @@
+/** Schemas of what a manager sends a node: the five tables of an assignment set and their differences. */
+import { z } from 'zod';
+import type {
+  EndpointAssignment,
+  MeshPort,
+  NetworkAssignment,
+  PeerAssignment,
+  ServiceAssignment,
+  TaskAssignment,
+} from '../model/assignment.ts';
+import type { AssignmentDrop, AssignmentLists, AssignmentPut } from './assignment-diff.ts';
+import { conforms } from './conforms.ts';
+import { count, flag, protocol, serviceSpecSchema, text } from './service-schema.ts';
+
+const task = conforms<TaskAssignment>()(
+  z.strictObject({
+    taskId: text,
+    serviceId: text,
+    serviceName: text,
+    slot: count,
+    nodeId: text,
+    desired: z.enum(['ready', 'running', 'complete', 'shutdown', 'remove']),
+    revision: count,
+    spec: serviceSpecSchema,
+    addresses: z.array(z.strictObject({ network: text, address: text })),
+  }),
+);
+
+const network = conforms<NetworkAssignment>()(
+  z.strictObject({
+    networkId: text,
+    name: text,
+    vni: count,
+    subnet: text,
+    gateway: text,
+    internal: flag,
+    ingress: flag,
+  }),
+);
+
+const endpoint = conforms<EndpointAssignment>()(
+  z.strictObject({
+    networkId: text,
+    taskId: text,
+    nodeId: text,
+    serviceId: text,
+    serviceName: text,
+    slot: count,
+    address: text,
+    aliases: z.array(text),
+    hostname: text.exactOptional(),
+    serving: flag,
+  }),
+);
+
+const meshPort = conforms<MeshPort>()(z.strictObject({ protocol, publishedPort: count, targetPort: count }));
+
+const service = conforms<ServiceAssignment>()(
+  z.strictObject({
+    networkId: text,
+    serviceId: text,
+    name: text,
+    aliases: z.array(text),
+    vip: text.exactOptional(),
+    ports: z.array(meshPort),
+  }),
+);
+
+const peer = conforms<PeerAssignment>()(
+  z.strictObject({ nodeId: text, hostname: text, index: count, address: text }),
+);
+
+const lists = {
+  tasks: z.array(task),
+  networks: z.array(network),
+  endpoints: z.array(endpoint),
+  services: z.array(service),
+  peers: z.array(peer),
+};
+
+export const assignmentListsSchema = conforms<AssignmentLists>()(z.strictObject(lists));
+
+export const assignmentPutSchema = conforms<AssignmentPut>()(
+  z.strictObject({
+    tasks: lists.tasks.exactOptional(),
+    networks: lists.networks.exactOptional(),
+    endpoints: lists.endpoints.exactOptional(),
+    services: lists.services.exactOptional(),
+    peers: lists.peers.exactOptional(),
+  }),
+);
+
+const keys = z.array(text).exactOptional();
+
+export const assignmentDropSchema = conforms<AssignmentDrop>()(
+  z.strictObject({ tasks: keys, networks: keys, endpoints: keys, services: keys, peers: keys }),
+);

@@ -1,0 +1,175 @@
+/** Schemas of a service's spec, as it crosses the wire within a task's assignment. Unknown keys are refused. */
+import { z } from 'zod';
+import type {
+  ContainerSpec,
+  HealthCheck,
+  Labels,
+  MountSpec,
+  NetworkAttachment,
+  Placement,
+  PublishedPort,
+  ResourceAmounts,
+  RestartPolicy,
+  ServiceMode,
+  ServiceSpec,
+  UpdateConfig,
+} from '../model/service.ts';
+import { conforms } from './conforms.ts';
+
+export const text = z.string();
+export const count = z.number().int().min(0);
+export const flag = z.boolean();
+export const labels = conforms<Labels>()(z.record(z.string(), z.string()));
+export const protocol = z.enum(['tcp', 'udp', 'sctp']);
+const optionalText = text.exactOptional();
+const optionalFlag = flag.exactOptional();
+const optionalCount = count.exactOptional();
+const texts = z.array(text);
+const optionalTexts = texts.exactOptional();
+
+const mode = conforms<ServiceMode>()(
+  z.discriminatedUnion('kind', [
+    z.strictObject({ kind: z.literal('replicated'), replicas: count }),
+    z.strictObject({ kind: z.literal('global') }),
+  ]),
+);
+
+const healthCheck = conforms<HealthCheck>()(
+  z.strictObject({
+    test: texts,
+    intervalNs: count,
+    timeoutNs: count,
+    startPeriodNs: count,
+    startIntervalNs: count,
+    retries: count,
+  }),
+);
+
+const placed = { target: text, readOnly: flag };
+
+const mount = conforms<MountSpec>()(
+  z.discriminatedUnion('kind', [
+    z.strictObject({
+      kind: z.literal('bind'),
+      source: text,
+      ...placed,
+      propagation: z.enum(['private', 'rprivate', 'shared', 'rshared', 'slave', 'rslave']).exactOptional(),
+      createSource: optionalFlag,
+    }),
+    z.strictObject({
+      kind: z.literal('volume'),
+      source: text,
+      ...placed,
+      driver: optionalText,
+      labels: labels.exactOptional(),
+      noCopy: optionalFlag,
+    }),
+    z.strictObject({
+      kind: z.literal('tmpfs'),
+      ...placed,
+      sizeBytes: optionalCount,
+      mode: optionalCount,
+    }),
+  ]),
+);
+
+const dns = z.strictObject({ nameservers: texts, search: texts, options: texts });
+const ulimit = z.strictObject({ name: text, soft: z.number().int(), hard: z.number().int() });
+
+const container = conforms<ContainerSpec>()(
+  z.strictObject({
+    image: text,
+    labels,
+    command: texts,
+    args: texts,
+    env: texts,
+    workingDir: optionalText,
+    user: optionalText,
+    groups: optionalTexts,
+    hostname: optionalText,
+    readOnlyRoot: optionalFlag,
+    init: optionalFlag,
+    tty: optionalFlag,
+    openStdin: optionalFlag,
+    stopSignal: optionalText,
+    stopGraceNs: optionalCount,
+    mounts: z.array(mount),
+    extraHosts: optionalTexts,
+    dns: dns.exactOptional(),
+    healthCheck: healthCheck.exactOptional(),
+    capAdd: optionalTexts,
+    capDrop: optionalTexts,
+    sysctls: labels.exactOptional(),
+    ulimits: z.array(ulimit).exactOptional(),
+  }),
+);
+
+const amounts = conforms<ResourceAmounts>()(
+  z.strictObject({
+    nanoCpus: optionalCount,
+    memoryBytes: optionalCount,
+    pids: z.number().int().exactOptional(),
+  }),
+);
+
+const restart = conforms<RestartPolicy>()(
+  z.strictObject({
+    condition: z.enum(['any', 'on-failure', 'none']),
+    delayNs: count,
+    maxAttempts: count,
+    windowNs: count,
+  }),
+);
+
+const placement = conforms<Placement>()(
+  z.strictObject({
+    constraints: texts,
+    spread: texts,
+    maxReplicasPerNode: count,
+    platforms: z.array(z.strictObject({ os: text, arch: text })).exactOptional(),
+  }),
+);
+
+const update = conforms<UpdateConfig>()(
+  z.strictObject({
+    parallelism: count,
+    delayNs: count,
+    order: z.enum(['stop-first', 'start-first']),
+    monitorNs: count,
+    failureAction: z.enum(['pause', 'continue', 'rollback']),
+    maxFailureRatio: z.number(),
+  }),
+);
+
+const publishedPort = conforms<PublishedPort>()(
+  z.strictObject({
+    name: optionalText,
+    protocol,
+    targetPort: count,
+    publishedPort: count,
+    mode: z.enum(['ingress', 'host']),
+  }),
+);
+
+const attachment = conforms<NetworkAttachment>()(z.strictObject({ network: text, aliases: texts }));
+
+export const serviceSpecSchema = conforms<ServiceSpec>()(
+  z.strictObject({
+    name: text,
+    labels,
+    mode,
+    container,
+    limits: amounts,
+    reservations: amounts,
+    restart,
+    placement,
+    update,
+    rollback: update,
+    networks: z.array(attachment),
+    endpointMode: z.enum(['vip', 'dnsrr']),
+    ports: z.array(publishedPort),
+    forceUpdate: count,
+    registryAuth: optionalText,
+    logDriver: z.strictObject({ name: text, options: labels }).exactOptional(),
+  }),
+);
