@@ -1,0 +1,258 @@
+/**
+ * The manager's own etcd: Debian's program as a child process on loopback, started again whenever it dies.
+ *
+ * When a manager is killed its etcd goes on by itself. The next manager finds it (by its data directory), ends it and
+ * starts its own: an etcd that is not our child could only be polled, and may run with the arguments of an older
+ * version. It costs a second at a time when no manager serves; everything acknowledged is on disk.
+ */
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { readFile, stat, writeFile } from 'node:fs/promises';
+import { join, resolve as resolvePath } from 'node:path';
+import type { Logger } from 'pino';
+import { describeError, UnavailableError } from '../../shared/errors/index.ts';
+import { delay } from '../../shared/lib/abort.ts';
+import { backoffMs } from '../../shared/lib/backoff.ts';
+import { createEtcdClient } from './etcd-client.ts';
+import { explainExit } from './etcd-failure.ts';
+import {
+  checkPortsFree,
+  chooseFreePorts,
+  clientUrl,
+  findEtcd,
+  findRunning,
+  logPath,
+  openLog,
+  prepareDirectory,
+  spawnEtcd,
+  stopProcess,
+} from './etcd-process.ts';
+import type { EtcdPorts, EtcdSettings } from './etcd-process.ts';
+
+export interface EmbeddedEtcdOptions {
+  /** Holds all that belongs to this etcd; made if absent. */
+  readonly directory: string;
+  /** Default: `etcd` on the PATH. */
+  readonly binary?: string;
+  /** Default: free ports, chosen once and kept in the directory. */
+  readonly ports?: EtcdPorts;
+  /** Size of the database at which etcd refuses writes. Default 2 GiB. */
+  readonly quotaBytes?: number;
+  readonly logger: Logger;
+  /** Stops waiting for the first start; a running etcd is ended by `stop()`. */
+  readonly signal: AbortSignal;
+}
+
+const DEFAULT_QUOTA_BYTES = 2 * 1024 ** 3;
+/** A damaged or huge database takes its time; etcd's own election takes 1 s. */
+const START_TIMEOUT_MS = 60_000;
+const READY_POLL_MS = 50;
+const STOP_GRACE_MS = 5_000;
+const BACKOFF_BASE_MS = 100;
+const BACKOFF_MAX_MS = 5_000;
+/** One that ran this long did not fail at its start. */
+const STABLE_MS = 10_000;
+
+/**
+ * Starts etcd and resolves once it serves. Rejects with NotFoundError (no program), ConflictError (a port is taken),
+ * InvalidError (directory not writable, or damaged data), UnavailableError. From then on it is kept running.
+ */
+export async function startEmbeddedEtcd(options: EmbeddedEtcdOptions): Promise<EmbeddedEtcd> {
+  const directory = resolvePath(options.directory);
+  const binary = await findEtcd(options.binary);
+  await prepareDirectory(directory);
+  const left = await findRunning(directory);
+  if (left !== undefined) {
+    options.logger.info({ pid: left }, 'ending the etcd that an earlier manager left running');
+    await stopProcess(left, STOP_GRACE_MS);
+  }
+  const ports = options.ports ?? (await keptPorts(directory));
+  await checkPortsFree(ports);
+  const { quotaBytes = DEFAULT_QUOTA_BYTES, logger, signal } = options;
+  const etcd = new EmbeddedEtcd({ binary, directory, ports, quotaBytes }, logger);
+  await etcd.start(signal);
+  return etcd;
+}
+
+/** The ports of the last time; others when somebody else has taken one since (nobody but this manager knows them). */
+async function keptPorts(directory: string): Promise<EtcdPorts> {
+  const path = join(directory, 'ports.json');
+  try {
+    const { client, peer } = JSON.parse(await readFile(path, 'utf8')) as EtcdPorts;
+    const kept = { client, peer };
+    await checkPortsFree(kept);
+    return kept;
+  } catch {
+    const ports = await chooseFreePorts();
+    await writeFile(path, `${JSON.stringify(ports)}\n`, { mode: 0o600 });
+    return ports;
+  }
+}
+
+interface Running {
+  readonly child: ChildProcess;
+  readonly startedAtMs: number;
+  /** Size of the log before it started: what follows is its own. */
+  readonly logOffset: number;
+  /** Exit code or signal, once it has ended. */
+  readonly ended: Promise<string>;
+}
+
+export class EmbeddedEtcd implements AsyncDisposable {
+  readonly endpoints: readonly string[];
+  readonly directory: string;
+  readonly #settings: EtcdSettings;
+  readonly #logger: Logger;
+  readonly #stop = new AbortController();
+  #running: Running | undefined;
+  #supervising: Promise<void> = Promise.resolve();
+
+  constructor(settings: EtcdSettings, logger: Logger) {
+    this.#settings = settings;
+    this.#logger = logger;
+    this.directory = settings.directory;
+    this.endpoints = [clientUrl(settings.ports)];
+  }
+
+  /** Of the present process; undefined between two. */
+  get pid(): number | undefined {
+    return this.#running?.child.pid;
+  }
+
+  /** First start, then supervision. Call once. */
+  async start(signal: AbortSignal): Promise<void> {
+    const first = await this.#spawn();
+    try {
+      await this.#ready(first, signal);
+    } catch (error) {
+      await this.#end(first);
+      throw error;
+    }
+    this.#supervising = this.#supervise(first);
+  }
+
+  /** Ends etcd in an orderly way; resolves when it is gone. */
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    if (this.#running !== undefined) await this.#end(this.#running);
+    await this.#supervising;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
+  }
+
+  async #spawn(): Promise<Running> {
+    const log = await openLog(this.#settings.directory);
+    try {
+      const logOffset = (await log.stat()).size;
+      const child = spawnEtcd(this.#settings, log);
+      const ended = new Promise<string>((resolve) => {
+        child.once('exit', (code, name) => resolve(name ?? `exit code ${code}`));
+        child.once('error', (error) => resolve(describeError(error)));
+      });
+      const running = { child, startedAtMs: Date.now(), logOffset, ended };
+      this.#running = running;
+      void ended.then(() => {
+        if (this.#running === running) this.#running = undefined;
+      });
+      if (child.pid === undefined) await once(child, 'error').catch(() => undefined);
+      return running;
+    } finally {
+      await log.close();
+    }
+  }
+
+  async #end(running: Running): Promise<void> {
+    const { child, ended } = running;
+    if (child.pid !== undefined && child.exitCode === null && child.signalCode === null) {
+      child.kill('SIGTERM');
+      const timer = setTimeout(() => child.kill('SIGKILL'), STOP_GRACE_MS);
+      await ended;
+      clearTimeout(timer);
+    }
+  }
+
+  /** Resolves when etcd answers; rejects with the reason when it ends instead. */
+  async #ready(running: Running, signal: AbortSignal): Promise<void> {
+    const timeout = AbortSignal.timeout(START_TIMEOUT_MS);
+    const done = new AbortController();
+    const until = AbortSignal.any([signal, timeout, done.signal]);
+    try {
+      await Promise.race([
+        this.#answers(until),
+        running.ended.then(async (status) => {
+          throw await this.#explain(running, status);
+        }),
+      ]);
+    } catch (error) {
+      if (!timeout.aborted || signal.aborted) throw error;
+      const text = `etcd does not answer after ${START_TIMEOUT_MS / 1_000} s; see ${logPath(this.directory)}`;
+      throw new UnavailableError(text, { cause: error });
+    } finally {
+      done.abort();
+    }
+  }
+
+  async #answers(signal: AbortSignal): Promise<void> {
+    const client = createEtcdClient({ endpoints: this.endpoints, callTimeoutMs: 1_000 });
+    try {
+      for (;;) {
+        signal.throwIfAborted();
+        // A range goes through consensus: it is answered by a leader only.
+        const serves = await client.kv.range({ key: Buffer.from('/'), limit: 1 }).then(
+          () => true,
+          () => false,
+        );
+        if (serves) return;
+        await delay(READY_POLL_MS, signal);
+      }
+    } finally {
+      client.close();
+    }
+  }
+
+  async #explain(running: Running, status: string): Promise<Error> {
+    const path = logPath(this.directory);
+    const all = await readFile(path).catch(() => Buffer.alloc(0));
+    const log = all.subarray(running.logOffset).toString();
+    return explainExit({ log, status, directory: this.directory, logPath: path });
+  }
+
+  /** Starts etcd again whenever it has ended, for as long as nobody calls `stop`. Never rejects. */
+  async #supervise(first: Running): Promise<void> {
+    const { signal } = this.#stop;
+    let running: Running | undefined = first;
+    let attempt = 0;
+    while (!signal.aborted) {
+      if (running !== undefined) {
+        const status = await running.ended;
+        if (signal.aborted) return;
+        const reason = await this.#explain(running, status);
+        this.#logger.error({ status, reason: reason.message }, 'etcd ended and is started again');
+        if (Date.now() - running.startedAtMs > STABLE_MS) attempt = 0;
+      }
+      await delay(backoffMs(attempt, BACKOFF_BASE_MS, BACKOFF_MAX_MS, Math.random()), signal).catch(
+        () => undefined,
+      );
+      attempt += 1;
+      running = await this.#again(signal);
+    }
+    if (running !== undefined) await this.#end(running);
+  }
+
+  async #again(signal: AbortSignal): Promise<Running | undefined> {
+    if (signal.aborted) return undefined;
+    try {
+      return await this.#spawn();
+    } catch (error) {
+      this.#logger.error({ error: describeError(error) }, 'etcd can not be started; trying again');
+      return undefined;
+    }
+  }
+
+  /** Bytes of the log file, for whoever keeps it small. */
+  async logBytes(): Promise<number> {
+    return (await stat(logPath(this.directory))).size;
+  }
+}

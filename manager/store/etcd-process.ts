@@ -1,0 +1,200 @@
+/** The etcd program: how it is called, found, watched and stopped. Knows nothing of supervision. */
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { constants } from 'node:fs';
+import { access, mkdir, open, readdir, readFile, rename, stat } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { delimiter, join } from 'node:path';
+import { ConflictError, InvalidError, NotFoundError } from '../../shared/errors/index.ts';
+import { delay } from '../../shared/lib/abort.ts';
+
+export interface EtcdPorts {
+  readonly client: number;
+  readonly peer: number;
+}
+
+export interface EtcdSettings {
+  /** Absolute path of the program. */
+  readonly binary: string;
+  /** Holds etcd's own data in `data/` and its log in `etcd.log`. */
+  readonly directory: string;
+  readonly ports: EtcdPorts;
+  readonly quotaBytes: number;
+}
+
+export const LOOPBACK = '127.0.0.1';
+export const MAX_TXN_OPS = 10_000;
+export const MAX_REQUEST_BYTES = 16 * 1024 * 1024;
+const SNAPSHOT_COUNT = 10_000;
+const LOG_KEEP_BYTES = 16 * 1024 * 1024;
+const POLL_MS = 20;
+
+export function dataDirectory(directory: string): string {
+  return join(directory, 'data');
+}
+
+export function logPath(directory: string): string {
+  return join(directory, 'etcd.log');
+}
+
+export function clientUrl(ports: EtcdPorts): string {
+  return `http://${LOOPBACK}:${ports.client}`;
+}
+
+/** For etcd 3.4 and 3.5: every flag exists in both. */
+export function etcdArguments(settings: EtcdSettings): string[] {
+  const peerUrl = `http://${LOOPBACK}:${settings.ports.peer}`;
+  return [
+    '--name=shoal',
+    `--data-dir=${dataDirectory(settings.directory)}`,
+    `--listen-client-urls=${clientUrl(settings.ports)}`,
+    `--advertise-client-urls=${clientUrl(settings.ports)}`,
+    `--listen-peer-urls=${peerUrl}`,
+    `--initial-advertise-peer-urls=${peerUrl}`,
+    `--initial-cluster=shoal=${peerUrl}`,
+    `--max-txn-ops=${MAX_TXN_OPS}`,
+    `--max-request-bytes=${MAX_REQUEST_BYTES}`,
+    `--quota-backend-bytes=${settings.quotaBytes}`,
+    `--snapshot-count=${SNAPSHOT_COUNT}`,
+    // A second net below the manager's own compaction (maintenance.ts).
+    '--auto-compaction-mode=periodic',
+    '--auto-compaction-retention=1h',
+    '--logger=zap',
+    '--log-outputs=stderr',
+    '--log-level=warn',
+  ];
+}
+
+/** The path of the program; NotFoundError says how to get it. */
+export async function findEtcd(binary: string | undefined): Promise<string> {
+  const candidates =
+    binary === undefined
+      ? (process.env['PATH'] ?? '').split(delimiter).map((folder) => join(folder, 'etcd'))
+      : [binary];
+  for (const path of candidates) {
+    const runs = await access(path, constants.X_OK).then(
+      () => true,
+      () => false,
+    );
+    if (runs) return path;
+  }
+  const what =
+    binary === undefined ? 'no etcd program on the PATH' : `${binary} is no program that can be run`;
+  throw new NotFoundError(`${what}; deploy/prerequisites.sh installs it (Debian: etcd-server)`);
+}
+
+/** Makes the directories, private, and checks that they can be written. */
+export async function prepareDirectory(directory: string): Promise<void> {
+  try {
+    await mkdir(dataDirectory(directory), { recursive: true, mode: 0o700 });
+    await access(directory, constants.W_OK | constants.X_OK);
+    await access(dataDirectory(directory), constants.W_OK | constants.X_OK);
+  } catch (error) {
+    throw new InvalidError(`etcd's data directory ${directory} can not be written`, { cause: error });
+  }
+}
+
+/** Rejects with ConflictError, naming the port, when somebody listens on one of them. */
+export async function checkPortsFree(ports: EtcdPorts): Promise<void> {
+  for (const [use, port] of Object.entries(ports) as [keyof EtcdPorts, number][]) {
+    const taken = await bindPort(port).then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+    if (taken === undefined) continue;
+    throw new ConflictError(`etcd's ${use} port ${port} on ${LOOPBACK} can not be used: is it taken?`, {
+      cause: taken,
+    });
+  }
+}
+
+/** Two ports that nobody uses at the moment. */
+export async function chooseFreePorts(): Promise<EtcdPorts> {
+  const client = await bindPort(0);
+  let peer = await bindPort(0);
+  while (peer === client) peer = await bindPort(0);
+  return { client, peer };
+}
+
+function bindPort(port: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once('error', reject);
+    server.listen({ host: LOOPBACK, port, exclusive: true }, () => {
+      const address = server.address();
+      const bound = typeof address === 'object' && address !== null ? address.port : port;
+      server.close(() => resolve(bound));
+    });
+  });
+}
+
+/** Opens the log for appending; a large one is put aside first, and one older one is kept. */
+export async function openLog(directory: string): Promise<FileHandle> {
+  const path = logPath(directory);
+  const size = await stat(path).then(
+    (found) => found.size,
+    () => 0,
+  );
+  if (size > LOG_KEEP_BYTES) await rename(path, `${path}.1`);
+  return open(path, 'a', 0o600);
+}
+
+/**
+ * Starts the program in a session of its own: a Ctrl-C at the manager's terminal is for the manager, which stops etcd
+ * when it needs it no more. Its environment is empty but for what it must have: etcd takes ETCD_* variables as flags
+ * and refuses to start when they contradict.
+ */
+export function spawnEtcd(settings: EtcdSettings, log: FileHandle): ChildProcess {
+  const env: Record<string, string> = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' };
+  if (process.arch !== 'x64') env['ETCD_UNSUPPORTED_ARCH'] = process.arch;
+  return spawn(settings.binary, etcdArguments(settings), {
+    cwd: settings.directory,
+    detached: true,
+    env: env as NodeJS.ProcessEnv,
+    stdio: ['ignore', log.fd, log.fd],
+  });
+}
+
+/**
+ * The running etcd of this data directory, if there is one: left over from a manager that was killed. Found by its
+ * command line, so there is no pid file that could be stale or missing.
+ */
+export async function findRunning(directory: string): Promise<number | undefined> {
+  const mark = `--data-dir=${dataDirectory(directory)}`;
+  for (const entry of await readdir('/proc')) {
+    if (!/^\d+$/.test(entry)) continue;
+    const commandLine = await readFile(`/proc/${entry}/cmdline`, 'utf8').catch(() => '');
+    if (commandLine.split('\0').includes(mark)) return Number(entry);
+  }
+  return undefined;
+}
+
+/** Asks the process to end, and makes it after `graceMs` (etcd loses nothing: what it acknowledged is on disk). */
+export async function stopProcess(pid: number, graceMs: number): Promise<void> {
+  signalProcess(pid, 'SIGTERM');
+  const killAtMs = Date.now() + graceMs;
+  let killed = false;
+  while (await isAlive(pid)) {
+    if (!killed && Date.now() >= killAtMs) {
+      signalProcess(pid, 'SIGKILL');
+      killed = true;
+    }
+    await delay(POLL_MS, AbortSignal.timeout(60_000));
+  }
+}
+
+function signalProcess(pid: number, name: NodeJS.Signals): void {
+  try {
+    process.kill(pid, name);
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error;
+  }
+}
+
+/** False for a zombie too: it holds neither ports nor files. */
+async function isAlive(pid: number): Promise<boolean> {
+  const line = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
+  const state = line.slice(line.lastIndexOf(')') + 2).charAt(0);
+  return state !== '' && state !== 'Z' && state !== 'X';
+}
