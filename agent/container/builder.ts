@@ -1,0 +1,199 @@
+/** From a task's assignment to everything that its container needs: image, volumes, files, OCI configuration. */
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { InvalidError } from '../../shared/errors/index.ts';
+import { newContainerId } from '../../shared/lib/ids.ts';
+import {
+  DEFAULT_STOP_GRACE_NS,
+  STACK_LABEL,
+  type HealthCheck,
+  type MountSpec,
+  type TaskAssignment,
+} from '../../shared/model/index.ts';
+import type { ImageService, ResolvedImage } from '../image/image-service.ts';
+import { parseRegistryAuth } from '../image/registry-auth.ts';
+import type { Volumes } from '../volume/volumes.ts';
+import type { Containers, NewContainer } from './containers.ts';
+import { hostsFile } from './hosts-file.ts';
+import type { ContainerRecord } from './record.ts';
+import { runtimeSpec, type BindMount } from './runtime-spec.ts';
+import { parseSignal } from './signals.ts';
+import { readImageFile, resolveUser } from './users.ts';
+
+export interface BuilderOptions {
+  readonly images: ImageService;
+  readonly volumes: Volumes;
+  readonly containers: Containers;
+  /** What /etc/resolv.conf of the task's container says. */
+  readonly resolvConf: (task: TaskAssignment) => Promise<string>;
+  /** Parent of the containers' cgroups, e.g. /shoal/n1. */
+  readonly cgroupParent: string;
+  readonly nodeId: string;
+  readonly hostname: string;
+}
+
+export class ContainerBuilder {
+  readonly #options: BuilderOptions;
+  readonly #prepared = new Map<string, ResolvedImage>();
+
+  constructor(options: BuilderOptions) {
+    this.#options = options;
+  }
+
+  /** Fetches the image. Rejects with the registry's message when there is none. */
+  async prepare(task: TaskAssignment, signal: AbortSignal): Promise<ResolvedImage> {
+    const { registryAuth, container } = task.spec;
+    const image = await this.#options.images.ensure(container.image, parseRegistryAuth(registryAuth), signal);
+    this.#prepared.set(task.taskId, image);
+    return image;
+  }
+
+  forget(taskId: string): void {
+    this.#prepared.delete(taskId);
+  }
+
+  /** Image ids that a clean-up must leave. */
+  inUse(): Set<string> {
+    const used = [...this.#prepared.values()].map((image) => image.id);
+    return new Set([...used, ...this.#options.containers.list().map((record) => record.imageId)]);
+  }
+
+  async build(task: TaskAssignment, signal: AbortSignal): Promise<NewContainer> {
+    const image = this.#prepared.get(task.taskId) ?? (await this.prepare(task, signal));
+    const { container: spec } = task.spec;
+    const id = newContainerId();
+    const [passwd, group] = await Promise.all(
+      ['etc/passwd', 'etc/group'].map((path) => readImageFile(image.layers, path)),
+    );
+    const user = resolveUser(spec.user ?? image.config.user, spec.groups ?? [], passwd ?? '', group ?? '');
+    const hostname = spec.hostname ?? id.slice(0, 12);
+    const binds = [
+      ...(await this.#files(task, id, hostname)),
+      ...(await this.#mounts(spec.mounts, image, task)),
+    ];
+    const config = runtimeSpec({
+      spec,
+      user,
+      hostname,
+      binds,
+      image: image.config,
+      limits: task.spec.limits,
+      reservations: task.spec.reservations,
+      cgroupsPath: join(this.#options.cgroupParent, id),
+    });
+    const process = { args: config.process.args, env: config.process.env ?? [], cwd: config.process.cwd };
+    const identity = { id, uid: user.uid, gid: user.gid, imageId: image.id };
+    const stop = spec.stopSignal ?? image.config.stopSignal ?? 'SIGTERM';
+    const health = healthCheckOf(spec.healthCheck, image.config.healthcheck);
+    return {
+      record: recordOf(task, identity, process, stop, health, this.#options.nodeId),
+      config,
+      layers: image.layers,
+    };
+  }
+
+  /** The files that the container sees under /etc but that belong to the node. */
+  async #files(task: TaskAssignment, id: string, hostname: string): Promise<BindMount[]> {
+    const directory = this.#options.containers.directory(id);
+    await mkdir(directory, { recursive: true, mode: 0o711 });
+    const files = {
+      hosts: hostsFile(
+        hostname,
+        task.addresses.map((one) => one.address),
+        task.spec.container.extraHosts ?? [],
+      ),
+      hostname: `${hostname}\n`,
+      'resolv.conf': await this.#options.resolvConf(task),
+    };
+    await Promise.all(
+      Object.entries(files).map(([name, text]) => writeFile(join(directory, name), text, { mode: 0o644 })),
+    );
+    return Object.keys(files).map((name) => ({
+      source: join(directory, name),
+      target: `/etc/${name}`,
+      options: ['bind', 'rprivate'],
+    }));
+  }
+
+  async #mounts(
+    mounts: readonly MountSpec[],
+    image: ResolvedImage,
+    task: TaskAssignment,
+  ): Promise<BindMount[]> {
+    const binds: BindMount[] = [];
+    for (const mount of mounts) {
+      if (mount.kind === 'tmpfs') continue;
+      const options = [mount.kind === 'bind' ? 'rbind' : 'bind', mount.readOnly ? 'ro' : 'rw'];
+      if (mount.kind === 'bind') {
+        if (!mount.source.startsWith('/'))
+          throw new InvalidError(`bind source "${mount.source}" is not an absolute path`);
+        if (mount.createSource === true) await mkdir(mount.source, { recursive: true });
+        binds.push({
+          source: mount.source,
+          target: mount.target,
+          options: [...options, mount.propagation ?? 'rprivate'],
+        });
+      } else {
+        const source = mount.source || `${task.taskId}-${mount.target.replaceAll(/[^a-zA-Z0-9]+/g, '-')}`;
+        const path = await this.#options.volumes.ensure({ ...mount, source }, image.layers);
+        binds.push({ source: path, target: mount.target, options: [...options, 'rprivate'] });
+      }
+    }
+    return binds;
+  }
+}
+
+function recordOf(
+  task: TaskAssignment,
+  identity: { id: string; uid: number; gid: number; imageId: string },
+  process: { args: readonly string[]; env: readonly string[]; cwd: string },
+  stopSignal: string,
+  healthCheck: HealthCheck | undefined,
+  nodeId: string,
+): ContainerRecord {
+  const { container: spec } = task.spec;
+  const place = task.slot > 0 ? String(task.slot) : nodeId;
+  const stack = task.spec.labels[STACK_LABEL];
+  return {
+    ...identity,
+    ...process,
+    name: `${task.serviceName}.${place}.${task.taskId}`,
+    taskId: task.taskId,
+    serviceId: task.serviceId,
+    serviceName: task.serviceName,
+    slot: task.slot,
+    image: spec.image,
+    labels: {
+      ...spec.labels,
+      ...(stack === undefined ? {} : { [STACK_LABEL]: stack }),
+      'com.docker.swarm.node.id': nodeId,
+      'com.docker.swarm.service.id': task.serviceId,
+      'com.docker.swarm.service.name': task.serviceName,
+      'com.docker.swarm.task': '',
+      'com.docker.swarm.task.id': task.taskId,
+      'com.docker.swarm.task.name': `${task.serviceName}.${place}.${task.taskId}`,
+    },
+    createdAtMs: Date.now(),
+    stopSignal: parseSignal(stopSignal),
+    stopGraceMs: (spec.stopGraceNs ?? DEFAULT_STOP_GRACE_NS) / 1e6,
+    networks: task.addresses,
+    ...(healthCheck === undefined ? {} : { healthCheck }),
+  };
+}
+
+/** The service's check replaces the image's field by field; a zero inherits (Docker's rule). */
+function healthCheckOf(
+  own: HealthCheck | undefined,
+  image: Partial<HealthCheck> | undefined,
+): HealthCheck | undefined {
+  const test = own !== undefined && own.test.length > 0 ? own.test : image?.test;
+  if (test === undefined || test.length === 0 || test[0] === 'NONE') return undefined;
+  return {
+    test,
+    intervalNs: own?.intervalNs || image?.intervalNs || 0,
+    timeoutNs: own?.timeoutNs || image?.timeoutNs || 0,
+    startPeriodNs: own?.startPeriodNs || image?.startPeriodNs || 0,
+    startIntervalNs: own?.startIntervalNs || image?.startIntervalNs || 0,
+    retries: own?.retries || image?.retries || 0,
+  };
+}

@@ -1,0 +1,204 @@
+/** The containers of this node: made, found again after a restart, stopped, removed. One directory each on disk. */
+import { mkdir, readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describeError } from '../../shared/errors/index.ts';
+import { delay, isAbort } from '../../shared/lib/abort.ts';
+import type { Logger } from '../../shared/model/options.ts';
+import {
+  createContainer,
+  deleteContainer,
+  execInContainer,
+  killContainer,
+  MonitorLostError,
+  NativeError,
+  readState,
+  startContainer,
+  waitContainer,
+  type ContainerState,
+  type OciConfig,
+} from '../native/container.ts';
+import { readRecord, writeRecord, type ContainerExit, type ContainerRecord } from './record.ts';
+
+const SIGKILL = 9;
+
+export interface NewContainer {
+  readonly record: ContainerRecord;
+  readonly config: OciConfig;
+  /** Directories of the image's layers, topmost first. */
+  readonly layers: readonly string[];
+}
+
+export class Containers {
+  readonly #stateDir: string;
+  readonly #runDir: string;
+  readonly #logger: Logger;
+  readonly #records = new Map<string, ContainerRecord>();
+
+  /** `stateDir` and `runDir` are the agent's; containers live in `containers/` and `c/` below them. */
+  constructor(stateDir: string, runDir: string, logger: Logger) {
+    this.#stateDir = join(stateDir, 'containers');
+    this.#runDir = join(runDir, 'c');
+    this.#logger = logger;
+  }
+
+  /** Where a container's files are: log, upper and work directories, hosts, resolv.conf. */
+  directory(id: string): string {
+    return join(this.#stateDir, id);
+  }
+
+  /** Short, because a unix socket's path is: twelve digits are what people see of an id. */
+  runDirectory(id: string): string {
+    return join(this.#runDir, id.slice(0, 12));
+  }
+
+  logPath(id: string): string {
+    return join(this.directory(id), 'log');
+  }
+
+  list(): readonly ContainerRecord[] {
+    return [...this.#records.values()];
+  }
+
+  ofTask(taskId: string): ContainerRecord | undefined {
+    for (const record of this.#records.values()) if (record.taskId === taskId) return record;
+    return undefined;
+  }
+
+  /** Finds what an earlier agent left: records are taken up, directories without one are swept. */
+  async load(): Promise<void> {
+    await mkdir(this.#stateDir, { recursive: true, mode: 0o711 });
+    await mkdir(this.#runDir, { recursive: true, mode: 0o700 });
+    for (const id of await readdir(this.#stateDir)) {
+      const record = await readRecord(this.directory(id));
+      if (record === undefined) await this.#sweep(id);
+      else this.#records.set(id, record);
+    }
+  }
+
+  /** Makes the container up to the point where its process waits to be started. Returns its process id. */
+  async create(container: NewContainer): Promise<number> {
+    const { record } = container;
+    const directory = this.directory(record.id);
+    const runDir = this.runDirectory(record.id);
+    await Promise.all([
+      mkdir(join(directory, 'upper'), { recursive: true, mode: 0o755 }),
+      mkdir(join(directory, 'work'), { recursive: true, mode: 0o700 }),
+      mkdir(runDir, { recursive: true, mode: 0o700 }),
+    ]);
+    await writeRecord(directory, record);
+    this.#records.set(record.id, record);
+    const { pid } = await createContainer({
+      id: record.id,
+      runDir,
+      config: container.config,
+      rootfs: {
+        lower: [...container.layers],
+        upper: join(directory, 'upper'),
+        work: join(directory, 'work'),
+      },
+      logPath: this.logPath(record.id),
+    });
+    return pid;
+  }
+
+  start(id: string): Promise<void> {
+    return startContainer(this.runDirectory(id));
+  }
+
+  /** What the monitor says now. Throws MonitorLostError when there is none and no exit was recorded. */
+  state(id: string): Promise<ContainerState> {
+    return readState(this.runDirectory(id));
+  }
+
+  /** Resolves when the container has ended, for whatever reason; a lost monitor is an exit with an error. */
+  async wait(id: string, signal: AbortSignal): Promise<ContainerExit> {
+    const known = this.#records.get(id)?.exit;
+    if (known !== undefined) return known;
+    try {
+      const state = await waitContainer(this.runDirectory(id), signal);
+      return await this.#ended(id, exitOf(state));
+    } catch (error) {
+      if (isAbort(error)) throw error;
+      return this.#ended(id, lostExit(error));
+    }
+  }
+
+  /** Signal, grace period, SIGKILL; resolves with the exit. */
+  async stop(record: ContainerRecord, signal: AbortSignal): Promise<ContainerExit> {
+    const ended = this.wait(record.id, signal);
+    await this.signal(record.id, record.stopSignal);
+    const grace = new AbortController();
+    const first = await Promise.race([
+      ended,
+      delay(record.stopGraceMs, AbortSignal.any([signal, grace.signal])).then(() => undefined),
+    ]).finally(() => grace.abort());
+    if (first !== undefined) return first;
+    await this.signal(record.id, SIGKILL);
+    return ended;
+  }
+
+  /** A container that is gone already needs no signal. */
+  async signal(id: string, number: number): Promise<void> {
+    try {
+      await killContainer(this.runDirectory(id), number);
+    } catch (error) {
+      if (error instanceof MonitorLostError) return;
+      if (error instanceof NativeError && ['ESRCH', 'ENOENT', 'ECONNREFUSED'].includes(error.code)) return;
+      throw error;
+    }
+  }
+
+  exec: typeof execInContainer = (runDir, process, options) => execInContainer(runDir, process, options);
+
+  /** Records the end durably, then frees what the kernel still holds for the container. */
+  async #ended(id: string, exit: ContainerExit): Promise<ContainerExit> {
+    const record = this.#records.get(id);
+    if (record === undefined || record.exit !== undefined) return record?.exit ?? exit;
+    const ended = { ...record, exit };
+    this.#records.set(id, ended);
+    await writeRecord(this.directory(id), ended);
+    await deleteContainer(this.runDirectory(id));
+    return exit;
+  }
+
+  /** Notes that the container never ran: `error` says why. */
+  async failed(id: string, exitCode: number, error: string): Promise<ContainerExit> {
+    return this.#ended(id, { exitCode, error, oomKilled: false, finishedAtMs: Date.now() });
+  }
+
+  /** Everything of it: processes, cgroup, files. Idempotent. */
+  async remove(id: string): Promise<void> {
+    await deleteContainer(this.runDirectory(id));
+    await rm(this.runDirectory(id), { recursive: true, force: true });
+    await rm(this.directory(id), { recursive: true, force: true });
+    this.#records.delete(id);
+  }
+
+  async #sweep(id: string): Promise<void> {
+    this.#logger.warn({ containerId: id }, 'removing an unfinished container directory');
+    await this.remove(id).catch((error: unknown) =>
+      this.#logger.error({ containerId: id, reason: describeError(error) }, 'could not remove it'),
+    );
+  }
+}
+
+function exitOf(state: ContainerState): ContainerExit {
+  return {
+    exitCode: state.exitCode ?? (state.signal === undefined ? 255 : 128 + state.signal),
+    oomKilled: state.oomKilled ?? false,
+    finishedAtMs: state.finishedAtMs ?? Date.now(),
+    ...(state.startedAtMs === undefined ? {} : { startedAtMs: state.startedAtMs }),
+    ...(state.startError === undefined ? {} : { error: state.startError }),
+  };
+}
+
+/** The monitor died (or the machine was restarted): what became of the container is not known, only that it is gone. */
+function lostExit(error: unknown): ContainerExit {
+  return {
+    exitCode: 255,
+    oomKilled: false,
+    finishedAtMs: Date.now(),
+    error:
+      error instanceof MonitorLostError ? 'the container was lost: its monitor ended' : describeError(error),
+  };
+}

@@ -1,0 +1,18 @@
+/** PURE. A container's /etc/hosts (hosts(5)). */
+
+/** `extra` has lines of "name:address" or "name=address"; the address may be IPv6, bare or in brackets. */
+export function hostsFile(hostname: string, addresses: readonly string[], extra: readonly string[]): string {
+  const lines = [
+    '127.0.0.1\tlocalhost',
+    '::1\tlocalhost ip6-localhost ip6-loopback',
+    ...extra.map(extraLine),
+    ...addresses.map((address) => `${address}\t${hostname}`),
+  ];
+  return `${lines.join('\n')}\n`;
+}
+
+function extraLine(text: string): string {
+  const match = /^([^:=]+)[:=]\[?([^\]]+)\]?$/.exec(text);
+  if (match === null) throw new TypeError(`extra host "${text}" is not "name:address"`);
+  return `${match[2] ?? ''}\t${match[1] ?? ''}`;
+}

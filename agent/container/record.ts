@@ -1,0 +1,55 @@
+/** What the agent keeps on disk of each container, so that it can adopt it after a restart. */
+import { readFile, rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { HealthCheck } from '../../shared/model/index.ts';
+
+/** How a container ended. */
+export interface ContainerExit {
+  /** 128 + signal when a signal ended it. */
+  readonly exitCode: number;
+  readonly oomKilled: boolean;
+  readonly finishedAtMs: number;
+  readonly startedAtMs?: number;
+  /** Why it could not be started, or that its monitor was lost. */
+  readonly error?: string;
+}
+
+/** record.json in the container's directory. */
+export interface ContainerRecord {
+  readonly id: string;
+  readonly name: string;
+  readonly taskId: string;
+  readonly serviceId: string;
+  readonly serviceName: string;
+  readonly slot: number;
+  readonly image: string;
+  readonly imageId: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly args: readonly string[];
+  readonly env: readonly string[];
+  readonly cwd: string;
+  readonly uid: number;
+  readonly gid: number;
+  readonly createdAtMs: number;
+  readonly stopSignal: number;
+  readonly stopGraceMs: number;
+  readonly healthCheck?: HealthCheck;
+  readonly networks: readonly { readonly network: string; readonly address: string }[];
+  readonly exit?: ContainerExit;
+}
+
+/** Written whole, then renamed: a killed agent leaves the old record or the new one. */
+export async function writeRecord(directory: string, record: ContainerRecord): Promise<void> {
+  const path = join(directory, 'record.json');
+  await writeFile(`${path}.new`, JSON.stringify(record), { mode: 0o600 });
+  await rename(`${path}.new`, path);
+}
+
+/** Undefined when the directory has none: the agent was killed before the container existed. */
+export async function readRecord(directory: string): Promise<ContainerRecord | undefined> {
+  try {
+    return JSON.parse(await readFile(join(directory, 'record.json'), 'utf8')) as ContainerRecord;
+  } catch {
+    return undefined;
+  }
+}

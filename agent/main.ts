@@ -1,0 +1,138 @@
+/** Wiring of an agent, nothing else: the one place that makes its clocks, sockets and stores. */
+import { mkdir, readdir, rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { InvalidError, describeError } from '../shared/errors/index.ts';
+import type { AgentOptions, AgentRunFile } from '../shared/model/options.ts';
+import { type TaskAssignment, type TaskState, type TaskStatus } from '../shared/model/index.ts';
+import { ContainerBuilder } from './container/builder.ts';
+import { Containers } from './container/containers.ts';
+import { ContainerService } from './container/describe.ts';
+import { ImageService } from './image/image-service.ts';
+import { describeMachine, sourceAddress } from './machine.ts';
+import { NetworkDriver } from './network/driver.ts';
+import { loadIdentity, saveIdentity, type Identity } from './session/identity.ts';
+import { join as joinCluster } from './session/join.ts';
+import { SessionLink } from './session/session-link.ts';
+import { Volumes } from './volume/volumes.ts';
+import { TaskExecutor } from './worker/executor.ts';
+import { Worker } from './worker/worker.ts';
+
+/** Runs until the signal aborts. Containers go on when the agent ends; a later agent takes them up again. */
+export async function runAgent(options: AgentOptions, signal: AbortSignal): Promise<void> {
+  const { logger, stateDir, runDir } = options;
+  await mkdir(stateDir, { recursive: true, mode: 0o711 });
+  await mkdir(runDir, { recursive: true, mode: 0o711 });
+  const identity = await identify(options);
+  const address = options.address ?? (await sourceAddress(identity.managers[0] ?? ''));
+  const images = await ImageService.open({
+    dir: join(stateDir, 'images'),
+    insecureRegistries: [...options.insecureRegistries],
+    logger,
+  });
+  await preload(images, options, signal);
+  const network = new NetworkDriver({
+    clusterName: options.name,
+    nodeId: identity.nodeId,
+    stateDir,
+    runDir,
+    vxlanPort: options.vxlanPort,
+    address,
+    logger: logger.child({ part: 'network' }),
+  });
+  const containers = new Containers(stateDir, runDir, logger);
+  await containers.load();
+  const builder = new ContainerBuilder({
+    images,
+    containers,
+    volumes: new Volumes(stateDir),
+    resolvConf: (task: TaskAssignment) => network.resolvConfFor(task.taskId),
+    cgroupParent: join('/', `shoal-${options.name}`, options.hostname),
+    nodeId: identity.nodeId,
+    hostname: options.hostname,
+  });
+  const executor = new TaskExecutor(containers, builder, network, logger);
+  const service = new ContainerService(containers, (taskId) => executor.healthOf(taskId));
+  const reports: { send: (status: TaskStatus) => void } = { send: () => undefined };
+  const worker = new Worker({
+    executor,
+    networks: network,
+    report: (status) => reports.send(status),
+    adopted: adoptedStates(containers),
+    runDir,
+    now: Date.now,
+    logger,
+    signal,
+  });
+  const link = new SessionLink(
+    {
+      nodeId: identity.nodeId,
+      managers: identity.managers,
+      description: describeMachine(options.hostname, address, options.labels),
+      tls: identity,
+    },
+    {
+      onAssignments: (set, acknowledge) => worker.assign(set, acknowledge),
+      call: (method, params) => service.call(method, params),
+      stream: (method, params, ended) => service.stream(method, params, ended),
+    },
+    logger.child({ part: 'session' }),
+  );
+  reports.send = (status) => link.report(status);
+  await worker.resume();
+  await writeRunFile(runDir, { pid: process.pid, nodeId: identity.nodeId });
+  logger.info({ nodeId: identity.nodeId, address, containers: containers.list().length }, 'agent runs');
+  try {
+    await link.run(signal);
+  } finally {
+    await worker.close();
+    await network.close();
+  }
+}
+
+/** The identity on disk, or a new one by joining. New managers given by hand replace those remembered. */
+async function identify(options: AgentOptions): Promise<Identity> {
+  const known = await loadIdentity(options.stateDir);
+  if (known !== undefined) {
+    return options.join === undefined ? known : { ...known, managers: [...options.join.managers] };
+  }
+  if (options.join === undefined) {
+    throw new InvalidError(
+      `this node has joined no cluster yet (no identity in ${options.stateDir}): start it with --join TOKEN ADDRESS`,
+    );
+  }
+  const { token, managers } = options.join;
+  const joined = await joinCluster({ token, managers, hostname: options.hostname });
+  const identity = { ...joined, managers: [...managers] };
+  await saveIdentity(options.stateDir, identity);
+  options.logger.info({ nodeId: identity.nodeId }, 'joined the cluster');
+  return identity;
+}
+
+/** Images that are put beside the agent as archives, as `docker save` writes them. */
+async function preload(images: ImageService, options: AgentOptions, signal: AbortSignal): Promise<void> {
+  const directory = options.preloadImages;
+  if (directory === undefined) return;
+  const names = (await readdir(directory).catch(() => [])).filter((name) => name.endsWith('.tar'));
+  for (const name of names) {
+    try {
+      await images.importTar(join(directory, name), signal);
+    } catch (error) {
+      options.logger.error(
+        { file: join(directory, name), reason: describeError(error) },
+        'can not import this image',
+      );
+    }
+  }
+}
+
+/** Tasks whose containers are here: the first look at each decides whether it still runs. */
+function adoptedStates(containers: Containers): Map<string, TaskState> {
+  return new Map(containers.list().map((record) => [record.taskId, 'starting']));
+}
+
+/** Tells the supervisor, or whoever waits for it, that the agent is up. */
+async function writeRunFile(runDir: string, file: AgentRunFile): Promise<void> {
+  const path = join(runDir, 'agent.json');
+  await writeFile(`${path}.new`, JSON.stringify(file));
+  await rename(`${path}.new`, path);
+}

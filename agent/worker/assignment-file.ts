@@ -1,0 +1,63 @@
+/**
+ * The last assignments, kept on tmpfs (they may hold credentials): an agent that restarts while no manager can be
+ * reached goes on with them. A reboot loses the file together with the containers it speaks of.
+ */
+import { readFile, rename, writeFile } from 'node:fs/promises';
+import { ASSIGNMENT_TABLES, type AssignmentSet } from '../../shared/model/index.ts';
+import type { Logger } from '../../shared/model/options.ts';
+
+const SETTLE_MS = 200;
+
+/** Saves the newest set; a burst of changes is written once. */
+export class AssignmentFile {
+  readonly #path: string;
+  readonly #logger: Logger;
+  #newest: AssignmentSet | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #writing: Promise<void> = Promise.resolve();
+
+  constructor(path: string, logger: Logger) {
+    this.#path = path;
+    this.#logger = logger;
+  }
+
+  save(set: AssignmentSet): void {
+    this.#newest = set;
+    this.#timer ??= setTimeout(() => this.#flush(), SETTLE_MS);
+  }
+
+  async close(): Promise<void> {
+    if (this.#timer !== undefined) this.#flush();
+    await this.#writing;
+  }
+
+  #flush(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const set = this.#newest;
+    if (set === undefined) return;
+    this.#writing = this.#writing
+      .then(() => writeAssignments(this.#path, set))
+      .catch((error: unknown) => this.#logger.warn({ err: error }, 'could not save the assignments'));
+  }
+}
+
+async function writeAssignments(path: string, set: AssignmentSet): Promise<void> {
+  const tables = Object.fromEntries(ASSIGNMENT_TABLES.map((table) => [table, [...set[table]]]));
+  await writeFile(`${path}.new`, JSON.stringify(tables), { mode: 0o600 });
+  await rename(`${path}.new`, path);
+}
+
+/** Undefined when there is none. A file that can not be read counts as none: the manager will send a full set. */
+export async function loadAssignments(path: string, logger: Logger): Promise<AssignmentSet | undefined> {
+  try {
+    const tables = JSON.parse(await readFile(path, 'utf8')) as Record<string, [string, never][]>;
+    const maps = ASSIGNMENT_TABLES.map((table) => [table, new Map(tables[table])]);
+    return Object.fromEntries(maps) as AssignmentSet;
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) {
+      logger.warn({ err: error }, 'the saved assignments can not be read');
+    }
+    return undefined;
+  }
+}

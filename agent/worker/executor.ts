@@ -1,0 +1,233 @@
+/** Performs a task's steps with the real container runtime, images, volumes and networks. */
+import { describeError } from '../../shared/errors/index.ts';
+import type { TaskAssignment } from '../../shared/model/index.ts';
+import type { Logger } from '../../shared/model/options.ts';
+import type { ContainerBuilder } from '../container/builder.ts';
+import type { Containers } from '../container/containers.ts';
+import { probeArgs } from '../container/health.ts';
+import type { ContainerExit, ContainerRecord } from '../container/record.ts';
+import { NativeError, type OciProcess } from '../native/container.ts';
+import { capabilitySet } from '../container/capabilities.ts';
+import { TaskHealth } from './task-health.ts';
+import type { Outcome, StepExecutor } from './runner.ts';
+
+/** The part of the network driver that starting and ending a container needs. */
+export interface Attachments {
+  attach(taskId: string, netnsPath: string, signal: AbortSignal): Promise<void>;
+  detach(taskId: string): Promise<void>;
+}
+
+type Progress = (outcome: Outcome) => void;
+
+export class TaskExecutor implements StepExecutor {
+  readonly #containers: Containers;
+  readonly #builder: ContainerBuilder;
+  readonly #networks: Attachments;
+  readonly #logger: Logger;
+  readonly #health = new Map<string, TaskHealth>();
+
+  constructor(containers: Containers, builder: ContainerBuilder, networks: Attachments, logger: Logger) {
+    this.#containers = containers;
+    this.#builder = builder;
+    this.#networks = networks;
+    this.#logger = logger;
+  }
+
+  async prepare(task: TaskAssignment, interrupt: AbortSignal): Promise<Outcome> {
+    await this.#builder.prepare(task, interrupt);
+    return { state: 'ready', message: 'prepared' };
+  }
+
+  async start(task: TaskAssignment, progress: Progress, interrupt: AbortSignal): Promise<Outcome> {
+    const record = (await this.#adoptable(task.taskId)) ?? (await this.#launch(task, interrupt));
+    if (record.exit !== undefined) return endOutcome(record, record.exit);
+    const health = this.#watchHealth(task, record);
+    if (health === undefined) return this.#running(record);
+    progress({
+      state: 'starting',
+      message: 'waiting for the health check',
+      ...this.#container(record),
+      health: 'starting',
+    });
+    while (health.health === 'starting') {
+      const exit = await this.#exitOrChange(record, health, interrupt);
+      if (exit !== undefined) return endOutcome(record, exit);
+    }
+    if (health.health === 'unhealthy') return this.#unhealthy(record, health, interrupt);
+    return this.#running(record);
+  }
+
+  async watch(task: TaskAssignment, _progress: Progress, interrupt: AbortSignal): Promise<Outcome> {
+    const record = this.#containers.ofTask(task.taskId);
+    if (record === undefined) return { state: 'failed', message: 'lost', error: 'the container was lost' };
+    const health = this.#watchHealth(task, record);
+    for (;;) {
+      const exit = await this.#exitOrChange(record, health, interrupt);
+      if (exit !== undefined) return endOutcome(record, exit);
+      if (health?.health === 'unhealthy') return this.#unhealthy(record, health, interrupt);
+    }
+  }
+
+  async stop(taskId: string, signal: AbortSignal): Promise<Outcome> {
+    const record = this.#containers.ofTask(taskId);
+    if (record === undefined) return { state: 'shutdown', message: 'shutdown' };
+    const exit = await this.#containers.stop(record, signal);
+    this.#closeHealth(taskId);
+    return {
+      state: 'shutdown',
+      message: 'shutdown',
+      container: { containerId: record.id, exitCode: exit.exitCode },
+    };
+  }
+
+  async remove(taskId: string): Promise<void> {
+    this.#closeHealth(taskId);
+    this.#builder.forget(taskId);
+    const record = this.#containers.ofTask(taskId);
+    await this.#networks.detach(taskId);
+    if (record !== undefined) await this.#containers.remove(record.id);
+  }
+
+  /** A container that an earlier agent started, or that ended meanwhile; one that never started is thrown away. */
+  async #adoptable(taskId: string): Promise<ContainerRecord | undefined> {
+    const record = this.#containers.ofTask(taskId);
+    if (record === undefined || record.exit !== undefined) return record;
+    const state = await this.#containers.state(record.id).catch(() => undefined);
+    if (state?.status !== 'created') return record;
+    await this.#containers.remove(record.id);
+    return undefined;
+  }
+
+  async #launch(task: TaskAssignment, interrupt: AbortSignal): Promise<ContainerRecord> {
+    const container = await this.#builder.build(task, interrupt);
+    const { record } = container;
+    try {
+      const pid = await this.#containers.create(container);
+      await this.#networks.attach(task.taskId, `/proc/${pid}/ns/net`, interrupt);
+      interrupt.throwIfAborted();
+      await this.#containers.start(record.id);
+      return record;
+    } catch (error) {
+      if (interrupt.aborted) {
+        await this.#containers.remove(record.id);
+        throw error;
+      }
+      this.#logger.warn({ taskId: task.taskId, reason: describeError(error) }, 'the container did not start');
+      const exit = await this.#containers.failed(record.id, startExitCode(error), startReason(error, record));
+      return { ...record, exit };
+    }
+  }
+
+  #watchHealth(task: TaskAssignment, record: ContainerRecord): TaskHealth | undefined {
+    const known = this.#health.get(task.taskId);
+    const args = probeArgs(record.healthCheck);
+    if (known !== undefined || args === undefined || record.healthCheck === undefined) return known;
+    const runDir = this.#containers.runDirectory(record.id);
+    const health = new TaskHealth(
+      record.healthCheck,
+      probeProcess(task, record, args),
+      Date.now(),
+      (process, options) => this.#containers.exec(runDir, process, options),
+      this.#logger,
+    );
+    this.#health.set(task.taskId, health);
+    return health;
+  }
+
+  /** The exit, or undefined when the health changed. */
+  async #exitOrChange(
+    record: ContainerRecord,
+    health: TaskHealth | undefined,
+    interrupt: AbortSignal,
+  ): Promise<ContainerExit | undefined> {
+    const other = new AbortController();
+    const signal = AbortSignal.any([interrupt, other.signal]);
+    const waits: Promise<ContainerExit | undefined>[] = [this.#containers.wait(record.id, signal)];
+    if (health !== undefined) waits.push(health.change(signal).then(() => undefined));
+    try {
+      return await Promise.race(waits);
+    } finally {
+      other.abort();
+      for (const wait of waits) wait.catch(() => undefined);
+    }
+  }
+
+  async #unhealthy(record: ContainerRecord, health: TaskHealth, interrupt: AbortSignal): Promise<Outcome> {
+    const exit = await this.#containers.stop(record, interrupt);
+    this.#closeHealth(record.taskId);
+    return {
+      state: 'failed',
+      message: 'unhealthy',
+      error: `task: unhealthy container${health.output === '' ? '' : `: ${health.output.slice(0, 500)}`}`,
+      container: { containerId: record.id, exitCode: exit.exitCode },
+      health: 'unhealthy',
+    };
+  }
+
+  async #running(record: ContainerRecord): Promise<Outcome> {
+    const state = await this.#containers.state(record.id).catch(() => undefined);
+    const health = this.#health.get(record.taskId)?.health;
+    return {
+      state: 'running',
+      message: 'started',
+      container: { containerId: record.id, ...(state === undefined ? {} : { pid: state.pid }) },
+      ...(health === undefined ? {} : { health }),
+    };
+  }
+
+  #container(record: ContainerRecord): Pick<Outcome, 'container'> {
+    return { container: { containerId: record.id } };
+  }
+
+  #closeHealth(taskId: string): void {
+    this.#health.get(taskId)?.close();
+    this.#health.delete(taskId);
+  }
+
+  healthOf(taskId: string): 'starting' | 'healthy' | 'unhealthy' | undefined {
+    return this.#health.get(taskId)?.health;
+  }
+}
+
+function probeProcess(task: TaskAssignment, record: ContainerRecord, args: string[]): OciProcess {
+  const { capAdd = [], capDrop = [] } = task.spec.container;
+  const bounding = capabilitySet(capAdd, capDrop);
+  const held = record.uid === 0 ? bounding : [];
+  return {
+    terminal: false,
+    user: { uid: record.uid, gid: record.gid },
+    args,
+    env: [...record.env],
+    cwd: record.cwd,
+    capabilities: { bounding, effective: held, permitted: held, inheritable: [], ambient: [] },
+    noNewPrivileges: false,
+  };
+}
+
+/** Zero is complete, all else failed; the text is the one that Swarm's users know. */
+function endOutcome(record: ContainerRecord, exit: ContainerExit): Outcome {
+  const container = { containerId: record.id, exitCode: exit.exitCode };
+  if (exit.exitCode === 0 && exit.error === undefined)
+    return { state: 'complete', message: 'finished', container };
+  const memory = exit.oomKilled ? ': out of memory' : '';
+  return {
+    state: 'failed',
+    message: 'started',
+    error: exit.error ?? `task: non-zero exit (${exit.exitCode})${memory}`,
+    container,
+  };
+}
+
+/** The shell's convention: 127 not found, 126 not executable, 125 for everything before it. */
+function startExitCode(error: unknown): number {
+  if (!(error instanceof NativeError) || error.step !== 'exec') return 125;
+  return error.code === 'ENOENT' ? 127 : 126;
+}
+
+function startReason(error: unknown, record: ContainerRecord): string {
+  if (error instanceof NativeError && error.step === 'exec') {
+    const what = error.code === 'ENOENT' ? 'executable file not found in the image' : describeError(error);
+    return `starting the container failed: exec: "${record.args[0] ?? ''}": ${what}`;
+  }
+  return `starting the container failed: ${describeError(error)}`;
+}

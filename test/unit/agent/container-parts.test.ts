@@ -1,0 +1,122 @@
+import test from 'ava';
+import fc from 'fast-check';
+import { ALL_CAPABILITIES, capabilitySet } from '../../../agent/container/capabilities.ts';
+import { afterProbe, initialHealth, nextProbeMs } from '../../../agent/container/health-state.ts';
+import { hostsFile } from '../../../agent/container/hosts-file.ts';
+import { LineJoiner, parseLogLine } from '../../../agent/container/log-line.ts';
+import { parseSignal } from '../../../agent/container/signals.ts';
+import { resolveUser } from '../../../agent/container/users.ts';
+import type { HealthCheck } from '../../../shared/model/index.ts';
+
+const passwd = 'root:x:0:0:root:/root:/bin/sh\nweb:x:33:33:web:/var/www:/bin/false\nbad line\n';
+const group = 'root:x:0:\nweb:x:33:\nlogs:x:44:web,other\n';
+
+test('users and groups are found by name or number', (t) => {
+  t.deepEqual(resolveUser('', [], passwd, group), { uid: 0, gid: 0, additionalGids: [], home: '/root' });
+  t.deepEqual(resolveUser('web', [], passwd, group), {
+    uid: 33,
+    gid: 33,
+    additionalGids: [44],
+    home: '/var/www',
+  });
+  t.deepEqual(resolveUser('33:logs', [], passwd, group), {
+    uid: 33,
+    gid: 44,
+    additionalGids: [],
+    home: '/var/www',
+  });
+  t.deepEqual(resolveUser('999:7', ['logs'], passwd, group), {
+    uid: 999,
+    gid: 7,
+    additionalGids: [44],
+    home: '/',
+  });
+});
+
+test('a user or group that is nowhere is an error that names it', (t) => {
+  t.throws(() => resolveUser('nobody', [], passwd, group), { message: /user nobody/ });
+  t.throws(() => resolveUser('web:none', [], passwd, group), { message: /group none/ });
+});
+
+test('signals by name and number', (t) => {
+  t.is(parseSignal('SIGTERM'), 15);
+  t.is(parseSignal('quit'), 3);
+  t.is(parseSignal('9'), 9);
+  t.is(parseSignal('SIGRTMIN+3'), 37);
+  for (const bad of ['', '0', '65', 'SIGNOPE', 'RTMAX+1'])
+    t.throws(() => parseSignal(bad), { message: /not a signal/ });
+});
+
+test('capabilities: default, add, drop, all', (t) => {
+  t.is(capabilitySet([], []).length, 14);
+  t.true(capabilitySet(['net_admin'], []).includes('CAP_NET_ADMIN'));
+  t.false(capabilitySet([], ['CAP_CHOWN']).includes('CAP_CHOWN'));
+  t.deepEqual(capabilitySet(['CHOWN'], ['ALL']), ['CAP_CHOWN']);
+  t.deepEqual(capabilitySet(['ALL'], []), ALL_CAPABILITIES);
+  t.is(capabilitySet(['ALL'], ['SYS_ADMIN']).length, ALL_CAPABILITIES.length - 1);
+  t.throws(() => capabilitySet(['EVERYTHING'], []), { message: /unknown capability: "EVERYTHING"/ });
+});
+
+test('hosts file has the container, its addresses and what was added', (t) => {
+  const text = hostsFile('c1', ['10.0.0.5'], ['db:10.9.9.9', 'six:::1', 'eq=1.2.3.4']);
+  for (const line of ['127.0.0.1\tlocalhost', '10.0.0.5\tc1', '10.9.9.9\tdb', '::1\tsix', '1.2.3.4\teq']) {
+    t.true(text.split('\n').includes(line), line);
+  }
+  t.throws(() => hostsFile('c', [], ['nothing']), { message: /extra host/ });
+});
+
+const check: HealthCheck = {
+  test: ['CMD', 'true'],
+  intervalNs: 10e9,
+  timeoutNs: 1e9,
+  startPeriodNs: 30e9,
+  startIntervalNs: 1e9,
+  retries: 2,
+};
+
+test('health: failures in the start period do not count, retries do, one success heals', (t) => {
+  let state = initialHealth(0);
+  t.is(nextProbeMs(state, check, 0), 1000);
+  state = afterProbe(state, check, false, 10_000);
+  t.deepEqual([state.health, state.failures], ['starting', 0]);
+  state = afterProbe(state, check, true, 20_000);
+  t.is(state.health, 'healthy');
+  t.is(nextProbeMs(state, check, 20_000), 10_000);
+  state = afterProbe(state, check, false, 40_000);
+  t.is(state.health, 'healthy');
+  state = afterProbe(state, check, false, 50_000);
+  t.is(state.health, 'unhealthy');
+  t.is(afterProbe(state, check, true, 60_000).health, 'healthy');
+});
+
+test('log lines: what is written is what is read, parts are joined a stream at a time', (t) => {
+  const at = '2026-01-02T03:04:05.000000006Z';
+  const line = parseLogLine(Buffer.from(`${at} stdout F hello world `));
+  t.deepEqual(
+    [line?.stream, line?.time, line?.partial, line?.text.toString()],
+    [1, at, false, 'hello world '],
+  );
+  for (const torn of ['', 'x', `${at} stdout`, `${at} stdin F x`, `${at} stdout Q x`]) {
+    t.is(parseLogLine(Buffer.from(torn)), undefined);
+  }
+  fc.assert(
+    fc.property(
+      fc.array(
+        fc.tuple(
+          fc.constantFrom(1 as const, 2 as const),
+          fc.array(fc.string({ minLength: 1 }), { minLength: 1 }),
+        ),
+      ),
+      (messages) => {
+        const joiner = new LineJoiner(1 << 20);
+        for (const [stream, parts] of messages) {
+          const joined = parts.map((text, index) =>
+            joiner.push({ stream, time: at, partial: index < parts.length - 1, text: Buffer.from(text) }),
+          );
+          t.is(joined.at(-1)?.text.toString(), parts.join(''));
+          t.true(joined.slice(0, -1).every((one) => one === undefined));
+        }
+      },
+    ),
+  );
+});
