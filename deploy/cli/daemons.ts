@@ -1,0 +1,183 @@
+/** `shoal manager` and `shoal agent`: the processes that run on the hosts, in the foreground. */
+import { readFile } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { type Command, Option } from 'commander';
+import { InvalidError } from '../../shared/errors/index.ts';
+import type { AgentOptions, EtcdOptions, ManagerOptions } from '../../shared/model/index.ts';
+import { DEFAULT_NAME, DEFAULT_PORT_BASE } from '../local/layout.ts';
+import { signalOfInterrupts } from './fail.ts';
+import { makeLogger } from './logger.ts';
+import { collect, collectLabel, parseHostPort, parseManagers, parseName, parsePort } from './options.ts';
+
+const LEVELS = ['debug', 'info', 'warn', 'error'];
+
+interface ManagerFlags {
+  name: string;
+  stateDir: string;
+  runDir: string;
+  socket: string;
+  socketGroup: string;
+  listen: { host: string; port: number };
+  advertise?: string;
+  etcd?: string;
+  etcdCa?: string;
+  etcdCert?: string;
+  etcdKey?: string;
+  etcdClientPort: number;
+  etcdPeerPort: number;
+  logLevel: string;
+}
+
+const parseAdvertise = (text: string): string => {
+  parseHostPort(text);
+  return text;
+};
+
+export function addManager(program: Command): void {
+  program
+    .command('manager')
+    .description('run a manager on this host, with an etcd of its own unless --etcd names one')
+    .option('--name <name>', 'name of the cluster', parseName, DEFAULT_NAME)
+    .option('--state-dir <dir>', 'what must survive a restart', '/var/lib/shoal/manager')
+    .option('--run-dir <dir>', 'what need not', '/run/shoal/manager')
+    .option('--socket <path>', 'unix socket of the API', '/run/shoal/shoal.sock')
+    .option('--socket-group <group>', 'group that may use the socket besides root', 'shoal')
+    .option('--listen <host:port>', 'where agents connect to', parseHostPort, {
+      host: '0.0.0.0',
+      port: DEFAULT_PORT_BASE,
+    })
+    .option(
+      '--advertise <host:port>',
+      'where agents are told to connect to (default: this host, same port)',
+      parseAdvertise,
+    )
+    .option('--etcd <urls>', 'use this etcd: URL[,URL...]')
+    .option('--etcd-ca <file>', 'its CA certificate (PEM)')
+    .option('--etcd-cert <file>', 'client certificate for it (PEM)')
+    .option('--etcd-key <file>', 'key of that certificate (PEM)')
+    .option('--etcd-client-port <port>', "the own etcd's client port", parsePort, DEFAULT_PORT_BASE + 1)
+    .option('--etcd-peer-port <port>', "the own etcd's peer port", parsePort, DEFAULT_PORT_BASE + 2)
+    .addOption(new Option('--log-level <level>').choices(LEVELS).default('info'))
+    .action(async (flags: ManagerFlags) => {
+      const { runManager } = await import('../../manager/main.ts');
+      await runManager(await managerOptions(flags), signalOfInterrupts());
+    });
+}
+
+async function managerOptions(flags: ManagerFlags): Promise<ManagerOptions> {
+  return {
+    name: flags.name,
+    stateDir: path.resolve(flags.stateDir),
+    runDir: path.resolve(flags.runDir),
+    apiSocket: path.resolve(flags.socket),
+    apiGroup: flags.socketGroup,
+    listen: flags.listen,
+    advertise: flags.advertise ?? `${ownAddress(flags.listen.host)}:${flags.listen.port}`,
+    etcd: await etcdOptions(flags),
+    logger: makeLogger(flags.logLevel, 'manager'),
+  };
+}
+
+async function etcdOptions(flags: ManagerFlags): Promise<EtcdOptions> {
+  const { etcd, etcdCa, etcdCert, etcdKey } = flags;
+  if (etcd === undefined) {
+    return { kind: 'embedded', clientPort: flags.etcdClientPort, peerPort: flags.etcdPeerPort };
+  }
+  const endpoints = etcd.split(',').filter((url) => url !== '');
+  if (etcdCa === undefined && etcdCert === undefined && etcdKey === undefined) {
+    return { kind: 'external', endpoints };
+  }
+  if (etcdCa === undefined || etcdCert === undefined || etcdKey === undefined) {
+    throw new InvalidError('--etcd-ca, --etcd-cert and --etcd-key belong together: give all three');
+  }
+  const [ca, cert, key] = await Promise.all([readText(etcdCa), readText(etcdCert), readText(etcdKey)]);
+  return { kind: 'external', endpoints, tls: { ca, cert, key } };
+}
+
+async function readText(file: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (error) {
+    throw new InvalidError(`${file} can not be read`, { cause: error });
+  }
+}
+
+/** The address that others are told, when none was given: the first of this host that is not loopback. */
+function ownAddress(listenHost: string): string {
+  if (listenHost !== '0.0.0.0' && listenHost !== '::') return listenHost;
+  const all = Object.values(os.networkInterfaces()).flatMap((list) => list ?? []);
+  const own = all.find((entry) => entry.family === 'IPv4' && !entry.internal);
+  if (own === undefined) {
+    throw new InvalidError(
+      'this host has no IPv4 address but loopback: say with --advertise where agents connect to',
+    );
+  }
+  return own.address;
+}
+
+interface AgentFlags {
+  join?: string;
+  joinFile?: string;
+  name: string;
+  hostname: string;
+  stateDir: string;
+  runDir: string;
+  address?: string;
+  insecureRegistry: string[];
+  preloadImages?: string;
+  label: Record<string, string>;
+  vxlanPort: number;
+  logLevel: string;
+}
+
+export function addAgent(program: Command): void {
+  program
+    .command('agent')
+    .description('run an agent on this host; the first time it joins with a token (see `shoal token`)')
+    .argument('[managers]', 'HOST:PORT[,HOST:PORT...] of managers', parseManagers)
+    .option('--join <token>', 'join the cluster with this token')
+    .option('--join-file <file>', 'the same, the token being in a file')
+    .option('--name <name>', 'name of the cluster', parseName, DEFAULT_NAME)
+    .option('--hostname <name>', 'name of the node', os.hostname())
+    .option(
+      '--state-dir <dir>',
+      'what must survive a restart: identity, images, volumes',
+      '/var/lib/shoal/agent',
+    )
+    .option('--run-dir <dir>', 'what need not', '/run/shoal/agent')
+    .option(
+      '--address <ip>',
+      'address of this node for the other nodes (default: the one towards the manager)',
+    )
+    .option('--insecure-registry <host>', 'speak plain HTTP with this registry (repeatable)', collect, [])
+    .option('--preload-images <dir>', 'import *.tar (docker save format) from here at start')
+    .option('--label <key=value>', 'engine label of the node (repeatable)', collectLabel, {})
+    .option('--vxlan-port <port>', 'UDP port of the overlays, the same on all nodes', parsePort, 4789)
+    .addOption(new Option('--log-level <level>').choices(LEVELS).default('info'))
+    .action(async (managers: string[] | undefined, flags: AgentFlags) => {
+      const { runAgent } = await import('../../agent/main.ts');
+      await runAgent(await agentOptions(managers, flags), signalOfInterrupts());
+    });
+}
+
+async function agentOptions(managers: string[] | undefined, flags: AgentFlags): Promise<AgentOptions> {
+  const token =
+    flags.join ?? (flags.joinFile === undefined ? undefined : (await readText(flags.joinFile)).trim());
+  if (token !== undefined && managers === undefined) {
+    throw new InvalidError('a join token needs a manager: shoal agent --join TOKEN HOST:PORT');
+  }
+  return {
+    name: flags.name,
+    hostname: flags.hostname,
+    stateDir: path.resolve(flags.stateDir),
+    runDir: path.resolve(flags.runDir),
+    ...(token === undefined || managers === undefined ? {} : { join: { token, managers } }),
+    ...(flags.address === undefined ? {} : { address: flags.address }),
+    insecureRegistries: flags.insecureRegistry,
+    ...(flags.preloadImages === undefined ? {} : { preloadImages: path.resolve(flags.preloadImages) }),
+    labels: flags.label,
+    vxlanPort: flags.vxlanPort,
+    logger: makeLogger(flags.logLevel, 'agent'),
+  };
+}

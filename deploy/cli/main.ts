@@ -1,0 +1,49 @@
+#!/usr/bin/env node
+/** The `shoal` command. */
+import { Command, CommanderError } from 'commander';
+import { VERSION } from '../../shared/lib/version.ts';
+import { addAgent, addManager } from './daemons.ts';
+import { EXIT, explainFailure } from './fail.ts';
+import { addDown, addUp } from './local.ts';
+import { addDeploy, addRemove } from './stack-commands.ts';
+import { addStatus } from './status.ts';
+import { addToken } from './token.ts';
+
+function makeProgram(): Command {
+  const program = new Command('shoal')
+    .description(
+      'Containers on many Linux hosts: managers decide, agents run them, the docker CLI drives it.',
+    )
+    .version(VERSION)
+    .exitOverride()
+    .showHelpAfterError('(see --help)')
+    .configureHelp({ sortSubcommands: false });
+  addUp(program);
+  addDown(program);
+  addStatus(program);
+  addDeploy(program);
+  addRemove(program);
+  addToken(program);
+  addManager(program);
+  addAgent(program);
+  for (const command of program.commands) command.exitOverride();
+  return program;
+}
+
+async function main(): Promise<number> {
+  try {
+    await makeProgram().parseAsync();
+    return 0;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT.usage; // it has said why
+    const { text, code } = explainFailure(error, process.env['SHOAL_DEBUG'] === '1');
+    if (text !== '') process.stderr.write(`${text}\n`);
+    if (process.connected) process.send?.({ kind: 'failed', text: text.replace(/^shoal: /, '') });
+    return code;
+  }
+}
+
+// what is still open after a command is done (a parent's channel, a connection kept alive) must not keep it alive
+const code = await main();
+if (process.connected) process.disconnect();
+process.exit(code);

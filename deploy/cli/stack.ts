@@ -1,0 +1,141 @@
+/** Deploys a compose file through the API and waits until its services run. */
+import { z } from 'zod';
+import { AppError } from '../../shared/errors/index.ts';
+import { STACK_LABEL } from '../../shared/model/index.ts';
+import { delay } from '../../shared/lib/abort.ts';
+import type { ApiClient } from './client.ts';
+import { type ServiceJson, ServiceWatch, serviceSchema, taskSchema, type TaskJson } from './convergence.ts';
+
+/** A place in a compose file; the API gives what it knows. */
+const findingSchema = z.object({
+  message: z.string(),
+  key: z.string().optional(),
+  line: z.number().optional(),
+  column: z.number().optional(),
+});
+export type Finding = z.infer<typeof findingSchema>;
+
+const deployedSchema = z.object({
+  warnings: z.array(z.union([findingSchema, z.string().transform((message) => ({ message }))])).default([]),
+});
+const rejectedSchema = z.object({ errors: z.array(findingSchema) });
+
+/** Services did not become what was asked for. */
+export class ConvergenceError extends AppError {
+  override readonly name = 'ConvergenceError';
+  readonly code = 'unavailable';
+}
+
+/** `file:line:column: message`, the form that editors follow. */
+export function formatFinding(file: string, finding: Finding): string {
+  const { line, column, message } = finding;
+  const place = line === undefined ? file : `${file}:${line}:${column ?? 1}`;
+  return `${place}: ${message}`;
+}
+
+/** The errors that the API listed with their places, if this is such an answer. */
+export function findingsOf(body: unknown): readonly Finding[] {
+  const parsed = rejectedSchema.safeParse(body);
+  return parsed.success ? parsed.data.errors : [];
+}
+
+/** Sends the file; resolves with what the manager warns of. */
+export async function putStack(
+  api: ApiClient,
+  name: string,
+  yaml: string,
+  options: { readonly prune: boolean },
+  signal: AbortSignal,
+): Promise<readonly Finding[]> {
+  const path = `/stacks/${encodeURIComponent(name)}${options.prune ? '?prune=true' : ''}`;
+  const body = { type: 'application/yaml', text: yaml } as const;
+  return deployedSchema.parse(await api.call('PUT', path, body, signal)).warnings;
+}
+
+function query(path: string, filters: Record<string, readonly string[]>, extra = ''): string {
+  return `${path}?filters=${encodeURIComponent(JSON.stringify(filters))}${extra}`;
+}
+
+export async function stackServices(
+  api: ApiClient,
+  name: string,
+  signal: AbortSignal,
+): Promise<ServiceJson[]> {
+  const path = query('/services', { label: [`${STACK_LABEL}=${name}`] }, '&status=true');
+  return z.array(serviceSchema).parse(await api.get(path, signal));
+}
+
+export async function tasksOf(
+  api: ApiClient,
+  services: readonly ServiceJson[],
+  signal: AbortSignal,
+): Promise<TaskJson[]> {
+  if (services.length === 0) return [];
+  const filters = { service: services.map((service) => service.ID), '_up-to-date': ['true'] };
+  return z.array(taskSchema).parse(await api.get(query('/tasks', filters), signal));
+}
+
+export interface WaitOptions {
+  readonly timeoutMs: number;
+  /** Hears a line whenever what there is to say of a service changes. */
+  readonly onChange: (service: string, text: string) => void;
+}
+
+const POLL_MS = 250;
+
+/** Resolves when all services of the stack run steadily; rejects with ConvergenceError and every reason. */
+export async function waitForStack(
+  api: ApiClient,
+  name: string,
+  options: WaitOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  const startedAtMs = Date.now();
+  const look = makeLook(startedAtMs, options.onChange);
+  for (;;) {
+    const services = await stackServices(api, name, signal);
+    const tasks = await tasksOf(api, services, signal);
+    const { failures, waiting } = look(services, tasks);
+    if (failures.length > 0) throw new ConvergenceError(failures.join('\n'));
+    if (waiting.length === 0) return;
+    if (Date.now() - startedAtMs > options.timeoutMs) {
+      const seconds = Math.round(options.timeoutMs / 1000);
+      throw new ConvergenceError(`not converged within ${seconds} s (it goes on):\n${waiting.join('\n')}`);
+    }
+    await delay(POLL_MS, signal);
+  }
+}
+
+type Look = (
+  services: readonly ServiceJson[],
+  tasks: readonly TaskJson[],
+) => { failures: string[]; waiting: string[] };
+
+/** Judges all services at each look, and tells what changed. */
+function makeLook(startedAtMs: number, onChange: WaitOptions['onChange']): Look {
+  const watches = new Map<string, ServiceWatch>();
+  const said = new Map<string, string>();
+  return (services, tasks) => {
+    const failures: string[] = [];
+    const waiting: string[] = [];
+    for (const service of services) {
+      const watch = watches.get(service.ID) ?? new ServiceWatch(startedAtMs);
+      watches.set(service.ID, watch);
+      const own = tasks.filter((task) => task.ServiceID === service.ID);
+      const verdict = watch.judge(service, own, Date.now());
+      const { Name } = service.Spec;
+      if (verdict.kind === 'failed') failures.push(`${Name}: ${verdict.reason}`);
+      if (verdict.kind === 'waiting') waiting.push(`${Name}: ${verdict.text}`);
+      const text = verdict.kind === 'waiting' ? verdict.text : verdict.kind;
+      if (said.get(Name) !== text) onChange(Name, text);
+      said.set(Name, text);
+    }
+    return { failures, waiting };
+  };
+}
+
+/** Removes the stack's services and then its networks; those are refused as long as a task is on them, so it repeats. */
+export async function removeStack(api: ApiClient, name: string, signal: AbortSignal): Promise<void> {
+  const { status } = await api.send('DELETE', `/stacks/${encodeURIComponent(name)}`, undefined, signal);
+  if (status >= 400) throw new ConvergenceError(`the stack ${name} was not removed: status ${status}`);
+}
