@@ -175,22 +175,23 @@ export class EmbeddedEtcd implements AsyncDisposable {
 
   /** Resolves when etcd answers; rejects with the reason when it ends instead. */
   async #ready(running: Running, signal: AbortSignal): Promise<void> {
-    const timeout = AbortSignal.timeout(START_TIMEOUT_MS);
-    const done = new AbortController();
-    const until = AbortSignal.any([signal, timeout, done.signal]);
-    try {
-      await Promise.race([
-        this.#answers(until),
-        running.ended.then(async (status) => {
-          throw await this.#explain(running, status);
-        }),
-      ]);
-    } catch (error) {
-      if (!timeout.aborted || signal.aborted) throw error;
+    const over = new AbortController();
+    const timer = setTimeout(() => {
       const text = `etcd does not answer after ${START_TIMEOUT_MS / 1_000} s; see ${logPath(this.directory)}`;
-      throw new UnavailableError(text, { cause: error });
+      over.abort(new UnavailableError(text));
+    }, START_TIMEOUT_MS);
+    const onAbort = (): void => over.abort(signal.reason);
+    signal.addEventListener('abort', onAbort, { once: true });
+    if (signal.aborted) onAbort();
+    const died = running.ended.then(async (status) => {
+      throw await this.#explain(running, status);
+    });
+    try {
+      await Promise.race([this.#answers(over.signal), died]);
     } finally {
-      done.abort();
+      clearTimeout(timer);
+      signal.removeEventListener('abort', onAbort);
+      over.abort();
     }
   }
 

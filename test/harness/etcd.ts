@@ -10,6 +10,7 @@ import { createEtcdClient } from '../../manager/store/etcd-client.ts';
 import {
   chooseFreePorts,
   clientUrl,
+  dataDirectory,
   findEtcd,
   openLog,
   prepareDirectory,
@@ -103,6 +104,29 @@ export class TestEtcd implements AsyncDisposable {
 
   async restart(): Promise<void> {
     await this.kill();
+    await this.start();
+  }
+
+  /** Runs `work` while the clients of before have lost etcd: it serves on other ports meanwhile. */
+  async detached(work: (client: Etcd3) => Promise<void>): Promise<void> {
+    await this.kill();
+    const aside = new TestEtcd({ ...this.#settings, ports: await chooseFreePorts() });
+    try {
+      await aside.start();
+      await work(aside.client);
+    } finally {
+      await aside.kill();
+      aside.client.close();
+      living.delete(aside);
+    }
+    await this.start();
+  }
+
+  /** Loses all data and starts anew. */
+  async wipe(): Promise<void> {
+    await this.kill();
+    await rm(dataDirectory(this.#settings.directory), { recursive: true, force: true });
+    await prepareDirectory(this.#settings.directory);
     await this.start();
   }
 

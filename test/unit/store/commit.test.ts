@@ -167,7 +167,7 @@ test('an aborted commit that still waits is not sent', async (t) => {
   const abort = new AbortController();
   const waiting = store.commit([put('t1')], { signal: abort.signal });
   abort.abort();
-  const aborted = { any: true, name: 'AbortError' };
+  const aborted = { any: true, name: 'AbortError' } as const;
   await t.throwsAsync(waiting, aborted);
   await t.throwsAsync(store.commit([put('t1')], { signal: abort.signal }), aborted);
   await store.commit([put('t2')], { signal: never });
