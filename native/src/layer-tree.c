@@ -12,6 +12,8 @@
 
 /* openat2 answers EAGAIN when a rename anywhere on the system raced with "..": openat2(2). */
 enum { RESOLVE_ATTEMPTS = 1000 };
+/* The caller may give us a small stack, and a level costs a descriptor too. */
+enum { REMOVE_DEPTH = 256 };
 
 int layer_tree_open(struct layer_tree *tree, const char *path, struct shoal_error *err) {
   memset(tree, 0, sizeof *tree);
@@ -138,14 +140,13 @@ int layer_tree_enter(struct layer_tree *tree, const char *path, const char **nam
   return shoal_fail(err, -tree->parent_fd, "open directory of layer", "%s", path);
 }
 
-/* Recursion costs a descriptor a level; a path can not be deeper than this without the help of symbolic links. */
 static int remove_below(int dir_fd, const char *name, int depth) {
   const struct dirent *entry;
   int result = 0;
   DIR *dir;
   int fd;
 
-  if (depth > PATH_MAX / 2) return -ELOOP;
+  if (depth > REMOVE_DEPTH) return -ELOOP;
   fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   if (fd < 0) return -errno;
   dir = fdopendir(fd);

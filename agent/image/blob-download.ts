@@ -1,0 +1,98 @@
+import { createHash, type Hash } from 'node:crypto';
+import { type FileHandle, open } from 'node:fs/promises';
+import type { IncomingMessage } from 'node:http';
+import { AppError } from '../../shared/errors/index.ts';
+import { delay } from '../../shared/lib/abort.ts';
+import { backoffMs } from '../../shared/lib/backoff.ts';
+import { ImageInvalidError, RegistryUnavailableError } from './errors.ts';
+import type { Descriptor } from './manifest.ts';
+
+export interface BlobDownload {
+  readonly descriptor: Descriptor;
+  /** The file, created or overwritten. */
+  readonly path: string;
+  /** For messages. */
+  readonly name: string;
+  /** Asks for the blob's bytes from `start` on; answers 206, or 200 with the blob from its beginning. */
+  readonly range: (start: number) => Promise<IncomingMessage>;
+}
+
+/** What was received so far: a broken connection goes on from here. */
+interface Progress {
+  hash: Hash;
+  bytes: number;
+}
+
+/** Failures in a row without a single byte before we give up. */
+const MAX_FRUITLESS_ATTEMPTS = 5;
+const BACKOFF_BASE_MS = 250;
+const BACKOFF_MAX_MS = 8_000;
+
+/**
+ * Streams a blob into a file and verifies size and sha256. Temporary failures are retried, from the byte where the
+ * connection broke. Rejects with ImageInvalidError for wrong bytes, else with the last failure.
+ */
+export async function downloadBlob(download: BlobDownload, signal: AbortSignal): Promise<void> {
+  await using file = await open(download.path, 'w', 0o600);
+  const progress: Progress = { hash: createHash('sha256'), bytes: 0 };
+  for (let fruitless = 0; progress.bytes < download.descriptor.size || download.descriptor.size === 0; ) {
+    const before = progress.bytes;
+    try {
+      await receive(download, file, progress, signal);
+      break;
+    } catch (error) {
+      signal.throwIfAborted();
+      fruitless = progress.bytes > before ? 0 : fruitless + 1;
+      const isWorthIt = error instanceof AppError && error.temporary && fruitless < MAX_FRUITLESS_ATTEMPTS;
+      if (!isWorthIt) throw error;
+      await delay(backoffMs(fruitless, BACKOFF_BASE_MS, BACKOFF_MAX_MS, Math.random()), signal);
+    }
+  }
+  if (`sha256:${progress.hash.digest('hex')}` !== download.descriptor.digest) {
+    throw new ImageInvalidError(
+      `${download.name} is damaged: its bytes do not have the digest that it is named by`,
+    );
+  }
+}
+
+async function receive(
+  { descriptor, name, range }: BlobDownload,
+  file: FileHandle,
+  progress: Progress,
+  signal: AbortSignal,
+) {
+  const response = await range(progress.bytes);
+  if (response.statusCode === 200 && progress.bytes > 0) {
+    progress.hash = createHash('sha256');
+    progress.bytes = 0;
+  }
+  try {
+    for await (const chunk of response as AsyncIterable<Buffer>) {
+      await file.write(chunk, 0, chunk.length, progress.bytes);
+      progress.hash.update(chunk);
+      progress.bytes += chunk.length;
+      if (progress.bytes > descriptor.size)
+        throw new ImageInvalidError(`${name} is longer than its manifest says`);
+    }
+  } catch (error) {
+    signal.throwIfAborted();
+    if (error instanceof AppError || isFileError(error)) throw error;
+    throw new RegistryUnavailableError(`the download of ${name} broke off`, { cause: error });
+  }
+  if (progress.bytes < descriptor.size) {
+    throw new RegistryUnavailableError(
+      `the download of ${name} ended after ${progress.bytes} of ${descriptor.size} bytes`,
+    );
+  }
+}
+
+/** Our own disk, not the network: no sense in asking the registry again. */
+function isFileError(error: unknown): boolean {
+  return (
+    error instanceof Error &&
+    'syscall' in error &&
+    error.syscall === 'write' &&
+    'code' in error &&
+    error.code !== 'EPIPE'
+  );
+}

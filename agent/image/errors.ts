@@ -1,0 +1,20 @@
+import { AppError } from '../../shared/errors/index.ts';
+
+/** The registry does not have the image, or does not show it to us. Trying again does not help. */
+export class ImageNotFoundError extends AppError {
+  override readonly name = 'ImageNotFoundError';
+  readonly code = 'not-found';
+}
+
+/** The image is damaged, hostile, or made for another platform. Trying again does not help. */
+export class ImageInvalidError extends AppError {
+  override readonly name = 'ImageInvalidError';
+  readonly code = 'invalid';
+}
+
+/** The registry can not be reached, or is in trouble, just now. */
+export class RegistryUnavailableError extends AppError {
+  override readonly name = 'RegistryUnavailableError';
+  readonly code = 'unavailable';
+  override readonly temporary = true;
+}

@@ -1,0 +1,82 @@
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+
+/** Programs of the distribution that are clients, workloads or rivals; unpacked below `root`, not installed. */
+export interface Peers {
+  /** The directory that the packages were unpacked into; a package's /usr/bin is its usr/bin. */
+  readonly root: string;
+  readonly docker: string;
+  readonly dockerd: string;
+  readonly containerd: string;
+  readonly runc: string;
+  readonly crun: string;
+  readonly registry: string;
+  readonly nginx: string;
+  readonly redisServer: string;
+  readonly redisCli: string;
+  /** process.env with PATH and LD_LIBRARY_PATH such that each of them runs. */
+  readonly env: NodeJS.ProcessEnv;
+}
+
+let ensured: Promise<Peers> | undefined;
+
+/** The peers, unpacked on first use into .cache/peers of the checkout, or into SHOAL_PEERS_DIR. */
+export function ensurePeers(): Promise<Peers> {
+  ensured ??= unpackPeers();
+  return ensured;
+}
+
+/** The stock docker client's path. It needs no library beyond libc. */
+export async function dockerCli(): Promise<string> {
+  return (await ensurePeers()).docker;
+}
+
+/** The checkout: where package.json is, above dist/. */
+export function checkoutDir(): string {
+  let directory = dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(join(directory, 'package.json'))) directory = dirname(directory);
+  return directory;
+}
+
+async function unpackPeers(): Promise<Peers> {
+  const directory = process.env['SHOAL_PEERS_DIR'] ?? join(checkoutDir(), '.cache', 'peers');
+  // quick when all is there; it checks its own stamp
+  await promisify(execFile)(join(checkoutDir(), 'deploy', 'prerequisites.sh'), ['--peers', directory]);
+  const root = join(directory, 'root');
+  const at = (path: string): string => join(root, path);
+  const binaries = ['usr/sbin', 'usr/bin', 'sbin', 'bin'].map(at);
+  const libraries = await libraryDirs(root);
+  return {
+    root,
+    docker: at('usr/bin/docker'),
+    dockerd: at('usr/sbin/dockerd'),
+    containerd: at('usr/bin/containerd'),
+    runc: at('usr/sbin/runc'),
+    crun: at('usr/bin/crun'),
+    registry: at('usr/bin/docker-registry'),
+    nginx: at('usr/sbin/nginx'),
+    redisServer: at('usr/bin/redis-server'),
+    redisCli: at('usr/bin/redis-cli'),
+    env: {
+      ...process.env,
+      PATH: [...binaries, process.env['PATH'] ?? ''].join(':'),
+      LD_LIBRARY_PATH: libraries.join(':'),
+      XTABLES_LIBDIR: libraries.map((path) => join(path, 'xtables')).find(existsSync) ?? '',
+    },
+  };
+}
+
+/** lib and usr/lib, and the architecture's directories in them. */
+async function libraryDirs(root: string): Promise<string[]> {
+  const found: string[] = [];
+  for (const base of ['usr/lib', 'lib'].map((path) => join(root, path))) {
+    if (!existsSync(base)) continue;
+    const names = await readdir(base);
+    found.push(base, ...names.filter((name) => name.endsWith('-linux-gnu')).map((name) => join(base, name)));
+  }
+  return found;
+}

@@ -1,0 +1,124 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type BuiltImage, MANIFEST_TYPE } from '../../agent/image/build-tar.ts';
+import { sha256Of } from '../../agent/image/digest.ts';
+import { parseReference } from '../../agent/image/reference.ts';
+import { ensurePeers } from './peers.ts';
+
+/** Debian's docker-registry, running. Disposing it stops it and removes its storage. */
+export interface Registry extends AsyncDisposable {
+  /** host:port, as references name it. */
+  readonly address: string;
+  /** Where it keeps blobs: `docker/registry/v2/blobs/sha256/<2 digits>/<digits>/data`. */
+  readonly storageDir: string;
+}
+
+const START_TIMEOUT_MS = 30_000;
+
+/** Starts a registry on `host`, on `port` or any free one. */
+export async function startRegistry(host = '127.0.0.1', port = 0): Promise<Registry> {
+  const { registry, env } = await ensurePeers();
+  const directory = await mkdtemp(join(tmpdir(), 'shoal-registry-'));
+  const address = `${host}:${port === 0 ? await freePort(host) : port}`;
+  const storageDir = join(directory, 'storage');
+  const configFile = join(directory, 'config.yml');
+  await writeFile(configFile, configOf(address, storageDir));
+  const log = join(directory, 'log');
+  const child = spawn('/bin/sh', ['-c', 'exec "$0" serve "$1" >"$2" 2>&1', registry, configFile, log], {
+    env: { ...env, OTEL_TRACES_EXPORTER: 'none' },
+    stdio: 'ignore',
+  });
+  const dispose = async (): Promise<void> => {
+    await stop(child);
+    await rm(directory, { recursive: true, force: true });
+  };
+  try {
+    await waitUntilItAnswers(address, child, log);
+  } catch (error) {
+    await dispose();
+    throw error;
+  }
+  return { address, storageDir, [Symbol.asyncDispose]: dispose };
+}
+
+function configOf(address: string, storageDir: string): string {
+  return `version: 0.1
+log: { level: warn }
+storage: { filesystem: { rootdirectory: ${JSON.stringify(storageDir)} }, delete: { enabled: true } }
+http: { addr: ${JSON.stringify(address)} }
+`;
+}
+
+/** A port that was free a moment ago. */
+export async function freePort(host = '127.0.0.1'): Promise<number> {
+  const server = createServer().listen(0, host);
+  await once(server, 'listening');
+  const address = server.address();
+  server.close();
+  await once(server, 'close');
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  return address.port;
+}
+
+async function waitUntilItAnswers(address: string, child: ChildProcess, log: string): Promise<void> {
+  const deadline = Date.now() + START_TIMEOUT_MS;
+  while (Date.now() < deadline && child.exitCode === null && child.signalCode === null) {
+    const response = await fetch(`http://${address}/v2/`).catch(() => undefined);
+    if (response?.ok) return;
+    await sleep(50);
+  }
+  throw new Error(
+    `docker-registry does not answer on ${address}:\n${await readFile(log, 'utf8').catch(() => '')}`,
+  );
+}
+
+async function stop(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return;
+  const ended = once(child, 'exit');
+  child.kill('SIGKILL');
+  await ended;
+}
+
+/** Pushes an image under its own name and tag. Returns the reference to pull it by, registry included. */
+export async function pushImage(
+  { address }: { readonly address: string },
+  image: BuiltImage,
+): Promise<string> {
+  const { repository, tag } = parseReference(`${address}/${image.reference}`);
+  for (const blob of [image.config, ...image.layers.map((layer) => layer.bytes)]) {
+    await pushBlob(address, repository, blob);
+  }
+  await pushManifest(address, repository, tag ?? 'latest', image.manifest, MANIFEST_TYPE);
+  return `${address}/${repository}:${tag ?? 'latest'}`;
+}
+
+export async function pushBlob(address: string, repository: string, bytes: Buffer): Promise<void> {
+  const digest = sha256Of(bytes);
+  const known = await fetch(`http://${address}/v2/${repository}/blobs/${digest}`, { method: 'HEAD' });
+  if (known.ok) return;
+  const begun = await fetch(`http://${address}/v2/${repository}/blobs/uploads/`, { method: 'POST' });
+  const location = new URL(begun.headers.get('location') ?? '', `http://${address}`);
+  location.searchParams.set('digest', digest);
+  const headers = { 'content-type': 'application/octet-stream' };
+  const done = await fetch(location, { method: 'PUT', headers, body: new Uint8Array(bytes) });
+  if (done.status !== 201) throw new Error(`pushing a blob: ${done.status} ${await done.text()}`);
+}
+
+/** `tag` may be a digest. */
+export async function pushManifest(
+  address: string,
+  repository: string,
+  tag: string,
+  manifest: Buffer,
+  type: string,
+): Promise<void> {
+  const url = `http://${address}/v2/${repository}/manifests/${tag}`;
+  const headers = { 'content-type': type };
+  const done = await fetch(url, { method: 'PUT', headers, body: new Uint8Array(manifest) });
+  if (done.status !== 201) throw new Error(`pushing a manifest: ${done.status} ${await done.text()}`);
+}
