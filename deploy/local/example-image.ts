@@ -4,11 +4,15 @@ import { BUSYBOX_PATH, busyboxLayer } from '../../agent/image/busybox-layer.ts';
 /** What the example stack names. It is made on the machine and exists in no registry. */
 export const EXAMPLE_IMAGE = 'shoal/example:latest';
 
-/** busybox httpd answers a directory that has no index.html with cgi-bin/index.cgi. */
+/**
+ * busybox httpd answers a directory that has no index.html with cgi-bin/index.cgi. It listens for IPv6, so an IPv4
+ * client is [::ffff:10.0.0.1] to it.
+ */
 const ANSWER = `#!/bin/sh
 printf 'Content-Type: text/plain\\r\\n\\r\\n'
 printf 'Hello from container %s\\n' "$(hostname)"
-printf 'you are %s\\n' "$REMOTE_ADDR"
+address=\${REMOTE_ADDR#\\[::ffff:}
+printf 'you are %s\\n' "\${address%]}"
 `;
 
 /**
