@@ -1,0 +1,35 @@
+/** The REST API of a manager: the Docker Engine API, and Shoal's own /stacks. */
+import express, { type Express } from 'express';
+import type { ApiContext, ApiOptions } from './context.ts';
+import { EventLog } from './events/event-log.ts';
+import { apiVersion } from './http/api-version.ts';
+import { errorHandler, pageNotFound } from './http/errors.ts';
+import { requestLog } from './http/request-log.ts';
+import { absentRouter } from './resources/absent.ts';
+import { containersRouter } from './resources/containers.ts';
+import { eventsRouter } from './resources/events.ts';
+import { networksRouter } from './resources/networks.ts';
+import { nodesRouter } from './resources/nodes.ts';
+import { servicesRouter } from './resources/services.ts';
+import { swarmRouter } from './resources/swarm.ts';
+import { systemRouter } from './resources/system.ts';
+import { tasksRouter } from './resources/tasks.ts';
+
+/** Builds the request handler; listenUnix and listenTcp serve it. Listens to the store until `signal` aborts. */
+export function createApi(options: ApiOptions): Express {
+  const signal = options.signal ?? new AbortController().signal;
+  const events = new EventLog(options.store, options.clock);
+  signal.addEventListener('abort', () => events.close(), { once: true });
+  const ctx: ApiContext = { ...options, signal, events };
+
+  const app = express();
+  app.disable('x-powered-by');
+  app.set('etag', false);
+  app.use(requestLog(ctx.logger, ctx.clock), apiVersion(ctx.version));
+  app.use(systemRouter(ctx), swarmRouter(ctx), eventsRouter(ctx));
+  app.use(nodesRouter(ctx), servicesRouter(ctx), tasksRouter(ctx));
+  app.use(networksRouter(ctx), containersRouter(ctx));
+  app.use(absentRouter());
+  app.use(pageNotFound, errorHandler(ctx.logger));
+  return app;
+}

@@ -1,0 +1,120 @@
+/** A container as its node describes it -> the Docker Engine API's summary and inspection. */
+import type { ContainerInfo } from '../../../shared/model/node-methods.ts';
+import { defined, timeText } from './common.ts';
+
+export interface PlacedContainer extends ContainerInfo {
+  readonly nodeId: string;
+}
+
+/** What Docker puts on every task's container; tools find containers of a service by these. */
+export function containerLabels(container: PlacedContainer): Record<string, string> {
+  return {
+    ...container.labels,
+    'com.docker.swarm.node.id': container.nodeId,
+    'com.docker.swarm.service.id': container.serviceId,
+    'com.docker.swarm.service.name': container.serviceName,
+    'com.docker.swarm.task': '',
+    'com.docker.swarm.task.id': container.taskId,
+    'com.docker.swarm.task.name': container.name,
+  };
+}
+
+export function encodeSummary(container: PlacedContainer, nowMs: number): object {
+  return {
+    Id: container.id,
+    Names: [`/${container.name}`],
+    Image: container.image,
+    ImageID: container.imageId,
+    Command: [container.path, ...container.args].join(' '),
+    Created: Math.floor(container.createdAtMs / 1000),
+    Ports: [],
+    Labels: containerLabels(container),
+    State: container.state,
+    Status: statusText(container, nowMs),
+    HostConfig: { NetworkMode: 'default' },
+    NetworkSettings: { Networks: encodeNetworks(container) },
+    Mounts: [],
+  };
+}
+
+function encodeNetworks(container: PlacedContainer): Record<string, object> {
+  return Object.fromEntries(
+    container.networks.map((n) => [n.network, { NetworkID: n.network, IPAddress: n.address, Aliases: [] }]),
+  );
+}
+
+/** "Up 5 minutes (healthy)", "Exited (1) 2 hours ago", as docker ps shows it. */
+export function statusText(container: ContainerInfo, nowMs: number): string {
+  if (container.state === 'created') return 'Created';
+  if (container.state === 'running') {
+    const health = container.health === undefined ? '' : ` (${healthText(container.health)})`;
+    return `Up ${elapsedText(nowMs - (container.startedAtMs ?? nowMs))}${health}`;
+  }
+  return `Exited (${container.exitCode ?? 0}) ${elapsedText(nowMs - (container.finishedAtMs ?? nowMs))} ago`;
+}
+
+function healthText(health: 'starting' | 'healthy' | 'unhealthy'): string {
+  return health === 'starting' ? 'health: starting' : health;
+}
+
+/** As go-units' HumanDuration words it. */
+export function elapsedText(elapsedMs: number): string {
+  const seconds = Math.max(0, Math.floor(elapsedMs / 1000));
+  if (seconds < 1) return 'Less than a second';
+  if (seconds === 1) return '1 second';
+  if (seconds < 60) return `${seconds} seconds`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes === 1) return 'About a minute';
+  if (minutes < 60) return `${minutes} minutes`;
+  const hours = Math.round(seconds / 3600);
+  if (hours === 1) return 'About an hour';
+  if (hours < 48) return `${hours} hours`;
+  if (hours < 24 * 7 * 2) return `${Math.floor(hours / 24)} days`;
+  if (hours < 24 * 30 * 2) return `${Math.floor(hours / 24 / 7)} weeks`;
+  if (hours < 24 * 365 * 2) return `${Math.floor(hours / 24 / 30)} months`;
+  return `${Math.floor(seconds / 3600 / 24 / 365)} years`;
+}
+
+export function encodeInspection(container: PlacedContainer): object {
+  const running = container.state === 'running';
+  return {
+    Id: container.id,
+    Created: timeText(container.createdAtMs),
+    Path: container.path,
+    Args: container.args,
+    State: defined({
+      Status: container.state,
+      Running: running,
+      Paused: false,
+      Restarting: false,
+      OOMKilled: container.oomKilled ?? false,
+      Dead: false,
+      Pid: running ? container.pid : 0,
+      ExitCode: container.exitCode ?? 0,
+      Error: container.error ?? '',
+      StartedAt: timeText(container.startedAtMs),
+      FinishedAt: timeText(container.finishedAtMs),
+      Health:
+        container.health === undefined ? undefined : { Status: container.health, FailingStreak: 0, Log: [] },
+    }),
+    Image: container.imageId,
+    LogPath: container.logPath,
+    Name: `/${container.name}`,
+    RestartCount: 0,
+    Driver: 'overlay2',
+    Platform: 'linux',
+    Mounts: [],
+    HostConfig: { NetworkMode: 'default', RestartPolicy: { Name: 'no' }, LogConfig: { Type: 'json-file' } },
+    Config: {
+      Hostname: container.id.slice(0, 12),
+      Image: container.image,
+      Env: container.env,
+      Cmd: container.args,
+      Entrypoint: [container.path],
+      Labels: containerLabels(container),
+      Tty: false,
+    },
+    NetworkSettings: { Networks: encodeNetworks(container), Ports: {} },
+    Node: { ID: container.nodeId },
+  };
+}

@@ -1,0 +1,163 @@
+/** TaskTemplate.ContainerSpec of the Docker Engine API <-> ContainerSpec. */
+import { z } from 'zod';
+import { InvalidError } from '../../../shared/errors/index.ts';
+import type { ContainerSpec, HealthCheck } from '../../../shared/model/index.ts';
+import { defined, given, labelsOf, zFlag, zLabels, zText, zTexts, zWhole } from './common.ts';
+import { decodeMount, encodeMount, zMount } from './mount-codec.ts';
+
+const zHealth = z.object({
+  Test: zTexts,
+  Interval: zWhole,
+  Timeout: zWhole,
+  StartPeriod: zWhole,
+  StartInterval: zWhole,
+  Retries: zWhole,
+});
+
+export const zContainerSpec = z.object({
+  Image: zText,
+  Labels: zLabels,
+  Command: zTexts,
+  Args: zTexts,
+  Env: zTexts,
+  Dir: zText,
+  User: zText,
+  Groups: zTexts,
+  Hostname: zText,
+  ReadOnly: zFlag,
+  Init: zFlag,
+  TTY: zFlag,
+  OpenStdin: zFlag,
+  StopSignal: zText,
+  StopGracePeriod: zWhole,
+  Mounts: z.array(zMount).nullish(),
+  Hosts: zTexts,
+  DNSConfig: z.object({ Nameservers: zTexts, Search: zTexts, Options: zTexts }).nullish(),
+  Healthcheck: zHealth.nullish(),
+  CapabilityAdd: zTexts,
+  CapabilityDrop: zTexts,
+  Sysctls: zLabels,
+  Ulimits: z
+    .array(z.object({ Name: z.string(), Soft: z.number().int().nullish(), Hard: z.number().int().nullish() }))
+    .nullish(),
+  Isolation: z.enum(['', 'default']).nullish(),
+  Privileges: z
+    .object({
+      CredentialSpec: z.null().optional(),
+      SELinuxContext: z.null().optional(),
+      Seccomp: z.object({ Mode: z.enum(['', 'default']).nullish() }).nullish(),
+      AppArmor: z.object({ Mode: z.enum(['', 'default']).nullish() }).nullish(),
+    })
+    .nullish(),
+});
+
+type RawContainer = z.output<typeof zContainerSpec>;
+
+export function decodeContainerSpec(raw: RawContainer): ContainerSpec {
+  return defined({
+    image: raw.Image ?? '',
+    labels: labelsOf(raw.Labels),
+    command: raw.Command ?? [],
+    args: raw.Args ?? [],
+    env: raw.Env ?? [],
+    workingDir: given(raw.Dir),
+    user: given(raw.User),
+    groups: given(raw.Groups),
+    hostname: given(raw.Hostname),
+    readOnlyRoot: given(raw.ReadOnly),
+    // False differs from absent: it turns a node's default off.
+    init: raw.Init ?? undefined,
+    tty: given(raw.TTY),
+    openStdin: given(raw.OpenStdin),
+    stopSignal: given(raw.StopSignal),
+    stopGraceNs: raw.StopGracePeriod ?? undefined,
+    mounts: (raw.Mounts ?? []).map(decodeMount),
+    extraHosts: given((raw.Hosts ?? []).flatMap(decodeHosts)),
+    dns: decodeDns(raw.DNSConfig),
+    healthCheck: decodeHealth(raw.Healthcheck),
+    capAdd: given(raw.CapabilityAdd),
+    capDrop: given(raw.CapabilityDrop),
+    sysctls: given(raw.Sysctls),
+    ulimits: given(raw.Ulimits)?.map((u) => ({ name: u.Name, soft: u.Soft ?? 0, hard: u.Hard ?? 0 })),
+  }) as ContainerSpec;
+}
+
+/** "address name [alias...]" as in hosts(5) -> "name:address" each. */
+function decodeHosts(line: string): string[] {
+  const [address, ...names] = line.trim().split(/\s+/);
+  if (address === undefined || address === '' || names.length === 0) {
+    throw new InvalidError(`ContainerSpec.Hosts: '${line}': "address name" is expected`);
+  }
+  return names.map((name) => `${name}:${address}`);
+}
+
+function encodeHost(entry: string): string {
+  const at = entry.indexOf(':');
+  return `${entry.slice(at + 1)} ${entry.slice(0, at)}`;
+}
+
+function decodeDns(raw: RawContainer['DNSConfig']): ContainerSpec['dns'] {
+  const dns = {
+    nameservers: raw?.Nameservers ?? [],
+    search: raw?.Search ?? [],
+    options: raw?.Options ?? [],
+  };
+  return dns.nameservers.length + dns.search.length + dns.options.length === 0 ? undefined : dns;
+}
+
+function decodeHealth(raw: RawContainer['Healthcheck']): HealthCheck | undefined {
+  if (raw === null || raw === undefined) return undefined;
+  return {
+    test: raw.Test ?? [],
+    intervalNs: raw.Interval ?? 0,
+    timeoutNs: raw.Timeout ?? 0,
+    startPeriodNs: raw.StartPeriod ?? 0,
+    startIntervalNs: raw.StartInterval ?? 0,
+    retries: raw.Retries ?? 0,
+  };
+}
+
+/** With what the CLI expects to find: it panics without some of the fields. */
+export function encodeContainerSpec(spec: ContainerSpec): object {
+  return defined({
+    Image: spec.image,
+    Labels: spec.labels,
+    Command: given(spec.command),
+    Args: given(spec.args),
+    Env: given(spec.env),
+    Dir: spec.workingDir,
+    User: spec.user,
+    Groups: spec.groups,
+    Hostname: spec.hostname,
+    ReadOnly: spec.readOnlyRoot,
+    Init: spec.init,
+    TTY: spec.tty,
+    OpenStdin: spec.openStdin,
+    StopSignal: spec.stopSignal,
+    StopGracePeriod: spec.stopGraceNs,
+    Mounts: given(spec.mounts)?.map(encodeMount),
+    Hosts: spec.extraHosts?.map(encodeHost),
+    DNSConfig:
+      spec.dns === undefined
+        ? {}
+        : { Nameservers: spec.dns.nameservers, Search: spec.dns.search, Options: spec.dns.options },
+    Healthcheck: encodeHealth(spec.healthCheck),
+    CapabilityAdd: spec.capAdd,
+    CapabilityDrop: spec.capDrop,
+    Sysctls: spec.sysctls,
+    Ulimits: spec.ulimits?.map((u) => ({ Name: u.name, Soft: u.soft, Hard: u.hard })),
+    Isolation: 'default',
+  });
+}
+
+function encodeHealth(check: HealthCheck | undefined): object | undefined {
+  if (check === undefined) return undefined;
+  return defined({
+    Test: given(check.test),
+    Interval: given(check.intervalNs),
+    Timeout: given(check.timeoutNs),
+    StartPeriod: given(check.startPeriodNs),
+    StartInterval: given(check.startIntervalNs),
+    Retries: given(check.retries),
+  });
+}

@@ -1,0 +1,67 @@
+/** Node of the Docker Engine API <-> ours. */
+import { z } from 'zod';
+import { InvalidError, UnsupportedError } from '../../../shared/errors/index.ts';
+import type { Node, NodeSpec } from '../../../shared/model/index.ts';
+import { parseStrict } from '../http/unsupported.ts';
+import { defined, labelsOf, timeText, zLabels, zText } from './common.ts';
+
+const zNodeSpec = z.object({
+  Name: zText,
+  Labels: zLabels,
+  Role: z.enum(['worker', 'manager'], { error: "'worker' or 'manager' is expected" }),
+  Availability: z.enum(['active', 'pause', 'drain'], { error: "'active', 'pause' or 'drain' is expected" }),
+});
+
+/** Throws UnsupportedError for a change of role: promotion is not there yet. */
+export function decodeNodeSpec(value: unknown, current: NodeSpec): NodeSpec {
+  const raw = parseStrict(zNodeSpec, value, 'node spec');
+  if (raw.Role !== current.role) {
+    throw new UnsupportedError(
+      `node spec: not supported by Shoal yet: a change of Role from ${current.role} to ${raw.Role}`,
+    );
+  }
+  const labels = labelsOf(raw.Labels);
+  const bad = Object.keys(labels).find((key) => !/^[^\s=]+$/.test(key));
+  if (bad !== undefined) throw new InvalidError(`node spec: '${bad}' is no valid label name`);
+  const name = raw.Name === null || raw.Name === '' ? undefined : raw.Name;
+  return defined({ name, role: raw.Role, availability: raw.Availability, labels }) as NodeSpec;
+}
+
+export function encodeNode(node: Node, version: number, leads: boolean): object {
+  const description = node.description;
+  return defined({
+    ID: node.id,
+    Version: { Index: version },
+    CreatedAt: timeText(node.createdAtMs),
+    UpdatedAt: timeText(node.updatedAtMs),
+    Spec: defined({
+      Name: node.spec.name,
+      Labels: node.spec.labels,
+      Role: node.spec.role,
+      Availability: node.spec.availability,
+    }),
+    Description: {
+      Hostname: description?.hostname ?? '',
+      Platform: { Architecture: description?.arch ?? '', OS: description?.os ?? '' },
+      Resources: { NanoCPUs: description?.nanoCpus ?? 0, MemoryBytes: description?.memoryBytes ?? 0 },
+      Engine: {
+        EngineVersion: description?.engineVersion ?? '',
+        Labels: description?.engineLabels ?? {},
+        Plugins: [
+          { Type: 'Network', Name: 'overlay' },
+          { Type: 'Volume', Name: 'local' },
+        ],
+      },
+      TLSInfo: {},
+    },
+    Status: defined({ State: node.status, Message: node.statusMessage, Addr: description?.address ?? '' }),
+    ManagerStatus:
+      node.manager === undefined
+        ? undefined
+        : {
+            ...(leads ? { Leader: true } : {}),
+            Reachability: node.status === 'down' ? 'unreachable' : 'reachable',
+            Addr: node.manager.address,
+          },
+  });
+}

@@ -1,0 +1,274 @@
+/** ServiceSpec of the Docker Engine API <-> ours. decode(encode(spec)) is the same spec. */
+import { z } from 'zod';
+import { InvalidError, UnsupportedError } from '../../../shared/errors/index.ts';
+import {
+  DEFAULT_RESTART,
+  DEFAULT_UPDATE,
+  type Placement,
+  type PublishedPort,
+  type ResourceAmounts,
+  type RestartPolicy,
+  type ServiceMode,
+  type ServiceSpec,
+  type UpdateConfig,
+} from '../../../shared/model/index.ts';
+import { parseStrict } from '../http/unsupported.ts';
+import { defined, given, labelsOf, zLabels, zText, zTexts, zWhole } from './common.ts';
+import { decodeContainerSpec, encodeContainerSpec, zContainerSpec } from './container-spec-codec.ts';
+
+const zResources = z.object({ NanoCPUs: zWhole, MemoryBytes: zWhole, Pids: zWhole }).nullish();
+
+const zRestart = z
+  .object({
+    Condition: z.enum(['', 'any', 'on-failure', 'none']).nullish(),
+    Delay: zWhole,
+    MaxAttempts: zWhole,
+    Window: zWhole,
+  })
+  .nullish();
+
+const zPlacement = z
+  .object({
+    Constraints: zTexts,
+    Preferences: z.array(z.object({ Spread: z.object({ SpreadDescriptor: z.string() }) })).nullish(),
+    MaxReplicas: zWhole,
+    Platforms: z.array(z.object({ OS: zText, Architecture: zText })).nullish(),
+  })
+  .nullish();
+
+const zUpdate = z
+  .object({
+    Parallelism: zWhole,
+    Delay: zWhole,
+    FailureAction: z.enum(['', 'pause', 'continue', 'rollback']).nullish(),
+    Monitor: zWhole,
+    MaxFailureRatio: z.number().nullish(),
+    Order: z.enum(['', 'stop-first', 'start-first']).nullish(),
+  })
+  .nullish();
+
+const zNetworks = z.array(z.object({ Target: z.string(), Aliases: zTexts })).nullish();
+
+const zPort = z.object({
+  Name: zText,
+  Protocol: z.enum(['', 'tcp', 'udp', 'sctp']).nullish(),
+  TargetPort: zWhole,
+  PublishedPort: zWhole,
+  PublishMode: z.enum(['', 'ingress', 'host']).nullish(),
+});
+
+const zServiceSpec = z.object({
+  Name: zText,
+  Labels: zLabels,
+  TaskTemplate: z.object({
+    ContainerSpec: zContainerSpec.nullish(),
+    Resources: z.object({ Limits: zResources, Reservations: zResources }).nullish(),
+    RestartPolicy: zRestart,
+    Placement: zPlacement,
+    Networks: zNetworks,
+    ForceUpdate: zWhole,
+    Runtime: z.enum(['', 'container'], { error: "the runtime is 'container'" }).nullish(),
+    LogDriver: z.object({ Name: zText, Options: zLabels }).nullish(),
+  }),
+  Mode: z
+    .object({
+      Replicated: z.object({ Replicas: zWhole }).nullish(),
+      Global: z.object({}).nullish(),
+      ReplicatedJob: z.unknown(),
+      GlobalJob: z.unknown(),
+    })
+    .nullish(),
+  UpdateConfig: zUpdate,
+  RollbackConfig: zUpdate,
+  Networks: zNetworks,
+  EndpointSpec: z
+    .object({ Mode: z.enum(['', 'vip', 'dnsrr']).nullish(), Ports: z.array(zPort).nullish() })
+    .nullish(),
+});
+
+type RawSpec = z.output<typeof zServiceSpec>;
+
+export interface DecodedSpec {
+  /** Networks still as the request named them: ids or names. */
+  readonly spec: ServiceSpec;
+  /** What is accepted and has no effect, by name. */
+  readonly warnings: readonly string[];
+}
+
+/** Throws InvalidError (shape) and UnsupportedError (fields that Shoal does not have), both naming the field. */
+export function decodeServiceSpec(value: unknown): DecodedSpec {
+  const raw = parseStrict(zServiceSpec, value, 'service spec');
+  const template = raw.TaskTemplate;
+  if (template.ContainerSpec === null || template.ContainerSpec === undefined) {
+    throw new InvalidError('invalid service spec: TaskTemplate.ContainerSpec is missing');
+  }
+  const networks = given(template.Networks) ?? raw.Networks ?? [];
+  const logDriver = given(template.LogDriver?.Name);
+  const spec = defined({
+    name: raw.Name ?? '',
+    labels: labelsOf(raw.Labels),
+    mode: decodeMode(raw.Mode),
+    container: decodeContainerSpec(template.ContainerSpec),
+    limits: decodeAmounts(template.Resources?.Limits),
+    reservations: decodeAmounts(template.Resources?.Reservations),
+    restart: decodeRestart(template.RestartPolicy),
+    placement: decodePlacement(template.Placement),
+    update: decodeUpdate(raw.UpdateConfig),
+    rollback: decodeUpdate(raw.RollbackConfig),
+    networks: networks.map((n) => ({ network: n.Target, aliases: n.Aliases ?? [] })),
+    endpointMode: raw.EndpointSpec?.Mode === 'dnsrr' ? ('dnsrr' as const) : ('vip' as const),
+    ports: (raw.EndpointSpec?.Ports ?? []).map(decodePort),
+    forceUpdate: template.ForceUpdate ?? 0,
+    logDriver:
+      logDriver === undefined
+        ? undefined
+        : { name: logDriver, options: labelsOf(template.LogDriver?.Options) },
+  }) as ServiceSpec;
+  return { spec, warnings: specWarnings(spec) };
+}
+
+/** Fields that are stored and shown again without an effect. */
+export function specWarnings(spec: ServiceSpec): string[] {
+  const warnings: string[] = [];
+  if (spec.logDriver !== undefined && !['json-file', 'local'].includes(spec.logDriver.name)) {
+    warnings.push(
+      `TaskTemplate.LogDriver: '${spec.logDriver.name}' has no effect: Shoal keeps logs on the node, for docker service logs`,
+    );
+  }
+  return warnings;
+}
+
+function decodeMode(raw: RawSpec['Mode']): ServiceMode {
+  for (const job of ['ReplicatedJob', 'GlobalJob'] as const) {
+    if (raw?.[job] !== null && raw?.[job] !== undefined) {
+      throw new UnsupportedError(`service spec: not supported by Shoal: Mode.${job}`);
+    }
+  }
+  const global = raw?.Global !== null && raw?.Global !== undefined;
+  if (global && raw.Replicated !== null && raw.Replicated !== undefined) {
+    throw new InvalidError('invalid service spec: Mode: must specify only one service mode');
+  }
+  return global ? { kind: 'global' } : { kind: 'replicated', replicas: raw?.Replicated?.Replicas ?? 1 };
+}
+
+function decodeAmounts(raw: z.output<typeof zResources>): ResourceAmounts {
+  return defined({
+    nanoCpus: given(raw?.NanoCPUs),
+    memoryBytes: given(raw?.MemoryBytes),
+    pids: given(raw?.Pids),
+  }) as ResourceAmounts;
+}
+
+function decodeRestart(raw: z.output<typeof zRestart>): RestartPolicy {
+  if (raw === null || raw === undefined) return DEFAULT_RESTART;
+  return {
+    condition: given(raw.Condition) === undefined ? 'any' : (raw.Condition as RestartPolicy['condition']),
+    delayNs: raw.Delay ?? DEFAULT_RESTART.delayNs,
+    maxAttempts: raw.MaxAttempts ?? 0,
+    windowNs: raw.Window ?? 0,
+  };
+}
+
+function decodePlacement(raw: z.output<typeof zPlacement>): Placement {
+  return defined({
+    constraints: raw?.Constraints ?? [],
+    spread: (raw?.Preferences ?? []).map((preference) => preference.Spread.SpreadDescriptor),
+    maxReplicasPerNode: raw?.MaxReplicas ?? 0,
+    platforms: given(raw?.Platforms)?.map((p) => ({ os: p.OS ?? '', arch: p.Architecture ?? '' })),
+  }) as Placement;
+}
+
+/** Given without Parallelism it is 0, all at once, as a Go client means it; not given at all, Swarm's defaults. */
+function decodeUpdate(raw: z.output<typeof zUpdate>): UpdateConfig {
+  if (raw === null || raw === undefined) return DEFAULT_UPDATE;
+  return {
+    parallelism: raw.Parallelism ?? 0,
+    delayNs: raw.Delay ?? 0,
+    order: raw.Order === 'start-first' ? 'start-first' : 'stop-first',
+    monitorNs: given(raw.Monitor) ?? DEFAULT_UPDATE.monitorNs,
+    failureAction: given(raw.FailureAction) === undefined ? 'pause' : (raw.FailureAction as 'pause'),
+    maxFailureRatio: raw.MaxFailureRatio ?? 0,
+  };
+}
+
+function decodePort(raw: z.output<typeof zPort>): PublishedPort {
+  return defined({
+    name: given(raw.Name),
+    protocol: given(raw.Protocol) ?? 'tcp',
+    targetPort: raw.TargetPort ?? 0,
+    publishedPort: raw.PublishedPort ?? 0,
+    mode: raw.PublishMode === 'host' ? ('host' as const) : ('ingress' as const),
+  }) as PublishedPort;
+}
+
+export function encodeServiceSpec(spec: ServiceSpec): object {
+  return {
+    Name: spec.name,
+    Labels: spec.labels,
+    TaskTemplate: encodeTaskTemplate(spec),
+    Mode: spec.mode.kind === 'global' ? { Global: {} } : { Replicated: { Replicas: spec.mode.replicas } },
+    UpdateConfig: encodeUpdate(spec.update),
+    RollbackConfig: encodeUpdate(spec.rollback),
+    EndpointSpec: {
+      Mode: spec.endpointMode,
+      ...(spec.ports.length > 0 ? { Ports: spec.ports.map(encodePort) } : {}),
+    },
+  };
+}
+
+/** What a service's TaskTemplate and a task's Spec have in common: all of it. */
+export function encodeTaskTemplate(spec: ServiceSpec): object {
+  return defined({
+    ContainerSpec: encodeContainerSpec(spec.container),
+    Resources: { Limits: encodeAmounts(spec.limits), Reservations: encodeAmounts(spec.reservations) },
+    RestartPolicy: {
+      Condition: spec.restart.condition,
+      Delay: spec.restart.delayNs,
+      MaxAttempts: spec.restart.maxAttempts,
+      Window: spec.restart.windowNs,
+    },
+    Placement: encodePlacement(spec.placement),
+    Networks: given(spec.networks)?.map((n) => defined({ Target: n.network, Aliases: given(n.aliases) })),
+    ForceUpdate: spec.forceUpdate,
+    Runtime: 'container',
+    LogDriver:
+      spec.logDriver === undefined
+        ? undefined
+        : { Name: spec.logDriver.name, Options: spec.logDriver.options },
+  });
+}
+
+function encodeAmounts(amounts: ResourceAmounts): object {
+  return defined({ NanoCPUs: amounts.nanoCpus, MemoryBytes: amounts.memoryBytes, Pids: amounts.pids });
+}
+
+function encodePlacement(placement: Placement): object {
+  return defined({
+    Constraints: given(placement.constraints),
+    Preferences: given(placement.spread)?.map((s) => ({ Spread: { SpreadDescriptor: s } })),
+    MaxReplicas: given(placement.maxReplicasPerNode),
+    Platforms: placement.platforms?.map((p) => ({ OS: p.os, Architecture: p.arch })),
+  });
+}
+
+function encodeUpdate(update: UpdateConfig): object {
+  return {
+    Parallelism: update.parallelism,
+    Delay: update.delayNs,
+    FailureAction: update.failureAction,
+    Monitor: update.monitorNs,
+    MaxFailureRatio: update.maxFailureRatio,
+    Order: update.order,
+  };
+}
+
+/** A port that the manager chooses shows no PublishedPort, so that it is chosen again after a round trip. */
+export function encodePort(port: PublishedPort): object {
+  return defined({
+    Name: port.name,
+    Protocol: port.protocol,
+    TargetPort: port.targetPort,
+    PublishedPort: given(port.publishedPort),
+    PublishMode: port.mode,
+  });
+}

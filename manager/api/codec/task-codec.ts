@@ -1,0 +1,98 @@
+/** Task record + status + revision -> the Docker Engine API's Task. */
+import {
+  isTerminal,
+  type ServiceSpec,
+  type Task,
+  type TaskState,
+  type TaskStatus,
+} from '../../../shared/model/index.ts';
+import type { Store } from '../../store/store.ts';
+import { encodeNetwork } from './network-codec.ts';
+import { defined, timeText } from './common.ts';
+import { encodeTaskTemplate } from './service-spec-codec.ts';
+
+/** The state that is shown: what the node reported, or what the record alone says. */
+export function observedState(task: Task, status: TaskStatus | undefined): TaskState {
+  return status?.state ?? (task.nodeId === undefined ? 'pending' : 'assigned');
+}
+
+/** As `docker service ps` composes it: web.1, or agent.<node id> for a global service. */
+export function taskName(task: Task, serviceName: string): string {
+  return `${serviceName}.${task.slot > 0 ? task.slot : (task.nodeId ?? '')}`;
+}
+
+export function taskIsLive(task: Task, status: TaskStatus | undefined): boolean {
+  return task.desired === 'running' && !isTerminal(observedState(task, status));
+}
+
+export function encodeTask(store: Store, task: Task, spec: ServiceSpec | undefined): object {
+  const status = store.get('statuses', task.id);
+  const version = Math.max(store.version('tasks', task.id), store.version('statuses', task.id));
+  return defined({
+    ID: task.id,
+    Version: { Index: version },
+    CreatedAt: timeText(task.createdAtMs),
+    UpdatedAt: timeText(Math.max(task.desiredAtMs, status?.atMs ?? 0)),
+    Labels: {},
+    // The CLI dereferences ContainerSpec; a revision can be gone only while the whole service goes.
+    Spec: spec === undefined ? { ContainerSpec: { Image: '' }, ForceUpdate: 0 } : encodeTaskTemplate(spec),
+    ServiceID: task.serviceId,
+    Slot: task.slot > 0 ? task.slot : undefined,
+    NodeID: task.nodeId,
+    Status: encodeStatus(task, status),
+    DesiredState: task.desired,
+    NetworksAttachments: task.addresses.flatMap((a) => {
+      const network = store.get('networks', a.network);
+      if (network === undefined) return [];
+      const bits = network.allocation?.subnet.split('/')[1] ?? '32';
+      const encoded = encodeNetwork(network, store.version('networks', network.id));
+      return [{ Network: attachedNetwork(encoded), Addresses: [`${a.address}/${bits}`] }];
+    }),
+  });
+}
+
+function encodeStatus(task: Task, status: TaskStatus | undefined): object {
+  const state = observedState(task, status);
+  const container = status?.container;
+  return defined({
+    Timestamp: timeText(status?.atMs ?? task.createdAtMs),
+    State: state,
+    Message: status?.message ?? (state === 'pending' ? 'pending task scheduling' : 'task assigned to a node'),
+    Err: status?.error ?? task.pendingReason,
+    ContainerStatus:
+      container === undefined
+        ? undefined
+        : { ContainerID: container.containerId, PID: container.pid ?? 0, ExitCode: container.exitCode ?? 0 },
+    PortStatus: {
+      ...(status?.hostPorts === undefined || status.hostPorts.length === 0
+        ? {}
+        : {
+            Ports: status.hostPorts.map((port) => ({
+              Protocol: port.protocol,
+              TargetPort: port.targetPort,
+              PublishedPort: port.publishedPort,
+              PublishMode: 'host',
+            })),
+          }),
+    },
+  });
+}
+
+/** A network in the shape that swarm objects embed. */
+function attachedNetwork(network: ReturnType<typeof encodeNetwork>): object {
+  return {
+    ID: network.Id,
+    Version: { Index: network.Version },
+    CreatedAt: network.Created,
+    UpdatedAt: network.Created,
+    Spec: {
+      Name: network.Name,
+      Labels: network.Labels,
+      DriverConfiguration: { Name: network.Driver },
+      Scope: 'swarm',
+      ...(network.Ingress ? { Ingress: true } : {}),
+    },
+    DriverState: { Name: network.Driver, Options: network.Options },
+    IPAMOptions: { Driver: { Name: 'default' }, Configs: network.IPAM.Config },
+  };
+}

@@ -1,0 +1,51 @@
+import type { IncomingMessage } from 'node:http';
+import { InvalidError } from '../../../shared/errors/index.ts';
+import { jsonErrorPosition, lineAndColumn } from './json-position.ts';
+
+const BODY_LIMIT_BYTES = 4 * 1024 * 1024;
+
+/** The whole body as text. Throws InvalidError beyond 4 MiB. */
+export async function readText(req: IncomingMessage): Promise<string> {
+  const announced = Number(req.headers['content-length'] ?? 0);
+  if (announced > BODY_LIMIT_BYTES) throw tooLarge();
+  const parts: Buffer[] = [];
+  let size = 0;
+  for await (const part of req) {
+    size += (part as Buffer).length;
+    if (size > BODY_LIMIT_BYTES) throw tooLarge();
+    parts.push(part as Buffer);
+  }
+  return Buffer.concat(parts).toString('utf8');
+}
+
+/** The body as JSON, not validated. Throws InvalidError that names the place when it is none. */
+export async function readJson(req: IncomingMessage): Promise<unknown> {
+  const text = await readText(req);
+  if (text.trim() === '') throw new InvalidError('the request body is empty: JSON is expected');
+  return parseJson(text, 'request body');
+}
+
+/** The same for a body that may be left out: undefined then. */
+export async function readOptionalJson(req: IncomingMessage): Promise<unknown> {
+  const text = await readText(req);
+  return text.trim() === '' ? undefined : parseJson(text, 'request body');
+}
+
+export function parseJson(text: string, what: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    const offset = jsonErrorPosition(text);
+    const { line, column } = lineAndColumn(text, offset);
+    const found =
+      offset >= text.length ? 'the text ends too early' : `unexpected ${JSON.stringify(text[offset])}`;
+    throw new InvalidError(
+      `malformed JSON in the ${what}: ${found} at position ${offset} (line ${line}, column ${column})`,
+      { cause },
+    );
+  }
+}
+
+function tooLarge(): InvalidError {
+  return new InvalidError(`the request body is larger than ${BODY_LIMIT_BYTES} bytes`);
+}

@@ -1,0 +1,42 @@
+/** The one place that turns an error into a response. */
+import type { ErrorRequestHandler, RequestHandler } from 'express';
+import { AppError, describeError, HTTP_STATUS } from '../../../shared/errors/index.ts';
+import { isAbort } from '../../../shared/lib/abort.ts';
+import { StaleError } from '../../store/store.ts';
+import type { ApiLogger } from '../context.ts';
+import { sendJson } from './respond.ts';
+import { requestId } from './request-log.ts';
+
+export function errorStatus(error: unknown): number {
+  if (error instanceof AppError) return HTTP_STATUS[error.code];
+  if (error instanceof StaleError) return 409;
+  // Express marks what it refuses itself (a path that can not be decoded) with a status.
+  const status = (error as { status?: unknown } | undefined)?.status;
+  return typeof status === 'number' && status >= 400 && status < 500 ? status : 500;
+}
+
+export function errorHandler(logger: ApiLogger): ErrorRequestHandler {
+  return (error: unknown, req, res, _next) => {
+    const status = errorStatus(error);
+    const fields = { requestId: requestId(res), method: req.method, path: req.originalUrl };
+    if (isAbort(error) && res.destroyed) return;
+    if (!(error instanceof AppError) && status >= 500)
+      logger.error({ ...fields, err: error }, 'request failed');
+    if (res.headersSent) {
+      res.destroy();
+      return;
+    }
+    // What is left of a body that was refused half-read must not be taken for the next request.
+    if (!req.complete) res.setHeader('Connection', 'close');
+    sendJson(res, status, { message: describeError(error), ...errorDetails(error) });
+  };
+}
+
+function errorDetails(error: unknown): object {
+  const problems = (error as { problems?: unknown } | undefined)?.problems;
+  return Array.isArray(problems) ? { problems } : {};
+}
+
+export const pageNotFound: RequestHandler = (_req, res) => {
+  sendJson(res, 404, { message: 'page not found' });
+};

@@ -1,0 +1,97 @@
+import { execFile } from 'node:child_process';
+import { chmod, chown, rm, stat } from 'node:fs/promises';
+import { createServer, type RequestListener, type Server } from 'node:http';
+import { connect } from 'node:net';
+import { promisify } from 'node:util';
+import { ConflictError, InvalidError } from '../../shared/errors/index.ts';
+
+export interface UnixOptions {
+  /** Name of the group that may use the socket besides root; absent: left as it is. */
+  readonly group?: string | undefined;
+  readonly mode: number;
+}
+
+export interface ApiServer {
+  readonly server: Server;
+  /** Stops listening, ends open connections, and resolves when all are gone. */
+  close(): Promise<void>;
+}
+
+/**
+ * Serves on a unix socket. A socket file that nobody answers on (left by a crash) is replaced; one that is answered is
+ * a ConflictError. The mode is set before the first byte can be read: until then only the owner may connect.
+ */
+export async function listenUnix(
+  path: string,
+  handler: RequestListener,
+  options: UnixOptions,
+): Promise<ApiServer> {
+  await removeStaleSocket(path);
+  const server = httpServer(handler);
+  const umask = process.umask(0o177);
+  try {
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen(path, () => {
+        server.off('error', reject);
+        resolve();
+      });
+    });
+  } finally {
+    process.umask(umask);
+  }
+  if (options.group !== undefined) await chown(path, -1 >>> 0, await groupId(options.group));
+  await chmod(path, options.mode);
+  return { server, close: () => closeServer(server) };
+}
+
+/** The same on TCP; for tests and for a loopback address. The API has no authentication of its own. */
+export async function listenTcp(host: string, port: number, handler: RequestListener): Promise<ApiServer> {
+  const server = httpServer(handler);
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, host, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+  return { server, close: () => closeServer(server) };
+}
+
+function httpServer(handler: RequestListener): Server {
+  // No request timeout: streams of logs and events stay open as long as the client likes.
+  return createServer({ requestTimeout: 0, headersTimeout: 60_000, keepAliveTimeout: 60_000 }, handler);
+}
+
+async function closeServer(server: Server): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  server.closeAllConnections();
+  await closed;
+}
+
+async function removeStaleSocket(path: string): Promise<void> {
+  const found = await stat(path).catch(() => undefined);
+  if (found === undefined) return;
+  if (!found.isSocket()) throw new ConflictError(`${path} exists and is no socket`);
+  const alive = await new Promise<boolean>((resolve) => {
+    const probe = connect(path, () => {
+      probe.destroy();
+      resolve(true);
+    });
+    probe.once('error', () => resolve(false));
+  });
+  if (alive) throw new ConflictError(`another process answers on ${path}`);
+  await rm(path, { force: true });
+}
+
+/** Number of a group by name, from the system's databases (getent(1)). */
+async function groupId(name: string): Promise<number> {
+  try {
+    const { stdout } = await promisify(execFile)('getent', ['group', name]);
+    const id = Number(stdout.split(':')[2]);
+    if (Number.isInteger(id)) return id;
+  } catch (cause) {
+    throw new InvalidError(`no group named ${name}`, { cause });
+  }
+  throw new InvalidError(`no group named ${name}`);
+}

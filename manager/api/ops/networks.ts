@@ -1,0 +1,183 @@
+/** What the API does to networks in the store; used by /networks and by /stacks. */
+import {
+  ConflictError,
+  ForbiddenError,
+  InvalidError,
+  NotFoundError,
+  UnsupportedError,
+} from '../../../shared/errors/index.ts';
+import { cidrContains, cidrsOverlap, parseAddress, parseCidr } from '../../../shared/lib/cidr.ts';
+import { newId } from '../../../shared/lib/ids.ts';
+import {
+  isTerminal,
+  type Network,
+  type NetworkSpec,
+  type Service,
+  type ServiceSpec,
+} from '../../../shared/model/index.ts';
+import { StaleError, type Store, type Write } from '../../store/store.ts';
+import type { ApiContext } from '../context.ts';
+import { lookup } from '../lookup.ts';
+import { waitForStore } from '../wait.ts';
+import { specOf } from './services.ts';
+
+/** Networks of one host that Docker always has; stacks name them without creating them. */
+export const NODE_NETWORKS: readonly string[] = ['host', 'bridge', 'none'];
+const NODE_NETWORKS_REASON =
+  "Shoal has overlay networks only; Docker's node networks host, bridge and none are not supported yet";
+const REMOVAL_WAIT_MS = 120_000;
+const COMMIT_ATTEMPTS = 5;
+const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
+
+/** By id, name or unique prefix. */
+export function findNetwork(store: Store, ref: string): Network {
+  if (NODE_NETWORKS.includes(ref) && store.get('names', `network:${ref}`) === undefined) {
+    throw new NotFoundError(`network ${ref} not found: ${NODE_NETWORKS_REASON}`);
+  }
+  return lookup(store.all('networks').values(), ref, {
+    kind: 'network',
+    id: (network) => network.id,
+    name: (network) => network.spec.name,
+  });
+}
+
+/** The spec with its networks named by id. Throws InvalidError for one that a service can not join. */
+export function resolveNetworks(store: Store, spec: ServiceSpec): ServiceSpec {
+  const networks = spec.networks.map((attachment) => {
+    if (NODE_NETWORKS.includes(attachment.network)) {
+      throw new UnsupportedError(`network ${attachment.network}: ${NODE_NETWORKS_REASON}`);
+    }
+    const network = findNetwork(store, attachment.network);
+    if (network.spec.ingress) {
+      throw new InvalidError(
+        `rpc error: code = InvalidArgument desc = Service cannot be explicitly attached to the ingress network "${network.spec.name}"`,
+      );
+    }
+    return { ...attachment, network: network.id };
+  });
+  const ids = networks.map((attachment) => attachment.network);
+  if (new Set(ids).size < ids.length) throw new InvalidError('networks: a network is named twice');
+  return { ...spec, networks };
+}
+
+/** Resolves with the id. */
+export async function createNetwork(
+  ctx: ApiContext,
+  spec: NetworkSpec,
+  signal: AbortSignal,
+): Promise<string> {
+  const { store } = ctx;
+  requireValid(store, spec);
+  for (let attempt = 1; ; attempt += 1) {
+    const name = `network:${spec.name}`;
+    const holder = store.get('names', name);
+    if (holder !== undefined && store.get('networks', holder.id) !== undefined) {
+      throw new ConflictError(`network with name ${spec.name} already exists`);
+    }
+    const id = newId();
+    const value: Network = { id, spec, createdAtMs: ctx.clock.now() };
+    const writes: Write[] = [
+      { table: 'names', key: name, value: { id }, expect: store.version('names', name) },
+      { table: 'networks', key: id, value, expect: 0 },
+    ];
+    try {
+      await store.commit(writes, { signal });
+      return id;
+    } catch (error) {
+      if (!(error instanceof StaleError) || attempt >= COMMIT_ATTEMPTS) throw error;
+    }
+  }
+}
+
+function requireValid(store: Store, spec: NetworkSpec): void {
+  if (!NAME.test(spec.name)) {
+    throw new InvalidError(
+      `'${spec.name}' is no valid network name: letters, digits, _ . - are allowed, the first a letter or digit`,
+    );
+  }
+  if (NODE_NETWORKS.includes(spec.name) || spec.name === 'ingress') {
+    throw new ForbiddenError(`operation is not permitted on predefined ${spec.name} network`);
+  }
+  if (spec.subnet === undefined) {
+    if (spec.gateway !== undefined) throw new InvalidError('a gateway needs a subnet');
+    return;
+  }
+  const problem = subnetProblem(spec.subnet, spec.gateway);
+  if (problem !== undefined) throw new InvalidError(problem);
+  const subnet = parseCidr(spec.subnet);
+  for (const other of store.all('networks').values()) {
+    const taken = other.allocation?.subnet ?? other.spec.subnet;
+    if (taken !== undefined && cidrsOverlap(subnet, parseCidr(taken))) {
+      throw new ForbiddenError(
+        `Pool overlaps with other one on this address space: ${spec.subnet} and ${taken} of network ${other.spec.name}`,
+      );
+    }
+  }
+}
+
+/** What is wrong with a subnet that a user chose, and the gateway in it. */
+export function subnetProblem(subnet: string, gateway: string | undefined): string | undefined {
+  try {
+    const cidr = parseCidr(subnet);
+    if (cidr.bits < 8 || cidr.bits > 29) return `subnet ${subnet}: a prefix from /8 to /29 is expected`;
+    if (gateway === undefined) return undefined;
+    const address = parseAddress(gateway);
+    if (!cidrContains(cidr, address)) return `gateway ${gateway} is not in subnet ${subnet}`;
+    return address === cidr.base + 1
+      ? undefined
+      : `gateway ${gateway}: the gateway is the first address of the subnet in Shoal`;
+  } catch (error) {
+    return error instanceof TypeError ? `${error.message} (IPv4 subnets are supported)` : String(error);
+  }
+}
+
+/**
+ * Deletes the network once no service uses it. One that is being removed is waited for, so that its tasks keep their
+ * network until they have stopped. Throws ForbiddenError when one that stays uses it.
+ */
+export async function removeNetwork(ctx: ApiContext, network: Network, signal: AbortSignal): Promise<void> {
+  const { store } = ctx;
+  if (network.spec.ingress) {
+    throw new ForbiddenError(
+      `network ${network.spec.name} carries the published ports and can not be removed`,
+    );
+  }
+  const staying = (): Service | undefined => user(store, network.id, false);
+  requireUnused(network, staying());
+  const free = (): boolean => staying() !== undefined || user(store, network.id, true) === undefined;
+  await waitForStore(store, free, REMOVAL_WAIT_MS, signal);
+  requireUnused(network, staying() ?? user(store, network.id, true));
+  const name = `network:${network.spec.name}`;
+  const writes: Write[] = [{ table: 'networks', key: network.id, value: null }];
+  if (store.get('names', name)?.id === network.id) writes.push({ table: 'names', key: name, value: null });
+  await store.commit(writes, { signal });
+}
+
+function requireUnused(network: Network, service: Service | undefined): void {
+  if (service === undefined) return;
+  const suffix = service.removing === true ? ', which is being removed: its tasks have not stopped yet' : '';
+  throw new ForbiddenError(
+    `rpc error: code = FailedPrecondition desc = network ${network.spec.name} is in use by service ${service.name}${suffix}`,
+  );
+}
+
+/** A service that is attached by its current revision, or by an older one that still has tasks. */
+function user(store: Store, networkId: string, removing: boolean): Service | undefined {
+  for (const service of store.all('services').values()) {
+    if ((service.removing === true) !== removing) continue;
+    const revisions = new Set([service.revision, ...revisionsAlive(store, service.id)]);
+    const attached = [...revisions].some((revision) =>
+      specOf(store, service, revision)?.networks.some((n) => n.network === networkId),
+    );
+    if (attached) return service;
+  }
+  return undefined;
+}
+
+function revisionsAlive(store: Store, serviceId: string): number[] {
+  return [...store.tasksOfService(serviceId)].flatMap((id) => {
+    const task = store.get('tasks', id);
+    const state = store.get('statuses', id)?.state ?? 'new';
+    return task === undefined || isTerminal(state) ? [] : [task.revision];
+  });
+}

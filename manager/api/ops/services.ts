@@ -1,0 +1,275 @@
+/** What the API does to services in the store; used by /services and by /stacks. */
+import {
+  ConflictError,
+  InvalidError,
+  NotFoundError,
+  OutOfSequenceError,
+  UnavailableError,
+} from '../../../shared/errors/index.ts';
+import { newId } from '../../../shared/lib/ids.ts';
+import type { Revision, Service, ServiceSpec } from '../../../shared/model/index.ts';
+import { StaleError, type Store, type Write } from '../../store/store.ts';
+import type { ApiContext } from '../context.ts';
+import { lookup } from '../lookup.ts';
+import { portKey } from '../validate/ports.ts';
+import { checkServiceSpec } from '../validate/service-spec.ts';
+import { waitForStore } from '../wait.ts';
+import { resolveNetworks } from './networks.ts';
+import { sameValue } from './same-value.ts';
+
+/** How long a creation waits for a service of the same name to be gone. A stop grace is 10 s by default. */
+const REMOVAL_WAIT_MS = 120_000;
+const COMMIT_ATTEMPTS = 5;
+
+export function revisionKey(serviceId: string, revision: number): string {
+  return `${serviceId}.${revision}`;
+}
+
+/** Services that are not on their way out. */
+export function* liveServices(store: Store): Generator<Service> {
+  for (const service of store.all('services').values()) {
+    if (service.removing !== true) yield service;
+  }
+}
+
+/** By id, name or unique prefix. Throws NotFoundError for what is being removed, too. */
+export function findService(store: Store, ref: string): Service {
+  return lookup(liveServices(store), ref, { kind: 'service', id: (s) => s.id, name: (s) => s.name });
+}
+
+export function specOf(store: Store, service: Service, revision = service.revision): ServiceSpec | undefined {
+  return store.get('revisions', revisionKey(service.id, revision))?.spec;
+}
+
+/** The current spec. Throws UnavailableError should the mirror not hold it (it is written with the service). */
+export function currentSpec(store: Store, service: Service): ServiceSpec {
+  const spec = specOf(store, service);
+  if (spec === undefined)
+    throw new UnavailableError(`revision ${service.revision} of ${service.name} is missing`);
+  return spec;
+}
+
+/** Stores a new service. Resolves with its id. A service of that name on its way out is waited for. */
+export async function createService(
+  ctx: ApiContext,
+  wanted: ServiceSpec,
+  signal: AbortSignal,
+): Promise<string> {
+  const spec = resolveNetworks(ctx.store, wanted);
+  requireValid(spec);
+  for (let attempt = 1; ; attempt += 1) {
+    await waitUntilFree(ctx.store, spec, signal);
+    const id = newId();
+    try {
+      await ctx.store.commit(creation(ctx, id, spec), { signal });
+      return id;
+    } catch (error) {
+      // Someone took the name in between: the next turn says so, or waits.
+      if (!(error instanceof StaleError) || attempt >= COMMIT_ATTEMPTS) throw error;
+    }
+  }
+}
+
+function creation(ctx: ApiContext, id: string, spec: ServiceSpec): Write[] {
+  const atMs = ctx.clock.now();
+  const name = `service:${spec.name}`;
+  const service: Service = { id, name: spec.name, revision: 1, createdAtMs: atMs, updatedAtMs: atMs };
+  return [
+    // A name record whose service is gone is taken over.
+    { table: 'names', key: name, value: { id }, expect: ctx.store.version('names', name) },
+    { table: 'services', key: id, value: service, expect: 0 },
+    revisionWrite(id, 1, spec, atMs),
+  ];
+}
+
+function revisionWrite(serviceId: string, revision: number, spec: ServiceSpec, atMs: number): Write {
+  const key = revisionKey(serviceId, revision);
+  const value: Revision = { id: key, serviceId, revision, createdAtMs: atMs, spec };
+  return { table: 'revisions', key, value, expect: 0 };
+}
+
+/** Throws ConflictError when a service that stays holds the name or a published port. */
+async function waitUntilFree(store: Store, spec: ServiceSpec, signal: AbortSignal): Promise<void> {
+  requireNameFree(store, spec.name);
+  requirePortsFree(store, spec, undefined);
+  const leaving = (): Service | undefined => {
+    const holder = holderOf(store, spec.name);
+    return holder ?? portHolder(store, spec, undefined, true)?.service;
+  };
+  if (leaving() === undefined) return;
+  const gone = await waitForStore(store, () => leaving() === undefined, REMOVAL_WAIT_MS, signal);
+  if (!gone) {
+    throw new ConflictError(
+      `service ${leaving()?.name ?? spec.name} is still being removed after ${REMOVAL_WAIT_MS / 1000} s: ` +
+        'its tasks have not stopped',
+    );
+  }
+  requireNameFree(store, spec.name);
+}
+
+function holderOf(store: Store, name: string): Service | undefined {
+  const id = store.get('names', `service:${name}`)?.id;
+  return id === undefined ? undefined : store.get('services', id);
+}
+
+function requireNameFree(store: Store, name: string): void {
+  const holder = holderOf(store, name);
+  if (holder === undefined || holder.removing === true) return;
+  throw new ConflictError(
+    `rpc error: code = AlreadyExists desc = name conflicts with an existing object: service ${name} already exists`,
+  );
+}
+
+function requirePortsFree(store: Store, spec: ServiceSpec, self: string | undefined): void {
+  const taken = portHolder(store, spec, self, false);
+  if (taken === undefined) return;
+  throw new InvalidError(
+    `rpc error: code = InvalidArgument desc = port '${taken.port}' is already in use by service ` +
+      `'${taken.service.name}' (${taken.service.id}) as an ingress port`,
+  );
+}
+
+/** Another service that publishes one of the spec's ports on the mesh, among those that leave or those that stay. */
+function portHolder(
+  store: Store,
+  spec: ServiceSpec,
+  self: string | undefined,
+  removing: boolean,
+): { service: Service; port: number } | undefined {
+  const wanted = new Map(
+    spec.ports.flatMap((p) => (p.mode === 'ingress' && p.publishedPort > 0 ? [[portKey(p), p]] : [])),
+  );
+  if (wanted.size === 0) return undefined;
+  for (const service of store.all('services').values()) {
+    if (service.id === self || (service.removing === true) !== removing) continue;
+    const ports = [...(specOf(store, service)?.ports ?? []), ...(service.endpoint?.ports ?? [])];
+    const clash = ports.find((port) => port.mode === 'ingress' && wanted.has(portKey(port)));
+    if (clash !== undefined) return { service, port: clash.publishedPort };
+  }
+  return undefined;
+}
+
+function requireValid(spec: ServiceSpec): void {
+  const problems = checkServiceSpec(spec);
+  if (problems.length === 0) return;
+  const text = problems.map((p) => (p.field === 'image' ? p.message : `${p.field}: ${p.message}`)).join('; ');
+  throw new InvalidError(`rpc error: code = InvalidArgument desc = ${text}`);
+}
+
+/** Checks everything that createService checks but the waiting: for a stack, before anything is written. */
+export function requireAcceptable(store: Store, wanted: ServiceSpec, self: string | undefined): void {
+  requireValid(wanted);
+  requirePortsFree(store, wanted, self);
+}
+
+export interface ServiceUpdate {
+  readonly version: number;
+  readonly spec: ServiceSpec;
+}
+
+/**
+ * Makes `spec` current: a new revision unless nothing in it changed. Throws OutOfSequenceError when the service is not
+ * at `version` any more. An update's state starts afresh, so a paused one goes on.
+ */
+export async function updateService(
+  ctx: ApiContext,
+  service: Service,
+  update: ServiceUpdate,
+  signal: AbortSignal,
+): Promise<void> {
+  const { store, clock } = ctx;
+  requireVersion(store, service, update.version);
+  const spec = resolveNetworks(store, update.spec);
+  const current = currentSpec(store, service);
+  if (spec.name !== service.name) {
+    throw new InvalidError('rpc error: code = Unimplemented desc = renaming services is not supported');
+  }
+  if (spec.mode.kind !== current.mode.kind) {
+    throw new InvalidError('rpc error: code = Unimplemented desc = service mode change is not allowed');
+  }
+  requireValid(spec);
+  requirePortsFree(store, spec, service.id);
+  const atMs = clock.now();
+  const { updateStatus: _, ...rest } = service;
+  if (sameValue(spec, current)) {
+    return writeUpdate(ctx, service, update.version, { ...rest, updatedAtMs: atMs }, [], signal);
+  }
+  const revision = nextRevision(store, service);
+  const next: Service = { ...rest, revision, previousRevision: service.revision, updatedAtMs: atMs };
+  const write = revisionWrite(service.id, revision, spec, atMs);
+  await writeUpdate(ctx, service, update.version, next, [write], signal);
+}
+
+/** Swaps the current revision and the previous one, as Swarm does on a manual rollback. */
+export async function rollbackService(
+  ctx: ApiContext,
+  service: Service,
+  version: number,
+  signal: AbortSignal,
+): Promise<void> {
+  requireVersion(ctx.store, service, version);
+  const previous = service.previousRevision;
+  if (previous === undefined || specOf(ctx.store, service, previous) === undefined) {
+    throw new InvalidError(
+      `rpc error: code = FailedPrecondition desc = service ${service.id} does not have a previous spec`,
+    );
+  }
+  const atMs = ctx.clock.now();
+  const message = 'manually requested rollback';
+  const next: Service = {
+    ...service,
+    revision: previous,
+    previousRevision: service.revision,
+    updatedAtMs: atMs,
+    updateStatus: { state: 'rollback-started', startedAtMs: atMs, message },
+  };
+  await writeUpdate(ctx, service, version, next, [], signal);
+}
+
+function requireVersion(store: Store, service: Service, version: number): void {
+  if (store.version('services', service.id) !== version) throw new OutOfSequenceError();
+}
+
+async function writeUpdate(
+  ctx: ApiContext,
+  service: Service,
+  version: number,
+  value: Service,
+  more: readonly Write[],
+  signal: AbortSignal,
+): Promise<void> {
+  const write: Write = { table: 'services', key: service.id, value, expect: version };
+  try {
+    await ctx.store.commit([write, ...more], { signal });
+  } catch (cause) {
+    if (cause instanceof StaleError) throw new OutOfSequenceError();
+    throw cause;
+  }
+}
+
+/** After a rollback the newest revision is not the current one: numbers are never used twice. */
+function nextRevision(store: Store, service: Service): number {
+  let revision = Math.max(service.revision, service.previousRevision ?? 0) + 1;
+  while (store.version('revisions', revisionKey(service.id, revision)) !== 0) revision += 1;
+  return revision;
+}
+
+/** Marks the service; the leader stops its tasks, and deletes the records when the last one is gone. */
+export async function removeService(ctx: ApiContext, id: string, signal: AbortSignal): Promise<void> {
+  const { store } = ctx;
+  for (let attempt = 1; ; attempt += 1) {
+    const service = store.get('services', id);
+    if (service === undefined || service.removing === true)
+      throw new NotFoundError(`service ${id} not found`);
+    const value: Service = { ...service, removing: true, updatedAtMs: ctx.clock.now() };
+    try {
+      await store.commit([{ table: 'services', key: id, value, expect: store.version('services', id) }], {
+        signal,
+      });
+      return;
+    } catch (error) {
+      // The leader wrote to the service meanwhile: the removal still holds.
+      if (!(error instanceof StaleError) || attempt >= COMMIT_ATTEMPTS) throw error;
+    }
+  }
+}

@@ -1,0 +1,106 @@
+import { Router } from 'express';
+import { InvalidError, NotFoundError, OutOfSequenceError } from '../../../shared/errors/index.ts';
+import type { Node } from '../../../shared/model/index.ts';
+import { StaleError, type Store } from '../../store/store.ts';
+import { decodeNodeSpec, encodeNode } from '../codec/node-codec.ts';
+import type { ApiContext } from '../context.ts';
+import { readJson } from '../http/body.ts';
+import { passes, passesLabels, queryFilters, queryFlag, queryVersion } from '../http/query.ts';
+import { requestSignal, sendEmpty, sendJson } from '../http/respond.ts';
+import { lookup } from '../lookup.ts';
+
+export function nodesRouter(ctx: ApiContext): Router {
+  const router = Router();
+  const { store } = ctx;
+  const encode = (node: Node): object => encodeNode(node, store.version('nodes', node.id), leads(ctx, node));
+
+  router.get('/nodes', (req, res) => {
+    const filters = queryFilters(req, ['id', 'name', 'label', 'node.label', 'role', 'membership']);
+    const nodes = [...store.all('nodes').values()].filter(
+      (node) =>
+        passes(filters, 'id', (id) => node.id.startsWith(id)) &&
+        passes(filters, 'name', (name) => nodeName(node).startsWith(name)) &&
+        passes(filters, 'role', (role) => node.spec.role === role) &&
+        // A node that is in the store was accepted when it joined.
+        passes(filters, 'membership', (membership) => membership === 'accepted') &&
+        passesLabels(filters, 'node.label', node.spec.labels) &&
+        passesLabels(filters, 'label', { ...node.description?.engineLabels, ...node.spec.labels }),
+    );
+    sendJson(res, 200, nodes.map(encode));
+  });
+
+  router.get('/nodes/:id', (req, res) => {
+    sendJson(res, 200, encode(findNode(ctx, req.params.id)));
+  });
+
+  router.post('/nodes/:id/update', async (req, res) => {
+    const version = queryVersion(req);
+    const body = await readJson(req);
+    const node = findNode(ctx, req.params.id);
+    const spec = decodeNodeSpec(body, node.spec);
+    if (store.version('nodes', node.id) !== version) throw new OutOfSequenceError();
+    const value: Node = { ...node, spec, updatedAtMs: ctx.clock.now() };
+    try {
+      await store.commit([{ table: 'nodes', key: node.id, value, expect: version }], {
+        signal: requestSignal(res, ctx.signal),
+      });
+    } catch (error) {
+      if (error instanceof StaleError) throw new OutOfSequenceError();
+      throw error;
+    }
+    sendEmpty(res, 200);
+  });
+
+  router.delete('/nodes/:id', async (req, res) => {
+    const node = findNode(ctx, req.params.id);
+    requireRemovable(node, queryFlag(req, 'force'));
+    const expect = store.version('nodes', node.id);
+    await store.commit([{ table: 'nodes', key: node.id, value: null, expect }], {
+      signal: requestSignal(res, ctx.signal),
+    });
+    sendEmpty(res, 200);
+  });
+  return router;
+}
+
+function requireRemovable(node: Node, force: boolean): void {
+  const prefix = `rpc error: code = FailedPrecondition desc = node ${node.id}`;
+  if (node.spec.role === 'manager') {
+    throw new InvalidError(
+      `${prefix} is a cluster manager and is a member of the raft cluster. It must be demoted to worker before removal`,
+    );
+  }
+  if (!force && node.status !== 'down') throw new InvalidError(`${prefix} is not down and can't be removed`);
+}
+
+function leads(ctx: ApiContext, node: Node): boolean {
+  const leader = ctx.leader();
+  return leader === undefined ? node.manager?.leader === true : leader === node.id;
+}
+
+export function nodeName(node: Node): string {
+  return node.spec.name ?? node.description?.hostname ?? '';
+}
+
+/** By id, host name, unique prefix, or `self`. */
+export function findNode(ctx: ApiContext, ref: string): Node {
+  const self = ctx.managerNodeId();
+  if (ref === 'self') {
+    const node = self === undefined ? undefined : ctx.store.get('nodes', self);
+    if (node === undefined)
+      throw new NotFoundError('node self not found: this manager has no agent beside it');
+    return node;
+  }
+  return lookup(ctx.store.all('nodes').values(), ref, { kind: 'node', id: (n) => n.id, name: nodeName });
+}
+
+/** Whether a filter's value (id, prefix, name or `self`) means the node. */
+export function nodeMatcher(ctx: ApiContext): (ref: string, nodeId: string) => boolean {
+  const { store }: { store: Store } = ctx;
+  return (ref, nodeId) => {
+    if (ref === 'self') return ctx.managerNodeId() === nodeId;
+    if (nodeId.startsWith(ref)) return true;
+    const node = store.get('nodes', nodeId);
+    return node !== undefined && nodeName(node) === ref;
+  };
+}

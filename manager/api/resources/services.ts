@@ -1,0 +1,144 @@
+import { Router, type Request } from 'express';
+import { InvalidError } from '../../../shared/errors/index.ts';
+import { isTerminal, type Service, type ServiceSpec, type Task } from '../../../shared/model/index.ts';
+import type { Store } from '../../store/store.ts';
+import { decodeServiceSpec } from '../codec/service-spec-codec.ts';
+import { encodeService, serviceStatus } from '../codec/service-codec.ts';
+import type { ApiContext } from '../context.ts';
+import { readJson } from '../http/body.ts';
+import {
+  passes,
+  passesLabels,
+  queryFilters,
+  queryFlag,
+  queryText,
+  queryVersion,
+  type Filters,
+} from '../http/query.ts';
+import { requestSignal, sendEmpty, sendJson } from '../http/respond.ts';
+import { respondLogs } from '../logs/respond.ts';
+import {
+  createService,
+  currentSpec,
+  findService,
+  liveServices,
+  removeService,
+  rollbackService,
+  specOf,
+  updateService,
+} from '../ops/services.ts';
+
+export function servicesRouter(ctx: ApiContext): Router {
+  const router = Router();
+  const { store } = ctx;
+
+  router.get('/services', (req, res) => {
+    const filters = queryFilters(req, ['id', 'label', 'mode', 'name', 'runtime']);
+    const withStatus = queryFlag(req, 'status');
+    sendJson(res, 200, listServices(store, filters, withStatus));
+  });
+
+  router.post('/services/create', async (req, res) => {
+    const { spec, warnings } = decodeServiceSpec(await readJson(req));
+    const auth = registryAuth(req);
+    const wanted = auth === undefined ? spec : { ...spec, registryAuth: auth };
+    const id = await createService(ctx, wanted, requestSignal(res, ctx.signal));
+    sendJson(res, 201, { ID: id, ...(warnings.length === 0 ? {} : { Warnings: warnings }) });
+  });
+
+  router.get('/services/:id', (req, res) => {
+    // Defaults are always filled in: insertDefaults only ever adds.
+    const service = findService(store, req.params.id);
+    sendJson(res, 200, encodeService(store, service, currentSpec(store, service)));
+  });
+
+  router.post('/services/:id/update', async (req, res) => {
+    const version = queryVersion(req);
+    const body = await readJson(req);
+    const signal = requestSignal(res, ctx.signal);
+    const service = findService(store, req.params.id);
+    const rollback = queryText(req, 'rollback') ?? '';
+    if (!['', 'none', 'previous'].includes(rollback)) {
+      throw new InvalidError(`invalid rollback '${rollback}': 'previous' is expected`);
+    }
+    if (rollback === 'previous') {
+      await rollbackService(ctx, service, version, signal);
+      return sendJson(res, 200, { Warnings: null });
+    }
+    const { spec, warnings } = decodeServiceSpec(body);
+    await updateService(ctx, service, { version, spec: withAuth(store, service, spec, req) }, signal);
+    sendJson(res, 200, { Warnings: warnings.length === 0 ? null : warnings });
+  });
+
+  router.delete('/services/:id', async (req, res) => {
+    await removeService(ctx, findService(store, req.params.id).id, requestSignal(res, ctx.signal));
+    sendEmpty(res, 200);
+  });
+
+  router.get('/services/:id/logs', async (req, res) => {
+    const service = findService(store, req.params.id);
+    await respondLogs(ctx, req, res, {
+      tasks: () => serviceTasks(store, service.id),
+      ended: () => serviceIsGone(store, service.id),
+      tty: currentSpec(store, service).container.tty === true,
+      swarmDetails: true,
+    });
+  });
+  return router;
+}
+
+function listServices(store: Store, filters: Filters, withStatus: boolean): object[] {
+  const found: object[] = [];
+  for (const service of liveServices(store)) {
+    const spec = currentSpec(store, service);
+    const shown =
+      passes(filters, 'id', (id) => service.id.startsWith(id)) &&
+      passes(filters, 'name', (name) => service.name.startsWith(name)) &&
+      passes(filters, 'mode', (mode) => spec.mode.kind === mode) &&
+      passes(filters, 'runtime', (runtime) => runtime === 'container') &&
+      passesLabels(filters, 'label', spec.labels);
+    if (!shown) continue;
+    const encoded = encodeService(store, service, spec);
+    found.push(withStatus ? { ...encoded, ServiceStatus: serviceStatus(store, service, spec) } : encoded);
+  }
+  return found;
+}
+
+/** X-Registry-Auth, base64url JSON; `e30=` is {}: none. */
+export function registryAuth(req: Request): string | undefined {
+  const header = req.get('x-registry-auth') ?? '';
+  if (header === '') return undefined;
+  const text = Buffer.from(header, 'base64url').toString('utf8').trim();
+  return text === '' || text === '{}' ? undefined : header;
+}
+
+/** Credentials are never shown, so an update keeps the stored ones unless it brings its own. */
+function withAuth(store: Store, service: Service, spec: ServiceSpec, req: Request): ServiceSpec {
+  const from = queryText(req, 'registryAuthFrom') ?? '';
+  if (!['', 'spec', 'previous-spec'].includes(from)) {
+    throw new InvalidError(
+      `unsupported registryAuthFrom value '${from}': 'spec' or 'previous-spec' is expected`,
+    );
+  }
+  const revision = from === 'previous-spec' ? service.previousRevision : service.revision;
+  const stored = revision === undefined ? undefined : specOf(store, service, revision)?.registryAuth;
+  const auth = registryAuth(req) ?? stored;
+  return auth === undefined ? spec : { ...spec, registryAuth: auth };
+}
+
+export function* serviceTasks(store: Store, serviceId: string): Generator<Task> {
+  for (const id of store.tasksOfService(serviceId)) {
+    const task = store.get('tasks', id);
+    if (task !== undefined) yield task;
+  }
+}
+
+/** Removed, and every task of it has stopped. */
+function serviceIsGone(store: Store, serviceId: string): boolean {
+  const service = store.get('services', serviceId);
+  if (service !== undefined && service.removing !== true) return false;
+  return [...serviceTasks(store, serviceId)].every((task) => {
+    const status = store.get('statuses', task.id);
+    return status !== undefined && isTerminal(status.state);
+  });
+}

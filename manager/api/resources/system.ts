@@ -1,0 +1,158 @@
+import { arch, release } from 'node:os';
+import { Router } from 'express';
+import { isTerminal } from '../../../shared/model/index.ts';
+import { API_VERSION, MIN_API_VERSION, type ApiContext } from '../context.ts';
+import { sendJson } from '../http/respond.ts';
+import { nodeName } from './nodes.ts';
+
+/** Clients compare it with Docker's releases and refuse old ones; Shoal's own version follows the plus. */
+const ENGINE_LEVEL = '28.0.0';
+const ARCH_NAMES: Readonly<Record<string, string>> = {
+  x64: 'amd64',
+  arm64: 'arm64',
+  arm: 'arm',
+  ia32: '386',
+};
+
+export function systemRouter(ctx: ApiContext): Router {
+  const router = Router();
+  router.get('/_ping', (req, res) => {
+    // Express answers HEAD from here too.
+    res.statusCode = 200;
+    res.setHeader('Content-Type', 'text/plain; charset=utf-8');
+    res.setHeader('Cache-Control', 'no-cache, no-store, must-revalidate');
+    res.setHeader('Pragma', 'no-cache');
+    res.setHeader('Builder-Version', '1');
+    res.setHeader('Swarm', 'active/manager');
+    res.setHeader('Content-Length', 2);
+    res.end(req.method === 'HEAD' ? undefined : 'OK');
+  });
+  router.get('/version', (_req, res) => sendJson(res, 200, versionBody(ctx)));
+  router.get('/info', (_req, res) => sendJson(res, 200, infoBody(ctx)));
+  return router;
+}
+
+function serverVersion(ctx: ApiContext): string {
+  return `${ENGINE_LEVEL}+shoal.${ctx.version}`;
+}
+
+function versionBody(ctx: ApiContext): object {
+  const common = { Os: 'linux', Arch: ARCH_NAMES[arch()] ?? arch(), KernelVersion: release() };
+  const details = {
+    ApiVersion: API_VERSION,
+    MinAPIVersion: MIN_API_VERSION,
+    ...common,
+    Experimental: 'false',
+  };
+  return {
+    Platform: { Name: `Shoal ${ctx.version}` },
+    Components: [{ Name: 'Engine', Version: serverVersion(ctx), Details: details }],
+    Version: serverVersion(ctx),
+    ApiVersion: API_VERSION,
+    MinAPIVersion: MIN_API_VERSION,
+    GitCommit: '',
+    GoVersion: '',
+    ...common,
+    BuildTime: '',
+  };
+}
+
+function infoBody(ctx: ApiContext): object {
+  const nodes = [...ctx.store.all('nodes').values()];
+  const { running, stopped } = countContainers(ctx);
+  const self = nodes.find((node) => node.id === ctx.managerNodeId());
+  const sum = (of: 'nanoCpus' | 'memoryBytes'): number =>
+    nodes.reduce((total, node) => total + (node.status === 'ready' ? (node.description?.[of] ?? 0) : 0), 0);
+  return {
+    ID: ctx.store.get('cluster', 'self')?.clusterId ?? '',
+    Name: self === undefined ? ctx.clusterName : nodeName(self),
+    Containers: running + stopped,
+    ContainersRunning: running,
+    ContainersPaused: 0,
+    ContainersStopped: stopped,
+    Images: 0,
+    Driver: 'overlayfs',
+    DriverStatus: [],
+    Plugins: { Volume: ['local'], Network: ['overlay'], Authorization: null, Log: ['json-file'] },
+    SystemTime: new Date(ctx.clock.now()).toISOString(),
+    LoggingDriver: 'json-file',
+    KernelVersion: release(),
+    OperatingSystem: `Shoal ${ctx.version} (cluster ${ctx.clusterName})`,
+    OSType: 'linux',
+    Architecture: self?.description?.arch ?? { x64: 'x86_64', arm64: 'aarch64' }[arch() as 'x64'] ?? arch(),
+    NCPU: Math.floor(sum('nanoCpus') / 1e9),
+    MemTotal: sum('memoryBytes'),
+    IndexServerAddress: 'https://index.docker.io/v1/',
+    RegistryConfig: { IndexConfigs: {}, InsecureRegistryCIDRs: [], Mirrors: [] },
+    ServerVersion: serverVersion(ctx),
+    Labels: [],
+    ExperimentalBuild: false,
+    Swarm: swarmInfo(ctx),
+    LiveRestoreEnabled: true,
+    SecurityOptions: ['name=seccomp,profile=builtin', 'name=cgroupns'],
+    Warnings: [],
+  };
+}
+
+function swarmInfo(ctx: ApiContext): object {
+  const nodes = [...ctx.store.all('nodes').values()];
+  const managers = nodes.filter((node) => node.manager !== undefined);
+  const cluster = ctx.store.get('cluster', 'self');
+  const selfId = ctx.managerNodeId();
+  const self = nodes.find((node) => node.id === selfId);
+  return {
+    NodeID: selfId ?? '',
+    NodeAddr: self?.description?.address ?? '',
+    LocalNodeState: 'active',
+    ControlAvailable: true,
+    Error: '',
+    RemoteManagers: managers.map((node) => ({ NodeID: node.id, Addr: node.manager?.address ?? '' })),
+    Nodes: nodes.length,
+    Managers: Math.max(1, managers.length),
+    ...(cluster === undefined ? {} : { Cluster: clusterInfo(ctx) }),
+  };
+}
+
+/** The cluster as /info embeds it and /swarm shows it, without the join tokens. */
+export function clusterInfo(ctx: ApiContext): Record<string, unknown> {
+  const cluster = ctx.store.get('cluster', 'self');
+  const time = (ms: number | undefined): string => new Date(ms ?? 0).toISOString();
+  return {
+    ID: cluster?.clusterId ?? '',
+    Version: { Index: ctx.store.version('cluster', 'self') },
+    CreatedAt: time(cluster?.createdAtMs),
+    UpdatedAt: time(cluster?.updatedAtMs),
+    Spec: {
+      Name: 'default',
+      Labels: {},
+      Orchestration: { TaskHistoryRetentionLimit: cluster?.taskHistoryLimit ?? 5 },
+      Raft: {
+        SnapshotInterval: 0,
+        KeepOldSnapshots: 0,
+        LogEntriesForSlowFollowers: 0,
+        ElectionTick: 0,
+        HeartbeatTick: 0,
+      },
+      Dispatcher: { HeartbeatPeriod: (cluster?.nodeDownAfterMs ?? 0) * 1e6 },
+      CAConfig: { NodeCertExpiry: 90 * 24 * 3600 * 1e9 },
+      TaskDefaults: {},
+      EncryptionConfig: { AutoLockManagers: false },
+    },
+    TLSInfo: { TrustRoot: cluster?.caCertificatePem ?? '' },
+    RootRotationInProgress: false,
+    DefaultAddrPool: cluster === undefined ? [] : [cluster.addressPool],
+    SubnetSize: cluster?.subnetBits ?? 24,
+    DataPathPort: 4789,
+  };
+}
+
+function countContainers(ctx: ApiContext): { running: number; stopped: number } {
+  let running = 0;
+  let stopped = 0;
+  for (const status of ctx.store.all('statuses').values()) {
+    if (status.container === undefined) continue;
+    if (status.state === 'running') running += 1;
+    else if (isTerminal(status.state)) stopped += 1;
+  }
+  return { running, stopped };
+}

@@ -1,0 +1,98 @@
+import type { ContainerSpec, HealthCheck, MountSpec } from '../../../shared/model/index.ts';
+import type { SpecProblem } from './service-spec.ts';
+
+// A reference as distribution/reference has it, loosely: host[:port]/path[:tag][@digest].
+const IMAGE =
+  /^(?:[a-zA-Z0-9.-]+(?::\d+)?\/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*(?::[\w][\w.-]{0,127})?(?:@[a-z0-9]+:[a-f0-9]{32,})?$/;
+const HOSTNAME = /^[a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?$/;
+const SIGNAL = /^(SIG)?[A-Z][A-Z0-9+-]*$|^\d{1,2}$/i;
+const MS_NS = 1_000_000;
+
+export function checkContainer(container: ContainerSpec): SpecProblem[] {
+  const problems: SpecProblem[] = [];
+  const check = (ok: boolean, field: string, message: string): void => {
+    if (!ok) problems.push({ field, message });
+  };
+  check(container.image !== '', 'image', 'ContainerSpec: image reference must be provided');
+  check(
+    container.image === '' || IMAGE.test(container.image),
+    'image',
+    `'${container.image}' is not a valid repository/tag`,
+  );
+  for (const entry of container.env) {
+    check(entry !== '' && !entry.startsWith('='), 'env', `'${entry}': "NAME=value" or "NAME" is expected`);
+  }
+  const { hostname, workingDir, stopSignal } = container;
+  check(
+    hostname === undefined || hostname.includes('{{') || (HOSTNAME.test(hostname) && hostname.length <= 64),
+    'hostname',
+    `'${hostname}' is no valid host name`,
+  );
+  check(hostname?.includes('{{') !== true, 'hostname', 'templates are not supported yet');
+  check(
+    container.env.every((entry) => !/\{\{\s*\./.test(entry)),
+    'env',
+    'templates ({{.…}}) are not supported yet',
+  );
+  check(workingDir === undefined || workingDir.startsWith('/'), 'workingDir', 'an absolute path is expected');
+  check(stopSignal === undefined || SIGNAL.test(stopSignal), 'stopSignal', `'${stopSignal}' is no signal`);
+  problems.push(...checkMounts(container.mounts));
+  if (container.healthCheck !== undefined) problems.push(...checkHealth(container.healthCheck));
+  for (const limit of container.ulimits ?? []) {
+    check(
+      limit.soft <= limit.hard || limit.hard === -1,
+      'ulimits',
+      `${limit.name}: the soft limit ${limit.soft} is above the hard limit ${limit.hard}`,
+    );
+  }
+  return problems;
+}
+
+function checkMounts(mounts: readonly MountSpec[]): SpecProblem[] {
+  const problems: SpecProblem[] = [];
+  const targets = new Set<string>();
+  for (const mount of mounts) {
+    const report = (message: string): void => {
+      problems.push({ field: 'mounts', message: `${mount.target}: ${message}` });
+    };
+    if (!mount.target.startsWith('/')) report('the target must be an absolute path');
+    const target = mount.target.replace(/\/+$/, '') || '/';
+    if (target === '/') report("a mount over '/' is not possible");
+    if (targets.has(target)) report('duplicate mount point');
+    targets.add(target);
+    if (mount.kind === 'bind' && !mount.source.startsWith('/')) {
+      report(`the source '${mount.source}' of a bind mount must be an absolute path`);
+    }
+    if (mount.kind === 'volume') {
+      if (mount.source === '') report('anonymous volumes are not supported yet: give the volume a name');
+      else if (!/^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/.test(mount.source)) {
+        report(`'${mount.source}' is no valid volume name: letters, digits, _ . - are allowed`);
+      }
+    }
+  }
+  return problems;
+}
+
+/** Docker's rule: a time is 0 (inherit) or at least 1 ms (daemon/container.go, validateHealthCheck). */
+function checkHealth(check: HealthCheck): SpecProblem[] {
+  const problems: SpecProblem[] = [];
+  for (const key of ['intervalNs', 'timeoutNs', 'startPeriodNs', 'startIntervalNs'] as const) {
+    if (check[key] !== 0 && check[key] < MS_NS) {
+      problems.push({
+        field: `healthCheck.${key}`,
+        message: 'less than 1 ms: 0 or at least 1 ms is expected',
+      });
+    }
+  }
+  const [kind, ...rest] = check.test;
+  if (kind !== undefined && !['NONE', 'CMD', 'CMD-SHELL'].includes(kind)) {
+    problems.push({
+      field: 'healthCheck.test',
+      message: `'${kind}': NONE, CMD or CMD-SHELL is expected first`,
+    });
+  }
+  if ((kind === 'CMD' || kind === 'CMD-SHELL') && rest.length === 0) {
+    problems.push({ field: 'healthCheck.test', message: `${kind} without a command` });
+  }
+  return problems;
+}

@@ -1,0 +1,122 @@
+/** What a service spec must hold beyond its shape; the same for the REST API and for stacks. Pure. */
+import type { ServiceSpec, UpdateConfig } from '../../../shared/model/index.ts';
+import { checkContainer } from './container-spec.ts';
+import { checkPorts } from './ports.ts';
+
+/** One thing wrong. `field` is the path in our model's words; the message says what is allowed. */
+export interface SpecProblem {
+  readonly field: string;
+  readonly message: string;
+}
+
+// Swarm's rule (swarmkit manager/controlapi/common.go): also a DNS label, since names are looked up.
+const NAME = /^[a-zA-Z0-9]+(?:[a-zA-Z0-9-_]*[a-zA-Z0-9])?$/;
+const NAME_MAX = 63;
+const CONSTRAINT = /^\s*(node|engine)\.[a-zA-Z0-9_./-]+\s*(==|!=)\s*\S.*$/;
+const CONSTRAINT_KEY =
+  /^\s*(node\.(id|hostname|ip|role|platform\.os|platform\.arch|labels\.[^\s=!]+)|engine\.labels\.[^\s=!]+)\s*(==|!=)/;
+const MIN_NANO_CPUS = 1_000_000;
+const MIN_MEMORY_BYTES = 4 * 1024 * 1024;
+
+/** All problems, in the order of the fields. Empty: the spec may be stored. */
+export function checkServiceSpec(spec: ServiceSpec): SpecProblem[] {
+  const problems: SpecProblem[] = [];
+  const check = (ok: boolean, field: string, message: string): void => {
+    if (!ok) problems.push({ field, message });
+  };
+  check(spec.name !== '', 'name', 'a service needs a name');
+  check(
+    spec.name === '' || (NAME.test(spec.name) && spec.name.length <= NAME_MAX),
+    'name',
+    `'${spec.name}' is no valid name: letters, digits, - and _, at most ${NAME_MAX}, the first and last a letter or digit`,
+  );
+  if (spec.mode.kind === 'replicated') {
+    check(isWhole(spec.mode.replicas), 'replicas', 'a whole number from 0 is expected');
+    check(spec.mode.replicas <= 1_000_000, 'replicas', 'at most 1000000 are supported');
+  }
+  problems.push(...checkContainer(spec.container));
+  problems.push(...checkResources(spec), ...checkPlacement(spec));
+  problems.push(...checkUpdate('update', spec.update), ...checkUpdate('rollback', spec.rollback));
+  problems.push(...checkPorts(spec));
+  const { restart } = spec;
+  check(isWhole(restart.delayNs), 'restart.delay', 'a duration from 0 is expected');
+  check(isWhole(restart.windowNs), 'restart.window', 'a duration from 0 is expected');
+  check(isWhole(restart.maxAttempts), 'restart.maxAttempts', 'a whole number from 0 is expected');
+  return problems;
+}
+
+function checkResources(spec: ServiceSpec): SpecProblem[] {
+  const problems: SpecProblem[] = [];
+  for (const kind of ['limits', 'reservations'] as const) {
+    const { nanoCpus, memoryBytes } = spec[kind];
+    if (nanoCpus !== undefined && nanoCpus < MIN_NANO_CPUS) {
+      problems.push({ field: `${kind}.cpus`, message: `${nanoCpus / 1e9} is too little: at least 0.001` });
+    }
+    if (memoryBytes !== undefined && memoryBytes < MIN_MEMORY_BYTES) {
+      problems.push({
+        field: `${kind}.memory`,
+        message: `${memoryBytes} bytes are too little: at least 4 MiB`,
+      });
+    }
+  }
+  for (const amount of ['nanoCpus', 'memoryBytes'] as const) {
+    const limit = spec.limits[amount];
+    if (limit !== undefined && (spec.reservations[amount] ?? 0) > limit) {
+      problems.push({ field: `reservations.${amount}`, message: 'is more than the limit' });
+    }
+  }
+  return problems;
+}
+
+function checkPlacement(spec: ServiceSpec): SpecProblem[] {
+  const problems: SpecProblem[] = [];
+  for (const constraint of spec.placement.constraints) {
+    const problem = constraintProblem(constraint);
+    if (problem !== undefined) problems.push({ field: 'placement.constraints', message: problem });
+  }
+  for (const descriptor of spec.placement.spread) {
+    if (!/^(node|engine)\.labels\.\S+$/.test(descriptor)) {
+      const message = `'${descriptor}': spread over node.labels.<name> or engine.labels.<name>`;
+      problems.push({ field: 'placement.preferences', message });
+    }
+  }
+  if (!isWhole(spec.placement.maxReplicasPerNode)) {
+    problems.push({ field: 'placement.maxReplicas', message: 'a whole number from 0 is expected' });
+  }
+  return problems;
+}
+
+function constraintProblem(constraint: string): string | undefined {
+  if (!CONSTRAINT.test(constraint)) {
+    return `'${constraint}': "<key>==<value>" or "<key>!=<value>" is expected`;
+  }
+  if (!CONSTRAINT_KEY.test(constraint)) {
+    return (
+      `'${constraint}': unknown key; node.id, node.hostname, node.ip, node.role, node.platform.os, ` +
+      'node.platform.arch, node.labels.<name> and engine.labels.<name> are known'
+    );
+  }
+  return undefined;
+}
+
+function checkUpdate(field: string, update: UpdateConfig): SpecProblem[] {
+  const problems: SpecProblem[] = [];
+  for (const key of ['parallelism', 'delayNs', 'monitorNs'] as const) {
+    if (!isWhole(update[key]))
+      problems.push({ field: `${field}.${key}`, message: 'a whole number from 0 is expected' });
+  }
+  if (!(update.maxFailureRatio >= 0 && update.maxFailureRatio <= 1)) {
+    problems.push({ field: `${field}.maxFailureRatio`, message: 'a ratio from 0 to 1 is expected' });
+  }
+  if (field === 'rollback' && update.failureAction === 'rollback') {
+    problems.push({
+      field: 'rollback.failureAction',
+      message: "a rollback is not rolled back: 'pause' or 'continue'",
+    });
+  }
+  return problems;
+}
+
+export function isWhole(value: number): boolean {
+  return Number.isSafeInteger(value) && value >= 0;
+}
