@@ -71,7 +71,7 @@ export async function up(options: UpOptions, signal: AbortSignal): Promise<Local
 }
 
 async function saveExampleImage(layout: Layout): Promise<void> {
-  const archive = await imageArchive([await buildExampleImage()]);
+  const archive = imageArchive([await buildExampleImage()]);
   await writeFile(path.join(layout.imageDir, EXAMPLE_IMAGE_FILE), archive);
 }
 
