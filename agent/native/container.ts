@@ -1,0 +1,205 @@
+import { readFile } from 'node:fs/promises';
+import { Socket } from 'node:net';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { askMonitor } from './control-socket.ts';
+import { errorParameter, NativeError, type NativeFailure } from './errors.ts';
+import { library, nativeDir } from './library.ts';
+import type { OciConfig, OciProcess, OciSeccomp } from './oci.ts';
+
+export { NativeError } from './errors.ts';
+export type * from './oci.ts';
+
+const ESRCH = 3;
+const SIGKILL = 9;
+/** How long deleteContainer lets a killed container record its exit before it kills the monitor too. */
+const DELETE_GRACE_MS = 10_000;
+
+export interface CreateRequest {
+  /** Container id, 64 hex digits. */
+  id: string;
+  /** Tmpfs directory of this one container: socket, state.json, list of cgroups. Made if it is missing. */
+  runDir: string;
+  /** Default: shoal-monitor beside the library. */
+  monitorPath?: string;
+  config: OciConfig;
+  /** Overlay; lower[0] is the topmost layer; upper and work exist. */
+  rootfs: { lower: string[]; upper: string; work: string };
+  /** Appended to, in CRI format. */
+  logPath: string;
+}
+
+export interface ContainerState {
+  id: string;
+  status: 'created' | 'running' | 'stopped';
+  pid: number;
+  monitorPid: number;
+  createdAtMs: number;
+  startedAtMs?: number;
+  finishedAtMs?: number;
+  /** 128 + n after signal n; 127 when the command was not found, 126 when it could not be run. */
+  exitCode?: number;
+  signal?: number;
+  oomKilled?: boolean;
+  /** Why the command could not be run. */
+  startError?: string;
+  /** Output that a full disk swallowed. */
+  logDroppedBytes?: number;
+}
+
+/** The monitor died and took its container with it; no exit was recorded. */
+export class MonitorLostError extends Error {
+  override readonly name = 'MonitorLostError';
+  constructor(runDir: string) {
+    super(`the monitor of ${runDir} is gone without having recorded an exit`);
+  }
+}
+
+const create = library.func('shoal_container_create', 'int', ['str', 'str', errorParameter]);
+const exec = library.func('shoal_container_exec', 'int', ['str', 'str', errorParameter]);
+const remove = library.func('shoal_container_delete', 'int', ['str', errorParameter]);
+
+/** The last call's number of a native function, run on koffi's threads. Rejects with NativeError. */
+function call(func: typeof create, ...args: unknown[]): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const failure: Partial<NativeFailure> = {};
+    func.async(...args, failure, (error: unknown, result: number) => {
+      if (error) reject(error);
+      else if (result < 0) reject(new NativeError(-result, failure.step ?? '', failure.detail ?? ''));
+      else resolve(result);
+    });
+  });
+}
+
+const profileTexts = new WeakMap<OciSeccomp, string>();
+
+/** Profiles are large and few: each object is turned into text once. */
+function profileText(profile: OciSeccomp | undefined): string | null {
+  if (profile === undefined) return null;
+  const known = profileTexts.get(profile);
+  if (known !== undefined) return known;
+  const text = JSON.stringify(profile);
+  profileTexts.set(profile, text);
+  return text;
+}
+
+/**
+ * Makes a container, ready to run its command: namespaces, cgroups, root file system, monitor. Between this and
+ * startContainer the caller may move interfaces into /proc/<pid>/ns/net. Rejects with NativeError and leaves nothing.
+ */
+export async function createContainer(request: CreateRequest): Promise<{ pid: number }> {
+  const { seccomp, ...linux } = request.config.linux;
+  const text = JSON.stringify({
+    ...request,
+    monitorPath: request.monitorPath ?? join(nativeDir, 'shoal-monitor'),
+    config: { ...request.config, linux },
+  });
+  return { pid: await call(create, text, profileText(seccomp)) };
+}
+
+/** Runs the command. Rejects with NativeError, e.g. code ENOENT, step `exec`, when it can not be run. */
+export async function startContainer(runDir: string): Promise<void> {
+  expectOk(await askMonitor(runDir, 'start'), 'start');
+}
+
+/** Signals the container's init. Rejects with NativeError ESRCH when it is gone. */
+export async function killContainer(runDir: string, signal: number): Promise<void> {
+  expectOk(await askMonitor(runDir, `kill ${signal}`), 'kill');
+}
+
+function expectOk(answer: string | undefined, step: string): void {
+  if (answer === 'ok') return;
+  if (answer === undefined) throw new NativeError(ESRCH, step, 'the container is gone');
+  const match = /^error (\d+) ([^\t]*)\t(.*)$/s.exec(answer);
+  if (match === null) throw new NativeError(71, step, `unexpected answer: ${answer}`);
+  throw new NativeError(Number(match[1]), match[2] ?? step, match[3] ?? '');
+}
+
+/**
+ * The container's state. Throws MonitorLostError when it has not stopped but nobody listens on its socket, which only
+ * the living monitor does (a pid could be another's by now); ENOENT when there is no such container.
+ */
+export async function readState(runDir: string): Promise<ContainerState> {
+  const state = await readStateFile(runDir);
+  if (state.status === 'stopped') return state;
+  const answer = await askMonitor(runDir, 'state');
+  if (answer !== undefined) return JSON.parse(answer) as ContainerState;
+  return stoppedOrLost(runDir);
+}
+
+/** For when the monitor does not answer: it writes the file before it ends. */
+async function stoppedOrLost(runDir: string): Promise<ContainerState> {
+  const state = await readStateFile(runDir);
+  if (state.status === 'stopped') return state;
+  throw new MonitorLostError(runDir);
+}
+
+async function readStateFile(runDir: string): Promise<ContainerState> {
+  return JSON.parse(await readFile(join(runDir, 'state.json'), 'utf8')) as ContainerState;
+}
+
+/** Resolves when the container has stopped. Rejects with MonitorLostError, or the signal's reason. Holds one socket. */
+export async function waitContainer(runDir: string, signal: AbortSignal): Promise<ContainerState> {
+  const state = await readStateFile(runDir);
+  if (state.status === 'stopped') return state;
+  const answer = await askMonitor(runDir, 'wait', signal);
+  return answer === undefined ? stoppedOrLost(runDir) : (JSON.parse(answer) as ContainerState);
+}
+
+export interface ExecOptions {
+  /** 0: no limit. */
+  timeoutMs: number;
+  /** Output beyond this is read and forgotten. At most 16 MiB. */
+  maxOutputBytes: number;
+  /** Default: none. Give the container's own profile. */
+  seccomp?: OciSeccomp;
+  monitorPath?: string;
+}
+
+export interface ExecResult {
+  exitCode: number;
+  timedOut: boolean;
+  /** Standard output and error as they came. */
+  output: string;
+}
+
+/**
+ * Runs a command in a running container and waits for it; whatever it started is killed with its end or its timeout.
+ * Rejects with NativeError: ESRCH when the container does not run, ENOENT (step `exec`) when there is no such command.
+ */
+export async function execInContainer(
+  runDir: string,
+  process: OciProcess,
+  options: ExecOptions,
+): Promise<ExecResult> {
+  const { seccomp, timeoutMs, maxOutputBytes } = options;
+  const monitorPath = options.monitorPath ?? join(nativeDir, 'shoal-monitor');
+  const text = JSON.stringify({ runDir, monitorPath, process, timeoutMs, maxOutputBytes });
+  const answer = await readAll(new Socket({ fd: await call(exec, text, profileText(seccomp)) }));
+  return parseExec(answer);
+}
+
+async function readAll(socket: Socket): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of socket) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks);
+}
+
+function parseExec(answer: Buffer): ExecResult {
+  const end = answer.indexOf('\n');
+  if (end < 0) throw new NativeError(ESRCH, 'exec', 'ended without an answer');
+  const head = JSON.parse(answer.toString('utf8', 0, end)) as NativeFailure & ExecResult;
+  if (head.code !== 0) throw new NativeError(head.code, head.step, head.detail);
+  return { exitCode: head.exitCode, timedOut: head.timedOut, output: answer.toString('utf8', end + 1) };
+}
+
+/** Removes all that createContainer made but the log and the layers; kills what is left first. Idempotent. */
+export async function deleteContainer(runDir: string): Promise<void> {
+  if ((await askMonitor(runDir, `kill ${SIGKILL}`)) !== undefined) {
+    const signal = AbortSignal.timeout(DELETE_GRACE_MS);
+    await waitContainer(runDir, signal).catch(() => undefined);
+    // The monitor ends right after it has answered; until then it holds the socket.
+    while (!signal.aborted && (await askMonitor(runDir, 'state')) !== undefined) await delay(1);
+  }
+  await call(remove, runDir);
+}

@@ -1,0 +1,47 @@
+import { getSystemErrorName } from 'node:util';
+import koffi from 'koffi';
+
+/** struct shoal_error of native/include/shoal.h; unnamed, as koffi's names are global. */
+const errorType = koffi.struct({
+  code: 'int32_t',
+  step: koffi.array('char', 32, 'String'),
+  detail: koffi.array('char', 128, 'String'),
+});
+
+/** The last parameter of every export. */
+export const errorParameter = koffi.out(koffi.pointer(errorType));
+
+export interface NativeFailure {
+  code: number;
+  step: string;
+  detail: string;
+}
+
+/** The name of an errno, e.g. 2 -> 'ENOENT'. */
+export function errnoName(errno: number): string {
+  try {
+    return getSystemErrorName(-errno);
+  } catch {
+    return `errno ${errno}`;
+  }
+}
+
+/** What a native call or the monitor refused: which step failed, and with what. */
+export class NativeError extends Error {
+  override readonly name = 'NativeError';
+  /** The errno's name, e.g. ENOENT; ENOTSUP for what a config asks for and we do not have. */
+  readonly code: string;
+  readonly errno: number;
+  /** What was being done, e.g. `exec`, `mount /proc`, `config`. */
+  readonly step: string;
+  readonly detail: string;
+
+  constructor(errno: number, step: string, detail: string) {
+    const code = errnoName(errno);
+    super(`${step}: ${detail} (${code})`);
+    this.code = code;
+    this.errno = errno;
+    this.step = step;
+    this.detail = detail;
+  }
+}

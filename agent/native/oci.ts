@@ -1,0 +1,98 @@
+/**
+ * The part of the OCI runtime-spec's config.json that the native library implements
+ * (https://github.com/opencontainers/runtime-spec). It refuses the rest by name: ENOTSUP, step `config`.
+ */
+
+export interface OciUser {
+  uid: number;
+  gid: number;
+  umask?: number;
+  additionalGids?: number[];
+}
+
+export interface OciProcess {
+  /** Only false. */
+  terminal?: boolean;
+  user: OciUser;
+  /** args[0] is looked up in the PATH of env, in the container. */
+  args: string[];
+  env?: string[];
+  /** Absolute; made if it is missing. */
+  cwd: string;
+  capabilities?: {
+    bounding?: string[];
+    effective?: string[];
+    permitted?: string[];
+    inheritable?: string[];
+    ambient?: string[];
+  };
+  /** -1, and anything beyond 2^63, is "unlimited". */
+  rlimits?: { type: string; soft: number; hard: number }[];
+  noNewPrivileges?: boolean;
+  oomScoreAdj?: number;
+}
+
+export interface OciMount {
+  destination: string;
+  /** A file system type; `bind`; `cgroup` gives the container's own cgroups, v1 or v2 as the host has them. */
+  type?: string;
+  source?: string;
+  options?: string[];
+}
+
+export interface OciSeccomp {
+  defaultAction: string;
+  defaultErrnoRet?: number;
+  architectures?: string[];
+  syscalls?: {
+    names: string[];
+    action: string;
+    errnoRet?: number;
+    args?: { index: number; value: number; valueTwo?: number; op: string }[];
+  }[];
+}
+
+export interface OciDevice {
+  path: string;
+  /** c, u, b or p. */
+  type: string;
+  major?: number;
+  minor?: number;
+  fileMode?: number;
+  uid?: number;
+  gid?: number;
+}
+
+export interface OciResources {
+  /** Bytes; swap counts memory and swap together; -1 is no limit. */
+  memory?: { limit?: number; swap?: number; reservation?: number };
+  /** quota and period in microseconds. */
+  cpu?: { shares?: number; quota?: number; period?: number; cpus?: string; mems?: string };
+  /** 0 or less is no limit. */
+  pids?: { limit: number };
+  /** Everything but the usual devices and those of `linux.devices` is denied first. */
+  devices?: { allow: boolean; type?: string; major?: number; minor?: number; access?: string }[];
+}
+
+export interface OciConfig {
+  ociVersion: string;
+  hostname?: string;
+  domainname?: string;
+  root?: { path: string; readonly?: boolean };
+  process: OciProcess;
+  mounts?: OciMount[];
+  annotations?: Record<string, string>;
+  linux: {
+    /** pid, network, mount, ipc, uts, cgroup. A type that is not listed is the host's; mount is always needed. */
+    namespaces: { type: string; path?: string }[];
+    sysctl?: Record<string, string>;
+    /** Absolute, e.g. /shoal/node/id; parents are made and stay. */
+    cgroupsPath: string;
+    resources?: OciResources;
+    devices?: OciDevice[];
+    seccomp?: OciSeccomp;
+    maskedPaths?: string[];
+    readonlyPaths?: string[];
+    rootfsPropagation?: string;
+  };
+}

@@ -1,0 +1,19 @@
+/* Containers. Requests are JSON texts; see agent/native/container.ts for their shape. A container's control socket,
+ * RUN_DIR/monitor.sock, speaks lines: "start", "kill N", "state", "wait"; src/monitor/control.c describes them. */
+#ifndef SHOAL_CONTAINER_H
+#define SHOAL_CONTAINER_H
+
+#include "shoal.h"
+
+/* Makes the container up to the point of running its command, and a monitor for it. Returns the init's pid in the
+ * caller's pid namespace. seccomp_json: the profile as text, or NULL to take config.linux.seccomp. */
+SHOAL_EXPORT int shoal_container_create(const char *request_json, const char *seccomp_json, struct shoal_error *err);
+
+/* Starts a command in a running container. Returns a connected stream socket from which the caller reads one line of
+ * JSON, then the output; closing it early kills the command and all its descendants. */
+SHOAL_EXPORT int shoal_container_exec(const char *request_json, const char *seccomp_json, struct shoal_error *err);
+
+/* Kills what is left of the container, removes its cgroups and what is in the run directory, and the directory. */
+SHOAL_EXPORT int shoal_container_delete(const char *run_dir, struct shoal_error *err);
+
+#endif

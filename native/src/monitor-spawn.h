@@ -1,0 +1,20 @@
+/* Starts the monitor binary. It never runs from its file: the library copies the file into a sealed memfd once and runs
+ * that, so that no container can overwrite the monitor through /proc/PID/exe (CVE-2019-5736). */
+#ifndef SHOAL_MONITOR_SPAWN_H
+#define SHOAL_MONITOR_SPAWN_H
+
+#include "shoal.h"
+
+struct monitor_spawn {
+  const char *path; /* of the monitor's file */
+  const char *mode; /* "create" or "exec" */
+  int plan_fd;
+  int result_fd; /* the monitor's end */
+  int dir_fd;    /* run directory (create) or pidfd of the container's init (exec) */
+  int socket_fd; /* bound control socket, or -1 */
+};
+
+/* The spawned process detaches itself; this returns as soon as it has. */
+int monitor_spawn(const struct monitor_spawn *request, struct shoal_error *err);
+
+#endif

@@ -1,0 +1,178 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "monitor/control.h"
+#include "monitor/output.h"
+
+enum { POLL_INIT, POLL_SYNC, POLL_STDOUT, POLL_STDERR, POLL_CONTROL, POLL_COUNT = POLL_CONTROL + 1 + CONTROL_CLIENTS };
+
+static struct container {
+  const struct plan *plan;
+  int pidfd;
+  int sync_fd; /* to the init until its command runs; then -1 */
+  bool start_asked;
+  struct container_state state;
+  struct output output;
+  struct control control;
+} container;
+
+static int handle_start(void *context, struct shoal_error *err) {
+  struct container *c = context;
+  if (c->start_asked) return shoal_fail(err, EALREADY, "start", "it was started before");
+  c->start_asked = true;
+  if (send(c->sync_fd, "", 1, MSG_NOSIGNAL) == 1) return 0;
+  return shoal_fail(err, ESRCH, "start", "the container is gone");
+}
+
+static int handle_kill(void *context, int signal, struct shoal_error *err) {
+  struct container *c = context;
+  if (signal < 1 || signal > 64) return shoal_fail(err, EINVAL, "kill", "signal %d", signal);
+  return sys_pidfd_send_signal(c->pidfd, signal) < 0 ? shoal_fail(err, errno, "kill", "signal %d", signal) : 0;
+}
+
+static size_t handle_state(void *context, char out[STATE_TEXT_MAX]) {
+  struct container *c = context;
+  return state_format(&c->state, getpid(), out);
+}
+
+/* The init's word about its start: an error, or the end of the socket, which its command's execve closed. */
+static void handle_sync(struct container *c) {
+  struct report report;
+  ssize_t n = recv(c->sync_fd, &report, sizeof report, MSG_DONTWAIT);
+  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  bool failed = n == (ssize_t)sizeof report && report.kind == REPORT_FAILED;
+  close(c->sync_fd);
+  c->sync_fd = -1;
+  if (failed) {
+    c->state.start_error = report.error;
+  } else if (c->start_asked) {
+    c->state.started_at_ms = state_now_ms();
+    c->state.status = "running";
+    (void)state_write(MONITOR_FD_RUN_DIR, &c->state);
+  }
+  control_answer_start(&c->control, failed ? &report.error : NULL);
+}
+
+/* Both memory.oom_control (v1) and memory.events (v2) have a line "oom_kill N". */
+static bool was_oom_killed(const struct plan *plan) {
+  char text[512];
+  const char *path = plan_string(plan, plan->oom_events);
+  int fd = path == NULL ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  ssize_t n = read(fd, text, sizeof text - 1);
+  close(fd);
+  if (n <= 0) return false;
+  text[n] = '\0';
+  const char *line = strncmp(text, "oom_kill ", 9) == 0 ? text : strstr(text, "\noom_kill ");
+  return line != NULL && atoi(strchr(line, ' ') + 1) > 0;
+}
+
+static void finish(struct container *c) {
+  int status = 0;
+  while (waitpid(c->state.pid, &status, 0) < 0 && errno == EINTR)
+    continue;
+  output_drain(&c->output);
+  if (c->sync_fd >= 0) handle_sync(c);
+  c->state.status = "stopped";
+  c->state.finished_at_ms = state_now_ms();
+  c->state.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+  c->state.exit_code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+  c->state.oom_killed = was_oom_killed(c->plan);
+  c->state.log_dropped_bytes = c->output.dropped_bytes;
+  (void)state_write(MONITOR_FD_RUN_DIR, &c->state);
+  control_finish(&c->control);
+  _exit(0);
+}
+
+static void serve(struct container *c) {
+  struct pollfd entries[POLL_COUNT];
+  for (;;) {
+    entries[POLL_INIT] = (struct pollfd){.fd = c->pidfd, .events = POLLIN};
+    entries[POLL_SYNC] = (struct pollfd){.fd = c->sync_fd, .events = POLLIN};
+    entries[POLL_STDOUT] = (struct pollfd){.fd = c->output.pipes[0].fd, .events = POLLIN};
+    entries[POLL_STDERR] = (struct pollfd){.fd = c->output.pipes[1].fd, .events = POLLIN};
+    control_poll(&c->control, &entries[POLL_CONTROL]);
+    if (poll(entries, POLL_COUNT, -1) < 0) continue;
+    if (entries[POLL_SYNC].revents != 0) handle_sync(c);
+    if (entries[POLL_STDOUT].revents != 0) (void)output_copy(&c->output, &c->output.pipes[0]);
+    if (entries[POLL_STDERR].revents != 0) (void)output_copy(&c->output, &c->output.pipes[1]);
+    if (entries[POLL_INIT].revents != 0) finish(c);
+    control_handle(&c->control, &entries[POLL_CONTROL]);
+  }
+}
+
+static _Noreturn void give_up(const struct shoal_error *error) {
+  report_failure(MONITOR_FD_RESULT, error);
+  _exit(1);
+}
+
+static int join_pid_namespace(const struct plan *plan, struct shoal_error *err) {
+  const struct plan_join *joins = plan_items(plan, plan->joins);
+  for (uint32_t i = 0; i < plan->joins.count; i++) {
+    if (joins[i].flag != CLONE_NEWPID) continue;
+    int fd = open(plan_string(plan, joins[i].path), O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || setns(fd, CLONE_NEWPID) < 0)
+      return shoal_fail(err, errno, "namespace", "join %s", plan_string(plan, joins[i].path));
+    close(fd);
+  }
+  return 0;
+}
+
+static int clone_init(struct container *c, struct shoal_error *err) {
+  int ends[2], sync[2];
+  const struct plan *plan = c->plan;
+  int rc = output_open(&c->output, plan_string(plan, plan->log_path), plan->process.uid, ends, err);
+  if (rc == 0) rc = join_pid_namespace(plan, err);
+  if (rc < 0) return rc;
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sync) < 0)
+    return shoal_fail(err, errno, "stdio", "socketpair");
+  /* The cgroup namespace comes later, when the init is in its cgroups. */
+  uint64_t flags = plan->namespaces & ~(uint64_t)CLONE_NEWCGROUP;
+  pid_t pid = clone_into(plan, flags, plan_string(plan, plan->cgroup_v2), &c->pidfd);
+  if (pid < 0) return shoal_fail(err, errno, "namespace", "clone3");
+  if (pid == 0) init_main(plan, sync[1], ends[0], ends[1]);
+  close(sync[1]);
+  close(ends[0]);
+  close(ends[1]);
+  c->sync_fd = sync[0];
+  c->state.pid = pid;
+  return 0;
+}
+
+static void await_ready(struct container *c) {
+  struct report report;
+  ssize_t n;
+  while ((n = recv(c->sync_fd, &report, sizeof report, 0)) < 0 && errno == EINTR)
+    continue;
+  if (n == (ssize_t)sizeof report && report.kind == REPORT_READY) return;
+  if (n != (ssize_t)sizeof report) (void)shoal_fail(&report.error, EPIPE, "init", "ended before it was ready");
+  give_up(&report.error);
+}
+
+void container_main(const struct plan *plan) {
+  struct shoal_error error = {0};
+  struct container *c = &container;
+  c->plan = plan;
+  c->state.id = plan_string(plan, plan->id);
+  c->state.status = "created";
+  if (clone_init(c, &error) < 0) give_up(&error);
+  await_ready(c);
+  c->state.created_at_ms = state_now_ms();
+  if (state_write(MONITOR_FD_RUN_DIR, &c->state) < 0 || listen(MONITOR_FD_SOCKET, 64) < 0) {
+    (void)shoal_fail(&error, errno, "state", "the run directory cannot be written");
+    give_up(&error);
+  }
+  control_init(
+      &c->control, MONITOR_FD_SOCKET,
+      (struct control_handlers){.start = handle_start, .kill = handle_kill, .state = handle_state, .context = c});
+  report_ready(MONITOR_FD_RESULT, c->state.pid);
+  close(MONITOR_FD_RESULT);
+  serve(c);
+  _exit(1);
+}

@@ -1,0 +1,51 @@
+/* The control socket. A client sends one line and gets one line:
+ *   start    "ok" when the command runs; "error <errno> <step>\t<detail>" when it could not be run
+ *   kill N   "ok", or "error 3 ..." when the init is gone
+ *   state    the state as JSON
+ *   wait     the state as JSON, once the container has stopped
+ * A connection that ends without a line means that the monitor ended: the state file then has the last word. */
+#ifndef SHOAL_MONITOR_CONTROL_H
+#define SHOAL_MONITOR_CONTROL_H
+
+#include <poll.h>
+
+#include "monitor/monitor.h"
+
+#define CONTROL_CLIENTS 24
+#define CONTROL_LINE_MAX 64
+
+struct control_client {
+  int fd; /* -1: free */
+  bool waits_for_start;
+  bool waits_for_exit;
+  size_t used;
+  char line[CONTROL_LINE_MAX];
+};
+
+/* What the commands do. context is the handlers' own. */
+struct control_handlers {
+  int (*start)(void *context, struct shoal_error *err); /* 0: the answer follows through control_answer_start */
+  int (*kill)(void *context, int signal, struct shoal_error *err);
+  size_t (*state)(void *context, char out[STATE_TEXT_MAX]);
+  void *context;
+};
+
+struct control {
+  int listen_fd;
+  struct control_handlers handlers;
+  struct control_client clients[CONTROL_CLIENTS];
+};
+
+void control_init(struct control *control, int listen_fd, struct control_handlers handlers);
+
+/* Fills 1 + CONTROL_CLIENTS entries; control_handle then looks at their revents. */
+void control_poll(const struct control *control, struct pollfd *entries);
+void control_handle(struct control *control, const struct pollfd *entries);
+
+/* error NULL: started. */
+void control_answer_start(struct control *control, const struct shoal_error *error);
+
+/* The container has stopped: answers who waits and closes all. */
+void control_finish(struct control *control);
+
+#endif

@@ -1,0 +1,113 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "monitor/monitor.h"
+
+#define ATTR_RDONLY 0x01u
+#define OVERLAY_OPTIONS_MAX 4096
+
+/* Options that do not fit into mount(2)'s page by name: every layer becomes a descriptor and is named by its number. */
+static int short_overlay_options(const struct plan *plan, char out[OVERLAY_OPTIONS_MAX], struct shoal_error *err) {
+  const uint32_t *lowers = plan_items(plan, plan->lowers);
+  size_t at = (size_t)snprintf(out, OVERLAY_OPTIONS_MAX, "lowerdir=");
+  for (uint32_t i = 0; i < plan->lowers.count + 2; i++) {
+    bool lower = i < plan->lowers.count;
+    const char *path = plan_string(plan, lower ? lowers[i] : i == plan->lowers.count ? plan->upper : plan->work);
+    const char *before = lower ? (i == 0 ? "" : ":") : i == plan->lowers.count ? ",upperdir=" : ",workdir=";
+    int fd = open(path, O_PATH | O_CLOEXEC);
+    if (fd < 0) return shoal_fail(err, errno, "overlay", "%s", path);
+    int n = snprintf(out + at, OVERLAY_OPTIONS_MAX - at, "%s/proc/self/fd/%d", before, fd);
+    if (n < 0 || at + (size_t)n >= OVERLAY_OPTIONS_MAX) return shoal_fail(err, E2BIG, "overlay", "too many layers");
+    at += (size_t)n;
+  }
+  return 0;
+}
+
+static int mount_overlay(const struct plan *plan, struct shoal_error *err) {
+  char buffer[OVERLAY_OPTIONS_MAX];
+  const char *options = plan_string(plan, plan->overlay_options);
+  if (options == NULL) {
+    int rc = short_overlay_options(plan, buffer, err);
+    if (rc < 0) return rc;
+    options = buffer;
+  }
+  if (mount("overlay", plan_string(plan, plan->root_dir), "overlay", 0, options) == 0) return 0;
+  return shoal_fail(err, errno, "overlay", "%.120s", options);
+}
+
+static int make_device(const struct plan *plan, const struct plan_device *device, int root_fd,
+                       struct shoal_error *err) {
+  const char *path = plan_string(plan, device->path), *name;
+  struct stat info;
+  int dir_fd = resolve_parent(root_fd, path, &name);
+  if (dir_fd < 0) return shoal_fail(err, errno, "device", "%s", path);
+  dev_t number = makedev(device->major, device->minor);
+  int rc = 0;
+  if (mknodat(dir_fd, name, device->mode, number) == 0) {
+    /* The umask is 0 here. */
+    if ((device->uid | device->gid) != 0 && fchownat(dir_fd, name, device->uid, device->gid, AT_SYMLINK_NOFOLLOW) < 0)
+      rc = shoal_fail(err, errno, "device", "owner of %s", path);
+  } else if (errno != EEXIST) {
+    rc = shoal_fail(err, errno, "device", "%s", path);
+  } else if (fstatat(dir_fd, name, &info, AT_SYMLINK_NOFOLLOW) < 0 ||
+             (info.st_mode & S_IFMT) != (device->mode & S_IFMT) || info.st_rdev != number) {
+    rc = shoal_fail(err, EEXIST, "device", "%s is something else in the image", path);
+  }
+  close(dir_fd);
+  return rc;
+}
+
+static int make_devices(const struct plan *plan, int root_fd, struct shoal_error *err) {
+  const struct plan_device *devices = plan_items(plan, plan->devices);
+  const struct plan_symlink *links = plan_items(plan, plan->symlinks);
+  int rc = 0;
+  mode_t mask = umask(0);
+  for (uint32_t i = 0; rc == 0 && i < plan->devices.count; i++)
+    rc = make_device(plan, &devices[i], root_fd, err);
+  (void)umask(mask);
+  for (uint32_t i = 0; rc == 0 && i < plan->symlinks.count; i++) {
+    const char *path = plan_string(plan, links[i].path), *name;
+    int dir_fd = resolve_parent(root_fd, path, &name);
+    if (dir_fd < 0 || (symlinkat(plan_string(plan, links[i].target), dir_fd, name) < 0 && errno != EEXIST))
+      rc = shoal_fail(err, errno, "link", "%s", path);
+    if (dir_fd >= 0) close(dir_fd);
+  }
+  return rc;
+}
+
+/* pivot_root(2), "pivot_root(".", ".")": the old root ends up on top of the new one and is detached. */
+static int pivot(int root_fd, struct shoal_error *err) {
+  if (fchdir(root_fd) < 0) return shoal_fail(err, errno, "pivot_root", "fchdir");
+  if (sys_pivot_root(".", ".") < 0) return shoal_fail(err, errno, "pivot_root", ".");
+  if (umount2(".", MNT_DETACH) < 0) return shoal_fail(err, errno, "pivot_root", "umount of the old root");
+  if (chdir("/") < 0) return shoal_fail(err, errno, "pivot_root", "chdir");
+  return 0;
+}
+
+int filesystem_setup(const struct plan *plan, struct shoal_error *err) {
+  /* Nothing that is mounted from here on may reach the host. */
+  if (mount(NULL, "/", NULL, plan->root_propagation, NULL) < 0) return shoal_fail(err, errno, "root", "propagation");
+  int rc = mount_overlay(plan, err);
+  if (rc < 0) return rc;
+  int root_fd = open(plan_string(plan, plan->root_dir), O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (root_fd < 0) return shoal_fail(err, errno, "root", "open");
+  rc = mounts_apply(plan, root_fd, err);
+  if (rc == 0) rc = make_devices(plan, root_fd, err);
+  if (rc == 0) rc = mounts_mask(plan, root_fd, err);
+  if (rc == 0) rc = mounts_sysctl(plan, err);
+  int cwd_fd = rc == 0 ? resolve_or_create(root_fd, plan_string(plan, plan->process.cwd), true) : -1;
+  if (rc == 0 && cwd_fd < 0) rc = shoal_fail(err, errno, "cwd", "%s", plan_string(plan, plan->process.cwd));
+  if (cwd_fd >= 0) close(cwd_fd);
+  if (rc == 0 && plan->root_readonly && sys_mount_setattr(root_fd, AT_EMPTY_PATH, ATTR_RDONLY, 0, 0) < 0)
+    rc = shoal_fail(err, errno, "root", "read-only");
+  if (rc == 0) rc = pivot(root_fd, err);
+  close(root_fd);
+  return rc;
+}

@@ -1,0 +1,90 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "monitor/monitor.h"
+
+#define SYNC_FD 3
+
+static int join_namespaces(const struct plan *plan, struct shoal_error *err) {
+  const struct plan_join *joins = plan_items(plan, plan->joins);
+  for (uint32_t i = 0; i < plan->joins.count; i++) {
+    const char *path = plan_string(plan, joins[i].path);
+    if (joins[i].flag == CLONE_NEWPID) continue; /* the monitor did, before it cloned us */
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || setns(fd, (int)joins[i].flag) < 0) return shoal_fail(err, errno, "namespace", "join %s", path);
+    close(fd);
+  }
+  /* Only now: a cgroup namespace's root is where its maker is, and we have just moved. */
+  if ((plan->namespaces & CLONE_NEWCGROUP) != 0 && unshare(CLONE_NEWCGROUP) < 0)
+    return shoal_fail(err, errno, "namespace", "cgroup");
+  return 0;
+}
+
+static int loopback_up(struct shoal_error *err) {
+  struct ifreq request;
+  int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return shoal_fail(err, errno, "loopback", "socket");
+  memset(&request, 0, sizeof request);
+  memcpy(request.ifr_name, "lo", 3);
+  request.ifr_flags = IFF_UP | IFF_RUNNING;
+  int rc = ioctl(fd, SIOCSIFFLAGS, &request) < 0 ? shoal_fail(err, errno, "loopback", "up") : 0;
+  close(fd);
+  return rc;
+}
+
+static int set_names(const struct plan *plan, struct shoal_error *err) {
+  const char *hostname = plan_string(plan, plan->hostname);
+  const char *domainname = plan_string(plan, plan->domainname);
+  if (hostname != NULL && sethostname(hostname, strlen(hostname)) < 0)
+    return shoal_fail(err, errno, "hostname", "%s", hostname);
+  if (domainname != NULL && setdomainname(domainname, strlen(domainname)) < 0)
+    return shoal_fail(err, errno, "domainname", "%s", domainname);
+  return 0;
+}
+
+static int take_stdio(int sync_fd, int stdout_fd, int stderr_fd, struct shoal_error *err) {
+  if (dup2(stdout_fd, 1) < 0 || dup2(stderr_fd, 2) < 0 || dup3(sync_fd, SYNC_FD, O_CLOEXEC) < 0)
+    return shoal_fail(err, errno, "stdio", "dup2");
+  if (sys_close_range(SYNC_FD + 1, ~0u, 0) < 0) return shoal_fail(err, errno, "stdio", "close_range");
+  return 0;
+}
+
+static int prepare(const struct plan *plan, struct shoal_error *err) {
+  (void)setsid();
+  int rc = process_join_cgroups(plan, err);
+  if (rc == 0) rc = join_namespaces(plan, err);
+  if (rc == 0 && (plan->namespaces & CLONE_NEWNET) != 0) rc = loopback_up(err);
+  if (rc == 0) rc = set_names(plan, err);
+  if (rc == 0) rc = process_limits(plan, err);
+  if (rc == 0) rc = filesystem_setup(plan, err);
+  return rc;
+}
+
+void init_main(const struct plan *plan, int sync_fd, int stdout_fd, int stderr_fd) {
+  struct shoal_error error = {0};
+  char go;
+  /* Whoever shares our pid namespace must not look into us, or at the monitor's binary, before the command runs. */
+  (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+  (void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  if (take_stdio(sync_fd, stdout_fd, stderr_fd, &error) < 0) {
+    report_failure(sync_fd, &error);
+    _exit(1);
+  }
+  if (prepare(plan, &error) < 0) {
+    report_failure(SYNC_FD, &error);
+    _exit(1);
+  }
+  report_ready(SYNC_FD, 0);
+  if (recv(SYNC_FD, &go, 1, 0) != 1) _exit(1);
+  if (process_working_directory(plan, &error) == 0) (void)process_run(plan, SYNC_FD, &error);
+  report_failure(SYNC_FD, &error);
+  _exit(error.code == ENOENT ? 127 : 126);
+}

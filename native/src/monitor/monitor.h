@@ -1,0 +1,98 @@
+/* The parts of the monitor. See main.c for how they work together. */
+#ifndef SHOAL_MONITOR_H
+#define SHOAL_MONITOR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "plan.h"
+
+/* --- sys.c: system calls that musl has no wrapper for. All return -1 and set errno. */
+struct clone3_request {
+  uint64_t flags;
+  int cgroup_fd; /* or -1 */
+  int *pidfd;
+};
+pid_t sys_clone3(const struct clone3_request *request);
+int sys_openat2(int dir_fd, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve);
+int sys_close_range(unsigned int first, unsigned int last, unsigned int flags);
+int sys_pidfd_send_signal(int pidfd, int signal);
+int sys_pivot_root(const char *new_root, const char *put_old);
+int sys_fsopen(const char *fstype);
+int sys_fsconfig(int fs_fd, unsigned int command, const char *key, const char *value);
+int sys_fsmount(int fs_fd, uint64_t attributes);
+int sys_open_tree(int dir_fd, const char *path, unsigned int flags);
+int sys_move_mount(int from_fd, int to_fd);
+int sys_mount_setattr(int fd, unsigned int flags, uint64_t set, uint64_t clear, uint64_t propagation);
+
+/* --- resolve.c: paths inside a root that may be hostile. */
+
+/* Opens path (O_PATH) as a process inside the root would, except that magic links are refused. */
+int resolve_in_root(int root_fd, const char *path, uint64_t extra_resolve);
+
+/* The same; what is missing is made: directories on the way, and at the end a directory or an empty file. */
+int resolve_or_create(int root_fd, const char *path, bool directory);
+
+/* The directory that holds path's last component, made if missing; *name is that component. */
+int resolve_parent(int root_fd, const char *path, const char **name);
+
+/* --- filesystem.c: the container's root. Run in the container's new mount namespace; ends with the root pivoted. */
+int filesystem_setup(const struct plan *plan, struct shoal_error *err);
+
+/* --- mounts.c */
+int mounts_apply(const struct plan *plan, int root_fd, struct shoal_error *err);
+int mounts_mask(const struct plan *plan, int root_fd, struct shoal_error *err);
+int mounts_sysctl(const struct plan *plan, struct shoal_error *err);
+
+/* --- process.c: from a prepared namespace to the command. */
+int process_limits(const struct plan *plan, struct shoal_error *err);
+int process_working_directory(const struct plan *plan, struct shoal_error *err);
+
+/* Becomes the user, drops capabilities, loads the filter, and runs the command; returns only on failure. die_with_fd:
+ * if it is hung up after the parent-death signal is armed, the parent is gone already. */
+int process_run(const struct plan *plan, int die_with_fd, struct shoal_error *err);
+
+/* Moves the calling process (single-threaded) into the v1 cgroups of the plan. */
+int process_join_cgroups(const struct plan *plan, struct shoal_error *err);
+
+/* --- init.c: the container's first process, between clone3 and its command. Never returns. */
+_Noreturn void init_main(const struct plan *plan, int sync_fd, int stdout_fd, int stderr_fd);
+
+/* --- state.c */
+struct container_state {
+  const char *id;
+  const char *status; /* "created", "running", "stopped" */
+  pid_t pid;
+  int64_t created_at_ms, started_at_ms, finished_at_ms; /* 0: not yet */
+  int exit_code;
+  int signal; /* 0: none */
+  bool oom_killed;
+  uint64_t log_dropped_bytes;
+  struct shoal_error start_error; /* code 0: none */
+};
+#define STATE_TEXT_MAX 1024
+
+/* One line of JSON with its newline; returns its length. */
+size_t state_format(const struct container_state *state, pid_t monitor_pid, char out[STATE_TEXT_MAX]);
+
+/* Replaces the state file by rename. */
+int state_write(int dir_fd, const struct container_state *state);
+int64_t state_now_ms(void);
+
+/* Copies text into a JSON string's inside. Always terminated. */
+void state_escape(const char *text, char *out, size_t size);
+
+/* --- container.c, exec.c: the two modes. */
+_Noreturn void container_main(const struct plan *plan);
+_Noreturn void exec_main(const struct plan *plan);
+
+/* --- report.c */
+void report_ready(int fd, pid_t pid);
+void report_failure(int fd, const struct shoal_error *error);
+
+/* Clones a child for the plan's namespaces into its v2 cgroup. Returns as fork does; the child has the default signals.
+ */
+pid_t clone_into(const struct plan *plan, uint64_t flags, const char *cgroup, int *pidfd);
+
+#endif

@@ -1,0 +1,36 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "monitor/monitor.h"
+
+static void send_report(int fd, const struct report *report) {
+  while (send(fd, report, sizeof *report, MSG_NOSIGNAL) < 0 && errno == EINTR)
+    continue;
+}
+
+void report_ready(int fd, pid_t pid) {
+  struct report report = {.kind = REPORT_READY, .pid = pid};
+  send_report(fd, &report);
+}
+
+void report_failure(int fd, const struct shoal_error *error) {
+  struct report report = {.kind = REPORT_FAILED, .error = *error};
+  send_report(fd, &report);
+}
+
+pid_t clone_into(const struct plan *plan, uint64_t flags, const char *cgroup, int *pidfd) {
+  struct clone3_request request = {.flags = flags, .cgroup_fd = -1, .pidfd = pidfd};
+  (void)plan;
+  if (cgroup != NULL) {
+    request.cgroup_fd = open(cgroup, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (request.cgroup_fd < 0) return -1;
+  }
+  pid_t pid = sys_clone3(&request);
+  int code = errno;
+  if (request.cgroup_fd >= 0) close(request.cgroup_fd);
+  errno = code;
+  return pid;
+}

@@ -1,0 +1,164 @@
+/* The plan: what the monitor does for one container (or one exec), as one flat block of memory.
+ *
+ * The library reads the OCI config, checks it, compiles the seccomp filter and lays everything out here; it hands the
+ * block to the monitor as a sealed memfd. So the monitor parses nothing, links no JSON and no libseccomp, and stays
+ * small. Both are built from one tree and a monitor only ever reads the plan of the library that spawned it: the layout
+ * may change freely between versions.
+ *
+ * A string is an offset from the start of the block (0: absent). A list is an offset and a number of items. */
+#ifndef SHOAL_PLAN_H
+#define SHOAL_PLAN_H
+
+#include <stdint.h>
+
+#include "shoal.h"
+
+#define PLAN_MAGIC 0x53484f4cu
+#define PLAN_SIZE_MAX (4u << 20)
+
+/* The descriptors that the library gives the monitor; everything from MONITOR_FD_END on is closed at once. */
+enum { MONITOR_FD_PLAN = 3, MONITOR_FD_RESULT = 4, MONITOR_FD_RUN_DIR = 5, MONITOR_FD_SOCKET = 6, MONITOR_FD_END = 7 };
+
+/* Names inside a container's run directory. */
+#define RUN_SOCKET "monitor.sock"
+#define RUN_STATE "state.json"
+#define RUN_CGROUPS "cgroups"
+#define RUN_ROOT "root"
+
+struct plan_list {
+  uint32_t offset;
+  uint32_t count;
+};
+
+/* A namespace that exists already; flag is its CLONE_NEW* constant. */
+struct plan_join {
+  uint32_t flag;
+  uint32_t path;
+};
+
+enum {
+  PLAN_MOUNT_BIND = 1,      /* source is a path of the host; otherwise a new instance of fstype */
+  PLAN_MOUNT_RECURSIVE = 2, /* rbind; attributes are recursive too */
+  PLAN_MOUNT_NO_SYMLINK =
+      4,                  /* the target must not lead through a symbolic link: /proc and /sys decide what masks mean */
+  PLAN_MOUNT_SETATTR = 8, /* nothing new: only sets the attributes of the mount at target */
+};
+
+struct plan_mount {
+  uint32_t flags;
+  uint32_t fstype;
+  uint32_t source;
+  uint32_t target;
+  struct plan_list options; /* strings "key" or "key=value" for fsconfig(2) */
+  uint64_t attr_set;        /* MOUNT_ATTR_* for mount_setattr(2) */
+  uint64_t attr_clear;
+  uint64_t propagation; /* MS_PRIVATE, MS_SLAVE, MS_SHARED, MS_UNBINDABLE or 0 */
+  uint32_t propagation_recursive;
+};
+
+struct plan_device {
+  uint32_t path;
+  uint32_t mode; /* type and permissions */
+  uint32_t major;
+  uint32_t minor;
+  uint32_t uid;
+  uint32_t gid;
+};
+
+struct plan_symlink {
+  uint32_t path;
+  uint32_t target;
+};
+
+struct plan_sysctl {
+  uint32_t path; /* below /proc/sys, with slashes */
+  uint32_t value;
+};
+
+struct plan_rlimit {
+  uint32_t resource;
+  uint64_t soft;
+  uint64_t hard;
+};
+
+struct plan_capabilities {
+  uint64_t bounding;
+  uint64_t effective;
+  uint64_t permitted;
+  uint64_t inheritable;
+  uint64_t ambient;
+};
+
+struct plan_process {
+  struct plan_list args;
+  struct plan_list env;
+  uint32_t cwd;
+  uint32_t uid;
+  uint32_t gid;
+  uint32_t umask;
+  struct plan_list gids;
+  struct plan_list rlimits;
+  struct plan_capabilities capabilities;
+  struct plan_list seccomp; /* struct sock_filter; count 0: no filter */
+  uint32_t seccomp_flags;
+  int32_t oom_score_adj;
+  uint8_t has_oom_score_adj;
+  uint8_t no_new_privileges;
+};
+
+struct plan {
+  uint32_t magic;
+  uint32_t size;
+  uint32_t id;
+  uint32_t log_path;
+
+  uint32_t namespaces; /* CLONE_NEW* to create */
+  struct plan_list joins;
+  uint32_t hostname;
+  uint32_t domainname;
+
+  uint32_t root_dir;        /* the mount point, outside; empty before and after */
+  uint32_t overlay_options; /* for mount(2) */
+  struct plan_list lowers;
+  uint32_t upper;
+  uint32_t work;
+  uint32_t root_propagation; /* MS_* | MS_REC */
+  uint32_t root_readonly;
+  struct plan_list mounts;
+  struct plan_list devices;
+  struct plan_list symlinks;
+  struct plan_list masked;
+  struct plan_list readonly;
+  struct plan_list sysctls;
+
+  struct plan_list cgroup_tasks; /* v1: "tasks" files that the init writes "0" into */
+  uint32_t cgroup_v2;            /* directory for CLONE_INTO_CGROUP, or 0 */
+  uint32_t oom_events;           /* file with a line "oom_kill N", or 0 */
+
+  /* exec only */
+  int32_t target_pid;   /* the container's init */
+  uint32_t exec_cgroup; /* a directory of this exec's own, below one of the container's; removed at the end */
+  uint32_t timeout_ms;  /* 0: none */
+  uint32_t max_output_bytes;
+
+  struct plan_process process;
+};
+
+static inline const char *plan_string(const struct plan *plan, uint32_t offset) {
+  return offset == 0 ? (const char *)0 : (const char *)plan + offset;
+}
+
+static inline const void *plan_items(const struct plan *plan, struct plan_list list) {
+  return (const char *)plan + list.offset;
+}
+
+/* What the monitor tells the library (and the init tells the monitor), one message. */
+enum { REPORT_READY = 1, REPORT_FAILED = 2 };
+
+struct report {
+  int32_t kind;
+  int32_t pid;
+  struct shoal_error error;
+};
+
+#endif
