@@ -68,7 +68,7 @@ apt_update() {
   log=$(mktemp)
   # DPkg::Lock::Timeout does not cover the lock on the package lists
   for attempt in 1 2 3 4 5 6 7 8 9 10; do
-    if "${APT[@]}" update -o Acquire::Retries=2 >"$log" 2>&1; then
+    if "${APT[@]}" update -o Acquire::Retries=2 -o APT::Update::Error-Mode=any >"$log" 2>&1; then
       rm -f "$log"
       return 0
     fi
@@ -108,7 +108,9 @@ available_of() {
   printf '%s\n' "${1%%|*}"
 }
 
+# Whether the distribution's service runs. Without its script it can not: an etcd of that name is then another's.
 is_running() {
+  [ -e "/etc/init.d/$1" ] || [ -e "/lib/systemd/system/$1.service" ] || return 1
   if [ -d /run/systemd/system ]; then
     systemctl is-active --quiet "$1"
   else
