@@ -1,19 +1,114 @@
 /** Wiring of a manager, nothing else: the one place that makes its clocks, sockets and stores. */
-import { mkdir, rename, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { systemClock } from '../shared/lib/clock.ts';
+import { newId } from '../shared/lib/ids.ts';
+import { UndoStack } from '../shared/lib/undo-stack.ts';
 import { VERSION } from '../shared/lib/version.ts';
 import type { ManagerOptions, ManagerRunFile } from '../shared/model/options.ts';
 import { createApi } from './api/api.ts';
 import { listenUnix } from './api/listen.ts';
-import { loadOrCreateCluster } from './ca/cluster.ts';
-import { startDispatcher } from './dispatcher/dispatcher.ts';
+import { joinTokens } from './ca/cluster.ts';
+import { startDispatcher } from './dispatcher/start-dispatcher.ts';
 import { lead } from './leader/leader.ts';
 import { Election } from './store/election.ts';
-import { EmbeddedEtcd } from './store/embedded-etcd.ts';
-import { openStore } from './store/open-store.ts';
+import { startEmbeddedEtcd } from './store/embedded-etcd.ts';
+import { maintainEtcd } from './store/maintenance.ts';
+import { openStore, type OpenStore } from './store/open-store.ts';
+import type { Store } from './store/store.ts';
 
 /** Runs until the signal aborts. Losing etcd or the leadership ends nothing. */
 export async function runManager(options: ManagerOptions, signal: AbortSignal): Promise<void> {
-  throw new Error('wired once the parts are there');
+  const { logger, stateDir, runDir } = options;
+  await mkdir(stateDir, { recursive: true, mode: 0o700 });
+  await mkdir(runDir, { recursive: true, mode: 0o711 });
+  const managerId = await ownId(stateDir);
+  await using stack = new UndoStack();
+  const store = await openOwnStore(options, stack, signal);
+  const dispatcher = await startDispatcher({ store, listen: options.listen, managerId, logger, signal });
+  stack.defer(() => dispatcher.close());
+  const election = new Election({ client: store.client, id: managerId, logger });
+  const managerNodeId = (): string | undefined => nodeAt(store, hostOf(options.advertise));
+  const api = createApi({
+    store,
+    gateway: dispatcher.gateway,
+    version: VERSION,
+    clusterName: options.name,
+    managerNodeId,
+    leader: () => (election.leaderId === managerId ? managerNodeId() : undefined),
+    joinTokens: () => joinTokens(dispatcher.cluster, dispatcher.authority),
+    logger,
+    clock: systemClock,
+    signal,
+  });
+  const server = await listenUnix(options.apiSocket, api, { group: options.apiGroup, mode: 0o660 });
+  stack.defer(() => server.close());
+  const elected = election.run(signal, (fence, leading) =>
+    lead({ store, fence, logger, clock: systemClock }, leading),
+  );
+  stack.defer(() => elected);
+  await writeRunFile(runDir, { pid: process.pid, address: options.advertise, apiSocket: options.apiSocket });
+  logger.info({ managerId, agents: options.advertise, api: options.apiSocket }, 'manager serves');
+  await aborted(signal);
+}
+
+/** The store on the etcd that the options name; an embedded one is started, maintained and stopped with the manager. */
+async function openOwnStore(
+  options: ManagerOptions,
+  stack: UndoStack,
+  signal: AbortSignal,
+): Promise<OpenStore> {
+  const { etcd, logger } = options;
+  if (etcd.kind === 'external') {
+    const store = await openStore({
+      endpoints: etcd.endpoints,
+      ...(etcd.tls ? { tls: etcd.tls } : {}),
+      logger,
+      signal,
+    });
+    return stack.use(store);
+  }
+  const directory = join(options.stateDir, 'etcd');
+  const ports = { client: etcd.clientPort, peer: etcd.peerPort };
+  const embedded = stack.use(await startEmbeddedEtcd({ directory, ports, logger, signal }));
+  const store = stack.use(await openStore({ endpoints: [...embedded.endpoints], logger, signal }));
+  const maintained = maintainEtcd({ client: store.client, directory, logger }, signal);
+  stack.defer(() => maintained);
+  return store;
+}
+
+/** Who this manager is for elections and sessions: made once, the same after every restart. */
+async function ownId(stateDir: string): Promise<string> {
+  const path = join(stateDir, 'id');
+  const known = await readFile(path, 'utf8').catch(() => '');
+  if (known.trim() !== '') return known.trim();
+  const id = newId();
+  await writeFile(path, `${id}\n`);
+  return id;
+}
+
+/** The node that shares this manager's machine: the one whose address agents are told to connect to. */
+function nodeAt(store: Store, host: string): string | undefined {
+  for (const node of store.all('nodes').values()) {
+    if (node.description?.address === host) return node.id;
+  }
+  return undefined;
+}
+
+function hostOf(address: string): string {
+  return address.replace(/:\d+$/, '').replace(/^\[|\]$/g, '');
+}
+
+/** Tells the supervisor, or whoever waits for it, that the manager serves. */
+async function writeRunFile(runDir: string, file: ManagerRunFile): Promise<void> {
+  const path = join(runDir, 'manager.json');
+  await writeFile(`${path}.new`, JSON.stringify(file));
+  await rename(`${path}.new`, path);
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
 }

@@ -1,6 +1,6 @@
 /** PURE. From a task's spec and its image's configuration to an OCI runtime-spec config.json (v1.1). */
 import type { ContainerSpec, ResourceAmounts } from '../../shared/model/index.ts';
-import type { OciConfig } from '../native/container.ts';
+import type { OciConfig, OciMount, OciResources } from '../native/container.ts';
 import { capabilitySet } from './capabilities.ts';
 import { DEFAULT_SECCOMP } from './seccomp-default.ts';
 import type { ResolvedUser } from './users.ts';
@@ -124,7 +124,7 @@ export function processEnv(
   return [...env].map(([key, value]) => `${key}=${value}`);
 }
 
-function defaultMounts(): OciConfig['mounts'] {
+function defaultMounts(): OciMount[] {
   const none = ['nosuid', 'noexec', 'nodev'];
   return [
     { destination: '/proc', type: 'proc', source: 'proc', options: none },
@@ -147,7 +147,7 @@ function defaultMounts(): OciConfig['mounts'] {
   ];
 }
 
-function tmpfsMounts(spec: ContainerSpec): OciConfig['mounts'] {
+function tmpfsMounts(spec: ContainerSpec): OciMount[] {
   return spec.mounts.flatMap((mount) => {
     if (mount.kind !== 'tmpfs') return [];
     const options = ['nosuid', 'nodev', 'noexec', `mode=${(mount.mode ?? 0o1777).toString(8)}`];
@@ -157,7 +157,7 @@ function tmpfsMounts(spec: ContainerSpec): OciConfig['mounts'] {
   });
 }
 
-function bindMount(bind: BindMount): NonNullable<OciConfig['mounts']>[number] {
+function bindMount(bind: BindMount): OciMount {
   return { destination: bind.target, type: 'bind', source: bind.source, options: [...bind.options] };
 }
 
@@ -170,10 +170,7 @@ function rlimits(spec: ContainerSpec): { type: string; soft: number; hard: numbe
 }
 
 /** CPU as a quota over the usual period of 100 ms (cgroup v1 cfs_quota_us, v2 cpu.max). */
-function resources(
-  limits: ResourceAmounts,
-  reservations: ResourceAmounts,
-): NonNullable<OciConfig['linux']>['resources'] {
+function resources(limits: ResourceAmounts, reservations: ResourceAmounts): OciResources {
   const periodUs = 100_000;
   const cpu = limits.nanoCpus
     ? { quota: Math.round((limits.nanoCpus * periodUs) / 1e9), period: periodUs }
