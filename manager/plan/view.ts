@@ -8,6 +8,7 @@ import type {
   Task,
   TaskStatus,
 } from '../../shared/model/index.ts';
+import type { Store, TableName } from '../store/store.ts';
 
 export interface View {
   readonly cluster: Cluster;
@@ -21,4 +22,24 @@ export interface View {
   readonly networks: ReadonlyMap<string, Network>;
   tasksOfService(serviceId: string): ReadonlySet<string>;
   tasksOfNode(nodeId: string): ReadonlySet<string>;
+  /** Version of an object (0: absent), so that a plan can guard what it decided on. */
+  version(table: TableName, key: string): number;
+}
+
+/** A view of the store as it is now. It stays live: plan() must run on it without a pause. */
+export function viewOf(store: Store): View | undefined {
+  const cluster = store.get('cluster', 'self');
+  if (cluster === undefined) return undefined;
+  return {
+    cluster,
+    nodes: store.all('nodes'),
+    services: store.all('services'),
+    revisions: store.all('revisions'),
+    tasks: store.all('tasks'),
+    statuses: store.all('statuses'),
+    networks: store.all('networks'),
+    tasksOfService: (id) => store.tasksOfService(id),
+    tasksOfNode: (id) => store.tasksOfNode(id),
+    version: (table, key) => store.version(table, key),
+  };
 }

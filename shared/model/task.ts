@@ -43,6 +43,8 @@ export interface TaskStatus {
   readonly taskId: string;
   readonly state: TaskState;
   readonly atMs: number;
+  /** When it began to run; kept in later states, so that an early end can be told from a late one. */
+  readonly startedAtMs?: number;
   /** One line for people: "started", "preparing", ... */
   readonly message: string;
   /** Why it failed or was rejected. */

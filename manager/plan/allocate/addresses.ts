@@ -1,0 +1,115 @@
+/** Addresses on networks: of tasks and virtual ones of services. None is given twice while any record names it. */
+import { cidrSize, formatAddress, parseAddress, parseCidr } from '../../../shared/lib/cidr.ts';
+import type { Network, ServiceSpec } from '../../../shared/model/index.ts';
+import { INGRESS_NETWORK_ID, usesIngress } from '../../../shared/model/index.ts';
+import type { View } from '../view.ts';
+
+/** The networks that a task of this spec is on, in order: the spec's, then ingress. */
+export function networksOf(spec: ServiceSpec): string[] {
+  const networks = [...new Set(spec.networks.map(({ network }) => network))];
+  if (usesIngress(spec) && !networks.includes(INGRESS_NETWORK_ID)) networks.push(INGRESS_NETWORK_ID);
+  return networks;
+}
+
+interface Pool {
+  readonly base: number;
+  readonly size: number;
+  readonly used: Set<number>;
+  /** Where to look next: after the one given last, so that a freed address rests. */
+  next: number;
+}
+
+/** Built when first needed, from all records that name an address: what exists comes before anything new. */
+export class AddressBook {
+  readonly #view: View;
+  readonly #pools = new Map<string, Pool>();
+  #filled = false;
+
+  constructor(view: View) {
+    this.#view = view;
+  }
+
+  /** A free address of the network, now taken; undefined when there is none or the network has no subnet. */
+  take(network: string): string | undefined {
+    const pool = this.#pool(network);
+    if (pool === undefined || pool.used.size >= pool.size) return undefined;
+    let at = pool.next;
+    while (pool.used.has(at)) at = after(pool, at);
+    pool.used.add(at);
+    pool.next = after(pool, at);
+    return formatAddress(at);
+  }
+
+  /** Gives back what `take` gave in this plan. */
+  release(network: string, address: string): void {
+    this.#pools.get(network)?.used.delete(parseAddress(address));
+  }
+
+  /** A network that this plan gave its subnet to, before the records know. */
+  add(network: Network): void {
+    if (network.allocation !== undefined) this.#pools.set(network.id, emptyPool(network.allocation));
+  }
+
+  #pool(network: string): Pool | undefined {
+    if (!this.#filled) this.#fill();
+    return this.#pools.get(network);
+  }
+
+  #fill(): void {
+    this.#filled = true;
+    for (const { id, allocation } of this.#view.networks.values()) {
+      if (allocation !== undefined && !this.#pools.has(id)) this.#pools.set(id, emptyPool(allocation));
+    }
+    const newest = new Map<string, { atMs: number; address: number }>();
+    const note = (network: string, address: string, atMs: number): void => {
+      const value = parseFast(address);
+      this.#pools.get(network)?.used.add(value);
+      const known = newest.get(network);
+      if (known === undefined || atMs > known.atMs || (atMs === known.atMs && value > known.address)) {
+        newest.set(network, { atMs, address: value });
+      }
+    };
+    for (const { endpoint, updatedAtMs } of this.#view.services.values()) {
+      for (const { network, address } of endpoint?.vips ?? []) note(network, address, updatedAtMs);
+    }
+    for (const task of this.#view.tasks.values()) {
+      for (const { network, address } of task.addresses) note(network, address, task.createdAtMs);
+    }
+    for (const [network, { address }] of newest) {
+      const pool = this.#pools.get(network);
+      if (pool !== undefined) pool.next = after(pool, address);
+    }
+  }
+}
+
+/** The subnet's own address, its gateway and its broadcast address are never given. */
+function emptyPool({ subnet, gateway }: NonNullable<Network['allocation']>): Pool {
+  const { base, bits } = parseCidr(subnet);
+  const size = cidrSize({ base, bits });
+  const pool: Pool = {
+    base,
+    size,
+    used: new Set([base, base + size - 1, parseAddress(gateway)]),
+    next: base + 1,
+  };
+  return pool;
+}
+
+function after(pool: Pool, address: number): number {
+  const next = address + 1;
+  return next >= pool.base && next < pool.base + pool.size ? next : pool.base;
+}
+
+/** Addresses in records are well formed; this is several times faster than checking them again. */
+function parseFast(text: string): number {
+  let value = 0;
+  let part = 0;
+  for (let i = 0; i < text.length; i += 1) {
+    const code = text.charCodeAt(i);
+    if (code === 46) {
+      value = value * 256 + part;
+      part = 0;
+    } else part = part * 10 + code - 48;
+  }
+  return value * 256 + part;
+}

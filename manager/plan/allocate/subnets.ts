@@ -1,0 +1,190 @@
+/** Subnets, gateways and tunnel numbers of networks. */
+import type { Cidr } from '../../../shared/lib/cidr.ts';
+import {
+  cidrContains,
+  cidrSize,
+  cidrsOverlap,
+  formatAddress,
+  formatCidr,
+  parseAddress,
+  parseCidr,
+} from '../../../shared/lib/cidr.ts';
+import type { Network } from '../../../shared/model/index.ts';
+import { INGRESS_NETWORK_ID } from '../../../shared/model/index.ts';
+import type { View } from '../view.ts';
+
+export const FIRST_VNI = 4096;
+const LAST_VNI = 2 ** 24 - 1;
+const INGRESS_BITS = 16;
+
+type Allocation = NonNullable<Network['allocation']>;
+type Result = { readonly allocation: Allocation } | { readonly error: string };
+
+interface Taken {
+  readonly subnet: Cidr;
+  /** Who has it, for messages. */
+  readonly owner: string;
+}
+
+/** Networks that have to be written: those that had no allocation, and ingress when it does not exist. */
+export function allocateNetworks(view: View, now: number): Network[] {
+  const open = [...view.networks.values()].filter((network) => network.allocation === undefined);
+  if (!view.networks.has(INGRESS_NETWORK_ID)) open.unshift(ingressNetwork(now));
+  if (open.length === 0) return [];
+  const taken = takenSubnets(view);
+  const vnis = new Set<number>();
+  for (const { allocation } of view.networks.values()) if (allocation !== undefined) vnis.add(allocation.vni);
+  const cursor = { next: nextSubnet(view) };
+  const changed: Network[] = [];
+  for (const network of open.sort(givenFirst)) {
+    const result = allocateOne(view, network, taken, vnis, cursor);
+    if ('allocation' in result) {
+      taken.push({ subnet: parseCidr(result.allocation.subnet), owner: `network ${network.spec.name}` });
+      vnis.add(result.allocation.vni);
+      const { error: _cleared, ...rest } = network;
+      changed.push({ ...rest, allocation: result.allocation });
+    } else if (result.error !== network.error) changed.push({ ...network, error: result.error });
+  }
+  return changed;
+}
+
+/** Subnets that users chose come before those that are free to move; then in order of age. */
+function givenFirst(a: Network, b: Network): number {
+  const rank = (network: Network): number =>
+    network.spec.subnet !== undefined ? 0 : network.id === INGRESS_NETWORK_ID ? 1 : 2;
+  return rank(a) - rank(b) || a.createdAtMs - b.createdAtMs || (a.id < b.id ? -1 : 1);
+}
+
+function ingressNetwork(now: number): Network {
+  return {
+    id: INGRESS_NETWORK_ID,
+    createdAtMs: now,
+    spec: {
+      name: 'ingress',
+      labels: {},
+      driver: 'overlay',
+      internal: false,
+      attachable: false,
+      ingress: true,
+      driverOptions: {},
+    },
+  };
+}
+
+function takenSubnets(view: View): Taken[] {
+  const taken: Taken[] = [];
+  for (const { allocation, spec } of view.networks.values()) {
+    if (allocation !== undefined)
+      taken.push({ subnet: parseCidr(allocation.subnet), owner: `network ${spec.name}` });
+  }
+  for (const { description } of view.nodes.values()) {
+    if (description === undefined || !description.address.includes('.')) continue;
+    const subnet = { base: parseAddress(description.address), bits: 32 };
+    taken.push({ subnet, owner: `the address of node ${description.hostname}` });
+  }
+  return taken;
+}
+
+function allocateOne(
+  view: View,
+  network: Network,
+  taken: readonly Taken[],
+  vnis: ReadonlySet<number>,
+  cursor: { next: number },
+): Result {
+  const vni = freeVni(vnis);
+  if (vni === undefined) return { error: 'no free VXLAN network identifier' };
+  const { subnet: given } = network.spec;
+  if (given !== undefined) return givenSubnet(network, given, taken, vni);
+  const subnet =
+    network.id === INGRESS_NETWORK_ID ? ingressSubnet(taken) : freeSubnet(view.cluster, taken, cursor);
+  if (subnet === undefined) return { error: `no free subnet in ${view.cluster.addressPool}` };
+  return { allocation: { subnet: formatCidr(subnet), gateway: formatAddress(subnet.base + 1), vni } };
+}
+
+function givenSubnet(network: Network, given: string, taken: readonly Taken[], vni: number): Result {
+  let subnet: Cidr;
+  let gateway: number;
+  try {
+    subnet = parseCidr(given);
+    gateway = network.spec.gateway === undefined ? subnet.base + 1 : parseAddress(network.spec.gateway);
+  } catch (error) {
+    return { error: error instanceof Error ? error.message : String(error) };
+  }
+  if (subnet.bits > 30) return { error: `subnet ${given} is too small` };
+  if (!cidrContains(subnet, gateway)) {
+    return { error: `gateway ${network.spec.gateway} is not inside of subnet ${given}` };
+  }
+  const other = taken.find((entry) => cidrsOverlap(entry.subnet, subnet));
+  if (other !== undefined) return { error: `subnet ${given} overlaps with ${other.owner}` };
+  return { allocation: { subnet: formatCidr(subnet), gateway: formatAddress(gateway), vni } };
+}
+
+function freeVni(vnis: ReadonlySet<number>): number | undefined {
+  let next = FIRST_VNI;
+  for (const vni of vnis) if (vni >= next) next = vni + 1;
+  if (next <= LAST_VNI) return next;
+  for (let vni = FIRST_VNI; vni <= LAST_VNI; vni += 1) if (!vnis.has(vni)) return vni;
+  return undefined;
+}
+
+/** 10.255.0.0/16, or the nearest sixteen-bit neighbour of it that nothing else uses. */
+function ingressSubnet(taken: readonly Taken[]): Cidr | undefined {
+  const candidates: Cidr[] = [];
+  for (let second = 255; second >= 0; second -= 1) candidates.push(block(10, second));
+  for (let second = 31; second >= 16; second -= 1) candidates.push(block(172, second));
+  return candidates.find((subnet) => !taken.some((entry) => cidrsOverlap(entry.subnet, subnet)));
+}
+
+function block(first: number, second: number): Cidr {
+  return { base: first * 2 ** 24 + second * 2 ** 16, bits: INGRESS_BITS };
+}
+
+/** After the highest that the pool has given, so that a freed subnet rests before it is used again. */
+function nextSubnet({ cluster, networks }: View): number {
+  const pool = parseCidr(cluster.addressPool);
+  let next = pool.base;
+  for (const { allocation, id, spec } of networks.values()) {
+    if (allocation === undefined || id === INGRESS_NETWORK_ID || spec.subnet !== undefined) continue;
+    const subnet = parseCidr(allocation.subnet);
+    if (cidrContains(pool, subnet.base)) next = Math.max(next, subnet.base + cidrSize(subnet));
+  }
+  return next;
+}
+
+function freeSubnet(
+  cluster: View['cluster'],
+  taken: readonly Taken[],
+  cursor: { next: number },
+): Cidr | undefined {
+  const pool = parseCidr(cluster.addressPool);
+  const size = 2 ** (32 - cluster.subnetBits);
+  const end = pool.base + cidrSize(pool);
+  const start = cursor.next >= pool.base && cursor.next + size <= end ? cursor.next : pool.base;
+  const blockers = taken
+    .map(({ subnet }) => ({ from: subnet.base, to: subnet.base + cidrSize(subnet) }))
+    .sort((a, b) => a.from - b.from);
+  const base =
+    gapFrom(blockers, start, end, size, pool.base) ?? gapFrom(blockers, pool.base, end, size, pool.base);
+  if (base === undefined) return undefined;
+  cursor.next = base + size;
+  return { base, bits: cluster.subnetBits };
+}
+
+/** The first aligned block of `size` addresses in [start, end) that no blocker touches. */
+function gapFrom(
+  blockers: readonly { readonly from: number; readonly to: number }[],
+  start: number,
+  end: number,
+  size: number,
+  origin: number,
+): number | undefined {
+  const align = (at: number): number => origin + Math.ceil((at - origin) / size) * size;
+  let at = align(start);
+  for (const { from, to } of blockers) {
+    if (to <= at) continue;
+    if (from >= at + size) break;
+    at = align(to);
+  }
+  return at + size <= end ? at : undefined;
+}

@@ -1,0 +1,154 @@
+/**
+ * plan(view, input) = schedule(allocate(reconcile(view))): what has to be written so that the cluster comes nearer to what
+ * is desired. Pure: the time and the seed are given, and nothing but the view is read.
+ */
+import type { Millis } from '../../shared/lib/clock.ts';
+import type { Prng } from '../../shared/lib/prng.ts';
+import { prng } from '../../shared/lib/prng.ts';
+import type { Service } from '../../shared/model/index.ts';
+import { INGRESS_NETWORK_ID } from '../../shared/model/index.ts';
+import type { Guard, Write } from '../store/store.ts';
+import { AddressBook } from './allocate/addresses.ts';
+import { PortBook } from './allocate/endpoint.ts';
+import { allocateNetworks } from './allocate/subnets.ts';
+import type { Unit } from './draft.ts';
+import { Draft } from './draft.ts';
+import { earlier } from './reconcile/actions.ts';
+import { reconcileService } from './reconcile/service.ts';
+import { clearStrayStatuses, clearStrayTasks } from './reconcile/strays.ts';
+import { ClusterColumns } from './schedule/columns.ts';
+import { ServicePlan } from './service-plan.ts';
+import type { View } from './view.ts';
+
+export interface PlanInput {
+  readonly dirtyServices: ReadonlySet<string> | 'all';
+  readonly now: Millis;
+  /** Identifiers and choices follow from it: a different one for each call. */
+  readonly seed: string;
+  /** About how many slots are acted upon at most. */
+  readonly limit: number;
+}
+
+export interface Plan {
+  readonly writes: readonly Write[];
+  readonly guards: readonly Guard[];
+  /** The same, in pieces that must each be written whole; stage 0 before stage 1. */
+  readonly units: readonly Unit[];
+  /** Plan again at this time at the latest, even if nothing changes. */
+  readonly wakeAt?: Millis;
+  /** The same for each service. */
+  readonly timers: ReadonlyMap<string, Millis>;
+  /** Why a task is pending, by task id. */
+  readonly explanations: ReadonlyMap<string, string>;
+  /** Services with something that could not be placed: to be planned again when room is made. */
+  readonly starved: ReadonlySet<string>;
+  /** Services that the limit left unfinished: plan them again after this plan is written. */
+  readonly unfinished: ReadonlySet<string>;
+  readonly more: boolean;
+}
+
+/** What all services of a plan share. */
+export interface Planning {
+  readonly view: View;
+  readonly now: Millis;
+  readonly random: Prng;
+  readonly draft: Draft;
+  readonly addresses: AddressBook;
+  readonly ports: PortBook;
+  readonly columns: ClusterColumns;
+  readonly explanations: Map<string, string>;
+  readonly starved: Set<string>;
+}
+
+export function plan(view: View, input: PlanInput): Plan {
+  const planning = begin(view, input);
+  const timers = new Map<string, number>();
+  const unfinished = new Set<string>();
+  let left = input.limit;
+  let wakeAt: number | undefined;
+  for (const id of orderOf(view, input.dirtyServices)) {
+    if (left <= 0) {
+      unfinished.add(id);
+      continue;
+    }
+    const service = view.services.get(id);
+    if (service === undefined) {
+      left -= clearStrayTasks(view, planning.draft, id, input.now);
+      continue;
+    }
+    const decision = reconcileService(view, service, input.now, left);
+    const result = new ServicePlan(planning, service).apply(decision, left);
+    left -= result.changed;
+    if (decision.more || result.more) unfinished.add(id);
+    if (decision.wakeAt !== undefined) timers.set(id, decision.wakeAt);
+    wakeAt = earlier(wakeAt, decision.wakeAt);
+  }
+  if (input.dirtyServices === 'all') clearStrayStatuses(view, planning.draft);
+  return finish(planning, timers, unfinished, wakeAt);
+}
+
+function begin(view: View, input: PlanInput): Planning {
+  const draft = new Draft(view);
+  const addresses = new AddressBook(view);
+  for (const network of allocateNetworks(view, input.now)) {
+    draft.put('networks', 0, 'networks', network.id, network);
+    if (network.id === INGRESS_NETWORK_ID && view.version('names', 'network:ingress') === 0) {
+      draft.put('networks', 0, 'names', 'network:ingress', { id: network.id });
+    }
+    addresses.add(network);
+  }
+  return {
+    view,
+    now: input.now,
+    random: prng(input.seed),
+    draft,
+    addresses,
+    ports: new PortBook(view),
+    columns: new ClusterColumns(view),
+    explanations: new Map(),
+    starved: new Set(),
+  };
+}
+
+/** Oldest service first, so that of two that want the same port the first has it. */
+function orderOf(view: View, dirty: ReadonlySet<string> | 'all'): string[] {
+  const ids = dirty === 'all' ? allServiceIds(view) : [...dirty];
+  const created = (id: string): number => view.services.get(id)?.createdAtMs ?? 0;
+  return ids.sort((a, b) => created(a) - created(b) || (a < b ? -1 : 1));
+}
+
+/** Those that exist, and those that only tasks still name. */
+function allServiceIds(view: View): string[] {
+  const ids = new Set<Service['id']>(view.services.keys());
+  for (const task of view.tasks.values()) ids.add(task.serviceId);
+  return [...ids];
+}
+
+function finish(
+  planning: Planning,
+  timers: ReadonlyMap<string, number>,
+  unfinished: ReadonlySet<string>,
+  wakeAt: number | undefined,
+): Plan {
+  const units = planning.draft.units();
+  const written = new Set<string>();
+  for (const { writes } of units) for (const { table, key } of writes) written.add(`${table}/${key}`);
+  const guards = new Map<string, Guard>();
+  for (const unit of units) {
+    for (const guard of unit.guards) {
+      const id = `${guard.table}/${guard.key}`;
+      if (!written.has(id)) guards.set(id, guard);
+    }
+  }
+  return {
+    writes: units.flatMap(({ writes }) => writes),
+    guards: [...guards.values()],
+    units,
+    ...(wakeAt === undefined ? {} : { wakeAt }),
+    timers,
+    explanations: planning.explanations,
+    starved: planning.starved,
+    unfinished,
+    more: unfinished.size > 0,
+  };
+}

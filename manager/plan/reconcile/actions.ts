@@ -1,0 +1,53 @@
+/** What reconcile asks for, as data. plan.ts turns it into writes. */
+import type { DesiredState, Service, Task } from '../../../shared/model/index.ts';
+
+export type SlotAction =
+  | {
+      readonly kind: 'create-task';
+      readonly slot: number;
+      /** Global: the node is given. Replicated: schedule chooses. */
+      readonly nodeId?: string;
+      readonly desired: 'ready' | 'running';
+      readonly startAfterMs?: number;
+      readonly reason: string;
+    }
+  | {
+      readonly kind: 'set-desired';
+      readonly task: Task;
+      readonly desired: DesiredState;
+      readonly reason: string;
+    }
+  /** A task without a node: find one. `renew`: it becomes one of the current revision first. */
+  | { readonly kind: 'place-task'; readonly task: Task; readonly renew: boolean }
+  /** Its node is gone for good: say so in its stead. */
+  | { readonly kind: 'orphan-task'; readonly task: Task; readonly reason: string }
+  | { readonly kind: 'delete-task'; readonly task: Task };
+
+export type ServiceAction =
+  | { readonly kind: 'set-update-status'; readonly status: NonNullable<Service['updateStatus']> }
+  | { readonly kind: 'rollback'; readonly toRevision: number; readonly message: string }
+  | { readonly kind: 'delete-revision'; readonly revision: number }
+  | { readonly kind: 'delete-service' };
+
+export interface SlotDecision {
+  /** Slot number, or the node of a global service. */
+  readonly key: string;
+  readonly actions: readonly SlotAction[];
+}
+
+export interface ServiceDecision {
+  readonly service: readonly ServiceAction[];
+  readonly slots: readonly SlotDecision[];
+  /** Look again at this time, even if nothing changes. */
+  readonly wakeAt: number | undefined;
+  /** More is to be done than the limit allowed. */
+  readonly more: boolean;
+}
+
+export const NOTHING: ServiceDecision = { service: [], slots: [], wakeAt: undefined, more: false };
+
+/** The earlier of two times, either of which may be absent. */
+export function earlier(a: number | undefined, b: number | undefined): number | undefined {
+  if (a === undefined) return b;
+  return b === undefined ? a : Math.min(a, b);
+}

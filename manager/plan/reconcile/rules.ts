@@ -1,0 +1,154 @@
+/** What is to be done about one wanted task: an ordered table, the first rule that applies decides. */
+import { assertNever } from '../../../shared/lib/assert-never.ts';
+import { isTerminal } from '../../../shared/model/index.ts';
+import { nsToMs } from '../states.ts';
+import type { ServiceContext, Slot, SlotTask } from './context.ts';
+import { fitsConstraints } from './dirty.ts';
+import { shouldRestart } from './restart.ts';
+
+export type Verdict =
+  | { readonly kind: 'keep' }
+  | { readonly kind: 'place' }
+  | { readonly kind: 'renew' }
+  | { readonly kind: 'promote' }
+  /** Nothing before this time. */
+  | { readonly kind: 'wait'; readonly untilMs: number | undefined }
+  /** It ended and is not replaced. */
+  | { readonly kind: 'finish' }
+  | { readonly kind: 'replace'; readonly delayMs: number; readonly orphan: boolean };
+
+interface Rule {
+  readonly reason: string;
+  applies(context: ServiceContext, slot: Slot, item: SlotTask): boolean;
+  verdict(context: ServiceContext, slot: Slot, item: SlotTask): Verdict;
+}
+
+/** A replacement does not wait longer than this for the task before it to stop. */
+export const STOP_WAIT_MS = 60_000;
+
+const AT_ONCE: Verdict = { kind: 'replace', delayMs: 0, orphan: false };
+
+const RULES: readonly Rule[] = [
+  {
+    reason: 'outdated before it was placed',
+    applies: (context, _slot, { task }) => task.nodeId === undefined && context.isOutdated(task),
+    verdict: () => ({ kind: 'renew' }),
+  },
+  {
+    reason: 'not placed yet',
+    applies: (_context, _slot, { task }) => task.nodeId === undefined,
+    verdict: () => ({ kind: 'place' }),
+  },
+  {
+    reason: 'node was removed',
+    applies: (_context, _slot, { node }) => node === undefined,
+    verdict: () => ({ kind: 'replace', delayMs: 0, orphan: true }),
+  },
+  {
+    // Without this, a task that can not even be prepared (no such image) would be replaced as fast as it fails.
+    reason: 'ended while it waited for its restart delay',
+    applies: ({ now }, _slot, { task, state }) =>
+      isTerminal(state) && task.desired === 'ready' && (task.startAfterMs ?? 0) > now,
+    verdict: (_context, _slot, { task }) => ({ kind: 'wait', untilMs: task.startAfterMs }),
+  },
+  {
+    reason: 'ended, and no replacement is asked for',
+    applies: (context, slot, item) =>
+      isTerminal(item.state) &&
+      item.state !== 'orphaned' &&
+      !shouldRestart(context.spec.restart, slot, item, context.now),
+    verdict: () => ({ kind: 'finish' }),
+  },
+  {
+    reason: 'ended, and its node can not run another',
+    applies: (context, _slot, { node, state }) =>
+      isTerminal(state) &&
+      context.isGlobal &&
+      !(node?.status === 'ready' && node.spec.availability === 'active'),
+    verdict: () => ({ kind: 'wait', untilMs: undefined }),
+  },
+  {
+    reason: 'ended',
+    applies: (_context, _slot, { state }) => isTerminal(state),
+    verdict: ({ spec }) => ({ kind: 'replace', delayMs: nsToMs(spec.restart.delayNs), orphan: false }),
+  },
+  {
+    reason: 'node is down',
+    applies: (context, _slot, { node }) => !context.isGlobal && node?.status === 'down',
+    verdict: () => AT_ONCE,
+  },
+  {
+    reason: 'node is drained',
+    applies: (context, _slot, { node }) => !context.isGlobal && node?.spec.availability === 'drain',
+    verdict: () => AT_ONCE,
+  },
+  {
+    reason: 'node no longer meets the constraints',
+    applies: (context, _slot, { task, node }) =>
+      !context.isGlobal && node !== undefined && !fitsConstraints(node, context.constraintsOf(task)),
+    verdict: () => AT_ONCE,
+  },
+  {
+    reason: 'ready, and waiting for its time',
+    applies: (context, slot, { task }) =>
+      task.desired === 'ready' && startsAt(slot, task.id, context.now) > context.now,
+    verdict: (context, slot, { task }) => ({ kind: 'wait', untilMs: startsAt(slot, task.id, context.now) }),
+  },
+  {
+    reason: 'ready, and its time has come',
+    applies: (_context, _slot, { task }) => task.desired === 'ready',
+    verdict: () => ({ kind: 'promote' }),
+  },
+];
+
+/** The first rule that applies to a task that is wanted; `keep` when none does. */
+export function judge(
+  context: ServiceContext,
+  slot: Slot,
+  item: SlotTask,
+): Verdict & { readonly reason: string } {
+  for (const rule of RULES) {
+    if (rule.applies(context, slot, item))
+      return { ...rule.verdict(context, slot, item), reason: rule.reason };
+  }
+  return { kind: 'keep', reason: 'as it should be' };
+}
+
+/** True when the task goes on after this verdict. */
+export function survives(verdict: Verdict): boolean {
+  switch (verdict.kind) {
+    case 'keep':
+    case 'place':
+    case 'renew':
+    case 'promote':
+      return true;
+    case 'wait':
+      return true;
+    case 'finish':
+    case 'replace':
+      return false;
+    default:
+      return assertNever(verdict);
+  }
+}
+
+/** When a task in `ready` may run: after its delay, and when what was told to stop in its slot has, within bounds. */
+function startsAt(slot: Slot, taskId: string, now: number): number {
+  let at = now;
+  for (const item of slot.tasks) {
+    if (item.task.id === taskId) at = Math.max(at, item.task.startAfterMs ?? 0);
+    else if (isStopping(item)) at = Math.max(at, item.task.desiredAtMs + STOP_WAIT_MS);
+  }
+  return at;
+}
+
+/** Told to stop, not known to have stopped, and on a node that can be expected to do it. */
+export function isStopping({ task, state, node }: SlotTask): boolean {
+  return (
+    task.nodeId !== undefined &&
+    (task.desired === 'shutdown' || task.desired === 'remove') &&
+    !isTerminal(state) &&
+    node !== undefined &&
+    node.status !== 'down'
+  );
+}

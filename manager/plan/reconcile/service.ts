@@ -1,0 +1,169 @@
+/** What one service needs: which slots should be filled, what each of them needs, updates, history, removal. */
+import type { Node, Revision, Service } from '../../../shared/model/index.ts';
+import { revisionKey } from '../states.ts';
+import type { View } from '../view.ts';
+import type { ServiceAction, ServiceDecision, SlotAction, SlotDecision } from './actions.ts';
+import { earlier, NOTHING } from './actions.ts';
+import type { Slot } from './context.ts';
+import { isOccupied, ServiceContext } from './context.ts';
+import { fitsConstraints } from './dirty.ts';
+import { clearSlot, reapSlot } from './history.ts';
+import { isStopping } from './rules.ts';
+import { chooseVictims } from './scale.ts';
+import type { SlotOutcome } from './slot.ts';
+import { decideSlot } from './slot.ts';
+import { decideUpdate } from './update.ts';
+
+/** Revisions that are kept although no task names them. */
+export const REVISION_HISTORY = 10;
+
+interface Slots {
+  /** To be filled. */
+  readonly wanted: readonly { readonly slot: Slot; readonly canCreate: boolean }[];
+  readonly unwanted: readonly { readonly slot: Slot; readonly reason: string }[];
+  readonly more: boolean;
+}
+
+/** `limit` bounds the number of slots that are acted upon. */
+export function reconcileService(view: View, service: Service, now: number, limit: number): ServiceDecision {
+  const revision = view.revisions.get(revisionKey(service.id, service.revision));
+  if (service.removing === true) return removeService(view, service, revision, now, limit);
+  if (revision === undefined) return NOTHING;
+  const context = new ServiceContext(view, service, revision, now);
+  const all = context.slots();
+  const chosen = context.isGlobal ? globalSlots(context, all) : replicatedSlots(context, all, limit);
+  const outcomes = chosen.wanted.map(({ slot, canCreate }) => decideSlot(context, slot, canCreate));
+  const update = decideUpdate(context, outcomes);
+  const decisions: SlotDecision[] = [];
+  let wakeAt = update.wakeAt;
+  for (const { slot, reason } of chosen.unwanted)
+    decisions.push({ key: slot.key, actions: clearSlot(slot, reason) });
+  for (const outcome of outcomes) {
+    const history = reapSlot(outcome.slot, retained(context), now);
+    wakeAt = earlier(earlier(wakeAt, outcome.wakeAt), history.wakeAt);
+    const actions = mergeSlotActions(outcome, update.slots.get(outcome.slot.key), history.actions);
+    decisions.push({ key: outcome.slot.key, actions });
+  }
+  const service1 = [...update.service, ...oldRevisions(context, all)];
+  return bounded(service1, decisions, wakeAt, limit, chosen.more);
+}
+
+/** A slot that the rules act on is not updated in the same breath, but for placing and promoting. */
+function mergeSlotActions(
+  outcome: SlotOutcome,
+  update: readonly SlotAction[] | undefined,
+  history: readonly SlotAction[],
+): SlotAction[] {
+  if (update === undefined) return [...outcome.actions, ...history];
+  return [...outcome.actions.filter(({ kind }) => kind !== 'place-task'), ...update, ...history];
+}
+
+function bounded(
+  service: readonly ServiceAction[],
+  decisions: readonly SlotDecision[],
+  wakeAt: number | undefined,
+  limit: number,
+  more: boolean,
+): ServiceDecision {
+  const slots = decisions.filter(({ actions }) => actions.length > 0);
+  return { service, slots: slots.slice(0, limit), wakeAt, more: more || slots.length > limit };
+}
+
+/** Enough to count restarts by; and while an update runs, what it may have to be judged by. */
+function retained({ view, spec, service }: ServiceContext): number {
+  const state = service.updateStatus?.state;
+  const floor = state === 'updating' || state === 'rollback-started' ? 1 : 0;
+  const attempts = spec.restart.maxAttempts === 0 ? 0 : spec.restart.maxAttempts + 1;
+  return Math.max(view.cluster.taskHistoryLimit, attempts, floor);
+}
+
+function replicatedSlots(context: ServiceContext, all: Map<string, Slot>, limit: number): Slots {
+  const mode = context.spec.mode;
+  const replicas = mode.kind === 'replicated' ? mode.replicas : 0;
+  const occupied: Slot[] = [];
+  const idle: Slot[] = [];
+  for (const slot of all.values()) (isOccupied(slot) ? occupied : idle).push(slot);
+  const victims = chooseVictims(occupied, occupied.length - replicas);
+  const filled = emptySlots(all, idle, Math.min(limit, replicas - occupied.length));
+  const wanted = [...occupied.filter((slot) => !victims.has(slot)), ...filled];
+  wanted.sort((a, b) => a.slot - b.slot);
+  const taken = new Set(filled);
+  return {
+    wanted: wanted.map((slot) => ({ slot, canCreate: true })),
+    unwanted: [...victims, ...idle.filter((slot) => !taken.has(slot))].map((slot) => ({
+      slot,
+      reason: 'the service was scaled down',
+    })),
+    more: replicas - occupied.length > limit,
+  };
+}
+
+/** Slots to fill, lowest first; a slot whose last task is still stopping is left out. */
+function emptySlots(all: ReadonlyMap<string, Slot>, idle: readonly Slot[], count: number): Slot[] {
+  const free = new Map(idle.filter((slot) => !slot.tasks.some(isStopping)).map((slot) => [slot.slot, slot]));
+  const slots: Slot[] = [];
+  for (let number = 1; slots.length < count; number += 1) {
+    const key = String(number);
+    const slot = free.get(number) ?? (all.has(key) ? undefined : { key, slot: number, tasks: [] });
+    if (slot !== undefined) slots.push(slot);
+  }
+  return slots;
+}
+
+function globalSlots(context: ServiceContext, all: ReadonlyMap<string, Slot>): Slots {
+  const wanted: { slot: Slot; canCreate: boolean }[] = [];
+  const unwanted: { slot: Slot; reason: string }[] = [];
+  for (const node of context.view.nodes.values()) {
+    const slot = all.get(node.id);
+    const reason = whyNotGlobal(context, node);
+    if (reason === undefined) {
+      const canCreate = node.status === 'ready' && node.spec.availability === 'active';
+      if (slot !== undefined || canCreate) {
+        wanted.push({ slot: slot ?? { key: node.id, slot: 0, nodeId: node.id, tasks: [] }, canCreate });
+      }
+    } else if (slot !== undefined) unwanted.push({ slot, reason });
+  }
+  for (const slot of all.values()) {
+    if (!context.view.nodes.has(slot.key)) unwanted.push({ slot, reason: 'the node was removed' });
+  }
+  return { wanted, unwanted, more: false };
+}
+
+/** A node that is down or paused keeps its task: there is no other place for it. */
+function whyNotGlobal({ spec }: ServiceContext, node: Node): string | undefined {
+  if (node.spec.availability === 'drain') return 'the node is drained';
+  if (!fitsConstraints(node, spec.placement.constraints)) return 'the node does not meet the constraints';
+  return undefined;
+}
+
+function removeService(
+  view: View,
+  service: Service,
+  revision: Revision | undefined,
+  now: number,
+  limit: number,
+): ServiceDecision {
+  const slots: SlotDecision[] = [];
+  if (revision !== undefined) {
+    const context = new ServiceContext(view, service, revision, now);
+    for (const slot of context.slots().values()) {
+      slots.push({ key: slot.key, actions: clearSlot(slot, 'the service was removed') });
+    }
+  }
+  if (view.tasksOfService(service.id).size > 0) return bounded([], slots, undefined, limit, false);
+  return { ...NOTHING, service: [{ kind: 'delete-service' }] };
+}
+
+/** Revisions beyond the history that no task names. Looked for just below it, where they become old. */
+function oldRevisions({ view, service }: ServiceContext, slots: ReadonlyMap<string, Slot>): ServiceAction[] {
+  const newest = service.revision - REVISION_HISTORY;
+  if (newest < 1) return [];
+  const named = new Set<number | undefined>([service.previousRevision]);
+  for (const slot of slots.values()) for (const { task } of slot.tasks) named.add(task.revision);
+  const actions: ServiceAction[] = [];
+  for (let revision = newest; revision > Math.max(0, newest - 20); revision -= 1) {
+    if (named.has(revision) || !view.revisions.has(revisionKey(service.id, revision))) continue;
+    actions.push({ kind: 'delete-revision', revision });
+  }
+  return actions;
+}

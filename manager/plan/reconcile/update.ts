@@ -1,0 +1,204 @@
+/**
+ * Rolling updates, derived from the records alone: a task of this update is a current one created since it began, so any
+ * leader can take over in the middle. Rules and defaults are Swarm's (swarmkit, manager/orchestrator/update).
+ */
+import type { UpdateConfig, UpdateStatus } from '../../../shared/model/index.ts';
+import { endedByItself, isUp, nsToMs, revisionKey } from '../states.ts';
+import type { ServiceAction, SlotAction } from './actions.ts';
+import { earlier } from './actions.ts';
+import type { ServiceContext, SlotTask } from './context.ts';
+import type { SlotOutcome } from './slot.ts';
+import { replacementFor, shutdown } from './slot.ts';
+
+export interface UpdateDecision {
+  readonly service: readonly ServiceAction[];
+  /** Actions of the slots that are replaced now, by slot key. */
+  readonly slots: ReadonlyMap<string, readonly SlotAction[]>;
+  readonly wakeAt: number | undefined;
+}
+
+/** Where one slot stands in the update. */
+interface Progress {
+  readonly outcome: SlotOutcome;
+  /** What it runs is outdated and nothing current is on the way. */
+  readonly outdated: SlotTask | undefined;
+  /** The update has put a task into this slot. */
+  readonly touched: boolean;
+  /** A task of the update ended in this slot before it had run for the monitoring time. */
+  readonly failed: SlotTask | undefined;
+  /** Takes one of the update's places until this time; undefined: until something changes. */
+  readonly busyUntil: number | undefined;
+  /** Nothing more can be held against it from this time on; undefined: until something changes. */
+  readonly settledAt: number | undefined;
+}
+
+const NO_UPDATE: UpdateDecision = { service: [], slots: new Map(), wakeAt: undefined };
+
+export function decideUpdate(context: ServiceContext, outcomes: readonly SlotOutcome[]): UpdateDecision {
+  const begun = currentStatus(context);
+  const active = begun !== undefined && isActive(begun);
+  const startedAtMs = active ? begun.startedAtMs : Math.max(context.now, context.revision.createdAtMs);
+  if (begun !== undefined && !active && !isCompleted(begun)) return NO_UPDATE;
+  const rollingBack = begun?.state === 'rollback-started';
+  const config = rollingBack ? context.spec.rollback : context.spec.update;
+  const all = outcomes.map((outcome) => progressOf(context, outcome, config, startedAtMs));
+  const outdated = all.filter((slot) => slot.outdated !== undefined);
+  if (!active) {
+    if (outdated.length === 0) return NO_UPDATE;
+    const started = setStatus({ state: 'updating', startedAtMs, message: 'update in progress' });
+    return { ...advance(context, config, all, outdated), service: [started] };
+  }
+  const alarm = failureAction(context, begun, config, all, outdated.length);
+  if (alarm !== undefined) return { service: [alarm], slots: new Map(), wakeAt: undefined };
+  return outdated.length > 0 ? advance(context, config, all, outdated) : settle(context, begun, all);
+}
+
+/** The status, unless it tells of an earlier revision's update. */
+function currentStatus({ service, revision }: ServiceContext): UpdateStatus | undefined {
+  const status = service.updateStatus;
+  return status !== undefined && status.startedAtMs >= revision.createdAtMs ? status : undefined;
+}
+
+function isActive(status: UpdateStatus): boolean {
+  return status.state === 'updating' || status.state === 'rollback-started';
+}
+
+function isCompleted(status: UpdateStatus): boolean {
+  return status.state === 'completed' || status.state === 'rollback-completed';
+}
+
+function setStatus(status: UpdateStatus): ServiceAction {
+  return { kind: 'set-update-status', status };
+}
+
+function progressOf(
+  context: ServiceContext,
+  outcome: SlotOutcome,
+  config: UpdateConfig,
+  startedAtMs: number,
+): Progress {
+  const monitorMs = nsToMs(config.monitorNs);
+  const ours = outcome.slot.tasks.filter(
+    ({ task }) => task.createdAtMs >= startedAtMs && !context.isOutdated(task),
+  );
+  const failed = ours.find((item) => failedEarly(item, monitorMs));
+  const current = outcome.survivors.find(({ task }) => !context.isStale(task));
+  const old = [...outcome.survivors, ...(outcome.finished === undefined ? [] : [outcome.finished])];
+  const upAt = isUp(current?.status) ? (current?.status?.startedAtMs ?? current?.status?.atMs) : undefined;
+  const endedAt = failed?.status?.atMs ?? (outcome.finished === undefined ? undefined : 0);
+  const reference = endedAt ?? upAt;
+  return {
+    outcome,
+    outdated: current === undefined ? old.find(({ task }) => context.isStale(task)) : undefined,
+    touched: ours.length > 0,
+    failed,
+    busyUntil: reference === undefined ? undefined : reference + nsToMs(config.delayNs),
+    settledAt: endedAt ?? (upAt === undefined ? undefined : upAt + monitorMs),
+  };
+}
+
+/** It ended by itself before it ran, or within the monitoring time of that. */
+function failedEarly({ state, status }: SlotTask, monitorMs: number): boolean {
+  if (status === undefined || !endedByItself(state)) return false;
+  return status.startedAtMs === undefined || status.atMs - status.startedAtMs <= monitorMs;
+}
+
+function failureAction(
+  context: ServiceContext,
+  begun: UpdateStatus,
+  config: UpdateConfig,
+  all: readonly Progress[],
+  outdatedCount: number,
+): ServiceAction | undefined {
+  const failed = all.filter((slot) => slot.failed !== undefined);
+  const total = all.filter((slot) => slot.touched).length + outdatedCount;
+  const culprit = failed[0]?.failed;
+  if (culprit === undefined || config.failureAction === 'continue') return undefined;
+  if (failed.length / total <= config.maxFailureRatio) return undefined;
+  const cause = `due to failure or early termination of task ${culprit.task.id}`;
+  const { previousRevision, id } = context.service;
+  const rollingBack = begun.state === 'rollback-started';
+  const canRollBack =
+    previousRevision !== undefined && context.view.revisions.has(revisionKey(id, previousRevision));
+  if (config.failureAction === 'rollback' && !rollingBack && canRollBack) {
+    return { kind: 'rollback', toRevision: previousRevision, message: `update rolled back ${cause}` };
+  }
+  return setStatus({
+    state: rollingBack ? 'rollback-paused' : 'paused',
+    startedAtMs: begun.startedAtMs,
+    message: `${rollingBack ? 'rollback' : 'update'} paused ${cause}`,
+  });
+}
+
+/** Replaces as many outdated slots as there are free places. */
+function advance(
+  context: ServiceContext,
+  config: UpdateConfig,
+  all: readonly Progress[],
+  outdated: readonly Progress[],
+): UpdateDecision {
+  let busy = 0;
+  let wakeAt: number | undefined;
+  for (const slot of all) {
+    if (!slot.touched || (slot.outdated !== undefined && slot.failed === undefined)) continue;
+    if (slot.busyUntil !== undefined && slot.busyUntil <= context.now) continue;
+    busy += 1;
+    wakeAt = earlier(wakeAt, slot.busyUntil);
+  }
+  let free = config.parallelism === 0 ? Number.POSITIVE_INFINITY : config.parallelism - busy;
+  const slots = new Map<string, readonly SlotAction[]>();
+  for (const slot of [...outdated].sort(leastLossFirst)) {
+    if (free <= 0) break;
+    const retryAt = retryTime(context, slot);
+    if (retryAt > context.now) {
+      wakeAt = earlier(wakeAt, retryAt);
+      continue;
+    }
+    slots.set(slot.outcome.slot.key, replaceActions(context, config, slot));
+    free -= 1;
+  }
+  return { service: [], slots, wakeAt };
+}
+
+/** Slots that serve nobody are replaced first. */
+function leastLossFirst(a: Progress, b: Progress): number {
+  const up = (slot: Progress): number => (isUp(slot.outdated?.status) ? 1 : 0);
+  return up(a) - up(b) || a.outcome.slot.slot - b.outcome.slot.slot;
+}
+
+/** In a slot where the update has failed (start-first leaves the old task there), the restart delay holds too. */
+function retryTime({ spec }: ServiceContext, { failed }: Progress): number {
+  return failed === undefined ? 0 : (failed.status?.atMs ?? 0) + nsToMs(spec.restart.delayNs);
+}
+
+function replaceActions(context: ServiceContext, config: UpdateConfig, progress: Progress): SlotAction[] {
+  const { slot, survivors, finished } = progress.outcome;
+  const old = progress.outdated;
+  if (old === undefined) return [];
+  const next = replacementFor(context, slot, old, 0, 'the service was updated');
+  if (config.order === 'start-first' && old !== finished && isUp(old.status)) {
+    return next.kind === 'create-task' ? [{ ...next, desired: 'running' }] : [];
+  }
+  const leaving = [...survivors, ...(finished === undefined ? [] : [finished])];
+  return [...leaving.map((item) => shutdown(item, 'the service was updated')), next];
+}
+
+/** All slots are current: completed once each has run for the monitoring time. */
+function settle(context: ServiceContext, begun: UpdateStatus, all: readonly Progress[]): UpdateDecision {
+  const ours = all.filter((slot) => slot.touched);
+  if (ours.some((slot) => slot.settledAt === undefined)) return NO_UPDATE;
+  const settledAt = Math.max(0, ...ours.map((slot) => slot.settledAt ?? 0));
+  if (settledAt > context.now) return { ...NO_UPDATE, wakeAt: settledAt };
+  const rollingBack = begun.state === 'rollback-started';
+  return {
+    ...NO_UPDATE,
+    service: [
+      setStatus({
+        state: rollingBack ? 'rollback-completed' : 'completed',
+        startedAtMs: begun.startedAtMs,
+        completedAtMs: context.now,
+        message: rollingBack ? 'rollback completed' : 'update completed',
+      }),
+    ],
+  };
+}

@@ -1,0 +1,148 @@
+/** Which nodes can take a task, as data: the first filter that a node fails is why it does not. */
+import type { ServiceSpec } from '../../../shared/model/index.ts';
+import type { Constraint } from '../constraint.ts';
+import { meetsConstraint, normalArch, parseConstraint } from '../constraint.ts';
+import type { ClusterColumns } from './columns.ts';
+import { hostPortsOf } from './columns.ts';
+
+/** What one service asks of a node, prepared once for all its tasks. */
+export interface Request {
+  readonly spec: ServiceSpec;
+  readonly constraints: readonly Constraint[];
+  readonly brokenConstraint: string | undefined;
+  readonly nanoCpus: number;
+  readonly memoryBytes: number;
+  readonly hostPorts: readonly string[];
+  /** Wanted tasks of the service on each row. */
+  readonly counts: Int32Array;
+}
+
+export interface Filter {
+  readonly name: string;
+  /** False: no node can fail it for this request. */
+  applies(request: Request): boolean;
+  check(request: Request, columns: ClusterColumns, row: number): boolean;
+  /** Why this node failed: continues with "on N nodes". */
+  explain(request: Request, columns: ClusterColumns, row: number): string;
+}
+
+/** Do not depend on what else is placed. */
+export const FIXED_FILTERS: readonly Filter[] = [
+  {
+    name: 'ready',
+    applies: () => true,
+    check: (_request, columns, row) => {
+      const { status, spec } = columns.node(row);
+      return status === 'ready' && spec.availability === 'active';
+    },
+    explain: (_request, columns, row) => {
+      const { status, spec } = columns.node(row);
+      return status === 'ready' ? `availability is ${spec.availability}` : `status is ${status}`;
+    },
+  },
+  {
+    name: 'platform',
+    applies: ({ spec }) => (spec.placement.platforms?.length ?? 0) > 0,
+    check: ({ spec }, columns, row) => {
+      const { description } = columns.node(row);
+      return (spec.placement.platforms ?? []).some(
+        ({ os, arch }) =>
+          (os === '' || os.toLowerCase() === description?.os.toLowerCase()) &&
+          (arch === '' || normalArch(arch) === normalArch(description?.arch ?? '')),
+      );
+    },
+    explain: () => 'unsupported platform',
+  },
+  {
+    name: 'constraints',
+    applies: ({ constraints, brokenConstraint }) => constraints.length > 0 || brokenConstraint !== undefined,
+    check: ({ constraints, brokenConstraint }, columns, row) =>
+      brokenConstraint === undefined &&
+      constraints.every((constraint) => meetsConstraint(columns.node(row), constraint)),
+    explain: ({ constraints, brokenConstraint }, columns, row) => {
+      if (brokenConstraint !== undefined) return brokenConstraint;
+      const broken = constraints.find((constraint) => !meetsConstraint(columns.node(row), constraint));
+      return `constraint ${broken?.text ?? ''} not met`;
+    },
+  },
+];
+
+/** Depend on what is placed already. Within a plan, a node that fails one goes on failing it. */
+export const CHANGING_FILTERS: readonly Filter[] = [
+  {
+    name: 'resources',
+    applies: ({ nanoCpus, memoryBytes }) => nanoCpus > 0 || memoryBytes > 0,
+    check: ({ nanoCpus, memoryBytes }, columns, row) => {
+      columns.load(row);
+      return (
+        nanoCpus <= (columns.freeNanoCpus[row] ?? 0) && memoryBytes <= (columns.freeMemoryBytes[row] ?? 0)
+      );
+    },
+    explain: ({ nanoCpus }, columns, row) =>
+      nanoCpus > (columns.freeNanoCpus[row] ?? 0) ? 'insufficient CPU' : 'insufficient memory',
+  },
+  {
+    name: 'host port',
+    applies: ({ hostPorts }) => hostPorts.length > 0,
+    check: ({ hostPorts }, columns, row) => {
+      const used = columns.hostPorts(row);
+      return !hostPorts.some((port) => used.has(port));
+    },
+    explain: ({ hostPorts }, columns, row) => {
+      const used = columns.hostPorts(row);
+      return `host port ${hostPorts.find((port) => used.has(port)) ?? ''} already in use`;
+    },
+  },
+  {
+    name: 'max replicas per node',
+    applies: ({ spec }) => spec.placement.maxReplicasPerNode > 0,
+    check: ({ spec, counts }, _columns, row) => (counts[row] ?? 0) < spec.placement.maxReplicasPerNode,
+    explain: ({ spec }) => `max replicas per node (${spec.placement.maxReplicasPerNode}) reached`,
+  },
+];
+
+export function requestFor(spec: ServiceSpec, counts: Int32Array): Request {
+  const constraints: Constraint[] = [];
+  let brokenConstraint: string | undefined;
+  for (const text of spec.placement.constraints) {
+    try {
+      constraints.push(parseConstraint(text));
+    } catch (error) {
+      brokenConstraint = error instanceof Error ? error.message : String(error);
+    }
+  }
+  return {
+    spec,
+    constraints,
+    brokenConstraint,
+    nanoCpus: spec.reservations.nanoCpus ?? 0,
+    memoryBytes: spec.reservations.memoryBytes ?? 0,
+    hostPorts: hostPortsOf(spec),
+    counts,
+  };
+}
+
+/** Reasons and the number of nodes for each. */
+export type Refusals = Map<string, number>;
+
+/** The filters of a list that matter to a request, as one question: undefined means that the node passes. */
+export function whyNot(
+  filters: readonly Filter[],
+  request: Request,
+  columns: ClusterColumns,
+  row: number,
+): string | undefined {
+  for (const filter of filters) {
+    if (!filter.check(request, columns, row)) return filter.explain(request, columns, row);
+  }
+  return undefined;
+}
+
+/** "no suitable node (insufficient memory on 2 nodes; constraint node.labels.zone==a not met on 1 node)". */
+export function describeRefusals(refusals: Refusals): string {
+  if (refusals.size === 0) return 'no suitable node (the cluster has no node)';
+  const parts = [...refusals]
+    .sort(([a, many], [b, few]) => few - many || (a < b ? -1 : 1))
+    .map(([reason, count]) => `${reason} on ${count} ${count === 1 ? 'node' : 'nodes'}`);
+  return `no suitable node (${parts.join('; ')})`;
+}

@@ -1,0 +1,145 @@
+/** Finds a node for each task of one service. Made once a service and plan; remembers what it has placed. */
+import type { Prng } from '../../../shared/lib/prng.ts';
+import type { ServiceSpec } from '../../../shared/model/index.ts';
+import { isTerminal } from '../../../shared/model/index.ts';
+import { effectiveState, isWanted } from '../states.ts';
+import type { View } from '../view.ts';
+import { Candidates } from './candidates.ts';
+import type { ClusterColumns } from './columns.ts';
+import type { Filter, Refusals, Request } from './filters.ts';
+import { CHANGING_FILTERS, describeRefusals, FIXED_FILTERS, requestFor, whyNot } from './filters.ts';
+
+/** Five failures in five minutes weigh a node down (swarmkit, manager/scheduler/nodeinfo.go). */
+const BAD_FAILURES = 5;
+const BAD_WINDOW_MS = 5 * 60_000;
+/** With this many times more nodes than tasks, a sample is tried before all nodes are looked at. */
+const SAMPLE_FACTOR = 32;
+const SAMPLE = 16;
+
+export type Placement =
+  | { readonly kind: 'placed'; readonly nodeId: string }
+  | { readonly kind: 'refused'; readonly reason: string };
+
+export class ServiceScheduler {
+  readonly #columns: ClusterColumns;
+  readonly #random: Prng;
+  readonly #request: Request;
+  readonly #fixed: readonly Filter[];
+  readonly #changing: readonly Filter[];
+  readonly #bad: ReadonlySet<number>;
+  readonly #refusals: Refusals = new Map();
+  #candidates: Candidates | undefined;
+  #expected: number;
+
+  /** `expected`: about how many tasks will be asked for. */
+  constructor(
+    view: View,
+    columns: ClusterColumns,
+    serviceId: string,
+    spec: ServiceSpec,
+    now: number,
+    random: Prng,
+    expected: number,
+  ) {
+    this.#columns = columns;
+    this.#random = random;
+    const { counts, bad } = countTasks(view, columns, serviceId, now);
+    this.#request = requestFor(spec, counts);
+    this.#fixed = FIXED_FILTERS.filter((filter) => filter.applies(this.#request));
+    this.#changing = CHANGING_FILTERS.filter((filter) => filter.applies(this.#request));
+    this.#bad = bad;
+    this.#expected = expected;
+  }
+
+  /** A node for one more task; it is counted there at once. */
+  place(): Placement {
+    const row = this.#quick() ?? this.#exact();
+    if (row === undefined) return { kind: 'refused', reason: describeRefusals(this.#refusals) };
+    return { kind: 'placed', nodeId: this.#columns.node(row).id };
+  }
+
+  /** The same on a given node: global services. */
+  placeOn(nodeId: string): Placement {
+    const row = this.#columns.row(nodeId);
+    if (row === undefined) return { kind: 'refused', reason: 'the node is gone' };
+    const reason = this.#whyNot(row);
+    if (reason !== undefined) return { kind: 'refused', reason: describeRefusals(new Map([[reason, 1]])) };
+    this.#columns.place(row, this.#request.spec);
+    return { kind: 'placed', nodeId };
+  }
+
+  #whyNot(row: number): string | undefined {
+    return (
+      whyNot(this.#fixed, this.#request, this.#columns, row) ??
+      whyNot(this.#changing, this.#request, this.#columns, row)
+    );
+  }
+
+  /** The best of a few nodes without a task of the service: for few tasks on many nodes that is as good as any. */
+  #quick(): number | undefined {
+    const count = this.#columns.nodes.length;
+    const { counts, spec } = this.#request;
+    if (this.#candidates !== undefined || this.#expected * SAMPLE_FACTOR > count) return undefined;
+    if (spec.placement.spread.length > 0) return undefined;
+    let best: number | undefined;
+    for (let i = 0; i < SAMPLE; i += 1) {
+      const row = this.#random.below(count);
+      if ((counts[row] ?? 0) > 0 || this.#bad.has(row) || this.#whyNot(row) !== undefined) continue;
+      this.#columns.load(row);
+      const active = this.#columns.active[row] ?? 0;
+      if (best === undefined || active < (this.#columns.active[best] ?? 0)) best = row;
+    }
+    if (best === undefined) return undefined;
+    counts[best] = 1;
+    this.#columns.place(best, spec);
+    return best;
+  }
+
+  #exact(): number | undefined {
+    this.#candidates ??= this.#findCandidates();
+    return this.#candidates.take();
+  }
+
+  #findCandidates(): Candidates {
+    const rows: number[] = [];
+    for (let row = 0; row < this.#columns.nodes.length; row += 1) {
+      const reason = whyNot(this.#fixed, this.#request, this.#columns, row);
+      if (reason === undefined) rows.push(row);
+      else this.#refusals.set(reason, (this.#refusals.get(reason) ?? 0) + 1);
+    }
+    const choice = {
+      request: this.#request,
+      columns: this.#columns,
+      random: this.#random,
+      filters: this.#changing,
+      refusals: this.#refusals,
+    };
+    return new Candidates(choice, rows, (row) => this.#bad.has(row));
+  }
+}
+
+/** How many wanted tasks of the service each node has, and the nodes on which it keeps failing. */
+function countTasks(
+  view: View,
+  columns: ClusterColumns,
+  serviceId: string,
+  now: number,
+): { readonly counts: Int32Array; readonly bad: ReadonlySet<number> } {
+  const counts = new Int32Array(columns.nodes.length);
+  const failures = new Map<number, number>();
+  const bad = new Set<number>();
+  for (const id of view.tasksOfService(serviceId)) {
+    const task = view.tasks.get(id);
+    const row = task?.nodeId === undefined ? undefined : columns.row(task.nodeId);
+    if (task === undefined || row === undefined) continue;
+    const status = view.statuses.get(id);
+    const state = effectiveState(task, status);
+    if (isWanted(task) && !isTerminal(state)) counts[row] = (counts[row] ?? 0) + 1;
+    if ((state === 'failed' || state === 'rejected') && (status?.atMs ?? 0) > now - BAD_WINDOW_MS) {
+      const count = (failures.get(row) ?? 0) + 1;
+      failures.set(row, count);
+      if (count >= BAD_FAILURES) bad.add(row);
+    }
+  }
+  return { counts, bad };
+}

@@ -1,0 +1,271 @@
+/** Turns what reconcile decided for one service into writes: endpoint, addresses and nodes are given here. */
+import { idFrom } from '../../shared/lib/ids.ts';
+import { assertNever } from '../../shared/lib/assert-never.ts';
+import type { Revision, Service, ServiceSpec, Task, TaskAddress } from '../../shared/model/index.ts';
+import { networksOf } from './allocate/addresses.ts';
+import { allocateEndpoint, whyNoAddress } from './allocate/endpoint.ts';
+import type { Planning } from './plan.ts';
+import type { ServiceAction, ServiceDecision, SlotAction, SlotDecision } from './reconcile/actions.ts';
+import { sameJson } from './reconcile/dirty.ts';
+import { ServiceScheduler } from './schedule/scheduler.ts';
+import { revisionKey } from './states.ts';
+
+type CreateTask = Extract<SlotAction, { kind: 'create-task' }>;
+
+/** Where a task goes: a node and addresses, or why not. */
+type Seat =
+  | { readonly nodeId: string; readonly addresses: readonly TaskAddress[] }
+  | { readonly reason: string };
+
+export class ServicePlan {
+  readonly #planning: Planning;
+  readonly #before: Service;
+  readonly #unit: string;
+  #service: Service;
+  #revision: Revision | undefined;
+  /** Why no task of the service can be placed, whatever the nodes. */
+  #blocked: string | undefined;
+  #scheduler: ServiceScheduler | undefined;
+  #expected = 0;
+
+  constructor(planning: Planning, service: Service) {
+    this.#planning = planning;
+    this.#before = service;
+    this.#service = service;
+    this.#unit = `service/${service.id}`;
+    this.#revision = planning.view.revisions.get(revisionKey(service.id, service.revision));
+  }
+
+  /** At most `limit` slots are written; `changed` says how many were. */
+  apply(decision: ServiceDecision, limit: number): { readonly changed: number; readonly more: boolean } {
+    if (this.#service.removing !== true) this.#allocate();
+    for (const action of decision.service) this.#applyToService(action);
+    if (this.#service !== this.#before) this.#put();
+    this.#expected = decision.slots.reduce((sum, { actions }) => sum + actions.filter(needsNode).length, 0);
+    let changed = 0;
+    for (const slot of decision.slots) {
+      if (changed >= limit) return { changed, more: true };
+      if (this.#applySlot(slot)) changed += 1;
+    }
+    return { changed, more: false };
+  }
+
+  #allocate(): void {
+    const { view, addresses, ports } = this.#planning;
+    const spec = this.#revision?.spec;
+    if (spec === undefined) return;
+    const result = allocateEndpoint(view, this.#service, spec, addresses, ports);
+    if (result.kind === 'blocked') {
+      this.#blocked = result.reason;
+      return;
+    }
+    const { endpoint } = result;
+    if (this.#service.endpoint === undefined && endpoint.vips.length + endpoint.ports.length === 0) return;
+    if (sameJson(this.#service.endpoint, endpoint)) return;
+    this.#service = { ...this.#service, endpoint };
+    for (const { network } of endpoint.vips) this.#guardNetwork(this.#unit, 0, network);
+  }
+
+  #put(): void {
+    this.#planning.draft.put(this.#unit, 0, 'services', this.#service.id, this.#service);
+  }
+
+  #applyToService(action: ServiceAction): void {
+    const { draft, view } = this.#planning;
+    const { id, name } = this.#service;
+    switch (action.kind) {
+      case 'set-update-status':
+        this.#service = { ...this.#service, updateStatus: action.status };
+        return;
+      case 'rollback':
+        this.#rollBack(action.toRevision, action.message);
+        return;
+      case 'delete-revision':
+        draft.put(this.#unit, 0, 'revisions', revisionKey(id, action.revision), null);
+        return;
+      case 'delete-service':
+        for (const key of revisionKeys(view, this.#service)) draft.put(this.#unit, 0, 'revisions', key, null);
+        draft.put(this.#unit, 0, 'services', id, null);
+        draft.drop(this.#unit, 0, 'names', `service:${name}`);
+        return;
+      default:
+        assertNever(action);
+    }
+  }
+
+  /** The earlier spec becomes a new revision, so that numbers only grow. A rollback is never rolled back. */
+  #rollBack(toRevision: number, message: string): void {
+    const { view, draft, now } = this.#planning;
+    const { previousRevision: _forgotten, ...rest } = this.#service;
+    const earlier = view.revisions.get(revisionKey(rest.id, toRevision));
+    if (earlier === undefined) return;
+    const revision = rest.revision + 1;
+    const key = revisionKey(rest.id, revision);
+    draft.put(this.#unit, 0, 'revisions', key, { ...earlier, id: key, revision, createdAtMs: now });
+    this.#service = {
+      ...rest,
+      revision,
+      updatedAtMs: now,
+      updateStatus: { state: 'rollback-started', startedAtMs: now, message },
+    };
+  }
+
+  /** True when it wrote something. */
+  #applySlot({ key, actions }: SlotDecision): boolean {
+    const unit = `${this.#unit}/${key}`;
+    let wrote = false;
+    for (const action of actions) wrote = this.#applyAction(unit, action) || wrote;
+    if (wrote) this.#planning.draft.guard(unit, 1, 'services', this.#service.id);
+    return wrote;
+  }
+
+  #applyAction(unit: string, action: SlotAction): boolean {
+    const { draft, now } = this.#planning;
+    switch (action.kind) {
+      case 'create-task':
+        return this.#create(unit, action);
+      case 'place-task':
+        return this.#place(unit, action.task, action.renew);
+      case 'set-desired': {
+        const { startAfterMs: _over, ...task } = action.task;
+        draft.put(unit, 1, 'tasks', task.id, { ...task, desired: action.desired, desiredAtMs: now });
+        return true;
+      }
+      case 'orphan-task':
+        this.#orphan(unit, action.task, action.reason);
+        return true;
+      case 'delete-task':
+        draft.put(unit, 1, 'tasks', action.task.id, null);
+        draft.drop(unit, 1, 'statuses', action.task.id);
+        return true;
+      default:
+        return assertNever(action);
+    }
+  }
+
+  #orphan(unit: string, task: Task, reason: string): void {
+    const { view, draft, now } = this.#planning;
+    draft.put(unit, 1, 'statuses', task.id, {
+      ...view.statuses.get(task.id),
+      taskId: task.id,
+      state: 'orphaned',
+      atMs: now,
+      message: 'orphaned',
+      error: reason,
+    });
+  }
+
+  #create(unit: string, action: CreateTask): boolean {
+    const { now, random, starved } = this.#planning;
+    const seat = this.#seat(unit, action.nodeId);
+    if ('reason' in seat && action.nodeId !== undefined) {
+      // A global service has no task where it does not fit, rather than one without a node.
+      starved.add(this.#service.id);
+      return false;
+    }
+    const task: Task = {
+      id: idFrom(random),
+      serviceId: this.#service.id,
+      revision: this.#service.revision,
+      slot: action.slot,
+      desired: action.desired,
+      createdAtMs: now,
+      desiredAtMs: now,
+      addresses: [],
+      ...(action.startAfterMs === undefined ? {} : { startAfterMs: action.startAfterMs }),
+    };
+    this.#write(unit, task, seat);
+    return true;
+  }
+
+  #place(unit: string, task: Task, renew: boolean): boolean {
+    const seat = this.#seat(unit, undefined);
+    if ('reason' in seat && !renew && seat.reason === task.pendingReason) {
+      this.#explain(task.id, seat.reason);
+      return false;
+    }
+    const { now } = this.#planning;
+    const base = renew ? { ...task, revision: this.#service.revision, createdAtMs: now } : task;
+    this.#write(unit, base, seat);
+    return true;
+  }
+
+  #write(unit: string, task: Task, seat: Seat): void {
+    const { pendingReason: _old, ...rest } = task;
+    if ('reason' in seat) this.#explain(task.id, seat.reason);
+    const placed = 'reason' in seat ? { ...rest, pendingReason: seat.reason } : { ...rest, ...seat };
+    this.#planning.draft.put(unit, 1, 'tasks', task.id, placed);
+  }
+
+  #explain(taskId: string, reason: string): void {
+    this.#planning.explanations.set(taskId, reason);
+    this.#planning.starved.add(this.#service.id);
+  }
+
+  /** A node and an address on each network, or neither. */
+  #seat(unit: string, nodeId: string | undefined): Seat {
+    const spec = this.#revision?.spec;
+    if (spec === undefined) return { reason: 'its revision is missing' };
+    if (this.#blocked !== undefined) return { reason: this.#blocked };
+    const addresses = this.#takeAddresses(spec);
+    if (typeof addresses === 'string') return { reason: addresses };
+    const scheduler = this.#schedulerFor(spec);
+    const placement = nodeId === undefined ? scheduler.place() : scheduler.placeOn(nodeId);
+    if (placement.kind === 'refused') {
+      this.#release(addresses);
+      return { reason: placement.reason };
+    }
+    this.#planning.draft.guard(unit, 1, 'nodes', placement.nodeId);
+    for (const { network } of addresses) this.#guardNetwork(unit, 1, network);
+    return { nodeId: placement.nodeId, addresses };
+  }
+
+  #takeAddresses(spec: ServiceSpec): TaskAddress[] | string {
+    const taken: TaskAddress[] = [];
+    for (const network of networksOf(spec)) {
+      const address = this.#planning.addresses.take(network);
+      if (address === undefined) {
+        this.#release(taken);
+        return whyNoAddress(this.#planning.view, network);
+      }
+      taken.push({ network, address });
+    }
+    return taken;
+  }
+
+  #release(addresses: readonly TaskAddress[]): void {
+    for (const { network, address } of addresses) this.#planning.addresses.release(network, address);
+  }
+
+  #guardNetwork(unit: string, stage: 0 | 1, network: string): void {
+    this.#planning.draft.guard(unit, stage, 'networks', network);
+  }
+
+  #schedulerFor(spec: ServiceSpec): ServiceScheduler {
+    const { view, columns, now, random } = this.#planning;
+    this.#scheduler ??= new ServiceScheduler(
+      view,
+      columns,
+      this.#service.id,
+      spec,
+      now,
+      random,
+      this.#expected,
+    );
+    return this.#scheduler;
+  }
+}
+
+function needsNode({ kind }: SlotAction): boolean {
+  return kind === 'create-task' || kind === 'place-task';
+}
+
+/** Keys of all revisions that exist. */
+function revisionKeys({ revisions }: Planning['view'], { id, revision }: Service): string[] {
+  const keys: string[] = [];
+  for (let number = 1; number <= revision; number += 1) {
+    const key = revisionKey(id, number);
+    if (revisions.has(key)) keys.push(key);
+  }
+  return keys;
+}
