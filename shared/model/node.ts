@@ -38,6 +38,8 @@ export interface Node {
   readonly statusAtMs: number;
   readonly createdAtMs: number;
   readonly updatedAtMs: number;
+  /** `${managerId}.${id}` of the newest session, whichever manager has it: the verdicts of others do not count. */
+  readonly session?: string;
   /** Small number, unique in the cluster: its tunnel MAC is 02:00 + this, its connection mark is this. From 1. */
   readonly index: number;
   /** True for the node that shares its machine with a manager. */

@@ -35,6 +35,7 @@ export const taskStatusSchema = conforms<TaskStatus>()(
     taskId: text,
     state: z.enum(TASK_STATES),
     atMs: z.number(),
+    startedAtMs: z.number().exactOptional(),
     message: text,
     error: text.exactOptional(),
     container: containerStatus.exactOptional(),

@@ -1,0 +1,128 @@
+/**
+ * How a machine becomes a node. It fetches the cluster's CA from an address it cannot trust yet, accepts it only when its
+ * digest is the one in the token, and then asks that CA, over TLS that it now can verify, to sign a key made here.
+ */
+import { X509Certificate } from 'node:crypto';
+import { request as httpsRequest, type RequestOptions } from 'node:https';
+import { ForbiddenError, InvalidError, UnavailableError } from '../../shared/errors/index.ts';
+import type { NodeRole } from '../../shared/model/index.ts';
+import { parseValue } from '../../shared/wire/frames.ts';
+import { joinErrorSchema, joinResponseSchema } from '../../shared/wire/join.ts';
+import { parseJoinToken } from '../../shared/wire/join-token.ts';
+import { certificateRequest, generateKeys, privateKeyPem } from '../../shared/wire/keys.ts';
+import type { Identity } from './identity.ts';
+import { managerIdentityCheck } from './manager-tls.ts';
+
+const TIMEOUT_MS = 15_000;
+const MAX_BODY_BYTES = 256 * 1024;
+
+export interface JoinOptions {
+  /** As a manager prints it. */
+  readonly token: string;
+  /** host:port of a manager. */
+  readonly address: string;
+  readonly role: NodeRole;
+  readonly hostname: string;
+}
+
+/**
+ * Throws InvalidError for a malformed token, ForbiddenError when the address belongs to another cluster (or somebody is
+ * in between) or the manager refuses the token, UnavailableError when nobody answers.
+ */
+export async function join(options: JoinOptions, signal: AbortSignal): Promise<Identity> {
+  const { token, address, role, hostname } = options;
+  const { caDigest } = parseJoinToken(token);
+  const ca = await fetchAuthority(address, caDigest, signal);
+  const keys = await generateKeys();
+  const csr = await certificateRequest(keys);
+  const body = JSON.stringify({ token: token.trim(), csr, role, hostname });
+  const tls = { ca, checkServerIdentity: managerIdentityCheck(ca) };
+  const answer = await exchange(address, { ...tls, method: 'POST', path: '/join' }, body, signal);
+  if (answer.status !== 200) throw refusal(answer, address);
+  const joined = parseValue(joinResponseSchema, parseJson(answer.body), `the answer of ${address}`);
+  return { nodeId: joined.nodeId, ca, cert: joined.certificate, key: await privateKeyPem(keys.privateKey) };
+}
+
+/** The only request that trusts nobody: what it brings is compared with the token's digest. */
+async function fetchAuthority(address: string, caDigest: string, signal: AbortSignal): Promise<string> {
+  const options = { rejectUnauthorized: false, method: 'GET', path: '/ca' };
+  const answer = await exchange(address, options, '', signal);
+  const certificate = answer.status === 200 ? parseCertificate(answer.body) : undefined;
+  if (certificate === undefined) {
+    throw new UnavailableError(
+      `what answers at ${address} is not a Shoal manager (GET /ca: ${answer.status})`,
+    );
+  }
+  if (certificate.fingerprint256.replaceAll(':', '').toLowerCase() !== caDigest) {
+    throw new ForbiddenError(
+      `the cluster at ${address} is not the one this token was made for: ` +
+        'the address or the token is wrong, or somebody is in between',
+    );
+  }
+  return certificate.toString();
+}
+
+function parseCertificate(pem: string): X509Certificate | undefined {
+  try {
+    return new X509Certificate(pem);
+  } catch {
+    return undefined;
+  }
+}
+
+function refusal(answer: { status: number; body: string }, address: string): Error {
+  const parsed = joinErrorSchema.safeParse(parseJson(answer.body));
+  const message = parsed.success ? parsed.data.message : `${address} answered ${answer.status}`;
+  if (answer.status === 403) return new ForbiddenError(message);
+  return answer.status === 400 ? new InvalidError(message) : new UnavailableError(message);
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function exchange(
+  address: string,
+  options: RequestOptions,
+  body: string,
+  signal: AbortSignal,
+): Promise<{ status: number; body: string }> {
+  const url = new URL(`https://${address}`);
+  return new Promise((resolve, reject) => {
+    const unreachable = (cause: Error): void =>
+      reject(
+        signal.aborted
+          ? signal.reason
+          : new UnavailableError(`no manager can be reached at ${address}`, { cause }),
+      );
+    const request = httpsRequest(
+      url,
+      {
+        ...options,
+        agent: false,
+        minVersion: 'TLSv1.3',
+        headers: { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) },
+        signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]),
+      },
+      (response) => {
+        const chunks: Buffer[] = [];
+        let bytes = 0;
+        response.on('error', unreachable);
+        response.on('data', (chunk: Buffer) => {
+          bytes += chunk.length;
+          if (bytes > MAX_BODY_BYTES) request.destroy(new Error('the answer is too long'));
+          else chunks.push(chunk);
+        });
+        response.on('end', () =>
+          resolve({ status: response.statusCode ?? 0, body: Buffer.concat(chunks).toString('utf8') }),
+        );
+      },
+    );
+    request.on('error', unreachable);
+    request.end(body);
+  });
+}

@@ -1,0 +1,51 @@
+/** One stream to a manager: sends no more than was granted, and stops the source meanwhile. */
+import type { StreamChunk } from '../../shared/model/node-methods.ts';
+import { STREAM_CHUNK_BYTES, STREAM_WINDOW_BYTES } from '../../shared/wire/frames.ts';
+
+export class OutboundStream {
+  readonly #send: (chunk: StreamChunk) => void;
+  #credit = STREAM_WINDOW_BYTES;
+  #wake: (() => void) | undefined;
+
+  constructor(send: (chunk: StreamChunk) => void) {
+    this.#send = send;
+  }
+
+  grant(bytes: number): void {
+    this.#credit += bytes;
+    this.#wake?.();
+  }
+
+  /** Sends all of the source. Leaves the source when the signal aborts. */
+  async pump(source: AsyncIterable<StreamChunk>, signal: AbortSignal): Promise<void> {
+    const onAbort = (): void => this.#wake?.();
+    signal.addEventListener('abort', onAbort, { once: true });
+    try {
+      for await (const chunk of source) {
+        for (const piece of pieces(chunk)) {
+          await this.#allowed(signal);
+          this.#credit -= piece.data.length;
+          this.#send(piece);
+        }
+      }
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+    }
+  }
+
+  async #allowed(signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    while (this.#credit <= 0) {
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+      signal.throwIfAborted();
+    }
+  }
+}
+
+function* pieces(chunk: StreamChunk): Generator<StreamChunk> {
+  for (let at = 0; at === 0 || at < chunk.data.length; at += STREAM_CHUNK_BYTES) {
+    yield { stream: chunk.stream, data: chunk.data.subarray(at, at + STREAM_CHUNK_BYTES) };
+  }
+}

@@ -1,0 +1,90 @@
+/** Answers what a manager asks over one session: calls and streams. */
+import type { NodeMethods, NodeStreams } from '../../shared/model/node-methods.ts';
+import { InvalidError, UnsupportedError } from '../../shared/errors/index.ts';
+import {
+  type AgentFrame,
+  encodeStreamData,
+  type ManagerFrame,
+  parseValue,
+} from '../../shared/wire/frames.ts';
+import { isMethod, isStream, methodSchemas, streamSchemas } from '../../shared/wire/node-schema.ts';
+import { toWireError } from '../../shared/wire/wire-error.ts';
+import type { LinkHandlers } from './link.ts';
+import { OutboundStream } from './outbound-stream.ts';
+
+type Request = Extract<ManagerFrame, { type: 'request' }>;
+
+interface Work {
+  readonly abort: AbortController;
+  readonly stream?: OutboundStream;
+}
+
+export class RequestServer {
+  readonly #handlers: LinkHandlers;
+  readonly #send: (frame: AgentFrame | Buffer) => void;
+  readonly #work = new Map<number, Work>();
+
+  constructor(handlers: LinkHandlers, send: (frame: AgentFrame | Buffer) => void) {
+    this.#handlers = handlers;
+    this.#send = send;
+  }
+
+  onRequest(request: Request): void {
+    const { id, method } = request;
+    if (this.#work.has(id)) throw new InvalidError(`request ${id} is under way already`);
+    if (isMethod(method)) void this.#serveCall(id, method, request.params);
+    else if (isStream(method)) void this.#serveStream(id, method, request.params);
+    else {
+      const error = toWireError(new UnsupportedError(`this node has no method ${method}`));
+      // Both shapes: a manager that knows the method waits for one of them.
+      this.#send({ type: 'response', id, error });
+      this.#send({ type: 'end', id, error });
+    }
+  }
+
+  onCancel(id: number): void {
+    this.#work.get(id)?.abort.abort();
+  }
+
+  onCredit(id: number, bytes: number): void {
+    this.#work.get(id)?.stream?.grant(bytes);
+  }
+
+  /** The session is over: nobody waits for any of it. */
+  close(): void {
+    for (const work of this.#work.values()) work.abort.abort();
+  }
+
+  async #serveCall<M extends keyof NodeMethods>(id: number, method: M, params: unknown): Promise<void> {
+    const abort = new AbortController();
+    this.#work.set(id, { abort });
+    try {
+      const parsed = parseValue<NodeMethods[M]['params']>(
+        methodSchemas[method].params,
+        params,
+        `${method}: params`,
+      );
+      const result = await this.#handlers.call(method, parsed, abort.signal);
+      this.#send({ type: 'response', id, result });
+    } catch (error) {
+      this.#send({ type: 'response', id, error: toWireError(error) });
+    } finally {
+      this.#work.delete(id);
+    }
+  }
+
+  async #serveStream<M extends keyof NodeStreams>(id: number, method: M, params: unknown): Promise<void> {
+    const abort = new AbortController();
+    const stream = new OutboundStream((chunk) => this.#send(encodeStreamData(id, chunk.stream, chunk.data)));
+    this.#work.set(id, { abort, stream });
+    try {
+      const parsed = parseValue<NodeStreams[M]>(streamSchemas[method], params, `${method}: params`);
+      await stream.pump(this.#handlers.stream(method, parsed, abort.signal), abort.signal);
+      this.#send({ type: 'end', id });
+    } catch (error) {
+      this.#send({ type: 'end', id, error: toWireError(error) });
+    } finally {
+      this.#work.delete(id);
+    }
+  }
+}

@@ -1,0 +1,147 @@
+/**
+ * The agent's link: one session at a time with one of the managers, reconnected with back-off. What a session carries is
+ * only a copy: after a reconnect the manager sends the full set, and the agent its unconfirmed statuses.
+ */
+import { describeError, InvalidError } from '../../shared/errors/index.ts';
+import { delay, isAbort } from '../../shared/lib/abort.ts';
+import { assertNever } from '../../shared/lib/assert-never.ts';
+import { backoffMs } from '../../shared/lib/backoff.ts';
+import type { AssignmentSet, Logger, TaskStatus } from '../../shared/model/index.ts';
+import { applyDiff, listsToSet } from '../../shared/wire/assignment-diff.ts';
+import { type ManagerFrame, PROTOCOL } from '../../shared/wire/frames.ts';
+import type { Link, LinkHandlers, LinkOptions } from './link.ts';
+import { RequestServer } from './request-server.ts';
+import { SessionSocket } from './session-socket.ts';
+import { StatusQueue } from './status-queue.ts';
+
+const BACKOFF_BASE_MS = 50;
+const BACKOFF_MAX_MS = 5000;
+/** A session that lasted so long was a good one: the next attempt comes at once. */
+const STEADY_AFTER_MS = 5000;
+
+/** What belongs to one session and ends with it. */
+interface Session {
+  readonly socket: SessionSocket;
+  readonly requests: RequestServer;
+  set: AssignmentSet | undefined;
+  seq: number;
+}
+
+export class SessionLink implements Link {
+  readonly #options: LinkOptions;
+  readonly #handlers: LinkHandlers;
+  readonly #logger: Logger;
+  readonly #queue = new StatusQueue();
+  #session: Session | undefined;
+  #welcomed = false;
+  #sendScheduled = false;
+
+  constructor(options: LinkOptions, handlers: LinkHandlers, logger: Logger) {
+    this.#options = options;
+    this.#handlers = handlers;
+    this.#logger = logger;
+  }
+
+  get connected(): boolean {
+    return this.#welcomed;
+  }
+
+  report(status: TaskStatus): void {
+    this.#queue.add(status);
+    this.#scheduleSend();
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    const { managers } = this.#options;
+    for (let attempt = 0, turn = 0; !signal.aborted; turn += 1) {
+      const manager = managers[turn % managers.length];
+      if (manager === undefined) throw new InvalidError('the agent knows no manager');
+      const startedMs = performance.now();
+      const reason = await this.#runSession(manager, signal);
+      if (signal.aborted) return;
+      attempt = performance.now() - startedMs > STEADY_AFTER_MS ? 0 : attempt + 1;
+      this.#logger.warn({ manager, reason: describeError(reason), attempt }, 'session ended, trying again');
+      await delay(backoffMs(attempt, BACKOFF_BASE_MS, BACKOFF_MAX_MS, Math.random()), signal).catch(
+        ignoreAbort,
+      );
+    }
+  }
+
+  /** Resolves with why the session ended. */
+  async #runSession(manager: string, signal: AbortSignal): Promise<unknown> {
+    const { nodeId, description, tls } = this.#options;
+    const socket = new SessionSocket(manager, tls, {
+      onOpen: () => socket.send({ type: 'hello', protocol: PROTOCOL, nodeId, description }),
+      onFrame: (frame) => this.#onFrame(session, frame),
+    });
+    const requests = new RequestServer(this.#handlers, (frame) => socket.send(frame));
+    const session: Session = { socket, requests, set: undefined, seq: 0 };
+    this.#session = session;
+    const reason = await socket.ended(signal);
+    this.#session = undefined;
+    this.#welcomed = false;
+    this.#queue.reset();
+    requests.close();
+    return reason;
+  }
+
+  #onFrame(session: Session, frame: ManagerFrame): void {
+    switch (frame.type) {
+      case 'welcome':
+        this.#welcomed = true;
+        session.socket.beat(frame.beatMs);
+        this.#logger.info({ sessionId: frame.sessionId }, 'session opened');
+        return this.#scheduleSend();
+      case 'full':
+        return this.#assign(session, frame.seq, listsToSet(frame.set));
+      case 'change':
+        return this.#assign(session, frame.seq, applyChange(session, frame));
+      case 'status-ack':
+        this.#queue.acked(frame.id);
+        return this.#scheduleSend();
+      case 'request':
+        return session.requests.onRequest(frame);
+      case 'cancel':
+        return session.requests.onCancel(frame.id);
+      case 'credit':
+        return session.requests.onCredit(frame.id, frame.bytes);
+      default:
+        return assertNever(frame);
+    }
+  }
+
+  #assign(session: Session, seq: number, set: AssignmentSet): void {
+    session.set = set;
+    session.seq = seq;
+    this.#handlers.onAssignments(set, () => {
+      // Of a session that is over nobody waits for an acknowledgement.
+      if (this.#session === session) session.socket.send({ type: 'ack', seq });
+    });
+  }
+
+  /** Statuses of one turn of the loop go in one frame; while one is under way, the next gathers. */
+  #scheduleSend(): void {
+    if (this.#sendScheduled || !this.#welcomed) return;
+    this.#sendScheduled = true;
+    setImmediate(() => {
+      this.#sendScheduled = false;
+      if (!this.#welcomed || this.#session === undefined) return;
+      const batch = this.#queue.next();
+      if (batch !== undefined) {
+        this.#session.socket.send({ type: 'status', id: batch.id, statuses: [...batch.statuses] });
+      }
+    });
+  }
+}
+
+/** Throws InvalidError when a change was missed: the session ends, and the next starts with a full set. */
+function applyChange(session: Session, frame: Extract<ManagerFrame, { type: 'change' }>): AssignmentSet {
+  if (session.set === undefined || frame.seq !== session.seq + 1) {
+    throw new InvalidError(`change ${frame.seq} follows ${session.seq}: a change was missed`);
+  }
+  return applyDiff(session.set, frame);
+}
+
+function ignoreAbort(error: unknown): void {
+  if (!isAbort(error)) throw error;
+}

@@ -1,0 +1,97 @@
+/** One WebSocket to one manager, from connecting to its end: TLS, heartbeats, and noticing that nobody is there. */
+import { Agent } from 'node:https';
+import { WebSocket } from 'ws';
+import { UnavailableError } from '../../shared/errors/index.ts';
+import { type AgentFrame, type ManagerFrame, parseManagerFrame } from '../../shared/wire/frames.ts';
+import { managerIdentityCheck } from './manager-tls.ts';
+
+const HANDSHAKE_TIMEOUT_MS = 5000;
+/** A manager that does not answer this many heartbeats is gone, whatever TCP believes. */
+const LOST_BEATS = 8;
+
+export interface SocketHandlers {
+  onOpen(): void;
+  /** Throwing ends the session. */
+  onFrame(frame: ManagerFrame): void;
+}
+
+export class SessionSocket {
+  readonly #socket: WebSocket;
+  readonly #timers = new Set<NodeJS.Timeout>();
+  #heardAtMs = performance.now();
+  #failure: unknown;
+
+  constructor(
+    manager: string,
+    tls: { readonly ca: string; readonly cert: string; readonly key: string },
+    handlers: SocketHandlers,
+  ) {
+    const agent = new Agent({
+      ...tls,
+      minVersion: 'TLSv1.3',
+      checkServerIdentity: managerIdentityCheck(tls.ca),
+      // A resumed TLS session would skip the look at the certificate.
+      maxCachedSessions: 0,
+    });
+    this.#socket = new WebSocket(`wss://${manager}/session`, {
+      agent,
+      handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
+      perMessageDeflate: false,
+      maxPayload: 0,
+    });
+    this.#socket.on('open', () => handlers.onOpen());
+    this.#socket.on('pong', () => this.#heard());
+    this.#socket.on('message', (data: Buffer) => this.#onMessage(data, handlers));
+    this.#socket.on('error', (error) => this.fail(error));
+  }
+
+  /** Resolves with why it ended. */
+  async ended(signal: AbortSignal): Promise<unknown> {
+    const onAbort = (): void => this.#socket.close(1001, 'the agent stops');
+    if (signal.aborted) onAbort();
+    signal.addEventListener('abort', onAbort, { once: true });
+    const reason = await new Promise<string>((resolve) => {
+      this.#socket.once('close', (code, text) =>
+        resolve(text.toString('utf8') || `closed with code ${code}`),
+      );
+    });
+    signal.removeEventListener('abort', onAbort);
+    for (const timer of this.#timers) clearInterval(timer);
+    return this.#failure ?? new UnavailableError(reason);
+  }
+
+  send(frame: AgentFrame | Buffer): void {
+    if (this.#socket.readyState !== WebSocket.OPEN) return;
+    this.#socket.send(Buffer.isBuffer(frame) ? frame : JSON.stringify(frame));
+  }
+
+  /** Heartbeats from now on, and an end to the session when none is answered. */
+  beat(everyMs: number): void {
+    const timer = setInterval(() => {
+      this.send({ type: 'beat' });
+      if (this.#socket.readyState === WebSocket.OPEN) this.#socket.ping();
+      const silentMs = performance.now() - this.#heardAtMs;
+      if (silentMs > everyMs * LOST_BEATS) this.fail(new UnavailableError('the manager does not answer'));
+    }, everyMs);
+    this.#timers.add(timer);
+  }
+
+  /** Ends the session at once. */
+  fail(error: unknown): void {
+    this.#failure ??= error;
+    this.#socket.terminate();
+  }
+
+  #onMessage(data: Buffer, handlers: SocketHandlers): void {
+    this.#heard();
+    try {
+      handlers.onFrame(parseManagerFrame(data.toString('utf8')));
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  #heard(): void {
+    this.#heardAtMs = performance.now();
+  }
+}

@@ -1,0 +1,138 @@
+/** What each record becomes in the assignments of the nodes that need it. Pure: one function a table. */
+import {
+  type EndpointAssignment,
+  INGRESS_NETWORK_ID,
+  isTerminal,
+  type MeshPort,
+  type Network,
+  type NetworkAssignment,
+  type Node,
+  type PeerAssignment,
+  type Revision,
+  type Service,
+  type ServiceAssignment,
+  type Task,
+  type TaskAssignment,
+  type TaskState,
+  type TaskStatus,
+} from '../../shared/model/index.ts';
+
+/** The part of the store that assignments are made of. */
+export interface AssignmentView {
+  readonly nodes: ReadonlyMap<string, Node>;
+  readonly services: ReadonlyMap<string, Service>;
+  readonly revisions: ReadonlyMap<string, Revision>;
+  readonly tasks: ReadonlyMap<string, Task>;
+  readonly statuses: ReadonlyMap<string, TaskStatus>;
+  readonly networks: ReadonlyMap<string, Network>;
+  tasksOfNode(nodeId: string): ReadonlySet<string>;
+  tasksOfService(serviceId: string): ReadonlySet<string>;
+}
+
+export function revisionKey(serviceId: string, revision: number): string {
+  return `${serviceId}.${revision}`;
+}
+
+export function observedState(view: AssignmentView, taskId: string): TaskState {
+  return view.statuses.get(taskId)?.state ?? 'assigned';
+}
+
+/** True while its node must still hold the task: it has a node, and it is not over. */
+export function isHeldByNode(view: AssignmentView, task: Task): boolean {
+  return task.nodeId !== undefined && !isTerminal(observedState(view, task.id));
+}
+
+/**
+ * True when VIP, names and published ports may lead to the task: it runs, its health check (if it has one) does not say
+ * otherwise, and it is wanted.
+ */
+export function isServing(task: Task, status: TaskStatus | undefined): boolean {
+  if (task.desired !== 'running' || status?.state !== 'running') return false;
+  return status.health === undefined || status.health === 'healthy';
+}
+
+/** `released` false: the node must not learn yet that the task is to stop (invariant 11). */
+export function taskRow(view: AssignmentView, task: Task, released: boolean): TaskAssignment | undefined {
+  const revision = view.revisions.get(revisionKey(task.serviceId, task.revision));
+  if (task.nodeId === undefined || revision === undefined || !isHeldByNode(view, task)) return undefined;
+  return {
+    taskId: task.id,
+    serviceId: task.serviceId,
+    serviceName: revision.spec.name,
+    slot: task.slot,
+    nodeId: task.nodeId,
+    desired: released ? task.desired : 'running',
+    revision: task.revision,
+    spec: revision.spec,
+    addresses: task.addresses,
+  };
+}
+
+/** One row for each network on which the task has an address, while its node holds it. */
+export function endpointRows(view: AssignmentView, task: Task): readonly EndpointAssignment[] {
+  const revision = view.revisions.get(revisionKey(task.serviceId, task.revision));
+  const nodeId = task.nodeId;
+  if (nodeId === undefined || revision === undefined || !isHeldByNode(view, task)) return [];
+  const { spec } = revision;
+  const serving = isServing(task, view.statuses.get(task.id));
+  return task.addresses.map(({ network, address }) => ({
+    networkId: network,
+    taskId: task.id,
+    nodeId,
+    serviceId: task.serviceId,
+    serviceName: spec.name,
+    slot: task.slot,
+    address,
+    aliases: spec.networks.find((attachment) => attachment.network === network)?.aliases ?? [],
+    ...(spec.container.hostname === undefined ? {} : { hostname: spec.container.hostname }),
+    serving,
+  }));
+}
+
+/** One row for each network on which the service is known: those it is attached to, and ingress when it publishes. */
+export function serviceRows(view: AssignmentView, service: Service): readonly ServiceAssignment[] {
+  const spec = view.revisions.get(revisionKey(service.id, service.revision))?.spec;
+  if (spec === undefined) return [];
+  const vips = new Map(service.endpoint?.vips.map(({ network, address }) => [network, address]));
+  const attached = new Map(spec.networks.map(({ network, aliases }) => [network, aliases]));
+  const ports = meshPorts(service);
+  const networks = new Set([...attached.keys(), ...vips.keys()]);
+  if (ports.length > 0) networks.add(INGRESS_NETWORK_ID);
+  return [...networks].map((networkId) => {
+    const vip = vips.get(networkId);
+    return {
+      networkId,
+      serviceId: service.id,
+      name: service.name,
+      aliases: attached.get(networkId) ?? [],
+      ...(vip === undefined ? {} : { vip }),
+      ports: networkId === INGRESS_NETWORK_ID ? ports : [],
+    };
+  });
+}
+
+/** Ports that every node publishes, with the numbers that the manager chose. */
+export function meshPorts(service: Service): readonly MeshPort[] {
+  return (service.endpoint?.ports ?? [])
+    .filter((port) => port.mode === 'ingress')
+    .map(({ protocol, publishedPort, targetPort }) => ({ protocol, publishedPort, targetPort }));
+}
+
+/** Undefined until the network has its subnet. */
+export function networkRow(network: Network): NetworkAssignment | undefined {
+  if (network.allocation === undefined) return undefined;
+  return {
+    networkId: network.id,
+    name: network.spec.name,
+    ...network.allocation,
+    internal: network.spec.internal,
+    ingress: network.spec.ingress,
+  };
+}
+
+/** Undefined until the node has said where it is. */
+export function peerRow(node: Node): PeerAssignment | undefined {
+  if (node.description === undefined) return undefined;
+  const { hostname, address } = node.description;
+  return { nodeId: node.id, hostname, index: node.index, address };
+}

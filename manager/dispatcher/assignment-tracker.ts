@@ -1,0 +1,362 @@
+/**
+ * Keeps the assignments of all nodes up to date from the store's changes, and says what changed for each. Changes are
+ * noted as they come and worked off in a flush, so that a burst costs one frame a node. Pure: it reads the view, and
+ * equals assignmentsFor() at every flush.
+ */
+import {
+  type AssignmentSet,
+  type DesiredState,
+  type EndpointAssignment,
+  INGRESS_NETWORK_ID,
+  type PeerAssignment,
+  type ServiceAssignment,
+  type Task,
+  type TaskAssignment,
+} from '../../shared/model/index.ts';
+import {
+  type AssignmentDiff,
+  assignmentKey,
+  listsToSet,
+  type AssignmentRows,
+  sameData,
+} from '../../shared/wire/assignment-diff.ts';
+import type { Change } from '../store/store.ts';
+import {
+  type AssignmentView,
+  endpointRows,
+  isHeldByNode,
+  meshPorts,
+  networkRow,
+  observedState,
+  peerRow,
+  serviceRows,
+  taskRow,
+} from './assignment-rows.ts';
+import { Memberships } from './memberships.ts';
+import { SECTION_TABLES, Sections, SectionTable } from './network-sections.ts';
+
+/** What was last told of a task. */
+interface TaskFacts {
+  readonly nodeId: string | undefined;
+  readonly desired: DesiredState;
+  readonly row: TaskAssignment | undefined;
+  readonly endpoints: readonly EndpointAssignment[];
+  readonly networks: readonly string[];
+}
+
+const NO_FACTS: TaskFacts = {
+  nodeId: undefined,
+  desired: 'ready',
+  row: undefined,
+  endpoints: [],
+  networks: [],
+};
+
+/** How endpoints of tasks changed for those who had them. */
+export interface ServingChange {
+  /** Were serving, are not any more. */
+  readonly withdrawn: readonly string[];
+  readonly serving: readonly string[];
+}
+
+type Lists = { [T in keyof AssignmentRows]: AssignmentRows[T][] };
+type Keys = { [T in keyof AssignmentRows]: string[] };
+
+export class AssignmentTracker {
+  readonly #view: AssignmentView;
+  readonly #held = new Set<string>();
+  readonly #facts = new Map<string, TaskFacts>();
+  readonly #serviceRows = new Map<string, readonly ServiceAssignment[]>();
+  readonly #publishing = new Set<string>();
+  #publishedBefore = false;
+  /** False until the first flush: what earlier managers told is not known. */
+  #loaded = false;
+  readonly #sections = new Sections();
+  readonly #memberships = new Memberships();
+  readonly #peers = new SectionTable<PeerAssignment>();
+  readonly #ownTasks = new Map<string, SectionTable<TaskAssignment>>();
+  readonly #dirty = {
+    tasks: new Set<string>(),
+    services: new Set<string>(),
+    networks: new Set<string>(),
+    nodes: new Set<string>(),
+  };
+  /** Tasks whose endpoints stopped serving, or began to, since the last flush. */
+  readonly #withdrawn = new Set<string>();
+  readonly #nowServing = new Set<string>();
+
+  constructor(view: AssignmentView) {
+    this.#view = view;
+    for (const id of view.tasks.keys()) this.#dirty.tasks.add(id);
+    for (const id of view.services.keys()) this.#dirty.services.add(id);
+    for (const id of view.networks.keys()) this.#dirty.networks.add(id);
+    for (const id of view.nodes.keys()) this.#dirty.nodes.add(id);
+  }
+
+  /** Tasks of which their own node is not told yet that they are to stop. */
+  get held(): ReadonlySet<string> {
+    return this.#held;
+  }
+
+  note(changes: readonly Change[]): void {
+    for (const change of changes) this.#noteOne(change);
+  }
+
+  /** The task's own node may learn now that it is to stop: the next flush tells it. */
+  release(taskId: string): void {
+    if (this.#held.delete(taskId)) this.#dirty.tasks.add(taskId);
+  }
+
+  get hasChanges(): boolean {
+    return Object.values(this.#dirty).some((set) => set.size > 0);
+  }
+
+  /**
+   * Works off what was noted. `tell` is called once, between computing and forgetting, with a function that says what
+   * changed for a node; `newlyHeld` are the tasks that are to stop and wait for release().
+   */
+  flush(tell: (flush: Flush) => void): void {
+    const newlyHeld: string[] = [];
+    for (const id of this.#dirty.services) this.#updateService(id);
+    for (const id of this.#dirty.networks) this.#updateNetwork(id);
+    for (const id of this.#dirty.nodes) this.#updatePeer(id);
+    for (const id of this.#dirty.tasks) {
+      if (this.#updateTask(id)) newlyHeld.push(id);
+    }
+    for (const set of Object.values(this.#dirty)) set.clear();
+    const peers = this.#peers.delta();
+    tell({
+      newlyHeld,
+      diffOf: (nodeId) => this.#diffOf(nodeId, peers),
+      servingOf: (diff) => this.#servingOf(diff),
+    });
+    this.#settle();
+  }
+
+  /** All that the node should hold, as of the last flush. */
+  full(nodeId: string): AssignmentSet {
+    const lists: Lists = emptyLists();
+    lists.tasks.push(...(this.#ownTasks.get(nodeId)?.rows.values() ?? []));
+    lists.peers.push(...this.#peers.rows.values());
+    for (const networkId of this.#networksNow(nodeId)) {
+      const section = this.#sections.get(networkId);
+      lists.networks.push(...(section?.networks.rows.values() ?? []));
+      lists.endpoints.push(...(section?.endpoints.rows.values() ?? []));
+      lists.services.push(...(section?.services.rows.values() ?? []));
+    }
+    return listsToSet(lists);
+  }
+
+  /** Tasks in `set` that run but do not serve: a node that was away may still serve them until it acknowledges. */
+  notServing(set: AssignmentSet): readonly string[] {
+    const rows = [...set.endpoints.values()].filter((row) => !row.serving);
+    return [...new Set(rows.map((row) => row.taskId))].filter(
+      (taskId) => observedState(this.#view, taskId) === 'running',
+    );
+  }
+
+  #noteOne(change: Change): void {
+    switch (change.table) {
+      case 'tasks':
+      case 'statuses':
+        this.#dirty.tasks.add(change.key);
+        return;
+      case 'services':
+        this.#dirty.services.add(change.key);
+        return;
+      case 'revisions': {
+        const serviceId = (change.after ?? change.before)?.serviceId;
+        if (serviceId === undefined) return;
+        this.#dirty.services.add(serviceId);
+        for (const taskId of this.#view.tasksOfService(serviceId)) this.#dirty.tasks.add(taskId);
+        return;
+      }
+      case 'networks':
+        this.#dirty.networks.add(change.key);
+        return;
+      case 'nodes':
+        this.#dirty.nodes.add(change.key);
+        return;
+      default:
+        return;
+    }
+  }
+
+  /** True when the task is newly to be stopped, and its node waits for release(). */
+  #updateTask(id: string): boolean {
+    const before = this.#facts.get(id) ?? NO_FACTS;
+    const task = this.#view.tasks.get(id);
+    const isHeld = task !== undefined && isHeldByNode(this.#view, task);
+    const newlyHeld = isHeld && isStop(task.desired) && this.#mayBeServed(task, before);
+    if (newlyHeld) this.#held.add(id);
+    if (!isHeld || !isStop(task.desired)) this.#held.delete(id);
+    const after: TaskFacts =
+      task === undefined
+        ? NO_FACTS
+        : {
+            nodeId: task.nodeId,
+            desired: task.desired,
+            row: taskRow(this.#view, task, !this.#held.has(id)),
+            endpoints: endpointRows(this.#view, task),
+            networks: isHeld ? task.addresses.map(({ network }) => network) : [],
+          };
+    this.#replaceFacts(id, before, after);
+    if (task === undefined) this.#facts.delete(id);
+    else this.#facts.set(id, after);
+    return newlyHeld;
+  }
+
+  /** True when nodes may have been told to lead traffic to the task: by us, or by a manager before us. */
+  #mayBeServed(task: Task, before: TaskFacts): boolean {
+    if (this.#loaded) return before.desired === 'running' && before.endpoints.length > 0;
+    return task.addresses.length > 0 && observedState(this.#view, task.id) === 'running';
+  }
+
+  #replaceFacts(id: string, before: TaskFacts, after: TaskFacts): void {
+    if (after.nodeId !== undefined) this.#tasksOf(after.nodeId).set(id, after.row);
+    if (before.nodeId !== undefined && before.nodeId !== after.nodeId) {
+      this.#tasksOf(before.nodeId).set(id, undefined);
+    }
+    if (before.nodeId !== after.nodeId || !sameData(before.networks, after.networks)) {
+      for (const network of after.networks) this.#memberships.add(after.nodeId ?? '', network);
+      for (const network of before.networks) this.#memberships.remove(before.nodeId ?? '', network);
+    }
+    const kept = new Set(after.endpoints.map(({ networkId }) => networkId));
+    for (const row of before.endpoints) {
+      if (kept.has(row.networkId)) continue;
+      this.#sections.touch(row.networkId).endpoints.set(assignmentKey.endpoints(row), undefined);
+    }
+    for (const row of after.endpoints) {
+      this.#sections.touch(row.networkId).endpoints.set(assignmentKey.endpoints(row), row);
+    }
+    const served = before.endpoints.some((row) => row.serving);
+    const serves = after.endpoints.some((row) => row.serving);
+    if (served && !serves && after.endpoints.length > 0) this.#withdrawn.add(id);
+    if (!served && serves) this.#nowServing.add(id);
+  }
+
+  #updateService(id: string): void {
+    const service = this.#view.services.get(id);
+    const before = this.#serviceRows.get(id) ?? [];
+    const after = service === undefined ? [] : serviceRows(this.#view, service);
+    const kept = new Set(after.map(({ networkId }) => networkId));
+    for (const row of before) {
+      if (!kept.has(row.networkId)) this.#setService(row, undefined);
+    }
+    for (const row of after) this.#setService(row, row);
+    if (service === undefined) this.#serviceRows.delete(id);
+    else this.#serviceRows.set(id, after);
+    if (service !== undefined && meshPorts(service).length > 0) this.#publishing.add(id);
+    else this.#publishing.delete(id);
+  }
+
+  #setService(at: ServiceAssignment, row: ServiceAssignment | undefined): void {
+    this.#sections.touch(at.networkId).services.set(assignmentKey.services(at), row);
+  }
+
+  #updateNetwork(id: string): void {
+    const network = this.#view.networks.get(id);
+    this.#sections.touch(id).networks.set(id, network === undefined ? undefined : networkRow(network));
+  }
+
+  #updatePeer(id: string): void {
+    const node = this.#view.nodes.get(id);
+    this.#peers.set(id, node === undefined ? undefined : peerRow(node));
+  }
+
+  #tasksOf(nodeId: string): SectionTable<TaskAssignment> {
+    const table = this.#ownTasks.get(nodeId) ?? new SectionTable<TaskAssignment>();
+    this.#ownTasks.set(nodeId, table);
+    return table;
+  }
+
+  #networksNow(nodeId: string): ReadonlySet<string> {
+    return withIngress(this.#memberships.now(nodeId), this.#publishing.size > 0);
+  }
+
+  #diffOf(nodeId: string, peers: ReturnType<SectionTable<PeerAssignment>['delta']>): AssignmentDiff {
+    const own = this.#ownTasks.get(nodeId)?.delta();
+    const put: Lists = { ...emptyLists(), tasks: [...(own?.put ?? [])], peers: [...peers.put] };
+    const drop: Keys = { ...emptyLists(), tasks: [...(own?.drop ?? [])], peers: [...peers.drop] };
+    const before = withIngress(this.#memberships.before(nodeId), this.#publishedBefore);
+    const now = this.#networksNow(nodeId);
+    for (const networkId of now) {
+      if (before.has(networkId)) this.#addDelta(networkId, put, drop);
+      else this.#addAll(networkId, put);
+    }
+    for (const networkId of before) {
+      if (!now.has(networkId)) this.#dropAll(networkId, drop);
+    }
+    return { put: withoutEmpty(put), drop: withoutEmpty(drop) };
+  }
+
+  #addDelta(networkId: string, put: Lists, drop: Keys): void {
+    if (!this.#sections.dirty.has(networkId)) return;
+    const section = this.#sections.get(networkId);
+    if (section === undefined) return;
+    for (const table of SECTION_TABLES) drop[table].push(...section[table].delta().drop);
+    put.networks.push(...section.networks.delta().put);
+    put.endpoints.push(...section.endpoints.delta().put);
+    put.services.push(...section.services.delta().put);
+  }
+
+  #addAll(networkId: string, put: Lists): void {
+    const section = this.#sections.get(networkId);
+    if (section === undefined) return;
+    put.networks.push(...section.networks.rows.values());
+    put.endpoints.push(...section.endpoints.rows.values());
+    put.services.push(...section.services.rows.values());
+  }
+
+  #dropAll(networkId: string, drop: Keys): void {
+    const section = this.#sections.get(networkId);
+    if (section === undefined) return;
+    for (const table of SECTION_TABLES) drop[table].push(...section[table].allKeys());
+  }
+
+  #servingOf(diff: AssignmentDiff): ServingChange {
+    const told = new Set((diff.put.endpoints ?? []).map((row) => row.taskId));
+    return {
+      withdrawn: [...told].filter((taskId) => this.#withdrawn.has(taskId)),
+      serving: [...told].filter((taskId) => this.#nowServing.has(taskId)),
+    };
+  }
+
+  #settle(): void {
+    this.#loaded = true;
+    this.#sections.settle();
+    this.#memberships.settle();
+    this.#peers.changed.clear();
+    this.#publishedBefore = this.#publishing.size > 0;
+    for (const [nodeId, table] of this.#ownTasks) {
+      table.changed.clear();
+      if (table.rows.size === 0) this.#ownTasks.delete(nodeId);
+    }
+    this.#withdrawn.clear();
+    this.#nowServing.clear();
+  }
+}
+
+/** What a flush found. Valid only during the call. */
+export interface Flush {
+  /** Tasks that are to stop, whose own node has not been told. */
+  readonly newlyHeld: readonly string[];
+  diffOf(nodeId: string): AssignmentDiff;
+  servingOf(diff: AssignmentDiff): ServingChange;
+}
+
+function isStop(desired: DesiredState): boolean {
+  return desired !== 'ready' && desired !== 'running';
+}
+
+function withIngress(networkIds: ReadonlySet<string>, published: boolean): ReadonlySet<string> {
+  return published ? new Set([...networkIds, INGRESS_NETWORK_ID]) : networkIds;
+}
+
+function emptyLists(): { [T in keyof AssignmentRows]: never[] } {
+  return { tasks: [], networks: [], endpoints: [], services: [], peers: [] };
+}
+
+function withoutEmpty<T extends Record<string, readonly unknown[]>>(lists: T): Partial<T> {
+  return Object.fromEntries(Object.entries(lists).filter(([, list]) => list.length > 0)) as Partial<T>;
+}

@@ -1,0 +1,243 @@
+/**
+ * The sessions of all nodes that are connected to this manager: who is here, what each was told, what each said. It
+ * joins the pure parts (tracker, withdrawals, failure detector) with sockets and the store.
+ */
+import type { WebSocket } from 'ws';
+import { describeError } from '../../shared/errors/index.ts';
+import { isAbort } from '../../shared/lib/abort.ts';
+import { newId } from '../../shared/lib/ids.ts';
+import type { Logger, NodeDescription, TaskStatus } from '../../shared/model/index.ts';
+import { isEmptyDiff } from '../../shared/wire/assignment-diff.ts';
+import { CLOSE } from '../../shared/wire/frames.ts';
+import type { Change, Store } from '../store/store.ts';
+import { AssignmentTracker, type Flush } from './assignment-tracker.ts';
+import { FailureDetector, type Verdict } from './failure-detector.ts';
+import { awaitHello } from './handshake.ts';
+import type { NodeRecords } from './node-records.ts';
+import { NodeSession, type SessionEvents } from './node-session.ts';
+import { StatusIntake } from './status-intake.ts';
+import { viewOf } from './store-view.ts';
+import { Withdrawals } from './withdrawal.ts';
+
+export interface DispatcherOptions {
+  readonly store: Store;
+  readonly records: NodeRecords;
+  readonly managerId: string;
+  readonly nodeDownAfterMs: number;
+  /** How long a task that is to stop waits for the confirmations of other nodes. */
+  readonly withdrawTimeoutMs: number;
+  /** A steady clock in milliseconds: time of day may jump. */
+  readonly steadyMs: () => number;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+}
+
+export class Dispatcher implements SessionEvents {
+  readonly #options: DispatcherOptions;
+  readonly #sessions = new Map<string, NodeSession>();
+  readonly #tracker: AssignmentTracker;
+  readonly #withdrawals: Withdrawals;
+  readonly #detector: FailureDetector;
+  readonly #intake: StatusIntake;
+  readonly #beatMs: number;
+  readonly #undo: (() => void)[] = [];
+  #flushScheduled = false;
+  #firstFlush = true;
+
+  constructor(options: DispatcherOptions) {
+    const { store, nodeDownAfterMs } = options;
+    this.#options = options;
+    this.#beatMs = Math.max(10, Math.floor(nodeDownAfterMs / 4));
+    const tickMs = Math.max(5, Math.floor(this.#beatMs / 2));
+    this.#tracker = new AssignmentTracker(viewOf(store));
+    this.#withdrawals = new Withdrawals(options.withdrawTimeoutMs);
+    this.#detector = new FailureDetector({
+      downAfterMs: nodeDownAfterMs,
+      tickMs,
+      nowMs: options.steadyMs(),
+    });
+    this.#intake = new StatusIntake(store, options.logger);
+    this.#flush();
+    this.#undo.push(store.onChange((changes) => this.#onChange(changes)));
+    const timer = setInterval(() => this.#tick(), tickMs);
+    this.#undo.push(() => clearInterval(timer));
+    this.#expectKnownNodes();
+  }
+
+  session(nodeId: string): NodeSession | undefined {
+    return this.#sessions.get(nodeId);
+  }
+
+  /** A socket whose certificate names the node. */
+  onSocket(socket: WebSocket, nodeId: string): void {
+    awaitHello(socket, nodeId, (description) => this.#open(socket, nodeId, description));
+  }
+
+  /** A new node has its record; it should come. */
+  expect(nodeId: string): void {
+    if (!this.#sessions.has(nodeId)) this.#detector.expect(nodeId, this.#options.steadyMs());
+  }
+
+  close(): void {
+    for (const undo of this.#undo) undo();
+    for (const session of [...this.#sessions.values()]) session.close(CLOSE.goingAway, 'the manager stops');
+  }
+
+  heard(session: NodeSession): void {
+    this.#detector.heard(session.nodeId, this.#options.steadyMs());
+  }
+
+  acked(session: NodeSession, seq: number): void {
+    this.#release(this.#withdrawals.handle({ kind: 'acked', nodeId: session.nodeId, seq }));
+  }
+
+  statuses(session: NodeSession, id: number, statuses: readonly TaskStatus[]): void {
+    this.#background(
+      this.#intake.take(session.nodeId, statuses, session.signal).then(() => session.confirmStatuses(id)),
+    );
+  }
+
+  closed(session: NodeSession): void {
+    if (this.#sessions.get(session.nodeId) !== session) return;
+    this.#sessions.delete(session.nodeId);
+    this.#detector.closed(session.nodeId, this.#options.steadyMs());
+    this.#release(this.#withdrawals.handle({ kind: 'closed', nodeId: session.nodeId }));
+    this.#options.logger.info({ nodeId: session.nodeId, sessionId: session.id }, 'session closed');
+  }
+
+  #open(socket: WebSocket, nodeId: string, description: NodeDescription): void {
+    const { store, managerId, records, logger, steadyMs } = this.#options;
+    const node = store.get('nodes', nodeId);
+    if (node === undefined) return socket.close(CLOSE.nodeRemoved, 'the node was removed from the cluster');
+    this.#sessions.get(nodeId)?.close(CLOSE.replaced, 'a newer session of this node replaces this one');
+    const session = new NodeSession(socket, { id: `${managerId}.${newId()}`, nodeId }, this, logger);
+    this.#sessions.set(nodeId, session);
+    this.#detector.heard(nodeId, steadyMs());
+    session.send({ type: 'welcome', sessionId: session.id, nodeIndex: node.index, beatMs: this.#beatMs });
+    this.#sendFull(session);
+    logger.info({ nodeId, sessionId: session.id, hostname: description.hostname }, 'session opened');
+    this.#background(
+      records.opened(nodeId, session.id, description, session.signal).then(() => {
+        session.recorded = true;
+      }),
+    );
+  }
+
+  #sendFull(session: NodeSession): void {
+    this.#flush();
+    const set = this.#tracker.full(session.nodeId);
+    const seq = session.sendFull(set);
+    const withdrawn = this.#tracker.notServing(set);
+    this.#withdrawals.handle({ kind: 'sent', nodeId: session.nodeId, seq, withdrawn, serving: [] });
+  }
+
+  #onChange(changes: readonly Change[]): void {
+    this.#tracker.note(changes);
+    for (const change of changes) {
+      if (change.table === 'nodes') this.#onNodeChange(change);
+    }
+    if (this.#tracker.hasChanges) this.#scheduleFlush();
+  }
+
+  /** What others write of a node that has a session here. */
+  #onNodeChange(change: Extract<Change, { table: 'nodes' }>): void {
+    const session = this.#sessions.get(change.key);
+    if (change.after === undefined) this.#detector.forget(change.key);
+    if (session === undefined) return;
+    if (change.after === undefined) {
+      session.close(CLOSE.nodeRemoved, 'the node was removed from the cluster');
+      this.#detector.forget(change.key);
+    } else if (session.recorded && change.after.session !== session.id) {
+      session.close(CLOSE.replaced, 'the node has a newer session with another manager');
+      this.#detector.forget(change.key);
+    } else if (
+      session.recorded &&
+      change.after.status !== 'ready' &&
+      change.after.description !== undefined
+    ) {
+      const { description } = change.after;
+      this.#background(this.#options.records.opened(change.key, session.id, description, session.signal));
+    }
+  }
+
+  /** One flush for all changes of this turn of the loop. */
+  #scheduleFlush(): void {
+    if (this.#flushScheduled) return;
+    this.#flushScheduled = true;
+    setImmediate(() => this.#flush());
+  }
+
+  #flush(): void {
+    this.#flushScheduled = false;
+    while (this.#tracker.hasChanges || this.#firstFlush) {
+      const released: string[] = [];
+      this.#tracker.flush((flush) => {
+        for (const session of this.#sessions.values()) this.#sendChange(session, flush);
+        released.push(...this.#hold(flush.newlyHeld));
+      });
+      this.#firstFlush = false;
+      for (const taskId of released) this.#tracker.release(taskId);
+    }
+  }
+
+  #sendChange(session: NodeSession, flush: Flush): void {
+    // Before its first full set, a session is told nothing: the full set will say it.
+    if (session.seq === 0) return;
+    const diff = flush.diffOf(session.nodeId);
+    if (isEmptyDiff(diff)) return;
+    const seq = session.sendChange(diff);
+    this.#withdrawals.handle({ kind: 'sent', nodeId: session.nodeId, seq, ...flush.servingOf(diff) });
+  }
+
+  #hold(taskIds: readonly string[]): readonly string[] {
+    const nowMs = this.#options.steadyMs();
+    return taskIds.flatMap((taskId) =>
+      this.#withdrawals.handle({ kind: 'hold', taskId, nowMs, unseen: this.#firstFlush }),
+    );
+  }
+
+  #release(taskIds: readonly string[]): void {
+    for (const taskId of taskIds) this.#tracker.release(taskId);
+    if (this.#tracker.hasChanges) this.#scheduleFlush();
+  }
+
+  #tick(): void {
+    const nowMs = this.#options.steadyMs();
+    for (const verdict of this.#detector.tick(nowMs)) this.#markDown(verdict);
+    this.#release(this.#withdrawals.handle({ kind: 'tick', nowMs }));
+  }
+
+  #markDown({ nodeId, reason }: Verdict): void {
+    const { records, logger, signal } = this.#options;
+    const message = DOWN_MESSAGES[reason];
+    logger.warn({ nodeId, reason }, 'node is down');
+    this.#sessions.get(nodeId)?.close(CLOSE.goingAway, message);
+    // Closing it started a new wait, which has nothing more to say.
+    this.#detector.forget(nodeId);
+    this.#background(records.down(nodeId, message, signal));
+  }
+
+  /** Nodes that were ready before this manager started: unknown until they are heard. */
+  #expectKnownNodes(): void {
+    const { store, records, steadyMs, signal } = this.#options;
+    for (const node of store.all('nodes').values()) {
+      if (node.status === 'down' || !records.isOurs(node)) continue;
+      this.#detector.expect(node.id, steadyMs());
+      if (node.status === 'ready') this.#background(records.unknown(node.id, signal));
+    }
+  }
+
+  /** Work that nobody waits for: its failure is logged, its abort is none. */
+  #background(work: Promise<void>): void {
+    work.catch((error: unknown) => {
+      if (isAbort(error)) return;
+      this.#options.logger.error({ error: describeError(error) }, 'dispatcher: background work failed');
+    });
+  }
+}
+
+const DOWN_MESSAGES: Record<Verdict['reason'], string> = {
+  silent: 'heartbeat failure',
+  disconnected: 'the node disconnected',
+  'never-heard': 'the node was not heard since the manager started',
+};

@@ -1,0 +1,69 @@
+/**
+ * Says which nodes are down. A node is down when it was silent for longer than `downAfterMs`, or when its session closed
+ * and none followed within that time. Time in which this manager itself stood still does not count: its own ticks tell.
+ * Pure: times come in, verdicts go out. Times are of one steady clock, in milliseconds.
+ */
+export interface Verdict {
+  readonly nodeId: string;
+  readonly reason: 'silent' | 'disconnected' | 'never-heard';
+}
+
+interface Watched {
+  /** On the detector's own time line, which leaves out the stalls. */
+  readonly deadlineMs: number;
+  readonly reason: Verdict['reason'];
+}
+
+/** A node that an earlier run of the manager knew has this many times as long to come back. */
+const FIRST_CONTACT_FACTOR = 3;
+
+export class FailureDetector {
+  readonly #downAfterMs: number;
+  readonly #tickMs: number;
+  readonly #watched = new Map<string, Watched>();
+  #lastTickMs: number;
+  #stalledMs = 0;
+
+  /** `tickMs`: how often tick() is meant to be called. */
+  constructor(options: { downAfterMs: number; tickMs: number; nowMs: number }) {
+    this.#downAfterMs = options.downAfterMs;
+    this.#tickMs = options.tickMs;
+    this.#lastTickMs = options.nowMs;
+  }
+
+  /** A node that should come, but has not been heard since this manager started. */
+  expect(nodeId: string, nowMs: number): void {
+    this.#watch(nodeId, nowMs, this.#downAfterMs * FIRST_CONTACT_FACTOR, 'never-heard');
+  }
+
+  /** Something arrived from the node. */
+  heard(nodeId: string, nowMs: number): void {
+    this.#watch(nodeId, nowMs, this.#downAfterMs, 'silent');
+  }
+
+  /** The node's session is over. */
+  closed(nodeId: string, nowMs: number): void {
+    this.#watch(nodeId, nowMs, this.#downAfterMs, 'disconnected');
+  }
+
+  /** The node is not ours to judge any more (removed, or another manager has it). */
+  forget(nodeId: string): void {
+    this.#watched.delete(nodeId);
+  }
+
+  /** To be called every `tickMs`. A node is given once, until it is heard again. */
+  tick(nowMs: number): readonly Verdict[] {
+    const lateMs = nowMs - this.#lastTickMs - this.#tickMs;
+    // A tick that is late by less than its own length is an ordinary timer's; more is a stall.
+    if (lateMs > this.#tickMs) this.#stalledMs += lateMs;
+    this.#lastTickMs = nowMs;
+    const lived = nowMs - this.#stalledMs;
+    const down = [...this.#watched].filter(([, watched]) => watched.deadlineMs < lived);
+    for (const [nodeId] of down) this.#watched.delete(nodeId);
+    return down.map(([nodeId, { reason }]) => ({ nodeId, reason }));
+  }
+
+  #watch(nodeId: string, nowMs: number, forMs: number, reason: Verdict['reason']): void {
+    this.#watched.set(nodeId, { deadlineMs: nowMs - this.#stalledMs + forMs, reason });
+  }
+}

@@ -1,0 +1,71 @@
+/**
+ * One stream from a node, as its consumer reads it. The node may send no more than the consumer has granted: a window at
+ * the start, then as much as was taken. So what waits here is bounded, and a slow consumer slows only its own stream.
+ */
+import { InvalidError } from '../../shared/errors/index.ts';
+import type { StreamChunk } from '../../shared/model/node-methods.ts';
+import { STREAM_CHUNK_BYTES, STREAM_WINDOW_BYTES } from '../../shared/wire/frames.ts';
+
+/** Credit goes back in pieces of this size, so that it does not cost a frame a chunk. */
+const GRANT_BYTES = STREAM_WINDOW_BYTES / 4;
+
+export class InboundStream {
+  readonly #grant: (bytes: number) => void;
+  readonly #chunks: StreamChunk[] = [];
+  /** What the node may still send; a chunk may overdraw it once. */
+  #credit = STREAM_WINDOW_BYTES;
+  #taken = 0;
+  #ended: { readonly error?: Error } | undefined;
+  #wake: (() => void) | undefined;
+
+  /** `grant` tells the node that it may send so many bytes more. */
+  constructor(grant: (bytes: number) => void) {
+    this.#grant = grant;
+  }
+
+  /** Throws InvalidError when the node sends more than it was granted. */
+  push(chunk: StreamChunk): void {
+    if (this.#ended !== undefined) return;
+    if (this.#credit <= 0 || chunk.data.length > STREAM_CHUNK_BYTES) {
+      throw new InvalidError('the node sent more on a stream than was granted');
+    }
+    this.#credit -= chunk.data.length;
+    this.#chunks.push(chunk);
+    this.#wake?.();
+  }
+
+  /** No more chunks follow. With an error, the consumer gets it after what came before. */
+  end(error?: Error): void {
+    this.#ended ??= error === undefined ? {} : { error };
+    this.#wake?.();
+  }
+
+  /** True once the node has nothing more to send. */
+  get ended(): boolean {
+    return this.#ended !== undefined;
+  }
+
+  /** The next chunk, or undefined at the end. One reader at a time. */
+  async next(): Promise<StreamChunk | undefined> {
+    for (;;) {
+      const chunk = this.#chunks.shift();
+      if (chunk !== undefined) return this.#take(chunk);
+      if (this.#ended?.error !== undefined) throw this.#ended.error;
+      if (this.#ended !== undefined) return undefined;
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+      this.#wake = undefined;
+    }
+  }
+
+  #take(chunk: StreamChunk): StreamChunk {
+    this.#taken += chunk.data.length;
+    if (this.#taken >= GRANT_BYTES && this.#ended === undefined) {
+      this.#credit += this.#taken;
+      this.#grant(this.#taken);
+      this.#taken = 0;
+    }
+    return chunk;
+  }
+}

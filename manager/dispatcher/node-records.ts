@@ -1,0 +1,138 @@
+/**
+ * The node records that sessions change: new nodes, ready, unknown, down. Every write is guarded by the version that was
+ * read and decided anew when it is stale. Nothing is written when nothing changed (invariant 10).
+ */
+import { describeError, UnavailableError } from '../../shared/errors/index.ts';
+import { delay } from '../../shared/lib/abort.ts';
+import { backoffMs } from '../../shared/lib/backoff.ts';
+import type { Clock } from '../../shared/lib/clock.ts';
+import { newId } from '../../shared/lib/ids.ts';
+import type { Logger, Node, NodeDescription, NodeRole } from '../../shared/model/index.ts';
+import { sameData } from '../../shared/wire/assignment-diff.ts';
+import { StaleError, type Store } from '../store/store.ts';
+
+export class NodeRecords {
+  readonly #store: Store;
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  readonly #managerId: string;
+
+  constructor(store: Store, managerId: string, clock: Clock, logger: Logger) {
+    this.#store = store;
+    this.#clock = clock;
+    this.#logger = logger;
+    this.#managerId = managerId;
+  }
+
+  /** True when the node's newest session was with this manager, or it never had one. */
+  isOurs(node: Node): boolean {
+    return node.session === undefined || node.session.startsWith(`${this.#managerId}.`);
+  }
+
+  /** Creates the record of a node that joins, with the smallest free index. Resolves with its id. */
+  async create(role: NodeRole, signal: AbortSignal): Promise<string> {
+    const id = newId();
+    await this.#retry(signal, async () => {
+      const { index, expect } = this.#freeIndex();
+      const nowMs = this.#clock.now();
+      const node: Node = {
+        id,
+        spec: { role, availability: 'active', labels: {} },
+        status: 'unknown',
+        statusMessage: 'joined, not heard yet',
+        statusAtMs: nowMs,
+        createdAtMs: nowMs,
+        updatedAtMs: nowMs,
+        index,
+      };
+      await this.#store.commit(
+        [
+          { table: 'nodes', key: id, value: node, expect: 0 },
+          // The name reserves the index: of two managers that chose the same one, one is told that it is stale.
+          { table: 'names', key: indexName(index), value: { id }, expect },
+        ],
+        { signal },
+      );
+    });
+    return id;
+  }
+
+  /** The node has opened this session. */
+  async opened(
+    nodeId: string,
+    sessionId: string,
+    description: NodeDescription,
+    signal: AbortSignal,
+  ): Promise<void> {
+    await this.#update(nodeId, signal, (node) => ({
+      ...withStatus(node, 'ready', this.#clock.now()),
+      session: sessionId,
+      description,
+    }));
+  }
+
+  /** Its time is up. Does nothing when another manager has it meanwhile. */
+  async down(nodeId: string, message: string, signal: AbortSignal): Promise<void> {
+    await this.#update(nodeId, signal, (node) =>
+      node.status === 'down' || !this.isOurs(node)
+        ? node
+        : withStatus(node, 'down', this.#clock.now(), message),
+    );
+  }
+
+  /** This manager has just started and does not know. */
+  async unknown(nodeId: string, signal: AbortSignal): Promise<void> {
+    await this.#update(nodeId, signal, (node) =>
+      node.status !== 'ready' || !this.isOurs(node)
+        ? node
+        : withStatus(node, 'unknown', this.#clock.now(), 'the manager restarted'),
+    );
+  }
+
+  async #update(nodeId: string, signal: AbortSignal, change: (node: Node) => Node): Promise<void> {
+    await this.#retry(signal, async () => {
+      const node = this.#store.get('nodes', nodeId);
+      if (node === undefined) return;
+      const expect = this.#store.version('nodes', nodeId);
+      const next = change(node);
+      if (sameData(next, node)) return;
+      const value = { ...next, updatedAtMs: this.#clock.now() };
+      await this.#store.commit([{ table: 'nodes', key: nodeId, value, expect }], { signal });
+    });
+  }
+
+  /** Runs `work` until it succeeds: again soon when it was stale, later when the store can not be reached. */
+  async #retry(signal: AbortSignal, work: () => Promise<void>): Promise<void> {
+    for (let attempt = 0; ; attempt += 1) {
+      try {
+        return await work();
+      } catch (error) {
+        signal.throwIfAborted();
+        const isStale = error instanceof StaleError;
+        if (!isStale && !(error instanceof UnavailableError)) throw error;
+        if (!isStale) this.#logger.warn({ error: describeError(error) }, 'node record not written yet');
+        await delay(backoffMs(attempt, isStale ? 5 : 100, 2000, Math.random()), signal);
+      }
+    }
+  }
+
+  /** The smallest index from 1 whose name is free, or held by a node that is gone. */
+  #freeIndex(): { index: number; expect: number } {
+    for (let index = 1; ; index += 1) {
+      const holder = this.#store.get('names', indexName(index));
+      if (holder !== undefined && this.#store.get('nodes', holder.id) !== undefined) continue;
+      return { index, expect: this.#store.version('names', indexName(index)) };
+    }
+  }
+}
+
+function indexName(index: number): string {
+  return `node-index:${index}`;
+}
+
+/** The node with another status, the time of the change, and the message of this change alone. */
+function withStatus(node: Node, status: Node['status'], nowMs: number, statusMessage?: string): Node {
+  const { statusMessage: _, ...rest } = node;
+  const statusAtMs = node.status === status ? node.statusAtMs : nowMs;
+  return { ...rest, status, statusAtMs, ...(statusMessage === undefined ? {} : { statusMessage }) };
+}

@@ -1,0 +1,136 @@
+/** One live link to one node: frames in and out, in order, with sequence numbers. It decides nothing. */
+import type { WebSocket } from 'ws';
+import { describeError } from '../../shared/errors/index.ts';
+import type { AssignmentSet, Logger, TaskStatus } from '../../shared/model/index.ts';
+import { type AssignmentDiff, setToLists } from '../../shared/wire/assignment-diff.ts';
+import { type AgentFrame, CLOSE, type ManagerFrame, parseAgentFrame } from '../../shared/wire/frames.ts';
+import { SessionCalls } from './session-calls.ts';
+
+/** A node that reads so slowly that this much waits for it is cut off; it comes back and gets a full set. */
+const MAX_BUFFERED_BYTES = 64 * 1024 * 1024;
+
+export interface SessionEvents {
+  /** Anything arrived, a heartbeat or more. */
+  heard(session: NodeSession): void;
+  acked(session: NodeSession, seq: number): void;
+  /** The statuses of one frame; to be answered with confirmStatuses(id). */
+  statuses(session: NodeSession, id: number, statuses: readonly TaskStatus[]): void;
+  closed(session: NodeSession): void;
+}
+
+export class NodeSession {
+  readonly id: string;
+  readonly nodeId: string;
+  readonly calls: SessionCalls;
+  /** Aborts when the session ends. */
+  readonly signal: AbortSignal;
+  /** True once the node's record names this session: another name there from then on is a newer session. */
+  recorded = false;
+  readonly #socket: WebSocket;
+  readonly #events: SessionEvents;
+  readonly #logger: Logger;
+  readonly #ended = new AbortController();
+  #seq = 0;
+
+  constructor(
+    socket: WebSocket,
+    identity: { id: string; nodeId: string },
+    events: SessionEvents,
+    logger: Logger,
+  ) {
+    this.id = identity.id;
+    this.nodeId = identity.nodeId;
+    this.signal = this.#ended.signal;
+    this.calls = new SessionCalls((frame) => this.send(frame));
+    this.#socket = socket;
+    this.#events = events;
+    this.#logger = logger.child({ nodeId: this.nodeId, sessionId: this.id });
+    socket.on('message', (data: Buffer, isBinary: boolean) => this.#onMessage(data, isBinary));
+    socket.on('ping', () => events.heard(this));
+    socket.on('close', () => this.#end());
+  }
+
+  /** The newest sequence number that was sent. */
+  get seq(): number {
+    return this.#seq;
+  }
+
+  get open(): boolean {
+    return !this.signal.aborted;
+  }
+
+  sendFull(set: AssignmentSet): number {
+    this.#seq += 1;
+    this.send({ type: 'full', seq: this.#seq, set: mutable(setToLists(set)) });
+    return this.#seq;
+  }
+
+  sendChange(diff: AssignmentDiff): number {
+    this.#seq += 1;
+    this.send({ type: 'change', seq: this.#seq, put: diff.put, drop: diff.drop });
+    return this.#seq;
+  }
+
+  confirmStatuses(id: number): void {
+    this.send({ type: 'status-ack', id });
+  }
+
+  send(frame: ManagerFrame): void {
+    if (!this.open) return;
+    this.#socket.send(JSON.stringify(frame));
+    if (this.#socket.bufferedAmount > MAX_BUFFERED_BYTES) {
+      this.#logger.warn({ bufferedBytes: this.#socket.bufferedAmount }, 'the node does not read: cut off');
+      this.#socket.terminate();
+    }
+  }
+
+  /** Ends the session now; the node is told why. */
+  close(code: number, reason: string): void {
+    this.#socket.close(code, reason);
+    this.#end();
+    // The node may not answer the close: a socket that is fenced must not linger.
+    const timer = setTimeout(() => this.#socket.terminate(), 1000);
+    this.#socket.once('close', () => clearTimeout(timer));
+  }
+
+  #onMessage(data: Buffer, isBinary: boolean): void {
+    if (!this.open) return;
+    this.#events.heard(this);
+    try {
+      if (isBinary) this.calls.onData(data);
+      else this.#onFrame(parseAgentFrame(data.toString('utf8')));
+    } catch (error) {
+      this.#logger.warn({ error: describeError(error) }, 'protocol error');
+      this.close(CLOSE.protocolError, describeError(error).slice(0, 120));
+    }
+  }
+
+  #onFrame(frame: AgentFrame): void {
+    switch (frame.type) {
+      case 'ack':
+        return this.#events.acked(this, frame.seq);
+      case 'status':
+        return this.#events.statuses(this, frame.id, frame.statuses);
+      case 'response':
+        return this.calls.onResponse(frame);
+      case 'end':
+        return this.calls.onEnd(frame);
+      case 'beat':
+        return;
+      case 'hello':
+        return this.close(CLOSE.protocolError, 'hello was said twice');
+    }
+  }
+
+  #end(): void {
+    if (!this.open) return;
+    this.#ended.abort();
+    this.calls.close();
+    this.#events.closed(this);
+  }
+}
+
+/** The frame's type has mutable arrays (a schema's output); it is only written out. */
+function mutable(lists: ReturnType<typeof setToLists>): Extract<ManagerFrame, { type: 'full' }>['set'] {
+  return lists;
+}

@@ -1,0 +1,161 @@
+/**
+ * The TCP port for nodes: TLS 1.3, GET /ca and POST /join for nodes that have no certificate yet, and the session's
+ * WebSocket for those that have.
+ */
+import { createServer, type Server } from 'node:https';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { TLSSocket } from 'node:tls';
+import { type WebSocket, WebSocketServer } from 'ws';
+import { AppError, describeError, HTTP_STATUS, InvalidError } from '../../shared/errors/index.ts';
+import type { Logger } from '../../shared/model/index.ts';
+import { parseValue } from '../../shared/wire/frames.ts';
+import { joinRequestSchema } from '../../shared/wire/join.ts';
+import type { Authority } from '../ca/authority.ts';
+import type { Admission } from './admission.ts';
+
+const MAX_JOIN_BYTES = 64 * 1024;
+/** A list of containers with their environments is the largest thing a node says at once. */
+const MAX_FRAME_BYTES = 32 * 1024 * 1024;
+/** How long a new node waits for its record to be written. */
+const JOIN_TIMEOUT_MS = 10_000;
+
+export interface ServerOptions {
+  readonly authority: Authority;
+  readonly tls: { readonly cert: string; readonly key: string };
+  readonly listen: { readonly host: string; readonly port: number };
+  readonly admission: Admission;
+  /** A node with a valid certificate has opened its WebSocket; it has not said hello. */
+  readonly onSocket: (socket: WebSocket, nodeId: string) => void;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+}
+
+export interface RunningServer {
+  readonly address: { readonly host: string; readonly port: number };
+  close(): Promise<void>;
+}
+
+/** Rejects when the address can not be bound. */
+export async function startServer(options: ServerOptions): Promise<RunningServer> {
+  const server = createServer(
+    {
+      cert: options.tls.cert,
+      key: options.tls.key,
+      ca: options.authority.caPem,
+      minVersion: 'TLSv1.3',
+      requestCert: true,
+      // Nodes without a certificate may fetch the CA and join; /session looks at the certificate itself.
+      rejectUnauthorized: false,
+    },
+    (request, response) => void answer(options, request, response),
+  );
+  const sockets = new WebSocketServer({
+    noServer: true,
+    perMessageDeflate: false,
+    maxPayload: MAX_FRAME_BYTES,
+  });
+  server.on('upgrade', (request, socket, head) => upgrade(options, sockets, { request, socket, head }));
+  server.on('tlsClientError', (error) => options.logger.debug({ error: error.message }, 'TLS failed'));
+  await listen(server, options.listen);
+  const address = server.address() as AddressInfo;
+  return {
+    address: { host: address.address, port: address.port },
+    close: () => closeAll(server, sockets),
+  };
+}
+
+function listen(server: Server, at: { host: string; port: number }): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(at.port, at.host, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+}
+
+async function closeAll(server: Server, sockets: WebSocketServer): Promise<void> {
+  for (const socket of sockets.clients) socket.terminate();
+  sockets.close();
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  server.closeAllConnections();
+  await closed;
+}
+
+async function answer(
+  options: ServerOptions,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  try {
+    const route = `${request.method} ${request.url}`;
+    if (route === 'GET /ca') {
+      response.writeHead(200, { 'content-type': 'application/x-pem-file' }).end(options.authority.caPem);
+    } else if (route === 'POST /join') {
+      const body: unknown = JSON.parse(await readBody(request));
+      const join = parseValue(joinRequestSchema, body, 'the join request');
+      const signal = AbortSignal.any([options.signal, AbortSignal.timeout(JOIN_TIMEOUT_MS)]);
+      respond(response, 200, await options.admission.admit(join, signal));
+    } else {
+      respond(response, 404, { message: 'this port is for nodes: /ca, /join, /session' });
+    }
+  } catch (error) {
+    respond(response, statusOf(error), { message: describeError(error) });
+  }
+}
+
+function statusOf(error: unknown): number {
+  if (error instanceof SyntaxError) return 400;
+  if (error instanceof AppError) return HTTP_STATUS[error.code];
+  return error instanceof Error && error.name === 'TimeoutError' ? 503 : 500;
+}
+
+function respond(response: ServerResponse, status: number, body: object): void {
+  // What is left of a body that was too long is not waited for.
+  response.writeHead(status, { 'content-type': 'application/json', connection: 'close' });
+  response.end(JSON.stringify(body));
+}
+
+async function readBody(request: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > MAX_JOIN_BYTES) throw new InvalidError(`the request is longer than ${MAX_JOIN_BYTES} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+function upgrade(
+  options: ServerOptions,
+  sockets: WebSocketServer,
+  asked: { request: IncomingMessage; socket: Duplex; head: Buffer },
+): void {
+  const { request, socket, head } = asked;
+  socket.on('error', (error) => options.logger.debug({ error: error.message }, 'socket failed'));
+  const nodeId = certifiedNode(request.socket as TLSSocket, options.authority.clusterId);
+  if (request.url !== '/session' || nodeId === undefined) {
+    const status = nodeId === undefined ? '403 Forbidden' : '404 Not Found';
+    socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+    return;
+  }
+  sockets.handleUpgrade(request, socket, head, (webSocket) => {
+    webSocket.on('error', (error) =>
+      options.logger.debug({ nodeId, error: error.message }, 'session failed'),
+    );
+    options.onSocket(webSocket, nodeId);
+  });
+}
+
+/** The node that the peer's certificate names, if our CA signed it for this cluster and a role of ours. */
+function certifiedNode(socket: TLSSocket, clusterId: string): string | undefined {
+  if (!socket.authorized) return undefined;
+  const { subject } = socket.getPeerCertificate();
+  // An empty object when there is none, whatever the type says.
+  if (subject?.O !== clusterId) return undefined;
+  if (subject.OU !== 'worker' && subject.OU !== 'manager') return undefined;
+  return typeof subject.CN === 'string' ? subject.CN : undefined;
+}

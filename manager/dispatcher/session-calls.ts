@@ -1,0 +1,120 @@
+/** Calls and streams of one session, from the manager's side. */
+import { InvalidError, UnavailableError } from '../../shared/errors/index.ts';
+import type { NodeMethods, NodeStreams, StreamChunk } from '../../shared/model/node-methods.ts';
+import {
+  type AgentFrame,
+  decodeStreamData,
+  type ManagerFrame,
+  parseValue,
+} from '../../shared/wire/frames.ts';
+import { methodSchemas } from '../../shared/wire/node-schema.ts';
+import { fromWireError } from '../../shared/wire/wire-error.ts';
+import { InboundStream } from './inbound-stream.ts';
+
+type Response = Extract<AgentFrame, { type: 'response' }>;
+type End = Extract<AgentFrame, { type: 'end' }>;
+
+interface PendingCall {
+  readonly resolve: (result: unknown) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+export class SessionCalls {
+  readonly #send: (frame: ManagerFrame) => void;
+  readonly #calls = new Map<number, PendingCall>();
+  readonly #streams = new Map<number, InboundStream>();
+  #lastId = 0;
+  #closed: Error | undefined;
+
+  constructor(send: (frame: ManagerFrame) => void) {
+    this.#send = send;
+  }
+
+  async call<M extends keyof NodeMethods>(
+    method: M,
+    params: NodeMethods[M]['params'],
+    signal: AbortSignal,
+  ): Promise<NodeMethods[M]['result']> {
+    signal.throwIfAborted();
+    if (this.#closed !== undefined) throw this.#closed;
+    const id = this.#nextId();
+    const onAbort = (): void => {
+      this.#send({ type: 'cancel', id });
+      this.#calls.get(id)?.reject(signal.reason);
+    };
+    try {
+      const result = await new Promise<unknown>((resolve, reject) => {
+        this.#calls.set(id, { resolve, reject });
+        signal.addEventListener('abort', onAbort, { once: true });
+        this.#send({ type: 'request', id, method, params });
+      });
+      return parseValue<NodeMethods[M]['result']>(
+        methodSchemas[method].result,
+        result,
+        `the answer to ${method}`,
+      );
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+      this.#calls.delete(id);
+    }
+  }
+
+  async *stream<M extends keyof NodeStreams>(
+    method: M,
+    params: NodeStreams[M],
+    signal: AbortSignal,
+  ): AsyncGenerator<StreamChunk> {
+    signal.throwIfAborted();
+    if (this.#closed !== undefined) throw this.#closed;
+    const id = this.#nextId();
+    const inbound = new InboundStream((bytes) => this.#send({ type: 'credit', id, bytes }));
+    const onAbort = (): void => {
+      if (!inbound.ended) this.#send({ type: 'cancel', id });
+      inbound.end(signal.reason as Error);
+    };
+    this.#streams.set(id, inbound);
+    signal.addEventListener('abort', onAbort, { once: true });
+    this.#send({ type: 'request', id, method, params });
+    try {
+      for (;;) {
+        const chunk = await inbound.next();
+        if (chunk === undefined) return;
+        yield chunk;
+      }
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+      this.#streams.delete(id);
+      if (!inbound.ended) this.#send({ type: 'cancel', id });
+    }
+  }
+
+  onResponse(frame: Response): void {
+    const call = this.#calls.get(frame.id);
+    if (frame.error !== undefined) call?.reject(fromWireError(frame.error));
+    else call?.resolve(frame.result);
+  }
+
+  /** What comes for a stream that is over is dropped: its cancel is on the way. Throws InvalidError on an overdraft. */
+  onData(frame: Buffer): void {
+    const { id, kind, data } = decodeStreamData(frame);
+    if (id > this.#lastId)
+      throw new InvalidError(`the node sent data on stream ${id}, which nobody asked for`);
+    this.#streams.get(id)?.push({ stream: kind, data });
+  }
+
+  onEnd(frame: End): void {
+    this.#streams.get(frame.id)?.end(frame.error === undefined ? undefined : fromWireError(frame.error));
+  }
+
+  /** The session is over: everything under way fails with UnavailableError. */
+  close(): void {
+    this.#closed = new UnavailableError('the session with the node ended');
+    for (const call of this.#calls.values()) call.reject(this.#closed);
+    for (const stream of this.#streams.values()) stream.end(this.#closed);
+  }
+
+  #nextId(): number {
+    this.#lastId += 1;
+    return this.#lastId;
+  }
+}

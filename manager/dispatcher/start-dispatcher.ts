@@ -1,0 +1,112 @@
+/** Wires the dispatcher: certificate, server, sessions, gateway. */
+import { UnavailableError } from '../../shared/errors/index.ts';
+import { type Clock, systemClock } from '../../shared/lib/clock.ts';
+import type { Cluster, Logger } from '../../shared/model/index.ts';
+import type { Authority } from '../ca/authority.ts';
+import { authorityOf, type ClusterOptions, loadOrCreateCluster } from '../ca/cluster.ts';
+import type { Store } from '../store/store.ts';
+import { admission } from './admission.ts';
+import { Dispatcher } from './dispatcher.ts';
+import type { NodeGateway } from './node-gateway.ts';
+import { NodeRecords } from './node-records.ts';
+import { startServer } from './server.ts';
+
+const DEFAULT_WITHDRAW_TIMEOUT_MS = 2000;
+
+export interface StartDispatcherOptions {
+  readonly store: Store;
+  /** For the cluster record, if there is none yet. */
+  readonly clusterOptions?: ClusterOptions;
+  /** Default: a certificate that the cluster's own CA signs for `managerId`. */
+  readonly tls?: { readonly cert: string; readonly key: string };
+  readonly listen: { readonly host: string; readonly port: number };
+  /** The same after a restart: the manager then knows which sessions were its own. Default "manager". */
+  readonly managerId?: string;
+  /** Default 2000. */
+  readonly withdrawTimeoutMs?: number;
+  readonly logger: Logger;
+  readonly clock?: Clock;
+  readonly signal: AbortSignal;
+}
+
+export interface RunningDispatcher {
+  readonly gateway: NodeGateway;
+  readonly address: { readonly host: string; readonly port: number };
+  readonly cluster: Cluster;
+  readonly authority: Authority;
+  /** Closes all sessions and the port. Aborting the signal does the same, but nobody can wait for it. */
+  close(): Promise<void>;
+}
+
+/** Loads or creates the cluster record, listens, and serves nodes until closed. Rejects when it can not listen. */
+export async function startDispatcher(options: StartDispatcherOptions): Promise<RunningDispatcher> {
+  const { store, logger, listen, clock = systemClock, managerId = 'manager' } = options;
+  const ending = new AbortController();
+  const signal = AbortSignal.any([options.signal, ending.signal]);
+  const cluster = await loadOrCreateCluster(store, options.clusterOptions ?? {}, clock.now(), signal);
+  const authority = await authorityOf(cluster);
+  const tls =
+    options.tls ??
+    (await authority.issueIdentity(
+      { nodeId: managerId, role: 'manager', hosts: serverNames(listen.host) },
+      clock.now(),
+    ));
+  const records = new NodeRecords(store, managerId, clock, logger);
+  const dispatcher = new Dispatcher({
+    store,
+    records,
+    managerId,
+    nodeDownAfterMs: cluster.nodeDownAfterMs,
+    withdrawTimeoutMs: options.withdrawTimeoutMs ?? DEFAULT_WITHDRAW_TIMEOUT_MS,
+    steadyMs: () => performance.now(),
+    logger,
+    signal,
+  });
+  const door = admission({ store, authority, records, clock, logger });
+  const server = await startServer({
+    authority,
+    tls,
+    listen,
+    admission: {
+      admit: async (request, joinSignal) => {
+        const joined = await door.admit(request, joinSignal);
+        dispatcher.expect(joined.nodeId);
+        return joined;
+      },
+    },
+    onSocket: (socket, nodeId) => dispatcher.onSocket(socket, nodeId),
+    logger,
+    signal,
+  }).catch((error: unknown) => {
+    dispatcher.close();
+    throw error;
+  });
+  const close = async (): Promise<void> => {
+    ending.abort();
+    dispatcher.close();
+    await server.close();
+  };
+  options.signal.addEventListener('abort', () => void close(), { once: true });
+  return { gateway: gatewayOf(dispatcher), address: server.address, cluster, authority, close };
+}
+
+/** Agents look at the role in the certificate, not at names; people's tools look at names. */
+function serverNames(host: string): readonly string[] {
+  const anyAddress = host === '0.0.0.0' || host === '::';
+  return anyAddress ? ['localhost', '127.0.0.1'] : ['localhost', '127.0.0.1', host];
+}
+
+function gatewayOf(dispatcher: Dispatcher): NodeGateway {
+  const callsOf = (nodeId: string) => {
+    const session = dispatcher.session(nodeId);
+    if (session === undefined) throw new UnavailableError(`node ${nodeId} is not connected`);
+    return session.calls;
+  };
+  return {
+    connected: (nodeId) => dispatcher.session(nodeId) !== undefined,
+    call: async (nodeId, method, params, signal) => callsOf(nodeId).call(method, params, signal),
+    stream: async function* (nodeId, method, params, signal) {
+      yield* callsOf(nodeId).stream(method, params, signal);
+    },
+  };
+}

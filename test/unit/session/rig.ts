@@ -1,0 +1,193 @@
+/** A dispatcher on a real TLS port over a store in memory, and agents' links to it. */
+import type { ExecutionContext } from 'ava';
+import type { Link, LinkHandlers } from '../../../agent/session/link.ts';
+import { join } from '../../../agent/session/join.ts';
+import { SessionLink } from '../../../agent/session/session-link.ts';
+import { joinTokens } from '../../../manager/ca/cluster.ts';
+import { type RunningDispatcher, startDispatcher } from '../../../manager/dispatcher/start-dispatcher.ts';
+import { NotFoundError } from '../../../shared/errors/index.ts';
+import type {
+  AssignmentSet,
+  Logger,
+  NodeDescription,
+  Service,
+  ServiceSpec,
+  Task,
+  TaskState,
+  TaskStatus,
+} from '../../../shared/model/index.ts';
+import { DEFAULT_RESTART, DEFAULT_UPDATE } from '../../../shared/model/index.ts';
+import { MemoryStore } from '../../harness/memory-store.ts';
+
+export const quiet: Logger = {
+  debug: () => undefined,
+  info: () => undefined,
+  warn: () => undefined,
+  error: () => undefined,
+  child: () => quiet,
+};
+
+export interface TestAgent {
+  readonly nodeId: string;
+  readonly link: Link;
+  /** Every set that was handed over, oldest first. */
+  readonly sets: AssignmentSet[];
+  readonly stop: () => Promise<void>;
+}
+
+export interface Rig {
+  readonly store: MemoryStore;
+  readonly dispatcher: RunningDispatcher;
+  readonly signal: AbortSignal;
+  readonly address: string;
+  readonly tokens: { worker: string; manager: string };
+  agent(hostname: string, handlers?: Partial<LinkHandlers>): Promise<TestAgent>;
+}
+
+export interface RigOptions {
+  readonly nodeDownAfterMs?: number;
+  readonly withdrawTimeoutMs?: number;
+  readonly store?: MemoryStore;
+}
+
+/** Everything is undone when the test ends. */
+export async function rig(t: ExecutionContext, options: RigOptions = {}): Promise<Rig> {
+  const abort = new AbortController();
+  const { signal } = abort;
+  const store = options.store ?? new MemoryStore();
+  const dispatcher = await startDispatcher({
+    store,
+    clusterOptions: { nodeDownAfterMs: options.nodeDownAfterMs ?? 2000 },
+    ...(options.withdrawTimeoutMs === undefined ? {} : { withdrawTimeoutMs: options.withdrawTimeoutMs }),
+    listen: { host: '127.0.0.1', port: 0 },
+    logger: quiet,
+    signal,
+  });
+  const address = `127.0.0.1:${dispatcher.address.port}`;
+  const tokens = joinTokens(dispatcher.cluster, dispatcher.authority);
+  t.teardown(async () => {
+    abort.abort();
+    await dispatcher.close();
+  });
+  const agent = async (hostname: string, handlers: Partial<LinkHandlers> = {}): Promise<TestAgent> => {
+    const identity = await join({ token: tokens.worker, address, role: 'worker', hostname }, signal);
+    return startAgent({ address, identity, hostname, handlers, signal });
+  };
+  return { store, dispatcher, signal, address, tokens, agent };
+}
+
+export function startAgent(options: {
+  address: string;
+  identity: { nodeId: string; ca: string; cert: string; key: string };
+  hostname: string;
+  handlers?: Partial<LinkHandlers>;
+  signal: AbortSignal;
+}): TestAgent {
+  const { address, identity, hostname, handlers } = options;
+  const sets: AssignmentSet[] = [];
+  const abort = new AbortController();
+  const link = new SessionLink(
+    { nodeId: identity.nodeId, managers: [address], description: description(hostname), tls: identity },
+    {
+      onAssignments: (set, acknowledge) => {
+        sets.push(set);
+        if (handlers?.onAssignments === undefined) acknowledge();
+        else handlers.onAssignments(set, acknowledge);
+      },
+      call: handlers?.call ?? (() => Promise.reject(new NotFoundError('no such container'))),
+      stream: handlers?.stream ?? noStream,
+    },
+    quiet,
+  );
+  const running = link.run(AbortSignal.any([options.signal, abort.signal]));
+  const stop = async (): Promise<void> => {
+    abort.abort();
+    await running;
+  };
+  return { nodeId: identity.nodeId, link, sets, stop };
+}
+
+// biome-ignore lint/correctness/useYield: it fails before it has anything to give.
+async function* noStream(): AsyncGenerator<never> {
+  throw new NotFoundError('no such container');
+}
+
+export function description(hostname: string): NodeDescription {
+  return {
+    hostname,
+    os: 'linux',
+    arch: 'x86_64',
+    nanoCpus: 2_000_000_000,
+    memoryBytes: 1_000_000_000,
+    engineVersion: '0.1.0',
+    engineLabels: {},
+    address: '192.0.2.1',
+  };
+}
+
+export function serviceSpec(name: string, networks: readonly string[] = []): ServiceSpec {
+  return {
+    name,
+    labels: {},
+    mode: { kind: 'replicated', replicas: 1 },
+    container: { image: 'busybox', labels: {}, command: [], args: [], env: [], mounts: [] },
+    limits: {},
+    reservations: {},
+    restart: DEFAULT_RESTART,
+    placement: { constraints: [], spread: [], maxReplicasPerNode: 0 },
+    update: DEFAULT_UPDATE,
+    rollback: DEFAULT_UPDATE,
+    networks: networks.map((network) => ({ network, aliases: [`${name}-alias`] })),
+    endpointMode: 'vip',
+    ports: [],
+    forceUpdate: 0,
+  };
+}
+
+export function service(id: string): Service {
+  return { id, name: id, revision: 1, createdAtMs: 1, updatedAtMs: 1 };
+}
+
+export function task(id: string, serviceId: string, nodeId: string, more: Partial<Task> = {}): Task {
+  return {
+    id,
+    serviceId,
+    revision: 1,
+    slot: 1,
+    nodeId,
+    desired: 'running',
+    createdAtMs: 1,
+    desiredAtMs: 1,
+    addresses: [],
+    ...more,
+  };
+}
+
+export function status(taskId: string, state: TaskState, more: Partial<TaskStatus> = {}): TaskStatus {
+  return { taskId, state, atMs: 1, message: state, ...more };
+}
+
+/** A service of one revision, on these networks. */
+export async function addService(r: Rig, id: string, networks: readonly string[] = []): Promise<void> {
+  const revision = { id: `${id}.1`, serviceId: id, revision: 1, createdAtMs: 1, spec: serviceSpec(id, networks) };
+  await r.store.commit(
+    [
+      { table: 'services', key: id, value: service(id) },
+      { table: 'revisions', key: `${id}.1`, value: revision },
+    ],
+    { signal: r.signal },
+  );
+}
+
+export async function putTask(r: Rig, value: Task): Promise<void> {
+  await r.store.commit([{ table: 'tasks', key: value.id, value }], { signal: r.signal });
+}
+
+/** Looks until the condition holds; fails with what was waited for. */
+export async function eventually(what: string, holds: () => boolean, withinMs = 20_000): Promise<void> {
+  const deadline = performance.now() + withinMs;
+  while (!holds()) {
+    if (performance.now() > deadline) throw new Error(`did not happen: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
