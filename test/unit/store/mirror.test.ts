@@ -147,7 +147,10 @@ test('the watch resumes where it was when etcd is killed and comes back', async 
 
 test('what is compacted during a disconnect is told as the difference', async (t) => {
   await using etcd = await startEtcd();
-  await using store = await open(etcd);
+  const log: string[] = [];
+  await using store = await open(etcd, {
+    logger: pino({ level: 'info' }, { write: (line: string) => void log.push(line) }),
+  });
   await store.commit([put('stays'), put('goes', { nodeId: 'n1' }), put('changes', { slot: 1 })], {
     signal: never,
   });
@@ -175,6 +178,10 @@ test('what is compacted during a disconnect is told as the difference', async (t
   t.deepEqual(contentOf(store), await contentOfEtcd(etcd));
   t.is(store.get('tasks', 'stays'), stays, 'what did not change is the same object');
   t.is(store.tasksOfNode('n1').size, 0);
+  t.true(
+    log.some((line) => line.includes('etcd compacted what was missed')),
+    'by way of a compaction',
+  );
   t.is(batches.length, 1, 'one batch: the states between are gone');
   t.deepEqual(batches[0]?.map(({ key }) => key).sort(), ['changes', 'comes', 'goes']);
   t.deepEqual(seen.faults, []);

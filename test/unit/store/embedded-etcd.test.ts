@@ -1,0 +1,256 @@
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test from 'ava';
+import { createEtcdClient } from '../../../manager/store/etcd-client.ts';
+import { startEmbeddedEtcd } from '../../../manager/store/embedded-etcd.ts';
+import type { EmbeddedEtcdOptions } from '../../../manager/store/embedded-etcd.ts';
+import { explainExit } from '../../../manager/store/etcd-failure.ts';
+import {
+  chooseFreePorts,
+  findEtcd,
+  findRunning,
+  openLog,
+  spawnEtcd,
+} from '../../../manager/store/etcd-process.ts';
+import { maintainEtcd, relieve } from '../../../manager/store/maintenance.ts';
+import { openStore } from '../../../manager/store/open-store.ts';
+import {
+  ConflictError,
+  InvalidError,
+  NotFoundError,
+  UnavailableError,
+} from '../../../shared/errors/index.ts';
+import { eventually, put, silent, within } from './helpers.ts';
+
+const never = new AbortController().signal;
+
+async function temporary(): Promise<{ path: string } & AsyncDisposable> {
+  const path = await mkdtemp(join(tmpdir(), 'shoal-embedded-'));
+  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
+}
+
+function options(directory: string, more: Partial<EmbeddedEtcdOptions> = {}): EmbeddedEtcdOptions {
+  return { directory, logger: silent, signal: never, ...more };
+}
+
+test('it is started again when it is killed, on the same port, and nothing acknowledged is lost', async (t) => {
+  await using directory = await temporary();
+  await using etcd = await startEmbeddedEtcd(options(directory.path));
+  await using store = await openStore({ endpoints: etcd.endpoints, logger: silent, signal: never });
+  for (let round = 0; round < 3; round += 1) {
+    await store.commit([put(`t${round}`)], { signal: within() });
+    const { pid } = etcd;
+    process.kill(pid as number, 'SIGKILL');
+    await eventually(t, 'another process', () => etcd.pid !== undefined && etcd.pid !== pid);
+    await eventually(t, 'a commit gets through', () =>
+      store.commit([put('again', { slot: round })], { signal: within() }).then(
+        () => true,
+        (error: unknown) => !(t.true(error instanceof UnavailableError), true),
+      ),
+    );
+  }
+  t.deepEqual([...store.all('tasks').keys()].sort(), ['again', 't0', 't1', 't2']);
+});
+
+test('stop ends it, and a later start has the same ports and content', async (t) => {
+  await using directory = await temporary();
+  const first = await startEmbeddedEtcd(options(directory.path));
+  const client = createEtcdClient({ endpoints: first.endpoints });
+  await client.put('/shoal/v1/names/x').value('{"id":"1"}');
+  client.close();
+  await first.stop();
+  t.is(await findRunning(directory.path), undefined);
+  await using second = await startEmbeddedEtcd(options(directory.path));
+  t.deepEqual(second.endpoints, first.endpoints);
+  await using store = await openStore({ endpoints: second.endpoints, logger: silent, signal: never });
+  t.deepEqual(store.get('names', 'x'), { id: '1' });
+});
+
+test('an etcd left over from a killed manager is ended and replaced', async (t) => {
+  await using directory = await temporary();
+  const ports = await chooseFreePorts();
+  await mkdir(join(directory.path, 'data'), { mode: 0o700 });
+  const log = await openLog(directory.path);
+  const binary = await findEtcd(undefined);
+  const orphan = spawnEtcd({ binary, directory: directory.path, ports, quotaBytes: 1e9 }, log);
+  await log.close();
+  const client = createEtcdClient({ endpoints: [`http://127.0.0.1:${ports.client}`] });
+  await eventually(t, 'the orphan has written', () =>
+    client
+      .put('/shoal/v1/names/x')
+      .value('{"id":"1"}')
+      .then(
+        () => true,
+        () => false,
+      ),
+  );
+  client.close();
+  await using etcd = await startEmbeddedEtcd(options(directory.path, { ports }));
+  t.true(orphan.exitCode !== null || orphan.signalCode !== null);
+  t.not(etcd.pid, orphan.pid);
+  await using store = await openStore({ endpoints: etcd.endpoints, logger: silent, signal: never });
+  t.deepEqual(store.get('names', 'x'), { id: '1' });
+});
+
+test('a port that is taken is named', async (t) => {
+  await using directory = await temporary();
+  const ports = await chooseFreePorts();
+  for (const use of ['client', 'peer'] as const) {
+    const server = createServer().listen(ports[use], '127.0.0.1');
+    await new Promise((resolve) => server.once('listening', resolve));
+    await t.throwsAsync(startEmbeddedEtcd(options(directory.path, { ports })), {
+      instanceOf: ConflictError,
+      message: new RegExp(`${use} port ${ports[use]}`),
+    });
+    await new Promise((resolve) => server.close(resolve));
+  }
+});
+
+test('ports of its own choice that were taken since are chosen anew', async (t) => {
+  await using directory = await temporary();
+  const ports = await chooseFreePorts();
+  await writeFile(join(directory.path, 'ports.json'), JSON.stringify(ports));
+  const server = createServer().listen(ports.client, '127.0.0.1');
+  await new Promise((resolve) => server.once('listening', resolve));
+  await using etcd = await startEmbeddedEtcd(options(directory.path));
+  t.not(etcd.endpoints[0], `http://127.0.0.1:${ports.client}`);
+  await new Promise((resolve) => server.close(resolve));
+});
+
+test('a missing program: it is said what installs it', async (t) => {
+  await using directory = await temporary();
+  await t.throwsAsync(startEmbeddedEtcd(options(directory.path, { binary: '/nowhere/etcd' })), {
+    instanceOf: NotFoundError,
+    message: /\/nowhere\/etcd.*deploy\/prerequisites\.sh/,
+  });
+});
+
+test('a data directory that can not be made is named', async (t) => {
+  await using directory = await temporary();
+  await writeFile(join(directory.path, 'file'), '');
+  await t.throwsAsync(startEmbeddedEtcd(options(join(directory.path, 'file', 'etcd'))), {
+    instanceOf: InvalidError,
+    message: /file\/etcd can not be written/,
+  });
+});
+
+test('damaged data is called damaged', async (t) => {
+  await using directory = await temporary();
+  const first = await startEmbeddedEtcd(options(directory.path));
+  await first.stop();
+  const database = join(directory.path, 'data', 'member', 'snap', 'db');
+  await chmod(database, 0o600);
+  await truncate(database, 1_000);
+  await t.throwsAsync(startEmbeddedEtcd(options(directory.path)), {
+    instanceOf: InvalidError,
+    message: /damaged/,
+  });
+  t.is(await findRunning(directory.path), undefined);
+});
+
+test('a damaged write-ahead log is called damaged', async (t) => {
+  await using directory = await temporary();
+  const first = await startEmbeddedEtcd(options(directory.path));
+  await first.stop();
+  const folder = join(directory.path, 'data', 'member', 'wal');
+  const [name] = (await readdir(folder)).filter((one) => one.endsWith('.wal'));
+  const path = join(folder, name as string);
+  const bytes = await readFile(path);
+  bytes.fill(0x5a, 40, 120);
+  await writeFile(path, bytes);
+  await t.throwsAsync(startEmbeddedEtcd(options(directory.path)), {
+    instanceOf: InvalidError,
+    message: /damaged/,
+  });
+});
+
+test('why it ended is told from its log', (t) => {
+  const explain = (log: string): Error =>
+    explainExit({ log, status: 'exit code 1', directory: '/d', logPath: '/d/etcd.log' });
+  const taken = explain(
+    '{"level":"fatal","msg":"x","error":"listen tcp 127.0.0.1:2380: bind: address already in use"}',
+  );
+  t.true(taken instanceof ConflictError);
+  t.regex(taken.message, /port 2380 \(address already in use\)/);
+  t.regex(
+    explain('{"level":"fatal","msg":"open db","error":"permission denied"}').message,
+    /can not write .*\/d/,
+  );
+  t.regex(explain('something: else\n').message, /ended \(exit code 1\): something: else; see \/d\/etcd.log/);
+  t.regex(explain('').message, /logged nothing/);
+});
+
+test('out of space: compacted, defragmented, and writes go on', async (t) => {
+  await using directory = await temporary();
+  const quotaBytes = 8 * 1024 * 1024;
+  await using etcd = await startEmbeddedEtcd(options(directory.path, { quotaBytes }));
+  await using store = await openStore({ endpoints: etcd.endpoints, logger: silent, signal: never });
+  const pendingReason = 'x'.repeat(500_000);
+  const fill = async (): Promise<unknown> => {
+    for (let i = 0; i < 100; i += 1)
+      await store.commit([put('same', { slot: i, pendingReason })], { signal: within() });
+    return undefined;
+  };
+  await t.throwsAsync(fill(), { instanceOf: UnavailableError, message: /space exceeded/ });
+  await eventually(t, 'the alarm', () => relieve({ client: store.client, logger: silent }));
+  await store.commit([put('after')], { signal: within() });
+  t.false(await relieve({ client: store.client, logger: silent }));
+  // The loop does the same by itself.
+  await t.throwsAsync(fill(), { instanceOf: UnavailableError, message: /space exceeded/ });
+  const stop = new AbortController();
+  const maintaining = maintainEtcd({ client: store.client, logger: silent, checkMs: 20 }, stop.signal);
+  await eventually(t, 'a commit gets through', () =>
+    store.commit([put('again')], { signal: within() }).then(
+      () => true,
+      () => false,
+    ),
+  );
+  stop.abort();
+  await maintaining;
+});
+
+test('history is compacted with time, and not when nothing was written', async (t) => {
+  await using directory = await temporary();
+  await using etcd = await startEmbeddedEtcd(options(directory.path));
+  await using store = await openStore({ endpoints: etcd.endpoints, logger: silent, signal: never });
+  const first = await store.commit([put('t1')], { signal: never });
+  const stop = new AbortController();
+  const maintaining = maintainEtcd(
+    { client: store.client, directory: directory.path, logger: silent, checkMs: 10, historyMs: 30 },
+    stop.signal,
+  );
+  await eventually(t, 'the first revision is gone', async () => {
+    await store.commit([put('t1')], { signal: within() });
+    return store.client.kv.range({ key: Buffer.from('/x'), revision: first }).then(
+      () => false,
+      (error: Error) => error.message.includes('compacted'),
+    );
+  });
+  stop.abort();
+  await maintaining;
+  t.pass();
+});
+
+test('the maintenance of an idle etcd writes nothing', async (t) => {
+  await using directory = await temporary();
+  await using etcd = await startEmbeddedEtcd(options(directory.path));
+  const client = createEtcdClient({ endpoints: etcd.endpoints });
+  await client.put('/x').value('1');
+  let turns = 0;
+  const range = client.kv.range.bind(client.kv);
+  client.kv.range = (...given) => {
+    turns += 1;
+    return range(...given);
+  };
+  const stop = new AbortController();
+  const maintaining = maintainEtcd({ client, logger: silent, checkMs: 1, historyMs: 1 }, stop.signal);
+  await eventually(t, 'a few turns', () => turns >= 5);
+  const { raftIndex } = await client.maintenance.status();
+  await eventually(t, 'more turns', () => turns >= 20);
+  t.is((await client.maintenance.status()).raftIndex, raftIndex);
+  stop.abort();
+  await maintaining;
+  client.close();
+});
