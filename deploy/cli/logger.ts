@@ -1,5 +1,4 @@
-import { pino } from 'pino';
-import type { Logger } from '../../shared/model/index.ts';
+import { type Logger, pino } from 'pino';
 
 /** JSON lines on standard output; systemd, or `up`, keeps them. */
 export function makeLogger(level: string, part: string): Logger {

@@ -18,8 +18,9 @@ export class CommandError extends AppError {
   }
 }
 
-/** Path of a program, or undefined. */
+/** Path of a program, or undefined. A path is taken as it is. */
 export function findProgram(program: string): string | undefined {
+  if (program.includes('/')) return existsSync(program) ? program : undefined;
   return PLACES.map((place) => path.join(place, program)).find((candidate) => existsSync(candidate));
 }
 

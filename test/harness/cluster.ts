@@ -1,0 +1,353 @@
+/**
+ * A real cluster for a test: manager, etcd and agents as processes, each node a host of its own made of a network
+ * namespace. Several can be side by side. A test reads as a story:
+ *
+ *     await using swarm = await cluster().manager().agents(2).up();
+ *     await swarm.deploy('web', { replicas: 4 });
+ *     await swarm.node('a1').partition();
+ *     await swarm.eventually((s) => s.running('web').notOn('a1').count === 4);
+ *
+ * Leaving the scope removes everything, and fails when something would not go.
+ */
+import { readdir, readFile, rmdir, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { createWriteStream } from 'node:fs';
+import { type BuiltImage, imageArchive } from '../../agent/image/build-tar.ts';
+import { ApiClient, type ApiResponse } from '../../deploy/cli/client.ts';
+import { putStack } from '../../deploy/cli/stack.ts';
+import { readMarker, removeCluster } from '../../deploy/local/cleanup.ts';
+import { run } from '../../deploy/local/command.ts';
+import { buildExampleImage, EXAMPLE_IMAGE } from '../../deploy/local/example-image.ts';
+import { type Layout, makeLayout } from '../../deploy/local/layout.ts';
+import { LocalCluster, type LocalMember, prepareDirectories } from '../../deploy/local/local-cluster.ts';
+import { freePortBase } from '../../deploy/local/ports.ts';
+import { clusterProcesses, readProcess, signalProcess, waitGone } from '../../deploy/local/proc.ts';
+import { silentProgress } from '../../deploy/local/progress.ts';
+import { delay } from '../../shared/lib/abort.ts';
+import { ClusterState } from './cluster-state.ts';
+import { ensurePeers } from './peers.ts';
+
+const STATE_ROOT = '/var/tmp/shoal.test';
+const RUN_ROOT = '/run/shoal.test';
+const PORT_SPAN = { from: 14_000, to: 30_000 };
+
+export interface ServiceOptions {
+  readonly replicas?: number;
+  /** Default: the example's web server, which answers on port 80. */
+  readonly image?: string;
+  readonly args?: readonly string[];
+  readonly networks?: readonly string[];
+  /** `8080:80` */
+  readonly ports?: readonly string[];
+  /** Further arguments of `docker service create`. */
+  readonly more?: readonly string[];
+}
+
+export interface EventuallyOptions {
+  /** Milliseconds; generous: it ends as soon as the condition holds. */
+  readonly within?: number;
+}
+
+/** Begins the description of a cluster. */
+export function cluster(): ClusterBuilder {
+  return new ClusterBuilder();
+}
+
+class ClusterBuilder {
+  #agents = 1;
+  #machineIsNode = false;
+  readonly #registries: string[] = [];
+  readonly #images: BuiltImage[] = [];
+
+  /** One manager; the only number there is for now, said so that the story is complete. */
+  manager(): this {
+    return this;
+  }
+
+  /** Nodes a1, a2, ... */
+  agents(count: number): this {
+    this.#agents = count;
+    return this;
+  }
+
+  /** Node a1 is the machine itself instead of a host of its own. */
+  onMachine(): this {
+    this.#machineIsNode = true;
+    return this;
+  }
+
+  /** Nodes speak plain HTTP with this registry. */
+  registry(address: string): this {
+    this.#registries.push(address);
+    return this;
+  }
+
+  /** Images that every node has from the start, besides the example's. */
+  images(...images: readonly BuiltImage[]): this {
+    this.#images.push(...images);
+    return this;
+  }
+
+  async up(): Promise<TestCluster> {
+    const signal = new AbortController().signal;
+    await sweep(signal);
+    const layout = await newLayout();
+    await prepareDirectories(layout);
+    const all = [await buildExampleImage(), ...this.#images];
+    await pipeline(imageArchive(all), createWriteStream(path.join(layout.imageDir, 'test.tar')));
+    const events: string[] = [];
+    const local = await LocalCluster.up(
+      {
+        layout,
+        nodeCount: this.#agents,
+        machineIsNode: this.#machineIsNode,
+        hostnamePrefix: 'a',
+        insecureRegistries: this.#registries,
+        progress: silentProgress,
+        onEvent: (text) => events.push(text),
+      },
+      signal,
+    );
+    return new TestCluster(local, events);
+  }
+}
+
+async function newLayout(): Promise<Layout> {
+  const name = `t${Math.random().toString(36).slice(2, 9)}`;
+  const start = PORT_SPAN.from + Math.floor(Math.random() * (PORT_SPAN.to - PORT_SPAN.from));
+  const portBase = await freePortBase(start, 4);
+  return makeLayout({
+    name,
+    portBase,
+    stateDir: path.join(STATE_ROOT, name),
+    runDir: path.join(RUN_ROOT, name),
+  });
+}
+
+/** Removes the clusters of test runs that were killed: their marker names a process that no longer lives. */
+export async function sweep(signal: AbortSignal): Promise<void> {
+  for (const name of await readdir(STATE_ROOT).catch(() => [])) {
+    const marker = await readMarker(path.join(STATE_ROOT, name));
+    if (marker === undefined) continue;
+    if ((await readProcess(marker.ownerPid))?.startTime === marker.ownerStartTime) continue;
+    const { stateDir, runDir } = marker;
+    await removeCluster(makeLayout({ name: marker.name, portBase: 1, stateDir, runDir }), signal);
+  }
+}
+
+export class TestCluster implements AsyncDisposable {
+  readonly #local: LocalCluster;
+  readonly #events: string[];
+  readonly #signal = new AbortController().signal;
+
+  constructor(local: LocalCluster, events: string[]) {
+    this.#local = local;
+    this.#events = events;
+  }
+
+  get name(): string {
+    return this.#local.layout.name;
+  }
+
+  get layout(): Layout {
+    return this.#local.layout;
+  }
+
+  get client(): ApiClient {
+    return this.#local.api;
+  }
+
+  /** Address of the machine on the underlay: where the manager listens. */
+  get machineAddress(): string {
+    return `${this.#local.subnet}.1`;
+  }
+
+  get nodes(): TestNode[] {
+    return this.#local.members.map((member) => new TestNode(this.#local, member));
+  }
+
+  /** By host name (`a1`) or by number, from 1. */
+  node(which: string | number): TestNode {
+    const found = this.nodes.find((node) => node.hostname === which || node.index === which);
+    if (found === undefined) throw new Error(`there is no node ${which}`);
+    return found;
+  }
+
+  /** The manager process. `kill` leaves it dead, `restart` brings it back and waits until it serves. */
+  readonly manager = {
+    kill: (): Promise<void> => this.#local.manager.kill({ hold: true }),
+    /** SIGKILL; its supervisor starts it again, as systemd would. */
+    crash: (): Promise<void> => this.#local.manager.kill({ hold: false }),
+    restart: async (): Promise<void> => {
+      await this.#local.manager.kill({ hold: true });
+      this.#local.manager.release();
+      await this.#local.waitForManager(this.#signal);
+    },
+  };
+
+  readonly etcd = {
+    /** SIGKILL of the embedded etcd; its manager starts it again. */
+    kill: async (): Promise<void> => {
+      const all = await clusterProcesses(this.layout.stateDir, this.layout.runDir);
+      const servers = all.filter((info) => path.basename(info.command.split(' ')[0] ?? '') === 'etcd');
+      if (servers.length === 0) throw new Error('this cluster has no etcd process');
+      for (const info of servers) await signalProcess(info, 'SIGKILL');
+      await waitGone(servers, 10_000);
+    },
+  };
+
+  /** A service by the stock client, or, given text, a stack from a compose file. Does not wait for it to run. */
+  async deploy(name: string, what: ServiceOptions | string = {}): Promise<void> {
+    if (typeof what === 'string') {
+      await putStack(this.client, name, what, { prune: true }, this.#signal);
+      return;
+    }
+    const { replicas = 1, image = EXAMPLE_IMAGE, args = [], networks = [], ports = [], more = [] } = what;
+    const create = ['service', 'create', '--quiet', '--detach', '--no-resolve-image', '--name', name];
+    const options = [
+      ...networks.flatMap((network) => ['--network', network]),
+      ...ports.flatMap((port) => ['--publish', port]),
+    ];
+    await this.docker(...create, '--replicas', String(replicas), ...options, ...more, image, ...args);
+  }
+
+  /** The stock client on this cluster's socket: its standard output; rejects with what it complains of. */
+  async docker(...args: readonly string[]): Promise<string> {
+    const { docker } = await ensurePeers();
+    const host = [
+      '--config',
+      path.join(this.layout.stateDir, 'docker'),
+      '-H',
+      `unix://${this.layout.socket}`,
+    ];
+    return run(docker, [...host, ...args], this.#signal);
+  }
+
+  /** Any request; whatever status it is answered with. */
+  api(method: string, target: string, body?: unknown): Promise<ApiResponse> {
+    const json =
+      body === undefined ? undefined : ({ type: 'application/json', text: JSON.stringify(body) } as const);
+    return this.client.send(method, target, json, this.#signal);
+  }
+
+  state(): Promise<ClusterState> {
+    return ClusterState.read(this.client, this.#signal);
+  }
+
+  /** Resolves once the condition holds; else rejects with the condition, the state and the ends of the logs. */
+  async eventually(
+    condition: (state: ClusterState) => boolean | Promise<boolean>,
+    options: EventuallyOptions = {},
+  ): Promise<ClusterState> {
+    const { within = 30_000 } = options;
+    const end = Date.now() + within;
+    let last = 'no state could be read';
+    for (;;) {
+      try {
+        const state = await this.state();
+        if (await condition(state)) return state;
+        last = state.toString();
+      } catch (error) {
+        last = `${last}\n    now: ${error instanceof Error ? error.message : String(error)}`;
+      }
+      if (Date.now() > end) throw new Error(await this.#unmet(condition, within, last));
+      await delay(100, this.#signal);
+    }
+  }
+
+  async #unmet(condition: unknown, within: number, last: string): Promise<string> {
+    const events = this.#events.map((event) => `    ${event}`).join('\n');
+    const logs = await this.logTails(15);
+    return `not met within ${within} ms: ${String(condition)}\n${last}\n${events}\n${logs}`;
+  }
+
+  /** The last lines of the log of each process. */
+  async logTails(lines: number): Promise<string> {
+    const { logDir } = this.layout;
+    const tails: string[] = [];
+    for (const file of (await readdir(logDir)).toSorted()) {
+      const text = await readFile(path.join(logDir, file), 'utf8');
+      tails.push(`== ${file}\n${text.trimEnd().split('\n').slice(-lines).join('\n')}`);
+    }
+    return tails.join('\n');
+  }
+
+  /** Removes all of it. Rejects when something is left. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const keep = process.env['SHOAL_KEEP_LOGS'];
+    if (keep !== undefined) await writeFile(path.join(keep, `${this.name}.log`), await this.logTails(5_000));
+    const left = await this.#local.down();
+    for (const root of [STATE_ROOT, RUN_ROOT]) await rmdir(root).catch(() => undefined); // unless others are in it
+    if (left.length > 0) throw new Error(`the cluster ${this.name} left behind:\n  ${left.join('\n  ')}`);
+  }
+}
+
+class TestNode {
+  readonly #local: LocalCluster;
+  readonly #member: LocalMember;
+  readonly #signal = new AbortController().signal;
+
+  constructor(local: LocalCluster, member: LocalMember) {
+    this.#local = local;
+    this.#member = member;
+  }
+
+  get hostname(): string {
+    return this.#member.node.hostname;
+  }
+
+  get index(): number {
+    return this.#member.node.index;
+  }
+
+  /** On the underlay. */
+  get address(): string {
+    return this.#member.node.address;
+  }
+
+  /** Pid of the agent. */
+  get pid(): number | undefined {
+    return this.#member.process.pid;
+  }
+
+  get stateDir(): string {
+    return this.#member.node.stateDir;
+  }
+
+  /** SIGKILL of the agent alone; it stays dead until `restart`. Containers go on. */
+  kill(): Promise<void> {
+    return this.#member.process.kill({ hold: true });
+  }
+
+  /** SIGKILL of the agent; its supervisor starts it again, as systemd would. */
+  crash(): Promise<void> {
+    return this.#member.process.kill({ hold: false });
+  }
+
+  /** Kills the agent if it lives, starts it, waits until all nodes are ready. */
+  async restart(): Promise<void> {
+    await this.kill();
+    this.#member.process.release();
+    await this.#local.waitForNodes(this.#signal);
+  }
+
+  /** Pulls the cable: nothing reaches the node, and it reaches nobody. */
+  partition(): Promise<void> {
+    return this.#local.setCable(this.#member.node, 'down', this.#signal);
+  }
+
+  heal(): Promise<void> {
+    return this.#local.setCable(this.#member.node, 'up', this.#signal);
+  }
+
+  /** Fetches a URL from inside the node (busybox wget); rejects when there is no answer within 5 s. */
+  curl(url: string): Promise<string> {
+    return this.run('busybox', 'wget', '-q', '-T', '5', '-O', '-', url);
+  }
+
+  /** Runs a program of the system in the node's network namespace. */
+  run(program: string, ...args: readonly string[]): Promise<string> {
+    return run(program, args, this.#signal, { netns: this.#member.node.netns?.path });
+  }
+}
