@@ -1,4 +1,5 @@
-import { type Logger, pino } from 'pino';
+import { pino } from 'pino';
+import type { Logger } from '../../shared/model/index.ts';
 
 /** JSON lines on standard output; systemd, or `up`, keeps them. */
 export function makeLogger(level: string, part: string): Logger {

@@ -1,6 +1,6 @@
 /** Who stands for election, in order: the keys of the election as one watch keeps them. The first one leads. */
 import type { Etcd3 } from 'etcd3';
-import type { Logger } from 'pino';
+import type { Logger } from '../../shared/model/options.ts';
 import { describeError } from '../../shared/errors/index.ts';
 import { delay } from '../../shared/lib/abort.ts';
 import { backoffMs } from '../../shared/lib/backoff.ts';

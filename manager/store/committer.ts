@@ -6,7 +6,7 @@
 import { setMaxListeners } from 'node:events';
 import type { Etcd3, ITxnResponse } from 'etcd3';
 import { GRPCInvalidArgumentError } from 'etcd3';
-import type { Logger } from 'pino';
+import type { Logger } from '../../shared/model/options.ts';
 import { InvalidError, UnavailableError } from '../../shared/errors/index.ts';
 import { chooseGroup, CommitLocks } from './commit-locks.ts';
 import { mapEtcdError } from './etcd-client.ts';

@@ -4,7 +4,7 @@
  * transaction that compares its create revision (a Fence) is one of the leader.
  */
 import type { Etcd3 } from 'etcd3';
-import type { Logger } from 'pino';
+import type { Logger } from '../../shared/model/options.ts';
 import { describeError } from '../../shared/errors/index.ts';
 import { delay, isAbort } from '../../shared/lib/abort.ts';
 import { backoffMs } from '../../shared/lib/backoff.ts';

@@ -7,10 +7,10 @@
  */
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { readFile, stat, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join, resolve as resolvePath } from 'node:path';
-import type { Logger } from 'pino';
-import { describeError, UnavailableError } from '../../shared/errors/index.ts';
+import type { Logger } from '../../shared/model/options.ts';
+import { ConflictError, describeError, UnavailableError } from '../../shared/errors/index.ts';
 import { delay } from '../../shared/lib/abort.ts';
 import { backoffMs } from '../../shared/lib/backoff.ts';
 import { createEtcdClient } from './etcd-client.ts';
@@ -21,6 +21,7 @@ import {
   clientUrl,
   findEtcd,
   findRunning,
+  livingManagerOf,
   logPath,
   openLog,
   prepareDirectory,
@@ -61,17 +62,25 @@ export async function startEmbeddedEtcd(options: EmbeddedEtcdOptions): Promise<E
   const directory = resolvePath(options.directory);
   const binary = await findEtcd(options.binary);
   await prepareDirectory(directory);
-  const left = await findRunning(directory);
-  if (left !== undefined) {
-    options.logger.info({ pid: left }, 'ending the etcd that an earlier manager left running');
-    await stopProcess(left, STOP_GRACE_MS);
-  }
+  await endLeftover(directory, options.logger);
   const ports = options.ports ?? (await keptPorts(directory));
   await checkPortsFree(ports);
   const { quotaBytes = DEFAULT_QUOTA_BYTES, logger, signal } = options;
   const etcd = new EmbeddedEtcd({ binary, directory, ports, quotaBytes }, logger);
   await etcd.start(signal);
   return etcd;
+}
+
+/** Ends the etcd of this directory that goes on without its manager; ConflictError when it still has one. */
+async function endLeftover(directory: string, logger: Logger): Promise<void> {
+  const left = await findRunning(directory);
+  if (left === undefined) return;
+  const manager = await livingManagerOf(left);
+  if (manager !== undefined && manager !== process.pid) {
+    throw new ConflictError(`${directory} is in use by another manager, process ${manager}`);
+  }
+  logger.info({ pid: left }, 'ending the etcd that an earlier manager left running');
+  await stopProcess(left, STOP_GRACE_MS);
 }
 
 /** The ports of the last time; others when somebody else has taken one since (nobody but this manager knows them). */
@@ -250,10 +259,5 @@ export class EmbeddedEtcd implements AsyncDisposable {
       this.#logger.error({ error: describeError(error) }, 'etcd can not be started; trying again');
       return undefined;
     }
-  }
-
-  /** Bytes of the log file, for whoever keeps it small. */
-  async logBytes(): Promise<number> {
-    return (await stat(logPath(this.directory))).size;
   }
 }

@@ -21,6 +21,8 @@ export interface EtcdSettings {
   readonly directory: string;
   readonly ports: EtcdPorts;
   readonly quotaBytes: number;
+  /** Default MAX_TXN_OPS. */
+  readonly maxTxnOps?: number;
 }
 
 export const LOOPBACK = '127.0.0.1';
@@ -29,6 +31,8 @@ export const MAX_REQUEST_BYTES = 16 * 1024 * 1024;
 const SNAPSHOT_COUNT = 10_000;
 const LOG_KEEP_BYTES = 16 * 1024 * 1024;
 const POLL_MS = 20;
+/** Tells whose child an etcd was when it was started. */
+const MANAGER_PID = 'SHOAL_MANAGER_PID';
 
 export function dataDirectory(directory: string): string {
   return join(directory, 'data');
@@ -53,7 +57,7 @@ export function etcdArguments(settings: EtcdSettings): string[] {
     `--listen-peer-urls=${peerUrl}`,
     `--initial-advertise-peer-urls=${peerUrl}`,
     `--initial-cluster=shoal=${peerUrl}`,
-    `--max-txn-ops=${MAX_TXN_OPS}`,
+    `--max-txn-ops=${settings.maxTxnOps ?? MAX_TXN_OPS}`,
     `--max-request-bytes=${MAX_REQUEST_BYTES}`,
     `--quota-backend-bytes=${settings.quotaBytes}`,
     `--snapshot-count=${SNAPSHOT_COUNT}`,
@@ -146,7 +150,10 @@ export async function openLog(directory: string): Promise<FileHandle> {
  * and refuses to start when they contradict.
  */
 export function spawnEtcd(settings: EtcdSettings, log: FileHandle): ChildProcess {
-  const env: Record<string, string> = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' };
+  const env: Record<string, string> = {
+    PATH: '/usr/sbin:/usr/bin:/sbin:/bin',
+    [MANAGER_PID]: `${process.pid}`,
+  };
   if (process.arch !== 'x64') env['ETCD_UNSUPPORTED_ARCH'] = process.arch;
   return spawn(settings.binary, etcdArguments(settings), {
     cwd: settings.directory,
@@ -168,6 +175,25 @@ export async function findRunning(directory: string): Promise<number | undefined
     if (commandLine.split('\0').includes(mark)) return Number(entry);
   }
   return undefined;
+}
+
+/**
+ * The process that started this etcd, while it lives: it is then still its parent, for a process whose parent dies
+ * gets another one (proc(5), prctl(2) PR_SET_CHILD_SUBREAPER).
+ */
+export async function livingManagerOf(pid: number): Promise<number | undefined> {
+  const environment = await readFile(`/proc/${pid}/environ`, 'utf8').catch(() => '');
+  const mark = environment.split('\0').find((entry) => entry.startsWith(`${MANAGER_PID}=`));
+  const manager = Number(mark?.slice(MANAGER_PID.length + 1));
+  const parent = Number((await statFields(pid))[1]);
+  return manager === parent ? manager : undefined;
+}
+
+/** The fields of /proc/pid/stat from the third on: state, parent, ... Empty when there is no such process. */
+async function statFields(pid: number): Promise<string[]> {
+  const line = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
+  // The second field is the name in parentheses and may hold anything.
+  return line.slice(line.lastIndexOf(')') + 2).split(' ');
 }
 
 /** Asks the process to end, and makes it after `graceMs` (etcd loses nothing: what it acknowledged is on disk). */
@@ -194,7 +220,6 @@ function signalProcess(pid: number, name: NodeJS.Signals): void {
 
 /** False for a zombie too: it holds neither ports nor files. */
 async function isAlive(pid: number): Promise<boolean> {
-  const line = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
-  const state = line.slice(line.lastIndexOf(')') + 2).charAt(0);
+  const [state = ''] = await statFields(pid);
   return state !== '' && state !== 'Z' && state !== 'X';
 }

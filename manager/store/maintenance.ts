@@ -4,7 +4,7 @@
  */
 import { copyFile, stat, truncate } from 'node:fs/promises';
 import type { Etcd3 } from 'etcd3';
-import type { Logger } from 'pino';
+import type { Logger } from '../../shared/model/options.ts';
 import { describeError } from '../../shared/errors/index.ts';
 import { delay } from '../../shared/lib/abort.ts';
 import { logPath } from './etcd-process.ts';

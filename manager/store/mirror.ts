@@ -5,7 +5,7 @@
  * another, never a gap, though perhaps not every state between.
  */
 import type { Etcd3, IEvent, IKeyValue } from 'etcd3';
-import type { Logger } from 'pino';
+import type { Logger } from '../../shared/model/options.ts';
 import { describeError, UnavailableError } from '../../shared/errors/index.ts';
 import { delay } from '../../shared/lib/abort.ts';
 import { backoffMs } from '../../shared/lib/backoff.ts';
@@ -24,6 +24,7 @@ export type ChangeListener = (changes: readonly Change[]) => void;
 interface Waiter {
   readonly revision: number;
   readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
 }
 
 type Loaded = Map<TableName, Map<string, IKeyValue>>;
@@ -63,17 +64,16 @@ export class Mirror {
   waitFor(revision: number, signal: AbortSignal): Promise<void> {
     if (this.#revision >= revision) return Promise.resolve();
     return new Promise((resolve, reject) => {
-      const waiter: Waiter = {
-        revision,
-        resolve: () => {
-          signal.removeEventListener('abort', onAbort);
-          resolve();
-        },
-      };
       const onAbort = (): void => {
         this.#waiters = this.#waiters.filter((other) => other !== waiter);
         const text = `revision ${revision} has not reached this manager's copy, which is at ${this.#revision}`;
         reject(new UnavailableError(text, { cause: signal.reason }));
+      };
+      const settled = (): void => signal.removeEventListener('abort', onAbort);
+      const waiter: Waiter = {
+        revision,
+        resolve: () => resolve(settled()),
+        reject: (error) => reject((settled(), error)),
       };
       if (signal.aborted) return onAbort();
       signal.addEventListener('abort', onAbort, { once: true });
@@ -86,8 +86,15 @@ export class Mirror {
     this.#restartWatch.abort();
   }
 
-  /** Keeps the tables up to date until the signal aborts. Never rejects. */
+  /** Keeps the tables up to date until the signal aborts; who waits then is rejected. Never rejects itself. */
   async run(signal: AbortSignal): Promise<void> {
+    await this.#follow(signal);
+    const waiters = this.#waiters;
+    this.#waiters = [];
+    for (const waiter of waiters) waiter.reject(new UnavailableError('the store is closed'));
+  }
+
+  async #follow(signal: AbortSignal): Promise<void> {
     let attempt = 0;
     while (!signal.aborted) {
       const before = this.#revision;

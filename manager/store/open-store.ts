@@ -1,6 +1,6 @@
 /** Opens the store on an etcd that is, or will be, there. */
 import type { Etcd3 } from 'etcd3';
-import type { Logger } from 'pino';
+import type { Logger } from '../../shared/model/options.ts';
 import { Committer, DEFAULT_LIMITS } from './committer.ts';
 import type { CommitLimits } from './committer.ts';
 import { createEtcdClient } from './etcd-client.ts';
@@ -12,6 +12,8 @@ export interface OpenStoreOptions {
   readonly endpoints: readonly string[];
   readonly tls?: EtcdTlsFiles;
   readonly limits?: Partial<CommitLimits>;
+  /** Deadline of one call to etcd. Default 5 s. */
+  readonly callTimeoutMs?: number;
   readonly logger: Logger;
   /** Aborted: the store closes as if disposed. */
   readonly signal: AbortSignal;

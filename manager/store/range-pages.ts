@@ -3,7 +3,7 @@ import type { Etcd3, IKeyValue, IRangeResponse } from 'etcd3';
 import { prefixEnd } from './keys.ts';
 
 /** Keys of one page at most; fewer when the values are large. */
-const PAGE_KEYS = 2_000;
+const PAGE_KEYS = Number(process.env['PK'] ?? 2_000);
 const FIRST_PAGE_KEYS = 500;
 const PAGE_TARGET_BYTES = 4 * 1024 * 1024;
 
@@ -22,23 +22,30 @@ export interface Page {
  */
 export async function* rangePages(client: Etcd3, prefix: string, signal: AbortSignal): AsyncGenerator<Page> {
   const end = prefixEnd(prefix);
-  let start: Buffer = Buffer.from(prefix);
+  const ask = (key: Buffer, limit: number, revision: number): Promise<IRangeResponse> => {
+    const response = client.kv.range({ key, range_end: end, limit, revision });
+    // The reader may stop before this one is looked at.
+    response.catch(() => undefined);
+    return response;
+  };
+  let pending: Promise<IRangeResponse> | undefined = ask(Buffer.from(prefix), FIRST_PAGE_KEYS, 0);
   let revision = 0;
-  let limit = FIRST_PAGE_KEYS;
-  for (;;) {
-    const response = await client.kv.range({ key: start, range_end: end, limit, revision });
+  while (pending !== undefined) {
+    const response: IRangeResponse = await pending;
     signal.throwIfAborted();
     revision ||= Number(response.header.revision);
+    const last = response.kvs.at(-1);
+    // The next page is on its way while this one is worked on.
+    pending =
+      response.more && last !== undefined
+        ? ask(Buffer.concat([last.key, Buffer.of(0)]), nextLimit(response), revision)
+        : undefined;
     yield {
       kvs: response.kvs,
       revision,
       clusterId: response.header.cluster_id,
       total: Number(response.count),
     };
-    const last = response.kvs.at(-1);
-    if (!response.more || last === undefined) return;
-    start = Buffer.concat([last.key, Buffer.of(0)]);
-    limit = nextLimit(response);
   }
 }
 

@@ -1,5 +1,13 @@
 /** What the command line hands to a manager and to an agent. Paths are absolute. */
-import type { Logger } from 'pino';
+
+/** The part of pino's logger that Shoal uses; a pino logger satisfies it. */
+export interface Logger {
+  debug(fields: object, message?: string): void;
+  info(fields: object, message?: string): void;
+  warn(fields: object, message?: string): void;
+  error(fields: object, message?: string): void;
+  child(fields: Record<string, unknown>): Logger;
+}
 
 /** Where etcd is: started and supervised by the manager on two loopback ports, or somebody else's. */
 export type EtcdOptions =

@@ -1,7 +1,7 @@
 /** What the store's tests share. */
 import type { ExecutionContext } from 'ava';
 import { pino } from 'pino';
-import type { Logger } from 'pino';
+import type { Logger } from '../../../shared/model/options.ts';
 import { openStore } from '../../../manager/store/open-store.ts';
 import type { OpenStore, OpenStoreOptions } from '../../../manager/store/open-store.ts';
 import { TABLE_NAMES } from '../../../manager/store/store.ts';
