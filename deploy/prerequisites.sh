@@ -125,6 +125,7 @@ hold_services() {
   for service in "${UNWANTED_SERVICES[@]}"; do
     is_running "$service" || held+=("$service")
   done
+  lock_services
   release_services # from a run that was killed
   trap release_services EXIT
   if [ -e "$POLICY" ]; then mv "$POLICY" "$SAVED_POLICY"; fi
@@ -138,6 +139,14 @@ exit 104
 END
   chmod 755 "$POLICY"
 }
+
+# One run at a time, for as long as this process lives.
+lock_services() {
+  exec 8>/run/shoal-prerequisites.lock
+  flock 8
+}
+
+has_held_services() { [ -e "$SAVED_POLICY" ] || grep -qs "made by Shoal's prerequisites.sh" "$POLICY"; }
 
 release_services() {
   if [ -e "$SAVED_POLICY" ]; then
@@ -157,6 +166,10 @@ install_missing() {
   local want missing=() packages=() etcd_is_new=no
   mapfile -t missing < <(missing_of "$@")
   if [ ${#missing[@]} -eq 0 ]; then
+    if has_held_services && [ -w "${POLICY%/*}" ]; then
+      lock_services
+      release_services
+    fi
     say "nothing is missing"
     return 0
   fi

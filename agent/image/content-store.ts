@@ -3,7 +3,8 @@ import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/p
 import { join } from 'node:path';
 import { z } from 'zod';
 import { Mutex } from '../../shared/lib/mutex.ts';
-import { LayerUnpackError, unpackLayer } from '../native/layer.ts';
+import { NativeError } from '../native/errors.ts';
+import { unpackLayer } from '../native/layer.ts';
 import { hexOf, sha256Of } from './digest.ts';
 import { ImageInvalidError } from './errors.ts';
 import { SharedWork } from './shared-work.ts';
@@ -215,7 +216,7 @@ async function unpackVerified(archive: string, directory: string, diffId: string
 /** Our own disk being full or broken is not the image's fault, and may pass. */
 function isArchiveFault(error: unknown): boolean {
   return (
-    error instanceof LayerUnpackError &&
+    error instanceof NativeError &&
     !['ENOSPC', 'EDQUOT', 'EIO', 'ENOMEM', 'EMFILE', 'ENFILE'].includes(error.code)
   );
 }

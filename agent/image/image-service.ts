@@ -2,12 +2,12 @@ import type { Readable } from 'node:stream';
 import { rm } from 'node:fs/promises';
 import { isAbort } from '../../shared/lib/abort.ts';
 import { describeError } from '../../shared/errors/index.ts';
-import type { Logger } from '../../shared/model/options.ts';
+import type { Logger } from 'pino';
 import { ContentStore, type LayerSource, type StoredLayer } from './content-store.ts';
 import { chainIdsOf, hexOf } from './digest.ts';
 import { ImageInvalidError } from './errors.ts';
 import { linkLayer, readImageArchive } from './image-archive.ts';
-import { type ImageConfig, parseImageBlob } from './image-config.ts';
+import { type ImageBlob, type ImageConfig, parseImageBlob } from './image-config.ts';
 import { type IndexedImage, ImageIndex } from './image-index.ts';
 import {
   canonicalName,
@@ -66,6 +66,8 @@ export class ImageService {
   readonly #client: RegistryClient;
   readonly #logger: Logger;
   readonly #ensuring = new SharedWork<string>();
+  /** What was read once, by image id: starting a container waits for no disk. */
+  readonly #blobs = new Map<string, ImageBlob>();
   /** Milliseconds since the epoch, by image id. */
   readonly #lastUsed = new Map<string, number>();
 
@@ -151,7 +153,10 @@ export class ImageService {
       )
       .map(([id]) => id);
     if (unused.length > 0) await this.#index.remove(new Set(unused));
-    for (const id of unused) this.#lastUsed.delete(id);
+    for (const id of unused) {
+      this.#lastUsed.delete(id);
+      this.#blobs.delete(id);
+    }
     const kept = [...this.#index.images.values()].flatMap((image) => image.chainIds);
     await this.#store.removeAllBut(new Set(kept), new Set(this.#index.images.keys()));
     return unused;
@@ -284,10 +289,7 @@ export class ImageService {
   }
 
   async #describe(id: string, image: IndexedImage): Promise<ResolvedImage> {
-    const blob = await this.#store.getBlob(id);
-    if (blob === undefined)
-      throw new ImageInvalidError(`the configuration of image ${id} is damaged or missing`);
-    const { config, createdAt } = parseImageBlob(blob, id);
+    const { config, createdAt } = this.#blobs.get(id) ?? (await this.#readBlob(id));
     const digest = image.repoDigests[0]?.split('@')[1];
     return {
       id,
@@ -298,6 +300,15 @@ export class ImageService {
       sizeBytes: image.sizeBytes,
       createdAt: createdAt ?? '',
     };
+  }
+
+  async #readBlob(id: string): Promise<ImageBlob> {
+    const bytes = await this.#store.getBlob(id);
+    if (bytes === undefined)
+      throw new ImageInvalidError(`the configuration of image ${id} is damaged or missing`);
+    const blob = parseImageBlob(bytes, id);
+    this.#blobs.set(id, blob);
+    return blob;
   }
 }
 

@@ -1,5 +1,5 @@
-import { getSystemErrorName } from 'node:util';
 import koffi from 'koffi';
+import { errorParameter, NativeError, type NativeFailure } from './errors.ts';
 import { library } from './library.ts';
 
 /** What unpacking one layer told. */
@@ -10,25 +10,7 @@ export interface UnpackedLayer {
   readonly sizeBytes: number;
 }
 
-/** The native unpacker's refusal. EBADMSG: the archive is damaged; EINVAL: it tries to leave its directory. */
-export class LayerUnpackError extends Error {
-  override readonly name = 'LayerUnpackError';
-  /** The errno's name, e.g. EBADMSG. */
-  readonly code: string;
-
-  constructor(errno: number, step: string, detail: string) {
-    const code = getSystemErrorName(-errno);
-    super(`${step}: ${detail} (${code})`);
-    this.code = code;
-  }
-}
-
-// Laid out as native/include/shoal.h and shoal-layer.h say; unnamed, as koffi's names are global.
-const errorType = koffi.struct({
-  code: 'int32_t',
-  step: koffi.array('char', 32, 'String'),
-  detail: koffi.array('char', 128, 'String'),
-});
+// Laid out as native/include/shoal-layer.h says; unnamed, as koffi's names are global.
 const resultType = koffi.struct({
   diff_id: koffi.array('char', 72, 'String'),
   size_bytes: 'int64_t',
@@ -37,26 +19,21 @@ const resultType = koffi.struct({
 
 interface NativeResult {
   diff_id: string;
-  size_bytes: number;
-}
-
-interface NativeFailure {
-  code: number;
-  step: string;
-  detail: string;
+  /** koffi gives a bigint beyond 2^53. */
+  size_bytes: number | bigint;
 }
 
 const unpack = library.func('shoal_layer_unpack', 'int', [
   'str',
   'str',
   koffi.out(koffi.pointer(resultType)),
-  koffi.out(koffi.pointer(errorType)),
+  errorParameter,
 ]);
 
 /**
  * Unpacks the tar archive `tarPath` (plain, gzip or zstd) into the existing, empty directory `destDir`, on a thread of
- * its own: whiteouts in overlayfs's form, nothing outside `destDir` touched. Rejects with LayerUnpackError, and
- * leaves `destDir` partly filled then. It can not be aborted: `destDir` must stay until it settles.
+ * its own: whiteouts in overlayfs's form, nothing outside `destDir` touched. Rejects with NativeError (EBADMSG:
+ * the archive is damaged; EINVAL: it tries to leave its directory), and leaves `destDir` partly filled then. It can not be aborted: `destDir` must stay until it settles.
  */
 export function unpackLayer(tarPath: string, destDir: string): Promise<UnpackedLayer> {
   return new Promise((resolve, reject) => {
@@ -64,7 +41,7 @@ export function unpackLayer(tarPath: string, destDir: string): Promise<UnpackedL
     const failure = {} as NativeFailure;
     unpack.async(tarPath, destDir, result, failure, (error: unknown, code: number) => {
       if (error) reject(error);
-      else if (code < 0) reject(new LayerUnpackError(-code, failure.step, failure.detail));
+      else if (code < 0) reject(new NativeError(-code, failure.step, failure.detail));
       else resolve({ diffId: result.diff_id, sizeBytes: Number(result.size_bytes) });
     });
   });
