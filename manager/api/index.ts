@@ -1,3 +1,3 @@
-export { createApi } from './app.ts';
-export type { ApiLogger, ApiOptions, JoinTokens } from './context.ts';
+export { createApi } from './api.ts';
+export type { ApiOptions } from './context.ts';
 export { listenTcp, listenUnix, type ApiServer, type UnixOptions } from './listen.ts';

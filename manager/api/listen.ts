@@ -3,10 +3,13 @@ import { chmod, chown, rm, stat } from 'node:fs/promises';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import { connect } from 'node:net';
 import { promisify } from 'node:util';
-import { ConflictError, InvalidError } from '../../shared/errors/index.ts';
+import { ConflictError } from '../../shared/errors/index.ts';
+
+/** chown(2): -1 leaves the owner as it is. */
+const KEEP_OWNER = 0xffffffff;
 
 export interface UnixOptions {
-  /** Name of the group that may use the socket besides root; absent: left as it is. */
+  /** Name of the group that may use the socket besides root; ignored when the machine has none of this name. */
   readonly group?: string | undefined;
   readonly mode: number;
 }
@@ -40,7 +43,8 @@ export async function listenUnix(
   } finally {
     process.umask(umask);
   }
-  if (options.group !== undefined) await chown(path, -1 >>> 0, await groupId(options.group));
+  const group = options.group === undefined ? undefined : await groupId(options.group);
+  if (group !== undefined) await chown(path, KEEP_OWNER, group);
   await chmod(path, options.mode);
   return { server, close: () => closeServer(server) };
 }
@@ -84,14 +88,13 @@ async function removeStaleSocket(path: string): Promise<void> {
   await rm(path, { force: true });
 }
 
-/** Number of a group by name, from the system's databases (getent(1)). */
-async function groupId(name: string): Promise<number> {
+/** Number of a group by name, from the system's databases (getent(1)); undefined when there is none. */
+async function groupId(name: string): Promise<number | undefined> {
   try {
-    const { stdout } = await promisify(execFile)('getent', ['group', name]);
+    const { stdout } = await promisify(execFile)('getent', ['group', '--', name]);
     const id = Number(stdout.split(':')[2]);
-    if (Number.isInteger(id)) return id;
-  } catch (cause) {
-    throw new InvalidError(`no group named ${name}`, { cause });
+    return Number.isInteger(id) ? id : undefined;
+  } catch {
+    return undefined;
   }
-  throw new InvalidError(`no group named ${name}`);
 }

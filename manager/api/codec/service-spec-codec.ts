@@ -74,8 +74,8 @@ const zServiceSpec = z.object({
     .object({
       Replicated: z.object({ Replicas: zWhole }).nullish(),
       Global: z.object({}).nullish(),
-      ReplicatedJob: z.unknown(),
-      GlobalJob: z.unknown(),
+      ReplicatedJob: z.unknown().optional(),
+      GlobalJob: z.unknown().optional(),
     })
     .nullish(),
   UpdateConfig: zUpdate,

@@ -3,7 +3,7 @@ import type { ErrorRequestHandler, RequestHandler } from 'express';
 import { AppError, describeError, HTTP_STATUS } from '../../../shared/errors/index.ts';
 import { isAbort } from '../../../shared/lib/abort.ts';
 import { StaleError } from '../../store/store.ts';
-import type { ApiLogger } from '../context.ts';
+import type { Logger } from '../../../shared/model/options.ts';
 import { sendJson } from './respond.ts';
 import { requestId } from './request-log.ts';
 
@@ -15,7 +15,7 @@ export function errorStatus(error: unknown): number {
   return typeof status === 'number' && status >= 400 && status < 500 ? status : 500;
 }
 
-export function errorHandler(logger: ApiLogger): ErrorRequestHandler {
+export function errorHandler(logger: Logger): ErrorRequestHandler {
   return (error: unknown, req, res, _next) => {
     const status = errorStatus(error);
     const fields = { requestId: requestId(res), method: req.method, path: req.originalUrl };

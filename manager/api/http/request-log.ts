@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http';
 import type { RequestHandler } from 'express';
 import { newId } from '../../../shared/lib/ids.ts';
 import type { Clock } from '../../../shared/lib/clock.ts';
-import type { ApiLogger } from '../context.ts';
+import type { Logger } from '../../../shared/model/options.ts';
 
 const ids = new WeakMap<ServerResponse, string>();
 
@@ -11,7 +11,7 @@ export function requestId(res: ServerResponse): string | undefined {
 }
 
 /** Gives each request an id, answers with it in X-Request-Id, and logs one line when the answer is out. */
-export function requestLog(logger: ApiLogger, clock: Clock): RequestHandler {
+export function requestLog(logger: Logger, clock: Clock): RequestHandler {
   return (req, res, next) => {
     const id = newId().slice(0, 12);
     const startedMs = clock.now();

@@ -8,6 +8,7 @@ import {
 } from '../../../shared/errors/index.ts';
 import { newId } from '../../../shared/lib/ids.ts';
 import type { Revision, Service, ServiceSpec } from '../../../shared/model/index.ts';
+import { sameJson } from '../../plan/reconcile/dirty.ts';
 import { StaleError, type Store, type Write } from '../../store/store.ts';
 import type { ApiContext } from '../context.ts';
 import { lookup } from '../lookup.ts';
@@ -15,7 +16,6 @@ import { portKey } from '../validate/ports.ts';
 import { checkServiceSpec } from '../validate/service-spec.ts';
 import { waitForStore } from '../wait.ts';
 import { resolveNetworks } from './networks.ts';
-import { sameValue } from './same-value.ts';
 
 /** How long a creation waits for a service of the same name to be gone. A stop grace is 10 s by default. */
 const REMOVAL_WAIT_MS = 120_000;
@@ -191,16 +191,16 @@ export async function updateService(
   requirePortsFree(store, spec, service.id);
   const atMs = clock.now();
   const { updateStatus: _, ...rest } = service;
-  if (sameValue(spec, current)) {
+  if (sameJson(spec, current)) {
     return writeUpdate(ctx, service, update.version, { ...rest, updatedAtMs: atMs }, [], signal);
   }
-  const revision = nextRevision(store, service);
+  const revision = service.revision + 1;
   const next: Service = { ...rest, revision, previousRevision: service.revision, updatedAtMs: atMs };
   const write = revisionWrite(service.id, revision, spec, atMs);
   await writeUpdate(ctx, service, update.version, next, [write], signal);
 }
 
-/** Swaps the current revision and the previous one, as Swarm does on a manual rollback. */
+/** Makes the previous spec current, and the current one previous, as Swarm does on a manual rollback. */
 export async function rollbackService(
   ctx: ApiContext,
   service: Service,
@@ -208,22 +208,24 @@ export async function rollbackService(
   signal: AbortSignal,
 ): Promise<void> {
   requireVersion(ctx.store, service, version);
-  const previous = service.previousRevision;
-  if (previous === undefined || specOf(ctx.store, service, previous) === undefined) {
+  const { previousRevision } = service;
+  const spec = previousRevision === undefined ? undefined : specOf(ctx.store, service, previousRevision);
+  if (spec === undefined) {
     throw new InvalidError(
       `rpc error: code = FailedPrecondition desc = service ${service.id} does not have a previous spec`,
     );
   }
   const atMs = ctx.clock.now();
-  const message = 'manually requested rollback';
+  // A revision of its own, since numbers only grow.
+  const revision = service.revision + 1;
   const next: Service = {
     ...service,
-    revision: previous,
+    revision,
     previousRevision: service.revision,
     updatedAtMs: atMs,
-    updateStatus: { state: 'rollback-started', startedAtMs: atMs, message },
+    updateStatus: { state: 'rollback-started', startedAtMs: atMs, message: 'manually requested rollback' },
   };
-  await writeUpdate(ctx, service, version, next, [], signal);
+  await writeUpdate(ctx, service, version, next, [revisionWrite(service.id, revision, spec, atMs)], signal);
 }
 
 function requireVersion(store: Store, service: Service, version: number): void {
@@ -245,13 +247,6 @@ async function writeUpdate(
     if (cause instanceof StaleError) throw new OutOfSequenceError();
     throw cause;
   }
-}
-
-/** After a rollback the newest revision is not the current one: numbers are never used twice. */
-function nextRevision(store: Store, service: Service): number {
-  let revision = Math.max(service.revision, service.previousRevision ?? 0) + 1;
-  while (store.version('revisions', revisionKey(service.id, revision)) !== 0) revision += 1;
-  return revision;
 }
 
 /** Marks the service; the leader stops its tasks, and deletes the records when the last one is gone. */

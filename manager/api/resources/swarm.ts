@@ -1,5 +1,6 @@
 import { Router } from 'express';
 import { UnavailableError, UnsupportedError } from '../../../shared/errors/index.ts';
+import { authorityOf, joinTokens } from '../../ca/cluster.ts';
 import type { ApiContext } from '../context.ts';
 import { sendJson } from '../http/respond.ts';
 import { clusterInfo } from './system.ts';
@@ -7,10 +8,11 @@ import { clusterInfo } from './system.ts';
 export function swarmRouter(ctx: ApiContext): Router {
   const router = Router();
   router.get('/swarm', async (_req, res) => {
-    if (ctx.store.get('cluster', 'self') === undefined) {
+    const cluster = ctx.store.get('cluster', 'self');
+    if (cluster === undefined) {
       throw new UnavailableError('the cluster is not set up yet: try again in a moment');
     }
-    const tokens = (await ctx.joinTokens?.()) ?? { worker: '', manager: '' };
+    const tokens = joinTokens(cluster, await authorityOf(cluster));
     sendJson(res, 200, {
       ...clusterInfo(ctx),
       JoinTokens: { Worker: tokens.worker, Manager: tokens.manager },

@@ -1,5 +1,6 @@
 /** What a service spec must hold beyond its shape; the same for the REST API and for stacks. Pure. */
 import type { ServiceSpec, UpdateConfig } from '../../../shared/model/index.ts';
+import { parseConstraint } from '../../plan/constraint.ts';
 import { checkContainer } from './container-spec.ts';
 import { checkPorts } from './ports.ts';
 
@@ -12,9 +13,6 @@ export interface SpecProblem {
 // Swarm's rule (swarmkit manager/controlapi/common.go): also a DNS label, since names are looked up.
 const NAME = /^[a-zA-Z0-9]+(?:[a-zA-Z0-9-_]*[a-zA-Z0-9])?$/;
 const NAME_MAX = 63;
-const CONSTRAINT = /^\s*(node|engine)\.[a-zA-Z0-9_./-]+\s*(==|!=)\s*\S.*$/;
-const CONSTRAINT_KEY =
-  /^\s*(node\.(id|hostname|ip|role|platform\.os|platform\.arch|labels\.[^\s=!]+)|engine\.labels\.[^\s=!]+)\s*(==|!=)/;
 const MIN_NANO_CPUS = 1_000_000;
 const MIN_MEMORY_BYTES = 4 * 1024 * 1024;
 
@@ -87,16 +85,13 @@ function checkPlacement(spec: ServiceSpec): SpecProblem[] {
 }
 
 function constraintProblem(constraint: string): string | undefined {
-  if (!CONSTRAINT.test(constraint)) {
-    return `'${constraint}': "<key>==<value>" or "<key>!=<value>" is expected`;
+  try {
+    parseConstraint(constraint);
+    return undefined;
+  } catch (error) {
+    if (error instanceof TypeError) return error.message;
+    throw error;
   }
-  if (!CONSTRAINT_KEY.test(constraint)) {
-    return (
-      `'${constraint}': unknown key; node.id, node.hostname, node.ip, node.role, node.platform.os, ` +
-      'node.platform.arch, node.labels.<name> and engine.labels.<name> are known'
-    );
-  }
-  return undefined;
 }
 
 function checkUpdate(field: string, update: UpdateConfig): SpecProblem[] {

@@ -1,0 +1,241 @@
+/** The API over a store in memory and nodes that are objects, served on a unix socket; and a leader that obeys at once. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createApi, listenUnix } from '../../../manager/api/index.ts';
+import { loadOrCreateCluster } from '../../../manager/ca/cluster.ts';
+import type { NodeGateway } from '../../../manager/dispatcher/node-gateway.ts';
+import type { Change, Write } from '../../../manager/store/store.ts';
+import { UnavailableError } from '../../../shared/errors/index.ts';
+import { newContainerId, newId } from '../../../shared/lib/ids.ts';
+import type { Node, Service, Task, TaskStatus } from '../../../shared/model/index.ts';
+import type { ContainerInfo, LogsParams, StreamChunk } from '../../../shared/model/node-methods.ts';
+import { MemoryStore } from '../../harness/memory-store.ts';
+import { silentLogger } from '../../harness/silent-logger.ts';
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: Record<string, string | string[] | undefined>;
+  readonly body: Buffer;
+  readonly json: any;
+}
+
+/** What a node has, for the gateway. */
+export interface FakeNode {
+  connected: boolean;
+  containers: ContainerInfo[];
+  /** Log records by container id. */
+  logs: Map<string, StreamChunk[]>;
+  /** While true, calls never answer (until they are cancelled). */
+  silent: boolean;
+}
+
+export class ApiFixture implements AsyncDisposable {
+  readonly store = new MemoryStore();
+  readonly nodes = new Map<string, FakeNode>();
+  readonly stopping = new AbortController();
+  socket = '';
+  /** Tasks run, and services go, as soon as they are asked to; false: the test does it. */
+  obeys = true;
+  #directory = '';
+  #close: () => Promise<void> = async () => undefined;
+
+  static async up(nodeCount = 2): Promise<ApiFixture> {
+    const fixture = new ApiFixture();
+    const { store } = fixture;
+    const signal = fixture.stopping.signal;
+    await loadOrCreateCluster(store, {}, Date.now(), signal);
+    for (let i = 1; i <= nodeCount; i += 1) await fixture.addNode(`a${i}`, i);
+    store.onChange((changes) => fixture.#obey(changes));
+    const api = createApi({
+      store,
+      gateway: fixture.gateway(),
+      version: '0.1.0',
+      clusterName: 'test',
+      managerNodeId: () => 'nodea1',
+      leader: () => 'nodea1',
+      logger: silentLogger,
+      clock: { now: () => Date.now() },
+      signal,
+    });
+    fixture.#directory = await mkdtemp(join(tmpdir(), 'shoal-api-'));
+    fixture.socket = join(fixture.#directory, 'api.sock');
+    const server = await listenUnix(fixture.socket, api, { mode: 0o600 });
+    fixture.#close = server.close;
+    return fixture;
+  }
+
+  async addNode(hostname: string, index: number): Promise<void> {
+    const id = `node${hostname}`;
+    const description = {
+      hostname,
+      os: 'linux',
+      arch: 'x86_64',
+      nanoCpus: 2e9,
+      memoryBytes: 2 ** 31,
+      engineVersion: '0.1.0',
+      engineLabels: { disk: 'ssd' },
+      address: `10.1.0.${index}`,
+    };
+    const value: Node = {
+      id,
+      index,
+      description,
+      spec: { role: index === 1 ? 'manager' : 'worker', availability: 'active', labels: {} },
+      status: 'ready',
+      statusAtMs: 1,
+      createdAtMs: 1,
+      updatedAtMs: 1,
+      ...(index === 1 ? { manager: { leader: true, address: '10.1.0.1:7300' } } : {}),
+    };
+    this.nodes.set(id, { connected: true, containers: [], logs: new Map(), silent: false });
+    await this.write([{ table: 'nodes', key: id, value }]);
+  }
+
+  write(writes: readonly Write[]): Promise<number> {
+    return this.store.commit(writes, { signal: this.stopping.signal });
+  }
+
+  gateway(): NodeGateway {
+    const nodeOf = (nodeId: string): FakeNode => {
+      const node = this.nodes.get(nodeId);
+      if (node?.connected !== true) throw new UnavailableError(`node ${nodeId} is not connected`);
+      return node;
+    };
+    return {
+      connected: (nodeId) => this.nodes.get(nodeId)?.connected === true,
+      call: async (nodeId, method, params, signal) => {
+        const node = nodeOf(nodeId);
+        if (node.silent)
+          await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+        if (method === 'container.list') return node.containers as never;
+        const { containerId } = params as { containerId: string };
+        return node.containers.find((container) => container.id === containerId) as never;
+      },
+      stream: (nodeId, _method, params, signal) => logStream(nodeOf(nodeId), params, signal),
+    };
+  }
+
+  /** One request over the socket. `body`: JSON unless it is text. */
+  send(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Answer> {
+    const text = body === undefined ? undefined : typeof body === 'string' ? body : JSON.stringify(body);
+    return new Promise((resolve, reject) => {
+      const req = request({ socketPath: this.socket, method, path, headers }, (res) => {
+        const parts: Buffer[] = [];
+        res.on('data', (part: Buffer) => parts.push(part));
+        res.on('error', reject);
+        res.on('end', () => {
+          const all = Buffer.concat(parts);
+          resolve({ status: res.statusCode ?? 0, headers: res.headers, body: all, json: tryJson(all) });
+        });
+      });
+      req.on('error', reject);
+      req.end(text);
+    });
+  }
+
+  async get(path: string): Promise<any> {
+    const answer = await this.send('GET', path);
+    if (answer.status !== 200) throw new Error(`GET ${path}: ${answer.status} ${answer.body}`);
+    return answer.json;
+  }
+
+  #obey(changes: readonly Change[]): void {
+    if (!this.obeys) return;
+    for (const change of changes) {
+      if (change.table === 'services' && change.after !== undefined) void this.#serve(change.after);
+    }
+  }
+
+  /** What the leader and the agents would do, at once. */
+  async #serve(service: Service): Promise<void> {
+    const tasks = [...this.store.tasksOfService(service.id)].flatMap(
+      (id) => this.store.get('tasks', id) ?? [],
+    );
+    if (service.removing === true) {
+      await this.write([
+        ...tasks.flatMap((task): Write[] => [
+          { table: 'tasks', key: task.id, value: null },
+          { table: 'statuses', key: task.id, value: null },
+        ]),
+        { table: 'services', key: service.id, value: null },
+        { table: 'names', key: `service:${service.name}`, value: null },
+      ]);
+      return;
+    }
+    const spec = this.store.get('revisions', `${service.id}.${service.revision}`)?.spec;
+    const nodes = [...this.store.all('nodes').keys()];
+    const wanted = spec?.mode.kind === 'replicated' ? spec.mode.replicas : nodes.length;
+    const current = tasks.filter((task) => task.revision === service.revision);
+    const writes: Write[] = tasks
+      .filter((task) => task.revision !== service.revision && task.desired === 'running')
+      .flatMap((task) => stopped(task, this.store.get('statuses', task.id)));
+    for (let slot = current.length + 1; slot <= wanted; slot += 1) {
+      writes.push(
+        ...runningTask(service, slot, nodes[(slot - 1) % nodes.length] ?? '', spec?.mode.kind === 'global'),
+      );
+    }
+    if (writes.length > 0) await this.write(writes);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.obeys = false;
+    this.stopping.abort();
+    await this.#close();
+    await rm(this.#directory, { recursive: true, force: true });
+  }
+}
+
+export function runningTask(service: Service, slot: number, nodeId: string, global = false): Write[] {
+  const id = newId();
+  const now = Date.now();
+  const task: Task = {
+    id,
+    serviceId: service.id,
+    revision: service.revision,
+    slot: global ? 0 : slot,
+    nodeId,
+    desired: 'running',
+    createdAtMs: now,
+    desiredAtMs: now,
+    addresses: [],
+  };
+  const container = { containerId: newContainerId(), pid: 100 + slot };
+  const status: TaskStatus = { taskId: id, state: 'running', atMs: now, message: 'started', container };
+  return [
+    { table: 'tasks', key: id, value: task },
+    { table: 'statuses', key: id, value: status },
+  ];
+}
+
+function stopped(task: Task, status: TaskStatus | undefined): Write[] {
+  const now = Date.now();
+  const value: TaskStatus = { taskId: task.id, ...status, state: 'shutdown', atMs: now, message: 'shutdown' };
+  return [
+    { table: 'tasks', key: task.id, value: { ...task, desired: 'shutdown', desiredAtMs: now } },
+    { table: 'statuses', key: task.id, value },
+  ];
+}
+
+async function* logStream(
+  node: FakeNode,
+  params: LogsParams,
+  signal: AbortSignal,
+): AsyncGenerator<StreamChunk> {
+  const records = node.logs.get(params.containerId) ?? [];
+  const shown = records.filter((record) => (record.stream === 1 ? params.stdout : params.stderr));
+  yield* params.tail === undefined ? shown : shown.slice(-params.tail);
+  if (!params.follow) return;
+  await new Promise((_, reject) =>
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true }),
+  );
+}
+
+function tryJson(body: Buffer): unknown {
+  try {
+    return JSON.parse(body.toString('utf8'));
+  } catch {
+    return undefined;
+  }
+}
