@@ -1,8 +1,7 @@
 import type { Readable } from 'node:stream';
 import { rm } from 'node:fs/promises';
-import { isAbort } from '../../shared/lib/abort.ts';
 import { describeError } from '../../shared/errors/index.ts';
-import type { Logger } from 'pino';
+import type { Logger } from '../../shared/model/options.ts';
 import { ContentStore, type LayerSource, type StoredLayer } from './content-store.ts';
 import { chainIdsOf, hexOf } from './digest.ts';
 import { ImageInvalidError } from './errors.ts';
@@ -198,7 +197,7 @@ export class ImageService {
         return local;
       return await this.#pullFrom(session, ref, signal);
     } catch (error) {
-      if (signal.aborted && isAbort(error)) throw error;
+      signal.throwIfAborted();
       const image = familiarName(ref);
       this.#logger.warn(
         { image, error: describeError(error) },

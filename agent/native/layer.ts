@@ -32,8 +32,9 @@ const unpack = library.func('shoal_layer_unpack', 'int', [
 
 /**
  * Unpacks the tar archive `tarPath` (plain, gzip or zstd) into the existing, empty directory `destDir`, on a thread of
- * its own: whiteouts in overlayfs's form, nothing outside `destDir` touched. Rejects with NativeError (EBADMSG:
- * the archive is damaged; EINVAL: it tries to leave its directory), and leaves `destDir` partly filled then. It can not be aborted: `destDir` must stay until it settles.
+ * its own: whiteouts in overlayfs's form, nothing outside `destDir` touched. Rejects with NativeError (EBADMSG: the
+ * archive is damaged; EINVAL: it tries to leave its directory), and leaves `destDir` partly filled then. It can not be
+ * aborted: `destDir` must stay until it settles.
  */
 export function unpackLayer(tarPath: string, destDir: string): Promise<UnpackedLayer> {
   return new Promise((resolve, reject) => {
