@@ -1,0 +1,106 @@
+/** The command as users run it: the compiled file, in a process of its own. */
+import { execFile } from 'node:child_process';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import os from 'node:os';
+import path from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+import { CLI_PATH, PROJECT_ROOT } from '../../../deploy/local/project.ts';
+
+interface Result {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+function shoal(...args: readonly string[]): Promise<Result> {
+  return new Promise((resolve) => {
+    execFile(process.execPath, [CLI_PATH, ...args], (error, stdout, stderr) => {
+      resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr });
+    });
+  });
+}
+
+async function temporary(t: ExecutionContext): Promise<string> {
+  const directory = await mkdtemp(path.join(os.tmpdir(), 'shoal-cli-'));
+  t.teardown(() => rm(directory, { recursive: true }));
+  return directory;
+}
+
+/** A manager's API as far as one request goes. */
+async function apiAnswering(t: ExecutionContext, status: number, body: object): Promise<string> {
+  const socket = path.join(await temporary(t), 'api.sock');
+  const server = createServer((request, response) => {
+    request.resume();
+    response.writeHead(status, { 'content-type': 'application/json' });
+    response.end(JSON.stringify(body));
+  }).listen(socket);
+  t.teardown(() => server.close());
+  return socket;
+}
+
+test('--help describes every command, --version says what package.json says', async (t) => {
+  const { stdout, code } = await shoal('--help');
+  t.is(code, 0);
+  for (const command of ['up', 'down', 'status', 'deploy', 'rm', 'token', 'manager', 'agent']) {
+    t.regex(stdout, new RegExp(`^  ${command} `, 'm'));
+  }
+  const { version } = JSON.parse(await readFile(path.join(PROJECT_ROOT, 'package.json'), 'utf8')) as {
+    version: string;
+  };
+  t.is((await shoal('--version')).stdout.trim(), version);
+});
+
+test('an unknown command or option is exit code 2 and names it', async (t) => {
+  for (const args of [['bogus'], ['up', '--bogus'], ['up', '--nodes', '0'], ['up', '--name', 'A B']]) {
+    const { code, stderr } = await shoal(...args);
+    t.is(code, 2, args.join(' '));
+    t.regex(stderr, /^error: .*(bogus|--nodes|--name)/);
+  }
+});
+
+test('without a cluster a command says what to do, with exit code 1 and no stack', async (t) => {
+  const socket = path.join(await temporary(t), 'none.sock');
+  for (const args of [['status'], ['token'], ['rm', 'x']]) {
+    const { code, stderr } = await shoal(...args, '--socket', socket);
+    t.is(code, 1);
+    t.regex(stderr, /^shoal: no cluster answers on .*none\.sock: start one with 'shoal up'/);
+    t.notRegex(stderr, /\n\s+at /);
+  }
+});
+
+test('a compose file that can not be read is named', async (t) => {
+  const { code, stderr } = await shoal('deploy', '-c', '/nonexistent/compose.yaml', 'x');
+  t.is(code, 1);
+  t.regex(stderr, /^shoal: the compose file \/nonexistent\/compose\.yaml can not be read: ENOENT/);
+});
+
+test('what the manager finds wrong in a compose file is printed with its place in the file', async (t) => {
+  const errors = [{ message: "unknown key 'imagee'", line: 3, column: 5 }];
+  const socket = await apiAnswering(t, 400, { message: 'm', errors });
+  const file = path.join(await temporary(t), 'compose.yaml');
+  await writeFile(file, 'services: {}\n');
+  const { code, stderr } = await shoal('deploy', '-c', file, 'x', '--socket', socket);
+  t.is(code, 1);
+  t.true(stderr.includes(`${file}:3:5: unknown key 'imagee'`), stderr);
+});
+
+test('warnings are printed with their place, and --no-wait returns', async (t) => {
+  const warnings = [{ message: 'build is ignored', line: 2, column: 1 }];
+  const socket = await apiAnswering(t, 200, { warnings, services: [], networks: [] });
+  const file = path.join(await temporary(t), 'compose.yaml');
+  await writeFile(file, 'services: {}\n');
+  const { code, stdout, stderr } = await shoal('deploy', '-c', file, 'x', '--no-wait', '--socket', socket);
+  t.is(code, 0);
+  t.is(stderr, `warning: ${file}:2:1: build is ignored\n`);
+  t.is(stdout, 'stack x accepted\n');
+});
+
+test('an agent with a token but no manager, or half of the TLS files, is refused', async (t) => {
+  const agent = await shoal('agent', '--join', 'T');
+  t.is(agent.code, 1);
+  t.regex(agent.stderr, /shoal agent --join TOKEN HOST:PORT/);
+  const manager = await shoal('manager', '--etcd', 'https://127.0.0.1:1', '--etcd-ca', 'x');
+  t.is(manager.code, 1);
+  t.regex(manager.stderr, /belong together/);
+});
