@@ -76,8 +76,14 @@ const FEATURES: readonly Feature[] = [
     program: 'nft',
     text: `table ip check {
       map backends { type mark : ipv4_addr; }
-      chain pre { type nat hook prerouting priority dstnat; dnat to numgen inc mod 2 map { 0 : 10.0.0.1, 1 : 10.0.0.2 } }
-      chain post { type nat hook postrouting priority srcnat; ct mark 1 masquerade }
+      chain pre {
+        type nat hook prerouting priority dstnat;
+        dnat to numgen inc mod 2 map { 0 : 10.0.0.1, 1 : 10.0.0.2 }
+      }
+      chain post {
+        type nat hook postrouting priority srcnat;
+        ct mark 1 masquerade
+      }
     }`,
   },
 ];
