@@ -10,9 +10,11 @@ const identitySchema = z.strictObject({
   ca: z.string(),
   cert: z.string(),
   key: z.string(),
+  /** host:port of the managers it was told of. */
+  managers: z.array(z.string()),
 });
 
-/** PEM texts. */
+/** Who the node is (certificates and key as PEM texts) and where its managers are. */
 export type Identity = Readonly<z.output<typeof identitySchema>>;
 
 export function identityPath(stateDir: string): string {

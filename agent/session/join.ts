@@ -19,9 +19,10 @@ const MAX_BODY_BYTES = 256 * 1024;
 export interface JoinOptions {
   /** As a manager prints it. */
   readonly token: string;
-  /** host:port of a manager. */
-  readonly address: string;
-  readonly role: NodeRole;
+  /** host:port of each manager that is known; the first that answers is asked. */
+  readonly managers: readonly string[];
+  /** Default: worker. */
+  readonly role?: NodeRole;
   readonly hostname: string;
 }
 
@@ -30,9 +31,22 @@ export interface JoinOptions {
  * in between) or the manager refuses the token, UnavailableError when nobody answers.
  */
 export async function join(options: JoinOptions, signal: AbortSignal): Promise<Identity> {
-  const { token, address, role, hostname } = options;
-  const { caDigest } = parseJoinToken(token);
-  const ca = await fetchAuthority(address, caDigest, signal);
+  parseJoinToken(options.token);
+  let unreachable: unknown = new InvalidError('joining needs the address of a manager (host:port)');
+  for (const address of options.managers) {
+    try {
+      return await joinAt(address, options, signal);
+    } catch (error) {
+      if (!(error instanceof UnavailableError)) throw error;
+      unreachable = error;
+    }
+  }
+  throw unreachable;
+}
+
+async function joinAt(address: string, options: JoinOptions, signal: AbortSignal): Promise<Identity> {
+  const { token, managers, hostname, role = 'worker' } = options;
+  const ca = await fetchAuthority(address, parseJoinToken(token).caDigest, signal);
   const keys = await generateKeys();
   const csr = await certificateRequest(keys);
   const body = JSON.stringify({ token: token.trim(), csr, role, hostname });
@@ -40,7 +54,8 @@ export async function join(options: JoinOptions, signal: AbortSignal): Promise<I
   const answer = await exchange(address, { ...tls, method: 'POST', path: '/join' }, body, signal);
   if (answer.status !== 200) throw refusal(answer, address);
   const joined = parseValue(joinResponseSchema, parseJson(answer.body), `the answer of ${address}`);
-  return { nodeId: joined.nodeId, ca, cert: joined.certificate, key: await privateKeyPem(keys.privateKey) };
+  const key = await privateKeyPem(keys.privateKey);
+  return { nodeId: joined.nodeId, ca, cert: joined.certificate, key, managers: [...managers] };
 }
 
 /** The only request that trusts nobody: what it brings is compared with the token's digest. */

@@ -1,5 +1,6 @@
 /** What each record becomes in the assignments of the nodes that need it. Pure: one function a table. */
 import {
+  type DesiredState,
   type EndpointAssignment,
   INGRESS_NETWORK_ID,
   isTerminal,
@@ -37,8 +38,8 @@ export function observedState(view: AssignmentView, taskId: string): TaskState {
   return view.statuses.get(taskId)?.state ?? 'assigned';
 }
 
-/** True while its node must still hold the task: it has a node, and it is not over. */
-export function isHeldByNode(view: AssignmentView, task: Task): boolean {
+/** True while something of the task may run: it has a node, and it is not over. */
+export function isLive(view: AssignmentView, task: Task): boolean {
   return task.nodeId !== undefined && !isTerminal(observedState(view, task.id));
 }
 
@@ -51,28 +52,35 @@ export function isServing(task: Task, status: TaskStatus | undefined): boolean {
   return status.health === undefined || status.health === 'healthy';
 }
 
-/** `released` false: the node must not learn yet that the task is to stop (invariant 11). */
+/**
+ * A task that is over stays with its node until its record is reaped, so that its logs do; it is never to run again.
+ * `released` false: the node must not learn yet that the task is to stop (invariant 11).
+ */
 export function taskRow(view: AssignmentView, task: Task, released: boolean): TaskAssignment | undefined {
   const revision = view.revisions.get(revisionKey(task.serviceId, task.revision));
-  if (task.nodeId === undefined || revision === undefined || !isHeldByNode(view, task)) return undefined;
+  if (task.nodeId === undefined || revision === undefined) return undefined;
   return {
     taskId: task.id,
     serviceId: task.serviceId,
     serviceName: revision.spec.name,
     slot: task.slot,
     nodeId: task.nodeId,
-    desired: released ? task.desired : 'running',
+    desired: isLive(view, task) ? (released ? task.desired : 'running') : desiredWhenOver(task.desired),
     revision: task.revision,
     spec: revision.spec,
     addresses: task.addresses,
   };
 }
 
-/** One row for each network on which the task has an address, while its node holds it. */
+function desiredWhenOver(desired: DesiredState): DesiredState {
+  return desired === 'ready' || desired === 'running' ? 'shutdown' : desired;
+}
+
+/** One row for each network on which the task has an address, until it is over. */
 export function endpointRows(view: AssignmentView, task: Task): readonly EndpointAssignment[] {
   const revision = view.revisions.get(revisionKey(task.serviceId, task.revision));
   const nodeId = task.nodeId;
-  if (nodeId === undefined || revision === undefined || !isHeldByNode(view, task)) return [];
+  if (nodeId === undefined || revision === undefined || !isLive(view, task)) return [];
   const { spec } = revision;
   const serving = isServing(task, view.statuses.get(task.id));
   return task.addresses.map(({ network, address }) => ({

@@ -24,7 +24,7 @@ import type { Change } from '../store/store.ts';
 import {
   type AssignmentView,
   endpointRows,
-  isHeldByNode,
+  isLive,
   meshPorts,
   networkRow,
   observedState,
@@ -186,10 +186,10 @@ export class AssignmentTracker {
   #updateTask(id: string): boolean {
     const before = this.#facts.get(id) ?? NO_FACTS;
     const task = this.#view.tasks.get(id);
-    const isHeld = task !== undefined && isHeldByNode(this.#view, task);
-    const newlyHeld = isHeld && isStop(task.desired) && this.#mayBeServed(task, before);
+    const live = task !== undefined && isLive(this.#view, task);
+    const newlyHeld = live && isStop(task.desired) && this.#mayBeServed(task, before);
     if (newlyHeld) this.#held.add(id);
-    if (!isHeld || !isStop(task.desired)) this.#held.delete(id);
+    if (!live || !isStop(task.desired)) this.#held.delete(id);
     const after: TaskFacts =
       task === undefined
         ? NO_FACTS
@@ -198,7 +198,7 @@ export class AssignmentTracker {
             desired: task.desired,
             row: taskRow(this.#view, task, !this.#held.has(id)),
             endpoints: endpointRows(this.#view, task),
-            networks: isHeld ? task.addresses.map(({ network }) => network) : [],
+            networks: live ? task.addresses.map(({ network }) => network) : [],
           };
     this.#replaceFacts(id, before, after);
     if (task === undefined) this.#facts.delete(id);

@@ -15,7 +15,7 @@ import { assignmentKey } from '../../shared/wire/assignment-diff.ts';
 import {
   type AssignmentView,
   endpointRows,
-  isHeldByNode,
+  isLive,
   meshPorts,
   networkRow,
   peerRow,
@@ -45,12 +45,12 @@ export function assignmentsFor(
   };
 }
 
-/** Those on which a task that the node holds has an address, and ingress when any service publishes through the mesh. */
+/** Those on which a task of the node that is not over has an address, and ingress when any service publishes through the mesh. */
 export function networksOfNode(view: AssignmentView, nodeId: string): ReadonlySet<string> {
   const networkIds = new Set<string>();
   for (const taskId of view.tasksOfNode(nodeId)) {
     const task = view.tasks.get(taskId);
-    if (task === undefined || !isHeldByNode(view, task)) continue;
+    if (task === undefined || !isLive(view, task)) continue;
     for (const { network } of task.addresses) networkIds.add(network);
   }
   const publishes = [...view.services.values()].some((service) => meshPorts(service).length > 0);

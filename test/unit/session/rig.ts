@@ -70,7 +70,7 @@ export async function rig(t: ExecutionContext, options: RigOptions = {}): Promis
     await dispatcher.close();
   });
   const agent = async (hostname: string, handlers: Partial<LinkHandlers> = {}): Promise<TestAgent> => {
-    const identity = await join({ token: tokens.worker, address, role: 'worker', hostname }, signal);
+    const identity = await join({ token: tokens.worker, managers: [address], hostname }, signal);
     return startAgent({ address, identity, hostname, handlers, signal });
   };
   return { store, dispatcher, signal, address, tokens, agent };
@@ -169,7 +169,13 @@ export function status(taskId: string, state: TaskState, more: Partial<TaskStatu
 
 /** A service of one revision, on these networks. */
 export async function addService(r: Rig, id: string, networks: readonly string[] = []): Promise<void> {
-  const revision = { id: `${id}.1`, serviceId: id, revision: 1, createdAtMs: 1, spec: serviceSpec(id, networks) };
+  const revision = {
+    id: `${id}.1`,
+    serviceId: id,
+    revision: 1,
+    createdAtMs: 1,
+    spec: serviceSpec(id, networks),
+  };
   await r.store.commit(
     [
       { table: 'services', key: id, value: service(id) },

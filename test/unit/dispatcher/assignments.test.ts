@@ -1,0 +1,179 @@
+import test from 'ava';
+import fc from 'fast-check';
+import { AssignmentTracker } from '../../../manager/dispatcher/assignment-tracker.ts';
+import { assignmentsFor } from '../../../manager/dispatcher/assignments.ts';
+import { viewOf } from '../../../manager/dispatcher/store-view.ts';
+import type { Write } from '../../../manager/store/store.ts';
+import { type AssignmentSet, INGRESS_NETWORK_ID } from '../../../shared/model/index.ts';
+import { applyDiff, diffAssignments, EMPTY_ASSIGNMENTS } from '../../../shared/wire/assignment-diff.ts';
+import { MemoryStore } from '../../harness/memory-store.ts';
+import { description, service, serviceSpec, status, task } from '../session/rig.ts';
+import { anyWrites, NODE_IDS } from './generate.ts';
+
+const { signal } = new AbortController();
+const NOTHING_HELD: ReadonlySet<string> = new Set();
+
+async function storeWith(...writes: readonly Write[]): Promise<MemoryStore> {
+  const store = new MemoryStore();
+  await store.commit(writes, { signal });
+  return store;
+}
+
+function revision(id: string, networks: readonly string[]): Write {
+  const value = {
+    id: `${id}.1`,
+    serviceId: id,
+    revision: 1,
+    createdAtMs: 1,
+    spec: serviceSpec(id, networks),
+  };
+  return { table: 'revisions', key: value.id, value };
+}
+
+const twoNodes: readonly Write[] = [
+  revision('web', ['net1']),
+  { table: 'services', key: 'web', value: service('web') },
+  {
+    table: 'tasks',
+    key: 't1',
+    value: task('t1', 'web', 'n1', { addresses: [{ network: 'net1', address: '10.0.0.2' }] }),
+  },
+  {
+    table: 'tasks',
+    key: 't2',
+    value: task('t2', 'web', 'n2', { addresses: [{ network: 'net1', address: '10.0.0.3' }] }),
+  },
+  { table: 'statuses', key: 't1', value: status('t1', 'running') },
+];
+
+test('a node holds its own tasks and the endpoints of others on its networks', async (t) => {
+  const store = await storeWith(...twoNodes);
+  const set = assignmentsFor(viewOf(store), 'n1', NOTHING_HELD);
+  t.deepEqual([...set.tasks.keys()], ['t1']);
+  t.deepEqual([...set.endpoints.keys()].sort(), ['net1/t1', 'net1/t2']);
+  t.true(set.endpoints.get('net1/t1')?.serving);
+  t.false(set.endpoints.get('net1/t2')?.serving, 'a task that does not run yet gets no traffic');
+  t.deepEqual(set.services.get('net1/web')?.aliases, ['web-alias']);
+});
+
+test('a node that is on no network learns of none', async (t) => {
+  const store = await storeWith(...twoNodes);
+  const set = assignmentsFor(viewOf(store), 'n3', NOTHING_HELD);
+  t.deepEqual([set.tasks.size, set.networks.size, set.endpoints.size, set.services.size], [0, 0, 0, 0]);
+});
+
+test('every node is on ingress once a service publishes there', async (t) => {
+  const published = { protocol: 'tcp', targetPort: 80, publishedPort: 8080, mode: 'ingress' } as const;
+  const endpoint = {
+    vips: [{ network: INGRESS_NETWORK_ID, address: '10.255.0.2' }],
+    ports: [published, { ...published, publishedPort: 9000, mode: 'host' as const }],
+  };
+  const store = await storeWith(...twoNodes, {
+    table: 'services',
+    key: 'web',
+    value: { ...service('web'), endpoint },
+  });
+  const row = assignmentsFor(viewOf(store), 'n3', NOTHING_HELD).services.get(`${INGRESS_NETWORK_ID}/web`);
+  t.deepEqual(row?.ports, [{ protocol: 'tcp', publishedPort: 8080, targetPort: 80 }]);
+  t.is(row?.vip, '10.255.0.2');
+});
+
+test('health and desired state decide who serves', async (t) => {
+  const store = await storeWith(...twoNodes);
+  const serves = (): boolean | undefined =>
+    assignmentsFor(viewOf(store), 'n1', NOTHING_HELD).endpoints.get('net1/t1')?.serving;
+  for (const [health, expected] of [
+    ['starting', false],
+    ['healthy', true],
+    ['unhealthy', false],
+  ] as const) {
+    await store.commit([{ table: 'statuses', key: 't1', value: status('t1', 'running', { health }) }], {
+      signal,
+    });
+    t.is(serves(), expected, health);
+  }
+  await store.commit([{ table: 'statuses', key: 't1', value: status('t1', 'running') }], { signal });
+  const known = store.get('tasks', 't1');
+  if (known === undefined) return t.fail();
+  await store.commit([{ table: 'tasks', key: 't1', value: { ...known, desired: 'shutdown' } }], { signal });
+  t.is(serves(), false);
+});
+
+test('a task that is over stays with its node but never to run, and leaves the networks', async (t) => {
+  const store = await storeWith(...twoNodes);
+  await store.commit([{ table: 'statuses', key: 't1', value: status('t1', 'failed') }], { signal });
+  const set = assignmentsFor(viewOf(store), 'n1', NOTHING_HELD);
+  t.is(set.tasks.get('t1')?.desired, 'shutdown');
+  t.is(set.endpoints.size, 0);
+});
+
+test('peers are the nodes that have said where they are', async (t) => {
+  const node = {
+    id: 'n1',
+    spec: { role: 'worker', availability: 'active', labels: {} },
+    status: 'ready',
+    statusAtMs: 1,
+    createdAtMs: 1,
+    updatedAtMs: 1,
+    index: 4,
+  } as const;
+  const store = await storeWith(
+    { table: 'nodes', key: 'n1', value: { ...node, description: description('a1') } },
+    { table: 'nodes', key: 'n2', value: { ...node, id: 'n2', index: 5 } },
+  );
+  const { peers } = assignmentsFor(viewOf(store), 'n2', NOTHING_HELD);
+  t.deepEqual([...peers.values()], [{ nodeId: 'n1', hostname: 'a1', index: 4, address: '192.0.2.1' }]);
+});
+
+test('the tracker agrees with assignmentsFor after any changes', async (t) => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(anyWrites, { maxLength: 10 }),
+      fc.array(fc.array(anyWrites, { minLength: 1, maxLength: 4 }), { maxLength: 12 }),
+      fc.integer({ min: 0, max: 3 }),
+      async (before, rounds, releaseEvery) => {
+        const store = new MemoryStore();
+        for (const writes of before) await store.commit(writes, { signal });
+        const tracker = new AssignmentTracker(viewOf(store));
+        store.onChange((changes) => tracker.note(changes));
+        const sets = new Map<string, AssignmentSet>(NODE_IDS.map((id) => [id, EMPTY_ASSIGNMENTS]));
+        const flush = (): void =>
+          tracker.flush(({ diffOf }) => {
+            for (const [id, set] of sets) sets.set(id, applyDiff(set, diffOf(id)));
+          });
+        flush();
+        for (const [index, round] of rounds.entries()) {
+          for (const writes of round) await store.commit(writes, { signal });
+          if (releaseEvery > 0 && index % releaseEvery === 0)
+            for (const id of tracker.held) tracker.release(id);
+          flush();
+          for (const [id, set] of sets) {
+            const expected = assignmentsFor(viewOf(store), id, tracker.held);
+            t.deepEqual(diffAssignments(set, expected), { put: {}, drop: {} });
+            t.deepEqual(diffAssignments(tracker.full(id), expected), { put: {}, drop: {} });
+          }
+        }
+      },
+    ),
+    { numRuns: 150 },
+  );
+});
+
+test('apply(diff(a, b), a) is b', async (t) => {
+  const sets = async (rounds: Write[][]): Promise<AssignmentSet> => {
+    const store = new MemoryStore();
+    for (const writes of rounds) await store.commit(writes, { signal });
+    return assignmentsFor(viewOf(store), 'n1', NOTHING_HELD);
+  };
+  const rounds = fc.array(anyWrites, { maxLength: 12 });
+  await fc.assert(
+    fc.asyncProperty(rounds, rounds, async (left, right) => {
+      const [a, b] = [await sets(left), await sets(right)];
+      const made = applyDiff(a, diffAssignments(a, b));
+      for (const table of ['tasks', 'networks', 'endpoints', 'services', 'peers'] as const) {
+        t.deepEqual(Object.fromEntries(made[table]), Object.fromEntries(b[table]));
+      }
+    }),
+    { numRuns: 200 },
+  );
+});

@@ -1,0 +1,75 @@
+import test from 'ava';
+import { FailureDetector } from '../../../manager/dispatcher/failure-detector.ts';
+
+const OPTIONS = { downAfterMs: 2000, tickMs: 250, nowMs: 0 };
+
+/** Ticks as the timer does, from `fromMs` to `toMs`; what was said on the way, with its time. */
+function run(detector: FailureDetector, fromMs: number, toMs: number, beats: readonly string[] = []) {
+  const said: { atMs: number; nodeId: string; reason: string }[] = [];
+  for (let now = fromMs; now <= toMs; now += OPTIONS.tickMs) {
+    for (const nodeId of beats) detector.heard(nodeId, now);
+    for (const verdict of detector.tick(now)) said.push({ atMs: now, ...verdict });
+  }
+  return said;
+}
+
+test('a node that is heard stays up, a silent one is down soon after its time, once', (t) => {
+  const detector = new FailureDetector(OPTIONS);
+  detector.heard('quiet', 0);
+  t.deepEqual(run(detector, 250, 10_000, ['lively']), [{ atMs: 2250, nodeId: 'quiet', reason: 'silent' }]);
+});
+
+test('a closed session leaves the same time to come back', (t) => {
+  const detector = new FailureDetector(OPTIONS);
+  detector.heard('n1', 0);
+  run(detector, 250, 1000);
+  detector.closed('n1', 1000);
+  t.deepEqual(run(detector, 1250, 2750), []);
+  detector.heard('n1', 2800);
+  t.deepEqual(run(detector, 3000, 4750), [], 'it came back');
+  detector.closed('n1', 4750);
+  t.deepEqual(run(detector, 5000, 8000), [{ atMs: 7000, nodeId: 'n1', reason: 'disconnected' }]);
+});
+
+test('a manager that stood still blames nobody for it', (t) => {
+  const detector = new FailureDetector(OPTIONS);
+  detector.heard('n1', 0);
+  run(detector, 250, 1000, ['n1']);
+  t.deepEqual(detector.tick(61_000), [], 'a minute without a tick is ours');
+  t.deepEqual(run(detector, 61_250, 70_000, ['n1']), []);
+});
+
+test('a node that is silent after the stall is still found', (t) => {
+  const detector = new FailureDetector(OPTIONS);
+  detector.heard('n1', 1000);
+  run(detector, 250, 1000);
+  detector.tick(61_000);
+  const [verdict] = run(detector, 61_250, 70_000);
+  t.is(verdict?.nodeId, 'n1');
+  t.true((verdict?.atMs ?? 0) > 62_500 && (verdict?.atMs ?? 0) <= 63_250, `${verdict?.atMs}`);
+});
+
+test('small delays of the timer are not taken for stalls', (t) => {
+  const detector = new FailureDetector(OPTIONS);
+  detector.heard('n1', 0);
+  let downAtMs = 0;
+  for (let now = 400; downAtMs === 0 && now < 60_000; now += 400) {
+    if (detector.tick(now).length > 0) downAtMs = now;
+  }
+  t.is(downAtMs, 2400);
+});
+
+test('a node known from before has three times as long to come', (t) => {
+  const detector = new FailureDetector(OPTIONS);
+  detector.expect('n1', 0);
+  detector.expect('n2', 0);
+  t.deepEqual(run(detector, 250, 5000, ['n2']), []);
+  t.deepEqual(run(detector, 5250, 6250, ['n2']), [{ atMs: 6250, nodeId: 'n1', reason: 'never-heard' }]);
+});
+
+test('a forgotten node is not judged', (t) => {
+  const detector = new FailureDetector(OPTIONS);
+  detector.heard('n1', 0);
+  detector.forget('n1');
+  t.deepEqual(run(detector, 250, 10_000), []);
+});

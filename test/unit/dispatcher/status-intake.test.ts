@@ -1,0 +1,69 @@
+import test from 'ava';
+import { judgeReport, StatusIntake } from '../../../manager/dispatcher/status-intake.ts';
+import { StaleError } from '../../../manager/store/store.ts';
+import { compareStates, TASK_STATES } from '../../../shared/model/index.ts';
+import { MemoryStore } from '../../harness/memory-store.ts';
+import { quiet, status, task } from '../session/rig.ts';
+
+const own = task('t1', 'web', 'n1');
+const { signal } = new AbortController();
+
+test('only the node of the task may report on it, and only states that a node may give', (t) => {
+  t.is(judgeReport('n1', status('t1', 'running'), own, undefined), 'write');
+  t.is(judgeReport('n2', status('t1', 'running'), own, undefined), 'refuse');
+  t.is(judgeReport('n1', status('t1', 'orphaned'), own, undefined), 'refuse');
+  t.is(judgeReport('n1', status('t1', 'running'), undefined, undefined), 'ignore');
+});
+
+test('observed state never goes back, whatever was observed', (t) => {
+  for (const known of TASK_STATES) {
+    for (const said of TASK_STATES) {
+      const verdict = judgeReport('n1', status('t1', said), own, status('t1', known));
+      if (compareStates(said, known) < 0) t.not(verdict, 'write', `${known} -> ${said}`);
+    }
+  }
+});
+
+test('what is said again is not written again, news in the same state is', (t) => {
+  const known = status('t1', 'running', { atMs: 1, health: 'starting' });
+  t.is(judgeReport('n1', { ...known, atMs: 2 }, own, known), 'ignore');
+  t.is(judgeReport('n1', { ...known, health: 'healthy' }, own, known), 'write');
+});
+
+test('a status that a manager wrote meanwhile is not overwritten', async (t) => {
+  const store = new MemoryStore();
+  await store.commit([{ table: 'tasks', key: 't1', value: own }], { signal });
+  const commit = store.commit.bind(store);
+  let raced = false;
+  store.commit = async (writes, options) => {
+    if (raced) return commit(writes, options);
+    raced = true;
+    await commit([{ table: 'statuses', key: 't1', value: status('t1', 'orphaned') }], { signal });
+    return commit(writes, options);
+  };
+  await new StatusIntake(store, quiet).take('n1', [status('t1', 'running')], signal);
+  t.true(raced);
+  t.is(store.get('statuses', 't1')?.state, 'orphaned');
+});
+
+test('a status is kept while the store is away, and written when it is back', async (t) => {
+  const store = new MemoryStore();
+  await store.commit([{ table: 'tasks', key: 't1', value: own }], { signal });
+  store.unavailable = true;
+  let taken = false;
+  const taking = new StatusIntake(store, quiet).take('n1', [status('t1', 'running')], signal).then(() => {
+    taken = true;
+  });
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  t.false(taken);
+  store.unavailable = false;
+  await taking;
+  t.is(store.get('statuses', 't1')?.state, 'running');
+});
+
+test('the store in memory refuses what is stale, as etcd does', async (t) => {
+  const store = new MemoryStore();
+  await store.commit([{ table: 'tasks', key: 't1', value: own, expect: 0 }], { signal });
+  const again = store.commit([{ table: 'tasks', key: 't1', value: own, expect: 0 }], { signal });
+  await t.throwsAsync(again, { instanceOf: StaleError });
+});
