@@ -1,0 +1,147 @@
+/** Which services the leader has to plan again: those that a change may matter to, and those whose time has come. */
+import type { Node, Task, TaskStatus } from '../../shared/model/index.ts';
+import { isTerminal } from '../../shared/model/index.ts';
+import { revisionKey } from '../plan/states.ts';
+import type { Change, Store } from '../store/store.ts';
+
+export interface Taken {
+  readonly services: ReadonlySet<string> | 'all';
+}
+
+export class DirtyServices {
+  readonly #store: Store;
+  #all = true;
+  /** A network waits for its subnet: worth a plan without any service. */
+  #networks = false;
+  #services = new Set<string>();
+  /** Something of theirs found no place; looked at again when room may have been made. */
+  readonly #starved = new Set<string>();
+  readonly #timers = new Map<string, number>();
+
+  constructor(store: Store) {
+    this.#store = store;
+  }
+
+  get isEmpty(): boolean {
+    return !this.#all && !this.#networks && this.#services.size === 0;
+  }
+
+  addAll(): void {
+    this.#all = true;
+  }
+
+  add(services: Iterable<string> | 'all'): void {
+    if (services === 'all') this.#all = true;
+    else for (const id of services) this.#services.add(id);
+  }
+
+  /** Everything that is dirty now, which then is not. */
+  take(): Taken {
+    const services = this.#all ? 'all' : this.#services;
+    this.#all = false;
+    this.#networks = false;
+    this.#services = new Set();
+    return { services };
+  }
+
+  /** What a plan for `taken` said about when and why to look again. */
+  planned(taken: Taken, timers: ReadonlyMap<string, number>, starved: ReadonlySet<string>): void {
+    if (taken.services === 'all') {
+      this.#timers.clear();
+      this.#starved.clear();
+    } else {
+      for (const id of taken.services) {
+        this.#timers.delete(id);
+        this.#starved.delete(id);
+      }
+    }
+    for (const [id, at] of timers) this.#timers.set(id, at);
+    for (const id of starved) this.#starved.add(id);
+  }
+
+  /** Makes those dirty whose time has come. */
+  expire(now: number): void {
+    for (const [id, at] of this.#timers) {
+      if (at > now) continue;
+      this.#timers.delete(id);
+      this.#services.add(id);
+    }
+  }
+
+  /** When the next time comes; undefined when there is none. */
+  nextTimer(): number | undefined {
+    let next: number | undefined;
+    for (const at of this.#timers.values()) if (next === undefined || at < next) next = at;
+    return next;
+  }
+
+  note(changes: readonly Change[]): void {
+    for (const change of changes) this.#noteOne(change);
+  }
+
+  #noteOne(change: Change): void {
+    switch (change.table) {
+      case 'cluster':
+        this.#all = true;
+        return;
+      case 'services':
+        this.#services.add(change.key);
+        if (change.after === undefined || change.before?.endpoint !== change.after.endpoint) this.#noteRoom();
+        return;
+      case 'tasks':
+        this.#noteTask(change.before, change.after);
+        return;
+      case 'statuses':
+        this.#noteStatus(change.key, change.before, change.after);
+        return;
+      case 'nodes':
+        this.#noteNode(change.key, change.before, change.after);
+        return;
+      case 'networks':
+        this.#networks ||= change.after !== undefined && change.after.allocation === undefined;
+        this.#noteRoom();
+        return;
+      default:
+        return;
+    }
+  }
+
+  #noteTask(before: Task | undefined, after: Task | undefined): void {
+    const serviceId = after?.serviceId ?? before?.serviceId;
+    if (serviceId !== undefined) this.#services.add(serviceId);
+    if (after === undefined) this.#noteRoom();
+  }
+
+  #noteStatus(taskId: string, before: TaskStatus | undefined, after: TaskStatus | undefined): void {
+    if (after !== undefined && before?.state === after.state && before.health === after.health) return;
+    const task = this.#store.get('tasks', taskId);
+    if (task !== undefined) this.#services.add(task.serviceId);
+    if (after !== undefined && isTerminal(after.state)) this.#noteRoom();
+  }
+
+  #noteNode(nodeId: string, before: Node | undefined, after: Node | undefined): void {
+    for (const taskId of this.#store.tasksOfNode(nodeId)) {
+      const task = this.#store.get('tasks', taskId);
+      if (task !== undefined) this.#services.add(task.serviceId);
+    }
+    if (before !== undefined && after !== undefined && samePlaces(before, after)) return;
+    this.#noteRoom();
+    for (const { id, revision } of this.#store.all('services').values()) {
+      const mode = this.#store.get('revisions', revisionKey(id, revision))?.spec.mode;
+      if (mode?.kind === 'global') this.#services.add(id);
+    }
+  }
+
+  #noteRoom(): void {
+    for (const id of this.#starved) this.#services.add(id);
+  }
+}
+
+/** Nothing changed that placement looks at. */
+function samePlaces(before: Node, after: Node): boolean {
+  return (
+    before.status === after.status &&
+    JSON.stringify(before.spec) === JSON.stringify(after.spec) &&
+    JSON.stringify(before.description) === JSON.stringify(after.description)
+  );
+}

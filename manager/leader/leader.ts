@@ -1,0 +1,200 @@
+/**
+ * The leader's loop: what is dirty is planned, what is planned is committed under the fence, and the changes that follow
+ * make things dirty again until the cluster is as desired. It decides nothing itself; plan() does.
+ */
+import { randomUUID } from 'node:crypto';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import { isAbort } from '../../shared/lib/abort.ts';
+import { delay } from '../../shared/lib/abort.ts';
+import { backoffMs } from '../../shared/lib/backoff.ts';
+import type { Clock } from '../../shared/lib/clock.ts';
+import type { Plan } from '../plan/plan.ts';
+import { plan } from '../plan/plan.ts';
+import type { View } from '../plan/view.ts';
+import { viewOf } from '../plan/view.ts';
+import type { Fence, Store } from '../store/store.ts';
+import { StaleError } from '../store/store.ts';
+import type { Chunk } from './chunks.ts';
+import { MAX_CHUNK_OPERATIONS, packUnits, withVersions } from './chunks.ts';
+import type { Taken } from './dirty.ts';
+import { DirtyServices } from './dirty.ts';
+import { WakeUp } from './wake-up.ts';
+
+export interface LeaderOptions {
+  readonly store: Store;
+  /** Of the election that was won: every commit compares it. */
+  readonly fence: Fence;
+  readonly clock: Clock;
+  readonly logger: Pick<Logger, 'debug' | 'info' | 'warn' | 'error'>;
+  /** Slots acted upon in one turn; default 1,000. Bounds how long the event loop is held. */
+  readonly slotsPerTurn?: number;
+  /** Default 120: any etcd takes it. */
+  readonly operationsPerCommit?: number;
+}
+
+const SLOTS_PER_TURN = 1_000;
+const BACKOFF_BASE_MS = 5;
+const BACKOFF_MAX_MS = 1_000;
+/** A service that plan() can not handle is tried again after this long. */
+const POISONED_RETRY_MS = 30_000;
+
+type Outcome = 'done' | 'retry' | 'deposed';
+
+/** Leads until the signal aborts or the fence fails, whichever is first; then resolves. Other failures are retried. */
+export async function lead(options: LeaderOptions, signal: AbortSignal): Promise<void> {
+  const leader = new Leader(options);
+  try {
+    await leader.run(signal);
+  } catch (error) {
+    if (!isAbort(error) && !signal.aborted) throw error;
+  }
+}
+
+class Leader {
+  readonly #options: LeaderOptions;
+  readonly #dirty: DirtyServices;
+  readonly #wakeUp = new WakeUp();
+  #failures = 0;
+
+  constructor(options: LeaderOptions) {
+    this.#options = options;
+    this.#dirty = new DirtyServices(options.store);
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    const { store, logger } = this.#options;
+    const undo = store.onChange((changes) => {
+      this.#dirty.note(changes);
+      if (!this.#dirty.isEmpty) this.#wakeUp.now();
+    });
+    try {
+      logger.info('leading');
+      while (!signal.aborted) {
+        await this.#somethingToDo(signal);
+        // What arrives in the same breath is planned together.
+        await nextTurn(undefined, { signal });
+        if ((await this.#turn(signal)) === 'deposed') return;
+      }
+    } finally {
+      undo();
+    }
+  }
+
+  async #somethingToDo(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#options;
+    for (;;) {
+      this.#dirty.expire(clock.now());
+      if (!this.#dirty.isEmpty) return;
+      const next = this.#dirty.nextTimer();
+      await this.#wakeUp.wait(next === undefined ? undefined : Math.max(0, next - clock.now()), signal);
+    }
+  }
+
+  async #turn(signal: AbortSignal): Promise<Outcome> {
+    const { store } = this.#options;
+    const taken = this.#dirty.take();
+    const view = viewOf(store);
+    // Without a cluster record there is nothing to decide; its arrival makes everything dirty.
+    if (view === undefined) return 'done';
+    const unfinished = new Set<string>();
+    let outcome: Outcome = 'done';
+    for (const part of this.#plans(view, taken)) {
+      outcome = await this.#commit(part, signal);
+      for (const id of part.unfinished) unfinished.add(id);
+      if (outcome !== 'done') break;
+    }
+    if (outcome === 'retry') {
+      this.#dirty.add(taken.services);
+      await delay(backoffMs(this.#failures, BACKOFF_BASE_MS, BACKOFF_MAX_MS, Math.random()), signal);
+      this.#failures += 1;
+    } else this.#failures = 0;
+    this.#dirty.add(unfinished);
+    return outcome;
+  }
+
+  /** One plan; or, if a service makes plan() throw, one for each, so that it holds up no other. */
+  *#plans(view: View, taken: Taken): Generator<Plan> {
+    try {
+      yield this.#plan(view, taken);
+      return;
+    } catch (error) {
+      this.#options.logger.error({ error }, 'planning failed; trying service by service');
+    }
+    const ids = taken.services === 'all' ? [...view.services.keys()] : [...taken.services];
+    for (const id of ids) {
+      const single: Taken = { services: new Set([id]) };
+      try {
+        yield this.#plan(view, single);
+      } catch (error) {
+        this.#options.logger.error({ error, serviceId: id }, 'this service can not be planned');
+        const again = new Map([[id, this.#options.clock.now() + POISONED_RETRY_MS]]);
+        this.#dirty.planned(single, again, new Set());
+      }
+    }
+  }
+
+  #plan(view: View, taken: Taken): Plan {
+    const { clock, slotsPerTurn } = this.#options;
+    const result = plan(view, {
+      dirtyServices: taken.services,
+      now: clock.now(),
+      seed: randomUUID(),
+      limit: slotsPerTurn ?? SLOTS_PER_TURN,
+    });
+    this.#dirty.planned(taken, result.timers, result.starved);
+    return result;
+  }
+
+  async #commit({ units }: Plan, signal: AbortSignal): Promise<Outcome> {
+    if (units.length === 0) return 'done';
+    const limit = this.#options.operationsPerCommit ?? MAX_CHUNK_OPERATIONS;
+    const bases = packUnits(
+      units.filter(({ stage }) => stage === 0),
+      limit,
+    );
+    const slots = packUnits(
+      units.filter(({ stage }) => stage === 1),
+      limit,
+    );
+    const versions = new Map<string, number>();
+    try {
+      for (const chunk of bases) {
+        const revision = await this.#commitChunk(withVersions(chunk, versions), signal);
+        for (const { table, key } of chunk.writes) versions.set(`${table}/${key}`, revision);
+      }
+    } catch (error) {
+      return this.#outcomeOf(error);
+    }
+    // Slots do not depend on one another: the store groups what is waiting.
+    const results = await Promise.allSettled(
+      slots.map((chunk) => this.#commitChunk(withVersions(chunk, versions), signal)),
+    );
+    const outcomes = results.map(
+      (result): Outcome => (result.status === 'fulfilled' ? 'done' : this.#outcomeOf(result.reason)),
+    );
+    if (outcomes.includes('deposed')) return 'deposed';
+    return outcomes.includes('retry') ? 'retry' : 'done';
+  }
+
+  #commitChunk({ writes, guards }: Chunk, signal: AbortSignal): Promise<number> {
+    const { store, fence } = this.#options;
+    return store.commit(writes, { guards, fence, signal });
+  }
+
+  /** Rethrows an abort; everything else is either the end of this leadership or worth another try. */
+  #outcomeOf(error: unknown): Outcome {
+    if (isAbort(error)) throw error;
+    const { logger } = this.#options;
+    if (!(error instanceof StaleError)) {
+      logger.warn({ error }, 'a plan could not be written; trying again');
+      return 'retry';
+    }
+    if (!error.fenced) {
+      logger.debug({ reason: error.message }, 'the cluster changed meanwhile; planning again');
+      return 'retry';
+    }
+    logger.info('another manager leads now');
+    return 'deposed';
+  }
+}

@@ -1,0 +1,131 @@
+import test from 'ava';
+import { lead } from '../../../manager/leader/leader.ts';
+import type { LeaderOptions } from '../../../manager/leader/leader.ts';
+import type { Fence } from '../../../manager/store/store.ts';
+import { delay } from '../../../shared/lib/abort.ts';
+import { cluster } from '../plan/_cluster.ts';
+import type { TestCluster } from '../plan/_cluster.ts';
+
+const fence: Fence = { key: '/election/a', createRevision: '7' };
+const silent = { debug() {}, info() {}, warn() {}, error() {} };
+
+function start(swarm: TestCluster, more: Partial<LeaderOptions> = {}) {
+  swarm.store.leader ??= fence;
+  const stop = new AbortController();
+  const clock = { now: () => Date.now() };
+  const done = lead({ store: swarm.store, fence, clock, logger: silent, ...more }, stop.signal);
+  return { done, stop: async () => (stop.abort(), await done) };
+}
+
+async function eventually(condition: () => boolean): Promise<void> {
+  const signal = AbortSignal.timeout(20_000);
+  while (!condition()) await delay(2, signal);
+}
+
+function build(nodes: number): TestCluster {
+  const swarm = cluster();
+  swarm.now = Date.now();
+  return swarm.nodes(nodes);
+}
+
+test('what is there at the start and what comes later is assigned', async (t) => {
+  const swarm = build(3).service('web', { replicas: 3 });
+  const leader = start(swarm);
+  await eventually(() => swarm.wanted('web').length === 3);
+  swarm.service('api', { replicas: 2 });
+  await eventually(() => swarm.wanted('api').length === 2);
+  t.true(swarm.wanted('api').every(({ nodeId }) => nodeId !== undefined));
+  await leader.stop();
+});
+
+// 252: a /24 without its own, its gateway, its broadcast and the service's virtual address.
+test('a plan larger than a commit or a turn is written in pieces', async (t) => {
+  const swarm = build(50);
+  const sizes: number[] = [];
+  swarm.store.onChange((changes) => sizes.push(changes.length));
+  const leader = start(swarm, { operationsPerCommit: 40, slotsPerTurn: 150 });
+  swarm.network('front').service('web', {
+    replicas: 500,
+    networks: [{ network: 'front', aliases: [] }],
+    ports: [{ protocol: 'tcp', targetPort: 80, publishedPort: 0, mode: 'ingress' }],
+  });
+  await eventually(() => swarm.wanted('web').filter(({ nodeId }) => nodeId !== undefined).length === 252);
+  t.true(Math.max(...sizes) <= 40);
+  await leader.stop();
+});
+
+test('a deposed leader writes nothing and leaves', async (t) => {
+  const swarm = build(1);
+  const leader = start(swarm);
+  await eventually(() => swarm.store.all('networks').size === 1);
+  swarm.store.leader = { key: '/election/b', createRevision: '8' };
+  swarm.service('web');
+  await leader.done;
+  t.is(swarm.tasks('web').length, 0);
+});
+
+test('a node that changes between plan and commit gets no task', async (t) => {
+  const swarm = build(2);
+  const { store } = swarm;
+  const commit = store.commit.bind(store);
+  let drained = false;
+  store.commit = async (writes, options) => {
+    if (!drained && writes.some(({ table }) => table === 'tasks')) {
+      drained = true;
+      swarm.node('n1', { availability: 'drain' });
+    }
+    return commit(writes, options);
+  };
+  const leader = start(swarm);
+  swarm.service('web', { replicas: 4 });
+  await eventually(() => swarm.wanted('web').length === 4);
+  t.deepEqual(swarm.spread('web'), { n2: 4 });
+  await leader.stop();
+});
+
+test('a timer replaces a failed task without any change', async (t) => {
+  const swarm = build(1).service('web', { restart: { delayNs: 50_000_000 } });
+  const leader = start(swarm);
+  await eventually(() => swarm.wanted('web').length === 1);
+  const [first] = swarm.wanted('web');
+  swarm.now = Date.now();
+  swarm.report(first?.id ?? '', 'failed');
+  await eventually(() =>
+    swarm.wanted('web').some(({ id, desired }) => id !== first?.id && desired === 'running'),
+  );
+  await leader.stop();
+  t.pass();
+});
+
+test('a pending task is placed when room is made', async (t) => {
+  const swarm = build(1).service('big', { reservations: { nanoCpus: 4e9 } });
+  const leader = start(swarm);
+  await eventually(() => swarm.wanted('big').length === 1);
+  swarm.service('small', { reservations: { nanoCpus: 1e9 } });
+  await eventually(() => swarm.reasons('small')[0]?.includes('insufficient CPU on 1 node') === true);
+  swarm.removeService('big');
+  await eventually(() => swarm.tasks('big').every(({ desired }) => desired === 'remove'));
+  for (const { id } of swarm.tasks('big')) swarm.report(id, 'shutdown');
+  await eventually(() => swarm.wanted('small')[0]?.nodeId === 'n1');
+  await leader.stop();
+  t.is(swarm.store.get('services', 'big'), undefined);
+});
+
+test('it survives a store that fails for a while', async (t) => {
+  const swarm = build(1);
+  const { store } = swarm;
+  const commit = store.commit.bind(store);
+  let left = 3;
+  store.commit = async (writes, options) => {
+    if (left > 0) {
+      left -= 1;
+      throw new Error('etcd is away');
+    }
+    return commit(writes, options);
+  };
+  const leader = start(swarm);
+  swarm.service('web');
+  await eventually(() => swarm.wanted('web').length === 1);
+  await leader.stop();
+  t.is(left, 0);
+});
