@@ -8,7 +8,6 @@ import { VERSION } from '../shared/lib/version.ts';
 import type { ManagerOptions, ManagerRunFile } from '../shared/model/options.ts';
 import { createApi } from './api/api.ts';
 import { listenUnix } from './api/listen.ts';
-import { joinTokens } from './ca/cluster.ts';
 import { startDispatcher } from './dispatcher/start-dispatcher.ts';
 import { lead } from './leader/leader.ts';
 import { Election } from './store/election.ts';
@@ -36,7 +35,6 @@ export async function runManager(options: ManagerOptions, signal: AbortSignal): 
     clusterName: options.name,
     managerNodeId,
     leader: () => (election.leaderId === managerId ? managerNodeId() : undefined),
-    joinTokens: () => joinTokens(dispatcher.cluster, dispatcher.authority),
     logger,
     clock: systemClock,
     signal,

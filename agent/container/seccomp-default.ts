@@ -243,7 +243,7 @@ const PERSONALITIES = [0x0, 0x8, 0x20000, 0x20008, 0xffffffff];
 export const DEFAULT_SECCOMP: OciSeccomp = {
   defaultAction: 'SCMP_ACT_ERRNO',
   defaultErrnoRet: 1,
-  architectures: ['SCMP_ARCH_X86_64', 'SCMP_ARCH_X86', 'SCMP_ARCH_X32'],
+  architectures: ['SCMP_ARCH_X86_64', 'SCMP_ARCH_X86'],
   syscalls: [
     {
       names: [...FILES, ...MEMORY, ...PROCESSES, ...EVENTS_AND_TIME, ...MESSAGES],
