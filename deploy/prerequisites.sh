@@ -10,12 +10,22 @@ readonly NEEDED=(build-essential musl-tools libseccomp-dev libmnl-dev libnftable
 readonly NEEDED_BY_CHECKS=(clang-format cppcheck valgrind)
 # What tests and benchmarks are compared with or run as workloads: unpacked, never installed.
 readonly PEERS=(docker.io containerd runc crun docker-registry iptables nginx-light redis-server redis-tools)
-readonly PEERS_LAYOUT=2 # raise it when what is unpacked changes
+readonly PEERS_OF_NEWER=(docker-cli) # a package of its own since Debian 13
+readonly PEERS_LAYOUT=3 # raise it when what is unpacked changes
 # Services that come with the packages above and must not be started by installing them.
 readonly UNWANTED_SERVICES=(etcd nftables)
 readonly POLICY=/usr/sbin/policy-rc.d
 readonly SAVED_POLICY=/usr/sbin/policy-rc.d.before-shoal
 readonly APT=(apt-get -q -y -o DPkg::Lock::Timeout=300 -o APT::Sandbox::User=root -o Dpkg::Use-Pty=0)
+
+held_services=no # whether our policy is in place
+unfinished=''     # a directory to remove if we fail
+
+clean_up() {
+  if [ $held_services = yes ]; then release_services; fi
+  if [ -n "$unfinished" ]; then rm -rf "$unfinished"; fi
+}
+trap clean_up EXIT
 
 say() { printf 'prerequisites: %s\n' "$*" >&2; }
 die() {
@@ -127,7 +137,7 @@ hold_services() {
   done
   lock_services
   release_services # from a run that was killed
-  trap release_services EXIT
+  held_services=yes
   if [ -e "$POLICY" ]; then mv "$POLICY" "$SAVED_POLICY"; fi
   cat >"$POLICY" <<END
 #!/bin/sh
@@ -149,6 +159,7 @@ lock_services() {
 has_held_services() { [ -e "$SAVED_POLICY" ] || grep -qs "made by Shoal's prerequisites.sh" "$POLICY"; }
 
 release_services() {
+  held_services=no
   if [ -e "$SAVED_POLICY" ]; then
     mv -f "$SAVED_POLICY" "$POLICY"
   elif grep -qs "made by Shoal's prerequisites.sh" "$POLICY"; then
@@ -169,6 +180,7 @@ install_missing() {
     if has_held_services && [ -w "${POLICY%/*}" ]; then
       lock_services
       release_services
+      exec 8>&-
     fi
     say "nothing is missing"
     return 0
@@ -188,6 +200,8 @@ install_missing() {
   say "installing from the distribution: ${packages[*]}"
   hold_services
   apt_run install --no-install-recommends "${packages[@]}"
+  release_services
+  exec 8>&-
   if [ $etcd_is_new = yes ] && command -v systemctl >/dev/null; then
     systemctl disable --quiet etcd.service >/dev/null 2>&1 || true # Shoal starts an etcd of its own
   fi
@@ -196,9 +210,13 @@ install_missing() {
 
 # What apt would install for the peers here, the peers themselves included even where they are installed.
 packages_of_peers() {
+  local package wanted=("${PEERS[@]}")
+  for package in "${PEERS_OF_NEWER[@]}"; do
+    if apt-cache show --no-all-versions "$package" >/dev/null 2>&1; then wanted+=("$package"); fi
+  done
   {
-    printf '%s\n' "${PEERS[@]}"
-    apt-get -s -q --no-install-recommends install "${PEERS[@]}" 2>/dev/null | sed -n 's/^Inst \([^ :]*\).*/\1/p'
+    printf '%s\n' "${wanted[@]}"
+    apt-get -s -q --no-install-recommends install "${wanted[@]}" 2>/dev/null | sed -n 's/^Inst \([^ :]*\).*/\1/p'
   } | sort -u
 }
 
@@ -214,6 +232,7 @@ unpack_peers() {
   if [ "$(cat "$directory/stamp" 2>/dev/null)" = "$stamp" ]; then return 0; fi # made while we waited
   rm -rf "$directory".new.*
   temporary=$(mktemp -d "$directory.new.XXXXXX")
+  unfinished=$temporary
   chmod 755 "$temporary"
   mkdir "$temporary/debs" "$temporary/root"
   if ! compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null; then
@@ -230,6 +249,7 @@ unpack_peers() {
   printf '%s\n' "$stamp" >"$temporary/stamp"
   rm -rf "$directory"
   mv -T "$temporary" "$directory"
+  unfinished=''
   say "peers are in $directory"
 }
 
@@ -242,12 +262,12 @@ link_alternatives() {
 }
 
 check_libraries() {
-  local program lost path
+  local name program lost path
   path=$(find "$1" -name '*.so*' -printf '%h\n' | sort -u | paste -sd:)
-  for program in usr/bin/docker usr/sbin/dockerd usr/bin/containerd usr/sbin/runc usr/bin/crun usr/bin/docker-registry \
-    usr/sbin/nginx usr/bin/redis-server usr/bin/redis-cli usr/sbin/xtables-nft-multi; do
-    [ -x "$1/$program" ] || die "the distribution's packages do not hold $program"
-    lost=$(LD_LIBRARY_PATH=$path ldd "$1/$program" 2>/dev/null | sed -n 's/ => not found//p' | xargs)
+  for name in docker dockerd containerd runc crun docker-registry nginx redis-server redis-cli xtables-nft-multi; do
+    program=$(find "$1"/{,usr/}{bin,sbin} -maxdepth 1 -name "$name" 2>/dev/null | head -n 1) || true
+    [ -n "$program" ] || die "the distribution's packages do not hold $name"
+    lost=$(LD_LIBRARY_PATH=$path ldd "$program" 2>/dev/null | sed -n 's/ => not found//p' | xargs)
     [ -z "$lost" ] || die "$program lacks the libraries $lost"
   done
 }

@@ -47,20 +47,25 @@ async function unpackPeers(): Promise<Peers> {
   // quick when all is there; it checks its own stamp
   await promisify(execFile)(join(checkoutDir(), 'deploy', 'prerequisites.sh'), ['--peers', directory]);
   const root = join(directory, 'root');
-  const at = (path: string): string => join(root, path);
-  const binaries = ['usr/sbin', 'usr/bin', 'sbin', 'bin'].map(at);
+  const binaries = ['usr/sbin', 'usr/bin', 'sbin', 'bin'].map((path) => join(root, path));
+  // distributions do not agree on sbin or bin
+  const program = (name: string): string => {
+    const found = binaries.map((path) => join(path, name)).find(existsSync);
+    if (found === undefined) throw new Error(`${directory} holds no ${name}`);
+    return found;
+  };
   const libraries = await libraryDirs(root);
   return {
     root,
-    docker: at('usr/bin/docker'),
-    dockerd: at('usr/sbin/dockerd'),
-    containerd: at('usr/bin/containerd'),
-    runc: at('usr/sbin/runc'),
-    crun: at('usr/bin/crun'),
-    registry: at('usr/bin/docker-registry'),
-    nginx: at('usr/sbin/nginx'),
-    redisServer: at('usr/bin/redis-server'),
-    redisCli: at('usr/bin/redis-cli'),
+    docker: program('docker'),
+    dockerd: program('dockerd'),
+    containerd: program('containerd'),
+    runc: program('runc'),
+    crun: program('crun'),
+    registry: program('docker-registry'),
+    nginx: program('nginx'),
+    redisServer: program('redis-server'),
+    redisCli: program('redis-cli'),
     env: {
       ...process.env,
       PATH: [...binaries, process.env['PATH'] ?? ''].join(':'),
