@@ -58,6 +58,7 @@ export class Committer {
   #queue: Waiting[] = [];
   #inFlight = 0;
   #scheduled = false;
+  #closed = false;
 
   constructor(client: Etcd3, mirror: Mirror, logger: Logger, limits: CommitLimits = DEFAULT_LIMITS) {
     this.#client = client;
@@ -71,6 +72,7 @@ export class Committer {
   async commit(writes: readonly Write[], options: CommitOptions): Promise<number> {
     const { guards = [], fence, signal } = options;
     signal.throwIfAborted();
+    if (this.#closed) throw new UnavailableError('the store is closed');
     const commit = prepare(writes, guards, fence);
     this.#checkSize(commit);
     return this.#enqueue(commit, signal);
@@ -230,6 +232,7 @@ export class Committer {
 
   /** Rejects what is waiting and will not be sent any more. */
   close(): void {
+    this.#closed = true;
     const waiting = this.#queue;
     this.#queue = [];
     for (const member of waiting) member.reject(new UnavailableError('the store is closed'));

@@ -3,7 +3,7 @@ import type { Etcd3, IKeyValue, IRangeResponse } from 'etcd3';
 import { prefixEnd } from './keys.ts';
 
 /** Keys of one page at most; fewer when the values are large. */
-const PAGE_KEYS = Number(process.env['PK'] ?? 2_000);
+const PAGE_KEYS = 5_000;
 const FIRST_PAGE_KEYS = 500;
 const PAGE_TARGET_BYTES = 4 * 1024 * 1024;
 

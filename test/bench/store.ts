@@ -10,7 +10,7 @@ import { startEtcd } from '../harness/etcd.ts';
 const IN_FLIGHT = 256;
 const COUNT = 20_000;
 const ROUNDS = 3;
-const LOADED = 50_000;
+const IN_TURN = 500;
 
 const never = new AbortController().signal;
 const logger = pino({ level: 'warn' });
@@ -22,8 +22,12 @@ function task(id: string): Task {
   return { ...names, revision: 1, slot: 1, desired: 'running', createdAtMs: at, desiredAtMs: at, addresses };
 }
 
-/** Operations a second with `IN_FLIGHT` at the same time. */
-async function rate(count: number, work: (i: number) => Promise<unknown>): Promise<number> {
+/** Operations a second, so many at the same time. */
+async function rate(
+  count: number,
+  work: (i: number) => Promise<unknown>,
+  inFlight = IN_FLIGHT,
+): Promise<number> {
   let next = 0;
   const start = performance.now();
   const worker = async (): Promise<void> => {
@@ -32,7 +36,7 @@ async function rate(count: number, work: (i: number) => Promise<unknown>): Promi
       await work(next);
     }
   };
-  await Promise.all(Array.from({ length: IN_FLIGHT }, worker));
+  await Promise.all(Array.from({ length: inFlight }, worker));
   return (count * 1_000) / (performance.now() - start);
 }
 
@@ -77,6 +81,17 @@ for (let round = 0; round < ROUNDS; round += 1) {
 }
 report('store-commits', median(ours), median(peer), 'commits/s');
 report('store-guarded-commits', median(guarded), median(peer), 'commits/s');
+const inTurn = (work: (i: number) => Promise<unknown>): Promise<number> => rate(IN_TURN, work, 1);
+const single = await inTurn((i) =>
+  store.commit([{ table: 'tasks', key: `s${i}`, value: task(`s${i}`) }], { signal: never }),
+);
+const singlePeer = await inTurn((i) =>
+  etcd.client
+    .put(`/elsewhere/s${i}`)
+    .value(JSON.stringify(task(`s${i}`)))
+    .exec(),
+);
+report('store-commits-in-turn', single, singlePeer, 'commits/s');
 const total = store.all('tasks').size;
 await store[Symbol.asyncDispose]();
 
@@ -84,7 +99,7 @@ const start = performance.now();
 const again = await openStore({ endpoints: etcd.endpoints, logger, signal: never });
 const loadRate = (total * 1_000) / (performance.now() - start);
 const peerStart = performance.now();
-const all = await etcd.client.getAll().prefix('/shoal/v1/').limit(LOADED).json();
+const all = await etcd.client.getAll().prefix('/shoal/v1/').json();
 const peerRate = (Object.keys(all).length * 1_000) / (performance.now() - peerStart);
 report('store-load', loadRate, peerRate, 'keys/s');
 await again[Symbol.asyncDispose]();

@@ -29,16 +29,17 @@ process.once('exit', () => {
 
 export interface TestEtcdOptions {
   readonly quotaBytes?: number;
+  readonly maxTxnOps?: number;
 }
 
 /** Starts one and resolves when it serves. */
 export async function startEtcd(options: TestEtcdOptions = {}): Promise<TestEtcd> {
   const binary = await findEtcd(undefined);
-  const { quotaBytes = 1024 ** 3 } = options;
+  const limits = { quotaBytes: 1024 ** 3, ...options };
   for (let attempt = 1; ; attempt += 1) {
     const directory = await mkdtemp(join(tmpdir(), 'shoal-etcd-'));
     await prepareDirectory(directory);
-    const etcd = new TestEtcd({ binary, directory, ports: await chooseFreePorts(), quotaBytes });
+    const etcd = new TestEtcd({ binary, directory, ports: await chooseFreePorts(), ...limits });
     try {
       await etcd.start();
       return etcd;

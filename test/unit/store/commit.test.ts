@@ -4,7 +4,7 @@ import type { Change } from '../../../manager/store/store.ts';
 import { InvalidError, UnavailableError } from '../../../shared/errors/index.ts';
 import { startEtcd } from '../../harness/etcd.ts';
 import type { TestEtcd } from '../../harness/etcd.ts';
-import { contentOf, contentOfEtcd, open, put, remove, within } from './helpers.ts';
+import { contentOf, contentOfEtcd, eventually, open, put, remove, within } from './helpers.ts';
 
 const never = new AbortController().signal;
 
@@ -14,7 +14,7 @@ async function revisionOf(etcd: TestEtcd): Promise<number> {
   return Number(header.revision);
 }
 
-test('who writes reads it at once, with its version', async (t) => {
+test.serial('who writes reads it at once, with its version', async (t) => {
   await using etcd = await startEtcd();
   await using store = await open(etcd);
   for (let slot = 1; slot <= 20; slot += 1) {
@@ -28,7 +28,7 @@ test('who writes reads it at once, with its version', async (t) => {
   t.is(store.version('tasks', 't1'), 0);
 });
 
-test('expect and guards hold back a commit as a whole', async (t) => {
+test.serial('expect and guards hold back a commit as a whole', async (t) => {
   await using etcd = await startEtcd();
   await using store = await open(etcd);
   const first = await store.commit([put('t1', {}, 0)], { signal: never });
@@ -46,7 +46,7 @@ test('expect and guards hold back a commit as a whole', async (t) => {
   t.deepEqual(contentOf(store), await contentOfEtcd(etcd));
 });
 
-test('a commit without effect on the tables resolves too', async (t) => {
+test.serial('a commit without effect on the tables resolves too', async (t) => {
   await using etcd = await startEtcd();
   await using store = await open(etcd);
   await store.commit([], { signal: never });
@@ -57,7 +57,7 @@ test('a commit without effect on the tables resolves too', async (t) => {
   t.pass();
 });
 
-test('concurrent commits share transactions, and each gets its own answer', async (t) => {
+test.serial('concurrent commits share transactions, and each gets its own answer', async (t) => {
   await using etcd = await startEtcd();
   await using store = await open(etcd);
   const before = await revisionOf(etcd);
@@ -68,7 +68,7 @@ test('concurrent commits share transactions, and each gets its own answer', asyn
   t.is(store.all('tasks').size, 300);
 });
 
-test('a group with stale members: those are refused, the others are written', async (t) => {
+test.serial('a group with stale members: those are refused, the others are written', async (t) => {
   await using etcd = await startEtcd();
   await using store = await open(etcd);
   await store.commit([put('taken')], { signal: never });
@@ -87,7 +87,7 @@ test('a group with stale members: those are refused, the others are written', as
   t.deepEqual(contentOf(store), await contentOfEtcd(etcd));
 });
 
-test('commits of one key are not grouped and keep their order', async (t) => {
+test.serial('commits of one key are not grouped and keep their order', async (t) => {
   await using etcd = await startEtcd();
   await using store = await open(etcd);
   const seen: (number | undefined)[] = [];
@@ -99,7 +99,7 @@ test('commits of one key are not grouped and keep their order', async (t) => {
   t.deepEqual(seen, slots);
 });
 
-test('of two commits that each guard what the other writes, one is refused', async (t) => {
+test.serial('of two commits that each guard what the other writes, one is refused', async (t) => {
   await using etcd = await startEtcd();
   await using store = await open(etcd);
   for (let round = 0; round < 10; round += 1) {
@@ -112,7 +112,7 @@ test('of two commits that each guard what the other writes, one is refused', asy
   }
 });
 
-test('a broken fence refuses its commits only, and says that it was the fence', async (t) => {
+test.serial('a broken fence refuses its commits only, and says that it was the fence', async (t) => {
   await using etcd = await startEtcd();
   await using store = await open(etcd);
   await etcd.client.put('/shoal/v1-election/a').value('me');
@@ -135,33 +135,39 @@ test('a broken fence refuses its commits only, and says that it was the fence', 
   t.deepEqual([...store.all('tasks').keys()].sort(), ['t1', 't2', 't5']);
 });
 
-test('a commit that no transaction can hold, or that contradicts itself, is refused by name', async (t) => {
-  await using etcd = await startEtcd();
-  await using store = await open(etcd);
-  const many = Array.from({ length: 10_001 }, (_, i) => put(`t${i}`));
-  const invalid = { instanceOf: InvalidError };
-  await t.throwsAsync(store.commit(many, { signal: never }), { ...invalid, message: /10001 operations/ });
-  const large = put('t1', { pendingReason: 'x'.repeat(13_000_000) });
-  await t.throwsAsync(store.commit([large], { signal: never }), { ...invalid, message: /bytes/ });
-  await t.throwsAsync(store.commit([put('t1'), remove('t1')], { signal: never }), {
-    ...invalid,
-    message: /twice/,
-  });
-  await store.commit(many.slice(0, 10_000), { signal: never });
-  t.is(store.all('tasks').size, 10_000);
-});
+test.serial(
+  'a commit that no transaction can hold, or that contradicts itself, is refused by name',
+  async (t) => {
+    await using etcd = await startEtcd();
+    await using store = await open(etcd);
+    const many = Array.from({ length: 10_001 }, (_, i) => put(`t${i}`));
+    const invalid = { instanceOf: InvalidError };
+    await t.throwsAsync(store.commit(many, { signal: never }), { ...invalid, message: /10001 operations/ });
+    const large = put('t1', { pendingReason: 'x'.repeat(13_000_000) });
+    await t.throwsAsync(store.commit([large], { signal: never }), { ...invalid, message: /bytes/ });
+    await t.throwsAsync(store.commit([put('t1'), remove('t1')], { signal: never }), {
+      ...invalid,
+      message: /twice/,
+    });
+    await store.commit(many.slice(0, 10_000), { signal: never });
+    t.is(store.all('tasks').size, 10_000);
+  },
+);
 
-test('values larger than the 4 MiB of a client by default are written, watched and read again', async (t) => {
-  await using etcd = await startEtcd();
-  await using store = await open(etcd);
-  const pendingReason = 'x'.repeat(3_000_000);
-  await store.commit([put('t1', { pendingReason }), put('t2', { pendingReason })], { signal: within() });
-  await using other = await open(etcd);
-  t.is(other.get('tasks', 't2')?.pendingReason?.length, 3_000_000);
-  t.deepEqual(contentOf(store), contentOf(other));
-});
+test.serial(
+  'values larger than the 4 MiB of a client by default are written, watched and read again',
+  async (t) => {
+    await using etcd = await startEtcd();
+    await using store = await open(etcd);
+    const pendingReason = 'x'.repeat(3_000_000);
+    await store.commit([put('t1', { pendingReason }), put('t2', { pendingReason })], { signal: within() });
+    await using other = await open(etcd);
+    t.is(other.get('tasks', 't2')?.pendingReason?.length, 3_000_000);
+    t.deepEqual(contentOf(store), contentOf(other));
+  },
+);
 
-test('an aborted commit that still waits is not sent', async (t) => {
+test.serial('an aborted commit that still waits is not sent', async (t) => {
   await using etcd = await startEtcd();
   await using store = await open(etcd);
   const abort = new AbortController();
@@ -177,7 +183,7 @@ test('an aborted commit that still waits is not sent', async (t) => {
   );
 });
 
-test('without etcd reads go on, commits are refused as unavailable, and both recover', async (t) => {
+test.serial('without etcd reads go on, commits are refused as unavailable, and both recover', async (t) => {
   await using etcd = await startEtcd();
   await using store = await open(etcd);
   await store.commit([put('t1')], { signal: never });
@@ -192,4 +198,53 @@ test('without etcd reads go on, commits are refused as unavailable, and both rec
   }
   t.is(store.get('tasks', 't3')?.id, 't3');
   t.deepEqual(contentOf(store), await contentOfEtcd(etcd));
+});
+
+test.serial('an etcd with the limits of its own defaults takes groups that fit it', async (t) => {
+  await using etcd = await startEtcd({ maxTxnOps: 128 });
+  await using store = await open(etcd);
+  const ids = Array.from({ length: 600 }, (_, i) => `t${i}`);
+  for (const round of ['a', 'b']) {
+    await Promise.all(ids.map((id) => store.commit([put(round + id, {}, 0)], { signal: within() })));
+  }
+  t.is(store.all('tasks').size, 1_200);
+  const large = ids.slice(0, 200).map((id) => put(`c${id}`));
+  await t.throwsAsync(store.commit(large, { signal: within() }), {
+    instanceOf: InvalidError,
+    message: /too many operations/,
+  });
+  t.deepEqual(contentOf(store), await contentOfEtcd(etcd));
+});
+
+test.serial('an etcd that does not answer: unavailable, though it may have been written', async (t) => {
+  await using etcd = await startEtcd();
+  await using store = await open(etcd, { callTimeoutMs: 300 });
+  await store.commit([put('t1')], { signal: never });
+  process.kill(etcd.pid as number, 'SIGSTOP');
+  await t.throwsAsync(store.commit([put('t2', {}, 0)], { signal: within() }), {
+    instanceOf: UnavailableError,
+  });
+  t.is(store.get('tasks', 't1')?.id, 't1');
+  process.kill(etcd.pid as number, 'SIGCONT');
+  await eventually(t, 'a commit gets through', () =>
+    store.commit([put('t3')], { signal: within() }).then(
+      () => true,
+      (error: unknown) => !(error instanceof UnavailableError),
+    ),
+  );
+  await eventually(t, 'the mirror is as etcd is', async () => {
+    return JSON.stringify(contentOf(store)) === JSON.stringify(await contentOfEtcd(etcd));
+  });
+  t.is(store.get('tasks', 't3')?.id, 't3');
+});
+
+test.serial('a store that is closed answers every commit, those on their way too', async (t) => {
+  await using etcd = await startEtcd();
+  const store = await open(etcd);
+  const commits = Array.from({ length: 50 }, (_, i) => store.commit([put(`t${i}`)], { signal: never }));
+  const [results] = await Promise.all([Promise.allSettled(commits), store[Symbol.asyncDispose]()]);
+  for (const result of results) {
+    t.true(result.status === 'fulfilled' || result.reason instanceof UnavailableError);
+  }
+  await t.throwsAsync(store.commit([put('late')], { signal: within() }), { instanceOf: UnavailableError });
 });

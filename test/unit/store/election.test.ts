@@ -53,29 +53,32 @@ async function leads(t: ExecutionContext, stander: Stander): Promise<Fence> {
   return (stander.reign as { fence: Fence }).fence;
 }
 
-test('one leads, all know who, and the next one in line follows at once when it resigns', async (t) => {
-  await using etcd = await startEtcd();
-  await using store = await open(etcd);
-  const a = stand(etcd, 'a');
-  const fence = await leads(t, a);
-  const b = stand(etcd, 'b');
-  await eventually(t, 'b hears of a', () => b.election.leaderId === 'a');
-  t.is(b.reign, undefined);
-  await store.commit([put('t1')], { fence, signal: within() });
-  await a.resign();
-  const next = await leads(t, b);
-  await eventually(t, 'b hears of itself', () => b.election.leaderId === 'b');
-  await t.throwsAsync(store.commit([put('t2')], { fence, signal: within() }), {
-    instanceOf: StaleError,
-    message: /not the leader/,
-  });
-  await store.commit([put('t3')], { fence: next, signal: within() });
-  t.deepEqual([...store.all('tasks').keys()].sort(), ['t1', 't3']);
-  await b.resign();
-  t.is((await etcd.client.getAll().prefix(ELECTION_PREFIX).keys()).length, 0);
-});
+test.serial(
+  'one leads, all know who, and the next one in line follows at once when it resigns',
+  async (t) => {
+    await using etcd = await startEtcd();
+    await using store = await open(etcd);
+    const a = stand(etcd, 'a');
+    const fence = await leads(t, a);
+    const b = stand(etcd, 'b');
+    await eventually(t, 'b hears of a', () => b.election.leaderId === 'a');
+    t.is(b.reign, undefined);
+    await store.commit([put('t1')], { fence, signal: within() });
+    await a.resign();
+    const next = await leads(t, b);
+    await eventually(t, 'b hears of itself', () => b.election.leaderId === 'b');
+    await t.throwsAsync(store.commit([put('t2')], { fence, signal: within() }), {
+      instanceOf: StaleError,
+      message: /not the leader/,
+    });
+    await store.commit([put('t3')], { fence: next, signal: within() });
+    t.deepEqual([...store.all('tasks').keys()].sort(), ['t1', 't3']);
+    await b.resign();
+    t.is((await etcd.client.getAll().prefix(ELECTION_PREFIX).keys()).length, 0);
+  },
+);
 
-test('a leader whose key is taken away is told, can write no more, and stands again', async (t) => {
+test.serial('a leader whose key is taken away is told, can write no more, and stands again', async (t) => {
   await using etcd = await startEtcd();
   await using store = await open(etcd);
   const a = stand(etcd, 'a');
@@ -96,21 +99,24 @@ test('a leader whose key is taken away is told, can write no more, and stands ag
   await a.resign();
 });
 
-test('a leader that loses etcd stops leading before its lease can end, and leads again when etcd is back', async (t) => {
-  await using etcd = await startEtcd();
-  const a = stand(etcd, 'a');
-  await leads(t, a);
-  const signal = a.reign?.signal;
-  await etcd.kill();
-  await eventually(t, 'the leadership is given up', () => signal?.aborted);
-  await eventually(t, 'its work has ended', () => a.reign === undefined);
-  await etcd.start();
-  await leads(t, a);
-  t.is(a.fences.length, 2);
-  await a.resign();
-});
+test.serial(
+  'a leader that loses etcd stops leading before its lease can end, and leads again when etcd is back',
+  async (t) => {
+    await using etcd = await startEtcd();
+    const a = stand(etcd, 'a');
+    await leads(t, a);
+    const signal = a.reign?.signal;
+    await etcd.kill();
+    await eventually(t, 'the leadership is given up', () => signal?.aborted);
+    await eventually(t, 'its work has ended', () => a.reign === undefined);
+    await etcd.start();
+    await leads(t, a);
+    t.is(a.fences.length, 2);
+    await a.resign();
+  },
+);
 
-test('a short absence of etcd does not end a leadership', async (t) => {
+test.serial('a short absence of etcd does not end a leadership', async (t) => {
   await using etcd = await startEtcd();
   const client = createEtcdClient({ endpoints: etcd.endpoints });
   const stop = new AbortController();
@@ -130,7 +136,7 @@ test('a short absence of etcd does not end a leadership', async (t) => {
   client.close();
 });
 
-test('a lease that is kept outlives its time to live', async (t) => {
+test.serial('a lease that is kept outlives its time to live', async (t) => {
   await using etcd = await startEtcd();
   const a = stand(etcd, 'a');
   const fence = await leads(t, a);
@@ -145,7 +151,7 @@ test('a lease that is kept outlives its time to live', async (t) => {
   await a.resign();
 });
 
-test('work that fails or returns gives the leadership up, and the manager stands again', async (t) => {
+test.serial('work that fails or returns gives the leadership up, and the manager stands again', async (t) => {
   await using etcd = await startEtcd();
   let turns = 0;
   const a = stand(etcd, 'a', async (_, signal) => {
@@ -159,7 +165,7 @@ test('work that fails or returns gives the leadership up, and the manager stands
   t.is(new Set(a.fences.map(({ createRevision }) => createRevision)).size, 3);
 });
 
-test('of many candidates that come and go, never two can write', async (t) => {
+test.serial('of many candidates that come and go, never two can write', async (t) => {
   await using etcd = await startEtcd();
   await using store = await open(etcd);
   const writers: string[] = [];

@@ -1,3 +1,6 @@
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -14,6 +17,7 @@ import {
   openLog,
   spawnEtcd,
 } from '../../../manager/store/etcd-process.ts';
+import type { EtcdPorts } from '../../../manager/store/etcd-process.ts';
 import { maintainEtcd, relieve } from '../../../manager/store/maintenance.ts';
 import { openStore } from '../../../manager/store/open-store.ts';
 import {
@@ -35,26 +39,29 @@ function options(directory: string, more: Partial<EmbeddedEtcdOptions> = {}): Em
   return { directory, logger: silent, signal: never, ...more };
 }
 
-test('it is started again when it is killed, on the same port, and nothing acknowledged is lost', async (t) => {
-  await using directory = await temporary();
-  await using etcd = await startEmbeddedEtcd(options(directory.path));
-  await using store = await openStore({ endpoints: etcd.endpoints, logger: silent, signal: never });
-  for (let round = 0; round < 3; round += 1) {
-    await store.commit([put(`t${round}`)], { signal: within() });
-    const { pid } = etcd;
-    process.kill(pid as number, 'SIGKILL');
-    await eventually(t, 'another process', () => etcd.pid !== undefined && etcd.pid !== pid);
-    await eventually(t, 'a commit gets through', () =>
-      store.commit([put('again', { slot: round })], { signal: within() }).then(
-        () => true,
-        (error: unknown) => !(t.true(error instanceof UnavailableError), true),
-      ),
-    );
-  }
-  t.deepEqual([...store.all('tasks').keys()].sort(), ['again', 't0', 't1', 't2']);
-});
+test.serial(
+  'it is started again when it is killed, on the same port, and nothing acknowledged is lost',
+  async (t) => {
+    await using directory = await temporary();
+    await using etcd = await startEmbeddedEtcd(options(directory.path));
+    await using store = await openStore({ endpoints: etcd.endpoints, logger: silent, signal: never });
+    for (let round = 0; round < 3; round += 1) {
+      await store.commit([put(`t${round}`)], { signal: within() });
+      const { pid } = etcd;
+      process.kill(pid as number, 'SIGKILL');
+      await eventually(t, 'another process', () => etcd.pid !== undefined && etcd.pid !== pid);
+      await eventually(t, 'a commit gets through', () =>
+        store.commit([put('again', { slot: round })], { signal: within() }).then(
+          () => true,
+          (error: unknown) => !(t.true(error instanceof UnavailableError), true),
+        ),
+      );
+    }
+    t.deepEqual([...store.all('tasks').keys()].sort(), ['again', 't0', 't1', 't2']);
+  },
+);
 
-test('stop ends it, and a later start has the same ports and content', async (t) => {
+test.serial('stop ends it, and a later start has the same ports and content', async (t) => {
   await using directory = await temporary();
   const first = await startEmbeddedEtcd(options(directory.path));
   const client = createEtcdClient({ endpoints: first.endpoints });
@@ -68,7 +75,7 @@ test('stop ends it, and a later start has the same ports and content', async (t)
   t.deepEqual(store.get('names', 'x'), { id: '1' });
 });
 
-test('an etcd left over from a killed manager is ended and replaced', async (t) => {
+test.serial('an etcd left over from a killed manager is ended and replaced', async (t) => {
   await using directory = await temporary();
   const ports = await chooseFreePorts();
   await mkdir(join(directory.path, 'data'), { mode: 0o700 });
@@ -94,7 +101,54 @@ test('an etcd left over from a killed manager is ended and replaced', async (t) 
   t.deepEqual(store.get('names', 'x'), { id: '1' });
 });
 
-test('a port that is taken is named', async (t) => {
+/** A manager, as far as its etcd is concerned: a process of its own that starts one and stays. */
+async function startManager(directory: string): Promise<ChildProcess> {
+  const module = new URL('../../../manager/store/embedded-etcd.js', import.meta.url).href;
+  const script = `
+    const { startEmbeddedEtcd } = await import(${JSON.stringify(module)});
+    const nothing = () => undefined;
+    const logger = { info: nothing, warn: nothing, error: nothing, debug: nothing };
+    const signal = new AbortController().signal;
+    await startEmbeddedEtcd({ directory: ${JSON.stringify(directory)}, logger, signal });
+    console.log('started');
+    setInterval(nothing, 1_000);
+  `;
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  await once(child.stdout as NodeJS.ReadableStream, 'data');
+  return child;
+}
+
+test.serial(
+  'a directory belongs to one manager; when that is killed, the next one takes it over with its content',
+  async (t) => {
+    await using directory = await temporary();
+    const manager = await startManager(directory.path);
+    try {
+      await t.throwsAsync(startEmbeddedEtcd(options(directory.path)), {
+        instanceOf: ConflictError,
+        message: new RegExp(`another manager, process ${manager.pid}`),
+      });
+      const { client: port } = JSON.parse(
+        await readFile(join(directory.path, 'ports.json'), 'utf8'),
+      ) as EtcdPorts;
+      const client = createEtcdClient({ endpoints: [`http://127.0.0.1:${port}`] });
+      await client.put('/shoal/v1/names/x').value('{"id":"1"}');
+      client.close();
+    } finally {
+      const ended = once(manager, 'exit');
+      manager.kill('SIGKILL');
+      await ended;
+    }
+    t.not(await findRunning(directory.path), undefined, 'its etcd goes on');
+    await using etcd = await startEmbeddedEtcd(options(directory.path));
+    await using store = await openStore({ endpoints: etcd.endpoints, logger: silent, signal: never });
+    t.deepEqual(store.get('names', 'x'), { id: '1' });
+  },
+);
+
+test.serial('a port that is taken is named', async (t) => {
   await using directory = await temporary();
   const ports = await chooseFreePorts();
   for (const use of ['client', 'peer'] as const) {
@@ -108,7 +162,7 @@ test('a port that is taken is named', async (t) => {
   }
 });
 
-test('ports of its own choice that were taken since are chosen anew', async (t) => {
+test.serial('ports of its own choice that were taken since are chosen anew', async (t) => {
   await using directory = await temporary();
   const ports = await chooseFreePorts();
   await writeFile(join(directory.path, 'ports.json'), JSON.stringify(ports));
@@ -119,7 +173,7 @@ test('ports of its own choice that were taken since are chosen anew', async (t) 
   await new Promise((resolve) => server.close(resolve));
 });
 
-test('a missing program: it is said what installs it', async (t) => {
+test.serial('a missing program: it is said what installs it', async (t) => {
   await using directory = await temporary();
   await t.throwsAsync(startEmbeddedEtcd(options(directory.path, { binary: '/nowhere/etcd' })), {
     instanceOf: NotFoundError,
@@ -127,7 +181,7 @@ test('a missing program: it is said what installs it', async (t) => {
   });
 });
 
-test('a data directory that can not be made is named', async (t) => {
+test.serial('a data directory that can not be made is named', async (t) => {
   await using directory = await temporary();
   await writeFile(join(directory.path, 'file'), '');
   await t.throwsAsync(startEmbeddedEtcd(options(join(directory.path, 'file', 'etcd'))), {
@@ -136,7 +190,7 @@ test('a data directory that can not be made is named', async (t) => {
   });
 });
 
-test('damaged data is called damaged', async (t) => {
+test.serial('damaged data is called damaged', async (t) => {
   await using directory = await temporary();
   const first = await startEmbeddedEtcd(options(directory.path));
   await first.stop();
@@ -150,7 +204,7 @@ test('damaged data is called damaged', async (t) => {
   t.is(await findRunning(directory.path), undefined);
 });
 
-test('a damaged write-ahead log is called damaged', async (t) => {
+test.serial('a damaged write-ahead log is called damaged', async (t) => {
   await using directory = await temporary();
   const first = await startEmbeddedEtcd(options(directory.path));
   await first.stop();
@@ -166,7 +220,7 @@ test('a damaged write-ahead log is called damaged', async (t) => {
   });
 });
 
-test('why it ended is told from its log', (t) => {
+test.serial('why it ended is told from its log', (t) => {
   const explain = (log: string): Error =>
     explainExit({ log, status: 'exit code 1', directory: '/d', logPath: '/d/etcd.log' });
   const taken = explain(
@@ -182,7 +236,7 @@ test('why it ended is told from its log', (t) => {
   t.regex(explain('').message, /logged nothing/);
 });
 
-test('out of space: compacted, defragmented, and writes go on', async (t) => {
+test.serial('out of space: compacted, defragmented, and writes go on', async (t) => {
   await using directory = await temporary();
   const quotaBytes = 8 * 1024 * 1024;
   await using etcd = await startEmbeddedEtcd(options(directory.path, { quotaBytes }));
@@ -211,7 +265,7 @@ test('out of space: compacted, defragmented, and writes go on', async (t) => {
   await maintaining;
 });
 
-test('history is compacted with time, and not when nothing was written', async (t) => {
+test.serial('history is compacted with time, and not when nothing was written', async (t) => {
   await using directory = await temporary();
   await using etcd = await startEmbeddedEtcd(options(directory.path));
   await using store = await openStore({ endpoints: etcd.endpoints, logger: silent, signal: never });
@@ -233,7 +287,7 @@ test('history is compacted with time, and not when nothing was written', async (
   t.pass();
 });
 
-test('the maintenance of an idle etcd writes nothing', async (t) => {
+test.serial('the maintenance of an idle etcd writes nothing', async (t) => {
   await using directory = await temporary();
   await using etcd = await startEmbeddedEtcd(options(directory.path));
   const client = createEtcdClient({ endpoints: etcd.endpoints });

@@ -41,7 +41,7 @@ function replica(): {
   return { apply, values, faults };
 }
 
-test('50,000 tasks are loaded by pages at one revision, with their indexes', async (t) => {
+test.serial('50,000 tasks are loaded by pages at one revision, with their indexes', async (t) => {
   await using etcd = await startEtcd();
   await writeMany(etcd, 0, 50_000);
   const pages: unknown[] = [];
@@ -50,11 +50,11 @@ test('50,000 tasks are loaded by pages at one revision, with their indexes', asy
   t.is(store.all('tasks').size, 50_000);
   t.is(store.tasksOfService('s7').size, 500);
   const counts = pages.filter((line) => (line as { msg: string }).msg === 'reading the store');
-  t.true(counts.length >= 20, `${counts.length} pages`);
+  t.true(counts.length >= 10, `${counts.length} pages`);
   t.deepEqual(contentOf(store), await contentOfEtcd(etcd));
 });
 
-test('writes that come while the pages are read are neither lost nor told twice', async (t) => {
+test.serial('writes that come while the pages are read are neither lost nor told twice', async (t) => {
   await using etcd = await startEtcd();
   await writeMany(etcd, 0, 20_000);
   const seen = replica();
@@ -72,7 +72,7 @@ test('writes that come while the pages are read are neither lost nor told twice'
   t.deepEqual(seen.faults, []);
 });
 
-test('indexes follow tasks from service to service and from node to node', async (t) => {
+test.serial('indexes follow tasks from service to service and from node to node', async (t) => {
   await using etcd = await startEtcd();
   await using store = await open(etcd);
   await store.commit([put('t1', { nodeId: 'n1' }), put('t2', { nodeId: 'n1' }), put('t3')], {
@@ -86,7 +86,7 @@ test('indexes follow tasks from service to service and from node to node', async
   t.is(store.tasksOfService('none').size, 0);
 });
 
-test('all events of one transaction come in one batch, with before and after', async (t) => {
+test.serial('all events of one transaction come in one batch, with before and after', async (t) => {
   await using etcd = await startEtcd();
   await using store = await open(etcd);
   await store.commit([put('a', { slot: 1 })], { signal: never });
@@ -110,7 +110,7 @@ test('all events of one transaction come in one batch, with before and after', a
   t.is(batches.length, 2);
 });
 
-test('a listener that throws keeps neither the others nor the mirror from the changes', async (t) => {
+test.serial('a listener that throws keeps neither the others nor the mirror from the changes', async (t) => {
   await using etcd = await startEtcd();
   await using store = await open(etcd);
   let told = 0;
@@ -123,7 +123,7 @@ test('a listener that throws keeps neither the others nor the mirror from the ch
   t.is(told, 2);
 });
 
-test('the watch resumes where it was when etcd is killed and comes back', async (t) => {
+test.serial('the watch resumes where it was when etcd is killed and comes back', async (t) => {
   await using etcd = await startEtcd();
   await using store = await open(etcd);
   await using writer = await open(etcd);
@@ -145,7 +145,7 @@ test('the watch resumes where it was when etcd is killed and comes back', async 
   );
 });
 
-test('what is compacted during a disconnect is told as the difference', async (t) => {
+test.serial('what is compacted during a disconnect is told as the difference', async (t) => {
   await using etcd = await startEtcd();
   const log: string[] = [];
   await using store = await open(etcd, {
@@ -189,7 +189,7 @@ test('what is compacted during a disconnect is told as the difference', async (t
   t.deepEqual(contentOf(store), await contentOfEtcd(etcd));
 });
 
-test('an etcd that was set back to nothing is noticed', async (t) => {
+test.serial('an etcd that was set back to nothing is noticed', async (t) => {
   await using etcd = await startEtcd();
   await using store = await open(etcd);
   for (let i = 0; i < 10; i += 1) await store.commit([put(`t${i}`)], { signal: never });
@@ -199,7 +199,7 @@ test('an etcd that was set back to nothing is noticed', async (t) => {
   t.deepEqual(contentOf(store), await contentOfEtcd(etcd));
 });
 
-test('a value that is no JSON is ignored, and so is a table of a later version', async (t) => {
+test.serial('a value that is no JSON is ignored, and so is a table of a later version', async (t) => {
   await using etcd = await startEtcd();
   await etcd.client.put('/shoal/v1/tasks/bad').value('{');
   await etcd.client.put('/shoal/v1/tasks/number').value('3');
@@ -212,7 +212,7 @@ test('a value that is no JSON is ignored, and so is a table of a later version',
   t.deepEqual([...store.all('tasks').keys()].sort(), ['good', 't1']);
 });
 
-test('opening waits for an etcd that is not there yet, and stops waiting when told', async (t) => {
+test.serial('opening waits for an etcd that is not there yet, and stops waiting when told', async (t) => {
   await using etcd = await startEtcd();
   await etcd.kill();
   const abort = new AbortController();

@@ -60,78 +60,84 @@ function replay(changes: readonly Change[], into: Map<string, unknown>): string[
   return faults;
 }
 
-test('whatever two stores commit at the same time, both mirrors end as etcd is, and tell no gap', async (t) => {
-  await using etcd = await startEtcd();
-  await using first = await open(etcd);
-  await using second = await open(etcd);
-  const stores = [first, second];
-  const faults: string[] = [];
-  for (const store of stores) {
-    const told = new Map<string, unknown>();
-    store.onChange((changes) => faults.push(...replay(changes, told)));
-  }
-  const property = fc.asyncProperty(fc.array(commit, { minLength: 1, maxLength: 40 }), async (commits) => {
-    const running: Promise<string[]>[] = [];
-    for (const one of commits) {
-      const outcome = run(stores[one.store] as OpenStore, one);
-      running.push(outcome);
-      if (one.awaited) await outcome;
+test.serial(
+  'whatever two stores commit at the same time, both mirrors end as etcd is, and tell no gap',
+  async (t) => {
+    await using etcd = await startEtcd();
+    await using first = await open(etcd);
+    await using second = await open(etcd);
+    const stores = [first, second];
+    const faults: string[] = [];
+    for (const store of stores) {
+      const told = new Map<string, unknown>();
+      store.onChange((changes) => faults.push(...replay(changes, told)));
     }
-    faults.push(...(await Promise.all(running)).flat());
-    const end = await etcd.client.put('/shoal/v1/names/end').value('{"id":"x"}');
-    await eventually(t, 'both have it all', () =>
-      stores.every(({ revision }) => revision >= Number(end.header.revision)),
-    );
-    const content = JSON.stringify(await contentOfEtcd(etcd));
-    const indexed = stores.map((store) =>
-      [...store.all('tasks').values()].every(({ id: key, nodeId }) =>
-        store.tasksOfNode(nodeId ?? '').has(key),
-      ),
-    );
-    return (
-      faults.length === 0 &&
-      indexed.every(Boolean) &&
-      stores.every((store) => JSON.stringify(contentOf(store)) === content)
-    );
-  });
-  await fc.assert(property, { numRuns: 60, interruptAfterTimeLimit: 60_000 });
-  t.deepEqual(faults, []);
-});
-
-test('a group holds no two commits of which one writes what the other touches, and keeps the order of a key', (t) => {
-  const prepared = fc
-    .record({
-      writes: fc.uniqueArray(id, { maxLength: 3 }),
-      guards: fc.uniqueArray(id, { maxLength: 3 }),
-    })
-    .map(({ writes, guards }) =>
-      prepare(
-        writes.map((key) => put(key)),
-        guards.map((key) => ({ table: 'tasks', key, expect: 0 })),
-      ),
-    );
-  const property = fc.property(
-    fc.array(prepared, { maxLength: 12 }),
-    fc.integer({ min: 1, max: 8 }),
-    (queue, operations) => {
-      const chosen = chooseGroup(queue, new CommitLocks(), { operations, bytes: 1e6 });
-      if (queue.length > 0) t.true(chosen.includes(0), 'the first one always goes');
-      const clash = (a: number, b: number): boolean => {
-        const [one, other] = [queue[a], queue[b]];
-        if (one === undefined || other === undefined) return false;
-        const touched = new Set([...other.written, ...other.guarded]);
-        return (
-          one.written.some((key) => touched.has(key)) ||
-          other.written.some((key) => one.guarded.includes(key))
-        );
-      };
-      for (const a of chosen) {
-        // Nothing before it that clashes with it: neither in the group nor left behind.
-        for (let b = 0; b < a; b += 1) t.false(clash(a, b));
+    const property = fc.asyncProperty(fc.array(commit, { minLength: 1, maxLength: 40 }), async (commits) => {
+      const running: Promise<string[]>[] = [];
+      for (const one of commits) {
+        const outcome = run(stores[one.store] as OpenStore, one);
+        running.push(outcome);
+        if (one.awaited) await outcome;
       }
-      const count = chosen.reduce((sum, at) => sum + (queue[at]?.operations.length ?? 0), 0);
-      t.true(chosen.length === 1 || count <= operations);
-    },
-  );
-  fc.assert(property, { numRuns: 500 });
-});
+      faults.push(...(await Promise.all(running)).flat());
+      const end = await etcd.client.put('/shoal/v1/names/end').value('{"id":"x"}');
+      await eventually(t, 'both have it all', () =>
+        stores.every(({ revision }) => revision >= Number(end.header.revision)),
+      );
+      const content = JSON.stringify(await contentOfEtcd(etcd));
+      const indexed = stores.map((store) =>
+        [...store.all('tasks').values()].every(({ id: key, nodeId }) =>
+          store.tasksOfNode(nodeId ?? '').has(key),
+        ),
+      );
+      return (
+        faults.length === 0 &&
+        indexed.every(Boolean) &&
+        stores.every((store) => JSON.stringify(contentOf(store)) === content)
+      );
+    });
+    await fc.assert(property, { numRuns: 60, interruptAfterTimeLimit: 60_000 });
+    t.deepEqual(faults, []);
+  },
+);
+
+test.serial(
+  'a group holds no two commits of which one writes what the other touches, and keeps the order of a key',
+  (t) => {
+    const prepared = fc
+      .record({
+        writes: fc.uniqueArray(id, { maxLength: 3 }),
+        guards: fc.uniqueArray(id, { maxLength: 3 }),
+      })
+      .map(({ writes, guards }) =>
+        prepare(
+          writes.map((key) => put(key)),
+          guards.map((key) => ({ table: 'tasks', key, expect: 0 })),
+        ),
+      );
+    const property = fc.property(
+      fc.array(prepared, { maxLength: 12 }),
+      fc.integer({ min: 1, max: 8 }),
+      (queue, operations) => {
+        const chosen = chooseGroup(queue, new CommitLocks(), { operations, bytes: 1e6 });
+        if (queue.length > 0) t.true(chosen.includes(0), 'the first one always goes');
+        const clash = (a: number, b: number): boolean => {
+          const [one, other] = [queue[a], queue[b]];
+          if (one === undefined || other === undefined) return false;
+          const touched = new Set([...other.written, ...other.guarded]);
+          return (
+            one.written.some((key) => touched.has(key)) ||
+            other.written.some((key) => one.guarded.includes(key))
+          );
+        };
+        for (const a of chosen) {
+          // Nothing before it that clashes with it: neither in the group nor left behind.
+          for (let b = 0; b < a; b += 1) t.false(clash(a, b));
+        }
+        const count = chosen.reduce((sum, at) => sum + (queue[at]?.operations.length ?? 0), 0);
+        t.true(chosen.length === 1 || count <= operations);
+      },
+    );
+    fc.assert(property, { numRuns: 500 });
+  },
+);
