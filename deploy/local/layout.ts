@@ -80,7 +80,7 @@ export function makeLayout(input: LayoutInput): Layout {
     bridge: name.length <= 9 ? `shoal-${name}` : `shoal-${hash}`,
     cablePrefix: `shc${hash}-`,
     cgroup: `shoal-${name}`,
-    nftTable: `shoal-${name}-underlay`,
+    nftTable: `shoal-${name}-masquerade`,
   };
 }
 
@@ -102,7 +102,7 @@ export function makeNodes(
   return Array.from({ length: count }, (_, offset) => {
     const index = offset + 1;
     const onMachine = options.machineIsNode && index === 1;
-    const netns = `${layout.netnsPrefix}n${index}`;
+    const netns = `${layout.netnsPrefix}host_${index}`;
     return {
       index,
       hostname: `${options.prefix}${index}`,

@@ -49,9 +49,7 @@ export async function up(options: UpOptions, signal: AbortSignal): Promise<Local
   await progress.step('this machine has what is needed', () => checkMachine(options, signal));
   await prepareDirectories(layout);
   try {
-    if (options.examplePort !== undefined) {
-      await progress.step(`image ${EXAMPLE_IMAGE}, made of busybox-static`, () => saveExampleImage(layout));
-    }
+    await progress.step(`image ${EXAMPLE_IMAGE}, made of busybox-static`, () => saveExampleImage(layout));
     signal.throwIfAborted();
   } catch (error) {
     await removeCluster(layout, new AbortController().signal);

@@ -32,7 +32,7 @@ test('a name or a port that does not fit is refused with what is allowed', (t) =
 });
 
 test('a table belongs to the cluster whose whole name it carries', (t) => {
-  for (const own of ['shoal-local', 'shoal-local-underlay', 'shoal_local_x'])
+  for (const own of ['shoal-local', 'shoal-local-masquerade', 'shoal_local_x'])
     t.true(ownsTable(layout, own), own);
   for (const foreign of ['shoal-local2', 'shoal-loc', 'shoal', 'filter', 'x-shoal-local']) {
     t.false(ownsTable(layout, foreign), foreign);
@@ -45,14 +45,14 @@ test('the first node is the machine itself, if wanted', (t) => {
     local.map((node) => [node.hostname, node.address, node.netns?.name]),
     [
       ['node-1', '10.213.9.1', undefined],
-      ['node-2', '10.213.9.2', 'shoal-local-n2'],
-      ['node-3', '10.213.9.3', 'shoal-local-n3'],
+      ['node-2', '10.213.9.2', 'shoal-local-host_2'],
+      ['node-3', '10.213.9.3', 'shoal-local-host_3'],
     ],
   );
   const apart = makeNodes(layout, '10.213.9', 1, { machineIsNode: false, prefix: 'a' });
   t.deepEqual(
     apart.map((node) => [node.hostname, node.address, node.netns?.name]),
-    [['a1', '10.213.9.2', 'shoal-local-n1']],
+    [['a1', '10.213.9.2', 'shoal-local-host_1']],
   );
 });
 
