@@ -17,7 +17,7 @@ export interface ElectionOptions {
   readonly client: Etcd3;
   /** Who stands: this manager's node id. */
   readonly id: string;
-  /** After this long without etcd hearing of it a candidate is out. Default 5; etcd grants 2 at least. */
+  /** After this long without etcd hearing of it a candidate is out. Default 5; etcd may grant more, see Lease. */
   readonly ttlSeconds?: number;
   readonly logger: Logger;
 }
