@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { closeSync, openSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 
@@ -18,6 +19,8 @@ export function askMonitor(runDir: string, line: string, signal?: AbortSignal): 
     }
     let answer = '';
     const abort = () => socket.destroy(abortReason(signal));
+    // One signal may serve a whole agent: a listener a container is no leak.
+    if (signal) setMaxListeners(0, signal);
     signal?.addEventListener('abort', abort, { once: true });
     socket.setEncoding('utf8');
     socket.on('connect', () => socket.write(`${line}\n`));

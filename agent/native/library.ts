@@ -17,5 +17,9 @@ function packageRoot(): string {
 /** Where libshoal.so and shoal-monitor are: native/build of the package, or SHOAL_NATIVE_DIR. */
 export const nativeDir = process.env['SHOAL_NATIVE_DIR'] ?? join(packageRoot(), 'native', 'build');
 
+// The C code of an asynchronous call runs on a stack of this size; the default of 128 KiB is little for libnftables and
+// libseccomp. Calls beyond libuv's threads are queued.
+koffi.config({ async_stack_size: 1024 * 1024, async_heap_size: 512 * 1024, max_async_calls: 4096 });
+
 /** The native library. Importing this file loads it. */
 export const library = koffi.load(join(nativeDir, 'libshoal.so'));

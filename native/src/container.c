@@ -16,8 +16,8 @@
 #include <unistd.h>
 
 #include "config.h"
-#include "run-dir.h"
 #include "monitor-spawn.h"
+#include "run-dir.h"
 
 #define REQUEST_FAIL(err, ...) shoal_fail((err), EINVAL, "request", __VA_ARGS__)
 #define CREATE_TIMEOUT_MS 60000
@@ -62,19 +62,50 @@ static void call_end(struct call *call) {
   cJSON_Delete(call->request);
 }
 
-/* Overlay's own escaping: backslash before what separates. */
-static size_t append_escaped(char *out, size_t size, size_t at, const char *path) {
-  for (; *path != '\0' && at + 3 < size; path++) {
-    if (strchr(":,\\", *path) != NULL) out[at++] = '\\';
-    out[at++] = *path;
+/* Options for mount(2), which takes one page of them. */
+struct overlay_options {
+  char text[4096];
+  size_t size;
+  bool full;
+};
+
+static void append_char(struct overlay_options *options, char c) {
+  if (options->size + 1 >= sizeof options->text) {
+    options->full = true;
+  } else {
+    options->text[options->size++] = c;
   }
-  out[at] = '\0';
-  return at;
 }
 
-/* mount(2) takes one page of options. Longer ones are put together by the monitor from short names of descriptors. */
+static void append_text(struct overlay_options *options, const char *text) {
+  for (; *text != '\0'; text++)
+    append_char(options, *text);
+}
+
+/* Overlay's own escaping: a backslash before what separates. */
+static void append_path(struct overlay_options *options, const char *path) {
+  for (; *path != '\0'; path++) {
+    if (strchr(":,\\", *path) != NULL) append_char(options, '\\');
+    append_char(options, *path);
+  }
+}
+
+static void format_overlay(struct overlay_options *options, const cJSON *lower, const char *upper, const char *work) {
+  const cJSON *layer;
+  append_text(options, "lowerdir=");
+  cJSON_ArrayForEach(layer, lower) {
+    if (layer != lower->child) append_char(options, ':');
+    append_path(options, layer->valuestring);
+  }
+  append_text(options, ",upperdir=");
+  append_path(options, upper);
+  append_text(options, ",workdir=");
+  append_path(options, work);
+}
+
+/* Options too long for mount(2) are put together by the monitor, from the short names of descriptors. */
 static int plan_overlay(struct call *call, const cJSON *rootfs, struct config_context *context) {
-  char options[4096];
+  struct overlay_options options = {.size = 0};
   const char *upper, *work;
   struct plan_list lowers;
   int rc = json_string(rootfs, "rootfs", "upper", true, &upper, context->err);
@@ -82,19 +113,10 @@ static int plan_overlay(struct call *call, const cJSON *rootfs, struct config_co
   if (rc == 0) rc = json_string_list(context, rootfs, "rootfs", "lower", &lowers);
   if (rc < 0) return rc;
   if (lowers.count == 0) return REQUEST_FAIL(context->err, "rootfs.lower: a layer is needed");
-  size_t at = (size_t)snprintf(options, sizeof options, "lowerdir=");
-  const cJSON *layer;
-  cJSON_ArrayForEach(layer, json_member(rootfs, "lower")) {
-    if (options[at - 1] != '=') options[at++] = ':';
-    at = append_escaped(options, sizeof options - 1, at, layer->valuestring);
-  }
-  at += (size_t)snprintf(options + at, sizeof options - at, ",upperdir=");
-  if (at < sizeof options) at = append_escaped(options, sizeof options, at, upper);
-  if (at < sizeof options) at += (size_t)snprintf(options + at, sizeof options - at, ",workdir=");
-  if (at < sizeof options) at = append_escaped(options, sizeof options, at, work);
+  format_overlay(&options, json_member(rootfs, "lower"), upper, work);
   uint32_t upper_at = plan_add_string(&call->builder, upper);
   uint32_t work_at = plan_add_string(&call->builder, work);
-  uint32_t options_at = at + 64 < sizeof options ? plan_add_string(&call->builder, options) : 0;
+  uint32_t options_at = options.full ? 0 : plan_add_string(&call->builder, options.text);
   struct plan *plan = plan_builder_head(&call->builder);
   plan->lowers = lowers;
   plan->upper = upper_at;

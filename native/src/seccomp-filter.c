@@ -131,6 +131,27 @@ static int add_architectures(scmp_filter_ctx filter, const cJSON *profile, struc
   return 0;
 }
 
+/* System calls that are newer than our libseccomp cannot be named in a profile. A C library falls back to an older call
+ * on ENOSYS but not on EPERM, so for numbers beyond the last known one the program starts with an ENOSYS of its own. */
+#define PROLOGUE_SIZE 5
+
+static void write_prologue(struct sock_filter out[PROLOGUE_SIZE]) {
+  uint32_t native = seccomp_arch_native();
+  int last = 1023;
+  char *name = NULL;
+  while (last > 0 && (name = seccomp_syscall_resolve_num_arch(native, last)) == NULL)
+    last--;
+  free(name);
+  const struct sock_filter prologue[PROLOGUE_SIZE] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, native, 0, 3),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, (uint32_t)last, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+  };
+  memcpy(out, prologue, sizeof prologue);
+}
+
 /* libseccomp writes the program into a descriptor. */
 static int export_program(scmp_filter_ctx filter, struct seccomp_filter *out, struct shoal_error *err) {
   int fd = memfd_create("shoal-seccomp", MFD_CLOEXEC);
@@ -138,12 +159,14 @@ static int export_program(scmp_filter_ctx filter, struct seccomp_filter *out, st
   int rc = seccomp_export_bpf(filter, fd);
   off_t size = lseek(fd, 0, SEEK_END);
   if (rc == 0 && (size <= 0 || size % (off_t)sizeof *out->instructions != 0)) rc = -EIO;
-  if (rc == 0) out->instructions = malloc((size_t)size);
+  if (rc == 0)
+    out->instructions = calloc(PROLOGUE_SIZE + (size_t)size / sizeof *out->instructions, sizeof *out->instructions);
   if (rc == 0 && out->instructions == NULL) rc = -ENOMEM;
-  if (rc == 0 && pread(fd, out->instructions, (size_t)size, 0) != size) rc = -EIO;
+  if (rc == 0 && pread(fd, out->instructions + PROLOGUE_SIZE, (size_t)size, 0) != size) rc = -EIO;
   close(fd);
   if (rc < 0) return SECCOMP_FAIL(err, -rc, "export of the program");
-  out->count = (size_t)size / sizeof *out->instructions;
+  write_prologue(out->instructions);
+  out->count = PROLOGUE_SIZE + (size_t)size / sizeof *out->instructions;
   return 0;
 }
 

@@ -127,6 +127,21 @@ static int drop_privileges(const struct plan *plan, struct shoal_error *err) {
   return 0;
 }
 
+/* What the spawning C library ignored for itself (its internal signals 32 and 33) would stay ignored over execve. */
+static void default_signals(void) {
+  const struct {
+    void (*handler)(int);
+    unsigned long flags;
+    void (*restorer)(void);
+    uint64_t mask;
+  } action = {.handler = SIG_DFL};
+  sigset_t none;
+  for (int i = 32; i <= 34; i++)
+    (void)syscall(SYS_rt_sigaction, i, &action, NULL, sizeof action.mask);
+  sigemptyset(&none);
+  (void)sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
 static char **string_array(const struct plan *plan, struct plan_list list) {
   const uint32_t *offsets = plan_items(plan, list);
   char **array = malloc((list.count + 1) * sizeof *array);
@@ -173,7 +188,6 @@ static int run_command(char *const argv[], char *const env[]) {
 
 int process_run(const struct plan *plan, int die_with_fd, struct shoal_error *err) {
   struct pollfd parent = {.fd = die_with_fd, .events = 0};
-  sigset_t none;
   char **argv = string_array(plan, plan->process.args);
   char **env = string_array(plan, plan->process.env);
   if (argv == NULL || env == NULL) return shoal_fail(err, ENOMEM, "exec", "out of memory");
@@ -183,8 +197,7 @@ int process_run(const struct plan *plan, int die_with_fd, struct shoal_error *er
   if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0) return shoal_fail(err, errno, "exec", "parent-death signal");
   if (die_with_fd >= 0 && poll(&parent, 1, 0) > 0 && (parent.revents & POLLHUP) != 0) _exit(1);
   (void)sys_close_range(3, ~0u, CLOSE_RANGE_CLOEXEC_FLAG);
-  sigemptyset(&none);
-  (void)sigprocmask(SIG_SETMASK, &none, NULL);
+  default_signals();
   int code = run_command(argv, env);
   return shoal_fail(err, code, "exec", "%s: %s", argv[0], strerror(code));
 }

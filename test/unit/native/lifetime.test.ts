@@ -1,0 +1,206 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import test from 'ava';
+import { DEFAULT_SECCOMP } from '../../../agent/container/seccomp-default.ts';
+import {
+  type CreateRequest,
+  createContainer,
+  deleteContainer,
+  execInContainer,
+  killContainer,
+  MonitorLostError,
+  NativeError,
+  type OciProcess,
+  readState,
+  startContainer,
+  waitContainer,
+} from '../../../agent/native/container.ts';
+import { DEADLINE_MS, Fixture } from './fixture.ts';
+
+const fixture = new Fixture('lifetime');
+test.after.always(() => fixture.close());
+
+const LIMITS = { timeoutMs: 30_000, maxOutputBytes: 4096 };
+
+const command = (...args: string[]): OciProcess => ({
+  user: { uid: 0, gid: 0 },
+  args,
+  env: ['PATH=/bin'],
+  cwd: '/',
+});
+
+async function running(args: string[] = ['sleep', '1000']): Promise<CreateRequest & { pid: number }> {
+  const request = fixture.request(args);
+  const { pid } = await createContainer(request);
+  await startContainer(request.runDir);
+  return { ...request, pid };
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  const deadline = AbortSignal.timeout(DEADLINE_MS);
+  while (!condition()) {
+    deadline.throwIfAborted();
+    await delay(5);
+  }
+}
+
+test('a killed monitor takes its container with it, and the state says lost', async (t) => {
+  const victim = await running();
+  const other = await running();
+  const waiting = waitContainer(victim.runDir, AbortSignal.timeout(DEADLINE_MS));
+  const rejection = t.throwsAsync(waiting, { instanceOf: MonitorLostError });
+  const { monitorPid } = await readState(victim.runDir);
+  process.kill(monitorPid, 'SIGKILL');
+  await rejection;
+  await until(() => !existsSync(`/proc/${victim.pid}`));
+  await t.throwsAsync(readState(victim.runDir), { instanceOf: MonitorLostError });
+  t.is((await readState(other.runDir)).status, 'running');
+  await deleteContainer(victim.runDir);
+  await deleteContainer(victim.runDir);
+  t.deepEqual(fixture.cgroupDirectories(`/${victim.id}`), []);
+});
+
+test('a container outlives the process that made it, and another one adopts it', async (t) => {
+  const request = fixture.request(['sh', '-c', 'sleep 1; exit 7']);
+  const script = `
+    const c = await import(${JSON.stringify(new URL('../../../agent/native/container.js', import.meta.url).href)});
+    const request = JSON.parse(process.argv[1]);
+    await c.createContainer(request);
+    await c.startContainer(request.runDir);
+    process.kill(process.pid, 'SIGKILL');`;
+  const args = ['--input-type=module', '-e', script, JSON.stringify(request)];
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'], detached: true });
+  const [, signal] = await once(child, 'exit');
+  t.is(signal, 'SIGKILL');
+  t.is((await readState(request.runDir)).status, 'running');
+  const { state } = await fixture.finish(request);
+  t.is(state.exitCode, 7);
+});
+
+test('waiting can be given up, and costs the container nothing', async (t) => {
+  const request = await running();
+  const controller = new AbortController();
+  const waiting = waitContainer(request.runDir, controller.signal);
+  controller.abort(new Error('enough'));
+  await t.throwsAsync(waiting, { message: 'enough' });
+  t.is((await readState(request.runDir)).status, 'running');
+  await killContainer(request.runDir, 9);
+  t.is((await waitContainer(request.runDir, AbortSignal.timeout(DEADLINE_MS))).signal, 9);
+});
+
+test('more waiters than the monitor has places for are all answered', async (t) => {
+  const request = await running(['sh', '-c', 'sleep 1; exit 3']);
+  const deadline = AbortSignal.timeout(DEADLINE_MS);
+  const states = await Promise.all(Array.from({ length: 40 }, () => waitContainer(request.runDir, deadline)));
+  t.deepEqual([...new Set(states.map((state) => state.exitCode))], [3]);
+});
+
+test('a container that was never started is deleted', async (t) => {
+  const request = fixture.request(['true']);
+  const { pid } = await createContainer(request);
+  await deleteContainer(request.runDir);
+  t.false(existsSync(`/proc/${pid}`));
+  t.false(existsSync(request.runDir));
+  t.deepEqual(fixture.cgroupDirectories(`/${request.id}`), []);
+});
+
+test('a run directory deeper than a socket address may be', async (t) => {
+  const request = fixture.request(['sh', '-c', 'exit 5']);
+  const deep = join(fixture.runRoot, 'd'.repeat(120));
+  mkdirSync(deep);
+  request.runDir = join(deep, request.id);
+  await createContainer(request);
+  await startContainer(request.runDir);
+  t.is((await fixture.finish(request)).state.exitCode, 5);
+});
+
+test('an idle monitor costs at most 128 KiB', async (t) => {
+  const request = await running();
+  const { monitorPid } = await readState(request.runDir);
+  const rollup = readFileSync(`/proc/${monitorPid}/smaps_rollup`, 'utf8');
+  const pssKiB = Number(/^Pss:\s+(\d+) kB/m.exec(rollup)?.[1]);
+  t.log(`Pss ${pssKiB} KiB`);
+  t.true(pssKiB > 0 && pssKiB <= 128, rollup);
+});
+
+test('exec: output, exit code, and the namespaces of the container', async (t) => {
+  const request = await running();
+  const script = 'cat /proc/sys/kernel/hostname; cat /proc/1/comm; echo error >&2; exit 9';
+  const result = await execInContainer(request.runDir, command('sh', '-c', script), LIMITS);
+  t.deepEqual(result, { exitCode: 9, timedOut: false, output: 'boat\nsleep\nerror\n' });
+  const seccomp = { ...LIMITS, seccomp: DEFAULT_SECCOMP };
+  const status = await execInContainer(request.runDir, command('cat', '/proc/self/status'), seccomp);
+  t.regex(status.output, /CapEff:\t0000000000000000/);
+  t.regex(status.output, /Seccomp:\t2/);
+  const short = { ...LIMITS, maxOutputBytes: 3 };
+  t.is((await execInContainer(request.runDir, command('echo', 'abcdef'), short)).output, 'abc');
+});
+
+test('exec: a timeout leaves no process behind', async (t) => {
+  const request = await running();
+  const script = 'sleep 500 & (sleep 500 &) ; echo begun; sleep 500';
+  const result = await execInContainer(request.runDir, command('sh', '-c', script), {
+    ...LIMITS,
+    timeoutMs: 300,
+  });
+  t.true(result.timedOut);
+  t.is(result.output, 'begun\n');
+  await assertAlone(t, request.pid);
+  const orphan = await execInContainer(
+    request.runDir,
+    command('sh', '-c', 'sleep 500 >/dev/null & echo out'),
+    LIMITS,
+  );
+  t.is(orphan.output, 'out\n');
+  await assertAlone(t, request.pid);
+  const left = fixture.cgroupDirectories(`/${request.id}`).flatMap((path) => readdirSync(path));
+  t.deepEqual(
+    left.filter((name) => name.startsWith('exec-')),
+    [],
+  );
+});
+
+test('exec: what cannot be run is named, a container that does not run too', async (t) => {
+  const request = await running();
+  const missing = await t.throwsAsync(execInContainer(request.runDir, command('no-such'), LIMITS), {
+    instanceOf: NativeError,
+  });
+  t.is(missing?.code, 'ENOENT');
+  t.is(missing?.step, 'exec');
+  await killContainer(request.runDir, 9);
+  await waitContainer(request.runDir, AbortSignal.timeout(DEADLINE_MS));
+  const gone = await t.throwsAsync(execInContainer(request.runDir, command('true'), LIMITS), {
+    instanceOf: NativeError,
+  });
+  t.is(gone?.code, 'ESRCH');
+});
+
+/** Only the init is left in the container's cgroups (zombies that it does not reap aside). */
+async function assertAlone(t: { pass(): void }, init: number): Promise<void> {
+  const own = cgroupOf(String(init));
+  await until(() => {
+    const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name) && !isZombie(name));
+    return pids.filter((pid) => cgroupOf(pid) === own).length === 1;
+  });
+  t.pass();
+}
+
+/** /proc/PID/cgroup, the directory of an exec taken for its container's. */
+function cgroupOf(pid: string): string | undefined {
+  try {
+    return readFileSync(`/proc/${pid}/cgroup`, 'utf8').replace(/\/exec-[0-9a-f]+/g, '');
+  } catch {
+    return undefined;
+  }
+}
+
+function isZombie(pid: string): boolean {
+  try {
+    return /^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return true;
+  }
+}
