@@ -30,8 +30,9 @@ const AT_ONCE: Verdict = { kind: 'replace', delayMs: 0, orphan: false };
 
 const RULES: readonly Rule[] = [
   {
-    reason: 'outdated before it was placed',
-    applies: (context, _slot, { task }) => task.nodeId === undefined && context.isOutdated(task),
+    // It is placed by the current spec, so it has to name it: else its own constraints would evict it again.
+    reason: 'the service was updated before it was placed',
+    applies: ({ service }, _slot, { task }) => task.nodeId === undefined && task.revision !== service.revision,
     verdict: () => ({ kind: 'renew' }),
   },
   {

@@ -160,18 +160,14 @@ export class TestCluster {
   /** Creates the service, or updates it as the API does: a new revision with these changes on top of the old ones. */
   service(name: string, changes: SpecChanges = {}): this {
     const before = this.store.get('services', name);
+    if (before === undefined) this.#changes.delete(name);
     const all = { ...this.#changes.get(name), ...changes };
     this.#changes.set(name, all);
     const revision = (before?.revision ?? 0) + 1;
     const key = `${name}.${revision}`;
     const { updateStatus: _cleared, ...kept } = before ?? { createdAtMs: this.now };
-    this.put('revisions', key, {
-      id: key,
-      serviceId: name,
-      revision,
-      createdAtMs: this.now,
-      spec: specOf(name, all),
-    });
+    const spec = specOf(name, all);
+    const written = { id: key, serviceId: name, revision, createdAtMs: this.now, spec };
     const record: Service = {
       ...kept,
       id: name,
@@ -180,8 +176,12 @@ export class TestCluster {
       updatedAtMs: this.now,
       ...(before === undefined ? {} : { previousRevision: before.revision }),
     };
-    this.put('names', `service:${name}`, { id: name });
-    return this.put('services', name, record);
+    this.store.commitNow([
+      { table: 'revisions', key, value: written },
+      { table: 'names', key: `service:${name}`, value: { id: name } },
+      { table: 'services', key: name, value: record },
+    ]);
+    return this;
   }
 
   removeService(name: string): this {

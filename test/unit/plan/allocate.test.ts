@@ -1,0 +1,145 @@
+import test from 'ava';
+import { INGRESS_NETWORK_ID } from '../../../shared/model/index.ts';
+import type { PublishedPort } from '../../../shared/model/index.ts';
+import { cluster } from './_cluster.ts';
+
+function port(publishedPort: number, more: Partial<PublishedPort> = {}): PublishedPort {
+  return { protocol: 'tcp', targetPort: 80, publishedPort, mode: 'ingress', ...more };
+}
+
+const front = [{ network: 'front', aliases: [] }];
+
+test('ingress is there from the start', (t) => {
+  const swarm = cluster().nodes(1).settle();
+  const ingress = swarm.getNetwork(INGRESS_NETWORK_ID);
+  t.is(ingress?.spec.name, 'ingress');
+  t.deepEqual(ingress?.allocation, { subnet: '10.255.0.0/16', gateway: '10.255.0.1', vni: 4096 });
+  t.deepEqual(swarm.store.get('names', 'network:ingress'), { id: INGRESS_NETWORK_ID });
+});
+
+test('ingress makes way for the hosts', (t) => {
+  const swarm = cluster().node('n1', { description: { address: '10.255.0.7' } }).settle();
+  t.is(swarm.getNetwork(INGRESS_NETWORK_ID)?.allocation?.subnet, '10.254.0.0/16');
+});
+
+test('subnets are given in turn, skip what is in use, and rest when freed', (t) => {
+  const swarm = cluster({ addressPool: '10.0.0.0/22' }).node('n1', { description: { address: '10.0.1.5' } });
+  swarm.network('a').network('b').settle();
+  t.is(swarm.getNetwork('a')?.allocation?.subnet, '10.0.0.0/24');
+  t.is(swarm.getNetwork('b')?.allocation?.subnet, '10.0.2.0/24');
+  swarm.put('networks', 'a', null).network('c').settle();
+  t.is(swarm.getNetwork('c')?.allocation?.subnet, '10.0.3.0/24');
+  swarm.network('d').settle();
+  t.is(swarm.getNetwork('d')?.allocation?.subnet, '10.0.0.0/24', 'the pool is gone round');
+  swarm.network('e').settle();
+  t.is(swarm.getNetwork('e')?.error, 'no free subnet in 10.0.0.0/22');
+  swarm.put('networks', 'b', null).settle();
+  t.is(swarm.getNetwork('e')?.allocation?.subnet, '10.0.2.0/24');
+  t.is(swarm.getNetwork('e')?.error, undefined);
+});
+
+test('tunnel numbers are unique', (t) => {
+  const swarm = cluster().nodes(1);
+  for (const id of ['a', 'b', 'c']) swarm.network(id);
+  swarm.settle();
+  const vnis = [...swarm.store.all('networks').values()].map(({ allocation }) => allocation?.vni);
+  t.is(new Set(vnis).size, 4);
+});
+
+for (const [subnet, gateway, error] of [
+  ['172.30.0.0/16', undefined, undefined],
+  ['10.255.3.0/24', undefined, 'subnet 10.255.3.0/24 overlaps with network ingress'],
+  ['192.168.0.0/24', undefined, 'subnet 192.168.0.0/24 overlaps with the address of node n1'],
+  ['172.30.0.0/31', undefined, 'subnet 172.30.0.0/31 is too small'],
+  ['172.30.0.0/24', '172.31.0.1', 'gateway 172.31.0.1 is not inside of subnet 172.30.0.0/24'],
+  ['nonsense', undefined, 'not an IPv4 CIDR: nonsense'],
+] as const) {
+  test(`a given subnet ${subnet}: ${error ?? 'taken'}`, (t) => {
+    const swarm = cluster().nodes(1).settle();
+    swarm.network('x', gateway === undefined ? { subnet } : { subnet, gateway }).settle();
+    t.is(swarm.getNetwork('x')?.error, error);
+    t.is(swarm.getNetwork('x')?.allocation?.subnet, error === undefined ? subnet : undefined);
+  });
+}
+
+test('a service has one address a network; its tasks too, the spec order first, then ingress', (t) => {
+  const swarm = cluster().nodes(2).network('front').network('back');
+  swarm
+    .service('web', { replicas: 3, ports: [port(8080)], networks: [{ network: 'back', aliases: [] }, ...front] })
+    .settle();
+  const order = ['back', 'front', INGRESS_NETWORK_ID];
+  t.deepEqual(swarm.get('web').endpoint?.vips.map(({ network }) => network), order);
+  const all = swarm.get('web').endpoint?.vips.map(({ address }) => address) ?? [];
+  for (const { addresses } of swarm.running('web')) {
+    t.deepEqual(addresses.map(({ network }) => network), order);
+    all.push(...addresses.map(({ address }) => address));
+  }
+  t.is(new Set(all).size, 12);
+});
+
+test('dnsrr has no virtual address', (t) => {
+  const swarm = cluster().nodes(1).network('front').service('web', { endpointMode: 'dnsrr', networks: front }).settle();
+  t.deepEqual(swarm.get('web').endpoint?.vips ?? [], []);
+  t.is(swarm.running('web')[0]?.addresses.length, 1);
+});
+
+test('a service without networks and ports has no endpoint', (t) => {
+  t.is(cluster().nodes(1).service('web').settle().get('web').endpoint, undefined);
+});
+
+test('a freed address rests until the others have been used', (t) => {
+  const swarm = cluster({ taskHistoryLimit: 0 }).nodes(1).network('front', { subnet: '10.9.0.0/28' });
+  swarm.service('web', { networks: front, endpointMode: 'dnsrr' }).settle();
+  const seen: (string | undefined)[] = [];
+  for (let i = 0; i < 13; i += 1) {
+    seen.push(swarm.running('web')[0]?.addresses[0]?.address);
+    swarm.report(swarm.running('web')[0]?.id ?? '', 'failed').elapse(6000);
+  }
+  t.is(new Set(seen).size, 13);
+});
+
+test('a full network makes tasks wait, and says so', (t) => {
+  const swarm = cluster().nodes(1).network('front', { subnet: '10.9.0.0/29' });
+  swarm.service('web', { replicas: 5, networks: front }).settle();
+  t.is(swarm.running('web').length, 4);
+  t.is(swarm.reasons('web')[4], 'no free address on network front');
+  swarm.service('web', { replicas: 4 }).settle();
+  t.is(swarm.plan().writes.length, 0);
+});
+
+test('a network that does not exist or has no subnet makes tasks wait', (t) => {
+  const swarm = cluster().nodes(1).service('web', { networks: front }).settle();
+  t.is(swarm.reasons('web')[0], 'network front not found');
+  swarm.network('front', { subnet: '10.255.0.0/24' }).settle();
+  t.regex(swarm.reasons('web')[0] ?? '', /^network front has no subnet: subnet .* overlaps/);
+  swarm.network('front').settle();
+  t.is(swarm.running('web').length, 1);
+});
+
+test('a dynamic port is chosen once and kept', (t) => {
+  const swarm = cluster().nodes(1).service('a', { ports: [port(0), port(0, { targetPort: 81 })] }).settle();
+  swarm.service('b', { ports: [port(0)] }).settle();
+  t.deepEqual(swarm.get('a').endpoint?.ports.map(({ publishedPort }) => publishedPort), [30_000, 30_001]);
+  t.is(swarm.get('b').endpoint?.ports[0]?.publishedPort, 30_002);
+  swarm.service('a', { ports: [port(0, { targetPort: 81 }), port(0, { protocol: 'udp' })] }).settle();
+  t.deepEqual(swarm.get('a').endpoint?.ports.map(({ publishedPort }) => publishedPort), [30_001, 30_003]);
+});
+
+test('a published port belongs to one service; the other waits until it is free', (t) => {
+  const swarm = cluster().nodes(1).service('first', { ports: [port(80)] }).settle();
+  swarm.now += 1;
+  swarm.service('second', { ports: [port(80)] }).settle();
+  t.is(swarm.reasons('second')[0], 'port 80/tcp is already published by service first');
+  t.is(swarm.get('second').endpoint, undefined);
+  swarm.service('third', { ports: [port(80, { protocol: 'udp' })] }).settle();
+  t.is(swarm.running('third').length, 1);
+  swarm.removeService('first').settle();
+  t.is(swarm.running('second').length, 1);
+});
+
+test('host ports are no mesh ports', (t) => {
+  const swarm = cluster().nodes(1).service('a', { ports: [port(80, { mode: 'host' })] }).settle();
+  swarm.service('b', { ports: [port(80)] }).settle();
+  t.is(swarm.running('b').length, 1);
+  t.deepEqual(swarm.get('a').endpoint?.vips, []);
+});

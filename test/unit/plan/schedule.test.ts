@@ -1,0 +1,111 @@
+import test from 'ava';
+import { meetsConstraint, parseConstraint } from '../../../manager/plan/constraint.ts';
+import type { Node } from '../../../shared/model/index.ts';
+import { cluster, GB } from './_cluster.ts';
+
+function nodeOf(): Node {
+  const swarm = cluster().node('abc', {
+    role: 'manager',
+    labels: { Zone: 'East' },
+    description: { hostname: 'Host1', address: '10.1.2.3', arch: 'aarch64', engineLabels: { 'gpu.kind': 'x' } },
+  });
+  const node = swarm.store.get('nodes', 'abc');
+  if (node === undefined) throw new Error('no node');
+  return node;
+}
+
+for (const [text, met] of [
+  ['node.id==ABC', true],
+  ['node.id!=abc', false],
+  ['node.hostname == host1', true],
+  ['NODE.ROLE==manager', true],
+  ['node.role!=worker', true],
+  ['node.labels.Zone==east', true],
+  ['node.labels.zone==east', false],
+  ['node.labels.none!=x', true],
+  ['node.labels.none==x', false],
+  ['engine.labels.gpu.kind==x', true],
+  ['node.platform.os==Linux', true],
+  ['node.platform.arch==arm64', true],
+  ['node.ip==10.1.2.3', true],
+  ['node.ip==10.1.0.0/16', true],
+  ['node.ip!=10.2.0.0/16', true],
+] as const) {
+  test(`constraint ${text} is ${met ? 'met' : 'not met'}`, (t) => {
+    t.is(meetsConstraint(nodeOf(), parseConstraint(text)), met);
+  });
+}
+
+for (const text of ['', 'node.id', 'node.id=x', 'node.id==', '==x', 'node.id>3', 'node.color==red', 'node.labels.==x', 'node.ip==ten']) {
+  test(`constraint "${text}" is refused by name`, (t) => {
+    const error = t.throws(() => parseConstraint(text), { instanceOf: TypeError });
+    t.true(error?.message.includes(`"${text}"`));
+  });
+}
+
+test('reservations are never exceeded, and are free again once a task has ended', (t) => {
+  const swarm = cluster().nodes(2, { description: { memoryBytes: 4 * GB } });
+  swarm.service('web', { replicas: 5, reservations: { memoryBytes: 2 * GB } }).settle();
+  t.deepEqual(swarm.spread('web'), { n1: 2, n2: 2, none: 1 });
+  swarm.service('web', { replicas: 1 }).service('db', { replicas: 3, reservations: { memoryBytes: 2 * GB } }).settle();
+  t.is(swarm.running('db').length, 3);
+});
+
+test('two tasks with the same host port never meet on a node', (t) => {
+  const ports = [{ protocol: 'tcp', targetPort: 80, publishedPort: 80, mode: 'host' }] as const;
+  const swarm = cluster().nodes(2).service('a', { replicas: 3, ports }).settle();
+  t.deepEqual(swarm.spread('a'), { n1: 1, n2: 1, none: 1 });
+  t.is(swarm.reasons('a')[2], 'no suitable node (host port tcp/80 already in use on 2 nodes)');
+});
+
+test('max replicas per node', (t) => {
+  const swarm = cluster().nodes(2).service('a', { replicas: 5, placement: { maxReplicasPerNode: 2 } }).settle();
+  t.deepEqual(swarm.spread('a'), { n1: 2, n2: 2, none: 1 });
+});
+
+test('platform', (t) => {
+  const swarm = cluster().nodes(1).node('arm', { description: { arch: 'aarch64' } });
+  swarm.service('a', { replicas: 2, placement: { platforms: [{ os: 'linux', arch: 'arm64' }] } }).settle();
+  t.deepEqual(swarm.spread('a'), { arm: 2 });
+});
+
+test('an emptier node is preferred among those with as many of the service', (t) => {
+  const swarm = cluster().nodes(1).service('old', { replicas: 3 }).settle();
+  swarm.nodes(1).service('new').settle();
+  t.deepEqual(swarm.spread('new'), { n2: 1 });
+});
+
+test('spread over the values of an attribute, then of one below it', (t) => {
+  const swarm = cluster();
+  for (const [zone, rack, count] of [['a', '1', 1], ['a', '2', 3], ['b', '1', 1]] as const) {
+    swarm.nodes(count, { labels: { zone, rack } });
+  }
+  swarm.service('web', { replicas: 8, placement: { spread: ['node.labels.zone', 'node.labels.rack'] } }).settle();
+  const counts = swarm.spread('web');
+  t.is(counts['n5'], 4, 'zone b has one node and half of the tasks');
+  t.is(counts['n1'], 2, 'rack a/1 has one node and half of its zone');
+});
+
+test('a node on which the service keeps failing is the last choice', (t) => {
+  const swarm = cluster().nodes(1).service('web').settle();
+  for (let i = 0; i < 5; i += 1) {
+    swarm.report(swarm.running('web')[0]?.id ?? '', 'failed').elapse(6000);
+  }
+  // n1 has fewer tasks in all than n2, and would be chosen but for its failures.
+  swarm.nodes(1).service('pad', { replicas: 6, constraints: ['node.id==n2'] }).settle();
+  swarm.report(swarm.running('web')[0]?.id ?? '', 'failed').elapse(6000);
+  t.deepEqual(swarm.spread('web'), { n2: 1 });
+});
+
+test('a few tasks on very many nodes land on different ones', (t) => {
+  const swarm = cluster().nodes(600, { labels: { zone: 'a' } }).nodes(600);
+  swarm.service('web', { replicas: 20, constraints: ['node.labels.zone==a'] }).settle();
+  t.is(Object.keys(swarm.spread('web')).length, 20);
+  t.true(swarm.running('web').every(({ nodeId }) => Number(nodeId?.slice(1)) <= 600));
+});
+
+test('many tasks on many nodes: one each', (t) => {
+  const swarm = cluster().nodes(300).service('web', { replicas: 300 });
+  swarm.plan();
+  t.is(Object.keys(swarm.spread('web')).length, 300);
+});
