@@ -15,7 +15,8 @@ import { SessionSocket } from './session-socket.ts';
 import { StatusQueue } from './status-queue.ts';
 
 const BACKOFF_BASE_MS = 50;
-const BACKOFF_MAX_MS = 5000;
+/** Well below three times the silence after which a node is down: a manager that restarts waits that long. */
+const BACKOFF_MAX_MS = 2000;
 /** A session that lasted so long was a good one: the next attempt comes at once. */
 const STEADY_AFTER_MS = 5000;
 

@@ -6,6 +6,7 @@ import { type AgentFrame, type ManagerFrame, parseManagerFrame } from '../../sha
 import { managerIdentityCheck } from './manager-tls.ts';
 
 const HANDSHAKE_TIMEOUT_MS = 5000;
+const CLOSE_TIMEOUT_MS = 500;
 /** A manager that does not answer this many heartbeats is gone, whatever TCP believes. */
 const LOST_BEATS = 8;
 
@@ -47,7 +48,11 @@ export class SessionSocket {
 
   /** Resolves with why it ended. */
   async ended(signal: AbortSignal): Promise<unknown> {
-    const onAbort = (): void => this.#socket.close(1001, 'the agent stops');
+    const onAbort = (): void => {
+      this.#socket.close(1001, 'the agent stops');
+      // A manager that hangs must not keep the agent from ending.
+      this.#timers.add(setTimeout(() => this.#socket.terminate(), CLOSE_TIMEOUT_MS));
+    };
     if (signal.aborted) onAbort();
     signal.addEventListener('abort', onAbort, { once: true });
     const reason = await new Promise<string>((resolve) => {
@@ -56,7 +61,7 @@ export class SessionSocket {
       );
     });
     signal.removeEventListener('abort', onAbort);
-    for (const timer of this.#timers) clearInterval(timer);
+    for (const timer of this.#timers) clearTimeout(timer);
     return this.#failure ?? new UnavailableError(reason);
   }
 

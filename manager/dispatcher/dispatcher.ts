@@ -6,7 +6,7 @@ import type { WebSocket } from 'ws';
 import { describeError } from '../../shared/errors/index.ts';
 import { isAbort } from '../../shared/lib/abort.ts';
 import { newId } from '../../shared/lib/ids.ts';
-import type { Logger, NodeDescription, TaskStatus } from '../../shared/model/index.ts';
+import type { Logger, Node, NodeDescription, TaskStatus } from '../../shared/model/index.ts';
 import { isEmptyDiff } from '../../shared/wire/assignment-diff.ts';
 import { CLOSE } from '../../shared/wire/frames.ts';
 import type { Change, Store } from '../store/store.ts';
@@ -116,11 +116,7 @@ export class Dispatcher implements SessionEvents {
     session.send({ type: 'welcome', sessionId: session.id, nodeIndex: node.index, beatMs: this.#beatMs });
     this.#sendFull(session);
     logger.info({ nodeId, sessionId: session.id, hostname: description.hostname }, 'session opened');
-    this.#background(
-      records.opened(nodeId, session.id, description, session.signal).then(() => {
-        session.recorded = true;
-      }),
-    );
+    this.#background(records.opened(nodeId, session.id, description, session.signal));
   }
 
   #sendFull(session: NodeSession): void {
@@ -134,30 +130,31 @@ export class Dispatcher implements SessionEvents {
   #onChange(changes: readonly Change[]): void {
     this.#tracker.note(changes);
     for (const change of changes) {
-      if (change.table === 'nodes') this.#onNodeChange(change);
+      if (change.table === 'nodes') this.#onNodeChange(change.key, change.after);
     }
     if (this.#tracker.hasChanges) this.#scheduleFlush();
   }
 
-  /** What others write of a node that has a session here. */
-  #onNodeChange(change: Extract<Change, { table: 'nodes' }>): void {
-    const session = this.#sessions.get(change.key);
-    if (change.after === undefined) this.#detector.forget(change.key);
-    if (session === undefined) return;
-    if (change.after === undefined) {
-      session.close(CLOSE.nodeRemoved, 'the node was removed from the cluster');
-      this.#detector.forget(change.key);
-    } else if (session.recorded && change.after.session !== session.id) {
+  /** What is written of a node, by us or by others. */
+  #onNodeChange(nodeId: string, node: Node | undefined): void {
+    const session = this.#sessions.get(nodeId);
+    if (node === undefined) {
+      session?.close(CLOSE.nodeRemoved, 'the node was removed from the cluster');
+      this.#detector.forget(nodeId);
+    } else if (session !== undefined && node.session === session.id) {
+      session.recorded = true;
+      if (node.status !== 'ready') this.#claim(session, node);
+    } else if (session?.recorded === true) {
       session.close(CLOSE.replaced, 'the node has a newer session with another manager');
-      this.#detector.forget(change.key);
-    } else if (
-      session.recorded &&
-      change.after.status !== 'ready' &&
-      change.after.description !== undefined
-    ) {
-      const { description } = change.after;
-      this.#background(this.#options.records.opened(change.key, session.id, description, session.signal));
+      this.#detector.forget(nodeId);
     }
+  }
+
+  /** A verdict that was under way when the session opened does not stand. */
+  #claim(session: NodeSession, node: Node): void {
+    if (node.description === undefined) return;
+    const { records } = this.#options;
+    this.#background(records.opened(node.id, session.id, node.description, session.signal));
   }
 
   /** One flush for all changes of this turn of the loop. */
@@ -214,7 +211,7 @@ export class Dispatcher implements SessionEvents {
     this.#sessions.get(nodeId)?.close(CLOSE.goingAway, message);
     // Closing it started a new wait, which has nothing more to say.
     this.#detector.forget(nodeId);
-    this.#background(records.down(nodeId, message, signal));
+    this.#background(records.down(nodeId, message, () => !this.#sessions.has(nodeId), signal));
   }
 
   /** Nodes that were ready before this manager started: unknown until they are heard. */
@@ -223,7 +220,8 @@ export class Dispatcher implements SessionEvents {
     for (const node of store.all('nodes').values()) {
       if (node.status === 'down' || !records.isOurs(node)) continue;
       this.#detector.expect(node.id, steadyMs());
-      if (node.status === 'ready') this.#background(records.unknown(node.id, signal));
+      if (node.status === 'ready')
+        this.#background(records.unknown(node.id, () => !this.#sessions.has(node.id), signal));
     }
   }
 

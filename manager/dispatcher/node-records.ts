@@ -71,19 +71,19 @@ export class NodeRecords {
     }));
   }
 
-  /** Its time is up. Does nothing when another manager has it meanwhile. */
-  async down(nodeId: string, message: string, signal: AbortSignal): Promise<void> {
+  /** Its time is up. Does nothing when it came back meanwhile, here (`absent` says) or at another manager. */
+  async down(nodeId: string, message: string, absent: () => boolean, signal: AbortSignal): Promise<void> {
     await this.#update(nodeId, signal, (node) =>
-      node.status === 'down' || !this.isOurs(node)
+      node.status === 'down' || !this.isOurs(node) || !absent()
         ? node
         : withStatus(node, 'down', this.#clock.now(), message),
     );
   }
 
-  /** This manager has just started and does not know. */
-  async unknown(nodeId: string, signal: AbortSignal): Promise<void> {
+  /** This manager has just started and does not know. Does nothing once the node has come. */
+  async unknown(nodeId: string, absent: () => boolean, signal: AbortSignal): Promise<void> {
     await this.#update(nodeId, signal, (node) =>
-      node.status !== 'ready' || !this.isOurs(node)
+      node.status !== 'ready' || !this.isOurs(node) || !absent()
         ? node
         : withStatus(node, 'unknown', this.#clock.now(), 'the manager restarted'),
     );

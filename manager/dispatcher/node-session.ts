@@ -46,7 +46,7 @@ export class NodeSession {
     this.#events = events;
     this.#logger = logger.child({ nodeId: this.nodeId, sessionId: this.id });
     socket.on('message', (data: Buffer, isBinary: boolean) => this.#onMessage(data, isBinary));
-    socket.on('ping', () => events.heard(this));
+    socket.on('ping', () => this.open && events.heard(this));
     socket.on('close', () => this.#end());
   }
 

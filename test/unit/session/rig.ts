@@ -1,10 +1,12 @@
 /** A dispatcher on a real TLS port over a store in memory, and agents' links to it. */
 import type { ExecutionContext } from 'ava';
 import type { Link, LinkHandlers } from '../../../agent/session/link.ts';
+import type { Identity } from '../../../agent/session/identity.ts';
 import { join } from '../../../agent/session/join.ts';
 import { SessionLink } from '../../../agent/session/session-link.ts';
 import { joinTokens } from '../../../manager/ca/cluster.ts';
 import { type RunningDispatcher, startDispatcher } from '../../../manager/dispatcher/start-dispatcher.ts';
+import type { Store } from '../../../manager/store/store.ts';
 import { NotFoundError } from '../../../shared/errors/index.ts';
 import type {
   AssignmentSet,
@@ -36,18 +38,21 @@ export interface TestAgent {
 }
 
 export interface Rig {
-  readonly store: MemoryStore;
+  readonly store: Store;
   readonly dispatcher: RunningDispatcher;
   readonly signal: AbortSignal;
   readonly address: string;
   readonly tokens: { worker: string; manager: string };
+  /** A machine that has joined, without a link. */
+  joined(hostname: string): Promise<Identity>;
   agent(hostname: string, handlers?: Partial<LinkHandlers>): Promise<TestAgent>;
 }
 
 export interface RigOptions {
   readonly nodeDownAfterMs?: number;
   readonly withdrawTimeoutMs?: number;
-  readonly store?: MemoryStore;
+  readonly store?: Store;
+  readonly port?: number;
 }
 
 /** Everything is undone when the test ends. */
@@ -59,7 +64,7 @@ export async function rig(t: ExecutionContext, options: RigOptions = {}): Promis
     store,
     clusterOptions: { nodeDownAfterMs: options.nodeDownAfterMs ?? 2000 },
     ...(options.withdrawTimeoutMs === undefined ? {} : { withdrawTimeoutMs: options.withdrawTimeoutMs }),
-    listen: { host: '127.0.0.1', port: 0 },
+    listen: { host: '127.0.0.1', port: options.port ?? 0 },
     logger: quiet,
     signal,
   });
@@ -69,16 +74,17 @@ export async function rig(t: ExecutionContext, options: RigOptions = {}): Promis
     abort.abort();
     await dispatcher.close();
   });
+  const joined = (hostname: string): Promise<Identity> =>
+    join({ token: tokens.worker, managers: [address], hostname }, signal);
   const agent = async (hostname: string, handlers: Partial<LinkHandlers> = {}): Promise<TestAgent> => {
-    const identity = await join({ token: tokens.worker, managers: [address], hostname }, signal);
-    return startAgent({ address, identity, hostname, handlers, signal });
+    return startAgent({ address, identity: await joined(hostname), hostname, handlers, signal });
   };
-  return { store, dispatcher, signal, address, tokens, agent };
+  return { store, dispatcher, signal, address, tokens, joined, agent };
 }
 
 export function startAgent(options: {
   address: string;
-  identity: { nodeId: string; ca: string; cert: string; key: string };
+  identity: Identity;
   hostname: string;
   handlers?: Partial<LinkHandlers>;
   signal: AbortSignal;
