@@ -11,6 +11,7 @@ import { eventsRouter } from './resources/events.ts';
 import { networksRouter } from './resources/networks.ts';
 import { nodesRouter } from './resources/nodes.ts';
 import { servicesRouter } from './resources/services.ts';
+import { stacksRouter } from './resources/stacks.ts';
 import { swarmRouter } from './resources/swarm.ts';
 import { systemRouter } from './resources/system.ts';
 import { tasksRouter } from './resources/tasks.ts';
@@ -28,7 +29,7 @@ export function createApi(options: ApiOptions): Express {
   app.use(requestLog(ctx.logger, ctx.clock), apiVersion(ctx.version));
   app.use(systemRouter(ctx), swarmRouter(ctx), eventsRouter(ctx));
   app.use(nodesRouter(ctx), servicesRouter(ctx), tasksRouter(ctx));
-  app.use(networksRouter(ctx), containersRouter(ctx));
+  app.use(networksRouter(ctx), containersRouter(ctx), stacksRouter(ctx));
   app.use(absentRouter());
   app.use(pageNotFound, errorHandler(ctx.logger));
   return app;

@@ -4,6 +4,7 @@ import { AppError, describeError, HTTP_STATUS } from '../../../shared/errors/ind
 import { isAbort } from '../../../shared/lib/abort.ts';
 import { StaleError } from '../../store/store.ts';
 import type { Logger } from '../../../shared/model/options.ts';
+import { StackError } from '../ops/stack-error.ts';
 import { sendJson } from './respond.ts';
 import { requestId } from './request-log.ts';
 
@@ -32,9 +33,9 @@ export function errorHandler(logger: Logger): ErrorRequestHandler {
   };
 }
 
+/** A stack that is refused lists its problems with their places. */
 function errorDetails(error: unknown): object {
-  const problems = (error as { problems?: unknown } | undefined)?.problems;
-  return Array.isArray(problems) ? { problems } : {};
+  return error instanceof StackError ? { errors: error.errors } : {};
 }
 
 export const pageNotFound: RequestHandler = (_req, res) => {

@@ -9,7 +9,7 @@ import {
 import { newId } from '../../../shared/lib/ids.ts';
 import type { Revision, Service, ServiceSpec } from '../../../shared/model/index.ts';
 import { sameJson } from '../../plan/reconcile/dirty.ts';
-import { StaleError, type Store, type Write } from '../../store/store.ts';
+import { type Guard, StaleError, type Store, type Write } from '../../store/store.ts';
 import type { ApiContext } from '../context.ts';
 import { lookup } from '../lookup.ts';
 import { portKey } from '../validate/ports.ts';
@@ -55,16 +55,17 @@ export async function createService(
   wanted: ServiceSpec,
   signal: AbortSignal,
 ): Promise<string> {
-  const spec = resolveNetworks(ctx.store, wanted);
-  requireValid(spec);
+  const { store } = ctx;
+  requireValid(resolveNetworks(store, wanted));
   for (let attempt = 1; ; attempt += 1) {
-    await waitUntilFree(ctx.store, spec, signal);
+    await waitUntilFree(store, wanted, signal);
+    const spec = resolveNetworks(store, wanted);
     const id = newId();
     try {
-      await ctx.store.commit(creation(ctx, id, spec), { signal });
+      await store.commit(creation(ctx, id, spec), { guards: networkGuards(store, spec), signal });
       return id;
     } catch (error) {
-      // Someone took the name in between: the next turn says so, or waits.
+      // Someone took the name, or a network changed, in between: the next turn sees it.
       if (!(error instanceof StaleError) || attempt >= COMMIT_ATTEMPTS) throw error;
     }
   }
@@ -80,6 +81,15 @@ function creation(ctx: ApiContext, id: string, spec: ServiceSpec): Write[] {
     { table: 'services', key: id, value: service, expect: 0 },
     revisionWrite(id, 1, spec, atMs),
   ];
+}
+
+/** A network that is deleted meanwhile must not be referred to. */
+function networkGuards(store: Store, spec: ServiceSpec): Guard[] {
+  return spec.networks.map(({ network }) => ({
+    table: 'networks',
+    key: network,
+    expect: store.version('networks', network),
+  }));
 }
 
 function revisionWrite(serviceId: string, revision: number, spec: ServiceSpec, atMs: number): Write {
@@ -130,7 +140,7 @@ function requirePortsFree(store: Store, spec: ServiceSpec, self: string | undefi
 }
 
 /** Another service that publishes one of the spec's ports on the mesh, among those that leave or those that stay. */
-function portHolder(
+export function portHolder(
   store: Store,
   spec: ServiceSpec,
   self: string | undefined,
@@ -154,12 +164,6 @@ function requireValid(spec: ServiceSpec): void {
   if (problems.length === 0) return;
   const text = problems.map((p) => (p.field === 'image' ? p.message : `${p.field}: ${p.message}`)).join('; ');
   throw new InvalidError(`rpc error: code = InvalidArgument desc = ${text}`);
-}
-
-/** Checks everything that createService checks but the waiting: for a stack, before anything is written. */
-export function requireAcceptable(store: Store, wanted: ServiceSpec, self: string | undefined): void {
-  requireValid(wanted);
-  requirePortsFree(store, wanted, self);
 }
 
 export interface ServiceUpdate {

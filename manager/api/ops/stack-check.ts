@@ -1,0 +1,155 @@
+/** Everything that can be wrong with a converted stack in this cluster, found before anything is written. */
+import { STACK_LABEL } from '../../../shared/model/index.ts';
+import { cidrsOverlap, parseCidr } from '../../../shared/lib/cidr.ts';
+import type { Store } from '../../store/store.ts';
+import {
+  placeOf,
+  type Problem,
+  type StackConversion,
+  type StackNetwork,
+  type StackService,
+} from '../../stack/index.ts';
+import { portKey } from '../validate/ports.ts';
+import { checkServiceSpec } from '../validate/service-spec.ts';
+import { subnetProblem } from './networks.ts';
+import { currentSpec, liveServices, portHolder } from './services.ts';
+
+type Found = Omit<Problem, 'severity'>;
+
+/** Where a field of the spec stands in a compose file. The longest prefix counts. */
+const PLACES: Readonly<Record<string, readonly string[]>> = {
+  image: ['image'],
+  env: ['environment'],
+  hostname: ['hostname'],
+  workingDir: ['working_dir'],
+  stopSignal: ['stop_signal'],
+  mounts: ['volumes'],
+  ports: ['ports'],
+  ulimits: ['ulimits'],
+  healthCheck: ['healthcheck'],
+  replicas: ['deploy', 'replicas'],
+  endpointMode: ['deploy', 'endpoint_mode'],
+  'limits.cpus': ['deploy', 'resources', 'limits', 'cpus'],
+  'limits.memory': ['deploy', 'resources', 'limits', 'memory'],
+  reservations: ['deploy', 'resources', 'reservations'],
+  'placement.constraints': ['deploy', 'placement', 'constraints'],
+  'placement.preferences': ['deploy', 'placement', 'preferences'],
+  'placement.maxReplicas': ['deploy', 'placement', 'max_replicas_per_node'],
+  update: ['deploy', 'update_config'],
+  rollback: ['deploy', 'rollback_config'],
+  restart: ['deploy', 'restart_policy'],
+};
+
+export function checkStack(store: Store, stack: string, conversion: StackConversion): Found[] {
+  return [
+    ...conversion.services.flatMap((service) => [
+      ...checkSpec(service),
+      ...checkExisting(store, stack, service),
+    ]),
+    ...conversion.networks.flatMap((network) => checkNetwork(store, stack, network)),
+    ...checkPorts(store, conversion.services),
+  ];
+}
+
+/** Ports of the mesh that another service has, in the cluster or in the file. */
+function checkPorts(store: Store, services: readonly StackService[]): Found[] {
+  const holders = new Map<string, string>();
+  return services.flatMap(({ spec, source }) => {
+    const place = placeOf(source, ['ports']);
+    const self = [...liveServices(store)].find((service) => service.name === spec.name)?.id;
+    const taken = portHolder(store, spec, self, false);
+    const found: Found[] = [];
+    // A service of the file keeps or gives up its ports in this same deployment.
+    const ours = services.some((service) => service.spec.name === taken?.service.name);
+    if (taken !== undefined && !ours) {
+      found.push({
+        message: `port ${taken.port} is already in use by service ${taken.service.name}`,
+        ...place,
+      });
+    }
+    for (const port of spec.ports) {
+      if (port.mode !== 'ingress' || port.publishedPort === 0) continue;
+      const holder = holders.get(portKey(port));
+      if (holder === undefined) holders.set(portKey(port), spec.name);
+      else if (holder !== spec.name) {
+        found.push({ message: `port ${portKey(port)} is published by ${holder} too`, ...place });
+      }
+    }
+    return found;
+  });
+}
+
+function checkSpec(service: StackService): Found[] {
+  // A missing image was reported by the conversion.
+  return checkServiceSpec(service.spec).map(({ field, message }) => ({
+    message,
+    ...placeOf(service.source, placeIn(field)),
+  }));
+}
+
+function placeIn(field: string): readonly string[] {
+  return (
+    PLACES[field] ?? PLACES[field.slice(0, field.lastIndexOf('.'))] ?? PLACES[field.split('.')[0] ?? ''] ?? []
+  );
+}
+
+function checkExisting(store: Store, stack: string, service: StackService): Found[] {
+  const { name, mode } = service.spec;
+  for (const existing of liveServices(store)) {
+    if (existing.name !== name) continue;
+    const current = currentSpec(store, existing);
+    if (current.labels[STACK_LABEL] !== stack) {
+      return [
+        {
+          message: `a service ${name} exists already and is not part of this stack`,
+          ...placeOf(service.source, []),
+        },
+      ];
+    }
+    if (current.mode.kind !== mode.kind) {
+      const message = `the mode can not change from ${current.mode.kind} to ${mode.kind}: remove the service first`;
+      return [{ message, ...placeOf(service.source, ['deploy', 'mode']) }];
+    }
+  }
+  return [];
+}
+
+function checkNetwork(store: Store, stack: string, network: StackNetwork): Found[] {
+  const key = `networks.${network.key}`;
+  const report = (message: string): Found[] => [
+    { message, key, line: network.at.line, column: network.at.column },
+  ];
+  const id = store.get('names', `network:${network.name}`)?.id;
+  const existing = id === undefined ? undefined : store.get('networks', id);
+  if (network.spec === undefined) {
+    if (existing === undefined) {
+      return report(
+        `the external network ${network.name} does not exist: docker network create -d overlay ${network.name}`,
+      );
+    }
+    return existing.spec.ingress ? report('services can not be attached to the ingress network') : [];
+  }
+  if (existing !== undefined) {
+    return existing.spec.labels[STACK_LABEL] === stack
+      ? []
+      : report(
+          `a network ${network.name} exists already and is not part of this stack (external: true uses it)`,
+        );
+  }
+  const { subnet, gateway } = network.spec;
+  if (subnet === undefined) return gateway === undefined ? [] : report('a gateway needs a subnet');
+  const problem = subnetProblem(subnet, gateway);
+  if (problem !== undefined) return report(problem);
+  return overlapping(store, subnet).flatMap((other) =>
+    report(`subnet ${subnet} overlaps with network ${other}`),
+  );
+}
+
+/** Names of the networks that hold part of the subnet. */
+function overlapping(store: Store, subnet: string): string[] {
+  const cidr = parseCidr(subnet);
+  return [...store.all('networks').values()].flatMap((other) => {
+    const taken = other.allocation?.subnet ?? other.spec.subnet;
+    return taken !== undefined && cidrsOverlap(cidr, parseCidr(taken)) ? [other.spec.name] : [];
+  });
+}

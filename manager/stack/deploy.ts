@@ -1,0 +1,176 @@
+/** `deploy` of a service, and `restart`, which says less of the same. */
+import {
+  DEFAULT_RESTART,
+  DEFAULT_UPDATE,
+  type Labels,
+  type Placement,
+  type ResourceAmounts,
+  type RestartPolicy,
+  type ServiceMode,
+  type UpdateConfig,
+} from '../../shared/model/index.ts';
+import { defined, type KeyRules, labels, type Section } from './section.ts';
+
+export interface Deploy {
+  readonly mode: ServiceMode;
+  readonly labels: Labels;
+  readonly endpointMode: 'vip' | 'dnsrr';
+  readonly limits: ResourceAmounts;
+  readonly reservations: ResourceAmounts;
+  readonly restart: RestartPolicy;
+  readonly placement: Placement;
+  readonly update: UpdateConfig;
+  readonly rollback: UpdateConfig;
+}
+
+const NOT_YET = { severity: 'error', message: 'not supported yet' } as const;
+const DEVICE_RULES: KeyRules = { devices: NOT_YET, generic_resources: NOT_YET };
+const NO_AMOUNTS: ResourceAmounts = {};
+
+export function readDeploy(service: Section): Deploy {
+  const deploy = service.section('deploy');
+  const resources = deploy?.section('resources');
+  const result: Deploy = {
+    mode: readMode(deploy),
+    labels: deploy === undefined ? {} : labels(deploy, 'labels'),
+    endpointMode: deploy?.oneOf('endpoint_mode', ['vip', 'dnsrr']) ?? 'vip',
+    limits: readAmounts(resources, 'limits'),
+    reservations: readAmounts(resources, 'reservations'),
+    restart: readRestart(service, deploy),
+    placement: readPlacement(service, deploy),
+    update: readUpdate(deploy, 'update_config'),
+    rollback: readUpdate(deploy, 'rollback_config'),
+  };
+  resources?.end();
+  deploy?.end();
+  return result;
+}
+
+function readMode(deploy: Section | undefined): ServiceMode {
+  const text = deploy?.text('mode') ?? 'replicated';
+  const replicas = deploy?.whole('replicas');
+  if (text === 'global') {
+    if (replicas !== undefined && deploy !== undefined) {
+      deploy.problems.error(
+        deploy.map,
+        `${deploy.map.key}.replicas`,
+        'replicas can not be used with mode global',
+      );
+    }
+    return { kind: 'global' };
+  }
+  if (text !== 'replicated' && deploy !== undefined) {
+    const why = /-job$/.test(text) ? 'jobs are not supported yet' : 'replicated or global is expected';
+    deploy.problems.error(
+      deploy.map.entries.get('mode')?.value ?? deploy.map,
+      `${deploy.map.key}.mode`,
+      `'${text}': ${why}`,
+    );
+  }
+  return { kind: 'replicated', replicas: replicas ?? 1 };
+}
+
+function readAmounts(resources: Section | undefined, name: 'limits' | 'reservations'): ResourceAmounts {
+  const section = resources?.section(name);
+  if (section === undefined) return NO_AMOUNTS;
+  const amounts = {
+    nanoCpus: section.cpus('cpus'),
+    memoryBytes: section.bytes('memory'),
+    pids: name === 'limits' ? section.whole('pids') : undefined,
+  };
+  section.end(DEVICE_RULES);
+  // 0 is Docker's way to say none.
+  return defined({
+    nanoCpus: amounts.nanoCpus === 0 ? undefined : amounts.nanoCpus,
+    memoryBytes: amounts.memoryBytes === 0 ? undefined : amounts.memoryBytes,
+    pids: amounts.pids === 0 ? undefined : amounts.pids,
+  }) as ResourceAmounts;
+}
+
+function readRestart(service: Section, deploy: Section | undefined): RestartPolicy {
+  const simple = readSimpleRestart(service);
+  const policy = deploy?.section('restart_policy');
+  if (policy === undefined) return simple ?? DEFAULT_RESTART;
+  if (simple !== undefined) {
+    const at = service.map.entries.get('restart')?.at ?? service.map;
+    service.problems.warning(
+      at,
+      `${service.map.key}.restart`,
+      'has no effect: deploy.restart_policy is given',
+    );
+  }
+  const result: RestartPolicy = {
+    condition: policy.oneOf('condition', ['any', 'on-failure', 'none']) ?? 'any',
+    delayNs: policy.duration('delay') ?? DEFAULT_RESTART.delayNs,
+    maxAttempts: policy.whole('max_attempts') ?? 0,
+    windowNs: policy.duration('window') ?? 0,
+  };
+  policy.end();
+  return result;
+}
+
+/** `restart: always | unless-stopped | on-failure[:N] | no`. */
+function readSimpleRestart(service: Section): RestartPolicy | undefined {
+  const value = service.take('restart');
+  if (value === undefined) return undefined;
+  // An unquoted no is false for older YAML and text for the newer: both mean "no".
+  const text = value.kind === 'scalar' && value.value === false ? 'no' : service.textOf(value);
+  if (text === undefined) return undefined;
+  const match = /^(?:(always|unless-stopped)|(no|none)|on-failure(?::(\d+))?)$/.exec(text);
+  if (match === null) {
+    service.problems.error(
+      value,
+      value.key,
+      `'${text}': no, always, unless-stopped or on-failure[:N] is expected`,
+    );
+    return undefined;
+  }
+  if (match[1] !== undefined) return DEFAULT_RESTART;
+  if (match[2] !== undefined) return { ...DEFAULT_RESTART, condition: 'none' };
+  return { ...DEFAULT_RESTART, condition: 'on-failure', maxAttempts: Number(match[3] ?? 0) };
+}
+
+function readPlacement(service: Section, deploy: Section | undefined): Placement {
+  const placement = deploy?.section('placement');
+  const platform = service.text('platform');
+  const spread = (placement?.list('preferences')?.items ?? []).flatMap((item) => {
+    const entry = item.kind === 'map' ? item.entries.get('spread')?.value : undefined;
+    const text = entry === undefined ? undefined : placement?.textOf(entry);
+    if (text !== undefined && item.kind === 'map' && item.entries.size === 1) return [text];
+    placement?.problems.error(item, item.key, 'spread: ATTRIBUTE is expected');
+    return [];
+  });
+  const result = defined({
+    constraints: placement?.texts('constraints') ?? [],
+    spread,
+    maxReplicasPerNode: placement?.whole('max_replicas_per_node') ?? 0,
+    platforms: platform === undefined ? undefined : [readPlatform(platform)],
+  }) as Placement;
+  placement?.end();
+  return result;
+}
+
+/** "linux/amd64" -> the os and the architecture; what follows is a variant, which nodes do not tell. */
+function readPlatform(text: string): { os: string; arch: string } {
+  const [os = '', arch = ''] = text.split('/');
+  return { os, arch };
+}
+
+function readUpdate(deploy: Section | undefined, name: 'update_config' | 'rollback_config'): UpdateConfig {
+  const config = deploy?.section(name);
+  if (config === undefined) return DEFAULT_UPDATE;
+  const actions =
+    name === 'update_config'
+      ? (['pause', 'continue', 'rollback'] as const)
+      : (['pause', 'continue'] as const);
+  const result: UpdateConfig = {
+    parallelism: config.whole('parallelism') ?? 1,
+    delayNs: config.duration('delay') ?? 0,
+    order: config.oneOf('order', ['stop-first', 'start-first']) ?? 'stop-first',
+    monitorNs: config.duration('monitor') ?? DEFAULT_UPDATE.monitorNs,
+    failureAction: config.oneOf('failure_action', actions) ?? 'pause',
+    maxFailureRatio: config.ratio('max_failure_ratio') ?? 0,
+  };
+  config.end();
+  return result;
+}

@@ -1,0 +1,172 @@
+/** Compose YAML -> values with positions. Bounded: in size, in depth, and in what aliases may unfold to. */
+import {
+  type Document,
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Node,
+  parseAllDocuments,
+  type Scalar,
+  type YAMLMap,
+} from 'yaml';
+import { interpolate, type Variables } from './interpolate.ts';
+import type { Position, Problems } from './problem.ts';
+import { childKey, type MapEntry, type MapValue, type Value } from './value.ts';
+
+export const COMPOSE_LIMIT_BYTES = 1024 * 1024;
+const DEPTH_LIMIT = 60;
+const VALUE_LIMIT = 100_000;
+
+/** Reports to `problems`; undefined when there is nothing to go on with. */
+export function parseCompose(text: string, variables: Variables, problems: Problems): Value | undefined {
+  const start: Position = { line: 1, column: 1 };
+  if (text.length > COMPOSE_LIMIT_BYTES) {
+    problems.error(start, '', `the file is larger than ${COMPOSE_LIMIT_BYTES} bytes`);
+    return undefined;
+  }
+  const lines = new LineCounter();
+  const documents = parseAllDocuments(text, {
+    lineCounter: lines,
+    prettyErrors: false,
+    merge: false,
+    version: '1.2',
+  });
+  const [document, second] = Array.isArray(documents) ? documents : [];
+  if (document === undefined) {
+    problems.error(start, '', 'the file is empty');
+    return undefined;
+  }
+  if (second !== undefined) {
+    problems.error(placeOf(lines, second.range?.[0]), '', 'one YAML document is expected, not several');
+  }
+  for (const error of document.errors)
+    problems.error(placeOf(lines, error.pos[0]), '', `YAML: ${error.message}`);
+  for (const warning of document.warnings)
+    problems.warning(placeOf(lines, warning.pos[0]), '', `YAML: ${warning.message}`);
+  if (document.errors.length > 0) return undefined;
+  if (document.contents === null) {
+    problems.error(start, '', 'the file is empty');
+    return undefined;
+  }
+  return new Reader(document, lines, variables, problems).read();
+}
+
+function placeOf(lines: LineCounter, offset: number | undefined): Position {
+  const { line, col } = lines.linePos(offset ?? 0);
+  return { line: Math.max(1, line), column: Math.max(1, col) };
+}
+
+/** Thrown once a bound is passed; the rest of the file is not looked at. */
+class LimitPassed extends Error {}
+
+class Reader {
+  readonly #document: Document;
+  readonly #lines: LineCounter;
+  readonly #variables: Variables;
+  readonly #problems: Problems;
+  #left = VALUE_LIMIT;
+
+  constructor(document: Document, lines: LineCounter, variables: Variables, problems: Problems) {
+    this.#document = document;
+    this.#lines = lines;
+    this.#variables = variables;
+    this.#problems = problems;
+  }
+
+  read(): Value | undefined {
+    try {
+      return this.#value(this.#document.contents as Node, '', 0);
+    } catch (error) {
+      if (error instanceof LimitPassed) return undefined;
+      throw error;
+    }
+  }
+
+  #value(node: Node | null, key: string, depth: number, fallback: Position = { line: 1, column: 1 }): Value {
+    const at = node?.range == null ? fallback : placeOf(this.#lines, node.range[0]);
+    this.#count(at, key, depth);
+    if (node === null) return { kind: 'scalar', value: null, text: '', key, ...at };
+    if (isAlias(node)) {
+      const target = node.resolve(this.#document) as Node | undefined;
+      if (target === undefined) this.#problems.error(at, key, `YAML: unknown anchor *${node.source}`);
+      return this.#value(target ?? null, key, depth + 1, at);
+    }
+    if (isMap(node)) return { kind: 'map', entries: this.#entries(node, key, depth), key, ...at };
+    if (isSeq(node)) {
+      const items = node.items.map((item, i) => this.#value(item as Node, `${key}[${i}]`, depth + 1, at));
+      return { kind: 'list', items, key, ...at };
+    }
+    return this.#scalar(node as Scalar, key, at);
+  }
+
+  #count(at: Position, key: string, depth: number): void {
+    this.#left -= 1;
+    if (this.#left >= 0 && depth <= DEPTH_LIMIT) return;
+    const what =
+      depth > DEPTH_LIMIT ? `nested deeper than ${DEPTH_LIMIT} levels` : `more than ${VALUE_LIMIT} values`;
+    this.#problems.error(
+      at,
+      key,
+      `the file is ${depth > DEPTH_LIMIT ? what : `too large: ${what}`} (aliases count as what they stand for)`,
+    );
+    throw new LimitPassed();
+  }
+
+  /** Merge keys (`<<: *base`) give what the mapping does not say itself. */
+  #entries(map: YAMLMap, key: string, depth: number): ReadonlyMap<string, MapEntry> {
+    const own = new Map<string, MapEntry>();
+    const merged: MapValue[] = [];
+    for (const pair of map.items) {
+      const keyNode = pair.key as Node | null;
+      const at =
+        keyNode?.range == null
+          ? placeOf(this.#lines, map.range?.[0])
+          : placeOf(this.#lines, keyNode.range[0]);
+      if (!isScalar(keyNode) || keyNode.value === null || typeof keyNode.value === 'object') {
+        this.#problems.error(at, key, 'the name of a key must be plain text');
+        continue;
+      }
+      const name = String(keyNode.value);
+      const path = childKey(key, name);
+      const value = this.#value(pair.value as Node | null, name === '<<' ? key : path, depth + 1, at);
+      if (name !== '<<') own.set(name, { name, at: { ...at, key: path }, value });
+      else merged.push(...this.#mergeSources(value, path));
+    }
+    return merged.length === 0 ? own : mergeEntries(own, merged);
+  }
+
+  #mergeSources(value: Value, path: string): MapValue[] {
+    const sources = value.kind === 'list' ? value.items : [value];
+    return sources.flatMap((source) => {
+      if (source.kind === 'map') return [source];
+      this.#problems.error(source, path, 'YAML: a mapping, or a list of mappings, is expected after <<');
+      return [];
+    });
+  }
+
+  #scalar(node: Scalar, key: string, at: Position): Value {
+    const { value, source } = node;
+    if (typeof value === 'string') {
+      const filled = interpolate(value, this.#variables);
+      for (const message of filled.errors) this.#problems.error(at, key, message);
+      for (const message of filled.warnings) this.#problems.warning(at, key, message);
+      return { kind: 'scalar', value: filled.text, text: filled.text, key, ...at };
+    }
+    const plain = typeof value === 'number' || typeof value === 'boolean' || typeof value === 'bigint';
+    if (!plain && value !== null && value !== undefined) {
+      this.#problems.error(at, key, 'YAML: this kind of value has no meaning in a compose file');
+    }
+    return { kind: 'scalar', value: plain ? value : null, text: source ?? String(value ?? ''), key, ...at };
+  }
+}
+
+/** The mapping's own keys first, then the sources in their order. */
+function mergeEntries(own: Map<string, MapEntry>, sources: readonly MapValue[]): Map<string, MapEntry> {
+  const all = new Map(own);
+  for (const source of sources) {
+    for (const [name, entry] of source.entries) if (!all.has(name)) all.set(name, entry);
+  }
+  return all;
+}

@@ -1,0 +1,86 @@
+/** `ports` of a service: the short form (text or number) and the long form (mapping). */
+import type { PublishedPort } from '../../shared/model/index.ts';
+import { Section } from './section.ts';
+import type { Value } from './value.ts';
+
+const SHORT = /^(?:(?<published>\d+(?:-\d+)?):)?(?<target>\d+(?:-\d+)?)(?:\/(?<protocol>[a-z]+))?$/i;
+/** [address:]published:target with an address that is IPv4, or IPv6 in brackets. */
+const ADDRESS = /^(?:\[[0-9a-fA-F:.]+\]|\d+\.\d+\.\d+\.\d+|localhost):/;
+const PROTOCOLS = ['tcp', 'udp', 'sctp'] as const;
+const PORT_MAX = 65_535;
+
+export function readPorts(service: Section): PublishedPort[] {
+  return (service.list('ports')?.items ?? []).flatMap((item) => readPort(service, item));
+}
+
+function readPort(service: Section, item: Value): PublishedPort[] {
+  if (item.kind === 'map') return readLong(new Section(item, service.problems), item);
+  const text = service.textOf(item);
+  return text === undefined ? [] : readShort(service, item, text);
+}
+
+function readShort(service: Section, item: Value, text: string): PublishedPort[] {
+  const fail = (message: string): PublishedPort[] => {
+    service.problems.error(item, item.key, `'${text}': ${message}`);
+    return [];
+  };
+  if (ADDRESS.test(text)) {
+    return fail(
+      'publishing on one address is not supported yet: the port would be open on all addresses of all nodes',
+    );
+  }
+  const groups = SHORT.exec(text)?.groups;
+  if (groups === undefined)
+    return fail('PUBLISHED:TARGET, TARGET, or ranges of them, with /tcp or /udp, are expected');
+  const protocol = PROTOCOLS.find((name) => name === (groups['protocol'] ?? 'tcp').toLowerCase());
+  if (protocol === undefined) return fail(`unknown protocol: ${PROTOCOLS.join(', ')} are known`);
+  const targets = range(groups['target'] ?? '');
+  const published = groups['published'] === undefined ? undefined : range(groups['published']);
+  if (targets === undefined || (groups['published'] !== undefined && published === undefined)) {
+    return fail(`ports from 1 to ${PORT_MAX}, a range from the lower to the higher, are expected`);
+  }
+  if (published !== undefined && published.length !== targets.length) {
+    return fail('the two ranges differ in length');
+  }
+  return targets.map((targetPort, i) => ({
+    protocol,
+    targetPort,
+    publishedPort: published?.[i] ?? 0,
+    mode: 'ingress',
+  }));
+}
+
+/** "80" or "80-90" -> the ports. */
+function range(text: string): number[] | undefined {
+  const [first = 0, last = first] = text.split('-').map(Number);
+  if (first < 1 || last > PORT_MAX || last < first) return undefined;
+  return Array.from({ length: last - first + 1 }, (_, i) => first + i);
+}
+
+function readLong(port: Section, item: Value): PublishedPort[] {
+  const targetPort = port.whole('target', 1);
+  const published = port.text('published');
+  const name = port.text('name');
+  const protocol = port.oneOf('protocol', PROTOCOLS) ?? 'tcp';
+  const mode = port.oneOf('mode', ['ingress', 'host']) ?? 'ingress';
+  port.end({
+    host_ip: {
+      severity: 'error',
+      message: 'not supported yet: the port would be open on all addresses of all nodes',
+    },
+    app_protocol: { severity: 'warning', message: 'has no effect' },
+  });
+  if (!port.has('target'))
+    port.problems.error(item, item.key, 'target is missing: the port in the container');
+  if (published !== undefined && !/^\d+$/.test(published)) {
+    port.problems.error(item, `${item.key}.published`, `'${published}': one port is expected`);
+    return [];
+  }
+  if (targetPort === undefined) return [];
+  const publishedPort = Number(published ?? 0);
+  if (targetPort > PORT_MAX || publishedPort > PORT_MAX) {
+    port.problems.error(item, item.key, `ports up to ${PORT_MAX} are expected`);
+    return [];
+  }
+  return [{ ...(name === undefined ? {} : { name }), protocol, targetPort, publishedPort, mode }];
+}

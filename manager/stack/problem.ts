@@ -1,0 +1,47 @@
+/** What is to be said about a compose file: where it is, and whether the file can still be deployed. */
+
+export interface Problem {
+  readonly severity: 'error' | 'warning';
+  readonly message: string;
+  /** Path of the key: services.web.ports[0]. Empty: the file as a whole. */
+  readonly key: string;
+  /** From 1. */
+  readonly line: number;
+  readonly column: number;
+}
+
+export interface Position {
+  readonly line: number;
+  readonly column: number;
+}
+
+/** Collects problems; nothing in the conversion stops at the first one. */
+export class Problems {
+  readonly #all: Problem[] = [];
+
+  error(at: Position, key: string, message: string): void {
+    this.#add('error', at, key, message);
+  }
+
+  warning(at: Position, key: string, message: string): void {
+    this.#add('warning', at, key, message);
+  }
+
+  #add(severity: Problem['severity'], at: Position, key: string, message: string): void {
+    const { line, column } = at;
+    // An anchor that is used twice says the same thing twice.
+    const known = this.#all.some(
+      (p) => p.line === line && p.column === column && p.message === message && p.key === key,
+    );
+    if (!known) this.#all.push({ severity, message, key, line, column });
+  }
+
+  get hasErrors(): boolean {
+    return this.#all.some((problem) => problem.severity === 'error');
+  }
+
+  /** In the order of the file. */
+  list(): readonly Problem[] {
+    return this.#all.toSorted((a, b) => a.line - b.line || a.column - b.column);
+  }
+}

@@ -1,0 +1,284 @@
+/** One entry of `services` -> a service spec, its networks named as the cluster names them. */
+import {
+  type ContainerSpec,
+  type NetworkAttachment,
+  type ServiceSpec,
+  STACK_IMAGE_LABEL,
+  STACK_LABEL,
+} from '../../shared/model/index.ts';
+import { readDeploy } from './deploy.ts';
+import { readHealthCheck } from './healthcheck.ts';
+import type { Variables } from './interpolate.ts';
+import { readMounts, type StackVolume } from './mounts.ts';
+import { readPorts } from './ports.ts';
+import { defined, labels, pairs, Section } from './section.ts';
+import { SERVICE_RULES } from './service-keys.ts';
+import { shellSplit } from './shell-split.ts';
+import type { StackNetwork } from './top-level.ts';
+import type { Value } from './value.ts';
+
+export interface ServiceContext {
+  readonly stack: string;
+  readonly variables: Variables;
+  readonly networks: ReadonlyMap<string, StackNetwork>;
+  readonly volumes: ReadonlyMap<string, StackVolume>;
+}
+
+export function readService(key: string, service: Section, context: ServiceContext): ServiceSpec {
+  const deploy = readDeploy(service);
+  const container = readContainer(service, context);
+  const logDriver = readLogging(service);
+  const spec = defined({
+    name: `${context.stack}_${key}`,
+    labels: { ...deploy.labels, [STACK_LABEL]: context.stack, [STACK_IMAGE_LABEL]: container.image },
+    mode: deploy.mode,
+    container,
+    limits: deploy.limits,
+    reservations: deploy.reservations,
+    restart: deploy.restart,
+    placement: deploy.placement,
+    update: deploy.update,
+    rollback: deploy.rollback,
+    networks: readAttachments(key, service, context),
+    endpointMode: deploy.endpointMode,
+    ports: readPorts(service),
+    forceUpdate: 0,
+    logDriver,
+  }) as ServiceSpec;
+  service.end(SERVICE_RULES);
+  return spec;
+}
+
+function readContainer(service: Section, context: ServiceContext): ContainerSpec {
+  return defined({
+    image: readImage(service),
+    labels: { ...labels(service, 'labels'), [STACK_LABEL]: context.stack },
+    command: readCommand(service, 'entrypoint'),
+    args: readCommand(service, 'command'),
+    env: readEnvironment(service, context.variables),
+    workingDir: service.text('working_dir'),
+    user: service.text('user'),
+    groups: service.texts('group_add'),
+    hostname: service.text('hostname'),
+    readOnlyRoot: service.flag('read_only') === true ? true : undefined,
+    init: service.flag('init'),
+    tty: service.flag('tty') === true ? true : undefined,
+    openStdin: service.flag('stdin_open') === true ? true : undefined,
+    stopSignal: service.text('stop_signal'),
+    stopGraceNs: service.duration('stop_grace_period'),
+    mounts: readMounts(service, context.volumes),
+    extraHosts: readExtraHosts(service),
+    dns: readDns(service),
+    healthCheck: readHealthCheck(service),
+    capAdd: nonEmpty(service.texts('cap_add')),
+    capDrop: nonEmpty(service.texts('cap_drop')),
+    sysctls: readSysctls(service),
+    ulimits: readUlimits(service),
+  }) as ContainerSpec;
+}
+
+function nonEmpty<T>(list: readonly T[] | undefined): readonly T[] | undefined {
+  return list === undefined || list.length === 0 ? undefined : list;
+}
+
+function readImage(service: Section): string {
+  const image = service.text('image');
+  const build = service.take('build');
+  const { map, problems } = service;
+  if (image === undefined || image === '') {
+    const message =
+      build === undefined
+        ? 'image is missing'
+        : 'a cluster builds no images: build it, push it to a registry, and name it under image';
+    problems.error(
+      map.entries.get('build')?.at ?? map,
+      build === undefined ? map.key : `${map.key}.build`,
+      message,
+    );
+    return '';
+  }
+  if (build !== undefined) {
+    const at = map.entries.get('build')?.at ?? map;
+    problems.warning(at, `${map.key}.build`, 'has no effect: a cluster builds no images, it pulls the image');
+  }
+  return image;
+}
+
+/** A text is split as a shell would; a list is taken as it is. */
+function readCommand(service: Section, name: 'command' | 'entrypoint'): string[] {
+  const value = service.take(name);
+  if (value === undefined) return [];
+  if (value.kind === 'list') {
+    const words = value.items.flatMap((item) => service.textOf(item) ?? []);
+    if (words.length === 0 && name === 'entrypoint') refuseEmpty(service, value.key);
+    return words;
+  }
+  const line = service.textOf(value);
+  if (line === undefined) return [];
+  const words = shellSplit(line);
+  if (words === undefined)
+    service.problems.error(value, value.key, `'${line}': a quotation mark is not closed`);
+  if (words?.length === 0 && name === 'entrypoint') refuseEmpty(service, value.key);
+  return words ?? [];
+}
+
+function refuseEmpty(service: Section, key: string): void {
+  const at = service.map.entries.get('entrypoint')?.at ?? service.map;
+  service.problems.error(at, key, "an empty entrypoint (to drop the image's) is not supported yet");
+}
+
+function readEnvironment(service: Section, variables: Variables): string[] {
+  return [...pairs(service, 'environment')].map(([name, { text, value }]) => {
+    if (text !== undefined) return `${name}=${text}`;
+    if (Object.hasOwn(variables, name)) return `${name}=${variables[name]}`;
+    service.problems.warning(
+      value,
+      value.key,
+      `${name} has no value here and is not among the variables: it is not set`,
+    );
+    return name;
+  });
+}
+
+/** ["name:address"], ["name=address"] or {name: address} -> "name:address". */
+function readExtraHosts(service: Section): string[] | undefined {
+  const value = service.take('extra_hosts');
+  if (value === undefined) return undefined;
+  const found: string[] = [];
+  const add = (name: string, address: string, at: typeof value): void => {
+    if (name === '' || !/^[0-9a-fA-F.:]+$/.test(address)) {
+      const why =
+        address === 'host-gateway' ? 'host-gateway is not supported yet' : 'NAME:ADDRESS is expected';
+      service.problems.error(at, at.key, `'${name}:${address}': ${why}`);
+    } else found.push(`${name}:${address}`);
+  };
+  if (value.kind === 'map') {
+    for (const { name, value: address } of value.entries.values()) {
+      const items = address.kind === 'list' ? address.items : [address];
+      for (const item of items) add(name, service.textOf(item) ?? '', item);
+    }
+  } else if (value.kind === 'list') {
+    for (const item of value.items) {
+      const text = service.textOf(item) ?? '';
+      const at = text.search(/[:=]/);
+      add(at < 0 ? '' : text.slice(0, at), text.slice(at + 1).replace(/^\[|\]$/g, ''), item);
+    }
+  } else service.expected(value, 'a list or a mapping');
+  return found.length === 0 ? undefined : found;
+}
+
+function readDns(service: Section): ContainerSpec['dns'] {
+  const nameservers = service.textOrTexts('dns') ?? [];
+  const search = service.textOrTexts('dns_search') ?? [];
+  const options = service.texts('dns_opt') ?? [];
+  return nameservers.length + search.length + options.length === 0
+    ? undefined
+    : { nameservers, search, options };
+}
+
+function readSysctls(service: Section): Record<string, string> | undefined {
+  const found = labels(service, 'sysctls');
+  return Object.keys(found).length === 0 ? undefined : found;
+}
+
+/** `nofile: 1024` or `nofile: {soft: 1024, hard: 2048}`; -1 is unlimited. */
+function readUlimits(service: Section): ContainerSpec['ulimits'] {
+  const section = service.section('ulimits');
+  if (section === undefined) return undefined;
+  const found = [...section.map.entries.values()].flatMap(({ name, value }) => {
+    if (name.startsWith('x-')) return [];
+    if (value.kind === 'map') {
+      const pair = new Section(value, service.problems);
+      const soft = pair.whole('soft', -1);
+      const hard = pair.whole('hard', -1);
+      pair.end();
+      if (soft !== undefined && hard !== undefined) return [{ name, soft, hard }];
+      if (!pair.has('soft') || !pair.has('hard'))
+        service.problems.error(value, value.key, 'soft and hard are expected');
+      return [];
+    }
+    const both = section.whole(name, -1);
+    return both === undefined ? [] : [{ name, soft: both, hard: both }];
+  });
+  return found.length === 0 ? undefined : found;
+}
+
+function readLogging(service: Section): ServiceSpec['logDriver'] {
+  const logging = service.section('logging');
+  if (logging === undefined) return undefined;
+  const name = logging.text('driver') ?? 'json-file';
+  const options = labels(logging, 'options');
+  logging.end();
+  const kept = ['json-file', 'local'].includes(name);
+  if (!kept || Object.keys(options).length > 0) {
+    const what = kept ? 'the options have no effect' : `'${name}' has no effect`;
+    service.problems.warning(logging.map, logging.map.key, `${what} yet: logs are kept on the node`);
+  }
+  return { name, options };
+}
+
+/** Each network by the cluster's name for it; the short name of the service is an alias on all of them. */
+function readAttachments(key: string, service: Section, context: ServiceContext): NetworkAttachment[] {
+  const value = service.take('networks');
+  const attachments: NetworkAttachment[] = [];
+  const attach = (
+    name: string,
+    aliases: readonly string[],
+    at: { line: number; column: number; key: string },
+  ): void => {
+    const network = context.networks.get(name);
+    if (network === undefined) {
+      service.problems.error(at, at.key, `network '${name}' is not declared under the file's networks`);
+    } else if (attachments.some((a) => a.network === network.name)) {
+      service.problems.error(at, at.key, `network '${name}' is named twice`);
+    } else attachments.push({ network: network.name, aliases: [...new Set([key, ...aliases])] });
+  };
+  if (value === undefined) attach('default', [], service.map);
+  else if (value.kind === 'list') {
+    for (const item of value.items) {
+      const name = service.textOf(item);
+      if (name !== undefined) attach(name, [], item);
+    }
+  } else if (value.kind === 'map') {
+    for (const entry of value.entries.values())
+      attach(entry.name, readAliases(service, entry.value), entry.at);
+  } else service.expected(value, 'a list or a mapping');
+  return attachments;
+}
+
+const ADDRESS_RULE = {
+  severity: 'error',
+  message: 'not supported: addresses are given by the manager',
+} as const;
+const ATTACHMENT_RULES = {
+  ipv4_address: ADDRESS_RULE,
+  ipv6_address: ADDRESS_RULE,
+  link_local_ips: ADDRESS_RULE,
+  mac_address: ADDRESS_RULE,
+  driver_opts: { severity: 'error', message: 'not supported yet' },
+  interface_name: { severity: 'error', message: 'not supported yet' },
+  gw_priority: { severity: 'warning', message: 'has no effect' },
+  priority: { severity: 'warning', message: 'has no effect' },
+} as const;
+
+function readAliases(service: Section, value: Value): string[] {
+  if (value.kind === 'scalar' && value.value === null) return [];
+  if (value.kind !== 'map') {
+    service.expected(value, 'a mapping');
+    return [];
+  }
+  const section = new Section(value, service.problems);
+  const aliases = section.texts('aliases') ?? [];
+  section.end(ATTACHMENT_RULES);
+  return aliases;
+}
+
+/** True when the service is on the stack's default network. */
+export function usesDefaultNetwork(service: Section): boolean {
+  const value = service.map.entries.get('networks')?.value;
+  if (value === undefined || (value.kind === 'scalar' && value.value === null)) return true;
+  if (value.kind === 'map') return value.entries.has('default');
+  return (
+    value.kind === 'list' && value.items.some((item) => item.kind === 'scalar' && item.text === 'default')
+  );
+}

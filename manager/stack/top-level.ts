@@ -1,0 +1,173 @@
+/** The top level's `networks` and `volumes`. */
+import { type Labels, type NetworkSpec, STACK_LABEL } from '../../shared/model/index.ts';
+import type { StackVolume } from './mounts.ts';
+import type { Position } from './problem.ts';
+import { defined, type KeyRules, labels, Section } from './section.ts';
+import type { MapEntry } from './value.ts';
+
+export interface StackNetwork {
+  /** The file's name for it. */
+  readonly key: string;
+  /** The cluster's name for it: `<stack>_<key>`, or what `name` says. */
+  readonly name: string;
+  /** Absent: external, it must be there already. */
+  readonly spec?: NetworkSpec;
+  readonly at: Position;
+}
+
+const NAME = /^[a-zA-Z0-9._-]+$/;
+const NOT_YET = { severity: 'error', message: 'not supported yet' } as const;
+const NETWORK_RULES: KeyRules = { enable_ipv4: NOT_YET, enable_ipv6: NOT_YET };
+const NODE_NETWORKS = ['host', 'bridge', 'none'];
+/** Kept and shown, without an effect. */
+const IDLE_OPTIONS = ['com.docker.network.driver.mtu'];
+
+/** All networks that the file declares, and `default` when a service needs it. */
+export function readNetworks(top: Section, stack: string, needsDefault: boolean): Map<string, StackNetwork> {
+  const networks = new Map<string, StackNetwork>();
+  for (const entry of entriesOf(top, 'networks')) {
+    const section = sectionOf(top, entry);
+    if (section === undefined) continue;
+    networks.set(entry.name, readNetwork(section, entry, stack));
+  }
+  if (needsDefault && !networks.has('default')) {
+    const name = `${stack}_default`;
+    networks.set('default', { key: 'default', name, spec: emptySpec(stack, name), at: top.map });
+  }
+  return networks;
+}
+
+function emptySpec(stack: string, name: string): NetworkSpec {
+  return {
+    name,
+    labels: { [STACK_LABEL]: stack },
+    driver: 'overlay',
+    internal: false,
+    attachable: false,
+    ingress: false,
+    driverOptions: {},
+  };
+}
+
+function readNetwork(section: Section, entry: MapEntry, stack: string): StackNetwork {
+  const external = readExternal(section);
+  const name = external.name ?? section.text('name') ?? (external.is ? entry.name : `${stack}_${entry.name}`);
+  const driver = section.text('driver');
+  const options = labels(section, 'driver_opts');
+  const spec = {
+    ...emptySpec(stack, name),
+    internal: section.flag('internal') ?? false,
+    attachable: section.flag('attachable') ?? false,
+    labels: { ...labels(section, 'labels'), [STACK_LABEL]: stack },
+    driverOptions: options,
+    ...readSubnet(section),
+  };
+  section.end(NETWORK_RULES);
+  const at = entry.at;
+  if (external.is) {
+    if (NODE_NETWORKS.includes(name)) {
+      section.problems.error(at, at.key, `Docker's node network '${name}' is not supported yet`);
+    }
+    return { key: entry.name, name, at };
+  }
+  if (driver !== undefined && driver !== 'overlay' && driver !== 'default') {
+    section.problems.error(
+      at,
+      `${at.key}.driver`,
+      `'${driver}' is not supported: networks of a stack are overlay networks`,
+    );
+  }
+  for (const option of Object.keys(options)) {
+    const idle = IDLE_OPTIONS.includes(option);
+    section.problems[idle ? 'warning' : 'error'](
+      at,
+      `${at.key}.driver_opts.${option}`,
+      idle ? 'has no effect yet' : 'not supported',
+    );
+  }
+  return { key: entry.name, name, spec, at };
+}
+
+function readSubnet(section: Section): { subnet?: string; gateway?: string } {
+  const ipam = section.section('ipam');
+  if (ipam === undefined) return {};
+  const driver = ipam.text('driver') ?? 'default';
+  if (driver !== 'default')
+    ipam.problems.error(ipam.map, `${ipam.map.key}.driver`, `'${driver}' is not supported`);
+  const configs = ipam.list('config')?.items ?? [];
+  ipam.end({ options: NOT_YET });
+  if (configs.length > 1)
+    ipam.problems.error(ipam.map, `${ipam.map.key}.config`, 'one subnet is supported, not several');
+  const [config] = configs;
+  if (config === undefined) return {};
+  if (config.kind !== 'map') {
+    ipam.expected(config, 'a mapping with a subnet');
+    return {};
+  }
+  const pool = new Section(config, ipam.problems);
+  const result = { subnet: pool.text('subnet'), gateway: pool.text('gateway') };
+  pool.end({ ip_range: NOT_YET, aux_addresses: NOT_YET });
+  return defined(result) as { subnet?: string; gateway?: string };
+}
+
+/** Volumes are made by the nodes that mount them; here they have a name and labels. */
+export function readVolumes(top: Section, stack: string): Map<string, StackVolume> {
+  const volumes = new Map<string, StackVolume>();
+  for (const entry of entriesOf(top, 'volumes')) {
+    const section = sectionOf(top, entry);
+    if (section === undefined) continue;
+    const external = readExternal(section);
+    const name =
+      external.name ?? section.text('name') ?? (external.is ? entry.name : `${stack}_${entry.name}`);
+    const driver = section.text('driver') ?? 'local';
+    const own: Labels = { ...labels(section, 'labels'), [STACK_LABEL]: stack };
+    section.end({ driver_opts: NOT_YET });
+    if (driver !== 'local') {
+      section.problems.error(
+        entry.at,
+        `${entry.at.key}.driver`,
+        `'${driver}' is not supported: the driver is local`,
+      );
+    }
+    volumes.set(entry.name, external.is ? { name } : { name, labels: own });
+  }
+  return volumes;
+}
+
+/** `external: true`, or the older `external: { name: NAME }`. */
+function readExternal(section: Section): { is: boolean; name: string | undefined } {
+  const value = section.map.entries.get('external')?.value;
+  if (value?.kind !== 'map') return { is: section.flag('external') === true, name: undefined };
+  const older = section.section('external');
+  const name = older?.text('name');
+  older?.end();
+  return { is: true, name };
+}
+
+function* entriesOf(top: Section, name: string): Generator<MapEntry> {
+  const section = top.section(name);
+  for (const entry of section?.map.entries.values() ?? []) {
+    if (entry.name.startsWith('x-')) continue;
+    if (NAME.test(entry.name)) yield entry;
+    else
+      top.problems.error(
+        entry.at,
+        entry.at.key,
+        `'${entry.name}' is no valid name: letters, digits, . _ - are allowed`,
+      );
+  }
+}
+
+/** The entry's mapping; nothing at all (`front:`) is an empty one. */
+function sectionOf(top: Section, entry: MapEntry): Section | undefined {
+  const { value } = entry;
+  if (value.kind === 'map') return new Section(value, top.problems);
+  if (value.kind === 'scalar' && value.value === null) {
+    return new Section(
+      { kind: 'map', entries: new Map(), key: entry.at.key, line: entry.at.line, column: entry.at.column },
+      top.problems,
+    );
+  }
+  top.expected(value, 'a mapping');
+  return undefined;
+}

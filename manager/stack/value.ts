@@ -1,0 +1,49 @@
+/** A YAML document as values that know where they stand, with aliases and merge keys resolved. */
+import type { Position } from './problem.ts';
+
+interface Placed extends Position {
+  /** Path of the key for messages. */
+  readonly key: string;
+}
+
+export interface ScalarValue extends Placed {
+  readonly kind: 'scalar';
+  readonly value: string | number | boolean | bigint | null;
+  /** As written (variables filled in): 0644 and 1.10 are not what their numbers print. */
+  readonly text: string;
+}
+
+export interface ListValue extends Placed {
+  readonly kind: 'list';
+  readonly items: readonly Value[];
+}
+
+export interface MapEntry {
+  readonly name: string;
+  readonly at: Placed;
+  readonly value: Value;
+}
+
+export interface MapValue extends Placed {
+  readonly kind: 'map';
+  readonly entries: ReadonlyMap<string, MapEntry>;
+}
+
+export type Value = ScalarValue | ListValue | MapValue;
+
+export function childKey(key: string, name: string): string {
+  return key === '' ? name : `${key}.${name}`;
+}
+
+export function isNull(value: Value): boolean {
+  return value.kind === 'scalar' && value.value === null;
+}
+
+/** For messages: what a value is. */
+export function describe(value: Value): string {
+  if (value.kind === 'list') return 'a list';
+  if (value.kind === 'map') return 'a mapping';
+  if (value.value === null) return 'nothing';
+  if (typeof value.value === 'string') return `the text '${value.value}'`;
+  return String(value.text);
+}
