@@ -22,7 +22,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const { logger, stateDir, runDir } = options;
   await mkdir(stateDir, { recursive: true, mode: 0o711 });
   await mkdir(runDir, { recursive: true, mode: 0o711 });
-  const identity = await identify(options);
+  const identity = await identify(options, signal);
   const address = options.address ?? (await sourceAddress(identity.managers[0] ?? ''));
   const images = await ImageService.open({
     dir: join(stateDir, 'images'),
@@ -33,10 +33,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const network = new NetworkDriver({
     clusterName: options.name,
     nodeId: identity.nodeId,
-    stateDir,
-    runDir,
     vxlanPort: options.vxlanPort,
-    address,
     logger: logger.child({ part: 'network' }),
   });
   const containers = new Containers(stateDir, runDir, logger);
@@ -90,7 +87,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
 }
 
 /** The identity on disk, or a new one by joining. New managers given by hand replace those remembered. */
-async function identify(options: AgentOptions): Promise<Identity> {
+async function identify(options: AgentOptions, signal: AbortSignal): Promise<Identity> {
   const known = await loadIdentity(options.stateDir);
   if (known !== undefined) {
     return options.join === undefined ? known : { ...known, managers: [...options.join.managers] };
@@ -101,7 +98,7 @@ async function identify(options: AgentOptions): Promise<Identity> {
     );
   }
   const { token, managers } = options.join;
-  const joined = await joinCluster({ token, managers, hostname: options.hostname });
+  const joined = await joinCluster({ token, managers, hostname: options.hostname }, signal);
   const identity = { ...joined, managers: [...managers] };
   await saveIdentity(options.stateDir, identity);
   options.logger.info({ nodeId: identity.nodeId }, 'joined the cluster');

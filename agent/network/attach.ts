@@ -1,0 +1,51 @@
+/** The work of giving one container its interfaces: short, because a container's start waits for it. */
+import type { AssignmentSet, TaskAssignment } from '../../shared/model/index.ts';
+import { containerObjects, interfacesOf } from './container-scope.ts';
+import { portObjects } from './desired-sandbox.ts';
+import type { Self } from './desired.ts';
+import { addOps, type NetOp } from './diff.ts';
+import { type Scope, scopeOf } from './kernel-object.ts';
+import { sandboxName } from './names.ts';
+import type { Batch } from './plan.ts';
+
+export interface AttachPlan {
+  readonly batches: readonly Batch[];
+  /** What each sandbox then holds more, by VNI. */
+  readonly added: ReadonlyMap<number, Scope>;
+}
+
+/** IPv6 is off on the container's own devices, as overlays have none; localhost keeps it. */
+const BEFORE = [
+  { op: 'sysctl', path: 'ipv6/conf/default/disable_ipv6', value: '1' },
+  { op: 'link-set', name: 'lo', up: true },
+];
+
+function setUp(name: string): NetOp {
+  return { op: 'link-set', name, up: true };
+}
+
+export function attachPlan(
+  task: TaskAssignment,
+  set: AssignmentSet,
+  self: Self,
+  containerNetns: string,
+): AttachPlan {
+  const interfaces = interfacesOf(task, set.networks);
+  const ports = interfaces.map(({ dev, address, network }) => ({
+    vni: network.vni,
+    netns: `${self.netnsDir}/${sandboxName(self.prefix, network.vni)}`,
+    objects: portObjects(task.taskId, address, self.mtu, { name: dev, netns: containerNetns, mtu: self.mtu }),
+  }));
+  const inside = containerObjects(interfaces).flatMap((object) => addOps(object, undefined, containerNetns));
+  return {
+    batches: [
+      { netns: containerNetns, ops: BEFORE },
+      ...ports.map(({ netns, objects }) => ({
+        netns,
+        ops: objects.flatMap((object) => addOps(object, undefined, netns)),
+      })),
+      { netns: containerNetns, ops: [...interfaces.map(({ dev }) => setUp(dev)), ...inside] },
+    ],
+    added: new Map(ports.map(({ vni, objects }) => [vni, scopeOf(objects)])),
+  };
+}

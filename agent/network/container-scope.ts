@@ -1,0 +1,65 @@
+/** What a container's own network namespace gets, once, before its first process starts. */
+import { parseCidr } from '../../shared/lib/cidr.ts';
+import type { NetworkAssignment, TaskAssignment } from '../../shared/model/index.ts';
+import { type KernelObject, MAIN_TABLE } from './kernel-object.ts';
+
+const FIRST_TABLE = 100;
+const FIRST_PRIORITY = 1000;
+
+export interface Interface {
+  readonly dev: string;
+  readonly address: string;
+  readonly network: NetworkAssignment;
+}
+
+/** eth0, eth1, ... in the order of the task's addresses; networks that are not known are left out. */
+export function interfacesOf(
+  task: TaskAssignment,
+  networks: ReadonlyMap<string, NetworkAssignment>,
+): Interface[] {
+  return task.addresses.flatMap(({ address, network: networkId }, index) => {
+    const network = networks.get(networkId);
+    return network === undefined ? [] : [{ dev: `eth${index}`, address, network }];
+  });
+}
+
+/** The way out: the first network that has one and is not ingress, else ingress, else the first at all. */
+export function defaultInterface(interfaces: readonly Interface[]): Interface | undefined {
+  return (
+    interfaces.find(({ network }) => !network.internal && !network.ingress) ??
+    interfaces.find(({ network }) => network.ingress) ??
+    interfaces[0]
+  );
+}
+
+/**
+ * Addresses, routes and rules. With several networks an answer leaves by the interface whose address it bears: a
+ * published connection shows its client's own address, and must be answered through ingress.
+ */
+export function containerObjects(interfaces: readonly Interface[]): KernelObject[] {
+  const way = defaultInterface(interfaces);
+  return [
+    ...interfaces.map(
+      ({ dev, address, network }): KernelObject => ({
+        type: 'address',
+        dev,
+        address: `${address}/${parseCidr(network.subnet).bits}`,
+      }),
+    ),
+    ...(way === undefined ? [] : [defaultRoute(way, MAIN_TABLE)]),
+    ...(interfaces.length > 1 ? interfaces.flatMap(sourceObjects) : []),
+  ];
+}
+
+function defaultRoute({ dev, network }: Interface, table: number): KernelObject {
+  return { type: 'route', dst: '0.0.0.0/0', table, dev, via: network.gateway };
+}
+
+function sourceObjects(one: Interface, index: number): KernelObject[] {
+  const table = FIRST_TABLE + index;
+  return [
+    { type: 'route', dst: one.network.subnet, table, dev: one.dev },
+    defaultRoute(one, table),
+    { type: 'rule', priority: FIRST_PRIORITY + index, table, from: `${one.address}/32` },
+  ];
+}

@@ -1,0 +1,154 @@
+/** What the host's own namespace holds: the far ends of uplinks, published ports and the way out. */
+import type { AssignmentSet, MeshPort, TaskAssignment } from '../../shared/model/index.ts';
+import type { NetworkView, Self } from './desired.ts';
+import { localTasks } from './desired.ts';
+import { chain, type KernelObject, MAIN_TABLE } from './kernel-object.ts';
+import { hostTable, UPLINK, uplinkAddresses, uplinkName, uplinkPrefix } from './names.ts';
+import { dispatch } from './nft-text.ts';
+
+const PROTOCOLS = ['tcp', 'udp', 'sctp'] as const;
+
+/** route_localnet lets a connection to localhost be led into the mesh. */
+const UPLINK_SYSCTLS: readonly (readonly [string, string])[] = [
+  ['route_localnet', '1'],
+  ['rp_filter', '0'],
+  ['send_redirects', '0'],
+];
+
+/** What is read back, as patterns. */
+export function hostSysctls(prefix: string): string[] {
+  const uplinks = UPLINK_SYSCTLS.map(([name]) => `ipv4/conf/${uplinkPrefix(prefix)}*/${name}`);
+  return ['ipv4/ip_forward', ...uplinks];
+}
+
+export function hostObjects(set: AssignmentSet, self: Self, views: readonly NetworkView[]): KernelObject[] {
+  const withUplink = views.filter((view) => view.uplinkSlot !== undefined);
+  if (withUplink.length === 0) return [];
+  return [
+    { type: 'sysctl', path: 'ipv4/ip_forward', value: '1' },
+    ...withUplink.flatMap(uplinkObjects),
+    ...tableObjects(hostTable(self.prefix), withUplink),
+    ...meshObjects(set, self, withUplink),
+    ...hostPortObjects(set, self, withUplink),
+  ];
+}
+
+function uplinkObjects(view: NetworkView): KernelObject[] {
+  const dev = uplinkName(view.self.prefix, view.network.vni);
+  const { host, sandbox } = uplinkAddresses(view.uplinkSlot ?? 0);
+  const mtu = view.self.mtu;
+  return [
+    { type: 'veth', name: dev, mtu, peer: { name: UPLINK, netns: view.netns, mtu } },
+    ...UPLINK_SYSCTLS.map(
+      ([name, value]): KernelObject => ({ type: 'sysctl', path: `ipv4/conf/${dev}/${name}`, value }),
+    ),
+    { type: 'address', dev, address: `${host}/30` },
+    // Only published traffic enters by an address of the network; other networks' subnets stay unknown to the host.
+    ...(view.network.ingress
+      ? [{ type: 'route', dst: view.network.subnet, table: MAIN_TABLE, dev, via: sandbox } as const]
+      : []),
+  ];
+}
+
+function tableObjects(table: string, views: readonly NetworkView[]): KernelObject[] {
+  const toPort = PROTOCOLS.map(
+    (protocol) => `fib daddr type local ${protocol} dport vmap @${protocol}_ports`,
+  );
+  return [
+    { type: 'table', table },
+    { type: 'set', table, name: 'uplinks', of: 'ifname' },
+    ...PROTOCOLS.map(
+      (protocol): KernelObject => ({
+        type: 'set',
+        table,
+        name: `${protocol}_ports`,
+        of: 'inet_service : verdict',
+      }),
+    ),
+    ...views.map(
+      (view): KernelObject => ({
+        type: 'element',
+        table,
+        set: 'uplinks',
+        key: uplinkName(view.self.prefix, view.network.vni),
+      }),
+    ),
+    chain(table, 'published', toPort, 'type nat hook prerouting priority dstnat'),
+    chain(table, 'published_here', toPort, 'type nat hook output priority -100'),
+    chain(table, 'leave', LEAVE, 'type nat hook postrouting priority srcnat'),
+    chain(table, 'isolate', ISOLATE, 'type filter hook forward priority filter'),
+    chain(table, 'guard', GUARD, 'type filter hook input priority filter'),
+  ];
+}
+
+/** Where a sandbox's traffic leaves it takes the host's address; so does what comes from localhost. */
+const LEAVE = ['iifname @uplinks masquerade', 'oifname @uplinks ip saddr 127.0.0.0/8 masquerade'];
+
+/** Into a sandbox goes what was published, and answers: nothing from another sandbox or from the outside. */
+const ISOLATE = [
+  'oifname @uplinks ct status dnat accept',
+  'oifname @uplinks ct state established,related accept',
+  'oifname @uplinks drop',
+];
+
+/** route_localnet must not open what listens on localhost to containers. */
+const GUARD = ['iifname @uplinks ip daddr 127.0.0.0/8 ct state new drop'];
+
+function portObjects(
+  self: Self,
+  protocol: MeshPort['protocol'],
+  port: number,
+  target: string,
+): KernelObject[] {
+  const table = hostTable(self.prefix);
+  const name = `${protocol}_${port}`;
+  return [
+    chain(table, name, [`meta l4proto ${protocol} dnat to ${target}`]),
+    { type: 'element', table, set: `${protocol}_ports`, key: String(port), value: `goto ${name}` },
+  ];
+}
+
+/** Ports published on every node. One without a serving backend is left to the host, which refuses it. */
+function meshObjects(set: AssignmentSet, self: Self, views: readonly NetworkView[]): KernelObject[] {
+  return views
+    .filter((view) => view.network.ingress)
+    .flatMap((view) =>
+      [...set.services.values()].flatMap((service) => {
+        if (service.networkId !== view.network.networkId || service.ports.length === 0) return [];
+        const backends = [...set.endpoints.values()]
+          .filter(
+            (e) => e.networkId === view.network.networkId && e.serviceId === service.serviceId && e.serving,
+          )
+          .map((endpoint) => endpoint.address);
+        if (backends.length === 0) return [];
+        const to = dispatch(backends);
+        return service.ports.flatMap((port) =>
+          portObjects(self, port.protocol, port.publishedPort, `${to} : ${port.targetPort}`),
+        );
+      }),
+    );
+}
+
+/** Ports of mode host: only where the task is, led to its address on its first network that has an uplink. */
+function hostPortObjects(set: AssignmentSet, self: Self, views: readonly NetworkView[]): KernelObject[] {
+  return localTasks(set, self)
+    .filter((task) => task.desired === 'running')
+    .flatMap((task) => hostPortsOf(task, self, views));
+}
+
+function hostPortsOf(task: TaskAssignment, self: Self, views: readonly NetworkView[]): KernelObject[] {
+  const ports = task.spec.ports.filter((port) => port.mode === 'host' && port.publishedPort > 0);
+  const place = task.addresses
+    .map((address) => ({ address, view: views.find((v) => v.network.networkId === address.network) }))
+    .find((candidate) => candidate.view !== undefined);
+  if (ports.length === 0 || place?.view === undefined) return [];
+  const { address, view } = place;
+  const dev = uplinkName(self.prefix, view.network.vni);
+  const via = uplinkAddresses(view.uplinkSlot ?? 0).sandbox;
+  return [
+    { type: 'route', dst: `${address.address}/32`, table: MAIN_TABLE, dev, via },
+    ...ports.flatMap((port) =>
+      portObjects(self, port.protocol, port.publishedPort, `${address.address}:${port.targetPort}`),
+    ),
+  ];
+}

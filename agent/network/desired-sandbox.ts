@@ -1,0 +1,228 @@
+/** What the sandbox of one network holds. */
+import type { EndpointAssignment, PeerAssignment } from '../../shared/model/index.ts';
+import type { NetworkView } from './desired.ts';
+import { localTasks } from './desired.ts';
+import { type KernelObject, MAIN_TABLE, chain } from './kernel-object.ts';
+import {
+  originOf,
+  ownAddress,
+  portName,
+  SANDBOX_TABLE,
+  TUNNEL,
+  tunnelMac,
+  UPLINK,
+  uplinkAddresses,
+} from './names.ts';
+import { dispatch } from './nft-text.ts';
+
+const ORIGIN_PRIORITY = 2000;
+
+/** Set before any device exists, so that each one is born with them. */
+const SYSCTLS: readonly (readonly [string, string])[] = [
+  ['ipv4/ip_forward', '1'],
+  ['ipv4/conf/all/rp_filter', '0'],
+  ['ipv4/conf/default/rp_filter', '0'],
+  ['ipv4/conf/all/send_redirects', '0'],
+  ['ipv4/conf/default/send_redirects', '0'],
+  ['ipv4/conf/default/proxy_arp', '1'],
+  ['ipv6/conf/all/disable_ipv6', '1'],
+  ['ipv6/conf/default/disable_ipv6', '1'],
+];
+
+/** Else the answer to a first packet's ARP request waits up to 0.8 s. Not inherited by new devices. */
+const proxyDelay = (dev: string): string => `ipv4/neigh/${dev}/proxy_delay`;
+
+/** What is read back, as patterns. */
+export const SANDBOX_SYSCTLS: readonly string[] = [...SYSCTLS.map(([path]) => path), proxyDelay('c*')];
+
+/** `me` is this node among the peers. */
+export function sandboxObjects(view: NetworkView, me: PeerAssignment): KernelObject[] {
+  const endpoints = [...view.set.endpoints.values()].filter((e) => e.networkId === view.network.networkId);
+  return [
+    ...SYSCTLS.map(([path, value]): KernelObject => ({ type: 'sysctl', path, value })),
+    ...foundation(view, me),
+    ...uplink(view),
+    ...remoteObjects(view, me, endpoints),
+    ...(view.network.ingress ? originObjects(view, me) : []),
+    ...localObjects(view),
+    ...tableObjects(view, endpoints),
+  ];
+}
+
+function foundation(view: NetworkView, me: PeerAssignment): KernelObject[] {
+  const { network, self } = view;
+  return [
+    {
+      type: 'vxlan',
+      name: TUNNEL,
+      id: network.vni,
+      port: self.vxlanPort,
+      local: me.address,
+      mtu: self.mtu,
+      mac: tunnelMac(me.index),
+    },
+    { type: 'address', dev: 'lo', address: `${network.gateway}/32` },
+    { type: 'address', dev: TUNNEL, address: `${ownAddress(me.index)}/32` },
+    // What has no better route has no endpoint: it is led to lo, where the forward chain refuses it at once. A route
+    // of type unreachable would do the same but proxy ARP answers only for what it can forward, and VIPs are here too.
+    { type: 'route', dst: network.subnet, table: MAIN_TABLE, dev: 'lo' },
+  ];
+}
+
+function uplink(view: NetworkView): KernelObject[] {
+  if (view.uplinkSlot === undefined) return [];
+  const { host, sandbox } = uplinkAddresses(view.uplinkSlot);
+  return [
+    { type: 'veth', name: UPLINK, mtu: view.self.mtu },
+    { type: 'address', dev: UPLINK, address: `${sandbox}/30` },
+    { type: 'route', dst: '0.0.0.0/0', table: MAIN_TABLE, dev: UPLINK, via: host },
+  ];
+}
+
+/** A neighbour and a forwarding entry a node, a route an endpoint. */
+function remoteObjects(
+  view: NetworkView,
+  me: PeerAssignment,
+  endpoints: readonly EndpointAssignment[],
+): KernelObject[] {
+  const remote = endpoints.filter((endpoint) => endpoint.nodeId !== me.nodeId);
+  const nodes = new Set(view.network.ingress ? view.set.peers.keys() : remote.map((e) => e.nodeId));
+  const peers = [...nodes]
+    .flatMap((id) => view.set.peers.get(id) ?? [])
+    .filter((p) => p.nodeId !== me.nodeId);
+  return [
+    ...peers.flatMap((peer): KernelObject[] => [
+      { type: 'neighbour', dev: TUNNEL, address: peer.address, mac: tunnelMac(peer.index) },
+      { type: 'fdb', dev: TUNNEL, mac: tunnelMac(peer.index), dst: peer.address },
+    ]),
+    ...remote.flatMap((endpoint): KernelObject[] => {
+      const peer = view.set.peers.get(endpoint.nodeId);
+      if (peer === undefined) return [];
+      const src = ownAddress(me.index);
+      return [
+        {
+          type: 'route',
+          dst: `${endpoint.address}/32`,
+          table: MAIN_TABLE,
+          dev: TUNNEL,
+          via: peer.address,
+          onlink: true,
+          src,
+        },
+      ];
+    }),
+  ];
+}
+
+/** Answers to a published connection leave by the node through which it came. */
+function originObjects(view: NetworkView, me: PeerAssignment): KernelObject[] {
+  const peers = [...view.set.peers.values()].filter((peer) => peer.nodeId !== me.nodeId);
+  return [
+    { type: 'set', table: SANDBOX_TABLE, name: 'origins', of: 'ether_addr : mark' },
+    chain(
+      SANDBOX_TABLE,
+      'origin',
+      [
+        `iifname "${TUNNEL}" ct state new ct mark set ether saddr map @origins`,
+        `iifname != "${TUNNEL}" meta mark set ct mark`,
+      ],
+      'type filter hook prerouting priority mangle',
+    ),
+    ...peers.flatMap((peer): KernelObject[] => {
+      const { mark, table } = originOf(peer.index);
+      return [
+        {
+          type: 'element',
+          table: SANDBOX_TABLE,
+          set: 'origins',
+          key: tunnelMac(peer.index),
+          value: String(mark),
+        },
+        { type: 'rule', priority: ORIGIN_PRIORITY, table, fwmark: mark },
+        { type: 'route', dst: '0.0.0.0/0', table, dev: TUNNEL, via: peer.address, onlink: true },
+      ];
+    }),
+  ];
+}
+
+/** Interfaces of the containers that have them. */
+function localObjects(view: NetworkView): KernelObject[] {
+  const { network, self } = view;
+  return [...self.attached.values()].flatMap((task) =>
+    task.addresses
+      .filter((address) => address.network === network.networkId)
+      .flatMap((address) => portObjects(task.taskId, address.address, self.mtu)),
+  );
+}
+
+/** The sandbox's end of one interface of a container. `peer` says how to make it. */
+export function portObjects(
+  taskId: string,
+  address: string,
+  mtu: number,
+  peer?: { name: string; netns: string; mtu: number },
+): KernelObject[] {
+  const dev = portName(taskId);
+  return [
+    { type: 'veth', name: dev, mtu, ...(peer === undefined ? {} : { peer }) },
+    { type: 'sysctl', path: proxyDelay(dev), value: '0' },
+    { type: 'route', dst: `${address}/32`, table: MAIN_TABLE, dev },
+  ];
+}
+
+function tableObjects(view: NetworkView, endpoints: readonly EndpointAssignment[]): KernelObject[] {
+  const table = SANDBOX_TABLE;
+  const own = localTasks(view.set, view.self)
+    .flatMap((task) => task.addresses)
+    .filter((address) => address.network === view.network.networkId);
+  return [
+    { type: 'table', table },
+    { type: 'set', table, name: 'vips', of: 'ipv4_addr : verdict' },
+    { type: 'set', table, name: 'hairpin', of: 'ipv4_addr . ipv4_addr' },
+    chain(table, 'to_backend', ['ip daddr vmap @vips'], 'type nat hook prerouting priority dstnat'),
+    chain(table, 'leave', leaveRules(view), 'type nat hook postrouting priority srcnat'),
+    chain(table, 'refuse', refuseRules(view), 'type filter hook forward priority filter'),
+    ...own.map(
+      ({ address }): KernelObject => ({
+        type: 'element',
+        table,
+        set: 'hairpin',
+        key: `${address} . ${address}`,
+      }),
+    ),
+    ...vipObjects(view, endpoints),
+  ];
+}
+
+/** A container that reaches itself through a VIP must see another's address, or it would answer itself directly. */
+function leaveRules(view: NetworkView): string[] {
+  const out = `ip saddr ${view.network.subnet} oifname "${UPLINK}" masquerade`;
+  return [
+    'ct status dnat ip saddr . ip daddr @hairpin masquerade',
+    ...(view.uplinkSlot === undefined ? [] : [out]),
+  ];
+}
+
+/** On ingress, containers answer what was published; they do not begin anything among themselves. */
+function refuseRules(view: NetworkView): string[] {
+  const begun = `iifname "c*" oifname != "${UPLINK}" ct state new`;
+  return ['oifname "lo"', ...(view.network.ingress ? [begun] : [])].flatMap((condition) => [
+    `${condition} meta l4proto tcp reject with tcp reset`,
+    `${condition} reject with icmp host-unreachable`,
+  ]);
+}
+
+/** A VIP without a serving backend has no element: it is refused like any address without an endpoint. */
+function vipObjects(view: NetworkView, endpoints: readonly EndpointAssignment[]): KernelObject[] {
+  const table = SANDBOX_TABLE;
+  return [...view.set.services.values()].flatMap((service): KernelObject[] => {
+    if (service.networkId !== view.network.networkId || service.vip === undefined) return [];
+    const backends = endpoints.filter((e) => e.serviceId === service.serviceId && e.serving);
+    if (backends.length === 0) return [];
+    const name = `vip_${service.vip.replaceAll('.', '_')}`;
+    return [
+      chain(table, name, [`dnat to ${dispatch(backends.map((e) => e.address))}`]),
+      { type: 'element', table, set: 'vips', key: service.vip, value: `goto ${name}` },
+    ];
+  });
+}

@@ -1,0 +1,164 @@
+/**
+ * From what a scope holds to what it should: an ordered list of operations for the native library. What is added comes
+ * first and what is removed last, so that nothing is missing in between; only a device that must be made anew is
+ * removed before, with all that hangs on it.
+ */
+import { assertNever } from '../../shared/lib/assert-never.ts';
+import { fingerprintOf, type KernelObject, keyOf, type Scope } from './kernel-object.ts';
+import { nftCommands } from './nft-diff.ts';
+
+/** An operation of native/include/shoal-net.h. */
+export type NetOp = Readonly<Record<string, unknown>> & { readonly op: string };
+
+/** A vxlan device is made from the host's namespace, into the sandbox: its socket stays where it was made. */
+export interface ScopeDiff {
+  readonly before: readonly NetOp[];
+  /** Operations for the host's namespace. */
+  readonly fromHost: readonly NetOp[];
+  readonly sysctls: readonly NetOp[];
+  readonly links: readonly NetOp[];
+  readonly rest: readonly NetOp[];
+}
+
+const ORDER: readonly KernelObject['type'][] = [
+  'sysctl',
+  'vxlan',
+  'veth',
+  'address',
+  'neighbour',
+  'fdb',
+  'route',
+  'rule',
+];
+
+const NFT: ReadonlySet<KernelObject['type']> = new Set(['table', 'set', 'chain', 'element']);
+
+/** The device on which an object lives and with which it goes. */
+function deviceOf(object: KernelObject): string | undefined {
+  return 'dev' in object ? object.dev : undefined;
+}
+
+function isLink(object: KernelObject): boolean {
+  return object.type === 'veth' || object.type === 'vxlan';
+}
+
+/** Devices whose kind or make can not be changed in place. */
+function remadeDevices(observed: Scope, desired: Scope): Set<string> {
+  const remade = new Set<string>();
+  for (const [key, object] of desired) {
+    const old = observed.get(key);
+    if (old === undefined || !isLink(object) || !('name' in object)) continue;
+    const inPlace = old.type === 'veth' && object.type === 'veth';
+    if (!inPlace && fingerprintOf(old) !== fingerprintOf(object)) remade.add(object.name);
+  }
+  return remade;
+}
+
+/** `netns` is the scope's own path, for what is made from outside. */
+export function diffScope(observed: Scope, desired: Scope, netns: string): ScopeDiff {
+  const remade = remadeDevices(observed, desired);
+  const survives = (object: KernelObject): boolean =>
+    !(isLink(object) && 'name' in object && remade.has(object.name)) && !remade.has(deviceOf(object) ?? '');
+  const now = new Map([...observed].filter(([, object]) => survives(object)));
+  const wanted = [...desired.values()].filter((object) => {
+    const old = now.get(keyOf(object));
+    return old === undefined || fingerprintOf(old) !== fingerprintOf(object);
+  });
+  const stale = [...now.values()].filter((object) => !desired.has(keyOf(object)));
+  const nft = nftCommands(now, desired);
+  const adds = sorted(wanted).flatMap((object) => addOps(object, now.get(keyOf(object)), netns));
+  const removes = sorted(stale).reverse().flatMap(removeOps);
+  return {
+    before: [...remade].map((name) => ({ op: 'link-del', name })),
+    fromHost: adds.filter((op) => op['kind'] === 'vxlan'),
+    sysctls: adds.filter((op) => op.op === 'sysctl' && !isPortSysctl(op)),
+    links: adds.filter((op) => op.op.startsWith('link-') && op['kind'] !== 'vxlan'),
+    rest: [
+      ...adds.filter(isPortSysctl),
+      ...adds.filter((op) => op.op !== 'sysctl' && !op.op.startsWith('link-')),
+      ...(nft === '' ? [] : [{ op: 'nft', commands: nft }]),
+      ...removes,
+    ],
+  };
+}
+
+/** A setting of one device, which must exist before. */
+function isPortSysctl(op: NetOp): boolean {
+  return op.op === 'sysctl' && String(op['path']).startsWith('ipv4/neigh/');
+}
+
+/** True if the kernel is as desired. */
+export function isEmpty(diff: ScopeDiff): boolean {
+  return Object.values(diff).every((ops: readonly NetOp[]) => ops.length === 0);
+}
+
+function sorted(objects: readonly KernelObject[]): KernelObject[] {
+  const rank = (object: KernelObject): number => ORDER.indexOf(object.type);
+  return objects.filter((object) => !NFT.has(object.type)).sort((a, b) => rank(a) - rank(b));
+}
+
+/** Operations that make an object, or change `old` into it. A veth whose pair another scope makes is set up. */
+export function addOps(object: KernelObject, old: KernelObject | undefined, netns: string): NetOp[] {
+  switch (object.type) {
+    case 'sysctl':
+      return [{ op: 'sysctl', path: object.path, value: object.value }];
+    case 'vxlan': {
+      const { type, ...fields } = object;
+      return [{ op: 'link-add', kind: type, into: netns, ...fields }];
+    }
+    case 'veth': {
+      const { name, mtu, peer } = object;
+      if (old !== undefined || peer === undefined) return [{ op: 'link-set', name, mtu, up: true }];
+      return [{ op: 'link-add', kind: 'veth', name, mtu, peer }];
+    }
+    case 'rule':
+      return [...(old === undefined ? [] : removeOps(old)), named('rule-add', object)];
+    case 'address':
+      return [named('addr-add', object)];
+    case 'neighbour':
+      return [named('neigh-add', object)];
+    case 'fdb':
+      // Another destination would be added beside the old one.
+      return [...(old === undefined ? [] : removeOps(old)), named('fdb-add', object)];
+    case 'route':
+      return [named('route-add', object)];
+    case 'table':
+    case 'set':
+    case 'chain':
+    case 'element':
+      return [];
+    default:
+      return assertNever(object);
+  }
+}
+
+function named(op: string, object: KernelObject): NetOp {
+  const { type: _, ...fields } = object;
+  return { op, ...fields };
+}
+
+function removeOps(object: KernelObject): NetOp[] {
+  switch (object.type) {
+    case 'vxlan':
+    case 'veth':
+      return [{ op: 'link-del', name: object.name }];
+    case 'address':
+      return [named('addr-del', object)];
+    case 'neighbour':
+      return [named('neigh-del', object)];
+    case 'fdb':
+      return [named('fdb-del', object)];
+    case 'route':
+      return [{ op: 'route-del', dst: object.dst, table: object.table }];
+    case 'rule':
+      return [named('rule-del', object)];
+    case 'sysctl':
+    case 'table':
+    case 'set':
+    case 'chain':
+    case 'element':
+      return [];
+    default:
+      return assertNever(object);
+  }
+}

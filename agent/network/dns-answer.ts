@@ -1,0 +1,84 @@
+/** What a container is told when it asks for a name. */
+import { cidrContains, parseAddress, parseCidr } from '../../shared/lib/cidr.ts';
+import type { NetworkNames } from './dns-names.ts';
+
+export interface Question {
+  /** With or without the final dot, in any case. */
+  readonly name: string;
+  readonly type: string;
+}
+
+export type Answer =
+  | { readonly kind: 'addresses'; readonly addresses: readonly string[] }
+  | { readonly kind: 'name'; readonly name: string }
+  /** The name exists but has nothing of this type. */
+  | { readonly kind: 'empty' }
+  /** The name does not exist. */
+  | { readonly kind: 'unknown' }
+  /** Not the cluster's: ask the host's resolvers. */
+  | { readonly kind: 'elsewhere' };
+
+/**
+ * `networks` are those of the asker, in order; the first that knows the name answers. `random` is a fraction in [0, 1)
+ * at each call, to spread the load over the addresses of a list.
+ */
+export function answer(question: Question, networks: readonly NetworkNames[], random: () => number): Answer {
+  const name = question.name.toLowerCase().replace(/\.$/, '');
+  const address = reverseAddress(name);
+  if (address !== undefined) return answerReverse(address, question.type, networks);
+  for (const network of networks) {
+    const addresses = lookUp(name, network) ?? lookUp(withoutNetwork(name, network), network);
+    if (addresses === undefined) continue;
+    if (question.type !== 'A' && question.type !== 'ANY') return { kind: 'empty' };
+    return addresses.length === 0
+      ? { kind: 'empty' }
+      : { kind: 'addresses', addresses: shuffled(addresses, random) };
+  }
+  // "tasks" is no top-level domain: what is asked below it concerns a service that is not here.
+  if (name.startsWith('tasks.') && !name.slice(6).includes('.')) return { kind: 'unknown' };
+  return { kind: 'elsewhere' };
+}
+
+/** Undefined: the network does not know the name. Empty: it knows it, and nothing serves. */
+function lookUp(name: string | undefined, network: NetworkNames): readonly string[] | undefined {
+  if (name === undefined) return undefined;
+  const service = network.services.get(name);
+  if (service !== undefined) return service.vip === undefined ? service.serving : [service.vip];
+  if (name.startsWith('tasks.')) return network.services.get(name.slice(6))?.serving;
+  return network.tasks.get(name);
+}
+
+/** `web.front` asks for `web` on the network `front`. */
+function withoutNetwork(name: string, { network }: NetworkNames): string | undefined {
+  const suffix = `.${network.name.toLowerCase()}`;
+  return name.endsWith(suffix) ? name.slice(0, -suffix.length) : undefined;
+}
+
+/** The address in d.c.b.a.in-addr.arpa (RFC 1035, 3.5). */
+function reverseAddress(name: string): string | undefined {
+  const match = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.in-addr\.arpa$/.exec(name);
+  if (match === null || match.slice(1).some((part) => Number(part) > 255)) return undefined;
+  return match
+    .slice(1)
+    .reverse()
+    .map((part) => String(Number(part)))
+    .join('.');
+}
+
+function answerReverse(address: string, type: string, networks: readonly NetworkNames[]): Answer {
+  const known = networks.map((network) => network.reverse.get(address)).find((name) => name !== undefined);
+  if (known !== undefined)
+    return type === 'PTR' || type === 'ANY' ? { kind: 'name', name: known } : { kind: 'empty' };
+  const number = parseAddress(address);
+  const ours = networks.some(({ network }) => cidrContains(parseCidr(network.subnet), number));
+  return ours ? { kind: 'unknown' } : { kind: 'elsewhere' };
+}
+
+function shuffled(addresses: readonly string[], random: () => number): string[] {
+  const list = [...addresses];
+  for (let i = list.length - 1; i > 0; i -= 1) {
+    const j = Math.floor(random() * (i + 1));
+    [list[i], list[j]] = [list[j] as string, list[i] as string];
+  }
+  return list;
+}

@@ -1,0 +1,74 @@
+/** Asks name servers outside the cluster, from the host's own namespace. Messages pass as they are, but for their id. */
+import { randomInt } from 'node:crypto';
+import dgram from 'node:dgram';
+import net from 'node:net';
+import { TcpFrames, tcpFrame } from './dns-frames.ts';
+
+const TIMEOUT_MS = 2_000;
+const ROUNDS = 2;
+
+/** The first answer of any server, asked in order, twice around; undefined when none answers. */
+export async function forward(
+  raw: Buffer,
+  servers: readonly string[],
+  overUdp: boolean,
+  signal: AbortSignal,
+): Promise<Buffer | undefined> {
+  const ask = overUdp ? askByUdp : askByTcp;
+  for (let round = 0; round < ROUNDS; round += 1) {
+    for (const server of servers) {
+      if (signal.aborted) return undefined;
+      const response = await ask(raw, server, AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]));
+      if (response !== undefined) return withId(response, raw.readUInt16BE(0));
+    }
+  }
+  return undefined;
+}
+
+function withId(message: Buffer, id: number): Buffer {
+  const copy = Buffer.from(message);
+  copy.writeUInt16BE(id, 0);
+  return copy;
+}
+
+/** A socket a question: its random port and id are what makes a forged answer unlikely. */
+function askByUdp(raw: Buffer, server: string, signal: AbortSignal): Promise<Buffer | undefined> {
+  return new Promise((resolve) => {
+    const id = randomInt(65_536);
+    const socket = dgram.createSocket(net.isIPv6(server) ? 'udp6' : 'udp4');
+    const finish = (response?: Buffer): void => {
+      signal.removeEventListener('abort', onAbort);
+      socket.close();
+      resolve(response);
+    };
+    const onAbort = (): void => finish();
+    signal.addEventListener('abort', onAbort, { once: true });
+    socket.on('error', onAbort);
+    socket.on('message', (message) => {
+      if (message.length >= 12 && message.readUInt16BE(0) === id) finish(message);
+    });
+    // Connected, so that only the server's own answers arrive, and its refusal is heard at once.
+    socket.connect(53, server, () => socket.send(withId(raw, id)));
+  });
+}
+
+function askByTcp(raw: Buffer, server: string, signal: AbortSignal): Promise<Buffer | undefined> {
+  return new Promise((resolve) => {
+    const id = randomInt(65_536);
+    const frames = new TcpFrames();
+    const socket = net.connect({ port: 53, host: server, signal });
+    const finish = (response?: Buffer): void => {
+      resolve(response);
+      socket.destroy();
+    };
+    socket.on('error', () => finish());
+    socket.on('close', () => finish());
+    socket.on('connect', () => socket.write(tcpFrame(withId(raw, id))));
+    socket.on('data', (chunk) => {
+      const response = frames
+        .push(chunk)
+        .find((message) => message.length >= 12 && message.readUInt16BE(0) === id);
+      if (response !== undefined) finish(response);
+    });
+  });
+}

@@ -1,0 +1,90 @@
+/** DNS messages on the wire. */
+import dnsPacket from 'dns-packet';
+import { assertNever } from '../../shared/lib/assert-never.ts';
+import type { Answer } from './dns-answer.ts';
+
+/** Short, as endpoints come and go; not zero, which some resolvers take amiss. Seconds. */
+const TTL_S = 1;
+/** What a client takes by UDP unless it says more (RFC 1035, 4.2.1). */
+const PLAIN_UDP_BYTES = 512;
+/** TC of the flags word. */
+const TRUNCATED = 1 << 9;
+
+export const SERVFAIL = 2;
+export const NXDOMAIN = 3;
+
+export interface Query {
+  readonly raw: Buffer;
+  readonly id: number;
+  readonly name: string;
+  readonly type: string;
+  readonly flags: number;
+  /** The most that the client takes by UDP. */
+  readonly udpBytes: number;
+}
+
+/** Undefined for what is no query with one question. */
+export function readQuery(raw: Buffer): Query | undefined {
+  try {
+    const packet = dnsPacket.decode(raw);
+    const [question, second] = packet.questions ?? [];
+    if (packet.type !== 'query' || question === undefined || second !== undefined) return undefined;
+    const edns = packet.additionals?.find((record) => record.type === 'OPT');
+    const udpBytes = edns === undefined ? PLAIN_UDP_BYTES : Math.max(PLAIN_UDP_BYTES, edns.udpPayloadSize);
+    return {
+      raw,
+      id: packet.id ?? 0,
+      name: question.name,
+      type: question.type,
+      flags: packet.flags ?? 0,
+      udpBytes,
+    };
+  } catch {
+    return undefined;
+  }
+}
+
+type Known = Exclude<Answer, { kind: 'elsewhere' }>;
+
+/** The response's bytes; one too large for UDP says only that it was cut (RFC 2181, 9). */
+export function writeAnswer(query: Query, answer: Known, overUdp: boolean): Buffer {
+  const response = encode(query, rcodeOf(answer), recordsOf(query, answer), 0);
+  return overUdp && response.length > query.udpBytes ? encode(query, 0, [], TRUNCATED) : response;
+}
+
+export function writeFailure(query: Query): Buffer {
+  return encode(query, SERVFAIL, [], 0);
+}
+
+function encode(query: Query, rcode: number, answers: dnsPacket.Answer[], flags: number): Buffer {
+  return dnsPacket.encode({
+    type: 'response',
+    id: query.id,
+    flags:
+      (query.flags & dnsPacket.RECURSION_DESIRED) |
+      dnsPacket.RECURSION_AVAILABLE |
+      (rcode === SERVFAIL ? 0 : dnsPacket.AUTHORITATIVE_ANSWER) |
+      flags |
+      rcode,
+    questions: [{ name: query.name, type: query.type as dnsPacket.RecordType }],
+    answers,
+  });
+}
+
+function rcodeOf(answer: Known): number {
+  return answer.kind === 'unknown' ? NXDOMAIN : 0;
+}
+
+function recordsOf({ name }: Query, answer: Known): dnsPacket.Answer[] {
+  switch (answer.kind) {
+    case 'addresses':
+      return answer.addresses.map((data) => ({ type: 'A', name, ttl: TTL_S, data }));
+    case 'name':
+      return [{ type: 'PTR', name, ttl: TTL_S, data: answer.name }];
+    case 'empty':
+    case 'unknown':
+      return [];
+    default:
+      return assertNever(answer);
+  }
+}

@@ -1,0 +1,84 @@
+/** The name server of one sandbox: two sockets inside it, served by this process. */
+import dgram from 'node:dgram';
+import net from 'node:net';
+import type { Logger } from '../../shared/model/options.ts';
+import { openSocket } from '../native/network.ts';
+import { TcpFrames, tcpFrame } from './dns-frames.ts';
+
+const PORT = 53;
+const IDLE_MS = 10_000;
+
+/** Answers one message; undefined: not at all. */
+export type DnsHandler = (message: Buffer, from: string, overUdp: boolean) => Promise<Buffer | undefined>;
+
+export class DnsServer {
+  readonly #datagrams: dgram.Socket;
+  readonly #connections: net.Server;
+  readonly #open = new Set<net.Socket>();
+
+  private constructor(datagrams: dgram.Socket, connections: net.Server) {
+    this.#datagrams = datagrams;
+    this.#connections = connections;
+  }
+
+  /** Resolves when both sockets are bound to `address` in the namespace. */
+  static async listen(
+    netns: string,
+    address: string,
+    handler: DnsHandler,
+    logger: Logger,
+  ): Promise<DnsServer> {
+    const [udp, tcp] = await Promise.all([
+      openSocket(netns, 'datagram', address, PORT),
+      openSocket(netns, 'stream', address, PORT),
+    ]);
+    const server = new DnsServer(dgram.createSocket('udp4'), net.createServer());
+    server.#serveDatagrams(handler, logger);
+    server.#serveConnections(handler, logger);
+    await Promise.all([
+      new Promise<void>((resolve) => server.#datagrams.bind({ fd: udp }, resolve)),
+      new Promise<void>((resolve) => server.#connections.listen({ fd: tcp }, resolve)),
+    ]);
+    return server;
+  }
+
+  async close(): Promise<void> {
+    for (const socket of this.#open) socket.destroy();
+    await Promise.all([
+      new Promise<void>((resolve) => this.#datagrams.close(() => resolve())),
+      new Promise<void>((resolve) => this.#connections.close(() => resolve())),
+    ]);
+  }
+
+  #serveDatagrams(handler: DnsHandler, logger: Logger): void {
+    const socket = this.#datagrams;
+    socket.on('error', (error) => logger.warn({ error: error.message }, 'dns socket'));
+    socket.on('message', (message, from) => {
+      handler(message, from.address, true).then(
+        // The container may have ended meanwhile, or this server.
+        (response) => response && socket.send(response, from.port, from.address, () => undefined),
+        (error: unknown) => logger.warn({ error: String(error) }, 'dns question'),
+      );
+    });
+  }
+
+  #serveConnections(handler: DnsHandler, logger: Logger): void {
+    this.#connections.on('error', (error) => logger.warn({ error: error.message }, 'dns socket'));
+    this.#connections.on('connection', (socket) => {
+      const frames = new TcpFrames();
+      const from = socket.remoteAddress ?? '';
+      this.#open.add(socket);
+      socket.setTimeout(IDLE_MS, () => socket.destroy());
+      socket.on('close', () => this.#open.delete(socket));
+      socket.on('error', () => socket.destroy());
+      socket.on('data', (chunk) => {
+        for (const message of frames.push(chunk)) {
+          handler(message, from, false).then(
+            (response) => response && socket.write(tcpFrame(response)),
+            (error: unknown) => logger.warn({ error: String(error) }, 'dns question'),
+          );
+        }
+      });
+    });
+  }
+}

@@ -1,0 +1,113 @@
+/** Name servers for all sandboxes of a node, and what they know. */
+import type { Logger } from '../../shared/model/options.ts';
+import { describeError } from '../../shared/errors/index.ts';
+import type { AssignmentSet, TaskAssignment } from '../../shared/model/index.ts';
+import type { SandboxState } from './desired.ts';
+import { answer } from './dns-answer.ts';
+import { forward } from './dns-forward.ts';
+import { readQuery, writeAnswer, writeFailure } from './dns-message.ts';
+import { type NetworkNames, networkNames } from './dns-names.ts';
+import { DnsServer } from './dns-server.ts';
+
+interface Serving {
+  readonly gateway: string;
+  readonly server: DnsServer;
+}
+
+export class DnsService {
+  readonly #logger: Logger;
+  readonly #resolvers: readonly string[];
+  readonly #servers = new Map<number, Serving>();
+  readonly #closing = new AbortController();
+  #set: AssignmentSet | undefined;
+  /** Made when first asked for after a change. */
+  #names = new Map<string, NetworkNames>();
+  #askers: ReadonlyMap<string, TaskAssignment> = new Map();
+
+  constructor(logger: Logger, resolvers: readonly string[]) {
+    this.#logger = logger;
+    this.#resolvers = resolvers;
+  }
+
+  /** Answers from this set from now on, in these sandboxes. */
+  async serve(set: AssignmentSet, sandboxes: readonly SandboxState[]): Promise<void> {
+    this.#set = set;
+    this.#names = new Map();
+    this.#askers = new Map(
+      [...set.tasks.values()].flatMap((task) =>
+        task.addresses.map(({ network, address }): [string, TaskAssignment] => [
+          `${network}/${address}`,
+          task,
+        ]),
+      ),
+    );
+    const moved = new Set(
+      sandboxes
+        .filter(({ vni, gateway }) => (this.#servers.get(vni)?.gateway ?? gateway) !== gateway)
+        .map((s) => s.vni),
+    );
+    await this.closeFor((vni) => moved.has(vni));
+    const missing = sandboxes.filter((sandbox) => !this.#servers.has(sandbox.vni));
+    await Promise.all(missing.map((sandbox) => this.#listen(sandbox)));
+  }
+
+  /** Lets go of sandboxes that are to be removed or made anew: an open socket would keep them alive. */
+  async closeFor(condemned: (vni: number) => boolean): Promise<void> {
+    const leaving = [...this.#servers].filter(([vni]) => condemned(vni));
+    for (const [vni] of leaving) this.#servers.delete(vni);
+    await Promise.all(leaving.map(([, { server }]) => server.close()));
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await this.closeFor(() => true);
+  }
+
+  async #listen({ vni, netns, gateway, networkId }: SandboxState): Promise<void> {
+    try {
+      const handler = (message: Buffer, from: string, overUdp: boolean): Promise<Buffer | undefined> =>
+        this.#handle(networkId, message, from, overUdp);
+      this.#servers.set(vni, {
+        gateway,
+        server: await DnsServer.listen(netns, gateway, handler, this.#logger),
+      });
+    } catch (error) {
+      throw new Error(`name server of ${netns}: ${describeError(error)}`, { cause: error });
+    }
+  }
+
+  async #handle(
+    networkId: string,
+    message: Buffer,
+    from: string,
+    overUdp: boolean,
+  ): Promise<Buffer | undefined> {
+    const query = readQuery(message);
+    if (query === undefined) return undefined;
+    const asker = this.#askers.get(`${networkId}/${from}`);
+    const networks = this.#networksOf(asker, networkId);
+    const result = answer(query, networks, Math.random);
+    if (result.kind !== 'elsewhere') return writeAnswer(query, result, overUdp);
+    // A container with internal networks only has no way out, and names would be one.
+    if (networks.every(({ network }) => network.internal))
+      return writeAnswer(query, { kind: 'unknown' }, overUdp);
+    const own = asker?.spec.container.dns?.nameservers ?? [];
+    const servers = own.length > 0 ? own : this.#resolvers;
+    return (await forward(message, servers, overUdp, this.#closing.signal)) ?? writeFailure(query);
+  }
+
+  /** All networks of the asker; of one that is not known only that on which it asks. */
+  #networksOf(asker: TaskAssignment | undefined, networkId: string): NetworkNames[] {
+    const ids = asker === undefined ? [networkId] : asker.addresses.map(({ network }) => network);
+    return ids.flatMap((id) => this.#namesOf(id) ?? []);
+  }
+
+  #namesOf(networkId: string): NetworkNames | undefined {
+    const network = this.#set?.networks.get(networkId);
+    const known = this.#names.get(networkId);
+    if (known !== undefined || network === undefined || this.#set === undefined) return known;
+    const made = networkNames(this.#set, network);
+    this.#names.set(networkId, made);
+    return made;
+  }
+}

@@ -1,0 +1,257 @@
+/**
+ * The networks of one node. The newest assignment set wins; work is done one at a time: what should be is computed,
+ * compared with what is, and the difference applied; the same again on a timer.
+ */
+import type { Logger } from '../../shared/model/options.ts';
+import { describeError, InvalidError, NotFoundError } from '../../shared/errors/index.ts';
+import { delay, isAbort } from '../../shared/lib/abort.ts';
+import { backoffMs } from '../../shared/lib/backoff.ts';
+import { Mutex } from '../../shared/lib/mutex.ts';
+import type { AssignmentSet, TaskAssignment } from '../../shared/model/index.ts';
+import { attachPlan } from './attach.ts';
+import { defaultInterface, interfacesOf } from './container-scope.ts';
+import { type DesiredState, desiredState, localNetworks, localTasks, type Self } from './desired.ts';
+import { DnsService } from './dns-service.ts';
+import { warnOfForwardDrop } from './forward-policy.ts';
+import { Kernel } from './kernel.ts';
+import { portName, prefixOf, TUNNEL_OVERHEAD } from './names.ts';
+import type { NamespaceDump } from './observe.ts';
+import { removeAll } from './remove-all.ts';
+import { readHostResolvers, resolvConf } from './resolv-conf.ts';
+import { chooseSlots } from './uplink-slots.ts';
+import { flushOps, flushPorts, type ServingView, servingView } from './withdrawn.ts';
+
+const ATTEMPTS = 5;
+const REPAIR_MS = 10_000;
+const NETNS_DIR = '/run/netns';
+const DEFAULT_UNDERLAY_MTU = 1500;
+
+export interface NetworkDriverOptions {
+  /** With the node's id it makes the names of namespaces, tables and devices. Letters, digits, - and _. */
+  readonly clusterName: string;
+  readonly nodeId: string;
+  readonly logger: Logger;
+  /** Default 4789 (RFC 7348). */
+  readonly vxlanPort?: number;
+  /** Default /run/netns, where ip-netns(8) looks. */
+  readonly netnsDir?: string;
+  /** Name servers for names that are not the cluster's. Default: those of /etc/resolv.conf. */
+  readonly hostResolvers?: readonly string[];
+  /** Time between two looks at the kernel. Default 10 s; 0: none. */
+  readonly repairMs?: number;
+}
+
+export class NetworkDriver {
+  readonly #options: NetworkDriverOptions;
+  readonly #prefix: string;
+  readonly #kernel: Kernel;
+  readonly #dns: DnsService;
+  readonly #work = new Mutex();
+  readonly #closing = new AbortController();
+  readonly #repairs: Promise<void>;
+  readonly #attached = new Map<string, TaskAssignment>();
+  #slots: ReadonlyMap<string, number> = new Map();
+  #set: AssignmentSet | undefined;
+  #served: ServingView | undefined;
+  #pending: Promise<void> | undefined;
+  /** Called after each successful change: wakes those who wait for their task to be known. */
+  readonly #waiting = new Set<() => void>();
+
+  constructor(options: NetworkDriverOptions) {
+    if (!/^[A-Za-z0-9_-]{1,64}$/.test(options.clusterName)) {
+      throw new InvalidError(`cluster name ${options.clusterName}: letters, digits, - and _ are allowed`);
+    }
+    this.#options = options;
+    this.#prefix = prefixOf(options.clusterName, options.nodeId);
+    this.#kernel = new Kernel(this.#prefix, options.netnsDir ?? NETNS_DIR);
+    this.#dns = new DnsService(options.logger, options.hostResolvers ?? readHostResolvers());
+    this.#repairs = this.#repairLoop(options.repairMs ?? REPAIR_MS);
+  }
+
+  /**
+   * Resolves when the kernel is as this set, or a newer one, asks. Endpoints that stopped serving get no new connection
+   * from then on. Rejects when the kernel refuses repeatedly; the next apply or repair tries again.
+   */
+  apply(set: AssignmentSet, signal: AbortSignal): Promise<void> {
+    this.#set = set;
+    return this.#reconcile(signal);
+  }
+
+  /**
+   * Gives a container its interfaces: called once its namespace exists (/proc/PID/ns/net) and before its first process
+   * starts. Waits until the task is known. Doing it again for the same container changes nothing.
+   */
+  async attach(taskId: string, netnsPath: string, signal: AbortSignal): Promise<void> {
+    while (this.#set?.tasks.get(taskId) === undefined) {
+      signal.throwIfAborted();
+      await this.#nextChange(signal);
+    }
+    await this.#pending?.catch(() => undefined);
+    await this.#work.run(() => this.#attachNow(taskId, netnsPath, signal));
+  }
+
+  /** Takes the task's interfaces away, and its networks with them if it was the last one here. */
+  async detach(taskId: string, signal: AbortSignal = this.#closing.signal): Promise<void> {
+    if (this.#attached.delete(taskId) && this.#set !== undefined) await this.#reconcile(signal);
+  }
+
+  /** The text of a task's /etc/resolv.conf. Throws NotFoundError for a task that is not this node's. */
+  resolvConfFor(taskId: string): string {
+    const task = this.#set?.tasks.get(taskId) ?? this.#attached.get(taskId);
+    if (task === undefined || this.#set === undefined)
+      throw new NotFoundError(`no task ${taskId} on this node`);
+    const way = defaultInterface(interfacesOf(task, this.#set.networks));
+    return resolvConf(way?.network.gateway, task.spec.container.dns);
+  }
+
+  /** Stops working. What is in the kernel stays, for the next driver to take over. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await this.#repairs;
+    await this.#work.run(() => this.#dns.close());
+  }
+
+  /** Removes everything that a cluster's drivers made on this host, when none of them runs any more. */
+  static removeAll(clusterName: string, netnsDir = NETNS_DIR): Promise<void> {
+    return removeAll(clusterName, netnsDir);
+  }
+
+  #reconcile(signal: AbortSignal): Promise<void> {
+    this.#pending ??= this.#work.run(async () => {
+      this.#pending = undefined;
+      await this.#persist(AbortSignal.any([signal, this.#closing.signal]));
+    });
+    return this.#pending;
+  }
+
+  async #persist(signal: AbortSignal): Promise<void> {
+    for (let attempt = 0; ; attempt += 1) {
+      signal.throwIfAborted();
+      try {
+        return await this.#reconcileOnce();
+      } catch (error) {
+        this.#kernel.forget();
+        if (attempt + 1 >= ATTEMPTS) throw error;
+        this.#options.logger.warn({ error: describeError(error) }, 'network change refused, trying again');
+        await delay(backoffMs(attempt, 50, 1_000, Math.random()), signal);
+      }
+    }
+  }
+
+  async #reconcileOnce(): Promise<void> {
+    const set = this.#set;
+    if (set === undefined) return;
+    const desired = await this.#desired(set);
+    const plan = await this.#kernel.plan(desired);
+    const gone = new Set([...plan.created, ...plan.removed]);
+    await this.#dns.closeFor((vni) => gone.has(vni));
+    const serving = servingView(set);
+    const flushes = this.#flushes(desired, serving);
+    await this.#kernel.carryOut({ ...plan, batches: [...plan.batches, ...flushes] }, desired);
+    this.#served = serving;
+    await this.#dns.serve(set, [...desired.sandboxes.values()]);
+    for (const wake of this.#waiting) wake();
+  }
+
+  async #nextChange(signal: AbortSignal): Promise<void> {
+    const woken = new AbortController();
+    const wake = (): void => woken.abort();
+    this.#waiting.add(wake);
+    await delay(60_000, AbortSignal.any([signal, woken.signal])).catch(() => undefined);
+    this.#waiting.delete(wake);
+  }
+
+  async #desired(set: AssignmentSet): Promise<DesiredState> {
+    const reading = await this.#kernel.observed();
+    this.#adopt(set, reading.sandboxes);
+    const { self, networks } = { self: this.#self(set, reading.hostDump), networks: set.networks };
+    const local = localNetworks({ ...set, networks }, self);
+    this.#slots = chooseSlots(local, reading.hostDump.addresses, this.#slots, self.prefix);
+    return desiredState(set, { ...self, uplinkSlots: this.#slots });
+  }
+
+  #self(set: AssignmentSet, dump: NamespaceDump): Self {
+    const { nodeId } = this.#options;
+    const underlay = underlayMtu(dump, set.peers.get(nodeId)?.address);
+    return {
+      nodeId,
+      prefix: this.#prefix,
+      mtu: underlay - TUNNEL_OVERHEAD,
+      vxlanPort: this.#options.vxlanPort ?? 4789,
+      netnsDir: this.#options.netnsDir ?? NETNS_DIR,
+      uplinkSlots: this.#slots,
+      attached: this.#attached,
+    };
+  }
+
+  /** Containers that were attached before this agent started have their interfaces; one that ended has lost them. */
+  #adopt(set: AssignmentSet, sandboxes: ReadonlyMap<number, ReadonlyMap<string, unknown>>): void {
+    const has = (task: TaskAssignment): boolean =>
+      task.addresses.some(({ network }) => {
+        const vni = set.networks.get(network)?.vni;
+        return vni !== undefined && sandboxes.get(vni)?.has(`link ${portName(task.taskId)}`) === true;
+      });
+    for (const task of [...this.#attached.values(), ...set.tasks.values()]) {
+      if (has(task)) this.#attached.set(task.taskId, task);
+      else this.#attached.delete(task.taskId);
+    }
+  }
+
+  #flushes(
+    desired: DesiredState,
+    serving: ServingView,
+  ): { netns: string | null; ops: ReturnType<typeof flushOps> }[] {
+    const before = this.#served;
+    if (before === undefined) return [];
+    const inside = [...desired.sandboxes.values()].map(({ netns, networkId }) => ({
+      netns,
+      ops: flushOps(before, serving, networkId),
+    }));
+    const onHost = [...inside.flatMap(({ ops }) => ops), ...flushPorts(before, serving)];
+    return [...inside, { netns: null, ops: onHost }];
+  }
+
+  async #attachNow(taskId: string, netnsPath: string, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    const set = this.#set;
+    const task = set?.tasks.get(taskId);
+    if (set === undefined || task === undefined) throw new NotFoundError(`no task ${taskId} on this node`);
+    const reading = await this.#kernel.observed();
+    const missing = task.addresses.find(({ network }) => {
+      const vni = set.networks.get(network)?.vni;
+      return vni === undefined || !reading.sandboxes.has(vni);
+    });
+    if (missing !== undefined) throw new NotFoundError(`network ${missing.network} is not on this node`);
+    const { batches, added } = attachPlan(task, set, this.#self(set, reading.hostDump), netnsPath);
+    await this.#kernel.extend(batches, added);
+    this.#attached.set(taskId, task);
+  }
+
+  async #repairLoop(everyMs: number): Promise<void> {
+    if (everyMs === 0) return;
+    const signal = this.#closing.signal;
+    for (let first = true; !signal.aborted; ) {
+      try {
+        await delay(everyMs, signal);
+        await this.#work.run(async () => this.#kernel.forget());
+        if (this.#set === undefined) continue;
+        await this.#reconcile(signal);
+        if (
+          first &&
+          localTasks(this.#set, this.#self(this.#set, (await this.#kernel.observed()).hostDump)).length > 0
+        ) {
+          first = false;
+          await warnOfForwardDrop(this.#options.logger);
+        }
+      } catch (error) {
+        if (!isAbort(error))
+          this.#options.logger.error({ error: describeError(error) }, 'network repair failed');
+      }
+    }
+  }
+}
+
+function underlayMtu(dump: NamespaceDump, address: string | undefined): number {
+  const dev = dump.addresses.find((entry) => entry.address?.split('/')[0] === address)?.dev;
+  return dump.links.find((link) => link.name === dev)?.mtu ?? DEFAULT_UNDERLAY_MTU;
+}

@@ -1,0 +1,91 @@
+/** Names, addresses and numbers that follow from identifiers. */
+import { formatAddress, parseAddress } from '../../shared/lib/cidr.ts';
+
+/** Devices in a sandbox. */
+export const TUNNEL = 'vx0';
+export const UPLINK = 'up0';
+/** The nft table in a sandbox. */
+export const SANDBOX_TABLE = 'shoal';
+
+/** Up to half of the address range is for uplinks, a /30 each; the other half for what sandboxes send themselves. */
+const UPLINK_BASE = parseAddress('169.254.0.0');
+const OWN_BASE = parseAddress('169.254.128.0');
+export const UPLINK_SLOTS = 8192;
+
+/** Where a VXLAN packet's headers go: outer IPv4 20, UDP 8, VXLAN 8, inner Ethernet 14. */
+export const TUNNEL_OVERHEAD = 50;
+
+/** Nodes of one cluster may share a machine. */
+const NODE_CHARACTERS = 8;
+
+/** What the names of a node's namespaces and tables have in common: unique on a machine. */
+export function prefixOf(clusterName: string, nodeId: string): string {
+  return `${clusterName}-${nodeId.slice(0, NODE_CHARACTERS)}`;
+}
+
+/** The prefix in the name of a sandbox or of a host's table of this cluster, or undefined for any other name. */
+export function prefixInName(clusterName: string, name: string): string | undefined {
+  const start = `shoal-${clusterName}-`;
+  const match = /^([0-9a-z]{1,8})(-[0-9a-f]{1,6})?$/.exec(name.slice(start.length));
+  return name.startsWith(start) && match !== null ? `${clusterName}-${match[1]}` : undefined;
+}
+
+export function sandboxName(prefix: string, vni: number): string {
+  return `shoal-${prefix}-${vni.toString(16)}`;
+}
+
+/** The VNI of a sandbox of this prefix, or undefined for any other namespace's name. */
+export function vniOfSandbox(prefix: string, name: string): number | undefined {
+  const start = `shoal-${prefix}-`;
+  const rest = name.slice(start.length);
+  return name.startsWith(start) && /^[0-9a-f]{1,6}$/.test(rest) ? Number.parseInt(rest, 16) : undefined;
+}
+
+export function hostTable(prefix: string): string {
+  return `shoal-${prefix}`;
+}
+
+/** What the names of a prefix's uplinks on the host begin with: they share the host's namespace with other clusters'. */
+export function uplinkPrefix(prefix: string): string {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < prefix.length; i += 1) hash = Math.imul(hash ^ prefix.charCodeAt(i), 0x01000193) >>> 0;
+  return `su${hash.toString(16).padStart(8, '0').slice(-6)}`;
+}
+
+/** At most 14 of the 15 characters that a device's name may have. */
+export function uplinkName(prefix: string, vni: number): string {
+  return `${uplinkPrefix(prefix)}${vni.toString(16)}`;
+}
+
+/** The sandbox's end of a task's veth. Task ids are random: 12 characters tell the tasks of a node apart. */
+export function portName(taskId: string): string {
+  return `c${taskId.slice(0, 12)}`;
+}
+
+/** Slot 1 to UPLINK_SLOTS - 1. */
+export function uplinkAddresses(slot: number): { host: string; sandbox: string } {
+  const base = UPLINK_BASE + slot * 4;
+  return { host: formatAddress(base + 1), sandbox: formatAddress(base + 2) };
+}
+
+/** The slot that an address of an uplink's host end stands for, or undefined. */
+export function slotOfAddress(address: string): number | undefined {
+  const offset = parseAddress(address) - UPLINK_BASE;
+  return offset >= 0 && offset < UPLINK_SLOTS * 4 ? Math.floor(offset / 4) : undefined;
+}
+
+/** What a node's sandboxes send from towards other nodes: the gateway's address is the same everywhere. */
+export function ownAddress(index: number): string {
+  return formatAddress(OWN_BASE + (index % 32_768));
+}
+
+/** The MAC address of a node's tunnels. */
+export function tunnelMac(index: number): string {
+  const bytes = [24, 16, 8, 0].map((shift) => ((index >>> shift) & 255).toString(16).padStart(2, '0'));
+  return `02:00:${bytes.join(':')}`;
+}
+
+/** The mark and the table of what came in through a node. */
+export function originOf(index: number): { mark: number; table: number } {
+  return { mark: index + 1, table: 10_000 + index };
+}

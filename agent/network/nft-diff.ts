@@ -1,0 +1,81 @@
+/** The nftables part of a difference: one transaction, in which only what differs is touched. */
+import { fingerprintOf, type KernelObject, keyOf, type Scope } from './kernel-object.ts';
+
+type NftObject = Extract<KernelObject, { table: string; type: 'table' | 'set' | 'chain' | 'element' }>;
+type Chain = Extract<KernelObject, { type: 'chain' }>;
+type Element = Extract<KernelObject, { type: 'element' }>;
+
+function isNft(object: KernelObject): object is NftObject {
+  return (
+    object.type === 'table' || object.type === 'set' || object.type === 'chain' || object.type === 'element'
+  );
+}
+
+/** Empty when nothing differs. An observed table that is not wanted is removed whole. */
+export function nftCommands(observed: Scope, desired: Scope): string {
+  const old = new Map([...observed].filter(([, object]) => isNft(object)));
+  const objects = [...desired.values()].filter(isNft);
+  const gone = [...old.values()]
+    .filter((object) => isNft(object) && !desired.has(keyOf(object)))
+    .filter(isNft);
+  const changed = objects.filter((object) => {
+    const before = old.get(keyOf(object));
+    return before === undefined || fingerprintOf(before) !== fingerprintOf(object);
+  });
+  const chains = changed.filter((object) => object.type === 'chain');
+  const elements = changed.filter((object) => object.type === 'element');
+  const outdated = elements.flatMap((element) => {
+    const before = old.get(keyOf(element));
+    return before?.type === 'element' ? [before] : [];
+  });
+  const tablesGone = new Set(gone.filter((object) => object.type === 'table').map((object) => object.table));
+  const leftovers = gone.filter((object) => !tablesGone.has(object.table));
+  const lines = [
+    ...changed.filter((object) => object.type === 'table').map(({ table }) => `add table ip ${table}`),
+    ...changed.filter((object) => object.type === 'set').map(addSet),
+    ...chains.map((chain) => declareChain(chain)),
+    ...elementLines('delete', [...outdated, ...leftovers.filter((object) => object.type === 'element')]),
+    ...chains.flatMap((chain) => fillChain(chain, old.has(keyOf(chain)))),
+    ...elementLines('add', elements),
+    ...leftovers.filter((object) => object.type === 'chain').flatMap(removeChain),
+    ...leftovers.filter((o) => o.type === 'set').map((set) => `delete set ip ${set.table} ${set.name}`),
+    ...[...tablesGone].map((table) => `delete table ip ${table}`),
+  ];
+  return lines.join('\n');
+}
+
+function addSet(set: Extract<KernelObject, { type: 'set' }>): string {
+  const kind = set.of.includes(':') ? 'map' : 'set';
+  return `add ${kind} ip ${set.table} ${set.name} { type ${set.of}; }`;
+}
+
+function declareChain(chain: Chain): string {
+  const hook = chain.hook === undefined ? '' : ` { ${chain.hook}; policy accept; }`;
+  return `add chain ip ${chain.table} ${chain.name}${hook}`;
+}
+
+function fillChain(chain: Chain, exists: boolean): string[] {
+  const where = `ip ${chain.table} ${chain.name}`;
+  const rules = (chain.rules ?? []).map(
+    (rule, index) => `add rule ${where} ${rule} comment "${chain.marks[index]}"`,
+  );
+  return exists ? [`flush chain ${where}`, ...rules] : rules;
+}
+
+/** Emptied first: a rule of another chain that is removed as well may still lead to it. */
+function removeChain(chain: Chain): string[] {
+  return [`flush chain ip ${chain.table} ${chain.name}`, `delete chain ip ${chain.table} ${chain.name}`];
+}
+
+/** One command a set. */
+function elementLines(verb: 'add' | 'delete', elements: readonly Element[]): string[] {
+  const texts = new Map<string, string[]>();
+  for (const { table, set, key, value } of elements) {
+    const name = `${table} ${set}`;
+    const text = verb === 'delete' || value === undefined ? key : `${key} : ${value}`;
+    const list = texts.get(name);
+    if (list === undefined) texts.set(name, [text]);
+    else list.push(text);
+  }
+  return [...texts].map(([name, members]) => `${verb} element ip ${name} { ${members.join(', ')} }`);
+}

@@ -1,0 +1,162 @@
+/** From what the kernel reports to the objects that are Shoal's: the kernel's own and others' are left out. */
+import { type KernelObject, scopeOf } from './kernel-object.ts';
+
+/** Marks Shoal's routes and rules (SHOAL_RTPROT of the native library). */
+const PROTOCOL = 183;
+
+/** What the native library's dump holds. */
+export interface NamespaceDump {
+  readonly links: readonly {
+    readonly name: string;
+    readonly up: boolean;
+    readonly mtu: number;
+    readonly kind?: string;
+    readonly mac?: string;
+    readonly id?: number;
+    readonly port?: number;
+    readonly local?: string;
+  }[];
+  readonly addresses: readonly { readonly dev: string; readonly address?: string }[];
+  readonly routes: readonly {
+    readonly dst: string;
+    readonly table: number;
+    readonly protocol: number;
+    readonly dev?: string;
+    readonly via?: string;
+    readonly src?: string;
+    readonly onlink: boolean;
+  }[];
+  readonly rules: readonly {
+    readonly priority: number;
+    readonly table: number;
+    readonly protocol: number;
+    readonly fwmark?: number;
+    readonly from?: string;
+  }[];
+  readonly neighbours: readonly { readonly dev: string; readonly address: string; readonly mac?: string }[];
+  readonly fdb: readonly { readonly dev: string; readonly dst: string; readonly mac?: string }[];
+  readonly sysctls: Readonly<Record<string, string>>;
+}
+
+/** `nft -j list table` (libnftables-json(5)), as far as it is read. */
+export interface TableDump {
+  readonly nftables: readonly Readonly<Record<string, unknown>>[];
+}
+
+/** Which devices of a namespace are Shoal's. In a sandbox all are; on the host those of this node's name. */
+export type Ownership = (dev: string) => boolean;
+
+export function observeScope(
+  dump: NamespaceDump,
+  table: TableDump | undefined,
+  owns: Ownership,
+): Map<string, KernelObject> {
+  const mine = (entry: { readonly dev: string }): boolean => owns(entry.dev);
+  return scopeOf([
+    ...Object.entries(dump.sysctls).map(([path, value]): KernelObject => ({ type: 'sysctl', path, value })),
+    ...dump.links.filter((link) => owns(link.name)).flatMap(observeLink),
+    ...dump.addresses.filter(mine).flatMap(observeAddress),
+    ...dump.neighbours.filter(mine).flatMap(observeNeighbour),
+    ...dump.fdb.filter(mine).flatMap(observeFdb),
+    ...dump.routes.flatMap((route) => observeRoute(route, owns)),
+    ...dump.rules.flatMap(observeRule),
+    ...(table === undefined ? [] : observeTable(table)),
+  ]);
+}
+
+function observeLink(link: NamespaceDump['links'][number]): KernelObject[] {
+  const { name, mtu, mac = '', id = 0, port = 0, local = '' } = link;
+  const state = link.up ? {} : { down: true as const };
+  if (link.kind === 'vxlan') return [{ type: 'vxlan', name, id, port, local, mtu, mac, ...state }];
+  return link.kind === 'veth' ? [{ type: 'veth', name, mtu, ...state }] : [];
+}
+
+function observeAddress({ dev, address }: NamespaceDump['addresses'][number]): KernelObject[] {
+  const own = address === undefined || address === '127.0.0.1/8';
+  return own ? [] : [{ type: 'address', dev, address }];
+}
+
+function observeNeighbour({ dev, address, mac = '' }: NamespaceDump['neighbours'][number]): KernelObject[] {
+  return [{ type: 'neighbour', dev, address, mac }];
+}
+
+function observeFdb({ dev, dst, mac = '' }: NamespaceDump['fdb'][number]): KernelObject[] {
+  return [{ type: 'fdb', dev, mac, dst }];
+}
+
+function observeRoute(route: NamespaceDump['routes'][number], owns: Ownership): KernelObject[] {
+  const { dst, table, dev, via, src, onlink } = route;
+  if (route.protocol !== PROTOCOL || dev === undefined || !owns(dev)) return [];
+  return [
+    {
+      type: 'route',
+      dst,
+      table,
+      dev,
+      ...(via === undefined ? {} : { via }),
+      ...(onlink ? { onlink } : {}),
+      ...(src === undefined ? {} : { src }),
+    },
+  ];
+}
+
+function observeRule(rule: NamespaceDump['rules'][number]): KernelObject[] {
+  const { priority, table, fwmark, from } = rule;
+  if (rule.protocol !== PROTOCOL) return [];
+  return [
+    {
+      type: 'rule',
+      priority,
+      table,
+      ...(fwmark === undefined ? {} : { fwmark }),
+      ...(from === undefined ? {} : { from }),
+    },
+  ];
+}
+
+interface NftObject {
+  readonly name?: string;
+  readonly table?: string;
+  readonly chain?: string;
+  readonly comment?: string;
+  readonly elem?: readonly unknown[];
+}
+
+function observeTable(dump: TableDump): KernelObject[] {
+  const marks = new Map<string, string[]>();
+  const objects: KernelObject[] = [];
+  for (const entry of dump.nftables) {
+    const [kind, body] = Object.entries(entry)[0] ?? [];
+    const { name = '', table = '', chain = '', comment = '', elem = [] } = (body ?? {}) as NftObject;
+    if (kind === 'table') objects.push({ type: 'table', table: name });
+    if (kind === 'set' || kind === 'map') {
+      objects.push({ type: 'set', table, name, of: '' });
+      objects.push(...elem.map((one) => observeElement(table, name, one)));
+    }
+    if (kind === 'chain') {
+      const own: string[] = [];
+      marks.set(name, own);
+      objects.push({ type: 'chain', table, name, marks: own });
+    }
+    if (kind === 'rule') marks.get(chain)?.push(comment);
+  }
+  return objects;
+}
+
+/** A set's element is a value; a map's is a pair. */
+function observeElement(table: string, set: string, element: unknown): KernelObject {
+  if (!Array.isArray(element)) return { type: 'element', table, set, key: textOf(element) };
+  return { type: 'element', table, set, key: textOf(element[0]), value: textOf(element[1]) };
+}
+
+function textOf(value: unknown): string {
+  if (typeof value !== 'object' || value === null) return String(value);
+  if ('concat' in value && Array.isArray(value.concat)) return value.concat.map(textOf).join(' . ');
+  if ('goto' in value && typeof value.goto === 'object' && value.goto !== null && 'target' in value.goto) {
+    return `goto ${String(value.goto.target)}`;
+  }
+  if ('elem' in value && typeof value.elem === 'object' && value.elem !== null && 'val' in value.elem) {
+    return textOf(value.elem.val);
+  }
+  return JSON.stringify(value);
+}

@@ -1,0 +1,100 @@
+/** The differences of all namespaces of a node in one order of work. */
+import type { DesiredState, SandboxState } from './desired.ts';
+import { diffScope, isEmpty, type NetOp, type ScopeDiff } from './diff.ts';
+import type { Scope } from './kernel-object.ts';
+import { TUNNEL, uplinkName } from './names.ts';
+
+/** What the kernel holds, as last read or made. Sandboxes by VNI. */
+export interface ObservedState {
+  readonly host: Scope;
+  readonly sandboxes: ReadonlyMap<number, Scope>;
+}
+
+/** Operations in one namespace; null is the host's. */
+export interface Batch {
+  readonly netns: string | null;
+  readonly ops: readonly NetOp[];
+}
+
+export interface Plan {
+  readonly batches: readonly Batch[];
+  /** VNIs of sandboxes that are made, and that go: what has sockets in them lets go first. */
+  readonly created: readonly number[];
+  readonly removed: readonly number[];
+}
+
+interface SandboxDiff {
+  readonly sandbox: SandboxState;
+  readonly isNew: boolean;
+  readonly diff: ScopeDiff;
+}
+
+/** `pathOf` gives the path of a sandbox that is not desired any more. */
+export function makePlan(
+  observed: ObservedState,
+  desired: DesiredState,
+  prefix: string,
+  pathOf: (vni: number) => string,
+): Plan {
+  const sandboxes = [...desired.sandboxes.values()].map((sandbox): SandboxDiff => {
+    const now = observed.sandboxes.get(sandbox.vni);
+    return {
+      sandbox,
+      isNew: now === undefined,
+      diff: diffScope(now ?? new Map(), sandbox.objects, sandbox.netns),
+    };
+  });
+  const created = sandboxes.filter((one) => one.isNew).map((one) => one.sandbox.vni);
+  const wanted = new Set([...desired.sandboxes.values()].map((sandbox) => sandbox.vni));
+  const removed = [...observed.sandboxes.keys()].filter((vni) => !wanted.has(vni));
+  // The uplink of a sandbox that is made anew still leads into the old one.
+  const orphans = created
+    .map((vni) => uplinkName(prefix, vni))
+    .filter((name) => observed.host.has(`link ${name}`));
+  const host = diffScope(withoutDevices(observed.host, orphans), desired.host, '');
+  const batches = [
+    hostBatch(orphans.map((name) => ({ op: 'link-del', name }))),
+    ...sandboxes.flatMap(foundation),
+    hostBatch([...host.before, ...sandboxes.flatMap(({ diff }) => diff.fromHost), ...host.links]),
+    ...sandboxes.map(({ sandbox, diff }) => inside(sandbox, [...diff.links, ...diff.rest])),
+    hostBatch([...host.sysctls, ...host.rest]),
+    ...removed.flatMap((vni) => removal(pathOf(vni))),
+  ];
+  return { batches: batches.filter((batch) => batch.ops.length > 0), created, removed };
+}
+
+function hostBatch(ops: readonly NetOp[]): Batch {
+  return { netns: null, ops };
+}
+
+function inside(sandbox: SandboxState, ops: readonly NetOp[]): Batch {
+  return { netns: sandbox.netns, ops };
+}
+
+function foundation({ sandbox, isNew, diff }: SandboxDiff): Batch[] {
+  if (isEmpty(diff)) return [];
+  return [
+    hostBatch(isNew ? [{ op: 'netns-add', path: sandbox.netns }] : []),
+    inside(sandbox, [
+      ...diff.before,
+      ...diff.sysctls,
+      ...(isNew ? [{ op: 'link-set', name: 'lo', up: true }] : []),
+    ]),
+  ];
+}
+
+/** The tunnel goes by itself: a namespace is taken down later, and until then its VNI would stay taken. */
+function removal(netns: string): Batch[] {
+  return [{ netns, ops: [{ op: 'link-del', name: TUNNEL }] }, hostBatch([{ op: 'netns-del', path: netns }])];
+}
+
+function withoutDevices(scope: Scope, devices: readonly string[]): Scope {
+  if (devices.length === 0) return scope;
+  const gone = new Set(devices);
+  return new Map(
+    [...scope].filter(([, object]) => {
+      if ('dev' in object) return !gone.has(object.dev);
+      return !(object.type === 'veth' && gone.has(object.name));
+    }),
+  );
+}

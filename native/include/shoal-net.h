@@ -1,0 +1,47 @@
+/* Network namespaces, links, addresses, routes, neighbours, rules, nftables and sockets, for the overlay networks.
+ *
+ * Every call works on a thread of its own that enters the namespace and then ends, so the calling thread is never
+ * anywhere but home. A namespace is named by a path (/run/netns/NAME, /proc/PID/ns/net); NULL or "" is the process's
+ * own. Strings that a call returns are freed with shoal_net_free. */
+#ifndef SHOAL_NET_H
+#define SHOAL_NET_H
+
+#include "shoal.h"
+
+/* Carries out batches of operations in order, and stops at the first that fails:
+ *   [{"netns": PATH|null, "ops": [{"op": ..., ...}, ...]}, ...]
+ * Every operation is idempotent: to add what is there, or to delete what is not, is success.
+ *
+ *   link-add   kind "veth": name, mtu, mac?, peer {name, netns, mtu?, mac?}; the near end is set up
+ *              kind "vxlan": name, into? (namespace to put it in; its UDP socket stays here), id, port, local, mtu, mac
+ *   link-set   name, up?, mtu?, mac?        link-del   name
+ *   addr-add   dev, address "A/LEN"         addr-del   the same
+ *   route-add  dst "A/LEN", dev, via?, onlink?, src?, table? (254)  replaces      route-del  dst, table?
+ *   rule-add   priority, table, fwmark?, from?                                   rule-del   the same
+ *   neigh-add  dev, address, mac (permanent, replaces)                           neigh-del  dev, address
+ *   fdb-add    dev, mac, dst (permanent, replaces)                               fdb-del    dev, mac, dst
+ *   sysctl     path below /proc/sys/net, value
+ *   nft        commands (nft's own language, one transaction)
+ *   ct-flush   protocol, backends [ADDRESS] (translated connections to these), ports [N] (untranslated ones to these)
+ *   netns-add  path                          netns-del  path
+ *
+ * Returns 0 or -errno; err says which operation, with the kernel's own explanation where it gives one. */
+SHOAL_EXPORT int shoal_net_apply(const char *batches, struct shoal_error *err);
+
+/* Reads a namespace back as JSON {links, addresses, routes, rules, neighbours, fdb, sysctls}; IPv4 only. sysctls is a
+ * comma-separated list of paths below /proc/sys/net to read (with * as in glob(7)), or NULL. Returns 0 or -errno. */
+SHOAL_EXPORT int shoal_net_dump(const char *netns, const char *sysctls, char **json, struct shoal_error *err);
+
+/* Runs nft commands in a namespace; with json, what they list comes back as JSON. Returns 0 or -errno (-EINVAL: nft
+ * refused, and err.detail has the beginning of its words). */
+SHOAL_EXPORT int shoal_net_nft(const char *netns, const char *commands, int json, char **output,
+                               struct shoal_error *err);
+
+/* Opens a non-blocking IPv4 socket in a namespace, bound to address:port, for the caller to adopt. type: 1 stream
+ * (listening), 2 datagram. Returns the descriptor or -errno. */
+SHOAL_EXPORT int shoal_net_socket(const char *netns, int type, const char *address, unsigned int port,
+                                  struct shoal_error *err);
+
+SHOAL_EXPORT void shoal_net_free(char *text);
+
+#endif

@@ -1,0 +1,126 @@
+/* Forgetting connections that were translated to a backend which no longer serves: without it a UDP client that keeps
+ * its port would be sent there for ever. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/netfilter/nf_conntrack_common.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netfilter/nfnetlink_conntrack.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "net-internal.h"
+
+struct flush {
+  uint8_t protocol;
+  const cJSON *backends, *ports;
+  /* Deletion requests, made while the table is read and sent afterwards. */
+  char *requests;
+  size_t used, size;
+  int error;
+};
+
+struct tuple {
+  uint32_t source;
+  uint16_t destination_port;
+  uint8_t protocol;
+};
+
+static struct tuple read_tuple(const struct nlattr *nest) {
+  struct tuple tuple = {0};
+  const struct nlattr *part, *leaf;
+  mnl_attr_for_each_nested(part, nest) {
+    mnl_attr_for_each_nested(leaf, part) {
+      int type = mnl_attr_get_type(leaf);
+      if (mnl_attr_get_type(part) == CTA_TUPLE_IP && type == CTA_IP_V4_SRC)
+        tuple.source = mnl_attr_get_u32(leaf);
+      else if (mnl_attr_get_type(part) == CTA_TUPLE_PROTO && type == CTA_PROTO_DST_PORT)
+        tuple.destination_port = ntohs(mnl_attr_get_u16(leaf));
+      else if (mnl_attr_get_type(part) == CTA_TUPLE_PROTO && type == CTA_PROTO_NUM)
+        tuple.protocol = mnl_attr_get_u8(leaf);
+    }
+  }
+  return tuple;
+}
+
+static int has_address(const cJSON *list, uint32_t address) {
+  char text[INET_ADDRSTRLEN];
+  const cJSON *item;
+  inet_ntop(AF_INET, &address, text, sizeof text);
+  cJSON_ArrayForEach(item, list) if (cJSON_IsString(item) && strcmp(item->valuestring, text) == 0) return 1;
+  return 0;
+}
+
+static int has_port(const cJSON *list, uint16_t port) {
+  const cJSON *item;
+  cJSON_ArrayForEach(item, list) if (cJSON_IsNumber(item) && item->valueint == port) return 1;
+  return 0;
+}
+
+static int remember(struct flush *flush, const struct nlattr *original) {
+  if (flush->size - flush->used < 1024) {
+    size_t size = flush->size ? flush->size * 2 : 65536;
+    char *grown = realloc(flush->requests, size);
+    if (grown == NULL) return -ENOMEM;
+    flush->requests = grown;
+    flush->size = size;
+  }
+  struct nlmsghdr *request = mnl_nlmsg_put_header(flush->requests + flush->used);
+  request->nlmsg_type = NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_DELETE;
+  struct nfgenmsg *header = mnl_nlmsg_put_extra_header(request, sizeof *header);
+  header->nfgen_family = AF_INET;
+  header->version = NFNETLINK_V0;
+  mnl_attr_put(request, CTA_TUPLE_ORIG | NLA_F_NESTED, mnl_attr_get_payload_len(original),
+               mnl_attr_get_payload(original));
+  flush->used += MNL_ALIGN(request->nlmsg_len);
+  return 0;
+}
+
+static int visit(const struct nlmsghdr *message, void *arg) {
+  struct flush *flush = arg;
+  const struct nlattr *attr, *original = NULL, *reply = NULL;
+  uint32_t status = 0;
+  mnl_attr_for_each(attr, message, sizeof(struct nfgenmsg)) {
+    if (mnl_attr_get_type(attr) == CTA_TUPLE_ORIG)
+      original = attr;
+    else if (mnl_attr_get_type(attr) == CTA_TUPLE_REPLY)
+      reply = attr;
+    else if (mnl_attr_get_type(attr) == CTA_STATUS)
+      status = ntohl(mnl_attr_get_u32(attr));
+  }
+  if (original == NULL || reply == NULL) return MNL_CB_OK;
+  struct tuple forward = read_tuple(original), back = read_tuple(reply);
+  int translated = (status & IPS_DST_NAT) != 0;
+  int hit = translated ? has_address(flush->backends, back.source) : has_port(flush->ports, forward.destination_port);
+  if (forward.protocol == flush->protocol && hit && !flush->error) flush->error = remember(flush, original);
+  return MNL_CB_OK;
+}
+
+static int delete_remembered(struct flush *flush, struct net_link *link) {
+  for (size_t at = 0; at < flush->used;) {
+    struct nlmsghdr *request = (struct nlmsghdr *)(flush->requests + at);
+    at += MNL_ALIGN(request->nlmsg_len);
+    int result = net_link_talk(link, request, NULL, 0);
+    if (result && result != -ENOENT) return result;
+  }
+  return 0;
+}
+
+int net_op_conntrack_flush(struct net_op *op) {
+  char buffer[256];
+  struct net_link link;
+  struct shoal_error err;
+  struct flush flush = {.protocol = (uint8_t)net_number(op->json, "protocol", 0),
+                        .backends = cJSON_GetObjectItemCaseSensitive(op->json, "backends"),
+                        .ports = cJSON_GetObjectItemCaseSensitive(op->json, "ports")};
+  if (net_link_open(&link, NETLINK_NETFILTER, &err)) return -err.code;
+  struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
+  request->nlmsg_type = NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET;
+  struct nfgenmsg *header = mnl_nlmsg_put_extra_header(request, sizeof *header);
+  header->nfgen_family = AF_INET;
+  header->version = NFNETLINK_V0;
+  int result = net_link_dump(&link, request, visit, &flush);
+  if (!result) result = flush.error ? flush.error : delete_remembered(&flush, &link);
+  free(flush.requests);
+  net_link_close(&link);
+  return result;
+}

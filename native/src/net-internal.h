@@ -1,0 +1,64 @@
+/* What the net-*.c files share. */
+#ifndef SHOAL_NET_INTERNAL_H
+#define SHOAL_NET_INTERNAL_H
+
+#include <cjson/cJSON.h>
+#include <libmnl/libmnl.h>
+#include <stdint.h>
+
+#include "shoal-net.h"
+
+/* Marks the routes and rules that Shoal makes (rtm_protocol, FRA_PROTOCOL), to tell them from others'. */
+#define SHOAL_RTPROT 183
+#define NET_BUFFER 16384
+
+typedef int net_work(void *arg, struct shoal_error *err);
+
+/* net-thread.c: runs work on a new thread and waits for it. */
+int net_on_thread(net_work *work, void *arg, struct shoal_error *err);
+/* Moves the calling thread into a namespace; NULL or "" is the process's own. */
+int net_enter(const char *netns, struct shoal_error *err);
+int net_namespace_add(const char *path, struct shoal_error *err);
+int net_namespace_delete(const char *path, struct shoal_error *err);
+
+/* net-request.c: a netlink socket, one request at a time. */
+struct net_link {
+  struct mnl_socket *socket;
+  unsigned int port, sequence;
+};
+int net_link_open(struct net_link *link, int bus, struct shoal_error *err);
+void net_link_close(struct net_link *link);
+/* Sends and awaits the acknowledgement. why (may be NULL) takes the kernel's explanation. 0 or -errno. */
+int net_link_talk(struct net_link *link, struct nlmsghdr *request, char *why, size_t why_size);
+/* Sends a dump request and hands each message to visit. 0 or -errno. */
+int net_link_dump(struct net_link *link, struct nlmsghdr *request, mnl_cb_t visit, void *arg);
+
+/* Fields of an operation. net_text is NULL and net_number is fallback where the field is absent. */
+const char *net_text(const cJSON *op, const char *field);
+double net_number(const cJSON *op, const char *field, double fallback);
+int net_flag(const cJSON *op, const char *field);
+int net_parse_mac(const char *text, uint8_t mac[6]);
+/* "A" or "A/LEN"; bits is 32 without a length. */
+int net_parse_prefix(const char *text, uint32_t *address, unsigned int *bits);
+
+/* One operation. Each returns 0 or -errno and fills why on failure. */
+struct net_op {
+  struct net_link *route; /* rtnetlink in the batch's namespace */
+  const cJSON *json;
+  char why[128];
+};
+int net_op_link_add(struct net_op *op);
+int net_op_link_set(struct net_op *op);
+int net_op_link_delete(struct net_op *op);
+int net_op_address(struct net_op *op, int add);
+int net_op_route(struct net_op *op, int add);
+int net_op_rule(struct net_op *op, int add);
+int net_op_neighbour(struct net_op *op, int add);
+int net_op_fdb(struct net_op *op, int add);
+int net_op_sysctl(struct net_op *op);
+int net_op_nft(struct net_op *op);
+int net_op_conntrack_flush(struct net_op *op);
+
+int net_nft_run(const char *commands, int json, char **output, char *why, size_t why_size);
+
+#endif
