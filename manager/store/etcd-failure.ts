@@ -1,5 +1,6 @@
 /** Says in one sentence why etcd did not start, from what it logged. Pure. */
-import { AppError, ConflictError, InvalidError, UnavailableError } from '../../shared/errors/index.ts';
+import { ConflictError, InvalidError, UnavailableError } from '../../shared/errors/index.ts';
+import type { AppError } from '../../shared/errors/index.ts';
 
 export interface EtcdExit {
   /** What etcd logged since it was started. */

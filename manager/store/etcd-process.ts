@@ -23,6 +23,8 @@ export interface EtcdSettings {
   readonly quotaBytes: number;
   /** Default MAX_TXN_OPS. */
   readonly maxTxnOps?: number;
+  /** Default MAX_REQUEST_BYTES. */
+  readonly maxRequestBytes?: number;
 }
 
 export const LOOPBACK = '127.0.0.1';
@@ -58,7 +60,7 @@ export function etcdArguments(settings: EtcdSettings): string[] {
     `--initial-advertise-peer-urls=${peerUrl}`,
     `--initial-cluster=shoal=${peerUrl}`,
     `--max-txn-ops=${settings.maxTxnOps ?? MAX_TXN_OPS}`,
-    `--max-request-bytes=${MAX_REQUEST_BYTES}`,
+    `--max-request-bytes=${settings.maxRequestBytes ?? MAX_REQUEST_BYTES}`,
     `--quota-backend-bytes=${settings.quotaBytes}`,
     `--snapshot-count=${SNAPSHOT_COUNT}`,
     // A second net below the manager's own compaction (maintenance.ts).
@@ -161,7 +163,7 @@ export function spawnEtcd(settings: EtcdSettings, log: FileHandle): ChildProcess
   return spawn(settings.binary, etcdArguments(settings), {
     cwd: settings.directory,
     detached: true,
-    env: env as NodeJS.ProcessEnv,
+    env,
     stdio: ['ignore', log.fd, log.fd],
   });
 }

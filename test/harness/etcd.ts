@@ -30,6 +30,7 @@ process.once('exit', () => {
 export interface TestEtcdOptions {
   readonly quotaBytes?: number;
   readonly maxTxnOps?: number;
+  readonly maxRequestBytes?: number;
 }
 
 /** Starts one and resolves when it serves. */

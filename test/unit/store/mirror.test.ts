@@ -92,10 +92,7 @@ test.serial('all events of one transaction come in one batch, with before and af
   await store.commit([put('a', { slot: 1 })], { signal: never });
   const batches: (readonly Change[])[] = [];
   const undo = store.onChange((changes) => batches.push(changes));
-  const many = Array.from({ length: 3_000 }, (_, i) =>
-    // Above 1.5 MiB in all: etcd sends such events in fragments.
-    put(`b${i}`, { pendingReason: 'x'.repeat(6_000) }),
-  );
+  const many = Array.from({ length: 3_000 }, (_, i) => put(`b${i}`, { pendingReason: 'x'.repeat(6_000) }));
   const revision = await store.commit([put('a', { slot: 2 }), ...many.slice(0, 1_900)], { signal: within() });
   t.is(batches.length, 1);
   t.is(batches[0]?.length, 1_901);
@@ -108,6 +105,33 @@ test.serial('all events of one transaction come in one batch, with before and af
   undo();
   await store.commit([put('a')], { signal: never });
   t.is(batches.length, 2);
+});
+
+test.serial('a watch response that etcd sends in pieces splits no transaction', async (t) => {
+  // What etcd sends in one piece is this and 512 KiB.
+  await using etcd = await startEtcd({ maxRequestBytes: 256 * 1024 });
+  await using store = await open(etcd);
+  const batches: (readonly Change[])[] = [];
+  store.onChange((changes) => batches.push(changes));
+  await etcd.detached(async (client) => {
+    for (let i = 0; i < 30; i += 1) {
+      const success = Array.from({ length: 37 }, (_, j) => {
+        const value = Buffer.from(
+          JSON.stringify(task(`t${j}`, { slot: i, pendingReason: 'x'.repeat(5_000) })),
+        );
+        return { request_put: { key: Buffer.from(`/shoal/v1/tasks/t${j}`), value } };
+      });
+      await client.kv.txn({ success });
+    }
+  });
+  await eventually(t, 'the last one arrives', () => store.get('tasks', 't36')?.slot === 29);
+  for (const changes of batches) {
+    const sizes = new Map<number, number>();
+    for (const { version } of changes) sizes.set(version, (sizes.get(version) ?? 0) + 1);
+    t.deepEqual([...new Set(sizes.values())], [37]);
+  }
+  t.is(batches.flat().length, 30 * 37);
+  t.deepEqual(contentOf(store), await contentOfEtcd(etcd));
 });
 
 test.serial('a listener that throws keeps neither the others nor the mirror from the changes', async (t) => {
