@@ -41,6 +41,8 @@ export class ServicePlan {
     if (this.#service.removing !== true) this.#allocate();
     for (const action of decision.service) this.#applyToService(action);
     if (this.#service !== this.#before) this.#put();
+    // The slots were decided for the spec that was just given up.
+    if (this.#service.revision !== this.#before.revision) return { changed: 1, more: true };
     this.#expected = decision.slots.reduce((sum, { actions }) => sum + actions.filter(needsNode).length, 0);
     let changed = 0;
     for (const slot of decision.slots) {
@@ -57,6 +59,7 @@ export class ServicePlan {
     const result = allocateEndpoint(view, this.#service, spec, addresses, ports);
     if (result.kind === 'blocked') {
       this.#blocked = result.reason;
+      this.#planning.starved.add(this.#service.id);
       return;
     }
     const { endpoint } = result;

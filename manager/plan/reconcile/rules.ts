@@ -32,7 +32,8 @@ const RULES: readonly Rule[] = [
   {
     // It is placed by the current spec, so it has to name it: else its own constraints would evict it again.
     reason: 'the service was updated before it was placed',
-    applies: ({ service }, _slot, { task }) => task.nodeId === undefined && task.revision !== service.revision,
+    applies: ({ service }, _slot, { task }) =>
+      task.nodeId === undefined && task.revision !== service.revision,
     verdict: () => ({ kind: 'renew' }),
   },
   {

@@ -14,6 +14,8 @@ export interface SlotOutcome {
   readonly survivors: readonly SlotTask[];
   /** It ended and is not to be replaced. */
   readonly finished: SlotTask | undefined;
+  /** The slot can take a new task. */
+  readonly canCreate: boolean;
 }
 
 type Judged = { readonly item: SlotTask; readonly verdict: Verdict & { readonly reason: string } };
@@ -40,7 +42,7 @@ export function decideSlot(context: ServiceContext, slot: Slot, canCreate: boole
   const leaving = judged.filter(({ verdict }) => !survives(verdict));
   actions.push(...leavingActions(context, slot, leaving, survivors.length > 0));
   if (judged.length === 0 && finished === undefined && canCreate) actions.push(fresh(slot));
-  return { slot, actions, wakeAt, survivors: survivors.map(({ item }) => item), finished };
+  return { slot, actions, wakeAt, survivors: survivors.map(({ item }) => item), finished, canCreate };
 }
 
 /**

@@ -3,10 +3,12 @@
  * leader can take over in the middle. Rules and defaults are Swarm's (swarmkit, manager/orchestrator/update).
  */
 import type { UpdateConfig, UpdateStatus } from '../../../shared/model/index.ts';
+import { isTerminal } from '../../../shared/model/index.ts';
 import { endedByItself, isUp, nsToMs, revisionKey } from '../states.ts';
 import type { ServiceAction, SlotAction } from './actions.ts';
 import { earlier } from './actions.ts';
 import type { ServiceContext, SlotTask } from './context.ts';
+import { isStopping } from './rules.ts';
 import type { SlotOutcome } from './slot.ts';
 import { replacementFor, shutdown } from './slot.ts';
 
@@ -32,6 +34,9 @@ interface Progress {
   readonly settledAt: number | undefined;
 }
 
+/** A global service's next task may have to wait for what the last one held; this long after that the update goes on. */
+const REFILL_MS = 1000;
+
 const NO_UPDATE: UpdateDecision = { service: [], slots: new Map(), wakeAt: undefined };
 
 export function decideUpdate(context: ServiceContext, outcomes: readonly SlotOutcome[]): UpdateDecision {
@@ -41,7 +46,9 @@ export function decideUpdate(context: ServiceContext, outcomes: readonly SlotOut
   if (begun !== undefined && !active && !isCompleted(begun)) return NO_UPDATE;
   const rollingBack = begun?.state === 'rollback-started';
   const config = rollingBack ? context.spec.rollback : context.spec.update;
-  const all = outcomes.map((outcome) => progressOf(context, outcome, config, startedAtMs));
+  // A global service's node that takes no task is left out: it is updated when it takes one again.
+  const open = outcomes.filter(({ canCreate }) => canCreate);
+  const all = open.map((outcome) => progressOf(context, outcome, config, startedAtMs));
   const outdated = all.filter((slot) => slot.outdated !== undefined);
   if (!active) {
     if (outdated.length === 0) return NO_UPDATE;
@@ -140,6 +147,15 @@ function advance(
   let busy = 0;
   let wakeAt: number | undefined;
   for (const slot of all) {
+    if (isEmpty(slot.outcome)) {
+      const until = emptyUntil(slot.outcome, context.now);
+      if (until > context.now) busy += 1;
+      wakeAt =
+        until === Number.POSITIVE_INFINITY
+          ? wakeAt
+          : earlier(wakeAt, until > context.now ? until : undefined);
+      continue;
+    }
     if (!slot.touched || (slot.outdated !== undefined && slot.failed === undefined)) continue;
     if (slot.busyUntil !== undefined && slot.busyUntil <= context.now) continue;
     busy += 1;
@@ -158,6 +174,21 @@ function advance(
     free -= 1;
   }
   return { service: [], slots, wakeAt };
+}
+
+/** Its task has stopped and the next could not be created yet (the old one's host port, say). */
+function isEmpty({ survivors, finished }: SlotOutcome): boolean {
+  return survivors.length === 0 && finished === undefined;
+}
+
+/** How long an empty slot takes one of the update's places: until its task has stopped and the next had its chance. */
+function emptyUntil({ slot }: SlotOutcome, now: number): number {
+  let until = now;
+  for (const item of slot.tasks) {
+    if (isStopping(item)) return Number.POSITIVE_INFINITY;
+    if (isTerminal(item.state)) until = Math.max(until, (item.status?.atMs ?? 0) + REFILL_MS);
+  }
+  return until;
 }
 
 /** Slots that serve nobody are replaced first. */

@@ -18,7 +18,9 @@ test('ingress is there from the start', (t) => {
 });
 
 test('ingress makes way for the hosts', (t) => {
-  const swarm = cluster().node('n1', { description: { address: '10.255.0.7' } }).settle();
+  const swarm = cluster()
+    .node('n1', { description: { address: '10.255.0.7' } })
+    .settle();
   t.is(swarm.getNetwork(INGRESS_NETWORK_ID)?.allocation?.subnet, '10.254.0.0/16');
 });
 
@@ -65,20 +67,34 @@ for (const [subnet, gateway, error] of [
 test('a service has one address a network; its tasks too, the spec order first, then ingress', (t) => {
   const swarm = cluster().nodes(2).network('front').network('back');
   swarm
-    .service('web', { replicas: 3, ports: [port(8080)], networks: [{ network: 'back', aliases: [] }, ...front] })
+    .service('web', {
+      replicas: 3,
+      ports: [port(8080)],
+      networks: [{ network: 'back', aliases: [] }, ...front],
+    })
     .settle();
   const order = ['back', 'front', INGRESS_NETWORK_ID];
-  t.deepEqual(swarm.get('web').endpoint?.vips.map(({ network }) => network), order);
+  t.deepEqual(
+    swarm.get('web').endpoint?.vips.map(({ network }) => network),
+    order,
+  );
   const all = swarm.get('web').endpoint?.vips.map(({ address }) => address) ?? [];
   for (const { addresses } of swarm.running('web')) {
-    t.deepEqual(addresses.map(({ network }) => network), order);
+    t.deepEqual(
+      addresses.map(({ network }) => network),
+      order,
+    );
     all.push(...addresses.map(({ address }) => address));
   }
   t.is(new Set(all).size, 12);
 });
 
 test('dnsrr has no virtual address', (t) => {
-  const swarm = cluster().nodes(1).network('front').service('web', { endpointMode: 'dnsrr', networks: front }).settle();
+  const swarm = cluster()
+    .nodes(1)
+    .network('front')
+    .service('web', { endpointMode: 'dnsrr', networks: front })
+    .settle();
   t.deepEqual(swarm.get('web').endpoint?.vips ?? [], []);
   t.is(swarm.running('web')[0]?.addresses.length, 1);
 });
@@ -117,16 +133,28 @@ test('a network that does not exist or has no subnet makes tasks wait', (t) => {
 });
 
 test('a dynamic port is chosen once and kept', (t) => {
-  const swarm = cluster().nodes(1).service('a', { ports: [port(0), port(0, { targetPort: 81 })] }).settle();
+  const swarm = cluster()
+    .nodes(1)
+    .service('a', { ports: [port(0), port(0, { targetPort: 81 })] })
+    .settle();
   swarm.service('b', { ports: [port(0)] }).settle();
-  t.deepEqual(swarm.get('a').endpoint?.ports.map(({ publishedPort }) => publishedPort), [30_000, 30_001]);
+  t.deepEqual(
+    swarm.get('a').endpoint?.ports.map(({ publishedPort }) => publishedPort),
+    [30_000, 30_001],
+  );
   t.is(swarm.get('b').endpoint?.ports[0]?.publishedPort, 30_002);
   swarm.service('a', { ports: [port(0, { targetPort: 81 }), port(0, { protocol: 'udp' })] }).settle();
-  t.deepEqual(swarm.get('a').endpoint?.ports.map(({ publishedPort }) => publishedPort), [30_001, 30_003]);
+  t.deepEqual(
+    swarm.get('a').endpoint?.ports.map(({ publishedPort }) => publishedPort),
+    [30_001, 30_003],
+  );
 });
 
 test('a published port belongs to one service; the other waits until it is free', (t) => {
-  const swarm = cluster().nodes(1).service('first', { ports: [port(80)] }).settle();
+  const swarm = cluster()
+    .nodes(1)
+    .service('first', { ports: [port(80)] })
+    .settle();
   swarm.now += 1;
   swarm.service('second', { ports: [port(80)] }).settle();
   t.is(swarm.reasons('second')[0], 'port 80/tcp is already published by service first');
@@ -138,7 +166,10 @@ test('a published port belongs to one service; the other waits until it is free'
 });
 
 test('host ports are no mesh ports', (t) => {
-  const swarm = cluster().nodes(1).service('a', { ports: [port(80, { mode: 'host' })] }).settle();
+  const swarm = cluster()
+    .nodes(1)
+    .service('a', { ports: [port(80, { mode: 'host' })] })
+    .settle();
   swarm.service('b', { ports: [port(80)] }).settle();
   t.is(swarm.running('b').length, 1);
   t.deepEqual(swarm.get('a').endpoint?.vips, []);

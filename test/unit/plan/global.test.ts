@@ -68,3 +68,29 @@ test('an update goes from node to node', (t) => {
   t.true(swarm.running('agent').every(({ revision }) => revision === 2));
   t.is(swarm.get('agent').updateStatus?.state, 'completed');
 });
+
+test('an update goes from node to node also when each holds a port of its host', (t) => {
+  const ports = [{ protocol: 'tcp', targetPort: 80, publishedPort: 80, mode: 'host' }] as const;
+  const swarm = cluster().nodes(3).service('proxy', { global: true, ports }).settle();
+  swarm.service('proxy', { image: 'img:2' });
+  for (let i = 0; i < 40; i += 1) {
+    swarm.plan();
+    t.true(swarm.running('proxy').length >= 2);
+    swarm.obey();
+    swarm.now += 500;
+  }
+  t.true(swarm.running('proxy').every(({ revision }) => revision === 2));
+  t.is(swarm.running('proxy').length, 3);
+  t.is(swarm.get('proxy').updateStatus?.state, 'completed');
+});
+
+test('a node without room does not hold up an update', (t) => {
+  const swarm = cluster()
+    .nodes(2)
+    .service('big', { reservations: { memoryBytes: 6 * GB } })
+    .settle();
+  swarm.service('agent', { global: true, reservations: { memoryBytes: 4 * GB } }).settle();
+  swarm.service('agent', { image: 'img:2' }).elapse(20_000);
+  t.is(swarm.running('agent').length, 1);
+  t.is(swarm.get('agent').updateStatus?.state, 'completed');
+});

@@ -19,7 +19,12 @@ test('a node that comes back is told to stop what was replaced, and takes new ta
   swarm.node('n1', { status: 'down' }).settle();
   swarm.node('n1', { status: 'ready' }).settle();
   t.deepEqual(swarm.spread('web'), { n2: 2 });
-  t.true(swarm.tasks('web').filter(({ nodeId }) => nodeId === 'n1').every((task) => swarm.stateOf(task) === 'shutdown'));
+  t.true(
+    swarm
+      .tasks('web')
+      .filter(({ nodeId }) => nodeId === 'n1')
+      .every((task) => swarm.stateOf(task) === 'shutdown'),
+  );
   swarm.service('web', { replicas: 4 }).settle();
   t.deepEqual(swarm.spread('web'), { n1: 2, n2: 2 });
 });
@@ -79,7 +84,9 @@ test('with nowhere to go they are pending, and run again when a node returns', (
 });
 
 test('reasons are counted a filter and written only when they change', (t) => {
-  const swarm = cluster().nodes(2, { labels: { zone: 'a' } }).nodes(1, { labels: { zone: 'b' } });
+  const swarm = cluster()
+    .nodes(2, { labels: { zone: 'a' } })
+    .nodes(1, { labels: { zone: 'b' } });
   swarm.service('web', { constraints: ['node.labels.zone==a'], reservations: { memoryBytes: 20 * GB } });
   const { explanations } = swarm.plan();
   const reason =

@@ -7,7 +7,12 @@ function nodeOf(): Node {
   const swarm = cluster().node('abc', {
     role: 'manager',
     labels: { Zone: 'East' },
-    description: { hostname: 'Host1', address: '10.1.2.3', arch: 'aarch64', engineLabels: { 'gpu.kind': 'x' } },
+    description: {
+      hostname: 'Host1',
+      address: '10.1.2.3',
+      arch: 'aarch64',
+      engineLabels: { 'gpu.kind': 'x' },
+    },
   });
   const node = swarm.store.get('nodes', 'abc');
   if (node === undefined) throw new Error('no node');
@@ -36,7 +41,17 @@ for (const [text, met] of [
   });
 }
 
-for (const text of ['', 'node.id', 'node.id=x', 'node.id==', '==x', 'node.id>3', 'node.color==red', 'node.labels.==x', 'node.ip==ten']) {
+for (const text of [
+  '',
+  'node.id',
+  'node.id=x',
+  'node.id==',
+  '==x',
+  'node.id>3',
+  'node.color==red',
+  'node.labels.==x',
+  'node.ip==ten',
+]) {
   test(`constraint "${text}" is refused by name`, (t) => {
     const error = t.throws(() => parseConstraint(text), { instanceOf: TypeError });
     t.true(error?.message.includes(`"${text}"`));
@@ -47,7 +62,10 @@ test('reservations are never exceeded, and are free again once a task has ended'
   const swarm = cluster().nodes(2, { description: { memoryBytes: 4 * GB } });
   swarm.service('web', { replicas: 5, reservations: { memoryBytes: 2 * GB } }).settle();
   t.deepEqual(swarm.spread('web'), { n1: 2, n2: 2, none: 1 });
-  swarm.service('web', { replicas: 1 }).service('db', { replicas: 3, reservations: { memoryBytes: 2 * GB } }).settle();
+  swarm
+    .service('web', { replicas: 1 })
+    .service('db', { replicas: 3, reservations: { memoryBytes: 2 * GB } })
+    .settle();
   t.is(swarm.running('db').length, 3);
 });
 
@@ -59,12 +77,17 @@ test('two tasks with the same host port never meet on a node', (t) => {
 });
 
 test('max replicas per node', (t) => {
-  const swarm = cluster().nodes(2).service('a', { replicas: 5, placement: { maxReplicasPerNode: 2 } }).settle();
+  const swarm = cluster()
+    .nodes(2)
+    .service('a', { replicas: 5, placement: { maxReplicasPerNode: 2 } })
+    .settle();
   t.deepEqual(swarm.spread('a'), { n1: 2, n2: 2, none: 1 });
 });
 
 test('platform', (t) => {
-  const swarm = cluster().nodes(1).node('arm', { description: { arch: 'aarch64' } });
+  const swarm = cluster()
+    .nodes(1)
+    .node('arm', { description: { arch: 'aarch64' } });
   swarm.service('a', { replicas: 2, placement: { platforms: [{ os: 'linux', arch: 'arm64' }] } }).settle();
   t.deepEqual(swarm.spread('a'), { arm: 2 });
 });
@@ -77,10 +100,16 @@ test('an emptier node is preferred among those with as many of the service', (t)
 
 test('spread over the values of an attribute, then of one below it', (t) => {
   const swarm = cluster();
-  for (const [zone, rack, count] of [['a', '1', 1], ['a', '2', 3], ['b', '1', 1]] as const) {
+  for (const [zone, rack, count] of [
+    ['a', '1', 1],
+    ['a', '2', 3],
+    ['b', '1', 1],
+  ] as const) {
     swarm.nodes(count, { labels: { zone, rack } });
   }
-  swarm.service('web', { replicas: 8, placement: { spread: ['node.labels.zone', 'node.labels.rack'] } }).settle();
+  swarm
+    .service('web', { replicas: 8, placement: { spread: ['node.labels.zone', 'node.labels.rack'] } })
+    .settle();
   const counts = swarm.spread('web');
   t.is(counts['n5'], 4, 'zone b has one node and half of the tasks');
   t.is(counts['n1'], 2, 'rack a/1 has one node and half of its zone');
@@ -92,13 +121,18 @@ test('a node on which the service keeps failing is the last choice', (t) => {
     swarm.report(swarm.running('web')[0]?.id ?? '', 'failed').elapse(6000);
   }
   // n1 has fewer tasks in all than n2, and would be chosen but for its failures.
-  swarm.nodes(1).service('pad', { replicas: 6, constraints: ['node.id==n2'] }).settle();
+  swarm
+    .nodes(1)
+    .service('pad', { replicas: 6, constraints: ['node.id==n2'] })
+    .settle();
   swarm.report(swarm.running('web')[0]?.id ?? '', 'failed').elapse(6000);
   t.deepEqual(swarm.spread('web'), { n2: 1 });
 });
 
 test('a few tasks on very many nodes land on different ones', (t) => {
-  const swarm = cluster().nodes(600, { labels: { zone: 'a' } }).nodes(600);
+  const swarm = cluster()
+    .nodes(600, { labels: { zone: 'a' } })
+    .nodes(600);
   swarm.service('web', { replicas: 20, constraints: ['node.labels.zone==a'] }).settle();
   t.is(Object.keys(swarm.spread('web')).length, 20);
   t.true(swarm.running('web').every(({ nodeId }) => Number(nodeId?.slice(1)) <= 600));

@@ -1,5 +1,5 @@
 import test from 'ava';
-import { cluster, SECOND } from './_cluster.ts';
+import { cluster, GB, SECOND } from './_cluster.ts';
 import type { TestCluster } from './_cluster.ts';
 
 function revisions(swarm: TestCluster, name = 'web'): number[] {
@@ -37,16 +37,28 @@ test('a task that does not stop holds up its replacement for a minute at most', 
 });
 
 test('start-first: the old one stops only once the new one runs', (t) => {
-  const swarm = cluster().nodes(2).service('web', { update: { order: 'start-first' } }).settle();
+  const swarm = cluster()
+    .nodes(2)
+    .service('web', { update: { order: 'start-first' } })
+    .settle();
   swarm.service('web', { image: 'img:2' }).plan();
-  t.deepEqual(swarm.wanted('web').map(({ revision }) => revision).sort(), [1, 2]);
+  t.deepEqual(
+    swarm
+      .wanted('web')
+      .map(({ revision }) => revision)
+      .sort(),
+    [1, 2],
+  );
   const next = swarm.wanted('web').find(({ revision }) => revision === 2);
   swarm.report(next?.id ?? '', 'starting').plan();
   t.is(swarm.wanted('web').length, 2);
   swarm.report(next?.id ?? '', 'running', { health: 'starting' }).plan();
   t.is(swarm.wanted('web').length, 2, 'its health check has not passed yet');
   swarm.report(next?.id ?? '', 'running', { health: 'healthy' }).plan();
-  t.deepEqual(swarm.wanted('web').map(({ revision }) => revision), [2]);
+  t.deepEqual(
+    swarm.wanted('web').map(({ revision }) => revision),
+    [2],
+  );
 });
 
 test('parallelism bounds how many slots are replaced at a time, delay spaces them', (t) => {
@@ -68,13 +80,19 @@ test('parallelism bounds how many slots are replaced at a time, delay spaces the
 });
 
 test('parallelism 0 replaces all at once', (t) => {
-  const swarm = cluster().nodes(2).service('web', { replicas: 5, update: { parallelism: 0 } }).settle();
+  const swarm = cluster()
+    .nodes(2)
+    .service('web', { replicas: 5, update: { parallelism: 0 } })
+    .settle();
   swarm.service('web', { image: 'img:2' }).plan();
   t.is(swarm.wanted('web').filter(({ revision }) => revision === 2).length, 5);
 });
 
 test('a failure pauses the update; the rest stays as it was', (t) => {
-  const swarm = cluster().nodes(3).service('web', { replicas: 3, update: { delayNs: 10 * SECOND } }).settle();
+  const swarm = cluster()
+    .nodes(3)
+    .service('web', { replicas: 3, update: { delayNs: 10 * SECOND } })
+    .settle();
   swarm.service('web', { image: 'broken' }).settle();
   const bad = swarm.running('web').find(({ revision }) => revision === 2);
   swarm.now += 1000;
@@ -149,7 +167,10 @@ test('a rollback that fails is paused', (t) => {
 });
 
 test('a new spec interrupts: slots go straight to it', (t) => {
-  const swarm = cluster().nodes(2).service('web', { replicas: 4, update: { delayNs: 10 * SECOND } }).settle();
+  const swarm = cluster()
+    .nodes(2)
+    .service('web', { replicas: 4, update: { delayNs: 10 * SECOND } })
+    .settle();
   swarm.service('web', { image: 'img:2' }).settle();
   swarm.service('web', { image: 'img:3' }).elapse(60_000);
   t.deepEqual(revisions(swarm), [3, 3, 3, 3]);
@@ -157,7 +178,10 @@ test('a new spec interrupts: slots go straight to it', (t) => {
 });
 
 test('start-first interrupted keeps the task that serves', (t) => {
-  const swarm = cluster().nodes(2).service('web', { update: { order: 'start-first' } }).settle();
+  const swarm = cluster()
+    .nodes(2)
+    .service('web', { update: { order: 'start-first' } })
+    .settle();
   const [serving] = swarm.running('web');
   swarm.service('web', { image: 'img:2' }).plan();
   swarm.service('web', { image: 'img:3' }).plan();
@@ -178,16 +202,26 @@ test('a paused update goes on with a new spec', (t) => {
 });
 
 test('a pending task becomes current where it is', (t) => {
-  const swarm = cluster().nodes(1).service('web', { replicas: 2, constraints: ['node.labels.x==y'] }).settle();
+  const swarm = cluster()
+    .nodes(1)
+    .service('web', { replicas: 2, constraints: ['node.labels.x==y'] })
+    .settle();
   const before = swarm.wanted('web').map(({ id }) => id);
   swarm.service('web', { constraints: [] }).settle();
-  t.deepEqual(swarm.running('web').map(({ id }) => id), before);
+  t.deepEqual(
+    swarm.running('web').map(({ id }) => id),
+    before,
+  );
   t.is(state(swarm), undefined);
 });
 
 test('labels, policies and mesh ports of a service replace no task; limits and networks do', (t) => {
   const port = { protocol: 'tcp', targetPort: 80, publishedPort: 8080, mode: 'ingress' } as const;
-  const swarm = cluster().nodes(1).network('front').service('web', { ports: [port] }).settle();
+  const swarm = cluster()
+    .nodes(1)
+    .network('front')
+    .service('web', { ports: [port] })
+    .settle();
   const [task] = swarm.running('web');
   swarm.service('web', { labels: { a: 'b' }, restart: { delayNs: 0 }, update: { parallelism: 3 } }).settle();
   swarm.service('web', { ports: [{ ...port, publishedPort: 8081 }] }).settle();
@@ -198,11 +232,25 @@ test('labels, policies and mesh ports of a service replace no task; limits and n
 });
 
 test('old revisions are forgotten once no task names them', (t) => {
-  const swarm = cluster({ taskHistoryLimit: 1 }).nodes(1).service('web', { update: { monitorNs: 0 } }).settle();
+  const swarm = cluster({ taskHistoryLimit: 1 })
+    .nodes(1)
+    .service('web', { update: { monitorNs: 0 } })
+    .settle();
   for (let i = 2; i <= 30; i += 1) {
     swarm.service('web', { image: `img:${i}` }).elapse(100);
     swarm.now += 1000;
   }
   t.true(swarm.store.all('revisions').size <= 12, String(swarm.store.all('revisions').size));
   t.truthy(swarm.store.get('revisions', 'web.30'));
+});
+
+test('nothing is placed by the spec that a rollback gives up', (t) => {
+  const swarm = cluster().nodes(1);
+  const heavy = { reservations: { memoryBytes: 5 * GB } };
+  swarm.service('web', { ...heavy, update: { failureAction: 'rollback' } }).settle();
+  swarm.service('web', { image: 'broken', reservations: {} }).settle();
+  swarm.report(swarm.running('web')[0]?.id ?? '', 'failed');
+  swarm.service('other', heavy).plan();
+  t.is(swarm.get('web').revision, 3);
+  t.true(swarm.wanted('web').every(({ revision, nodeId }) => revision !== 3 || nodeId === undefined));
 });

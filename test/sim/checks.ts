@@ -1,0 +1,187 @@
+/** The design's invariants, as far as the deciding part can break them. */
+import { plan } from '../../manager/plan/plan.ts';
+import { holdsResources, isWanted, revisionKey } from '../../manager/plan/states.ts';
+import type { Change } from '../../manager/store/store.ts';
+import type { Service, ServiceSpec, Task } from '../../shared/model/index.ts';
+import { compareStates, isTerminal } from '../../shared/model/index.ts';
+import type { World } from './world.ts';
+
+const DESIRED_ORDER: readonly Task['desired'][] = ['ready', 'running', 'complete', 'shutdown', 'remove'];
+
+function fail(message: string): never {
+  throw new Error(`invariant broken: ${message}`);
+}
+
+/** Watches every change: what must hold at all times. */
+export class ContinuousChecks {
+  readonly #world: World;
+  readonly #holders = new Map<string, string>();
+
+  constructor(world: World) {
+    this.#world = world;
+    world.swarm.store.onChange((changes) => {
+      // One transaction is one moment: what is given back in it is free for what is given in it.
+      for (const change of changes) this.#giveBack(change);
+      for (const change of changes) this.#check(change);
+    });
+  }
+
+  #giveBack(change: Change): void {
+    if (change.table === 'tasks') this.#release(change.key, addressesOf(change.before));
+    if (change.table === 'services') this.#release(change.key, vipsOf(change.before));
+  }
+
+  #check(change: Change): void {
+    if (change.table === 'statuses') this.#checkStatus(change);
+    if (change.table === 'services' && change.after) this.#hold(change.key, vipsOf(change.after));
+    if (change.table === 'tasks' && change.after) {
+      this.#hold(change.key, addressesOf(change.after));
+      this.#checkTask(change.before, change.after);
+    }
+  }
+
+  #checkStatus({ key, before, after }: Extract<Change, { table: 'statuses' }>): void {
+    if (before === undefined || after === undefined) return;
+    if (compareStates(after.state, before.state) < 0)
+      fail(`task ${key} went from ${before.state} to ${after.state}`);
+  }
+
+  #checkTask(before: Task | undefined, after: Task): void {
+    if (before?.nodeId !== undefined) {
+      if (before.nodeId !== after.nodeId)
+        fail(`task ${after.id} moved from ${before.nodeId} to ${after.nodeId}`);
+      const back = DESIRED_ORDER.indexOf(after.desired) < DESIRED_ORDER.indexOf(before.desired);
+      if (back) fail(`desired of ${after.id} went from ${before.desired} to ${after.desired}`);
+      return;
+    }
+    if (after.nodeId === undefined) return;
+    const node = this.#world.swarm.store.get('nodes', after.nodeId);
+    if (node?.status !== 'ready' || node.spec.availability !== 'active') {
+      fail(`task ${after.id} was placed on ${after.nodeId}, which takes none`);
+    }
+    const used = reservedOn(this.#world, after.nodeId);
+    if (used > (node.description?.memoryBytes ?? 0)) fail(`node ${after.nodeId} is over-reserved`);
+  }
+
+  #hold(holder: string, addresses: readonly string[]): void {
+    for (const address of addresses) {
+      const other = this.#holders.get(address);
+      if (other !== undefined && other !== holder)
+        fail(`${address} was given to ${holder}, and ${other} has it`);
+      this.#holders.set(address, holder);
+    }
+  }
+
+  #release(holder: string, addresses: readonly string[]): void {
+    for (const address of addresses) if (this.#holders.get(address) === holder) this.#holders.delete(address);
+  }
+}
+
+function addressesOf(task: Task | null | undefined): string[] {
+  return (task?.addresses ?? []).map(({ network, address }) => `${network}/${address}`);
+}
+
+function vipsOf(service: Service | null | undefined): string[] {
+  return (service?.endpoint?.vips ?? []).map(({ network, address }) => `${network}/${address}`);
+}
+
+function reservedOn({ swarm: { store } }: World, nodeId: string): number {
+  let sum = 0;
+  for (const id of store.tasksOfNode(nodeId)) {
+    const task = store.get('tasks', id);
+    if (task === undefined || !holdsResources(task, store.get('statuses', id))) continue;
+    sum +=
+      store.get('revisions', revisionKey(task.serviceId, task.revision))?.spec.reservations.memoryBytes ?? 0;
+  }
+  return sum;
+}
+
+/** What must hold once everything is back and nothing has happened for a while. */
+export function checkQuiet(world: World): void {
+  const { swarm, time } = world;
+  const again = plan(swarm.view(), { dirtyServices: 'all', now: time.now, seed: 'check', limit: 1000 });
+  if (again.writes.length > 0) {
+    fail(`a quiet cluster would be written: ${JSON.stringify(again.writes.slice(0, 3))}`);
+  }
+  if (again.wakeAt !== undefined && again.wakeAt <= time.now) fail('a timer in the past');
+  for (const service of swarm.store.all('services').values())
+    checkService(world, service, again.starved.has(service.id));
+  checkContainers(world);
+  for (const id of swarm.store.all('statuses').keys()) {
+    if (swarm.store.get('tasks', id) === undefined) fail(`a status without its task: ${id}`);
+  }
+}
+
+/** `starved`: something of it finds no place, and its update may wait for that. */
+function checkService(world: World, service: Service, starved: boolean): void {
+  const { store } = world.swarm;
+  if (service.removing === true) fail(`service ${service.name} is still being removed`);
+  const spec = store.get('revisions', revisionKey(service.id, service.revision))?.spec;
+  if (spec === undefined) fail(`service ${service.name} has no revision`);
+  const tasks = world.swarm.tasks(service.id);
+  const slots = new Map<string, Task[]>();
+  for (const task of tasks) {
+    const key = spec.mode.kind === 'global' ? (task.nodeId ?? '') : String(task.slot);
+    slots.set(key, [...(slots.get(key) ?? []), task]);
+  }
+  let filled = 0;
+  for (const [key, members] of slots) filled += checkSlot(world, spec, key, members);
+  if (spec.mode.kind === 'replicated' && filled !== spec.mode.replicas) {
+    fail(`service ${service.name} has ${filled} slots filled, not ${spec.mode.replicas}`);
+  }
+  checkProgress(world, service, spec, tasks);
+  if (spec.mode.kind === 'global' && !starved) checkGlobal(world, service, spec, tasks);
+  if (service.updateStatus?.state === 'updating' && !starved)
+    fail(`the update of ${service.name} does not end`);
+}
+
+/** 1 when the slot is filled. */
+function checkSlot(world: World, spec: ServiceSpec, key: string, members: readonly Task[]): number {
+  const wanted = members.filter((task) => isWanted(task) || task.desired === 'complete');
+  // Start-first with no place for the new one: the old one stays.
+  const placed = wanted.filter(({ nodeId }) => nodeId !== undefined);
+  if (placed.length > 1 || wanted.length - placed.length > 1) {
+    fail(`slot ${key} of ${spec.name} has ${wanted.length} wanted tasks: ${JSON.stringify(wanted)}`);
+  }
+  const { taskHistoryLimit } = world.swarm.view().cluster;
+  const attempts = spec.restart.maxAttempts === 0 ? 0 : spec.restart.maxAttempts + 1;
+  const history = members.length - wanted.length;
+  if (history > Math.max(taskHistoryLimit, attempts, 1))
+    fail(`slot ${key} of ${spec.name}: ${history} in history`);
+  return wanted.length > 0 ? 1 : 0;
+}
+
+/** Everything wanted runs, or is pending and says why. */
+function checkProgress(world: World, service: Service, spec: ServiceSpec, tasks: readonly Task[]): void {
+  for (const task of tasks.filter(isWanted)) {
+    const state = world.swarm.stateOf(task);
+    if (state === 'pending' && task.pendingReason !== undefined) continue;
+    const node = world.swarm.store.get('nodes', task.nodeId ?? '');
+    // A paused node's global task that ended waits for the node.
+    if (spec.mode.kind === 'global' && isTerminal(state) && node?.spec.availability !== 'active') continue;
+    if (state !== 'running') fail(`task ${task.id} of ${service.name} is ${state}, desired ${task.desired}`);
+  }
+}
+
+function checkGlobal(world: World, service: Service, spec: ServiceSpec, tasks: readonly Task[]): void {
+  const missing = [...world.swarm.store.all('nodes').values()].filter(
+    ({ id, status, spec: { availability } }) =>
+      status === 'ready' && availability === 'active' && !tasks.some(({ nodeId }) => nodeId === id),
+  );
+  if (missing.length > 0 && spec.placement.constraints.length === 0) {
+    fail(`global ${service.name} is missing on ${missing.map(({ id }) => id).join(', ')}`);
+  }
+}
+
+/** Exactly what is desired runs on the machines. */
+function checkContainers({ swarm, agents }: World): void {
+  for (const agent of agents.values()) {
+    const desired = new Set<string>();
+    for (const id of swarm.store.tasksOfNode(agent.nodeId)) {
+      const task = swarm.store.get('tasks', id);
+      if (task?.desired === 'running' && !isTerminal(swarm.stateOf(task))) desired.add(id);
+    }
+    for (const id of agent.containers) if (!desired.has(id)) fail(`zombie ${id} on ${agent.nodeId}`);
+    for (const id of desired) if (!agent.containers.has(id)) fail(`${id} does not run on ${agent.nodeId}`);
+  }
+}

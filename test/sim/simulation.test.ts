@@ -1,0 +1,14 @@
+import test from 'ava';
+import { noTotals, simulate } from './simulate.ts';
+
+const WORLDS = 25;
+
+test('whatever goes wrong, what is desired runs in the end, and no invariant breaks on the way', (t) => {
+  const totals = noTotals();
+  for (let seed = 1; seed <= WORLDS; seed += 1) simulate(String(seed), 3, totals);
+  t.log(JSON.stringify(totals));
+  t.is(totals.rounds, 3 * WORLDS);
+  // The trouble was real: plans came too late, and deposed leaders tried to write.
+  t.true(totals.stale > 0);
+  t.true(totals.refused > 0);
+});
