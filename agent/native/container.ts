@@ -151,7 +151,7 @@ export interface ExecOptions {
   timeoutMs: number;
   /** Output beyond this is read and forgotten. At most 16 MiB. */
   maxOutputBytes: number;
-  /** Default: none. Give the container's own profile. */
+  /** Default: the container's own. */
   seccomp?: OciSeccomp;
   monitorPath?: string;
 }

@@ -10,7 +10,8 @@
 SHOAL_EXPORT int shoal_container_create(const char *request_json, const char *seccomp_json, struct shoal_error *err);
 
 /* Starts a command in a running container. Returns a connected stream socket from which the caller reads one line of
- * JSON, then the output; closing it early kills the command and all its descendants. */
+ * JSON, then the output; closing it early kills the command and all its descendants. seccomp_json:
+ * NULL for the container's own filter. */
 SHOAL_EXPORT int shoal_container_exec(const char *request_json, const char *seccomp_json, struct shoal_error *err);
 
 /* Kills what is left of the container, removes its cgroups and what is in the run directory, and the directory. */

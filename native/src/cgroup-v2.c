@@ -21,17 +21,20 @@ static void enable_controllers(const char *directory) {
     (void)cgroup_write(directory, "cgroup.subtree_control", controllers[i], &ignored);
 }
 
-static int v2_prepare_parent(const struct cgroup_layout *layout, const char *directory, struct shoal_error *err) {
+static void enable_above(const char *mount, const char *directory) {
   char path[CGROUP_PATH_MAX];
-  int rc = cgroup_make_parents(directory, err);
-  if (rc < 0) return rc;
   (void)snprintf(path, sizeof path, "%s", directory);
-  for (char *slash = path + strlen(layout->v2); slash != NULL; slash = strchr(slash + 1, '/')) {
+  for (char *slash = path + strlen(mount); slash != NULL && *slash == '/'; slash = strchr(slash + 1, '/')) {
     *slash = '\0';
     enable_controllers(path);
     *slash = '/';
   }
-  return 0;
+}
+
+static int v2_prepare_parent(const struct cgroup_layout *layout, const char *directory, struct shoal_error *err) {
+  int rc = cgroup_make_parents(directory, err);
+  if (rc == 0) enable_above(layout->v2, directory);
+  return rc;
 }
 
 static int write_limit(const char *dir, const char *file, int64_t bytes, struct shoal_error *err) {
@@ -71,16 +74,24 @@ static int apply_cpu(const char *dir, const struct cgroup_limits *limits, struct
   return rc;
 }
 
-/* limits->devices is not applied here: v2 has no device files but wants a BPF_PROG_TYPE_CGROUP_DEVICE program, which is
- * a later issue. Until then a v2 host denies devices by CAP_MKNOD only (container.c takes it away). */
-static int v2_apply(const struct cgroup_set *set, const struct cgroup_limits *limits, struct shoal_error *err) {
-  const char *dir = cgroup_set_find(set, "unified");
+static int apply_all(const char *dir, const struct cgroup_limits *limits, struct shoal_error *err) {
   int rc = apply_memory(dir, limits, err);
   if (rc == 0) rc = apply_cpu(dir, limits, err);
   if (rc == 0 && limits->has_pids) rc = write_limit(dir, "pids.max", limits->pids > 0 ? limits->pids : -1, err);
   if (rc == 0 && limits->cpus != NULL) rc = cgroup_write(dir, "cpuset.cpus", limits->cpus, err);
   if (rc == 0 && limits->mems != NULL) rc = cgroup_write(dir, "cpuset.mems", limits->mems, err);
   return rc;
+}
+
+/* limits->devices is not applied here: v2 has no device files but wants a BPF_PROG_TYPE_CGROUP_DEVICE program, which is
+ * a later issue. Until then container.c (withhold_devices) keeps device nodes away by other means. */
+static int v2_apply(const struct cgroup_set *set, const struct cgroup_limits *limits, struct shoal_error *err) {
+  const char *dir = cgroup_set_find(set, "unified");
+  int rc = apply_all(dir, limits, err);
+  if (rc != -ENOENT) return rc;
+  /* The parents were there before us, without the controllers. */
+  enable_above(cgroup_layout_host()->v2, dir);
+  return apply_all(dir, limits, err);
 }
 
 const struct cgroup_backend cgroup_v2 = {.plan = v2_plan,

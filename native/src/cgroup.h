@@ -55,7 +55,7 @@ struct cgroup_backend {
   /* Names the directories for a container at path; creates nothing. */
   int (*plan)(const struct cgroup_layout *layout, const char *path, const struct cgroup_limits *limits,
               struct cgroup_set *set, struct shoal_error *err);
-  /* Makes one directory's parents fit to hold it; called when its mkdir said ENOENT, and once on v2. */
+  /* Makes one directory's parents fit to hold it; called when its mkdir said ENOENT. */
   int (*prepare_parent)(const struct cgroup_layout *layout, const char *directory, struct shoal_error *err);
   int (*apply)(const struct cgroup_set *set, const struct cgroup_limits *limits, struct shoal_error *err);
   const char *oom_controller; /* the directory that has oom_file */

@@ -177,9 +177,11 @@ static int prepare_cgroups(struct call *call, const cJSON *config, struct shoal_
   return 0;
 }
 
-/* On cgroup v2 there is no device filter yet (cgroup-v2.c), so there a container may not make device nodes at all. */
-static void withhold_mknod(struct call *call) {
-  struct plan_capabilities *sets = &plan_builder_head(&call->builder)->process.capabilities;
+/* On cgroup v2 there is no device filter yet (cgroup-v2.c). Until there is, a container there may make no device nodes,
+ * and those that its image brings do not work. */
+static void withhold_devices(struct call *call) {
+  struct plan *plan = plan_builder_head(&call->builder);
+  struct plan_capabilities *sets = &plan->process.capabilities;
   const uint64_t keep = ~(1ull << CAP_MKNOD);
   if (call->backend != &cgroup_v2) return;
   sets->bounding &= keep;
@@ -187,6 +189,10 @@ static void withhold_mknod(struct call *call) {
   sets->permitted &= keep;
   sets->inheritable &= keep;
   sets->ambient &= keep;
+  const struct plan_mount *mounts = plan_items(plan, plan->mounts);
+  for (uint32_t i = 0; i < plan->mounts.count; i++) {
+    if (strcmp(plan_string(plan, mounts[i].target), "/dev") == 0) plan->root_no_devices = 1;
+  }
 }
 
 static int compile_container(struct call *call, const char *seccomp_json, const char *run_dir,
@@ -203,7 +209,7 @@ static int compile_container(struct call *call, const char *seccomp_json, const 
   if (rc == 0) rc = config_compile(&context, config);
   if (rc == 0) rc = plan_overlay(call, json_member(call->request, "rootfs"), &context);
   if (rc < 0) return rc;
-  withhold_mknod(call);
+  withhold_devices(call);
   plan_cgroups(call);
   if (snprintf(root, sizeof root, "%s/" RUN_ROOT, run_dir) >= (int)sizeof root)
     return REQUEST_FAIL(err, "runDir: too long");
@@ -259,7 +265,8 @@ static int create_in(struct call *call, const char *run_dir, const char *seccomp
     return shoal_fail(err, errno, "monitor", "socketpair");
   rc = run_dir_write_cgroups(call->dir_fd, &call->cgroups, err);
   if (rc < 0) return rc;
-  rc = cgroup_create(call->backend, call->layout, &call->cgroups, err);
+  rc = run_dir_write_seccomp(call->dir_fd, plan_builder_head(&call->builder), err);
+  if (rc == 0) rc = cgroup_create(call->backend, call->layout, &call->cgroups, err);
   if (rc == 0) rc = call->backend->apply(&call->cgroups, &call->limits, err);
   if (rc == 0) rc = launch(call, "create", err);
   if (rc == 0) rc = await_report(call->result[0], &report, err);
@@ -281,7 +288,7 @@ int shoal_container_create(const char *request_json, const char *seccomp_json, s
 /* The pid of the container's init, if its monitor says that it runs. The monitor has not reaped it then, so the number
  * is still its own. */
 static int running_pid(int dir_fd, struct shoal_error *err) {
-  char answer[2048];
+  char answer[2048] = "";
   size_t size = 0;
   int fd = run_dir_connect(dir_fd);
   if (fd < 0) return shoal_fail(err, ESRCH, "exec", "the container is not running");
@@ -340,12 +347,14 @@ static int compile_exec(struct call *call, const char *seccomp_json, struct shoa
   int rc = json_integer(call->request, "request", "timeoutMs", &timeout_ms, NULL, err);
   if (rc == 0) rc = json_integer(call->request, "request", "maxOutputBytes", &max_output, NULL, err);
   if (rc == 0) rc = config_process(&context, json_member(call->request, "process"));
-  if (rc == 0) rc = config_seccomp(&context, NULL);
+  if (rc == 0)
+    rc =
+        seccomp_json != NULL ? config_seccomp(&context, NULL) : run_dir_read_seccomp(call->dir_fd, &call->builder, err);
   if (rc == 0) rc = plan_exec_cgroup(call, err);
   if (rc < 0) return rc;
   if (timeout_ms < 0 || timeout_ms > INT32_MAX || max_output < 0 || max_output > (16 << 20))
     return REQUEST_FAIL(err, "timeoutMs or maxOutputBytes: out of range");
-  withhold_mknod(call);
+  withhold_devices(call);
   struct plan *plan = plan_builder_head(&call->builder);
   plan->timeout_ms = (uint32_t)timeout_ms;
   plan->max_output_bytes = (uint32_t)max_output;

@@ -26,7 +26,7 @@
 static struct {
   pthread_mutex_t lock;
   int fd;
-  struct stat source;
+  char path[1024];
 } image = {.lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1};
 
 static int copy_image(int from, off_t size) {
@@ -46,34 +46,36 @@ static int copy_image(int from, off_t size) {
   return fd;
 }
 
-static int same_file(const struct stat *a, const struct stat *b) {
-  return a->st_ino == b->st_ino && a->st_dev == b->st_dev && a->st_size == b->st_size &&
-         a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+static int copy_file(const char *path) {
+  struct stat info;
+  int from = open(path, O_RDONLY | O_CLOEXEC);
+  if (from < 0) return -errno;
+  int fd = fstat(from, &info) < 0 ? -errno : copy_image(from, info.st_size);
+  close(from);
+  return fd;
 }
 
-/* A descriptor of the caller's own for the sealed copy; a new copy is made when the file has changed. */
+/* A descriptor of the caller's own for the sealed copy. The copy stays for the life of the process, even if the file is
+ * replaced: the plan that this library writes is for the monitor that came with it. */
 static int open_image(const char *path, struct shoal_error *err) {
-  struct stat source;
   int rc = 0;
-  if (stat(path, &source) < 0) return shoal_fail(err, errno, "monitor", "%s", path);
   pthread_mutex_lock(&image.lock);
-  if (image.fd < 0 || !same_file(&source, &image.source)) {
-    int from = open(path, O_RDONLY | O_CLOEXEC);
-    int fd = from < 0 ? -errno : copy_image(from, source.st_size);
-    if (from >= 0) close(from);
+  if (image.fd < 0 || strcmp(image.path, path) != 0) {
+    int fd = strlen(path) < sizeof image.path ? copy_file(path) : -ENAMETOOLONG;
     if (fd < 0) {
       rc = fd;
     } else {
       if (image.fd >= 0) close(image.fd);
       image.fd = fd;
-      image.source = source;
+      (void)strcpy(image.path, path);
     }
   }
-  if (rc == 0) rc = fcntl(image.fd, F_DUPFD_CLOEXEC, STAGING_FD);
-  int code = errno;
+  if (rc == 0) {
+    rc = fcntl(image.fd, F_DUPFD_CLOEXEC, STAGING_FD);
+    if (rc < 0) rc = -errno;
+  }
   pthread_mutex_unlock(&image.lock);
-  if (rc < 0) return shoal_fail(err, rc == -1 ? code : -rc, "monitor", "copy of %s", path);
-  return rc;
+  return rc < 0 ? shoal_fail(err, -rc, "monitor", "copy of %s", path) : rc;
 }
 
 static int spawn_staged(const struct monitor_spawn *request, const int staged[5], pid_t *pid) {

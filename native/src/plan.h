@@ -13,7 +13,8 @@
 
 #include "shoal.h"
 
-#define PLAN_MAGIC 0x53484f4cu
+/* With the size in it, so that a monitor of another build most likely refuses the plan rather than misread it. */
+#define PLAN_MAGIC (0x53480000u ^ (uint32_t)sizeof(struct plan))
 #define PLAN_SIZE_MAX (4u << 20)
 
 /* The descriptors that the library gives the monitor; everything from MONITOR_FD_END on is closed at once. */
@@ -23,6 +24,7 @@ enum { MONITOR_FD_PLAN = 3, MONITOR_FD_RESULT = 4, MONITOR_FD_RUN_DIR = 5, MONIT
 #define RUN_SOCKET "monitor.sock"
 #define RUN_STATE "state.json"
 #define RUN_CGROUPS "cgroups"
+#define RUN_SECCOMP "seccomp" /* the compiled filter, for later execs */
 #define RUN_ROOT "root"
 
 struct plan_list {
@@ -124,6 +126,7 @@ struct plan {
   uint32_t work;
   uint32_t root_propagation; /* MS_* | MS_REC */
   uint32_t root_readonly;
+  uint32_t root_no_devices; /* device nodes of the image do not work */
   struct plan_list mounts;
   struct plan_list devices;
   struct plan_list symlinks;

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,17 +57,43 @@ int run_dir_connect(int dir_fd) {
   return -code;
 }
 
+static int write_file(int dir_fd, const char *name, const void *data, size_t size, struct shoal_error *err) {
+  int fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (fd < 0) return shoal_fail(err, errno, "run directory", "create %s", name);
+  ssize_t n = write(fd, data, size);
+  int code = errno;
+  close(fd);
+  return n == (ssize_t)size ? 0 : shoal_fail(err, n < 0 ? code : ENOSPC, "run directory", "write %s", name);
+}
+
 int run_dir_write_cgroups(int dir_fd, const struct cgroup_set *set, struct shoal_error *err) {
   char text[CGROUP_DIRS_MAX * (CGROUP_PATH_MAX + 20)];
   size_t size = 0;
   for (size_t i = 0; i < set->count; i++)
     size += (size_t)snprintf(text + size, sizeof text - size, "%s %s\n", set->dirs[i].controller, set->dirs[i].path);
-  int fd = openat(dir_fd, RUN_CGROUPS, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-  if (fd < 0) return shoal_fail(err, errno, "run directory", "create " RUN_CGROUPS);
-  ssize_t n = write(fd, text, size);
-  int code = errno;
+  return write_file(dir_fd, RUN_CGROUPS, text, size, err);
+}
+
+int run_dir_write_seccomp(int dir_fd, const struct plan *plan, struct shoal_error *err) {
+  struct plan_list list = plan->process.seccomp;
+  if (list.count == 0) return 0;
+  return write_file(dir_fd, RUN_SECCOMP, plan_items(plan, list), list.count * sizeof(struct sock_filter), err);
+}
+
+int run_dir_read_seccomp(int dir_fd, struct plan_builder *builder, struct shoal_error *err) {
+  static const size_t limit = BPF_MAXINSNS * sizeof(struct sock_filter);
+  int fd = openat(dir_fd, RUN_SECCOMP, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return errno == ENOENT ? 0 : shoal_fail(err, errno, "run directory", "open " RUN_SECCOMP);
+  struct sock_filter *instructions = malloc(limit);
+  ssize_t n = instructions == NULL ? -1 : read(fd, instructions, limit);
   close(fd);
-  return n == (ssize_t)size ? 0 : shoal_fail(err, n < 0 ? code : ENOSPC, "run directory", "write " RUN_CGROUPS);
+  if (n > 0) {
+    struct plan_list list =
+        plan_add_list(builder, instructions, (size_t)n / sizeof *instructions, sizeof *instructions);
+    plan_builder_head(builder)->process.seccomp = list;
+  }
+  free(instructions);
+  return n > 0 ? 0 : shoal_fail(err, EIO, "run directory", "read " RUN_SECCOMP);
 }
 
 int run_dir_read_cgroups(int dir_fd, struct cgroup_set *set, struct shoal_error *err) {

@@ -134,7 +134,7 @@ static int clone_init(struct container *c, struct shoal_error *err) {
     return shoal_fail(err, errno, "stdio", "socketpair");
   /* The cgroup namespace comes later, when the init is in its cgroups. */
   uint64_t flags = plan->namespaces & ~(uint64_t)CLONE_NEWCGROUP;
-  pid_t pid = clone_into(plan, flags, plan_string(plan, plan->cgroup_v2), &c->pidfd);
+  pid_t pid = clone_into(flags, plan_string(plan, plan->cgroup_v2), &c->pidfd);
   if (pid < 0) return shoal_fail(err, errno, "namespace", "clone3");
   if (pid == 0) init_main(plan, sync[1], ends[0], ends[1]);
   close(sync[1]);

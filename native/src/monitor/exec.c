@@ -88,7 +88,7 @@ static int start(struct run *run) {
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sync) < 0 || pipe2(pipe_fds, O_CLOEXEC) < 0)
     return shoal_fail(&run->error, errno, "stdio", "pipe");
   if (plan->process.uid != 0) (void)!fchown(pipe_fds[1], plan->process.uid, (gid_t)-1);
-  run->pid = clone_into(plan, 0, unified, &run->pidfd);
+  run->pid = clone_into(0, unified, &run->pidfd);
   if (run->pid < 0) return shoal_fail(&run->error, errno, "namespace", "clone3");
   if (run->pid == 0) child_main(plan, sync[1], pipe_fds[1]);
   close(sync[1]);

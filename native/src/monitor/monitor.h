@@ -93,6 +93,6 @@ void report_failure(int fd, const struct shoal_error *error);
 
 /* Clones a child for the plan's namespaces into its v2 cgroup. Returns as fork does; the child has the default signals.
  */
-pid_t clone_into(const struct plan *plan, uint64_t flags, const char *cgroup, int *pidfd);
+pid_t clone_into(uint64_t flags, const char *cgroup, int *pidfd);
 
 #endif

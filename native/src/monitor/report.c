@@ -21,16 +21,13 @@ void report_failure(int fd, const struct shoal_error *error) {
   send_report(fd, &report);
 }
 
-pid_t clone_into(const struct plan *plan, uint64_t flags, const char *cgroup, int *pidfd) {
-  struct clone3_request request = {.flags = flags, .cgroup_fd = -1, .pidfd = pidfd};
-  (void)plan;
-  if (cgroup != NULL) {
-    request.cgroup_fd = open(cgroup, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (request.cgroup_fd < 0) return -1;
-  }
+pid_t clone_into(uint64_t flags, const char *cgroup, int *pidfd) {
+  int cgroup_fd = cgroup == NULL ? -1 : open(cgroup, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (cgroup != NULL && cgroup_fd < 0) return -1;
+  struct clone3_request request = {.flags = flags, .cgroup_fd = cgroup_fd, .pidfd = pidfd};
   pid_t pid = sys_clone3(&request);
   int code = errno;
-  if (request.cgroup_fd >= 0) close(request.cgroup_fd);
+  if (cgroup_fd >= 0) close(cgroup_fd);
   errno = code;
   return pid;
 }

@@ -131,12 +131,34 @@ test('exec: output, exit code, and the namespaces of the container', async (t) =
   const script = 'cat /proc/sys/kernel/hostname; cat /proc/1/comm; echo error >&2; exit 9';
   const result = await execInContainer(request.runDir, command('sh', '-c', script), LIMITS);
   t.deepEqual(result, { exitCode: 9, timedOut: false, output: 'boat\nsleep\nerror\n' });
-  const seccomp = { ...LIMITS, seccomp: DEFAULT_SECCOMP };
-  const status = await execInContainer(request.runDir, command('cat', '/proc/self/status'), seccomp);
+  const status = await execInContainer(request.runDir, command('cat', '/proc/self/status'), LIMITS);
   t.regex(status.output, /CapEff:\t0000000000000000/);
-  t.regex(status.output, /Seccomp:\t2/);
+  t.regex(status.output, /Seccomp:\t0/);
   const short = { ...LIMITS, maxOutputBytes: 3 };
   t.is((await execInContainer(request.runDir, command('echo', 'abcdef'), short)).output, 'abc');
+});
+
+test("exec: the filter is the container's own, or the one given", async (t) => {
+  const status = command('cat', '/proc/self/status');
+  const open = await running();
+  const given = await execInContainer(open.runDir, status, { ...LIMITS, seccomp: DEFAULT_SECCOMP });
+  t.regex(given.output, /Seccomp:\t2/);
+  const filtered = fixture.request(['sleep', '1000'], ({ linux }) => {
+    linux.seccomp = DEFAULT_SECCOMP;
+  });
+  await createContainer(filtered);
+  await startContainer(filtered.runDir);
+  t.regex((await execInContainer(filtered.runDir, status, LIMITS)).output, /Seccomp:\t2/);
+});
+
+test('a log that cannot be written stops nothing, and the loss is counted', async (t) => {
+  const request = fixture.request(['sh', '-c', 'dd if=/dev/zero bs=100k count=5 2>/dev/null; exit 6']);
+  request.logPath = '/dev/full';
+  await createContainer(request);
+  await startContainer(request.runDir);
+  const state = await waitContainer(request.runDir, AbortSignal.timeout(DEADLINE_MS));
+  t.is(state.exitCode, 6);
+  t.true((state.logDroppedBytes ?? 0) >= 500 * 1024);
 });
 
 test('exec: a timeout leaves no process behind', async (t) => {

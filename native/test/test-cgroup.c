@@ -1,0 +1,113 @@
+#include <cjson/cJSON.h>
+#include <errno.h>
+
+#include "cgroup.h"
+#include "check.h"
+
+static const char *const hybrid =
+    "31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755\n"
+    "32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw,relatime shared:9 - cgroup cgroup rw,cpu,cpuacct\n"
+    "35 31 0:32 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n"
+    "36 31 0:33 / /sys/fs/cgroup/devices rw - cgroup cgroup rw,devices\n"
+    "39 31 0:36 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids\n"
+    "40 31 0:37 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd\n"
+    "41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\n";
+
+static void layouts_are_recognised(void) {
+  struct cgroup_layout layout;
+  cgroup_layout_parse(hybrid, &layout);
+  CHECK_STR(layout.v2, "/sys/fs/cgroup/unified");
+  CHECK_INT(layout.v1_count, 5);
+  CHECK(cgroup_backend_for(&layout) == &cgroup_v1);
+  cgroup_layout_parse("30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n", &layout);
+  CHECK(cgroup_backend_for(&layout) == &cgroup_v2);
+  cgroup_layout_parse("", &layout);
+  CHECK(cgroup_backend_for(&layout) == NULL);
+}
+
+static void directories_are_named(void) {
+  struct cgroup_layout layout;
+  struct cgroup_limits limits = {.cpus = NULL};
+  struct cgroup_set set;
+  struct shoal_error err = {0};
+  cgroup_layout_parse(hybrid, &layout);
+  CHECK_INT(cgroup_v1.plan(&layout, "/a/b", &limits, &set, &err), 0);
+  CHECK_STR(cgroup_set_find(&set, "memory"), "/sys/fs/cgroup/memory/a/b");
+  CHECK_STR(cgroup_set_find(&set, "cpuacct"), "/sys/fs/cgroup/cpu,cpuacct/a/b");
+  CHECK_STR(cgroup_set_find(&set, "unified"), "/sys/fs/cgroup/unified/a/b");
+  CHECK(cgroup_set_find(&set, "freezer") == NULL);
+  limits.cpus = "0";
+  CHECK_INT(cgroup_v1.plan(&layout, "/a/b", &limits, &set, &err), -ENOTSUP);
+  CHECK_STR(err.detail, "controller 'cpuset' is not mounted");
+  CHECK_INT(cgroup_v2.plan(&layout, "/a", &limits, &set, &err), 0);
+  CHECK_INT(set.count, 1);
+}
+
+static void paths_are_checked(void) {
+  CHECK(cgroup_path_valid("/shoal/n1/0123"));
+  CHECK(!cgroup_path_valid("/"));
+  CHECK(!cgroup_path_valid(""));
+  CHECK(!cgroup_path_valid("relative"));
+  CHECK(!cgroup_path_valid("/a/../b"));
+  CHECK(!cgroup_path_valid("/a/./b"));
+  CHECK(!cgroup_path_valid("/a//b"));
+  CHECK(!cgroup_path_valid("/a/"));
+  CHECK(!cgroup_path_valid("/a\n/b"));
+  CHECK(cgroup_path_valid("/a..b/.c"));
+}
+
+static int parse(const char *resources, const char *devices, struct cgroup_limits *limits, struct shoal_error *err) {
+  cJSON *json = cJSON_Parse(resources);
+  cJSON *list = devices == NULL ? NULL : cJSON_Parse(devices);
+  CHECK(json != NULL);
+  int rc = cgroup_limits_parse(json, list, limits, err);
+  cJSON_Delete(json);
+  cJSON_Delete(list);
+  return rc;
+}
+
+static void limits_are_read(void) {
+  struct cgroup_limits limits;
+  struct shoal_error err = {0};
+  CHECK_INT(parse("{\"memory\":{\"limit\":1048576,\"swap\":-1},\"cpu\":{\"quota\":50000,\"shares\":512},\"pids\":{"
+                  "\"limit\":7}}",
+                  NULL, &limits, &err),
+            0);
+  CHECK_INT(limits.memory_bytes, 1048576);
+  CHECK_INT(limits.swap_bytes, -1);
+  CHECK(limits.has_quota && !limits.has_period && limits.has_pids);
+  CHECK_INT(limits.cpu_quota_us, 50000);
+  CHECK_INT(limits.pids, 7);
+  CHECK_INT(parse("{\"memory\":{\"limit\":10,\"swap\":5}}", NULL, &limits, &err), -EINVAL);
+  CHECK_INT(parse("{\"memory\":{\"limit\":1.5}}", NULL, &limits, &err), -EINVAL);
+  CHECK_INT(parse("{\"memory\":{\"kernel\":10}}", NULL, &limits, &err), -ENOTSUP);
+  CHECK_STR(err.detail, "linux.resources.memory.kernel is not supported");
+  CHECK_INT(parse("{\"hugepageLimits\":[{}]}", NULL, &limits, &err), -ENOTSUP);
+}
+
+static void devices_are_denied_first(void) {
+  struct cgroup_limits limits;
+  struct shoal_error err = {0};
+  CHECK_INT(parse("{\"devices\":[{\"allow\":false,\"access\":\"rwm\"},"
+                  "{\"allow\":true,\"type\":\"c\",\"major\":10,\"minor\":229,\"access\":\"rw\"}]}",
+                  "[{\"path\":\"/dev/x\",\"type\":\"b\",\"major\":7,\"minor\":0}]", &limits, &err),
+            0);
+  CHECK(!limits.devices[0].allow && limits.devices[0].type == 'a');
+  const struct cgroup_device_rule *last = &limits.devices[limits.device_count - 1];
+  CHECK(last->allow && last->type == 'c' && last->major == 10 && last->minor == 229);
+  CHECK_STR(last->access, "rw");
+  CHECK(last[-1].type == 'b' && last[-1].major == 7);
+  for (size_t i = 1; i < limits.device_count; i++)
+    CHECK(limits.devices[i].allow);
+  CHECK_INT(parse("{\"devices\":[{\"allow\":true,\"type\":\"q\"}]}", NULL, &limits, &err), -EINVAL);
+  CHECK_INT(parse("{\"devices\":[{\"allow\":true,\"type\":\"c\",\"access\":\"rx\"}]}", NULL, &limits, &err), -EINVAL);
+}
+
+int main(void) {
+  layouts_are_recognised();
+  directories_are_named();
+  paths_are_checked();
+  limits_are_read();
+  devices_are_denied_first();
+  return 0;
+}

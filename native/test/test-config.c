@@ -1,0 +1,227 @@
+#include <errno.h>
+#include <linux/audit.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "config.h"
+#include "seccomp-filter.h"
+
+static struct plan_builder builder;
+static struct shoal_error err;
+
+static int compile(const char *text) {
+  static const char *const controllers[] = {"memory", "pids", NULL};
+  struct config_context context = {.builder = &builder, .cgroup_mounts = controllers, .err = &err};
+  memset(&err, 0, sizeof err);
+  plan_builder_free(&builder);
+  CHECK_INT(plan_builder_init(&builder), 0);
+  cJSON *config = cJSON_Parse(text);
+  CHECK(config != NULL);
+  int rc = config_compile(&context, config);
+  cJSON_Delete(config);
+  return rc;
+}
+
+#define PROCESS "\"process\":{\"args\":[\"/bin/x\",\"-y\"],\"cwd\":\"/\",\"user\":{\"uid\":7,\"gid\":8}"
+#define LINUX "\"linux\":{\"namespaces\":[{\"type\":\"mount\"},{\"type\":\"pid\"},{\"type\":\"uts\"}]"
+#define MINIMAL PROCESS "}," LINUX "}"
+
+static const char *string(uint32_t offset) { return plan_string(plan_builder_head(&builder), offset); }
+
+static void a_minimal_config(void) {
+  CHECK_INT(compile("{" MINIMAL "}"), 0);
+  const struct plan *plan = plan_builder_head(&builder);
+  const uint32_t *args = plan_items(plan, plan->process.args);
+  CHECK_INT(plan->process.args.count, 2);
+  CHECK_STR(string(args[1]), "-y");
+  CHECK_INT(plan->process.uid, 7);
+  CHECK_INT(plan->process.umask, 022);
+  CHECK_INT(plan->namespaces, CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS);
+  CHECK_INT(plan->devices.count, 6);
+  CHECK_INT(plan->symlinks.count, 5);
+  CHECK_INT(plan->process.seccomp.count, 0);
+}
+
+static void expect_refusal(const char *text, int code, const char *detail) {
+  CHECK_INT(compile(text), -code);
+  CHECK_STR(err.step, "config");
+  CHECK_STR(err.detail, detail);
+}
+
+static void what_is_not_implemented_is_refused(void) {
+  expect_refusal("{" MINIMAL ",\"hooks\":{\"poststop\":[{}]}}", ENOTSUP, "hooks is not supported");
+  expect_refusal("{" PROCESS ",\"terminal\":true}," LINUX "}}", ENOTSUP, "process.terminal is not supported");
+  expect_refusal("{" PROCESS "}," LINUX ",\"intelRdt\":{\"a\":1}}}", ENOTSUP, "linux.intelRdt is not supported");
+  expect_refusal("{" PROCESS "},\"linux\":{\"namespaces\":[{\"type\":\"user\"}]}}", ENOTSUP,
+                 "linux.namespaces: type 'user' is not supported");
+  expect_refusal("{" MINIMAL ",\"mounts\":[{\"destination\":\"/a\",\"type\":\"tmpfs\",\"options\":[\"remount\"]}]}",
+                 ENOTSUP, "mounts[].options: 'remount' is not supported");
+  expect_refusal("{" PROCESS "},\"linux\":{\"namespaces\":[{\"type\":\"mount\"}],\"sysctl\":{\"net.a\":\"1\"}}}",
+                 EINVAL, "linux.sysctl: 'net.a' is not the container's own");
+  CHECK_INT(compile("{" PROCESS ",\"terminal\":false}," LINUX "},\"hooks\":{}}"), 0);
+}
+
+static void malformed_configs_are_errors(void) {
+  static const char *const bad[] = {
+      "{}",
+      "[]",
+      "{\"process\":7}",
+      "{" LINUX "}}",
+      "{" PROCESS "}}",
+      "{\"process\":{\"args\":[],\"cwd\":\"/\"}," LINUX "}}",
+      "{\"process\":{\"args\":[1],\"cwd\":\"/\"}," LINUX "}}",
+      "{\"process\":{\"args\":[\"a\"],\"cwd\":\"relative\"}," LINUX "}}",
+      "{" PROCESS ",\"capabilities\":{\"bounding\":[\"CAP_NONSENSE\"]}}," LINUX "}}",
+      "{" PROCESS ",\"rlimits\":[{\"type\":\"RLIMIT_X\",\"soft\":1,\"hard\":1}]}," LINUX "}}",
+      "{" MINIMAL ",\"mounts\":[{\"destination\":\"/a\"}]}",
+      "{" MINIMAL ",\"mounts\":[{\"destination\":\"a\",\"type\":\"tmpfs\"}]}",
+      "{" MINIMAL ",\"mounts\":[{\"destination\":\"/a\",\"type\":\"bind\",\"source\":\"b\"}]}",
+      "{" MINIMAL
+      ",\"mounts\":[{\"destination\":\"/a\",\"type\":\"bind\",\"source\":\"/b\",\"options\":[\"size=1\"]}]}",
+      "{" MINIMAL ",\"mounts\":[{\"destination\":\"/a\",\"type\":\"tmpfs\",\"options\":[1]}]}",
+      "{" MINIMAL ",\"mounts\":{}}",
+      "{" PROCESS "},\"linux\":{\"namespaces\":[{\"type\":\"mount\"},{\"type\":\"mount\"}]}}",
+      "{" PROCESS "}," LINUX ",\"seccomp\":{\"defaultAction\":\"SCMP_ACT_NOTIFY\"}}}",
+  };
+  for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+    CHECK(compile(bad[i]) < 0);
+    CHECK(err.detail[0] != '\0');
+  }
+}
+
+static void capabilities_and_limits(void) {
+  CHECK_INT(compile("{" PROCESS ",\"capabilities\":{\"bounding\":[\"CAP_CHOWN\",\"CAP_CHECKPOINT_RESTORE\"]},"
+                    "\"rlimits\":[{\"type\":\"RLIMIT_NOFILE\",\"soft\":1024,\"hard\":18446744073709551615}]}," LINUX
+                    "}}"),
+            0);
+  const struct plan *plan = plan_builder_head(&builder);
+  CHECK(plan->process.capabilities.bounding == ((1ull << 40) | 1));
+  const struct plan_rlimit *limit = plan_items(plan, plan->process.rlimits);
+  CHECK_INT(limit->resource, RLIMIT_NOFILE);
+  CHECK_INT(limit->soft, 1024);
+  CHECK(limit->hard == RLIM_INFINITY);
+}
+
+static void mounts_keep_their_order(void) {
+  CHECK_INT(compile("{" MINIMAL ",\"mounts\":["
+                    "{\"destination\":\"/proc\",\"type\":\"proc\"},"
+                    "{\"destination\":\"/c\",\"type\":\"cgroup\",\"source\":\"cgroup\",\"options\":[\"ro\"]},"
+                    "{\"destination\":\"/b\",\"source\":\"/s\",\"options\":[\"rbind\",\"ro\",\"rslave\"]}]}"),
+            0);
+  const struct plan *plan = plan_builder_head(&builder);
+  const struct plan_mount *mounts = plan_items(plan, plan->mounts);
+  CHECK_INT(plan->mounts.count, 6);
+  CHECK_INT(mounts[0].flags, PLAN_MOUNT_NO_SYMLINK);
+  CHECK_STR(string(mounts[1].fstype), "tmpfs");
+  CHECK_INT(mounts[1].attr_set & 1, 0);
+  CHECK_STR(string(mounts[2].target), "/c/memory");
+  CHECK_INT(mounts[2].attr_set & 1, 1);
+  CHECK_INT(mounts[4].flags, PLAN_MOUNT_SETATTR);
+  CHECK_INT(mounts[5].flags, PLAN_MOUNT_BIND | PLAN_MOUNT_RECURSIVE);
+  CHECK_INT(mounts[5].attr_set & 1, 1);
+  CHECK_INT(mounts[5].propagation, 1 << 19);
+}
+
+static void the_plan_is_sealed(void) {
+  CHECK_INT(compile("{" MINIMAL "}"), 0);
+  int fd = plan_builder_finish(&builder, &err);
+  CHECK(fd >= 0);
+  CHECK(write(fd, "x", 1) < 0 && errno == EPERM);
+  struct plan head;
+  CHECK_INT(pread(fd, &head, sizeof head, 0), sizeof head);
+  CHECK_INT(head.magic, PLAN_MAGIC);
+  CHECK_INT(lseek(fd, 0, SEEK_END), head.size);
+  close(fd);
+}
+
+/* Just enough of BPF to run a filter here. */
+static uint32_t run_filter(const struct seccomp_filter *filter, struct seccomp_data data) {
+  uint32_t a = 0, x = 0, memory[16] = {0};
+  for (size_t pc = 0; pc < filter->count; pc++) {
+    const struct sock_filter *i = &filter->instructions[pc];
+    switch (i->code) {
+    case BPF_LD | BPF_W | BPF_ABS:
+      memcpy(&a, (const char *)&data + i->k, 4);
+      break;
+    case BPF_ALU | BPF_AND | BPF_K:
+      a &= i->k;
+      break;
+    case BPF_ST:
+      memory[i->k] = a;
+      break;
+    case BPF_LD | BPF_MEM:
+      a = memory[i->k];
+      break;
+    case BPF_MISC | BPF_TAX:
+      x = a;
+      break;
+    case BPF_JMP | BPF_JA:
+      pc += i->k;
+      break;
+    case BPF_JMP | BPF_JEQ | BPF_K:
+      pc += a == i->k ? i->jt : i->jf;
+      break;
+    case BPF_JMP | BPF_JGT | BPF_K:
+      pc += a > i->k ? i->jt : i->jf;
+      break;
+    case BPF_JMP | BPF_JGE | BPF_K:
+      pc += a >= i->k ? i->jt : i->jf;
+      break;
+    case BPF_RET | BPF_K:
+      return i->k;
+    default:
+      (void)fprintf(stderr, "unknown instruction %#x (x %u)\n", i->code, x);
+      exit(1);
+    }
+  }
+  return 0;
+}
+
+static uint32_t verdict(const struct seccomp_filter *filter, int number, uint64_t first) {
+#if defined(__x86_64__)
+  const uint32_t arch = AUDIT_ARCH_X86_64;
+#else
+  const uint32_t arch = AUDIT_ARCH_AARCH64;
+#endif
+  return run_filter(filter, (struct seccomp_data){.nr = number, .arch = arch, .args = {first}});
+}
+
+static void filters_do_what_profiles_say(void) {
+  static const char profile[] = "{\"defaultAction\":\"SCMP_ACT_ERRNO\",\"syscalls\":["
+                                "{\"names\":[\"read\",\"no_such_call\"],\"action\":\"SCMP_ACT_ALLOW\"},"
+                                "{\"names\":[\"clone\"],\"action\":\"SCMP_ACT_ALLOW\",\"args\":"
+                                "[{\"index\":0,\"value\":2114060288,\"valueTwo\":0,\"op\":\"SCMP_CMP_MASKED_EQ\"}]},"
+                                "{\"names\":[\"clone3\"],\"action\":\"SCMP_ACT_ERRNO\",\"errnoRet\":38}]}";
+  struct seccomp_filter *filter, *again;
+  CHECK_INT(seccomp_filter_get(profile, &filter, &err), 0);
+  CHECK_INT(verdict(filter, SYS_read, 0), SECCOMP_RET_ALLOW);
+  CHECK_INT(verdict(filter, SYS_mount, 0), SECCOMP_RET_ERRNO | EPERM);
+  CHECK_INT(verdict(filter, SYS_clone, 0x11), SECCOMP_RET_ALLOW);
+  CHECK_INT(verdict(filter, SYS_clone, 0x11 | CLONE_NEWNET), SECCOMP_RET_ERRNO | EPERM);
+  CHECK_INT(verdict(filter, SYS_clone3, 0), SECCOMP_RET_ERRNO | ENOSYS);
+  CHECK_INT(verdict(filter, 999, 0), SECCOMP_RET_ERRNO | ENOSYS);
+  CHECK_INT(seccomp_filter_get(profile, &again, &err), 0);
+  CHECK(again == filter);
+  seccomp_filter_put(again);
+  seccomp_filter_put(filter);
+  CHECK_INT(seccomp_filter_get("{", &filter, &err), -EINVAL);
+  CHECK_INT(seccomp_filter_get("{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"listenerPath\":\"/x\"}", &filter, &err),
+            -ENOTSUP);
+}
+
+int main(void) {
+  a_minimal_config();
+  what_is_not_implemented_is_refused();
+  malformed_configs_are_errors();
+  capabilities_and_limits();
+  mounts_keep_their_order();
+  the_plan_is_sealed();
+  filters_do_what_profiles_say();
+  plan_builder_free(&builder);
+  return 0;
+}

@@ -1,0 +1,129 @@
+#include <sys/un.h>
+
+#include "check.h"
+#include "monitor/control.c"
+
+static int starts, last_signal;
+
+static int on_start(void *context, struct shoal_error *err) {
+  (void)context;
+  return starts++ == 0 ? 0 : shoal_fail(err, EALREADY, "start", "before");
+}
+
+static int on_kill(void *context, int signal, struct shoal_error *err) {
+  (void)context;
+  last_signal = signal;
+  return signal == 64 ? shoal_fail(err, ESRCH, "kill", "gone") : 0;
+}
+
+static size_t on_state(void *context, char out[STATE_TEXT_MAX]) {
+  (void)context;
+  return (size_t)snprintf(out, STATE_TEXT_MAX, "{}\n");
+}
+
+static struct control control;
+static struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+static void turn(void) {
+  struct pollfd entries[1 + CONTROL_CLIENTS];
+  for (;;) {
+    control_poll(&control, entries);
+    if (poll(entries, 1 + CONTROL_CLIENTS, 0) <= 0) return;
+    control_handle(&control, entries);
+  }
+}
+
+static int client(void) {
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+  CHECK(fd >= 0);
+  CHECK_INT(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+  return fd;
+}
+
+static void say(int fd, const char *text) {
+  CHECK_INT(send(fd, text, strlen(text), 0), strlen(text));
+  turn();
+}
+
+static const char *hear(int fd) {
+  static char text[1024];
+  ssize_t n = recv(fd, text, sizeof text - 1, 0);
+  text[n > 0 ? n : 0] = '\0';
+  return n < 0 ? "(nothing yet)" : n == 0 ? "(closed)" : text;
+}
+
+static void commands_are_answered(void) {
+  int fd = client();
+  say(fd, "state\n");
+  CHECK_STR(hear(fd), "{}\n");
+  say(fd, "kill 15\n");
+  CHECK_STR(hear(fd), "ok\n");
+  CHECK_INT(last_signal, 15);
+  say(fd, "kill 64\n");
+  CHECK_STR(hear(fd), "error 3 kill\tgone\n");
+  say(fd, "nonsense\n");
+  CHECK_STR(hear(fd), "error 22 control\tunknown command\n");
+  say(fd, "sta");
+  CHECK_STR(hear(fd), "(nothing yet)");
+  say(fd, "te\nstate\n");
+  CHECK_STR(hear(fd), "{}\n{}\n");
+  close(fd);
+  turn();
+}
+
+static void start_is_answered_later(void) {
+  int first = client(), second = client();
+  say(first, "start\n");
+  CHECK_STR(hear(first), "(nothing yet)");
+  say(second, "start\n");
+  CHECK_STR(hear(second), "error 114 start\tbefore\n");
+  control_answer_start(&control, NULL);
+  CHECK_STR(hear(first), "ok\n");
+  close(first);
+  close(second);
+  turn();
+}
+
+static void an_endless_line_is_cut_off(void) {
+  char garbage[CONTROL_LINE_MAX + 1];
+  int fd = client();
+  memset(garbage, 'x', sizeof garbage - 1);
+  garbage[sizeof garbage - 1] = '\0';
+  say(fd, garbage);
+  CHECK_STR(hear(fd), "(closed)");
+  close(fd);
+}
+
+static void who_finds_no_room_waits(void) {
+  int fds[CONTROL_CLIENTS + 1];
+  for (size_t i = 0; i <= CONTROL_CLIENTS; i++)
+    fds[i] = client();
+  for (size_t i = 0; i <= CONTROL_CLIENTS; i++)
+    say(fds[i], "wait\n");
+  say(fds[CONTROL_CLIENTS], "state\n");
+  CHECK_STR(hear(fds[CONTROL_CLIENTS]), "(nothing yet)");
+  close(fds[0]);
+  turn();
+  CHECK_STR(hear(fds[CONTROL_CLIENTS]), "{}\n");
+  control_finish(&control);
+  for (size_t i = 1; i <= CONTROL_CLIENTS; i++) {
+    CHECK_STR(hear(fds[i]), "{}\n");
+    CHECK_STR(hear(fds[i]), "(closed)");
+    close(fds[i]);
+  }
+}
+
+int main(void) {
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+  (void)snprintf(address.sun_path, sizeof address.sun_path, "/tmp/shoal-control-%d", (int)getpid());
+  CHECK_INT(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+  CHECK_INT(listen(fd, 64), 0);
+  control_init(&control, fd,
+               (struct control_handlers){.start = on_start, .kill = on_kill, .state = on_state, .context = NULL});
+  commands_are_answered();
+  start_is_answered_later();
+  an_endless_line_is_cut_off();
+  who_finds_no_room_waits();
+  (void)unlink(address.sun_path);
+  return 0;
+}
