@@ -55,11 +55,11 @@ export class RequestServer {
     for (const work of this.#work.values()) work.abort.abort();
   }
 
-  async #serveCall<M extends keyof NodeMethods>(id: number, method: M, params: unknown): Promise<void> {
+  async #serveCall(id: number, method: keyof NodeMethods, params: unknown): Promise<void> {
     const abort = new AbortController();
     this.#work.set(id, { abort });
     try {
-      const parsed = parseValue<NodeMethods[M]['params']>(
+      const parsed = parseValue<NodeMethods[keyof NodeMethods]['params']>(
         methodSchemas[method].params,
         params,
         `${method}: params`,
@@ -73,12 +73,12 @@ export class RequestServer {
     }
   }
 
-  async #serveStream<M extends keyof NodeStreams>(id: number, method: M, params: unknown): Promise<void> {
+  async #serveStream(id: number, method: keyof NodeStreams, params: unknown): Promise<void> {
     const abort = new AbortController();
     const stream = new OutboundStream((chunk) => this.#send(encodeStreamData(id, chunk.stream, chunk.data)));
     this.#work.set(id, { abort, stream });
     try {
-      const parsed = parseValue<NodeStreams[M]>(streamSchemas[method], params, `${method}: params`);
+      const parsed = parseValue(streamSchemas[method], params, `${method}: params`);
       await stream.pump(this.#handlers.stream(method, parsed, abort.signal), abort.signal);
       this.#send({ type: 'end', id });
     } catch (error) {

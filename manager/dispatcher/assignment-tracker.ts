@@ -341,8 +341,8 @@ export class AssignmentTracker {
 export interface Flush {
   /** Tasks that are to stop, whose own node has not been told. */
   readonly newlyHeld: readonly string[];
-  diffOf(nodeId: string): AssignmentDiff;
-  servingOf(diff: AssignmentDiff): ServingChange;
+  readonly diffOf: (nodeId: string) => AssignmentDiff;
+  readonly servingOf: (diff: AssignmentDiff) => ServingChange;
 }
 
 function isStop(desired: DesiredState): boolean {

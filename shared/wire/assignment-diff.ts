@@ -55,7 +55,7 @@ export function diffAssignments(before: AssignmentSet, after: AssignmentSet): As
     if (puts.length > 0) put[table] = puts;
     if (drops.length > 0) drop[table] = drops;
   }
-  return { put: put as AssignmentPut, drop: drop as AssignmentDrop };
+  return { put, drop };
 }
 
 /** A new set: `set` with the difference applied. Tables that the difference does not name are shared with `set`. */

@@ -28,6 +28,8 @@ export class MemoryStore implements Store {
   commits = 0;
   /** While true, commits fail as they do when etcd can not be reached. */
   unavailable = false;
+  /** Commits that failed because of it. */
+  refused = 0;
 
   get revision(): number {
     return this.#revision;
@@ -56,7 +58,10 @@ export class MemoryStore implements Store {
   async commit(writes: readonly Write[], options: CommitOptions): Promise<number> {
     await Promise.resolve();
     options.signal.throwIfAborted();
-    if (this.unavailable) throw new UnavailableError('the store is switched off');
+    if (this.unavailable) {
+      this.refused += 1;
+      throw new UnavailableError('the store is switched off');
+    }
     const guards = [
       ...(options.guards ?? []),
       ...writes.flatMap((write) => (write.expect === undefined ? [] : [{ ...write, expect: write.expect }])),

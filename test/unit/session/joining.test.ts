@@ -6,6 +6,7 @@ import { join as joinPath } from 'node:path';
 import test from 'ava';
 import { identityPath, loadIdentity, saveIdentity } from '../../../agent/session/identity.ts';
 import { join } from '../../../agent/session/join.ts';
+import { createRoot, openAuthority } from '../../../manager/ca/authority.ts';
 import { ForbiddenError, InvalidError, UnavailableError } from '../../../shared/errors/index.ts';
 import { newId } from '../../../shared/lib/ids.ts';
 import { formatJoinToken, parseJoinToken } from '../../../shared/wire/join-token.ts';
@@ -83,6 +84,11 @@ test('a session needs a certificate of this cluster', async (t) => {
   };
   await refused(new RawSession(r.address, { ca: own.ca }), 403);
   await refused(new RawSession(r.address, { ...stranger, ca: own.ca }), 403);
+  // Right in every word, but signed by somebody else.
+  const { clusterId } = r.dispatcher.cluster;
+  const forger = await openAuthority(clusterId, await createRoot(clusterId, Date.now()));
+  const forged = await forger.issueIdentity({ nodeId: own.nodeId, role: 'worker' }, Date.now());
+  await refused(new RawSession(r.address, { ...forged, ca: own.ca }), 403);
   await refused(new RawSession(r.address, own, '/other'), 404);
 });
 

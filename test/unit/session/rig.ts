@@ -113,9 +113,8 @@ export function startAgent(options: {
   return { nodeId: identity.nodeId, link, sets, stop };
 }
 
-// biome-ignore lint/correctness/useYield: it fails before it has anything to give.
 async function* noStream(): AsyncGenerator<never> {
-  throw new NotFoundError('no such container');
+  yield await Promise.reject(new NotFoundError('no such container'));
 }
 
 export function description(hostname: string): NodeDescription {

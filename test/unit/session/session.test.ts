@@ -161,6 +161,59 @@ test('a status reported while no manager was there is delivered to the next', as
   t.true(agent.sets.length > sets, 'and a full set came');
 });
 
+test('a status that a manager could not write is sent again to the next', async (t) => {
+  const store = new MemoryStore();
+  const first = await rig(t, { store });
+  const identity = await first.joined('a');
+  const agent = startAgent({
+    address: first.address,
+    identity,
+    hostname: 'a',
+    signal: AbortSignal.timeout(120_000),
+  });
+  t.teardown(() => agent.stop());
+  await addService(first, 'web');
+  await putTask(first, task('t1', 'web', identity.nodeId));
+  await eventually('the task is assigned', () => newest(agent).tasks.has('t1'));
+  await eventually('the node is ready', () => store.get('nodes', identity.nodeId)?.status === 'ready');
+  store.unavailable = true;
+  agent.link.report(status('t1', 'running'));
+  await eventually('the manager tried to write it', () => store.refused > 0);
+  const { port } = first.dispatcher.address;
+  await first.dispatcher.close();
+  store.unavailable = false;
+  await rig(t, { store, port });
+  await eventually('the status is stored', () => store.get('statuses', 't1')?.state === 'running');
+  t.pass();
+});
+
+test('a manager that starts does not know who leads traffic to a task, and waits before it stops it', async (t) => {
+  const store = new MemoryStore();
+  const first = await rig(t, { store });
+  const identity = await first.joined('a');
+  await addService(first, 'web', ['net1']);
+  await first.dispatcher.close();
+  const { signal } = new AbortController();
+  const addresses = [{ network: 'net1', address: '10.0.0.2' }];
+  const stopping = { desired: 'shutdown' as const };
+  await store.commit(
+    [
+      { table: 'tasks', key: 't1', value: task('t1', 'web', identity.nodeId, { ...stopping, addresses }) },
+      { table: 'statuses', key: 't1', value: status('t1', 'running') },
+      { table: 'tasks', key: 't2', value: task('t2', 'web', identity.nodeId, stopping) },
+      { table: 'statuses', key: 't2', value: status('t2', 'running') },
+    ],
+    { signal },
+  );
+  const second = await rig(t, { store, withdrawTimeoutMs: 60_000 });
+  const session = await RawSession.open(second.address, identity);
+  const told = session.of('full')[0]?.set.tasks.map((row) => [row.taskId, row.desired]);
+  t.deepEqual(told?.sort(), [
+    ['t1', 'running'],
+    ['t2', 'shutdown'],
+  ]);
+});
+
 test('a task is told to stop only when the other nodes have withdrawn it', async (t) => {
   const r = await rig(t, { withdrawTimeoutMs: 60_000 });
   const owner = await r.agent('owner');
