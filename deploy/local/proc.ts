@@ -1,5 +1,5 @@
 /** Finds a cluster's processes in /proc: see proc(5). */
-import { readFile, readdir } from 'node:fs/promises';
+import { readFile, readdir, readlink } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -43,11 +43,23 @@ export function mentions(text: string, directory: string): boolean {
   return (before === undefined || before === '=' || before === '/') && (after === undefined || after === '/');
 }
 
+/** A monitor has neither arguments nor an environment that tell, but its container's log and directory are open. */
+async function holdsFileUnder(pid: number, stateDir: string, runDir: string): Promise<boolean> {
+  const directory = `/proc/${pid}/fd`;
+  for (const fd of await readdir(directory).catch(() => [])) {
+    const target = await readlink(path.join(directory, fd)).catch(() => '');
+    if (mentions(target, stateDir) || mentions(target, runDir)) return true;
+  }
+  return false;
+}
+
 async function belongs(pid: number, stateDir: string, runDir: string): Promise<boolean> {
   const environment = await read(`/proc/${pid}/environ`);
   if (environment?.split('\0').includes(`${OWNER_VARIABLE}=${stateDir}`) === true) return true;
   const args = (await read(`/proc/${pid}/cmdline`))?.split('\0') ?? [];
-  if (!OUR_PROGRAMS.test(path.basename(args[0] ?? ''))) return false;
+  const program = path.basename(args[0] ?? '');
+  if (!OUR_PROGRAMS.test(program)) return false;
+  if (program === 'shoal-monitor' && (await holdsFileUnder(pid, stateDir, runDir))) return true;
   return args.slice(1).some((arg) => mentions(arg, stateDir) || mentions(arg, runDir));
 }
 

@@ -6,6 +6,9 @@ import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
+import { EXAMPLE_IMAGE } from '../../deploy/local/example-image.ts';
+import { run } from '../../deploy/local/command.ts';
+import { ensurePeers } from '../harness/peers.ts';
 import { readMarker } from '../../deploy/local/cleanup.ts';
 import { describeInventory, takeInventory } from '../../deploy/local/inventory.ts';
 import { type Layout, makeLayout } from '../../deploy/local/layout.ts';
@@ -62,10 +65,15 @@ test('up --detach returns with the cluster up, a second up is refused, down leav
   t.deepEqual(await left(layout), []);
 });
 
-test('after everything was killed, down removes it all', async (t) => {
+test('after everything but the containers was killed, they go on, and down removes it all', async (t) => {
   const { layout, flags } = await place(t);
   t.is((await shoal('up', '--detach', ...flags)).code, 0);
+  const port = await freePortBase(28_000 + Math.floor(Math.random() * 900), 1);
+  await runService(layout, port);
   await killAll(layout);
+  t.regex(await (await fetch(`http://localhost:${port}/`)).text(), /Hello from container/);
+  const monitors = (await left(layout)).filter((line) => line.includes('shoal-monitor'));
+  t.is(monitors.length, 4);
   t.not((await left(layout)).length, 0);
   const down = await shoal('down', '--name', layout.name);
   t.is(down.code, 0, down.output);
@@ -125,12 +133,33 @@ test('a directory that up did not make is left alone by up and down', async (t) 
   }
 });
 
-/** SIGKILL for every process of the cluster, its supervisor first: nobody cleans up. */
+/** Four replicas of the example's web server, published; resolves when all run and answer. */
+async function runService(layout: Layout, port: number): Promise<void> {
+  const { docker } = await ensurePeers();
+  const host = ['-H', `unix://${layout.socket}`];
+  const publish = ['--publish', `${port}:80`];
+  const create = [
+    'service',
+    'create',
+    '-q',
+    '--no-resolve-image',
+    '--replicas',
+    '4',
+    ...publish,
+    EXAMPLE_IMAGE,
+  ];
+  await run(docker, [...host, ...create], signal);
+  await run(docker, [...host, 'ps'], signal);
+}
+
+/** SIGKILL for every process of the cluster but monitors, its supervisor first: nobody cleans up. */
 async function killAll(layout: Layout): Promise<void> {
   const marker = await readMarker(layout.runDir);
   if (marker === undefined) throw new Error('the cluster has no marker');
   process.kill(marker.ownerPid, 'SIGKILL');
-  const all = await clusterProcesses(layout.stateDir, layout.runDir);
+  const all = (await clusterProcesses(layout.stateDir, layout.runDir)).filter(
+    (info) => !info.command.startsWith('shoal-monitor'),
+  );
   for (const info of all) await signalProcess(info, 'SIGKILL');
   await waitGone(all, 10_000);
 }

@@ -32,6 +32,14 @@ const STATE_ROOT = '/var/tmp/shoal.test';
 const RUN_ROOT = '/run/shoal.test';
 const PORT_SPAN = { from: 14_000, to: 30_000 };
 
+/** Run by a node process of its own, because a network namespace is a process's. */
+const FETCH = `
+  const { text, error } = await fetch(process.argv[1], { signal: AbortSignal.timeout(5000) })
+    .then(async (response) => ({ text: await response.text() }), (error) => ({ error }));
+  if (error !== undefined) console.error(String(error.cause ?? error));
+  process.stdout.write(text ?? '', () => process.exit(error === undefined ? 0 : 1));
+`;
+
 export interface ServiceOptions {
   readonly replicas?: number;
   /** Default: the example's web server, which answers on port 80. */
@@ -341,9 +349,9 @@ class TestNode {
     return this.#local.setCable(this.#member.node, 'up', this.#signal);
   }
 
-  /** Fetches a URL from inside the node (busybox wget); rejects when there is no answer within 5 s. */
+  /** Fetches a URL from inside the node, on a connection of its own; rejects when there is no answer within 5 s. */
   curl(url: string): Promise<string> {
-    return this.run('busybox', 'wget', '-q', '-T', '5', '-O', '-', url);
+    return this.run(process.execPath, '--input-type=module', '-e', FETCH, url);
   }
 
   /** Runs a program of the system in the node's network namespace. */
