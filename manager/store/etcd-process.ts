@@ -21,6 +21,8 @@ export interface EtcdSettings {
   readonly directory: string;
   readonly ports: EtcdPorts;
   readonly quotaBytes: number;
+  /** A command and its arguments that etcd is started through, and that becomes it (setpriv, nice, ...). */
+  readonly wrapper?: readonly string[];
   /** Default MAX_TXN_OPS. */
   readonly maxTxnOps?: number;
   /** Default MAX_REQUEST_BYTES. */
@@ -160,7 +162,8 @@ export function spawnEtcd(settings: EtcdSettings, log: FileHandle): ChildProcess
     [MANAGER_PID]: `${process.pid}`,
   };
   if (process.arch !== 'x64') env['ETCD_UNSUPPORTED_ARCH'] = process.arch;
-  return spawn(settings.binary, etcdArguments(settings), {
+  const [command, ...args] = [...(settings.wrapper ?? []), settings.binary];
+  return spawn(command, [...args, ...etcdArguments(settings)], {
     cwd: settings.directory,
     detached: true,
     env,

@@ -36,7 +36,9 @@ export interface TestEtcdOptions {
 /** Starts one and resolves when it serves. */
 export async function startEtcd(options: TestEtcdOptions = {}): Promise<TestEtcd> {
   const binary = await findEtcd(undefined);
-  const limits = { quotaBytes: 1024 ** 3, ...options };
+  // A test that is killed takes its etcd along.
+  const wrapper = ['setpriv', '--pdeathsig=KILL'];
+  const limits = { quotaBytes: 1024 ** 3, wrapper, ...options };
   for (let attempt = 1; ; attempt += 1) {
     const directory = await mkdtemp(join(tmpdir(), 'shoal-etcd-'));
     await prepareDirectory(directory);

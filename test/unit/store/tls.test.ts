@@ -55,6 +55,7 @@ async function writeCertificates(directory: string): Promise<void> {
 
 test('an external etcd that demands certificates: served with them, not without', async (t) => {
   const directory = await mkdtemp(join(tmpdir(), 'shoal-tls-'));
+  t.teardown(() => rm(directory, { recursive: true, force: true }));
   await writeCertificates(directory);
   const file = (name: string): string => join(directory, name);
   const ports = await chooseFreePorts();
@@ -88,7 +89,6 @@ test('an external etcd that demands certificates: served with them, not without'
   } finally {
     etcd.kill('SIGKILL');
     await ended;
-    await rm(directory, { recursive: true, force: true });
   }
 });
 
