@@ -9,7 +9,7 @@ export interface ApiResponse {
 }
 
 export interface ApiBody {
-  readonly type: 'application/json' | 'application/yaml';
+  readonly type: 'application/json';
   readonly text: string;
 }
 

@@ -39,7 +39,12 @@ export const taskSchema = z.object({
   NodeID: z.string().optional(),
   DesiredState: z.string(),
   CreatedAt: z.string(),
-  Status: z.object({ State: z.string(), Message: z.string().optional(), Err: z.string().optional() }),
+  Status: z.object({
+    State: z.string(),
+    Message: z.string().optional(),
+    Err: z.string().optional(),
+    ContainerStatus: z.object({ ContainerID: z.string().optional() }).nullish(),
+  }),
 });
 export type TaskJson = z.infer<typeof taskSchema>;
 

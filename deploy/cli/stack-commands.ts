@@ -1,9 +1,9 @@
 /** `shoal deploy` and `shoal rm`: stacks from compose files. */
-import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
-import { AppError, InvalidError, NotFoundError } from '../../shared/errors/index.ts';
+import { AppError, NotFoundError } from '../../shared/errors/index.ts';
 import { delay } from '../../shared/lib/abort.ts';
 import { type ApiClient, ApiError } from './client.ts';
+import { readComposeFile } from './compose-file.ts';
 import { signalOfInterrupts } from './fail.ts';
 import { parseCount } from './options.ts';
 import { addSocketOptions, clientOf, type SocketFlags } from './socket.ts';
@@ -39,12 +39,11 @@ export function addDeploy(program: Command): void {
 async function runDeploy(name: string, flags: DeployFlags): Promise<void> {
   const signal = signalOfInterrupts();
   const api = clientOf(flags);
-  const { text, title } = await readCompose(flags.composeFile);
-  const warnings = await putStack(api, name, text, { prune: flags.prune === true }, signal).catch(
-    (error: unknown) => {
-      throw error instanceof ApiError ? explain(title, error) : error;
-    },
-  );
+  const { text, title, variables } = await readComposeFile(flags.composeFile);
+  const options = { prune: flags.prune === true, variables };
+  const warnings = await putStack(api, name, text, options, signal).catch((error: unknown) => {
+    throw error instanceof ApiError ? explain(title, error) : error;
+  });
   for (const warning of warnings) process.stderr.write(`warning: ${formatFinding(title, warning)}\n`);
   if (!flags.wait) return say(`stack ${name} accepted`);
   const onChange = (service: string, status: string): void => say(`${service}: ${status}`);
@@ -58,17 +57,6 @@ function explain(title: string, error: ApiError): AppError {
   if (findings.length === 0) return error;
   const lines = findings.map((finding) => formatFinding(title, finding));
   return new ComposeError(`the file was refused, nothing was changed\n${lines.join('\n')}`);
-}
-
-async function readCompose(file: string): Promise<{ text: string; title: string }> {
-  try {
-    if (file !== '-') return { text: await readFile(file, 'utf8'), title: file };
-    const chunks: Buffer[] = [];
-    for await (const chunk of process.stdin) chunks.push(chunk as Buffer);
-    return { text: Buffer.concat(chunks).toString('utf8'), title: 'standard input' };
-  } catch (error) {
-    throw new InvalidError(`the compose file ${file} can not be read`, { cause: error });
-  }
 }
 
 export function addRemove(program: Command): void {

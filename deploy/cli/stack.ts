@@ -44,11 +44,12 @@ export async function putStack(
   api: ApiClient,
   name: string,
   yaml: string,
-  options: { readonly prune: boolean },
+  options: { readonly prune: boolean; readonly variables?: Readonly<Record<string, string>> },
   signal: AbortSignal,
 ): Promise<readonly Finding[]> {
   const path = `/stacks/${encodeURIComponent(name)}${options.prune ? '?prune=true' : ''}`;
-  const body = { type: 'application/yaml', text: yaml } as const;
+  const text = JSON.stringify({ compose: yaml, variables: options.variables ?? {} });
+  const body = { type: 'application/json', text } as const;
   return deployedSchema.parse(await api.call('PUT', path, body, signal)).warnings;
 }
 

@@ -86,18 +86,18 @@ export async function askExample(port: number, distinct: number, signal: AbortSi
 
 const nodesSchema = z.array(z.object({ ID: z.string(), Description: z.object({ Hostname: z.string() }) }));
 
-/** How many replicas of the example's web service run on each node. */
-export async function exampleSpread(api: ApiClient, signal: AbortSignal): Promise<Map<string, number>> {
+/** The node of each running replica of the example's web service, by the first 12 digits of its container's id. */
+export async function exampleNodes(api: ApiClient, signal: AbortSignal): Promise<Map<string, string>> {
   const services = await stackServices(api, EXAMPLE_NAME, signal);
   const web = services.filter((service) => service.Spec.Name === `${EXAMPLE_NAME}_web`);
   if (web.length === 0) throw new UnavailableError(`the stack ${EXAMPLE_NAME} has no service web`);
   const nodes = nodesSchema.parse(await api.get('/nodes', signal));
   const names = new Map(nodes.map((node) => [node.ID, node.Description.Hostname]));
-  const spread = new Map<string, number>();
-  for (const task of await tasksOf(api, web, signal)) {
-    if (task.Status.State !== 'running') continue;
-    const name = names.get(task.NodeID ?? '') ?? '?';
-    spread.set(name, (spread.get(name) ?? 0) + 1);
+  const found = new Map<string, string>();
+  for (const { Status, NodeID } of await tasksOf(api, web, signal)) {
+    const container = Status.ContainerStatus?.ContainerID?.slice(0, 12);
+    if (Status.State === 'running' && container !== undefined)
+      found.set(container, names.get(NodeID ?? '') ?? '?');
   }
-  return spread;
+  return found;
 }

@@ -17,7 +17,7 @@ import {
 } from './checks.ts';
 import { readMarker, removeCluster } from './cleanup.ts';
 import { buildExampleImage, EXAMPLE_IMAGE } from './example-image.ts';
-import { askExample, deployExample, EXAMPLE_IMAGE_FILE, exampleSpread } from './example.ts';
+import { askExample, deployExample, EXAMPLE_IMAGE_FILE, exampleNodes } from './example.ts';
 import { describeInventory, takeInventory } from './inventory.ts';
 import type { Layout } from './layout.ts';
 import { LocalCluster, prepareDirectories } from './local-cluster.ts';
@@ -150,15 +150,16 @@ async function showExample(
 ): Promise<void> {
   const say = (text: string): void => progress.say(text);
   await progress.step('example stack runs', () => deployExample(cluster.api, port, say, signal));
-  const spread = await exampleSpread(cluster.api, signal);
-  const replicas = [...spread.values()].reduce((sum, count) => sum + count, 0);
+  const nodes = await exampleNodes(cluster.api, signal);
   const { requests, counts } = await progress.step(`http://localhost:${port} answers`, () =>
-    askExample(port, Math.min(replicas, 3), signal),
+    askExample(port, nodes.size, signal),
   );
-  progress.say(
-    `        ${[...spread].map(([node, count]) => `${count} on ${node}`).join(', ')}; of ${requests} requests:`,
-  );
-  for (const [answer, count] of counts) progress.say(`        ${count} x  ${answer.split('\n')[0]}`);
+  say(`        ${requests} requests were answered by ${counts.size} replicas:`);
+  for (const [answer, count] of counts) {
+    const [line = ''] = answer.split('\n');
+    const node = [...nodes].find(([container]) => line.includes(container))?.[1] ?? 'a node';
+    say(`        ${count} x ${line}, on ${node}`);
+  }
 }
 
 /** How to look around, for the end of `up`. */
