@@ -34,14 +34,13 @@ export async function readOptionalJson(req: IncomingMessage): Promise<unknown> {
 export function parseJson(text: string, what: string): unknown {
   try {
     return JSON.parse(text);
-  } catch (cause) {
+  } catch {
     const offset = jsonErrorPosition(text);
     const { line, column } = lineAndColumn(text, offset);
     const found =
       offset >= text.length ? 'the text ends too early' : `unexpected ${JSON.stringify(text[offset])}`;
     throw new InvalidError(
       `malformed JSON in the ${what}: ${found} at position ${offset} (line ${line}, column ${column})`,
-      { cause },
     );
   }
 }

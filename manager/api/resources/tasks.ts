@@ -4,7 +4,7 @@ import { isTerminal, TASK_STATES, type ServiceSpec, type Task } from '../../../s
 import type { Store } from '../../store/store.ts';
 import { encodeTask, taskName } from '../codec/task-codec.ts';
 import type { ApiContext } from '../context.ts';
-import { passes, queryFilters, type Filters } from '../http/query.ts';
+import { type Filters, passes, passesLabels, queryFilters } from '../http/query.ts';
 import { sendJson } from '../http/respond.ts';
 import { respondLogs } from '../logs/respond.ts';
 import { lookup } from '../lookup.ts';
@@ -93,8 +93,8 @@ function listTasks(ctx: ApiContext, filters: Filters): Task[] {
       passes(filters, 'desired-state', (state) => task.desired === state) &&
       passes(filters, '_up-to-date', (on) => taskIsCurrent(store, task) === isTrue(on)) &&
       passes(filters, 'runtime', (runtime) => runtime === 'container') &&
-      // Tasks carry no labels of their own, as in Swarm.
-      (filters.get('label') ?? []).length === 0
+      // Tasks carry no labels of their own: their service's are meant, as docker stack ps asks.
+      passesLabels(filters, 'label', taskSpec(store, task)?.labels ?? {})
     );
   });
 }

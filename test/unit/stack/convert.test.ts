@@ -1,0 +1,357 @@
+import test from 'ava';
+import { convertStack, type Problem, type StackService } from '../../../manager/stack/index.ts';
+import { DEFAULT_RESTART, DEFAULT_UPDATE, type ServiceSpec } from '../../../shared/model/index.ts';
+
+function convert(compose: string, variables: Record<string, string> = {}) {
+  return convertStack({ stack: 's', compose, variables });
+}
+
+function errorsOf(compose: string): string[] {
+  return said(convert(compose).problems, 'error');
+}
+
+function said(problems: readonly Problem[], severity: Problem['severity']): string[] {
+  return problems
+    .filter((problem) => problem.severity === severity)
+    .map(({ line, column, key, message }) => `${line}:${column} ${key}: ${message}`);
+}
+
+/** The spec of the only service; `yaml` is the inside of it. */
+function specOf(yaml: string, rest = ''): ServiceSpec {
+  const lines = yaml.split('\n').map((line) => `    ${line}`);
+  const { services, problems } = convert(`services:\n  web:\n    image: nginx\n${lines.join('\n')}\n${rest}`);
+  const errors = said(problems, 'error');
+  if (errors.length > 0) throw new Error(errors.join('\n'));
+  return (services[0] as StackService).spec;
+}
+
+test('a service of an image alone has the defaults of Swarm and the stack’s default network', (t) => {
+  const { services, networks, problems } = convert('services:\n  web:\n    image: nginx\n');
+  t.deepEqual(problems, []);
+  t.deepEqual(services[0]?.spec, {
+    name: 's_web',
+    labels: { 'com.docker.stack.namespace': 's', 'com.docker.stack.image': 'nginx' },
+    mode: { kind: 'replicated', replicas: 1 },
+    container: {
+      image: 'nginx',
+      labels: { 'com.docker.stack.namespace': 's' },
+      command: [],
+      args: [],
+      env: [],
+      mounts: [],
+    },
+    limits: {},
+    reservations: {},
+    restart: DEFAULT_RESTART,
+    placement: { constraints: [], spread: [], maxReplicasPerNode: 0 },
+    update: DEFAULT_UPDATE,
+    rollback: DEFAULT_UPDATE,
+    networks: [{ network: 's_default', aliases: ['web'] }],
+    endpointMode: 'vip',
+    ports: [],
+    forceUpdate: 0,
+  });
+  t.deepEqual(
+    networks.map(({ name, spec }) => [name, spec?.driver, spec?.labels]),
+    [['s_default', 'overlay', { 'com.docker.stack.namespace': 's' }]],
+  );
+});
+
+test('command and entrypoint: text is split as a shell would, lists are taken as they are', (t) => {
+  const spec = specOf(`entrypoint: /bin/sh -c\ncommand: ["echo hi", "$$HOME", 5]`);
+  t.deepEqual(spec.container.command, ['/bin/sh', '-c']);
+  t.deepEqual(spec.container.args, ['echo hi', '$HOME', '5']);
+  t.deepEqual(specOf(`command: a "b c" 'd "e"' f\\ g ""`).container.args, ['a', 'b c', 'd "e"', 'f g', '']);
+  t.deepEqual(errorsOf('services:\n  web:\n    image: a\n    command: "a \'b"\n'), [
+    "4:14 services.web.command: 'a 'b': a quotation mark is not closed",
+  ]);
+});
+
+test('environment: mapping and list; numbers stay as written; variables fill what has no value', (t) => {
+  const map =
+    'services:\n  web:\n    image: a\n    environment:\n      A: 1.10\n      B: true\n      C:\n      D: ""\n';
+  const { services, problems } = convert(map, { C: 'from outside' });
+  t.deepEqual(services[0]?.spec.container.env, ['A=1.10', 'B=true', 'C=from outside', 'D=']);
+  t.deepEqual(problems, []);
+  t.deepEqual(specOf('environment: ["A=b=c", "B="]').container.env, ['A=b=c', 'B=']);
+});
+
+test('ports: short forms, ranges, protocols, and the long form', (t) => {
+  const spec = specOf(
+    `ports:\n  - "8080:80"\n  - 9000\n  - "5000-5001:50-51/udp"\n  - {target: 53, published: "5353", protocol: udp, mode: host, name: dns}`,
+  );
+  t.deepEqual(spec.ports, [
+    { protocol: 'tcp', targetPort: 80, publishedPort: 8080, mode: 'ingress' },
+    { protocol: 'tcp', targetPort: 9000, publishedPort: 0, mode: 'ingress' },
+    { protocol: 'udp', targetPort: 50, publishedPort: 5000, mode: 'ingress' },
+    { protocol: 'udp', targetPort: 51, publishedPort: 5001, mode: 'ingress' },
+    { name: 'dns', protocol: 'udp', targetPort: 53, publishedPort: 5353, mode: 'host' },
+  ]);
+});
+
+test('ports that can not be are refused where they stand', (t) => {
+  const file = `services:
+  web:
+    image: a
+    ports: ["127.0.0.1:80:80", "70000:1", "1-2:1-3", "a:b", "80/icmp", {published: 1}]
+`;
+  const keys = errorsOf(file).map((line) => line.split(':').slice(0, 2).join(':'));
+  t.deepEqual(keys, [
+    '4:13 services.web.ports[0]',
+    '4:32 services.web.ports[1]',
+    '4:43 services.web.ports[2]',
+    '4:54 services.web.ports[3]',
+    '4:61 services.web.ports[4]',
+    '4:72 services.web.ports[5]',
+  ]);
+});
+
+test('networks: aliases, names, subnets, external ones; the default only where it is used', (t) => {
+  const { services, networks, problems } = convert(`
+services:
+  a: {image: x, networks: {front: {aliases: [www]}, out: }}
+  b: {image: x, networks: [front]}
+networks:
+  front: {internal: true, attachable: true, labels: [l=1], ipam: {config: [{subnet: 10.9.0.0/24}]}}
+  out: {external: true, name: shared}
+  idle: {}
+`);
+  t.deepEqual(services[0]?.spec.networks, [
+    { network: 's_front', aliases: ['a', 'www'] },
+    { network: 'shared', aliases: ['a'] },
+  ]);
+  t.deepEqual(
+    networks.map(({ name, spec }) => [
+      name,
+      spec?.internal,
+      spec?.attachable,
+      spec?.subnet,
+      spec?.labels['l'],
+    ]),
+    [
+      ['s_front', true, true, '10.9.0.0/24', '1'],
+      ['shared', undefined, undefined, undefined, undefined],
+    ],
+  );
+  t.deepEqual(said(problems, 'warning'), ['8:3 networks.idle: no service is on it: it is not created']);
+});
+
+test('volumes: named, bind and tmpfs in both forms', (t) => {
+  const spec = specOf(
+    `volumes:
+  - data:/data
+  - /etc/hosts:/h:ro,rslave
+  - {type: volume, source: shared, target: /s, read_only: true, volume: {nocopy: true}}
+  - {type: bind, source: /a, target: /b, bind: {create_host_path: true, propagation: rshared}}
+  - {type: tmpfs, target: /t, tmpfs: {size: 64m, mode: 0755}}
+tmpfs: /run:size=1m,mode=1777`,
+    'volumes: {data: {labels: {k: v}}, shared: {external: true, name: real}}',
+  );
+  t.deepEqual(spec.container.mounts, [
+    {
+      kind: 'volume',
+      source: 's_data',
+      target: '/data',
+      readOnly: false,
+      labels: { k: 'v', 'com.docker.stack.namespace': 's' },
+    },
+    { kind: 'bind', source: '/etc/hosts', target: '/h', readOnly: true, propagation: 'rslave' },
+    { kind: 'volume', source: 'real', target: '/s', readOnly: true, noCopy: true },
+    { kind: 'bind', source: '/a', target: '/b', readOnly: false, propagation: 'rshared', createSource: true },
+    { kind: 'tmpfs', target: '/t', readOnly: false, sizeBytes: 64 * 2 ** 20, mode: 0o755 },
+    { kind: 'tmpfs', target: '/run', readOnly: false, sizeBytes: 2 ** 20, mode: 0o1777 },
+  ]);
+});
+
+test('deploy: every part of it', (t) => {
+  const spec = specOf(`deploy:
+  mode: replicated
+  replicas: 3
+  endpoint_mode: dnsrr
+  labels: {tier: front}
+  placement:
+    constraints: ["node.role == worker"]
+    preferences: [{spread: node.labels.zone}]
+    max_replicas_per_node: 2
+  resources:
+    limits: {cpus: "0.5", memory: 1.5g, pids: 100}
+    reservations: {cpus: 0.25, memory: 64M}
+  restart_policy: {condition: on-failure, delay: 1m30s, max_attempts: 3, window: 2m}
+  update_config: {parallelism: 0, delay: 500ms, order: start-first, monitor: 1s, failure_action: rollback, max_failure_ratio: 0.2}
+  rollback_config: {parallelism: 2}`);
+  t.deepEqual(spec.mode, { kind: 'replicated', replicas: 3 });
+  t.is(spec.endpointMode, 'dnsrr');
+  t.is(spec.labels['tier'], 'front');
+  t.is(spec.container.labels['tier'], undefined);
+  t.deepEqual(spec.placement, {
+    constraints: ['node.role == worker'],
+    spread: ['node.labels.zone'],
+    maxReplicasPerNode: 2,
+  });
+  t.deepEqual(spec.limits, { nanoCpus: 5e8, memoryBytes: 1.5 * 2 ** 30, pids: 100 });
+  t.deepEqual(spec.reservations, { nanoCpus: 2.5e8, memoryBytes: 64 * 2 ** 20 });
+  t.deepEqual(spec.restart, { condition: 'on-failure', delayNs: 90e9, maxAttempts: 3, windowNs: 120e9 });
+  t.deepEqual(spec.update, {
+    parallelism: 0,
+    delayNs: 5e8,
+    order: 'start-first',
+    monitorNs: 1e9,
+    failureAction: 'rollback',
+    maxFailureRatio: 0.2,
+  });
+  t.deepEqual(spec.rollback, { ...DEFAULT_UPDATE, parallelism: 2 });
+});
+
+test('restart is converted, and gives way to restart_policy', (t) => {
+  t.is(specOf('restart: always').restart.condition, 'any');
+  t.is(specOf('restart: unless-stopped').restart.condition, 'any');
+  t.is(specOf('restart: "no"').restart.condition, 'none');
+  t.is(specOf('restart: no').restart.condition, 'none');
+  t.deepEqual(specOf('restart: on-failure:4').restart, {
+    ...DEFAULT_RESTART,
+    condition: 'on-failure',
+    maxAttempts: 4,
+  });
+  const both =
+    'services:\n  a:\n    image: x\n    restart: always\n    deploy: {restart_policy: {condition: none}}\n';
+  const { services, problems } = convert(both);
+  t.is(services[0]?.spec.restart.condition, 'none');
+  t.deepEqual(said(problems, 'warning'), [
+    '4:5 services.a.restart: has no effect: deploy.restart_policy is given',
+  ]);
+});
+
+test('healthcheck: the forms of test, and disable', (t) => {
+  const check = specOf(
+    'healthcheck: {test: "curl -f x || exit 1", interval: 10s, retries: 3, start_period: 1m}',
+  );
+  t.deepEqual(check.container.healthCheck, {
+    test: ['CMD-SHELL', 'curl -f x || exit 1'],
+    intervalNs: 10e9,
+    timeoutNs: 0,
+    startPeriodNs: 60e9,
+    startIntervalNs: 0,
+    retries: 3,
+  });
+  t.deepEqual(specOf('healthcheck: {test: [CMD, a, b]}').container.healthCheck?.test, ['CMD', 'a', 'b']);
+  t.deepEqual(specOf('healthcheck: {disable: true}').container.healthCheck?.test, ['NONE']);
+});
+
+test('the rest of a container', (t) => {
+  const { container } = specOf(`hostname: h
+user: 1000
+working_dir: /w
+stop_grace_period: 1m
+stop_signal: SIGINT
+init: false
+read_only: true
+cap_add: [NET_ADMIN]
+cap_drop: [ALL]
+extra_hosts: ["a:1.2.3.4", "b=::1"]
+dns: 1.1.1.1
+dns_search: [x.org]
+sysctls: {net.core.somaxconn: 1024}
+ulimits: {nofile: {soft: 1, hard: 2}, nproc: 5}
+tty: true
+stdin_open: true
+labels: [a=b]`);
+  t.like(container, {
+    hostname: 'h',
+    user: '1000',
+    workingDir: '/w',
+    stopGraceNs: 60e9,
+    stopSignal: 'SIGINT',
+    init: false,
+    readOnlyRoot: true,
+    tty: true,
+    openStdin: true,
+  });
+  t.deepEqual(container.capAdd, ['NET_ADMIN']);
+  t.deepEqual(container.capDrop, ['ALL']);
+  t.deepEqual(container.extraHosts, ['a:1.2.3.4', 'b:::1']);
+  t.deepEqual(container.dns, { nameservers: ['1.1.1.1'], search: ['x.org'], options: [] });
+  t.deepEqual(container.sysctls, { 'net.core.somaxconn': '1024' });
+  t.deepEqual(container.ulimits, [
+    { name: 'nofile', soft: 1, hard: 2 },
+    { name: 'nproc', soft: 5, hard: 5 },
+  ]);
+  t.is(container.labels['a'], 'b');
+});
+
+test('what would change the meaning is refused; what would not is warned about; both by key and line', (t) => {
+  const { problems } = convert(`version: "3.8"
+services:
+  a:
+    image: x
+    privileged: true
+    devices: ["/dev/a"]
+    network_mode: host
+    container_name: c
+    depends_on: [b]
+    read_only: false
+    secrets: []
+    colour: red
+  b:
+    build: .
+`);
+  t.deepEqual(said(problems, 'error'), [
+    '5:5 services.a.privileged: not supported yet',
+    '6:5 services.a.devices: not supported yet',
+    '7:5 services.a.network_mode: not supported yet: use networks',
+    '12:5 services.a.colour: unknown key',
+    '14:5 services.b.build: a cluster builds no images: build it, push it to a registry, and name it under image',
+  ]);
+  t.deepEqual(said(problems, 'warning'), [
+    '1:1 version: is obsolete and has no effect',
+    '8:5 services.a.container_name: has no effect: containers are named after service, slot and task',
+    '9:5 services.a.depends_on: has no effect yet: all services start at once, and a task that fails is started again',
+  ]);
+});
+
+test('anchors, aliases and merge keys', (t) => {
+  const { services, problems } = convert(`
+x-base: &base
+  image: nginx
+  environment: &env {A: "1"}
+services:
+  one:
+    <<: *base
+    image: redis
+  two:
+    <<: [*base]
+    environment:
+      <<: *env
+      B: "2"
+`);
+  t.deepEqual(problems, []);
+  t.deepEqual(
+    services.map(({ spec }) => [spec.container.image, spec.container.env]),
+    [
+      ['redis', ['A=1']],
+      ['nginx', ['B=2', 'A=1']],
+    ],
+  );
+});
+
+test('aliases that unfold without end, or into too much, are refused', (t) => {
+  const bomb = ['services: {a: {image: x}}', 'x0: &a0 [1,1,1,1,1,1,1,1,1,1]'];
+  for (let i = 1; i <= 9; i += 1)
+    bomb.push(
+      `x${i}: &a${i} [${Array(10)
+        .fill(`*a${i - 1}`)
+        .join(',')}]`,
+    );
+  t.regex(errorsOf(bomb.join('\n')).join(), /too large/);
+  t.regex(errorsOf('services: &a\n  b: *a\n').join(), /nested deeper|too large/);
+  t.regex(errorsOf(`services: ${'['.repeat(500)}${']'.repeat(500)}`).join(), /nested deeper/);
+  t.regex(errorsOf(' '.repeat(1024 * 1024 + 1)).join(), /larger than/);
+});
+
+test('malformed YAML: line and column', (t) => {
+  t.regex(errorsOf('services:\n  web:\n\timage: x\n')[0] ?? '', /^3:1 : YAML: .*[Tt]ab/);
+  t.regex(errorsOf('a: 1\na: 2\n')[0] ?? '', /^2:1 : YAML: Map keys must be unique/);
+  t.regex(errorsOf('')[0] ?? '', /the file is empty/);
+  t.regex(errorsOf('just text')[0] ?? '', /a mapping with services is expected/);
+  t.regex(errorsOf('services:\n')[0] ?? '', /there are no services/);
+  t.regex(errorsOf('services: {a: {image: x}}\n---\nb: 1\n').join(), /one YAML document/);
+});
