@@ -36,7 +36,7 @@ export class Draft {
   /** Deletes a record whatever its version: for observed state of tasks that are gone. */
   drop(unit: string, stage: 0 | 1, table: TableName, key: string): void {
     if (this.#view.version(table, key) === 0) return;
-    this.#open(unit, stage).writes.set(`${table}/${key}`, { table, key, value: null } as Write);
+    this.#open(unit, stage).writes.set(`${table}/${key}`, { table, key, value: null });
   }
 
   /** The unit holds only as long as this object stays as the view shows it. */

@@ -54,8 +54,9 @@ export interface Planning {
   readonly random: Prng;
   readonly draft: Draft;
   readonly addresses: AddressBook;
-  readonly ports: PortBook;
-  readonly columns: ClusterColumns;
+  /** Made when first asked for: most plans place nothing. */
+  readonly ports: () => PortBook;
+  readonly columns: () => ClusterColumns;
   readonly explanations: Map<string, string>;
   readonly starved: Set<string>;
 }
@@ -103,10 +104,18 @@ function begin(view: View, input: PlanInput): Planning {
     random: prng(input.seed),
     draft,
     addresses,
-    ports: new PortBook(view),
-    columns: new ClusterColumns(view),
+    ports: once(() => new PortBook(view)),
+    columns: once(() => new ClusterColumns(view)),
     explanations: new Map(),
     starved: new Set(),
+  };
+}
+
+function once<T>(make: () => T): () => T {
+  let made: { readonly value: T } | undefined;
+  return () => {
+    made ??= { value: make() };
+    return made.value;
   };
 }
 

@@ -245,7 +245,8 @@ export class ServicePlan {
   }
 
   #schedulerFor(spec: ServiceSpec): ServiceScheduler {
-    const { view, columns, now, random } = this.#planning;
+    const { view, now, random } = this.#planning;
+    const columns = this.#planning.columns();
     this.#scheduler ??= new ServiceScheduler(
       view,
       columns,

@@ -19,7 +19,10 @@ export class ContinuousChecks {
 
   constructor(world: World) {
     this.#world = world;
-    world.swarm.store.onChange((changes) => {
+  }
+
+  watch(): void {
+    this.#world.swarm.store.onChange((changes) => {
       // One transaction is one moment: what is given back in it is free for what is given in it.
       for (const change of changes) this.#giveBack(change);
       for (const change of changes) this.#check(change);

@@ -89,7 +89,7 @@ export class MemoryStore implements Store {
 
   #apply({ table, key, value }: Write): Change {
     const before = this.get(table, key);
-    if (table === 'tasks') this.#index(before as Task | undefined, value as Task | null);
+    if (table === 'tasks') this.#index(before as Task | undefined, value);
     if (value === null) {
       this.#rows.get(table)?.delete(key);
       this.#values.get(table)?.delete(key);

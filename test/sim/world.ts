@@ -29,7 +29,7 @@ export class World {
     this.random = prng(seed);
     this.swarm = cluster({ taskHistoryLimit: this.random.below(6) });
     this.#tick();
-    new ContinuousChecks(this);
+    new ContinuousChecks(this).watch();
     this.swarm.store.onChange((changes) => {
       for (const change of changes) {
         if (change.table !== 'tasks') continue;

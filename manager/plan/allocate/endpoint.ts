@@ -61,9 +61,10 @@ export function allocateEndpoint(
   service: Service,
   spec: ServiceSpec,
   addresses: AddressBook,
-  ports: PortBook,
+  portBook: () => PortBook,
 ): EndpointResult {
-  const resolved = resolvePorts(view, service, spec, ports);
+  const touchesPorts = spec.ports.length + (service.endpoint?.ports.length ?? 0) > 0;
+  const resolved = touchesPorts ? resolvePorts(view, service, spec, portBook()) : [];
   if (typeof resolved === 'string') return { kind: 'blocked', reason: resolved };
   const vips: { network: string; address: string }[] = [];
   for (const network of spec.endpointMode === 'vip' ? networksOf(spec) : []) {
@@ -72,7 +73,7 @@ export function allocateEndpoint(
     if (address === undefined) return { kind: 'blocked', reason: whyNoAddress(view, network) };
     vips.push({ network, address });
   }
-  ports.assign(service.id, service.endpoint?.ports ?? [], resolved);
+  if (touchesPorts) portBook().assign(service.id, service.endpoint?.ports ?? [], resolved);
   return { kind: 'ready', endpoint: { vips, ports: resolved } };
 }
 
