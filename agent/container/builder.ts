@@ -25,7 +25,7 @@ export interface BuilderOptions {
   readonly volumes: Volumes;
   readonly containers: Containers;
   /** What /etc/resolv.conf of the task's container says. */
-  readonly resolvConf: (task: TaskAssignment) => string;
+  readonly resolvConf: (task: TaskAssignment) => string | Promise<string>;
   /** Parent of the containers' cgroups, e.g. /shoal/n1. */
   readonly cgroupParent: string;
   readonly nodeId: string;
@@ -103,7 +103,7 @@ export class ContainerBuilder {
         task.spec.container.extraHosts ?? [],
       ),
       hostname: `${hostname}\n`,
-      'resolv.conf': this.#options.resolvConf(task),
+      'resolv.conf': await this.#options.resolvConf(task),
     };
     await Promise.all(
       Object.entries(files).map(([name, text]) => writeFile(join(directory, name), text, { mode: 0o644 })),

@@ -94,11 +94,12 @@ export class Runner {
         await this.#execute(step.kind === 'report' ? step : { kind: step.kind });
       } catch (error) {
         if (isAbort(error)) continue;
-        logger.error({ taskId: this.#task.taskId, step: step.kind, err: error }, 'a step of the task failed');
+        const reason = describeError(error);
+        logger.warn({ taskId: this.#task.taskId, step: step.kind, reason }, 'a step of the task failed');
         this.#observe({
           state: failureOf(this.#status.state),
           message: step.kind,
-          error: describeError(error),
+          error: reason,
         });
         if (step.kind === 'remove') return;
       }
