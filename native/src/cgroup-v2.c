@@ -3,7 +3,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "cgroup.h"
+#include "cgroup-devices.h"
 
 static int v2_plan(const struct cgroup_layout *layout, const char *path, const struct cgroup_limits *limits,
                    struct cgroup_set *set, struct shoal_error *err) {
@@ -83,15 +83,15 @@ static int apply_all(const char *dir, const struct cgroup_limits *limits, struct
   return rc;
 }
 
-/* limits->devices is not applied here: v2 has no device files but wants a BPF_PROG_TYPE_CGROUP_DEVICE program, which is
- * a later issue. Until then container.c (withhold_devices) keeps device nodes away by other means. */
 static int v2_apply(const struct cgroup_set *set, const struct cgroup_limits *limits, struct shoal_error *err) {
   const char *dir = cgroup_set_find(set, "unified");
   int rc = apply_all(dir, limits, err);
-  if (rc != -ENOENT) return rc;
-  /* The parents were there before us, without the controllers. */
-  enable_above(cgroup_layout_host()->v2, dir);
-  return apply_all(dir, limits, err);
+  if (rc == -ENOENT) {
+    /* The parents were there before us, without the controllers. */
+    enable_above(cgroup_layout_host()->v2, dir);
+    rc = apply_all(dir, limits, err);
+  }
+  return rc < 0 ? rc : cgroup_devices_attach(dir, limits, err);
 }
 
 const struct cgroup_backend cgroup_v2 = {.plan = v2_plan,

@@ -3,7 +3,6 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/capability.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -177,24 +176,6 @@ static int prepare_cgroups(struct call *call, const cJSON *config, struct shoal_
   return 0;
 }
 
-/* On cgroup v2 there is no device filter yet (cgroup-v2.c). Until there is, a container there may make no device nodes,
- * and those that its image brings do not work. */
-static void withhold_devices(struct call *call) {
-  struct plan *plan = plan_builder_head(&call->builder);
-  struct plan_capabilities *sets = &plan->process.capabilities;
-  const uint64_t keep = ~(1ull << CAP_MKNOD);
-  if (call->backend != &cgroup_v2) return;
-  sets->bounding &= keep;
-  sets->effective &= keep;
-  sets->permitted &= keep;
-  sets->inheritable &= keep;
-  sets->ambient &= keep;
-  const struct plan_mount *mounts = plan_items(plan, plan->mounts);
-  for (uint32_t i = 0; i < plan->mounts.count; i++) {
-    if (strcmp(plan_string(plan, mounts[i].target), "/dev") == 0) plan->root_no_devices = 1;
-  }
-}
-
 static int compile_container(struct call *call, const char *seccomp_json, const char *run_dir,
                              struct shoal_error *err) {
   const char *id, *log_path;
@@ -209,7 +190,6 @@ static int compile_container(struct call *call, const char *seccomp_json, const 
   if (rc == 0) rc = config_compile(&context, config);
   if (rc == 0) rc = plan_overlay(call, json_member(call->request, "rootfs"), &context);
   if (rc < 0) return rc;
-  withhold_devices(call);
   plan_cgroups(call);
   if (snprintf(root, sizeof root, "%s/" RUN_ROOT, run_dir) >= (int)sizeof root)
     return REQUEST_FAIL(err, "runDir: too long");
@@ -354,7 +334,6 @@ static int compile_exec(struct call *call, const char *seccomp_json, struct shoa
   if (rc < 0) return rc;
   if (timeout_ms < 0 || timeout_ms > INT32_MAX || max_output < 0 || max_output > (16 << 20))
     return REQUEST_FAIL(err, "timeoutMs or maxOutputBytes: out of range");
-  withhold_devices(call);
   struct plan *plan = plan_builder_head(&call->builder);
   plan->timeout_ms = (uint32_t)timeout_ms;
   plan->max_output_bytes = (uint32_t)max_output;

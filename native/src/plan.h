@@ -126,7 +126,6 @@ struct plan {
   uint32_t work;
   uint32_t root_propagation; /* MS_* | MS_REC */
   uint32_t root_readonly;
-  uint32_t root_no_devices; /* device nodes of the image do not work */
   struct plan_list mounts;
   struct plan_list devices;
   struct plan_list symlinks;

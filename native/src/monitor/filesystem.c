@@ -33,13 +33,12 @@ static int short_overlay_options(const struct plan *plan, char out[OVERLAY_OPTIO
 static int mount_overlay(const struct plan *plan, struct shoal_error *err) {
   char buffer[OVERLAY_OPTIONS_MAX];
   const char *options = plan_string(plan, plan->overlay_options);
-  unsigned long flags = plan->root_no_devices ? MS_NODEV : 0;
   if (options == NULL) {
     int rc = short_overlay_options(plan, buffer, err);
     if (rc < 0) return rc;
     options = buffer;
   }
-  if (mount("overlay", plan_string(plan, plan->root_dir), "overlay", flags, options) == 0) return 0;
+  if (mount("overlay", plan_string(plan, plan->root_dir), "overlay", 0, options) == 0) return 0;
   return shoal_fail(err, errno, "overlay", "%.120s", options);
 }
 

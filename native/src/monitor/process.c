@@ -3,6 +3,7 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <linux/filter.h>
+#include <linux/keyctl.h>
 #include <linux/seccomp.h>
 #include <poll.h>
 #include <signal.h>
@@ -37,9 +38,9 @@ static int set_oom_score(int score, struct shoal_error *err) {
   char text[16];
   int n = snprintf(text, sizeof text, "%d", score);
   int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-  if (fd < 0 || write(fd, text, (size_t)n) < 0) return shoal_fail(err, errno, "oom_score_adj", "%d", score);
-  close(fd);
-  return 0;
+  int rc = fd < 0 || write(fd, text, (size_t)n) < 0 ? shoal_fail(err, errno, "oom_score_adj", "%d", score) : 0;
+  if (fd >= 0) close(fd);
+  return rc;
 }
 
 int process_limits(const struct plan *plan, struct shoal_error *err) {
@@ -50,7 +51,10 @@ int process_limits(const struct plan *plan, struct shoal_error *err) {
     if (setrlimit((int)limits[i].resource, &limit) < 0)
       return shoal_fail(err, errno, "rlimit", "resource %u", limits[i].resource);
   }
-  return process->has_oom_score_adj ? set_oom_score(process->oom_score_adj, err) : 0;
+  if (process->has_oom_score_adj) return set_oom_score(process->oom_score_adj, err);
+  /* An agent that is protected from the OOM killer does not pass that on. Lowering would need a capability. */
+  (void)set_oom_score(0, NULL);
+  return 0;
 }
 
 int process_working_directory(const struct plan *plan, struct shoal_error *err) {
@@ -81,6 +85,9 @@ static int drop_bounding(uint64_t keep, struct shoal_error *err) {
   return 0;
 }
 
+/* A session keyring of its own: the agent's is none of the container's business. Kernels without keys have none. */
+static void leave_keyring(void) { (void)syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL); }
+
 static int become_user(const struct plan *plan, struct shoal_error *err) {
   const struct plan_process *process = &plan->process;
   const gid_t *gids = plan_items(plan, process->gids);
@@ -108,6 +115,7 @@ static int load_filter(const struct plan *plan, struct shoal_error *err) {
 static int drop_privileges(const struct plan *plan, struct shoal_error *err) {
   const struct plan_capabilities *wanted = &plan->process.capabilities;
   const uint64_t admin = 1ull << CAP_SYS_ADMIN;
+  leave_keyring();
   int rc = drop_bounding(wanted->bounding, err);
   if (rc == 0) rc = become_user(plan, err);
   if (rc < 0) return rc;
