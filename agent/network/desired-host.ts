@@ -9,15 +9,16 @@ import { dispatch } from './nft-text.ts';
 const PROTOCOLS = ['tcp', 'udp', 'sctp'] as const;
 
 /** route_localnet lets a connection to localhost be led into the mesh. */
-const UPLINK_SYSCTLS: readonly (readonly [string, string])[] = [
-  ['route_localnet', '1'],
-  ['rp_filter', '0'],
-  ['send_redirects', '0'],
+const UPLINK_SYSCTLS: readonly (readonly [string, string, string])[] = [
+  ['ipv4', 'route_localnet', '1'],
+  ['ipv4', 'rp_filter', '0'],
+  ['ipv4', 'send_redirects', '0'],
+  ['ipv6', 'disable_ipv6', '1'],
 ];
 
 /** What is read back, as patterns. */
 export function hostSysctls(prefix: string): string[] {
-  const uplinks = UPLINK_SYSCTLS.map(([name]) => `ipv4/conf/${uplinkPrefix(prefix)}*/${name}`);
+  const uplinks = UPLINK_SYSCTLS.map(([family, name]) => `${family}/conf/${uplinkPrefix(prefix)}*/${name}`);
   return ['ipv4/ip_forward', ...uplinks];
 }
 
@@ -40,7 +41,7 @@ function uplinkObjects(view: NetworkView): KernelObject[] {
   return [
     { type: 'veth', name: dev, mtu, peer: { name: UPLINK, netns: view.netns, mtu } },
     ...UPLINK_SYSCTLS.map(
-      ([name, value]): KernelObject => ({ type: 'sysctl', path: `ipv4/conf/${dev}/${name}`, value }),
+      ([family, name, value]): KernelObject => ({ type: 'sysctl', path: `${family}/conf/${dev}/${name}`, value }),
     ),
     { type: 'address', dev, address: `${host}/30` },
     // Only published traffic enters by an address of the network; other networks' subnets stay unknown to the host.

@@ -101,7 +101,8 @@ function sorted(objects: readonly KernelObject[]): KernelObject[] {
 export function addOps(object: KernelObject, old: KernelObject | undefined, netns: string): NetOp[] {
   switch (object.type) {
     case 'sysctl':
-      return [{ op: 'sysctl', path: object.path, value: object.value }];
+      // A kernel without IPv6 has nothing to turn off.
+      return [{ ...named('sysctl', object), ...(object.path.startsWith('ipv6/') ? { optional: true } : {}) }];
     case 'vxlan': {
       const { type, ...fields } = object;
       return [{ op: 'link-add', kind: type, into: netns, ...fields }];

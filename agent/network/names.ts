@@ -26,7 +26,7 @@ export function prefixOf(clusterName: string, nodeId: string): string {
 /** The prefix in the name of a sandbox or of a host's table of this cluster, or undefined for any other name. */
 export function prefixInName(clusterName: string, name: string): string | undefined {
   const start = `shoal-${clusterName}-`;
-  const match = /^([0-9a-z]{1,8})(-[0-9a-f]{1,6})?$/.exec(name.slice(start.length));
+  const match = /^([0-9a-z]{8})(-[0-9a-f]{1,6})?$/.exec(name.slice(start.length));
   return name.startsWith(start) && match !== null ? `${clusterName}-${match[1]}` : undefined;
 }
 

@@ -20,7 +20,7 @@
  *   rule-add   priority, table, fwmark?, from?                                   rule-del   the same
  *   neigh-add  dev, address, mac (permanent, replaces)                           neigh-del  dev, address
  *   fdb-add    dev, mac, dst (permanent, replaces)                               fdb-del    dev, mac, dst
- *   sysctl     path below /proc/sys/net, value
+ *   sysctl     path below /proc/sys/net, value, optional? (it need not exist)
  *   nft        commands (nft's own language, one transaction)
  *   ct-flush   protocol, backends [ADDRESS] (translated connections to these), ports [N] (untranslated ones to these)
  *   netns-add  path                          netns-del  path

@@ -1,6 +1,9 @@
 /** The overlay between hosts, as containers and clients see it. */
-import { createSocket } from 'node:dgram';
+import { spawn } from 'node:child_process';
+import dgram from 'node:dgram';
+import dnsPacket from 'dns-packet';
 import test from 'ava';
+import { openSocket } from '../../agent/native/network.ts';
 import { NetworkLab, until } from './network-lab.ts';
 import { network, type World } from './network-model.ts';
 
@@ -115,4 +118,315 @@ test.serial('containers on two hosts: reach, balance, names, isolation', async (
     /^curl failed/,
     'internal has no way out',
   );
+});
+
+/** The set of task names that answer to so many requests. */
+async function answering(
+  net: NetworkLab,
+  from: { ns: string },
+  url: string,
+  times: number,
+): Promise<string[]> {
+  const seen = new Set<string>();
+  for (let i = 0; i < times; i += 1) seen.add(await net.get(from, url));
+  return [...seen].sort();
+}
+
+test.serial('published ports: every host, the client address kept, localhost, mode host', async (t) => {
+  const net = await lab('t2');
+  t.teardown(() => net.down());
+  const out = { ns: net.ns('out') };
+  const both = [`${id('w1')} saw 203.0.113.9`, `${id('w2')} saw 203.0.113.9`];
+  for (const host of ['10.99.0.1', '10.99.0.2', '10.99.0.3']) {
+    t.deepEqual(await answering(net, out, `http://${host}:8080/`, 4), both, `through ${host}`);
+  }
+  for (const node of [N1, N3]) {
+    for (const name of ['127.0.0.1', 'localhost', `10.99.0.${node === N1 ? 1 : 3}`]) {
+      const answers = await answering(net, { ns: net.hostNs(node) }, `http://${name}:8080/`, 4);
+      t.deepEqual(
+        answers.map((text) => text.split(' ')[0]),
+        [id('w1'), id('w2')],
+        `${name} on ${node}`,
+      );
+    }
+  }
+  t.is(await net.get(out, 'http://10.99.0.1:9090/'), `${id('w1')} saw 203.0.113.9`);
+  t.is(await net.get(out, 'http://10.99.0.2:9090/'), `${id('w2')} saw 203.0.113.9`);
+  t.is(await net.get(out, 'http://10.99.0.3:9090/'), 'curl failed with 7', 'no task of the service there');
+  // From a container through its host's own address, and out to others.
+  const fromInside = await net.get({ task: id('r1') }, 'http://10.99.0.1:8080/');
+  t.regex(fromInside, /^w[12]x+ saw /);
+  t.regex(await net.get({ task: id('w1') }, 'http://10.99.0.2:8080/'), /^w[12]x+ saw /);
+  t.is((await net.inTask(id('r1'), ['busybox', 'ping', '-c1', '-W3', '10.99.0.100'])).code, 0, 'the way out');
+  // What is not published stays unreachable, by whatever way.
+  await net.inHost(net.ns('out'), ['ip', 'route', 'add', '10.0.0.0/24', 'via', '10.99.0.1']);
+  t.regex(await net.get(out, 'http://10.0.0.11/'), /^curl failed/, 'from outside by its ingress address');
+  t.regex(
+    await net.get({ task: id('w1') }, 'http://10.0.0.12/'),
+    /^curl failed/,
+    'among containers on ingress',
+  );
+  t.regex(await net.get({ task: id('r1') }, 'http://10.0.0.11/'), /^curl failed/, 'from another network');
+});
+
+test.serial('an endpoint that stops serving gets nothing more once apply has resolved', async (t) => {
+  const net = await lab('t3');
+  t.teardown(() => net.down());
+  const leaving = net.world.tasks.find((task) => task.taskId === id('w2'));
+  const conversation = await converse(net, N1, t);
+  if (leaving) leaving.serving = false;
+  await net.applyAll();
+  for (const host of ['10.99.0.1', '10.99.0.2']) {
+    const seen = await answering(net, { ns: net.ns('out') }, `http://${host}:8080/`, 6);
+    t.deepEqual(seen, [`${id('w1')} saw 203.0.113.9`]);
+  }
+  for (let i = 0; i < 6; i += 1) {
+    t.regex(await net.get({ task: id('a1') }, 'http://10.5.0.200/'), /^w1/);
+  }
+  t.is(await conversation.say('still here?'), 'w1 heard still here?', 'a datagram flow moves on');
+  conversation.close();
+  for (const task of net.world.tasks) if (task.service === 'st_web') task.serving = false;
+  await net.applyAll();
+  t.is(await net.get({ ns: net.ns('out') }, 'http://10.99.0.1:8080/'), 'curl failed with 7');
+  t.is(await net.get({ task: id('a1') }, 'http://10.5.0.200/'), 'curl failed with 7');
+});
+
+interface Conversation {
+  say(text: string): Promise<string>;
+  close(): void;
+}
+
+/** A UDP client that keeps its port, led to w2 by the mesh; both web tasks answer. */
+async function converse(
+  net: NetworkLab,
+  through: string,
+  t: { teardown(undo: () => void): void },
+): Promise<Conversation> {
+  for (const name of ['w1', 'w2']) {
+    const server = dgram.createSocket('udp4');
+    server.on('message', (text, from) => server.send(`${name} heard ${text}`, from.port, from.address));
+    const fd = await openSocket(net.containerNs(id(name)), 'datagram', '0.0.0.0', 53);
+    await new Promise<void>((resolve) => server.bind({ fd }, resolve));
+    t.teardown(() => server.close());
+  }
+  const host = net.world.peers.find((peer) => peer.nodeId === through)?.address ?? '';
+  for (;;) {
+    const client = dgram.createSocket('udp4');
+    const fd = await openSocket(`/run/netns/${net.ns('out')}`, 'datagram', '203.0.113.9', 0);
+    await new Promise<void>((resolve) => client.bind({ fd }, resolve));
+    const say = (text: string): Promise<string> =>
+      new Promise((resolve) => {
+        client.once('message', (answer) => resolve(answer.toString()));
+        client.send(text, 5353, host);
+      });
+    if ((await say('hello')) === 'w2 heard hello') return { say, close: () => client.close() };
+    client.close();
+  }
+}
+
+test.serial(
+  'an agent that is killed and comes back disturbs no connection and changes nothing',
+  async (t) => {
+    const net = await lab('t4');
+    t.teardown(() => net.down());
+    const client = spawn('nsenter', [
+      `--net=/run/netns/${net.ns('out')}`,
+      'busybox',
+      'nc',
+      '10.99.0.1',
+      '8080',
+    ]);
+    t.teardown(() => client.kill('SIGKILL'));
+    let heard = '';
+    client.stdout.on('data', (data: Buffer) => {
+      heard += data.toString();
+    });
+    await until('greeting', async () => heard.includes('saw 203.0.113.9'));
+    const before = await kernelText(net);
+    for (const node of [N1, N2]) {
+      await net.killDriver(node);
+      client.stdin.write(`without ${node}\n`);
+      await until('echo without an agent', async () => heard.includes(`without ${node}`));
+      net.startDriver(node);
+      await net.apply(node);
+      client.stdin.write(`again ${node}\n`);
+      await until('echo with the agent back', async () => heard.includes(`again ${node}`));
+    }
+    t.deepEqual(await kernelText(net), before);
+    const again = await net.startContainer(id('w1')).then(
+      () => '',
+      (error: Error) => error.message,
+    );
+    t.is(again, '', 'a container may be attached anew');
+  },
+);
+
+/** By path: npx puts a package's own nft before the system's. */
+const NFT = '/usr/sbin/nft';
+
+/** All that drivers made on both hosts, as text; counters and times left out. */
+async function kernelText(net: NetworkLab): Promise<string[]> {
+  const commands = [
+    'ip -d link',
+    'ip -4 addr',
+    'ip -4 route show table all',
+    'ip rule',
+    'ip neigh show nud permanent',
+    `${NFT} list ruleset`,
+  ];
+  const places = [
+    net.hostNs(N1),
+    net.hostNs(N2),
+    ...[N1, N2].map((node) => `shoal-${net.cluster}-${node.slice(0, 8)}-1000`),
+  ];
+  const texts = await Promise.all(
+    places.flatMap((place) => commands.map((command) => net.inHost(place, command.split(' ')))),
+  );
+  return texts.flatMap(({ stdout, stderr }) => `${stdout}${stderr}`.split('\n')).sort();
+}
+
+test.serial('names: services, tasks, aliases, reverse, and the rest from outside', async (t) => {
+  const net = await lab('t5');
+  t.teardown(() => net.down());
+  const upstream = await outsideResolver(net);
+  t.teardown(() => upstream.close());
+  await net.killDriver(N1);
+  net.startDriver(N1, '10.99.0.100');
+  await net.apply(N1);
+  const ask = async (
+    task: string,
+    name: string,
+    type: dnsPacket.RecordType = 'A',
+    server = '10.5.0.1',
+  ): Promise<string> => {
+    const answer = await question(net, id(task), server, name, type);
+    const data = (answer.answers ?? []).map((record) => ('data' in record ? String(record.data) : ''));
+    return data.length === 0 ? ((answer as { rcode?: string }).rcode ?? '') : data.sort().join(' ');
+  };
+  t.is(await ask('w1', 'st_web'), '10.5.0.200');
+  t.is(await ask('a1', 'WEB'), '10.5.0.200');
+  t.is(await ask('a1', 'tasks.web'), '10.5.0.11 10.5.0.12');
+  t.is(await ask('w1', 'rr'), '10.5.0.41 10.5.0.42');
+  t.is(await ask('w1', `st_web.2.${id('w2')}`), '10.5.0.12');
+  t.is(await ask('w1', 'st_web', 'AAAA'), 'NOERROR');
+  t.is(await ask('a1', 'db'), '10.6.0.202', 'a name of the other network of the asker');
+  t.is(await ask('a1', 'db', 'A', '10.6.0.1'), '10.6.0.202');
+  t.is(await ask('w1', 'db'), '198.51.100.7', 'db is no name for web: asked outside, as any');
+  t.is(await ask('w1', '12.0.5.10.in-addr.arpa', 'PTR'), `st_web.2.${id('w2')}.front`);
+  t.is(await ask('w1', 'example.test'), '198.51.100.7');
+  const lookup = await net.inTask(id('w1'), ['busybox', 'nslookup', 'web', '10.5.0.1']);
+  t.regex(lookup.stdout, /10\.5\.0\.200/, 'a real resolver understands');
+  const conf = await net.send(N1, { verb: 'resolv-conf', taskId: id('w1') });
+  t.regex(conf.value ?? '', /^nameserver 10\.5\.0\.1\n/);
+});
+
+/** A name server at 10.99.0.100 that answers every question with 198.51.100.7. */
+async function outsideResolver(net: NetworkLab): Promise<dgram.Socket> {
+  const server = dgram.createSocket('udp4');
+  const fd = await openSocket(`/run/netns/${net.ns('out')}`, 'datagram', '10.99.0.100', 53);
+  server.on('message', (message, from) => {
+    const { id: queryId = 0, questions = [] } = dnsPacket.decode(message);
+    const name = questions[0]?.name ?? '';
+    const answers: dnsPacket.Answer[] = [{ type: 'A', name, ttl: 5, data: '198.51.100.7' }];
+    server.send(
+      dnsPacket.encode({ type: 'response', id: queryId, questions, answers }),
+      from.port,
+      from.address,
+    );
+  });
+  await new Promise<void>((resolve) => server.bind({ fd }, resolve));
+  return server;
+}
+
+async function question(
+  net: NetworkLab,
+  taskId: string,
+  server: string,
+  name: string,
+  type: dnsPacket.RecordType,
+): Promise<dnsPacket.DecodedPacket> {
+  const client = dgram.createSocket('udp4');
+  const fd = await openSocket(net.containerNs(taskId), 'datagram', '0.0.0.0', 0);
+  await new Promise<void>((resolve) => client.bind({ fd }, resolve));
+  const query = dnsPacket.encode({
+    type: 'query',
+    id: 7,
+    flags: dnsPacket.RECURSION_DESIRED,
+    questions: [{ type, name }],
+  });
+  const answered = new Promise<Buffer>((resolve) => client.once('message', resolve));
+  client.send(query, 53, server);
+  const answer = await answered;
+  client.close();
+  return dnsPacket.decode(answer);
+}
+
+test.serial('damage is repaired, and removal leaves nothing', async (t) => {
+  const net = await lab('t6');
+  t.teardown(() => net.down());
+  const sandbox = `shoal-${net.cluster}-${N1.slice(0, 8)}-1001`;
+  const before = await kernelText(net);
+  for (const damage of [
+    'ip route del 10.5.0.12/32',
+    'ip link set vx0 down',
+    `${NFT} flush chain ip shoal to_backend`,
+    `${NFT} flush map ip shoal vips`,
+  ]) {
+    t.is((await net.inHost(sandbox, damage.split(' '))).code, 0, damage);
+  }
+  await net.inHost(net.hostNs(N1), [
+    NFT,
+    'delete',
+    'table',
+    'ip',
+    `shoal-${net.cluster}-${N1.slice(0, 8)}`,
+  ]);
+  await net.killDriver(N1);
+  net.startDriver(N1);
+  await net.apply(N1);
+  t.regex(await net.get({ task: id('w1') }, 'http://10.5.0.200/'), /^w[12]/);
+  t.regex(await net.get({ ns: net.ns('out') }, 'http://10.99.0.1:8080/'), /^w[12]/);
+  t.deepEqual(await kernelText(net), before);
+
+  // The last task of a network takes its sandbox along.
+  net.world.tasks.splice(
+    net.world.tasks.findIndex((task) => task.taskId === id('d2')),
+    1,
+  );
+  await net.send(N2, { verb: 'detach', taskId: id('d2') });
+  await net.apply(N2);
+  const spaces = (await net.inHost(net.hostNs(N2), ['ip', 'netns', 'list'])).stdout;
+  t.notRegex(spaces, new RegExp(`shoal-${net.cluster}-${N2.slice(0, 8)}-1002`));
+
+  for (const node of [N1, N2, N3]) await net.send(node, { verb: 'remove-all' });
+  for (const node of [N1, N2, N3]) {
+    const links = (await net.inHost(net.hostNs(node), ['ip', '-o', 'link'])).stdout;
+    t.notRegex(links, /: su/);
+    t.is((await net.inHost(net.hostNs(node), [NFT, 'list', 'tables'])).stdout, '');
+    t.notRegex((await net.inHost(net.hostNs(node), ['ip', 'route'])).stdout, /10\.0\.0\./);
+  }
+  t.deepEqual(await net.down(), [], 'no sandbox was left');
+});
+
+test.serial('how long attaching takes', async (t) => {
+  const net = await lab('t7');
+  t.teardown(() => net.down());
+  const times: number[] = [];
+  for (let i = 0; i < 30; i += 1) {
+    const taskId = id(`m${i}`);
+    net.world.tasks.push({
+      taskId,
+      service: 'rr',
+      node: N1,
+      slot: 10 + i,
+      addresses: { front: `10.5.0.${100 + i}` },
+      serving: false,
+      desired: 'running',
+    });
+    await net.apply(N1);
+    times.push((await net.startContainer(taskId)).tookMs);
+    t.is((await net.inTask(taskId, ['busybox', 'ping', '-c1', '-W3', '10.5.0.41'])).code, 0);
+  }
+  times.sort((a, b) => a - b);
+  t.log(`attach p50 ${times[15]?.toFixed(2)} ms, p90 ${times[27]?.toFixed(2)} ms`);
 });
