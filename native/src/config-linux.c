@@ -75,7 +75,10 @@ static int compile_sysctls(struct config_context *context, const cJSON *linux_co
   const struct plan_join *joins = plan_items(HEAD, HEAD->joins);
   for (uint32_t i = 0; i < HEAD->joins.count; i++)
     own |= joins[i].flag;
-  cJSON_ArrayForEach(item, json_member(linux_config, "sysctl")) {
+  const cJSON *wanted = json_member(linux_config, "sysctl");
+  if (wanted != NULL && !cJSON_IsObject(wanted))
+    return CONFIG_FAIL(context->err, EINVAL, "linux.sysctl: not an object");
+  cJSON_ArrayForEach(item, wanted) {
     char path[256];
     if (!cJSON_IsString(item) || count == 64 || strlen(item->string) >= sizeof path)
       return CONFIG_FAIL(context->err, EINVAL, "linux.sysctl: at most 64 strings");

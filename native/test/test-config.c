@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "cgroup.h"
 #include "check.h"
 #include "config.h"
 #include "seccomp-filter.h"
@@ -14,15 +15,19 @@
 static struct plan_builder builder;
 static struct shoal_error err;
 
-static int compile(const char *text) {
+static int compile_json(const cJSON *config) {
   static const char *const controllers[] = {"memory", "pids", NULL};
   struct config_context context = {.builder = &builder, .cgroup_mounts = controllers, .err = &err};
   memset(&err, 0, sizeof err);
   plan_builder_free(&builder);
   CHECK_INT(plan_builder_init(&builder), 0);
+  return config_compile(&context, config);
+}
+
+static int compile(const char *text) {
   cJSON *config = cJSON_Parse(text);
   CHECK(config != NULL);
-  int rc = config_compile(&context, config);
+  int rc = compile_json(config);
   cJSON_Delete(config);
   return rc;
 }
@@ -91,6 +96,77 @@ static void malformed_configs_are_errors(void) {
   for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
     CHECK(compile(bad[i]) < 0);
     CHECK(err.detail[0] != '\0');
+  }
+}
+
+/* Something of everything. */
+static const char everything[] =
+    "{\"ociVersion\":\"1.1.0\",\"hostname\":\"h\",\"root\":{\"path\":\"r\",\"readonly\":true},\"process\":{\"args\":["
+    "\"a\"],"
+    "\"env\":[\"A=1\"],\"cwd\":\"/"
+    "\",\"user\":{\"uid\":1,\"gid\":2,\"umask\":18,\"additionalGids\":[3]},\"oomScoreAdj\":5,"
+    "\"noNewPrivileges\":true,\"capabilities\":{\"bounding\":[\"CAP_KILL\"]},"
+    "\"rlimits\":[{\"type\":\"RLIMIT_CORE\",\"soft\":0,\"hard\":0}]},"
+    "\"mounts\":[{\"destination\":\"/p\",\"type\":\"proc\",\"source\":\"proc\",\"options\":[\"nosuid\",\"a=b\"]}],"
+    "\"linux\":{\"namespaces\":[{\"type\":\"mount\"},{\"type\":\"uts\"},{\"type\":\"network\",\"path\":\"/n\"}],"
+    "\"sysctl\":{\"net.a.b\":\"1\"},\"cgroupsPath\":\"/c\",\"maskedPaths\":[\"/m\"],\"readonlyPaths\":[\"/o\"],"
+    "\"devices\":[{\"path\":\"/dev/x\",\"type\":\"c\",\"major\":1,\"minor\":2,\"fileMode\":438,\"uid\":0,\"gid\":0}],"
+    "\"resources\":{\"memory\":{\"limit\":1},\"cpu\":{\"quota\":1},\"pids\":{\"limit\":1},"
+    "\"devices\":[{\"allow\":true,\"type\":\"c\",\"major\":1,\"minor\":2,\"access\":\"r\"}]},"
+    "\"rootfsPropagation\":\"slave\",\"seccomp\":{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"architectures\":[\"SCMP_ARCH_"
+    "X86_64\"],"
+    "\"syscalls\":[{\"names\":[\"read\"],\"action\":\"SCMP_ACT_ERRNO\",\"errnoRet\":1,"
+    "\"args\":[{\"index\":0,\"value\":1,\"op\":\"SCMP_CMP_EQ\"}]}]}}}";
+
+/* The node with this number in reading order, or NULL; *count counts them. */
+static cJSON *find_node(cJSON *node, int wanted, int *count) {
+  for (cJSON *child = node->child; child != NULL; child = child->next) {
+    if ((*count)++ == wanted) return child;
+    cJSON *found = find_node(child, wanted, count);
+    if (found != NULL) return found;
+  }
+  return NULL;
+}
+
+static cJSON *parent_of(cJSON *node, const cJSON *child) {
+  for (cJSON *one = node->child; one != NULL; one = one->next) {
+    if (one == child) return node;
+    cJSON *found = parent_of(one, child);
+    if (found != NULL) return found;
+  }
+  return NULL;
+}
+
+/* Each member in turn becomes something of another type. None may crash (the sanitizers watch). */
+static void no_shape_crashes(void) {
+  static const char *const shapes[] = {"null", "true", "-7",      "1e300", "\"x\"",
+                                       "[]",   "[7]",  "[\"x\"]", "{}",    "{\"x\":[{}]}"};
+  CHECK_INT(compile(everything), 0);
+  int refused = 0;
+  for (int wanted = 0;; wanted++) {
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+      struct cgroup_limits limits;
+      int count = 0;
+      cJSON *config = cJSON_Parse(everything);
+      cJSON *node = find_node(config, wanted, &count);
+      if (node == NULL) {
+        cJSON_Delete(config);
+        CHECK(wanted > 80 && refused > wanted);
+        return;
+      }
+      cJSON *shape = cJSON_Parse(shapes[i]);
+      cJSON *parent = parent_of(config, node);
+      if (node->string != NULL) {
+        CHECK(cJSON_ReplaceItemInObjectCaseSensitive(parent, node->string, shape));
+      } else {
+        CHECK(cJSON_ReplaceItemViaPointer(parent, node, shape));
+      }
+      const cJSON *linux_config = json_member(config, "linux");
+      refused +=
+          compile_json(config) < 0 || cgroup_limits_parse(json_member(linux_config, "resources"),
+                                                          json_member(linux_config, "devices"), &limits, &err) < 0;
+      cJSON_Delete(config);
+    }
   }
 }
 
@@ -218,6 +294,7 @@ int main(void) {
   a_minimal_config();
   what_is_not_implemented_is_refused();
   malformed_configs_are_errors();
+  no_shape_crashes();
   capabilities_and_limits();
   mounts_keep_their_order();
   the_plan_is_sealed();

@@ -185,6 +185,28 @@ test('exec: a timeout leaves no process behind', async (t) => {
   );
 });
 
+test('exec: the command ends with the process that asked for it', async (t) => {
+  const request = await running();
+  const script = `
+    const c = await import(${JSON.stringify(new URL('../../../agent/native/container.js', import.meta.url).href)});
+    const [runDir, command] = JSON.parse(process.argv[1]);
+    await c.execInContainer(runDir, command, { timeoutMs: 0, maxOutputBytes: 100 });`;
+  const args = [
+    '--input-type=module',
+    '-e',
+    script,
+    JSON.stringify([request.runDir, command('sleep', '500')]),
+  ];
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'] });
+  const own = cgroupOf(String(request.pid));
+  const inside = () =>
+    readdirSync('/proc').filter((name) => /^\d+$/.test(name) && !isZombie(name) && cgroupOf(name) === own)
+      .length;
+  await until(() => inside() === 2);
+  child.kill('SIGKILL');
+  await assertAlone(t, request.pid);
+});
+
 test('exec: what cannot be run is named, a container that does not run too', async (t) => {
   const request = await running();
   const missing = await t.throwsAsync(execInContainer(request.runDir, command('no-such'), LIMITS), {
