@@ -13,6 +13,8 @@ export interface ApiOptions {
   readonly clusterName: string;
   /** The node that shares this manager's machine, if there is one: `self` in Docker's words. */
   readonly managerNodeId: () => string | undefined;
+  /** host:port where nodes reach this manager. */
+  readonly managerAddress: string;
   /** The node of the manager that leads, as far as this manager knows. */
   readonly leader: () => string | undefined;
   readonly logger: Logger;

@@ -1,7 +1,7 @@
 import type { Task } from '../../shared/model/index.ts';
 import { specOutdated } from '../plan/reconcile/dirty.ts';
 import type { Store } from '../store/store.ts';
-import { revisionKey } from './ops/services.ts';
+import { revisionKey } from './ops/service-reads.ts';
 
 /** True when the task runs what its service asks for now: an update would not replace it. */
 export function taskIsCurrent(store: Store, task: Task): boolean {

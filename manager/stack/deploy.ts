@@ -60,7 +60,7 @@ function readMode(deploy: Section | undefined): ServiceMode {
     return { kind: 'global' };
   }
   if (text !== 'replicated' && deploy !== undefined) {
-    const why = /-job$/.test(text) ? 'jobs are not supported yet' : 'replicated or global is expected';
+    const why = text.endsWith('-job') ? 'jobs are not supported yet' : 'replicated or global is expected';
     deploy.problems.error(
       deploy.map.entries.get('mode')?.value ?? deploy.map,
       `${deploy.map.key}.mode`,

@@ -77,7 +77,7 @@ class Reader {
 
   read(): Value | undefined {
     try {
-      return this.#value(this.#document.contents as Node, '', 0);
+      return this.#value(this.#document.contents, '', 0);
     } catch (error) {
       if (error instanceof LimitPassed) return undefined;
       throw error;
@@ -85,7 +85,8 @@ class Reader {
   }
 
   #value(node: Node | null, key: string, depth: number, fallback: Position = { line: 1, column: 1 }): Value {
-    const at = node?.range == null ? fallback : placeOf(this.#lines, node.range[0]);
+    const at =
+      node?.range === undefined || node.range === null ? fallback : placeOf(this.#lines, node.range[0]);
     this.#count(at, key, depth);
     if (node === null) return { kind: 'scalar', value: null, text: '', key, ...at };
     if (isAlias(node)) {
@@ -95,10 +96,12 @@ class Reader {
     }
     if (isMap(node)) return { kind: 'map', entries: this.#entries(node, key, depth), key, ...at };
     if (isSeq(node)) {
-      const items = node.items.map((item, i) => this.#value(item as Node, `${key}[${i}]`, depth + 1, at));
+      const items = node.items.map((item, i) =>
+        this.#value(item as Node | null, `${key}[${i}]`, depth + 1, at),
+      );
       return { kind: 'list', items, key, ...at };
     }
-    return this.#scalar(node as Scalar, key, at);
+    return this.#scalar(node, key, at);
   }
 
   #count(at: Position, key: string, depth: number): void {
@@ -121,14 +124,14 @@ class Reader {
     for (const pair of map.items) {
       const keyNode = pair.key as Node | null;
       const at =
-        keyNode?.range == null
+        keyNode?.range === undefined || keyNode.range === null
           ? placeOf(this.#lines, map.range?.[0])
           : placeOf(this.#lines, keyNode.range[0]);
-      if (!isScalar(keyNode) || keyNode.value === null || typeof keyNode.value === 'object') {
+      const name = isScalar(keyNode) ? nameOf(keyNode.value) : undefined;
+      if (name === undefined) {
         this.#problems.error(at, key, 'the name of a key must be plain text');
         continue;
       }
-      const name = String(keyNode.value);
       const path = childKey(key, name);
       const value = this.#value(pair.value as Node | null, name === '<<' ? key : path, depth + 1, at);
       if (name !== '<<') own.set(name, { name, at: { ...at, key: path }, value });
@@ -154,12 +157,19 @@ class Reader {
       for (const message of filled.warnings) this.#problems.warning(at, key, message);
       return { kind: 'scalar', value: filled.text, text: filled.text, key, ...at };
     }
-    const plain = typeof value === 'number' || typeof value === 'boolean' || typeof value === 'bigint';
-    if (!plain && value !== null && value !== undefined) {
+    if (typeof value === 'number' || typeof value === 'boolean' || typeof value === 'bigint') {
+      return { kind: 'scalar', value, text: source ?? String(value), key, ...at };
+    }
+    if (value !== null && value !== undefined) {
       this.#problems.error(at, key, 'YAML: this kind of value has no meaning in a compose file');
     }
-    return { kind: 'scalar', value: plain ? value : null, text: source ?? String(value ?? ''), key, ...at };
+    return { kind: 'scalar', value: null, text: '', key, ...at };
   }
+}
+
+function nameOf(value: unknown): string | undefined {
+  if (typeof value === 'string') return value;
+  return typeof value === 'number' || typeof value === 'boolean' ? String(value) : undefined;
 }
 
 /** The mapping's own keys first, then the sources in their order. */

@@ -45,5 +45,5 @@ export function describe(value: Value): string {
   if (value.kind === 'map') return 'a mapping';
   if (value.value === null) return 'nothing';
   if (typeof value.value === 'string') return `the text '${value.value}'`;
-  return String(value.text);
+  return value.text;
 }

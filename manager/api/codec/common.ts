@@ -25,7 +25,7 @@ export function given<T>(value: T | null | undefined): T | undefined {
   if (value === null || value === undefined || value === false || value === 0 || value === '')
     return undefined;
   if (typeof value === 'object' && Object.keys(value).length === 0) return undefined;
-  return value as T;
+  return value;
 }
 
 export function labelsOf(labels: Labels | null | undefined): Labels {

@@ -27,7 +27,14 @@ export function decodeNodeSpec(value: unknown, current: NodeSpec): NodeSpec {
   return defined({ name, role: raw.Role, availability: raw.Availability, labels }) as NodeSpec;
 }
 
-export function encodeNode(node: Node, version: number, leads: boolean): object {
+/** What a node shows that shares its machine with a manager. */
+export interface ManagerStatus {
+  readonly leads: boolean;
+  /** host:port, or the host alone. */
+  readonly address: string;
+}
+
+export function encodeNode(node: Node, version: number, manager: ManagerStatus | undefined): object {
   const description = node.description;
   return defined({
     ID: node.id,
@@ -56,12 +63,12 @@ export function encodeNode(node: Node, version: number, leads: boolean): object 
     },
     Status: defined({ State: node.status, Message: node.statusMessage, Addr: description?.address ?? '' }),
     ManagerStatus:
-      node.manager === undefined
+      manager === undefined
         ? undefined
         : {
-            ...(leads ? { Leader: true } : {}),
+            ...(manager.leads ? { Leader: true } : {}),
             Reachability: node.status === 'down' ? 'unreachable' : 'reachable',
-            Addr: node.manager.address,
+            Addr: manager.address,
           },
   });
 }

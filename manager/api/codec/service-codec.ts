@@ -1,7 +1,7 @@
 /** Service record + revision -> the Docker Engine API's Service. */
 import type { Service, ServiceSpec, UpdateStatus } from '../../../shared/model/index.ts';
 import type { Store } from '../../store/store.ts';
-import { specOf } from '../ops/services.ts';
+import { specOf } from '../ops/service-reads.ts';
 import { defined, timeText } from './common.ts';
 import { encodePort, encodeServiceSpec } from './service-spec-codec.ts';
 import { observedState } from './task-codec.ts';

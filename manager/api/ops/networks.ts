@@ -19,7 +19,7 @@ import { StaleError, type Store, type Write } from '../../store/store.ts';
 import type { ApiContext } from '../context.ts';
 import { lookup } from '../lookup.ts';
 import { waitForStore } from '../wait.ts';
-import { specOf } from './services.ts';
+import { specOf } from './service-reads.ts';
 
 /** Networks of one host that Docker always has; stacks name them without creating them. */
 export const NODE_NETWORKS: readonly string[] = ['host', 'bridge', 'none'];

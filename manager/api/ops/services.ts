@@ -4,50 +4,21 @@ import {
   InvalidError,
   NotFoundError,
   OutOfSequenceError,
-  UnavailableError,
 } from '../../../shared/errors/index.ts';
 import { newId } from '../../../shared/lib/ids.ts';
 import type { Revision, Service, ServiceSpec } from '../../../shared/model/index.ts';
 import { sameJson } from '../../plan/reconcile/dirty.ts';
 import { type Guard, StaleError, type Store, type Write } from '../../store/store.ts';
 import type { ApiContext } from '../context.ts';
-import { lookup } from '../lookup.ts';
 import { portKey } from '../validate/ports.ts';
 import { checkServiceSpec } from '../validate/service-spec.ts';
 import { waitForStore } from '../wait.ts';
 import { resolveNetworks } from './networks.ts';
+import { currentSpec, revisionKey, specOf } from './service-reads.ts';
 
 /** How long a creation waits for a service of the same name to be gone. A stop grace is 10 s by default. */
 const REMOVAL_WAIT_MS = 120_000;
 const COMMIT_ATTEMPTS = 5;
-
-export function revisionKey(serviceId: string, revision: number): string {
-  return `${serviceId}.${revision}`;
-}
-
-/** Services that are not on their way out. */
-export function* liveServices(store: Store): Generator<Service> {
-  for (const service of store.all('services').values()) {
-    if (service.removing !== true) yield service;
-  }
-}
-
-/** By id, name or unique prefix. Throws NotFoundError for what is being removed, too. */
-export function findService(store: Store, ref: string): Service {
-  return lookup(liveServices(store), ref, { kind: 'service', id: (s) => s.id, name: (s) => s.name });
-}
-
-export function specOf(store: Store, service: Service, revision = service.revision): ServiceSpec | undefined {
-  return store.get('revisions', revisionKey(service.id, revision))?.spec;
-}
-
-/** The current spec. Throws UnavailableError should the mirror not hold it (it is written with the service). */
-export function currentSpec(store: Store, service: Service): ServiceSpec {
-  const spec = specOf(store, service);
-  if (spec === undefined)
-    throw new UnavailableError(`revision ${service.revision} of ${service.name} is missing`);
-  return spec;
-}
 
 /** Stores a new service. Resolves with its id. A service of that name on its way out is waited for. */
 export async function createService(

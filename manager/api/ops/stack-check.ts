@@ -12,7 +12,8 @@ import {
 import { portKey } from '../validate/ports.ts';
 import { checkServiceSpec } from '../validate/service-spec.ts';
 import { subnetProblem } from './networks.ts';
-import { currentSpec, liveServices, portHolder } from './services.ts';
+import { currentSpec, liveServices } from './service-reads.ts';
+import { portHolder } from './services.ts';
 
 type Found = Omit<Problem, 'severity'>;
 

@@ -13,7 +13,8 @@ import { convertStack, type StackConversion, type StackNetwork, type Variables }
 import type { Store } from '../../store/store.ts';
 import type { ApiContext } from '../context.ts';
 import { createNetwork, removeNetwork, resolveNetworks } from './networks.ts';
-import { createService, currentSpec, liveServices, removeService, updateService } from './services.ts';
+import { currentSpec, liveServices } from './service-reads.ts';
+import { createService, removeService, updateService } from './services.ts';
 import { checkStack } from './stack-check.ts';
 import { type Finding, finding, StackError } from './stack-error.ts';
 

@@ -6,7 +6,7 @@ import { readJson } from '../http/body.ts';
 import { passes, passesLabels, queryFilters, queryFlag, queryText } from '../http/query.ts';
 import { requestSignal, sendEmpty, sendJson } from '../http/respond.ts';
 import { createNetwork, findNetwork, removeNetwork } from '../ops/networks.ts';
-import { liveServices, specOf } from '../ops/services.ts';
+import { liveServices, specOf } from '../ops/service-reads.ts';
 
 const FILTERS = ['id', 'name', 'label', 'driver', 'scope', 'type', 'dangling'];
 

@@ -2,7 +2,7 @@ import { Router } from 'express';
 import { InvalidError, NotFoundError, OutOfSequenceError } from '../../../shared/errors/index.ts';
 import type { Node } from '../../../shared/model/index.ts';
 import { StaleError, type Store } from '../../store/store.ts';
-import { decodeNodeSpec, encodeNode } from '../codec/node-codec.ts';
+import { decodeNodeSpec, encodeNode, type ManagerStatus } from '../codec/node-codec.ts';
 import type { ApiContext } from '../context.ts';
 import { readJson } from '../http/body.ts';
 import { passes, passesLabels, queryFilters, queryFlag, queryVersion } from '../http/query.ts';
@@ -12,7 +12,8 @@ import { lookup } from '../lookup.ts';
 export function nodesRouter(ctx: ApiContext): Router {
   const router = Router();
   const { store } = ctx;
-  const encode = (node: Node): object => encodeNode(node, store.version('nodes', node.id), leads(ctx, node));
+  const encode = (node: Node): object =>
+    encodeNode(node, store.version('nodes', node.id), managerStatus(ctx, node));
 
   router.get('/nodes', (req, res) => {
     const filters = queryFilters(req, ['id', 'name', 'label', 'node.label', 'role', 'membership']);
@@ -73,9 +74,12 @@ function requireRemovable(node: Node, force: boolean): void {
   if (!force && node.status !== 'down') throw new InvalidError(`${prefix} is not down and can't be removed`);
 }
 
-function leads(ctx: ApiContext, node: Node): boolean {
-  const leader = ctx.leader();
-  return leader === undefined ? node.manager?.leader === true : leader === node.id;
+/** Of a node that joined with a manager's token. Of other managers than this one only the host is known. */
+export function managerStatus(ctx: ApiContext, node: Node): ManagerStatus | undefined {
+  if (node.spec.role !== 'manager') return undefined;
+  const isSelf = node.id === ctx.managerNodeId();
+  const address = isSelf ? ctx.managerAddress : (node.description?.address ?? '');
+  return { leads: ctx.leader() === node.id, address };
 }
 
 export function nodeName(node: Node): string {

@@ -17,16 +17,8 @@ import {
 } from '../http/query.ts';
 import { requestSignal, sendEmpty, sendJson } from '../http/respond.ts';
 import { respondLogs } from '../logs/respond.ts';
-import {
-  createService,
-  currentSpec,
-  findService,
-  liveServices,
-  removeService,
-  rollbackService,
-  specOf,
-  updateService,
-} from '../ops/services.ts';
+import { currentSpec, findService, liveServices, specOf } from '../ops/service-reads.ts';
+import { createService, removeService, rollbackService, updateService } from '../ops/services.ts';
 
 export function servicesRouter(ctx: ApiContext): Router {
   const router = Router();

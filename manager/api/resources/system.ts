@@ -3,7 +3,7 @@ import { Router } from 'express';
 import { isTerminal } from '../../../shared/model/index.ts';
 import { API_VERSION, MIN_API_VERSION, type ApiContext } from '../context.ts';
 import { sendJson } from '../http/respond.ts';
-import { nodeName } from './nodes.ts';
+import { managerStatus, nodeName } from './nodes.ts';
 
 /** Clients compare it with Docker's releases and refuse old ones; Shoal's own version follows the plus. */
 const ENGINE_LEVEL = '28.0.0';
@@ -96,7 +96,10 @@ function infoBody(ctx: ApiContext): object {
 
 function swarmInfo(ctx: ApiContext): object {
   const nodes = [...ctx.store.all('nodes').values()];
-  const managers = nodes.filter((node) => node.manager !== undefined);
+  const managers = nodes.flatMap((node) => {
+    const status = managerStatus(ctx, node);
+    return status === undefined ? [] : [{ NodeID: node.id, Addr: status.address }];
+  });
   const cluster = ctx.store.get('cluster', 'self');
   const selfId = ctx.managerNodeId();
   const self = nodes.find((node) => node.id === selfId);
@@ -106,7 +109,7 @@ function swarmInfo(ctx: ApiContext): object {
     LocalNodeState: 'active',
     ControlAvailable: true,
     Error: '',
-    RemoteManagers: managers.map((node) => ({ NodeID: node.id, Addr: node.manager?.address ?? '' })),
+    RemoteManagers: managers,
     Nodes: nodes.length,
     Managers: Math.max(1, managers.length),
     ...(cluster === undefined ? {} : { Cluster: clusterInfo(ctx) }),

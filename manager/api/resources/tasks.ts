@@ -8,7 +8,7 @@ import { type Filters, passes, passesLabels, queryFilters } from '../http/query.
 import { sendJson } from '../http/respond.ts';
 import { respondLogs } from '../logs/respond.ts';
 import { lookup } from '../lookup.ts';
-import { liveServices, revisionKey } from '../ops/services.ts';
+import { liveServices, revisionKey } from '../ops/service-reads.ts';
 import { taskIsCurrent } from '../task-is-current.ts';
 import { nodeMatcher } from './nodes.ts';
 

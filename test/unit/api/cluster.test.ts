@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { request } from 'node:http';
 import test from 'ava';
+import type { Service } from '../../../shared/model/index.ts';
 import type { ContainerInfo } from '../../../shared/model/node-methods.ts';
-import { ApiFixture, runningTask } from './fixture.ts';
+import { type Json, ApiFixture, runningTask } from './fixture.ts';
 
 const filtersOf = (filters: object): string => `filters=${encodeURIComponent(JSON.stringify(filters))}`;
 
@@ -11,6 +12,12 @@ async function createService(api: ApiFixture, name: string, more: object = {}): 
   const { status, json } = await api.send('POST', '/services/create', body);
   if (status !== 201) throw new Error(json.message);
   return json.ID;
+}
+
+function serviceOf(api: ApiFixture, id: string): Service {
+  const service = api.store.get('services', id);
+  if (service === undefined) throw new Error(`no service ${id}`);
+  return service;
 }
 
 /** Waits for what the API shows to become so. */
@@ -23,7 +30,7 @@ async function until(condition: () => boolean, what: string): Promise<void> {
 test('nodes: list, inspect by every name, filters', async (t) => {
   await using api = await ApiFixture.up(3);
   const list = async (filters: object) =>
-    (await api.get(`/nodes?${filtersOf(filters)}`)).map((n: any) => n.ID);
+    (await api.get(`/nodes?${filtersOf(filters)}`)).map((n: Json) => n.ID);
   t.deepEqual(await list({}), ['nodea1', 'nodea2', 'nodea3']);
   t.deepEqual(await list({ role: ['manager'] }), ['nodea1']);
   t.deepEqual(await list({ name: ['a2'] }), ['nodea2']);
@@ -32,7 +39,8 @@ test('nodes: list, inspect by every name, filters', async (t) => {
   for (const ref of ['nodea1', 'a1', 'self']) t.is((await api.get(`/nodes/${ref}`)).ID, 'nodea1');
   t.is((await api.send('GET', '/nodes/node')).status, 400, 'an ambiguous prefix');
   const node = await api.get('/nodes/a1');
-  t.is(node.ManagerStatus.Leader, true);
+  t.deepEqual(node.ManagerStatus, { Leader: true, Reachability: 'reachable', Addr: '10.1.0.1:7300' });
+  t.is((await api.get('/nodes/a2')).ManagerStatus, undefined);
   t.is(node.Description.Resources.NanoCPUs, 2e9);
 });
 
@@ -151,10 +159,10 @@ test('containers of all nodes; a node that is away or slow is left out and named
     ?.containers.push(container(id('a')), container(id('b'), { state: 'exited', exitCode: 3 }));
   api.nodes.get('nodea2')?.containers.push(container(id('c')));
   const all = await api.send('GET', '/containers/json?all=1');
-  t.deepEqual(all.json.map((c: any) => c.Id[0]).sort(), ['a', 'b', 'c']);
+  t.deepEqual(all.json.map((c: Json) => c.Id[0]).sort(), ['a', 'b', 'c']);
   t.is(all.headers['x-shoal-nodes-missing'], undefined);
   const running = await api.get('/containers/json');
-  t.deepEqual(running.map((c: any) => [c.Id[0], c.Status]).sort(), [
+  t.deepEqual(running.map((c: Json) => [c.Id[0], c.Status]).sort(), [
     ['a', 'Up About a minute'],
     ['c', 'Up About a minute'],
   ]);
@@ -169,7 +177,7 @@ test('containers of all nodes; a node that is away or slow is left out and named
   const slow = api.nodes.get('nodea3');
   if (slow !== undefined) slow.silent = true;
   const partial = await api.send('GET', '/containers/json?all=1');
-  t.deepEqual(partial.json.map((c: any) => c.Id[0]).sort(), ['a', 'b']);
+  t.deepEqual(partial.json.map((c: Json) => c.Id[0]).sort(), ['a', 'b']);
   t.deepEqual(String(partial.headers['x-shoal-nodes-missing']).split(',').sort(), ['nodea2', 'nodea3']);
 });
 
@@ -188,9 +196,9 @@ function frames(body: Buffer): Frame[] {
   return found;
 }
 
-function say(api: ApiFixture, task: any, ...texts: string[]): void {
+function say(api: ApiFixture, task: Json, ...texts: string[]): void {
   const records = texts.map((text, i) => ({
-    stream: (text.startsWith('!') ? 2 : 1) as 1 | 2,
+    stream: text.startsWith('!') ? (2 as const) : (1 as const),
     data: Buffer.from(`2026-01-01T00:00:0${i}.000000000Z ${text}\n`),
   }));
   api.nodes.get(task.NodeID)?.logs.set(task.Status.ContainerStatus.ContainerID, records);
@@ -199,7 +207,7 @@ function say(api: ApiFixture, task: any, ...texts: string[]): void {
 test('service logs: all tasks, frames, details, timestamps, tail; a node that is away says so on stderr', async (t) => {
   await using api = await ApiFixture.up();
   const id = await createService(api, 'web');
-  await api.write([...runningTask(api.store.get('services', id)!, 2, 'nodea2')]);
+  await api.write([...runningTask(serviceOf(api, id), 2, 'nodea2')]);
   const [one, two] = await api.get('/tasks');
   say(api, one, 'first', '!wrong');
   say(api, two, 'second');
@@ -269,13 +277,13 @@ function open(
 test('followed logs take in tasks that come later, and end when the service is gone', async (t) => {
   await using api = await ApiFixture.up();
   const id = await createService(api, 'web');
-  const service = api.store.get('services', id)!;
+  const service = serviceOf(api, id);
   const [one] = await api.get('/tasks');
   say(api, one, 'first');
   const stream = open(api, '/services/web/logs?stdout=1&follow=1');
   await until(() => stream.text().includes('first'), 'the first task');
   const writes = runningTask(service, 2, 'nodea2');
-  const status = writes[1]?.value as any;
+  const status = writes[1]?.value as Json;
   api.nodes
     .get('nodea2')
     ?.logs.set(status.container.containerId, [
@@ -295,7 +303,7 @@ test('events: what changes while it is open, filters, and the past with since an
   await api.send('DELETE', '/services/web');
   const { Version, Spec } = await api.get('/nodes/a2');
   await api.send('POST', `/nodes/a2/update?version=${Version.Index}`, { ...Spec, Availability: 'pause' });
-  const events = (text: string): any[] =>
+  const events = (text: string): Json[] =>
     text
       .split('\n')
       .filter(Boolean)

@@ -14,11 +14,15 @@ import type { ContainerInfo, LogsParams, StreamChunk } from '../../../shared/mod
 import { MemoryStore } from '../../harness/memory-store.ts';
 import { silentLogger } from '../../harness/silent-logger.ts';
 
+/** What the API answered, looked at freely. */
+// oxlint-disable-next-line typescript/no-explicit-any
+export type Json = any;
+
 export interface Answer {
   readonly status: number;
   readonly headers: Record<string, string | string[] | undefined>;
   readonly body: Buffer;
-  readonly json: any;
+  readonly json: Json;
 }
 
 /** What a node has, for the gateway. */
@@ -54,6 +58,7 @@ export class ApiFixture implements AsyncDisposable {
       version: '0.1.0',
       clusterName: 'test',
       managerNodeId: () => 'nodea1',
+      managerAddress: '10.1.0.1:7300',
       leader: () => 'nodea1',
       logger: silentLogger,
       clock: { now: () => Date.now() },
@@ -62,7 +67,7 @@ export class ApiFixture implements AsyncDisposable {
     fixture.#directory = await mkdtemp(join(tmpdir(), 'shoal-api-'));
     fixture.socket = join(fixture.#directory, 'api.sock');
     const server = await listenUnix(fixture.socket, api, { mode: 0o600 });
-    fixture.#close = server.close;
+    fixture.#close = () => server.close();
     return fixture;
   }
 
@@ -87,7 +92,6 @@ export class ApiFixture implements AsyncDisposable {
       statusAtMs: 1,
       createdAtMs: 1,
       updatedAtMs: 1,
-      ...(index === 1 ? { manager: { leader: true, address: '10.1.0.1:7300' } } : {}),
     };
     this.nodes.set(id, { connected: true, containers: [], logs: new Map(), silent: false });
     await this.write([{ table: 'nodes', key: id, value }]);
@@ -105,13 +109,13 @@ export class ApiFixture implements AsyncDisposable {
     };
     return {
       connected: (nodeId) => this.nodes.get(nodeId)?.connected === true,
-      call: async (nodeId, method, params, signal) => {
+      call: async (nodeId, method, params, signal): Promise<Json> => {
         const node = nodeOf(nodeId);
         if (node.silent)
           await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
-        if (method === 'container.list') return node.containers as never;
+        if (method === 'container.list') return node.containers;
         const { containerId } = params as { containerId: string };
-        return node.containers.find((container) => container.id === containerId) as never;
+        return node.containers.find((container) => container.id === containerId);
       },
       stream: (nodeId, _method, params, signal) => logStream(nodeOf(nodeId), params, signal),
     };
@@ -135,9 +139,9 @@ export class ApiFixture implements AsyncDisposable {
     });
   }
 
-  async get(path: string): Promise<any> {
+  async get(path: string): Promise<Json> {
     const answer = await this.send('GET', path);
-    if (answer.status !== 200) throw new Error(`GET ${path}: ${answer.status} ${answer.body}`);
+    if (answer.status !== 200) throw new Error(`GET ${path}: ${answer.status} ${answer.body.toString()}`);
     return answer.json;
   }
 

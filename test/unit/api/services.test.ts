@@ -1,5 +1,5 @@
 import test from 'ava';
-import { ApiFixture } from './fixture.ts';
+import { type Json, ApiFixture } from './fixture.ts';
 
 interface Options {
   readonly TaskTemplate?: object;
@@ -123,7 +123,7 @@ test('update: version, new revision, unchanged spec, stale version, and rollback
   await using api = await ApiFixture.up();
   const id = await create(api, 'web', { Mode: { Replicated: {} } });
   const read = () => api.get(`/services/${id}`);
-  const update = async (change: (spec: any) => void, query = '') => {
+  const update = async (change: (spec: Json) => void, query = '') => {
     const { Version, Spec } = await read();
     change(Spec);
     return api.send('POST', `/services/${id}/update?version=${Version.Index}${query}`, Spec);
@@ -204,7 +204,7 @@ test('list: filters, and counts with status=true', async (t) => {
   await create(api, 'agent', { Mode: { Global: {} } });
   const names = async (filters: object): Promise<string[]> =>
     (await api.get(`/services?filters=${encodeURIComponent(JSON.stringify(filters))}`)).map(
-      (s: any) => s.Spec.Name,
+      (s: Json) => s.Spec.Name,
     );
   t.deepEqual(await names({ name: ['we'] }), ['web']);
   t.deepEqual(await names({ label: { 'tier=front': true } }), ['web']);
@@ -213,7 +213,7 @@ test('list: filters, and counts with status=true', async (t) => {
   t.is((await api.send('GET', '/services?filters=%7B%22colour%22%3A%5B%22x%22%5D%7D')).status, 400);
   const all = await api.get('/services?status=true');
   t.deepEqual(
-    all.map((s: any) => s.ServiceStatus),
+    all.map((s: Json) => s.ServiceStatus),
     [
       { RunningTasks: 4, DesiredTasks: 4, CompletedTasks: 0 },
       { RunningTasks: 3, DesiredTasks: 3, CompletedTasks: 0 },
@@ -226,7 +226,7 @@ test('tasks: the filters of service ps, stack ps, and convergence', async (t) =>
   const labels = { 'com.docker.stack.namespace': 's' };
   const id = await create(api, 'web', { Labels: labels, Mode: { Replicated: { Replicas: 2 } } });
   await create(api, 'db');
-  const list = (filters: object): Promise<any[]> =>
+  const list = (filters: object): Promise<Json[]> =>
     api.get(`/tasks?filters=${encodeURIComponent(JSON.stringify(filters))}`);
   t.is((await list({ service: ['web'] })).length, 2);
   t.is((await list({ label: ['com.docker.stack.namespace=s'] })).length, 2);

