@@ -33,7 +33,7 @@ async function runGroup(group: string): Promise<number> {
 }
 
 const known = (await readdir(FOLDER))
-  .filter((file) => file.endsWith('.js') && file !== 'run.js')
+  .filter((file) => file.endsWith('.js') && !['run.js', 'report.js'].includes(file))
   .map((file) => file.slice(0, -'.js'.length))
   .toSorted();
 const wanted = process.argv.slice(2);

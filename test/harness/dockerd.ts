@@ -18,6 +18,8 @@ export interface Dockerd extends AsyncDisposable {
   readonly socket: string;
   /** Runs the stock client against it; its standard output. */
   docker(...args: string[]): Promise<string>;
+  /** dockerd and its containerd. */
+  pids(): Promise<number[]>;
 }
 
 export async function startDockerd(): Promise<Dockerd> {
@@ -35,7 +37,7 @@ export async function startDockerd(): Promise<Dockerd> {
   };
   try {
     await ready(daemon, docker, join(directory, 'log'));
-    return { socket, docker, [Symbol.asyncDispose]: dispose };
+    return { socket, docker, pids: () => daemonPids(daemon.pid ?? 0), [Symbol.asyncDispose]: dispose };
   } catch (error) {
     await dispose();
     throw error;
@@ -105,4 +107,10 @@ async function removeTree(directory: string): Promise<void> {
   const entries = await readdir(directory, { withFileTypes: true }).catch(() => []);
   for (const entry of entries) if (entry.isDirectory()) await removeTree(join(directory, entry.name));
   await rmdir(directory).catch(() => undefined);
+}
+
+/** `unshare` became dockerd itself; containerd is its child. */
+async function daemonPids(pid: number): Promise<number[]> {
+  const { stdout } = await run('ps', ['--ppid', String(pid), '-o', 'pid=']);
+  return [pid, ...stdout.split('\n').map(Number)].filter((one) => one > 0);
 }
