@@ -34,6 +34,7 @@ export async function runManager(options: ManagerOptions, signal: AbortSignal): 
     version: VERSION,
     clusterName: options.name,
     managerNodeId,
+    managerAddress: options.advertise,
     leader: () => (election.leaderId === managerId ? managerNodeId() : undefined),
     logger,
     clock: systemClock,

@@ -21,7 +21,7 @@ export interface JoinOptions {
   readonly token: string;
   /** host:port of each manager that is known; the first that answers is asked. */
   readonly managers: readonly string[];
-  /** Default: worker. */
+  /** Default: what the token grants. */
   readonly role?: NodeRole;
   readonly hostname: string;
 }
@@ -45,7 +45,7 @@ export async function join(options: JoinOptions, signal: AbortSignal): Promise<I
 }
 
 async function joinAt(address: string, options: JoinOptions, signal: AbortSignal): Promise<Identity> {
-  const { token, managers, hostname, role = 'worker' } = options;
+  const { token, managers, hostname, role } = options;
   const ca = await fetchAuthority(address, parseJoinToken(token).caDigest, signal);
   const keys = await generateKeys();
   const csr = await certificateRequest(keys);

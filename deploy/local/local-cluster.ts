@@ -54,7 +54,7 @@ export class LocalCluster {
   readonly members: readonly LocalMember[];
   readonly #options: LocalClusterOptions;
   readonly #exits = new Map<string, number>();
-  #token: string | undefined;
+  #tokens: JoinTokens | undefined;
 
   private constructor(options: LocalClusterOptions, subnet: string) {
     this.#options = options;
@@ -94,10 +94,10 @@ export class LocalCluster {
     return removeCluster(this.layout, never);
   }
 
-  /** The join token for workers. */
-  async token(signal: AbortSignal): Promise<string> {
-    this.#token ??= swarmSchema.parse(await this.api.get('/swarm', signal)).JoinTokens.Worker;
-    return this.#token;
+  /** The join tokens. */
+  async tokens(signal: AbortSignal): Promise<JoinTokens> {
+    this.#tokens ??= swarmSchema.parse(await this.api.get('/swarm', signal)).JoinTokens;
+    return this.#tokens;
   }
 
   /** Cuts a host off, or connects it again. The machine itself has no cable. */
@@ -117,10 +117,12 @@ export class LocalCluster {
       this.manager.start();
       await this.waitForManager(signal);
     });
-    const token = await this.token(signal);
+    const tokens = await this.tokens(signal);
     await progress.step(`${this.members.length} nodes joined and ready`, async () => {
       for (const { node } of this.members) {
         await mkdir(node.stateDir, { recursive: true, mode: 0o711 });
+        // the machine itself is where the manager runs
+        const token = node.netns === undefined ? tokens.Manager : tokens.Worker;
         await writeFile(path.join(node.stateDir, 'join-token'), token, { mode: 0o600 });
       }
       for (const member of this.members) member.process.start();
@@ -221,7 +223,8 @@ export class LocalCluster {
   }
 }
 
-const swarmSchema = z.object({ JoinTokens: z.object({ Worker: z.string() }) });
+const swarmSchema = z.object({ JoinTokens: z.object({ Worker: z.string(), Manager: z.string() }) });
+type JoinTokens = z.output<typeof swarmSchema>['JoinTokens'];
 const nodesSchema = z.array(z.object({ Status: z.object({ State: z.string() }) }));
 
 /** While processes start, a refused connection or an answer 5xx is no failure. */

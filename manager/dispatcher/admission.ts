@@ -26,18 +26,19 @@ export function admission(deps: {
       const cluster = store.get('cluster', 'self');
       // The record is read each time: a rotated secret counts at once.
       const granted = cluster === undefined ? undefined : roleOfToken(cluster, authority, request.token);
-      if (granted !== request.role) {
-        logger.warn({ role: request.role, hostname: request.hostname }, 'refused a node: wrong token');
+      const role = request.role ?? granted;
+      if (role === undefined || role !== granted) {
+        logger.warn({ role, hostname: request.hostname }, 'refused a node: wrong token');
         throw new ForbiddenError(
-          `the join token does not let a ${request.role} in: it is not this cluster's, or not current`,
+          `the join token does not let a ${role ?? 'node'} in: it is not this cluster's, or not current`,
         );
       }
       // The key is checked before anything is written.
-      const trial = { nodeId: 'trial', role: request.role };
+      const trial = { nodeId: 'trial', role };
       await authority.issue(request.csr, trial, clock.now());
-      const nodeId = await records.create(request.role, signal);
-      const certificate = await authority.issue(request.csr, { nodeId, role: request.role }, clock.now());
-      logger.info({ nodeId, role: request.role, hostname: request.hostname }, 'node joined');
+      const nodeId = await records.create(role, signal);
+      const certificate = await authority.issue(request.csr, { nodeId, role }, clock.now());
+      logger.info({ nodeId, role, hostname: request.hostname }, 'node joined');
       return { nodeId, certificate, ca: authority.caPem };
     },
   };

@@ -42,6 +42,4 @@ export interface Node {
   readonly session?: string;
   /** Small number, unique in the cluster: its tunnel MAC is 02:00 + this, its connection mark is this. From 1. */
   readonly index: number;
-  /** True for the node that shares its machine with a manager. */
-  readonly manager?: { readonly leader: boolean; readonly address: string };
 }

@@ -4,7 +4,8 @@ import { z } from 'zod';
 export const joinRequestSchema = z.strictObject({
   token: z.string().max(256),
   csr: z.string().max(16_384),
-  role: z.enum(['worker', 'manager']),
+  /** Default: what the token grants. */
+  role: z.enum(['worker', 'manager']).optional(),
   hostname: z.string().max(253),
 });
 export type JoinRequest = z.output<typeof joinRequestSchema>;
