@@ -129,3 +129,44 @@ test('it survives a store that fails for a while', async (t) => {
   await leader.stop();
   t.is(left, 0);
 });
+
+test('a service that is updated between plan and commit gets no task of the old revision', async (t) => {
+  const swarm = build(2);
+  const { store } = swarm;
+  const commit = store.commit.bind(store);
+  let updated = false;
+  store.commit = async (writes, options) => {
+    if (!updated && writes.some(({ table }) => table === 'tasks')) {
+      updated = true;
+      swarm.service('web', { image: 'img:2' });
+    }
+    return commit(writes, options);
+  };
+  const revisions = new Set<number | undefined>();
+  store.onChange((changes) => {
+    for (const change of changes) if (change.table === 'tasks') revisions.add(change.after?.revision);
+  });
+  const leader = start(swarm);
+  swarm.service('web', { replicas: 4 });
+  await eventually(() => swarm.wanted('web').length === 4);
+  await leader.stop();
+  t.deepEqual([...revisions], [2]);
+});
+
+test('what a plan builds upon its own first commit is not stale', async (t) => {
+  const swarm = build(2);
+  const { store } = swarm;
+  const commit = store.commit.bind(store);
+  let refused = 0;
+  store.commit = (writes, options) =>
+    commit(writes, options).catch((error: unknown) => {
+      refused += 1;
+      throw error;
+    });
+  const leader = start(swarm);
+  // The network gets its subnet, the service its address, and the tasks theirs, all in one plan.
+  swarm.network('front').service('web', { replicas: 4, networks: [{ network: 'front', aliases: [] }] });
+  await eventually(() => swarm.wanted('web').length === 4);
+  await leader.stop();
+  t.is(refused, 0);
+});
