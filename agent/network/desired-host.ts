@@ -89,7 +89,7 @@ const LEAVE = ['iifname @uplinks masquerade', 'oifname @uplinks ip saddr 127.0.0
 const ISOLATE = [
   'oifname @uplinks ct status dnat accept',
   'oifname @uplinks ct state established,related accept',
-  'oifname @uplinks drop',
+  'oifname @uplinks reject with icmp admin-prohibited',
 ];
 
 /** route_localnet must not open what listens on localhost to containers. */

@@ -22,6 +22,8 @@ export interface Self {
   readonly uplinkSlots: ReadonlyMap<string, number>;
   /** Tasks whose container has its interfaces, by task id. */
   readonly attached: ReadonlyMap<string, TaskAssignment>;
+  /** Tasks that were detached and whose assignments have not gone yet. */
+  readonly ended: ReadonlySet<string>;
 }
 
 /** A network with everything on it, seen from this node. */
@@ -47,15 +49,15 @@ export interface DesiredState {
   readonly sandboxes: ReadonlyMap<string, SandboxState>;
 }
 
-/** A task that is to have, or still has, interfaces here. */
-function isLocal(task: TaskAssignment, self: Self): boolean {
-  return self.attached.has(task.taskId) || task.desired === 'ready' || task.desired === 'running';
+/** A task that is to have interfaces here. */
+function isComing(task: TaskAssignment, self: Self): boolean {
+  return !self.ended.has(task.taskId) && (task.desired === 'ready' || task.desired === 'running');
 }
 
 /** Tasks of this node that take part in networks; those attached stay until they are detached. */
 export function localTasks(set: AssignmentSet, self: Self): TaskAssignment[] {
   const tasks = new Map(self.attached);
-  for (const task of set.tasks.values()) if (isLocal(task, self)) tasks.set(task.taskId, task);
+  for (const task of set.tasks.values()) if (isComing(task, self)) tasks.set(task.taskId, task);
   return [...tasks.values()];
 }
 

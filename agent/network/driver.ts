@@ -50,6 +50,7 @@ export class NetworkDriver {
   readonly #closing = new AbortController();
   readonly #repairs: Promise<void>;
   readonly #attached = new Map<string, TaskAssignment>();
+  readonly #ended = new Set<string>();
   #slots: ReadonlyMap<string, number> = new Map();
   #set: AssignmentSet | undefined;
   #served: ServingView | undefined;
@@ -92,7 +93,9 @@ export class NetworkDriver {
 
   /** Takes the task's interfaces away, and its networks with them if it was the last one here. */
   async detach(taskId: string, signal: AbortSignal = this.#closing.signal): Promise<void> {
-    if (this.#attached.delete(taskId) && this.#set !== undefined) await this.#reconcile(signal);
+    const known = this.#attached.delete(taskId) || this.#set?.tasks.has(taskId) === true;
+    this.#ended.add(taskId);
+    if (known) await this.#reconcile(signal);
   }
 
   /** The text of a task's /etc/resolv.conf. Throws NotFoundError for a task that is not this node's. */
@@ -164,8 +167,8 @@ export class NetworkDriver {
   async #desired(set: AssignmentSet): Promise<DesiredState> {
     const reading = await this.#kernel.observed();
     this.#adopt(set, reading.sandboxes);
-    const { self, networks } = { self: this.#self(set, reading.hostDump), networks: set.networks };
-    const local = localNetworks({ ...set, networks }, self);
+    const self = this.#self(set, reading.hostDump);
+    const local = localNetworks(set, self);
     this.#slots = chooseSlots(local, reading.hostDump.addresses, this.#slots, self.prefix);
     return desiredState(set, { ...self, uplinkSlots: this.#slots });
   }
@@ -181,6 +184,7 @@ export class NetworkDriver {
       netnsDir: this.#options.netnsDir ?? NETNS_DIR,
       uplinkSlots: this.#slots,
       attached: this.#attached,
+      ended: this.#ended,
     };
   }
 
@@ -191,8 +195,9 @@ export class NetworkDriver {
         const vni = set.networks.get(network)?.vni;
         return vni !== undefined && sandboxes.get(vni)?.has(`link ${portName(task.taskId)}`) === true;
       });
+    for (const taskId of this.#ended) if (!set.tasks.has(taskId)) this.#ended.delete(taskId);
     for (const task of [...this.#attached.values(), ...set.tasks.values()]) {
-      if (has(task)) this.#attached.set(task.taskId, task);
+      if (has(task) && !this.#ended.has(task.taskId)) this.#attached.set(task.taskId, task);
       else this.#attached.delete(task.taskId);
     }
   }
@@ -224,6 +229,7 @@ export class NetworkDriver {
     if (missing !== undefined) throw new NotFoundError(`network ${missing.network} is not on this node`);
     const { batches, added } = attachPlan(task, set, this.#self(set, reading.hostDump), netnsPath);
     await this.#kernel.extend(batches, added);
+    this.#ended.delete(taskId);
     this.#attached.set(taskId, task);
   }
 
