@@ -14,7 +14,7 @@ import path from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { createWriteStream } from 'node:fs';
 import { type BuiltImage, imageArchive } from '../../agent/image/build-tar.ts';
-import { ApiClient, type ApiResponse } from '../../deploy/cli/client.ts';
+import type { ApiClient, ApiResponse } from '../../deploy/cli/client.ts';
 import { putStack } from '../../deploy/cli/stack.ts';
 import { readMarker, removeCluster } from '../../deploy/local/cleanup.ts';
 import { run } from '../../deploy/local/command.ts';

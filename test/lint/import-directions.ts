@@ -42,7 +42,8 @@ function impure(siblings: RegExp): (target: string, type: boolean) => boolean {
 }
 
 const PURE = 'is pure: it imports shared/model, shared/lib, shared/errors and pure siblings only';
-const NETWORK_PURE = /^agent\/network\/(desired|diff|dns-answer|kernel-object|names|nft-text)[^/]*\.ts$/;
+const NETWORK_PURE =
+  /^agent\/network\/(desired|diff|dns-answer|kernel-object|names|nft-text|nft-diff)[^/]*\.ts$/;
 
 export const DIRECTIONS: readonly Direction[] = [
   {
@@ -111,7 +112,8 @@ async function* sources(root: string): AsyncGenerator<string> {
     const entries = await readdir(path.join(root, folder), { recursive: true }).catch(() => []);
     for (const entry of entries) {
       const file = `${folder}/${entry}`;
-      if (file.endsWith('.ts') && !file.startsWith('test/lint/planted/')) yield file;
+      // the tests of this one hold forbidden imports as texts
+      if (file.endsWith('.ts') && !file.startsWith('test/lint/')) yield file;
     }
   }
 }
