@@ -11,7 +11,6 @@ import { ImageService } from './image/image-service.ts';
 import { describeMachine, sourceAddress } from './machine.ts';
 import { NetworkDriver } from './network/driver.ts';
 import { loadIdentity, saveIdentity, type Identity } from './session/identity.ts';
-import { join as joinCluster } from './session/join.ts';
 import { SessionLink } from './session/session-link.ts';
 import { Volumes } from './volume/volumes.ts';
 import { TaskExecutor } from './worker/executor.ts';
@@ -98,6 +97,8 @@ async function identify(options: AgentOptions, signal: AbortSignal): Promise<Ide
     );
   }
   const { token, managers } = options.join;
+  // Loaded for this only: what makes certificates weighs more than the rest of the agent.
+  const { join: joinCluster } = await import('./session/join.ts');
   const joined = await joinCluster({ token, managers, hostname: options.hostname }, signal);
   const identity = { ...joined, managers: [...managers] };
   await saveIdentity(options.stateDir, identity);
