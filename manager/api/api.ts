@@ -16,7 +16,7 @@ import { swarmRouter } from './resources/swarm.ts';
 import { systemRouter } from './resources/system.ts';
 import { tasksRouter } from './resources/tasks.ts';
 
-/** Builds the request handler; listenUnix and listenTcp serve it. Listens to the store until `signal` aborts. */
+/** Builds the request handler; listenUnix serves it. Listens to the store until `signal` aborts. */
 export function createApi(options: ApiOptions): Express {
   const signal = options.signal ?? new AbortController().signal;
   const events = new EventLog(options.store, options.clock);

@@ -1,3 +1,3 @@
 export { createApi } from './api.ts';
 export type { ApiOptions } from './context.ts';
-export { listenTcp, listenUnix, type ApiServer, type UnixOptions } from './listen.ts';
+export { listenUnix, type ApiServer, type UnixOptions } from './listen.ts';

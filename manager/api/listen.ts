@@ -49,19 +49,6 @@ export async function listenUnix(
   return { server, close: () => closeServer(server) };
 }
 
-/** The same on TCP; for tests and for a loopback address. The API has no authentication of its own. */
-export async function listenTcp(host: string, port: number, handler: RequestListener): Promise<ApiServer> {
-  const server = httpServer(handler);
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(port, host, () => {
-      server.off('error', reject);
-      resolve();
-    });
-  });
-  return { server, close: () => closeServer(server) };
-}
-
 function httpServer(handler: RequestListener): Server {
   // No request timeout: streams of logs and events stay open as long as the client likes.
   return createServer({ requestTimeout: 0, headersTimeout: 60_000, keepAliveTimeout: 60_000 }, handler);

@@ -6,6 +6,8 @@ import { parseStrict } from '../http/unsupported.ts';
 import { defined, labelsOf, timeText, zLabels, zText } from './common.ts';
 
 const zNodeSpec = z.object({
+  // A parameter of the update: dockerode sends it in the body as well as in the query, where it counts.
+  version: z.unknown().optional(),
   Name: zText,
   Labels: zLabels,
   Role: z.enum(['worker', 'manager'], { error: "'worker' or 'manager' is expected" }),

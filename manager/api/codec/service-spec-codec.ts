@@ -58,6 +58,10 @@ const zPort = z.object({
 });
 
 const zServiceSpec = z.object({
+  // Parameters of the update: dockerode sends them in the body as well as in the query, where they count.
+  version: z.unknown().optional(),
+  registryAuthFrom: z.unknown().optional(),
+  rollback: z.unknown().optional(),
   Name: zText,
   Labels: zLabels,
   TaskTemplate: z.object({

@@ -1,11 +1,5 @@
 /** Task record + status + revision -> the Docker Engine API's Task. */
-import {
-  isTerminal,
-  type ServiceSpec,
-  type Task,
-  type TaskState,
-  type TaskStatus,
-} from '../../../shared/model/index.ts';
+import type { ServiceSpec, Task, TaskState, TaskStatus } from '../../../shared/model/index.ts';
 import type { Store } from '../../store/store.ts';
 import { encodeNetwork } from './network-codec.ts';
 import { defined, timeText } from './common.ts';
@@ -19,10 +13,6 @@ export function observedState(task: Task, status: TaskStatus | undefined): TaskS
 /** As `docker service ps` composes it: web.1, or agent.<node id> for a global service. */
 export function taskName(task: Task, serviceName: string): string {
   return `${serviceName}.${task.slot > 0 ? task.slot : (task.nodeId ?? '')}`;
-}
-
-export function taskIsLive(task: Task, status: TaskStatus | undefined): boolean {
-  return task.desired === 'running' && !isTerminal(observedState(task, status));
 }
 
 export function encodeTask(store: Store, task: Task, spec: ServiceSpec | undefined): object {

@@ -25,12 +25,6 @@ export async function readJson(req: IncomingMessage): Promise<unknown> {
   return parseJson(text, 'request body');
 }
 
-/** The same for a body that may be left out: undefined then. */
-export async function readOptionalJson(req: IncomingMessage): Promise<unknown> {
-  const text = await readText(req);
-  return text.trim() === '' ? undefined : parseJson(text, 'request body');
-}
-
 export function parseJson(text: string, what: string): unknown {
   try {
     return JSON.parse(text);

@@ -126,14 +126,21 @@ async function inspectOn(
   if (!ctx.gateway.connected(nodeId)) {
     throw new UnavailableError(`container ${containerId} is on node ${nodeId}, which is not connected`);
   }
-  const limit = AbortSignal.any([signal, AbortSignal.timeout(NODE_TIMEOUT_MS)]);
-  const container: ContainerInfo = await ctx.gateway.call(
-    nodeId,
-    'container.inspect',
-    { containerId },
-    limit,
-  );
-  return { ...container, nodeId };
+  const late = AbortSignal.timeout(NODE_TIMEOUT_MS);
+  try {
+    const container: ContainerInfo = await ctx.gateway.call(
+      nodeId,
+      'container.inspect',
+      { containerId },
+      AbortSignal.any([signal, late]),
+    );
+    return { ...container, nodeId };
+  } catch (error) {
+    signal.throwIfAborted();
+    if (late.aborted)
+      throw new UnavailableError(`node ${nodeId} did not answer within ${NODE_TIMEOUT_MS} ms`);
+    throw error;
+  }
 }
 
 function matches(ctx: ApiContext, container: PlacedContainer, filters: Filters): boolean {
