@@ -41,7 +41,11 @@ function uplinkObjects(view: NetworkView): KernelObject[] {
   return [
     { type: 'veth', name: dev, mtu, peer: { name: UPLINK, netns: view.netns, mtu } },
     ...UPLINK_SYSCTLS.map(
-      ([family, name, value]): KernelObject => ({ type: 'sysctl', path: `${family}/conf/${dev}/${name}`, value }),
+      ([family, name, value]): KernelObject => ({
+        type: 'sysctl',
+        path: `${family}/conf/${dev}/${name}`,
+        value,
+      }),
     ),
     { type: 'address', dev, address: `${host}/30` },
     // Only published traffic enters by an address of the network; other networks' subnets stay unknown to the host.

@@ -16,7 +16,7 @@ interface Serving {
 
 export class DnsService {
   readonly #logger: Logger;
-  readonly #resolvers: readonly string[];
+  readonly #resolvers: () => readonly string[];
   readonly #servers = new Map<number, Serving>();
   readonly #closing = new AbortController();
   #set: AssignmentSet | undefined;
@@ -24,7 +24,8 @@ export class DnsService {
   #names = new Map<string, NetworkNames>();
   #askers: ReadonlyMap<string, TaskAssignment> = new Map();
 
-  constructor(logger: Logger, resolvers: readonly string[]) {
+  /** `resolvers` is asked each time: the host's may change. */
+  constructor(logger: Logger, resolvers: () => readonly string[]) {
     this.#logger = logger;
     this.#resolvers = resolvers;
   }
@@ -92,7 +93,7 @@ export class DnsService {
     if (networks.every(({ network }) => network.internal))
       return writeAnswer(query, { kind: 'unknown' }, overUdp);
     const own = asker?.spec.container.dns?.nameservers ?? [];
-    const servers = own.length > 0 ? own : this.#resolvers;
+    const servers = own.length > 0 ? own : this.#resolvers();
     return (await forward(message, servers, overUdp, this.#closing.signal)) ?? writeFailure(query);
   }
 

@@ -65,7 +65,7 @@ export class NetworkDriver {
     this.#options = options;
     this.#prefix = prefixOf(options.clusterName, options.nodeId);
     this.#kernel = new Kernel(this.#prefix, options.netnsDir ?? NETNS_DIR);
-    this.#dns = new DnsService(options.logger, options.hostResolvers ?? readHostResolvers());
+    this.#dns = new DnsService(options.logger, () => options.hostResolvers ?? readHostResolvers());
     this.#repairs = this.#repairLoop(options.repairMs ?? REPAIR_MS);
   }
 
@@ -228,7 +228,13 @@ export class NetworkDriver {
     });
     if (missing !== undefined) throw new NotFoundError(`network ${missing.network} is not on this node`);
     const { batches, added } = attachPlan(task, set, this.#self(set, reading.hostDump), netnsPath);
-    await this.#kernel.extend(batches, added);
+    try {
+      await this.#kernel.extend(batches, added);
+    } catch (error) {
+      // Part of it may be there.
+      this.#kernel.forget();
+      throw error;
+    }
     this.#ended.delete(taskId);
     this.#attached.set(taskId, task);
   }

@@ -15,7 +15,7 @@ int net_op_sysctl(struct net_op *op) {
   if (name == NULL || value == NULL || strstr(name, "..") != NULL || strlen(name) > 200) return -EINVAL;
   (void)snprintf(path, sizeof path, "/proc/sys/net/%s", name);
   int fd = open(path, O_WRONLY | O_CLOEXEC);
-  if (fd < 0) return -errno;
+  if (fd < 0) return errno == ENOENT && net_flag(op->json, "optional") ? 0 : -errno;
   int result = write(fd, value, strlen(value)) < 0 ? -errno : 0;
   close(fd);
   return result;

@@ -150,7 +150,9 @@ export class NetworkLab {
   async startContainer(taskId: string): Promise<Reply> {
     const task = this.world.tasks.find((one) => one.taskId === taskId);
     if (task === undefined) throw new Error(`no task ${taskId}`);
-    const child = spawn('unshare', ['--net', 'sleep', '3600'], { stdio: 'ignore' });
+    const child = spawn('setpriv', ['--pdeathsig', 'KILL', 'unshare', '--net', 'sleep', '3600'], {
+      stdio: 'ignore',
+    });
     this.#containers.set(taskId, child);
     const home = await readlink('/proc/self/ns/net');
     await until(`namespace of ${taskId}`, async () => {

@@ -1,0 +1,215 @@
+/* The network calls against the kernel, in namespaces of this test's own. Needs root. */
+#include <arpa/inet.h>
+#include <cjson/cJSON.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "shoal-net.h"
+
+#define A "/run/netns/shoal-test-c-a"
+#define B "/run/netns/shoal-test-c-b"
+
+static struct shoal_error err;
+
+static void check_at(int line, int good, const char *what) {
+  if (good) return;
+  (void)fprintf(stderr, "test-net.c:%d: %s (%s: %s)\n", line, what, err.step, err.detail);
+  shoal_net_apply("[{\"netns\":null,\"ops\":[{\"op\":\"netns-del\",\"path\":\"" A "\"},"
+                  "{\"op\":\"netns-del\",\"path\":\"" B "\"}]}]",
+                  NULL);
+  exit(1);
+}
+#define CHECK(condition) check_at(__LINE__, (condition), #condition)
+
+static int apply(const char *netns, const char *ops) {
+  char text[4096];
+  (void)snprintf(text, sizeof text,
+                 netns == NULL ? "[{\"netns\":null,\"ops\":[%s%s]}]" : "[{\"netns\":\"%s\",\"ops\":[%s]}]",
+                 netns == NULL ? "" : netns, ops);
+  return shoal_net_apply(text, &err);
+}
+
+static cJSON *dump(const char *netns) {
+  char *json = NULL;
+  CHECK(shoal_net_dump(netns, "ipv4/ip_forward,ipv4/neigh/*/proxy_delay", &json, &err) == 0);
+  cJSON *root = cJSON_Parse(json);
+  shoal_net_free(json);
+  CHECK(root != NULL);
+  return root;
+}
+
+/* The first member of a list whose field has this text. */
+static cJSON *find(const cJSON *root, const char *list, const char *field, const char *text) {
+  cJSON *item;
+  cJSON_ArrayForEach(item, cJSON_GetObjectItem(root, list)) {
+    const char *value = cJSON_GetStringValue(cJSON_GetObjectItem(item, field));
+    if (value != NULL && strcmp(value, text) == 0) return item;
+  }
+  return NULL;
+}
+
+static int has_namespace(const char *path) {
+  struct stat status;
+  return stat(path, &status) == 0;
+}
+
+static void test_namespaces(void) {
+  CHECK(apply(NULL, "{\"op\":\"netns-add\",\"path\":\"" A "\"},{\"op\":\"netns-add\",\"path\":\"" B "\"}") == 0);
+  CHECK(apply(NULL, "{\"op\":\"netns-add\",\"path\":\"" A "\"}") == 0);
+  CHECK(has_namespace(A) && has_namespace(B));
+  CHECK(apply("/run/netns/shoal-test-c-none", "") == -ENOENT);
+}
+
+static void test_links(void) {
+  const char *veth = "{\"op\":\"link-add\",\"kind\":\"veth\",\"name\":\"v0\",\"mtu\":1400,"
+                     "\"peer\":{\"name\":\"e0\",\"netns\":\"" B "\",\"mtu\":1400}}";
+  CHECK(apply(A, veth) == 0);
+  cJSON *before = dump(B);
+  CHECK(apply(A, veth) == 0);
+  cJSON *after = dump(B);
+  CHECK(cJSON_Compare(find(before, "links", "name", "e0"), find(after, "links", "name", "e0"), 1));
+  cJSON_Delete(before);
+  cJSON_Delete(after);
+  CHECK(apply(B, "{\"op\":\"link-set\",\"name\":\"e0\",\"up\":true}") == 0);
+  CHECK(apply(B, "{\"op\":\"link-del\",\"name\":\"e9\"}") == 0);
+  CHECK(apply(B, "{\"op\":\"link-set\",\"name\":\"e9\",\"up\":true}") == -ENODEV);
+  CHECK(apply(A, "{\"op\":\"link-set\",\"name\":\"a-name-too-long-for-a-link\",\"up\":true}") == -EINVAL);
+  /* Its socket stays in A, the device goes to B. */
+  const char *vxlan = "{\"op\":\"link-add\",\"kind\":\"vxlan\",\"name\":\"vx0\",\"into\":\"" B "\",\"id\":77,"
+                      "\"port\":4790,\"local\":\"10.9.0.1\",\"mtu\":1350,\"mac\":\"02:00:00:00:00:07\"}";
+  CHECK(apply(A, vxlan) == 0);
+  CHECK(apply(A, vxlan) == 0);
+  cJSON *root = dump(B);
+  cJSON *link = find(root, "links", "name", "vx0");
+  CHECK(cJSON_GetObjectItem(link, "id")->valueint == 77 && cJSON_GetObjectItem(link, "port")->valueint == 4790);
+  CHECK(strcmp(cJSON_GetObjectItem(link, "mac")->valuestring, "02:00:00:00:00:07") == 0);
+  cJSON_Delete(root);
+}
+
+/* Each operation twice: to add what is there and to delete what is not is success. */
+static void twice(const char *netns, const char *op) {
+  CHECK(apply(netns, op) == 0);
+  CHECK(apply(netns, op) == 0);
+}
+
+static void test_routes(void) {
+  twice(A, "{\"op\":\"addr-add\",\"dev\":\"v0\",\"address\":\"10.9.1.1/24\"}");
+  twice(B, "{\"op\":\"addr-add\",\"dev\":\"e0\",\"address\":\"10.9.1.2/24\"}");
+  twice(A, "{\"op\":\"route-add\",\"dst\":\"10.9.2.0/24\",\"dev\":\"v0\",\"via\":\"10.9.1.2\"}");
+  twice(B, "{\"op\":\"route-add\",\"dst\":\"0.0.0.0/0\",\"dev\":\"vx0\",\"via\":\"192.0.2.7\",\"onlink\":true,"
+           "\"table\":10001}");
+  twice(B, "{\"op\":\"rule-add\",\"priority\":2000,\"table\":10001,\"fwmark\":3}");
+  twice(B, "{\"op\":\"neigh-add\",\"dev\":\"vx0\",\"address\":\"192.0.2.7\",\"mac\":\"02:00:00:00:00:08\"}");
+  twice(B, "{\"op\":\"fdb-add\",\"dev\":\"vx0\",\"mac\":\"02:00:00:00:00:08\",\"dst\":\"192.0.2.7\"}");
+  cJSON *root = dump(B);
+  const cJSON *route = find(root, "routes", "via", "192.0.2.7");
+  CHECK(cJSON_GetObjectItem(route, "table")->valueint == 10001 && cJSON_IsTrue(cJSON_GetObjectItem(route, "onlink")));
+  CHECK(find(root, "neighbours", "mac", "02:00:00:00:00:08") != NULL);
+  CHECK(find(root, "fdb", "dst", "192.0.2.7") != NULL);
+  cJSON_Delete(root);
+  twice(B, "{\"op\":\"fdb-del\",\"dev\":\"vx0\",\"mac\":\"02:00:00:00:00:08\",\"dst\":\"192.0.2.7\"}");
+  twice(B, "{\"op\":\"neigh-del\",\"dev\":\"vx0\",\"address\":\"192.0.2.7\"}");
+  twice(B, "{\"op\":\"rule-del\",\"priority\":2000,\"table\":10001,\"fwmark\":3}");
+  twice(B, "{\"op\":\"route-del\",\"dst\":\"0.0.0.0/0\",\"table\":10001}");
+  twice(A, "{\"op\":\"addr-del\",\"dev\":\"v9\",\"address\":\"10.9.9.1/24\"}");
+  root = dump(B);
+  CHECK(find(root, "routes", "via", "192.0.2.7") == NULL && find(root, "fdb", "dst", "192.0.2.7") == NULL);
+  cJSON_Delete(root);
+}
+
+static void test_sysctls_and_nft(void) {
+  CHECK(apply(A, "{\"op\":\"sysctl\",\"path\":\"ipv4/ip_forward\",\"value\":\"1\"}") == 0);
+  CHECK(apply(A, "{\"op\":\"sysctl\",\"path\":\"../kernel/hostname\",\"value\":\"x\"}") == -EINVAL);
+  CHECK(apply(A, "{\"op\":\"sysctl\",\"path\":\"ipv4/none\",\"value\":\"x\"}") == -ENOENT);
+  CHECK(apply(A, "{\"op\":\"sysctl\",\"path\":\"ipv4/none\",\"value\":\"x\",\"optional\":true}") == 0);
+  cJSON *root = dump(A);
+  const cJSON *sysctls = cJSON_GetObjectItem(root, "sysctls");
+  CHECK(strcmp(cJSON_GetObjectItem(sysctls, "ipv4/ip_forward")->valuestring, "1") == 0);
+  CHECK(cJSON_GetObjectItem(sysctls, "ipv4/neigh/v0/proxy_delay") != NULL);
+  cJSON_Delete(root);
+  CHECK(apply(A, "{\"op\":\"nft\",\"commands\":\"add table ip shoal\"}") == 0);
+  char *text = NULL;
+  CHECK(shoal_net_nft(A, "list tables", 1, &text, &err) == 0 && strstr(text, "\"shoal\"") != NULL);
+  shoal_net_free(text);
+  CHECK(shoal_net_nft(B, "list table ip shoal", 1, &text, &err) == -ENOENT);
+  CHECK(shoal_net_nft(B, "no such words", 0, &text, &err) == -EINVAL && err.detail[0] != 0);
+}
+
+static void test_sockets(void) {
+  struct sockaddr_in at;
+  socklen_t size = sizeof at;
+  int fd = shoal_net_socket(A, SOCK_STREAM, "10.9.1.1", 5300, &err);
+  CHECK(fd >= 0 && getsockname(fd, (struct sockaddr *)&at, &size) == 0 && ntohs(at.sin_port) == 5300);
+  close(fd);
+  CHECK(shoal_net_socket(B, SOCK_DGRAM, "10.9.1.1", 5300, &err) == -EADDRNOTAVAIL);
+  CHECK(shoal_net_socket(A, 9, "10.9.1.1", 5300, &err) == -EINVAL);
+  CHECK(shoal_net_socket(A, SOCK_DGRAM, "nonsense", 5300, &err) == -EINVAL);
+}
+
+/* A flow that was translated is forgotten, and the next datagram finds the backend of now. */
+static void test_conntrack(void) {
+  struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(7000)};
+  char text[16];
+  CHECK(apply(A, "{\"op\":\"link-set\",\"name\":\"lo\",\"up\":true},"
+                 "{\"op\":\"addr-add\",\"dev\":\"lo\",\"address\":\"10.9.3.1/32\"},"
+                 "{\"op\":\"addr-add\",\"dev\":\"lo\",\"address\":\"10.9.3.2/32\"},"
+                 "{\"op\":\"nft\",\"commands\":\"add chain ip shoal out { type nat hook output priority -100; }\\n"
+                 "add rule ip shoal out ip daddr 10.9.4.4 dnat to 10.9.3.1\"},"
+                 "{\"op\":\"route-add\",\"dst\":\"10.9.4.0/24\",\"dev\":\"v0\"}") == 0);
+  int one = shoal_net_socket(A, SOCK_DGRAM, "10.9.3.1", 7000, &err);
+  int two = shoal_net_socket(A, SOCK_DGRAM, "10.9.3.2", 7000, &err);
+  int client = shoal_net_socket(A, SOCK_DGRAM, "10.9.1.1", 0, &err);
+  CHECK(one >= 0 && two >= 0 && client >= 0);
+  inet_pton(AF_INET, "10.9.4.4", &to.sin_addr);
+  CHECK(sendto(client, "a", 1, 0, (struct sockaddr *)&to, sizeof to) == 1);
+  CHECK(recv(one, text, sizeof text, 0) == 1);
+  CHECK(apply(A, "{\"op\":\"nft\",\"commands\":\"flush chain ip shoal out\\n"
+                 "add rule ip shoal out ip daddr 10.9.4.4 dnat to 10.9.3.2\"}") == 0);
+  CHECK(sendto(client, "b", 1, 0, (struct sockaddr *)&to, sizeof to) == 1);
+  CHECK(recv(one, text, sizeof text, 0) == 1);
+  CHECK(apply(A, "{\"op\":\"ct-flush\",\"protocol\":17,\"backends\":[\"10.9.3.1\"]}") == 0);
+  CHECK(sendto(client, "c", 1, 0, (struct sockaddr *)&to, sizeof to) == 1);
+  CHECK(recv(two, text, sizeof text, 0) == 1 && text[0] == 'c');
+  close(one);
+  close(two);
+  close(client);
+}
+
+static void test_refusals(void) {
+  CHECK(shoal_net_apply(NULL, &err) == -EINVAL);
+  CHECK(shoal_net_apply("{", &err) == -EINVAL);
+  CHECK(shoal_net_apply("[{}]", &err) == 0);
+  CHECK(apply(A, "{\"op\":\"fly\"}") == -EINVAL && strstr(err.detail, "fly") != NULL);
+  CHECK(apply(A, "{}") == -EINVAL);
+  CHECK(apply(A, "{\"op\":\"link-add\",\"kind\":\"veth\"}") == -EINVAL);
+  CHECK(apply(A, "{\"op\":\"route-add\",\"dst\":\"10.0.0.0/33\",\"dev\":\"v0\"}") == -EINVAL);
+  CHECK(apply(A, "{\"op\":\"route-add\",\"dst\":\"10.0.0.0/8\",\"dev\":\"v7\"}") == -ENODEV);
+}
+
+static void test_removal(void) {
+  twice(NULL, "{\"op\":\"netns-del\",\"path\":\"" A "\"},{\"op\":\"netns-del\",\"path\":\"" B "\"}");
+  CHECK(!has_namespace(A) && !has_namespace(B));
+}
+
+int main(void) {
+  if (geteuid() != 0) {
+    (void)puts("skipped: needs root");
+    return 0;
+  }
+  apply(NULL, "{\"op\":\"netns-del\",\"path\":\"" A "\"},{\"op\":\"netns-del\",\"path\":\"" B "\"}");
+  test_namespaces();
+  test_links();
+  test_routes();
+  test_sysctls_and_nft();
+  test_sockets();
+  test_conntrack();
+  test_refusals();
+  test_removal();
+  (void)puts("ok");
+  return 0;
+}

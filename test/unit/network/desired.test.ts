@@ -1,0 +1,169 @@
+import test from 'ava';
+import fc from 'fast-check';
+import { type DesiredState, desiredState, type Self } from '../../../agent/network/desired.ts';
+import { diffScope, isEmpty, type ScopeDiff } from '../../../agent/network/diff.ts';
+import { fingerprintOf, type KernelObject, type Scope } from '../../../agent/network/kernel-object.ts';
+import { makePlan } from '../../../agent/network/plan.ts';
+import { assignmentsOf, type World } from '../../cluster/network-model.ts';
+import { KernelModel } from './kernel-model.ts';
+import { SELF, worlds } from './worlds.ts';
+
+const SLOTS = new Map([
+  ['front', 1],
+  ['ingress', 2],
+]);
+
+function selfIn(world: World): Self {
+  const set = assignmentsOf(world, SELF);
+  const attached = [...set.tasks.values()].filter((task) => task.desired === 'running');
+  return {
+    nodeId: SELF,
+    prefix: 'p',
+    mtu: 1450,
+    vxlanPort: 4789,
+    netnsDir: '/run/netns',
+    uplinkSlots: SLOTS,
+    attached: new Map(attached.map((task) => [task.taskId, task])),
+    ended: new Set(),
+  };
+}
+
+function desiredIn(world: World): DesiredState {
+  return desiredState(assignmentsOf(world, SELF), selfIn(world));
+}
+
+/** In one order, so that two can be compared. */
+function prints(scope: Scope): Map<string, string> {
+  return new Map([...scope].map(([key, object]): [string, string] => [key, fingerprintOf(object)]).sort());
+}
+
+function carryOut(kernel: KernelModel, diff: ScopeDiff): void {
+  for (const ops of [diff.before, diff.fromHost, diff.sysctls, diff.links, diff.rest])
+    ops.forEach((op) => kernel.run(op));
+}
+
+/** A scope with what other scopes or attaching put there. */
+function withForeignVeths(scope: Scope): Map<string, KernelObject> {
+  return new Map([...scope].filter(([, object]) => object.type === 'veth'));
+}
+
+/** Sysctls are never taken back: the last value stays. */
+function withoutSysctls(scope: Map<string, string>): Map<string, string> {
+  return new Map([...scope].filter(([key]) => !key.startsWith('sysctl')));
+}
+
+test('from any state of a sandbox to any other, and then nothing is left to do', (t) => {
+  fc.assert(
+    fc.property(worlds, worlds, (before, after) => {
+      const [old, next] = [desiredIn(before), desiredIn(after)];
+      for (const [id, sandbox] of next.sandboxes) {
+        const now = old.sandboxes.get(id)?.objects ?? withForeignVeths(sandbox.objects);
+        const start = new Map([...withForeignVeths(sandbox.objects), ...now]);
+        const kernel = new KernelModel(start);
+        carryOut(kernel, diffScope(start, sandbox.objects, sandbox.netns));
+        t.deepEqual(withoutSysctls(prints(kernel.objects)), withoutSysctls(prints(sandbox.objects)));
+        t.true(isEmpty(diffScope(kernel.objects, sandbox.objects, sandbox.netns)));
+      }
+    }),
+    { numRuns: 200 },
+  );
+});
+
+test('the same for the host, whose uplinks are made by the way', (t) => {
+  fc.assert(
+    fc.property(worlds, worlds, (before, after) => {
+      const [old, next] = [desiredIn(before).host, desiredIn(after).host];
+      const kernel = new KernelModel(old);
+      const diff = diffScope(old, next, '');
+      for (const ops of [diff.before, diff.links, diff.sysctls, diff.rest])
+        ops.forEach((op) => kernel.run(op));
+      t.deepEqual(withoutSysctls(prints(kernel.objects)), withoutSysctls(prints(next)));
+    }),
+    { numRuns: 200 },
+  );
+});
+
+test('a plan for what is already there is empty', (t) => {
+  fc.assert(
+    fc.property(worlds, (world) => {
+      const desired = desiredIn(world);
+      const observed = {
+        host: desired.host,
+        sandboxes: new Map([...desired.sandboxes.values()].map(({ vni, objects }) => [vni, objects])),
+      };
+      const plan = makePlan(observed, desired, 'p', String);
+      t.deepEqual(plan, { batches: [], created: [], removed: [] });
+    }),
+  );
+});
+
+test('a VIP and a published port lead to serving endpoints, and to all of them', (t) => {
+  fc.assert(
+    fc.property(worlds, (world) => {
+      const set = assignmentsOf(world, SELF);
+      const desired = desiredIn(world);
+      for (const service of set.services.values()) {
+        const serving = [...set.endpoints.values()]
+          .filter((e) => e.networkId === service.networkId && e.serviceId === service.serviceId && e.serving)
+          .map((e) => e.address)
+          .sort();
+        const sandbox = desired.sandboxes.get(service.networkId);
+        if (sandbox !== undefined && service.vip !== undefined) {
+          const element = sandbox.objects.get(`element shoal vips ${service.vip}`);
+          t.is(element !== undefined, serving.length > 0);
+          t.deepEqual(
+            backendsOf(sandbox.objects, `chain shoal vip_${service.vip.replaceAll('.', '_')}`),
+            serving,
+          );
+        }
+        for (const port of service.ports) {
+          t.deepEqual(backendsOf(desired.host, `chain shoal-p tcp_${port.publishedPort}`), serving);
+        }
+      }
+    }),
+    { numRuns: 200 },
+  );
+});
+
+function backendsOf(scope: Scope, key: string): string[] {
+  const chain = scope.get(key);
+  const text = chain?.type === 'chain' ? (chain.rules ?? []).join(' ') : '';
+  return [...text.matchAll(/\d+ : (\d+\.\d+\.\d+\.\d+)/g)].map((match) => match[1] ?? '').sort();
+}
+
+test('an internal network has no uplink; a network without tasks here has no sandbox', (t) => {
+  fc.assert(
+    fc.property(worlds, (world) => {
+      const set = assignmentsOf(world, SELF);
+      const desired = desiredIn(world);
+      t.false(desired.sandboxes.get('back')?.objects.has('link up0') ?? false);
+      const local = [...set.tasks.values()].filter((task) => task.desired !== 'shutdown');
+      for (const id of ['front', 'back']) {
+        t.is(
+          desired.sandboxes.has(id),
+          local.some((task) => task.addresses.some((a) => a.network === id)),
+        );
+      }
+    }),
+  );
+});
+
+test('a change of the underlay address makes the tunnel anew, with all that hangs on it', (t) => {
+  const world: World = {
+    ...(fc.sample(worlds, { seed: 5, numRuns: 200 }).find((w) => desiredIn(w).sandboxes.has('front')) ??
+      fail()),
+  };
+  const sandbox = desiredIn(world).sandboxes.get('front') ?? fail();
+  const tunnel = sandbox.objects.get('link vx0');
+  if (tunnel?.type !== 'vxlan') throw new Error('no tunnel');
+  const old = new Map(sandbox.objects).set('link vx0', { ...tunnel, local: '192.0.2.1' });
+  const diff = diffScope(old, sandbox.objects, sandbox.netns);
+  t.deepEqual(diff.before, [{ op: 'link-del', name: 'vx0' }]);
+  const kernel = new KernelModel(old);
+  carryOut(kernel, diff);
+  t.deepEqual(prints(kernel.objects), prints(sandbox.objects));
+});
+
+function fail(): never {
+  throw new Error('no such world');
+}

@@ -1,0 +1,176 @@
+import test from 'ava';
+import fc from 'fast-check';
+import { answer } from '../../../agent/network/dns-answer.ts';
+import { type NetworkNames, networkNames, taskName } from '../../../agent/network/dns-names.ts';
+import {
+  NXDOMAIN,
+  readQuery,
+  SERVFAIL,
+  writeAnswer,
+  writeFailure,
+} from '../../../agent/network/dns-message.ts';
+import { TcpFrames, tcpFrame } from '../../../agent/network/dns-frames.ts';
+import dnsPacket from 'dns-packet';
+import { assignmentsOf, type World } from '../../cluster/network-model.ts';
+import { SELF, worlds } from './worlds.ts';
+
+function namesIn(world: World, ...ids: string[]): NetworkNames[] {
+  const set = assignmentsOf(world, SELF);
+  return ids.flatMap((id) => {
+    const network = set.networks.get(id);
+    return network === undefined ? [] : [networkNames(set, network)];
+  });
+}
+
+const half = (): number => 0.5;
+
+test('a service is its VIP or, without one, its serving tasks; in any case, with a final dot or its network', (t) => {
+  fc.assert(
+    fc.property(worlds, (world) => {
+      const set = assignmentsOf(world, SELF);
+      const networks = namesIn(world, 'front');
+      for (const service of [...set.services.values()].filter((one) => one.networkId === 'front')) {
+        const serving = [...set.endpoints.values()]
+          .filter((e) => e.networkId === 'front' && e.serviceId === service.serviceId && e.serving)
+          .map((e) => e.address)
+          .sort();
+        const expected = service.vip === undefined ? serving : [service.vip];
+        for (const name of [
+          service.name,
+          service.name.toUpperCase(),
+          `${service.name}.`,
+          `${service.name}.Front`,
+        ]) {
+          t.deepEqual(addresses({ name, type: 'A' }, networks), expected);
+        }
+        t.deepEqual(addresses({ name: `tasks.${service.name}`, type: 'A' }, networks), serving);
+        t.deepEqual(answer({ name: service.name, type: 'AAAA' }, networks, half), { kind: 'empty' });
+      }
+    }),
+  );
+});
+
+function addresses(question: { name: string; type: string }, networks: NetworkNames[]): string[] {
+  const result = answer(question, networks, Math.random);
+  return result.kind === 'addresses' ? [...result.addresses].sort() : [];
+}
+
+test('a task is found by name and by address, on the networks of the asker only', (t) => {
+  fc.assert(
+    fc.property(worlds, (world) => {
+      const endpoints = [...assignmentsOf(world, SELF).endpoints.values()];
+      for (const endpoint of endpoints.filter((e) => e.networkId === 'back')) {
+        const name = taskName(endpoint);
+        const reverse = `${endpoint.address.split('.').reverse().join('.')}.in-addr.arpa`;
+        const [front, back] = [namesIn(world, 'front'), namesIn(world, 'front', 'back')];
+        t.true(addresses({ name, type: 'A' }, back).length > 0);
+        t.deepEqual(answer({ name: reverse, type: 'PTR' }, back, half), {
+          kind: 'name',
+          name: `${name}.back`,
+        });
+        t.deepEqual(answer({ name: reverse, type: 'PTR' }, front, half), { kind: 'elsewhere' });
+      }
+    }),
+  );
+});
+
+test('what is not the cluster’s is asked elsewhere, and ingress has no names', (t) => {
+  const world = fc.sample(worlds, { seed: 1, numRuns: 1 })[0];
+  if (world === undefined) return t.fail();
+  const networks = namesIn(world, 'front', 'ingress');
+  t.deepEqual(answer({ name: 'example.org', type: 'A' }, networks, half), { kind: 'elsewhere' });
+  t.deepEqual(answer({ name: 'tasks.nothing', type: 'A' }, networks, half), { kind: 'unknown' });
+  t.deepEqual(answer({ name: '250.0.5.10.in-addr.arpa', type: 'PTR' }, networks, half), { kind: 'unknown' });
+  t.is(networks[1]?.services.size, 0);
+});
+
+test('a list is given in another order each time', (t) => {
+  const names: NetworkNames = {
+    network: {
+      networkId: 'n',
+      name: 'n',
+      vni: 1,
+      subnet: '10.5.0.0/24',
+      gateway: '10.5.0.1',
+      internal: false,
+      ingress: false,
+    },
+    services: new Map([['rr', { serving: ['10.5.0.2', '10.5.0.3'] }]]),
+    tasks: new Map(),
+    reverse: new Map(),
+  };
+  const first = (random: number): string | undefined => {
+    const result = answer({ name: 'rr', type: 'A' }, [names], () => random);
+    return result.kind === 'addresses' ? result.addresses[0] : undefined;
+  };
+  t.not(first(0), first(0.9));
+});
+
+function query(name: string, udpPayloadSize?: number) {
+  const additionals: dnsPacket.Answer[] =
+    udpPayloadSize === undefined
+      ? []
+      : [
+          {
+            type: 'OPT',
+            name: '.',
+            udpPayloadSize,
+            extendedRcode: 0,
+            ednsVersion: 0,
+            flags: 0,
+            flag_do: false,
+            options: [],
+          },
+        ];
+  const raw = dnsPacket.encode({
+    type: 'query',
+    id: 4711,
+    flags: 256,
+    questions: [{ type: 'A', name }],
+    additionals,
+  });
+  const read = readQuery(raw);
+  if (read === undefined) throw new Error('query not understood');
+  return read;
+}
+
+test('messages: cut over UDP when too long, whole over TCP, failures said', (t) => {
+  const many = { kind: 'addresses' as const, addresses: Array.from({ length: 60 }, (_, i) => `10.5.0.${i}`) };
+  const small = dnsPacket.decode(writeAnswer(query('web'), many, true));
+  t.true(small.flag_tc);
+  t.is(small.answers?.length, 0);
+  t.is(dnsPacket.decode(writeAnswer(query('web', 4096), many, true)).answers?.length, 60);
+  t.is(dnsPacket.decode(writeAnswer(query('web'), many, false)).answers?.length, 60);
+  t.is((writeAnswer(query('x'), { kind: 'unknown' }, true)[3] ?? 0) & 15, NXDOMAIN);
+  t.is((writeFailure(query('x'))[3] ?? 0) & 15, SERVFAIL);
+  t.is(small.id, 4711);
+});
+
+test('bytes that are no query are ignored', (t) => {
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 80 }), (bytes) => {
+      const read = readQuery(Buffer.from(bytes));
+      t.true(read === undefined || typeof read.name === 'string');
+    }),
+  );
+});
+
+test('frames come out whole however the stream is cut', (t) => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.uint8Array({ maxLength: 300 })),
+      fc.integer({ min: 1, max: 50 }),
+      (messages, step) => {
+        const stream = Buffer.concat(messages.map((message) => tcpFrame(Buffer.from(message))));
+        const frames = new TcpFrames();
+        const seen: Buffer[] = [];
+        for (let at = 0; at < stream.length; at += step)
+          seen.push(...frames.push(stream.subarray(at, at + step)));
+        t.deepEqual(
+          seen.map((frame) => [...frame]),
+          messages.map((message) => [...message]),
+        );
+      },
+    ),
+  );
+});

@@ -1,0 +1,74 @@
+/** Arbitrary small worlds: nodes, networks, services and tasks with their addresses. */
+import fc from 'fast-check';
+import { network, type World } from '../../cluster/network-model.ts';
+
+const NODES = ['node0aaaaaaaaaaaaaaaaaaaa', 'node1bbbbbbbbbbbbbbbbbbbb', 'node2cccccccccccccccccccc'];
+export const SELF = NODES[0] as string;
+
+const NETWORKS = [
+  network('front', 0x1001, '10.5.0'),
+  network('back', 0x1002, '10.6.0', { internal: true }),
+  network('ingress', 0x1000, '10.0.0', { ingress: true }),
+];
+
+const BASES: Readonly<Record<string, string>> = { front: '10.5.0', back: '10.6.0', ingress: '10.0.0' };
+
+const service = (index: number) =>
+  fc
+    .record({
+      networks: fc.subarray(['front', 'back', 'ingress'], { minLength: 1 }),
+      vip: fc.boolean(),
+      published: fc.boolean(),
+      host: fc.boolean(),
+    })
+    .map(({ networks, vip, published, host }) => ({
+      name: `s${index}`,
+      aliases: [`alias${index % 2}`],
+      networks,
+      vips: vip ? Object.fromEntries(networks.map((id) => [id, `${BASES[id]}.${200 + index}`])) : {},
+      meshPorts: published ? [{ protocol: 'tcp' as const, publishedPort: 8000 + index, targetPort: 80 }] : [],
+      hostPorts: host
+        ? [{ protocol: 'udp' as const, publishedPort: 9000 + index, targetPort: 53, mode: 'host' as const }]
+        : [],
+    }));
+
+const SERVICES = fc.tuple(service(0), service(1), service(2));
+
+export const worlds: fc.Arbitrary<World> = fc
+  .tuple(
+    SERVICES,
+    fc.array(
+      fc.record({
+        service: fc.nat(2),
+        node: fc.nat(2),
+        serving: fc.boolean(),
+        desired: fc.constantFrom('ready', 'running', 'shutdown'),
+        address: fc.integer({ min: 10, max: 40 }),
+      }),
+      { maxLength: 8 },
+    ),
+    fc.integer({ min: 1, max: 3 }),
+  )
+  .map(([services, tasks, nodes]) => ({
+    peers: NODES.slice(0, nodes).map((nodeId, index) => ({
+      nodeId,
+      hostname: `h${index}`,
+      index: index + 1,
+      address: `10.99.0.${index + 1}`,
+    })),
+    networks: NETWORKS,
+    services,
+    // An address belongs to one task; the id follows from it, so that a change of world moves or changes tasks.
+    tasks: [...new Map(tasks.map((task) => [task.address, task])).values()].map((task) => {
+      const of = services[task.service] ?? services[0];
+      return {
+        taskId: `task${task.address}yyyyyyyyyyyyyyyyyyy`,
+        service: of.name,
+        node: NODES[task.node % nodes] as string,
+        slot: task.address,
+        serving: task.serving,
+        desired: task.desired as 'ready' | 'running' | 'shutdown',
+        addresses: Object.fromEntries(of.networks.map((id) => [id, `${BASES[id]}.${task.address}`])),
+      };
+    }),
+  }));
