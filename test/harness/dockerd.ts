@@ -3,11 +3,12 @@
  * parent of its own, so that it leaves nothing behind.
  */
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
-import { cp, mkdir, mkdtemp, readdir, rm, rmdir, symlink } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, rm, symlink } from 'node:fs/promises';
 import { openSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { removeCgroup } from '../../deploy/local/cgroups.ts';
 import { ensurePeers, type Peers } from './peers.ts';
 
 const run = promisify(execFile);
@@ -33,7 +34,7 @@ export async function startDockerd(): Promise<Dockerd> {
   const dispose = async (): Promise<void> => {
     await stop(daemon, docker);
     await rm(directory, { recursive: true, force: true });
-    await removeCgroups(parent);
+    await removeCgroup(parent);
   };
   try {
     await ready(daemon, docker, join(directory, 'log'));
@@ -95,18 +96,6 @@ async function stop(daemon: ChildProcess, docker: Dockerd['docker']): Promise<vo
   const ended = new Promise<void>((resolve) => daemon.once('exit', () => resolve()));
   daemon.kill('SIGTERM');
   await ended;
-}
-
-async function removeCgroups(parent: string): Promise<void> {
-  for (const controller of await readdir('/sys/fs/cgroup')) {
-    await removeTree(join('/sys/fs/cgroup', controller, parent));
-  }
-}
-
-async function removeTree(directory: string): Promise<void> {
-  const entries = await readdir(directory, { withFileTypes: true }).catch(() => []);
-  for (const entry of entries) if (entry.isDirectory()) await removeTree(join(directory, entry.name));
-  await rmdir(directory).catch(() => undefined);
 }
 
 /** `unshare` became dockerd itself; containerd is its child. */
