@@ -72,9 +72,3 @@ export function passesLabels(
     return at < 0 || labels[key] === wanted.slice(at + 1);
   });
 }
-
-/** A body without `version`, which belongs in the query: dockerode sends it in both. */
-export function withoutVersion(body: unknown): unknown {
-  if (typeof body !== 'object' || body === null || Array.isArray(body)) return body;
-  return Object.fromEntries(Object.entries(body).filter(([key]) => key !== 'version'));
-}

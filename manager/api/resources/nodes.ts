@@ -5,14 +5,7 @@ import { StaleError, type Store } from '../../store/store.ts';
 import { decodeNodeSpec, encodeNode, type ManagerStatus } from '../codec/node-codec.ts';
 import type { ApiContext } from '../context.ts';
 import { readJson } from '../http/body.ts';
-import {
-  passes,
-  passesLabels,
-  queryFilters,
-  queryFlag,
-  queryVersion,
-  withoutVersion,
-} from '../http/query.ts';
+import { passes, passesLabels, queryFilters, queryFlag, queryVersion } from '../http/query.ts';
 import { requestSignal, sendEmpty, sendJson } from '../http/respond.ts';
 import { lookup } from '../lookup.ts';
 
@@ -45,7 +38,7 @@ export function nodesRouter(ctx: ApiContext): Router {
     const version = queryVersion(req);
     const body = await readJson(req);
     const node = findNode(ctx, req.params.id);
-    const spec = decodeNodeSpec(withoutVersion(body), node.spec);
+    const spec = decodeNodeSpec(body, node.spec);
     if (store.version('nodes', node.id) !== version) throw new OutOfSequenceError();
     const value: Node = { ...node, spec, updatedAtMs: ctx.clock.now() };
     try {

@@ -14,7 +14,6 @@ import {
   queryText,
   queryVersion,
   type Filters,
-  withoutVersion,
 } from '../http/query.ts';
 import { requestSignal, sendEmpty, sendJson } from '../http/respond.ts';
 import { respondLogs } from '../logs/respond.ts';
@@ -58,7 +57,7 @@ export function servicesRouter(ctx: ApiContext): Router {
       await rollbackService(ctx, service, version, signal);
       return sendJson(res, 200, { Warnings: null });
     }
-    const { spec, warnings } = decodeServiceSpec(withoutVersion(body));
+    const { spec, warnings } = decodeServiceSpec(body);
     await updateService(ctx, service, { version, spec: withAuth(store, service, spec, req) }, signal);
     sendJson(res, 200, { Warnings: warnings.length === 0 ? null : warnings });
   });
