@@ -33,9 +33,15 @@ export class Draft {
     this.#open(unit, stage).writes.set(`${table}/${key}`, write);
   }
 
-  /** Deletes a record whatever its version: for observed state of tasks that are gone. */
+  /**
+   * Deletes a record whatever its version: for observed state of tasks that are gone. One that is absent has to stay so
+   * until the unit is written, else a last report would outlive its task.
+   */
   drop(unit: string, stage: 0 | 1, table: TableName, key: string): void {
-    if (this.#view.version(table, key) === 0) return;
+    if (this.#view.version(table, key) === 0) {
+      this.guard(unit, stage, table, key);
+      return;
+    }
     this.#open(unit, stage).writes.set(`${table}/${key}`, { table, key, value: null });
   }
 

@@ -89,7 +89,8 @@ export class ServicePlan {
       case 'delete-service':
         for (const key of revisionKeys(view, this.#service)) draft.put(this.#unit, 0, 'revisions', key, null);
         draft.put(this.#unit, 0, 'services', id, null);
-        draft.drop(this.#unit, 0, 'names', `service:${name}`);
+        if (view.version('names', `service:${name}`) > 0)
+          draft.drop(this.#unit, 0, 'names', `service:${name}`);
         return;
       default:
         assertNever(action);

@@ -1,7 +1,8 @@
 /** The design's invariants, as far as the deciding part can break them. */
 import { plan } from '../../manager/plan/plan.ts';
+import { sameJson } from '../../manager/plan/reconcile/dirty.ts';
 import { holdsResources, isWanted, revisionKey } from '../../manager/plan/states.ts';
-import type { Change } from '../../manager/store/store.ts';
+import type { Change, Write } from '../../manager/store/store.ts';
 import type { Service, ServiceSpec, Task } from '../../shared/model/index.ts';
 import { compareStates, isTerminal } from '../../shared/model/index.ts';
 import type { World } from './world.ts';
@@ -99,13 +100,19 @@ function reservedOn({ swarm: { store } }: World, nodeId: string): number {
   return sum;
 }
 
+/** Why a task is pending is said when it is looked at: when room is made, not when others take what it could not use. */
+function isOtherReason({ swarm }: World, { table, key, value }: Write): boolean {
+  const before = table === 'tasks' ? swarm.store.get('tasks', key) : undefined;
+  if (before === undefined || value === null || !('pendingReason' in value)) return false;
+  return sameJson({ ...before, pendingReason: value.pendingReason }, value);
+}
+
 /** What must hold once everything is back and nothing has happened for a while. */
 export function checkQuiet(world: World): void {
   const { swarm, time } = world;
   const again = plan(swarm.view(), { dirtyServices: 'all', now: time.now, seed: 'check', limit: 1000 });
-  if (again.writes.length > 0) {
-    fail(`a quiet cluster would be written: ${JSON.stringify(again.writes.slice(0, 3))}`);
-  }
+  const news = again.writes.filter((write) => !isOtherReason(world, write));
+  if (news.length > 0) fail(`a quiet cluster would be written: ${JSON.stringify(news.slice(0, 3))}`);
   if (again.wakeAt !== undefined && again.wakeAt <= time.now) fail('a timer in the past');
   for (const service of swarm.store.all('services').values())
     checkService(world, service, again.starved.has(service.id));

@@ -1,7 +1,7 @@
 import test from 'ava';
 import { noTotals, simulate } from './simulate.ts';
 
-const WORLDS = 25;
+const WORLDS = 60;
 
 test('whatever goes wrong, what is desired runs in the end, and no invariant breaks on the way', (t) => {
   const totals = noTotals();

@@ -1,7 +1,7 @@
 /** What is to be done about one wanted task: an ordered table, the first rule that applies decides. */
 import { assertNever } from '../../../shared/lib/assert-never.ts';
 import { isTerminal } from '../../../shared/model/index.ts';
-import { nsToMs } from '../states.ts';
+import { isWanted, nsToMs } from '../states.ts';
 import type { ServiceContext, Slot, SlotTask } from './context.ts';
 import { fitsConstraints } from './dirty.ts';
 import { shouldRestart } from './restart.ts';
@@ -62,11 +62,13 @@ const RULES: readonly Rule[] = [
     verdict: () => ({ kind: 'finish' }),
   },
   {
+    // With an older one still there (start-first) there is nothing to wait for.
     reason: 'ended, and its node can not run another',
-    applies: (context, _slot, { node, state }) =>
+    applies: (context, slot, { node, state }) =>
       isTerminal(state) &&
       context.isGlobal &&
-      !(node?.status === 'ready' && node.spec.availability === 'active'),
+      !(node?.status === 'ready' && node.spec.availability === 'active') &&
+      !slot.tasks.some((other) => isWanted(other.task) && !isTerminal(other.state)),
     verdict: () => ({ kind: 'wait', untilMs: undefined }),
   },
   {

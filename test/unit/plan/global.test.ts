@@ -94,3 +94,19 @@ test('a node without room does not hold up an update', (t) => {
   t.is(swarm.running('agent').length, 1);
   t.is(swarm.get('agent').updateStatus?.state, 'completed');
 });
+
+test('start-first on a node that was paused meanwhile: the failed one goes, the old one stays', (t) => {
+  const update = { order: 'start-first' } as const;
+  const swarm = cluster().nodes(1).service('agent', { global: true, update }).settle();
+  const [old] = swarm.running('agent');
+  swarm.service('agent', { image: 'broken' }).plan();
+  const next = swarm.wanted('agent').find(({ id }) => id !== old?.id);
+  swarm
+    .node('n1', { availability: 'pause' })
+    .report(next?.id ?? '', 'failed')
+    .elapse(60_000);
+  t.deepEqual(
+    swarm.wanted('agent').map(({ id }) => id),
+    [old?.id],
+  );
+});
