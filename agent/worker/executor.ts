@@ -159,6 +159,7 @@ export class TaskExecutor implements StepExecutor {
       state: 'failed',
       message: 'unhealthy',
       error: `task: unhealthy container${health.output === '' ? '' : `: ${health.output.slice(0, 500)}`}`,
+      ...startedAt(exit),
       container: { containerId: record.id, exitCode: exit.exitCode },
       health: 'unhealthy',
     };
@@ -170,6 +171,7 @@ export class TaskExecutor implements StepExecutor {
     return {
       state: 'running',
       message: 'started',
+      ...startedAt(state),
       container: { containerId: record.id, ...(state === undefined ? {} : { pid: state.pid }) },
       ...(health === undefined ? {} : { health }),
     };
@@ -204,16 +206,22 @@ function probeProcess(task: TaskAssignment, record: ContainerRecord, args: strin
   };
 }
 
+/** When it began to run: what ends later than a rolling update monitors is no failure of the update. */
+function startedAt(seen: { readonly startedAtMs?: number } | undefined): Pick<Outcome, 'startedAtMs'> {
+  return seen?.startedAtMs === undefined ? {} : { startedAtMs: seen.startedAtMs };
+}
+
 /** Zero is complete, all else failed; the text is the one that Swarm's users know. */
 function endOutcome(record: ContainerRecord, exit: ContainerExit): Outcome {
   const container = { containerId: record.id, exitCode: exit.exitCode };
   if (exit.exitCode === 0 && exit.error === undefined)
-    return { state: 'complete', message: 'finished', container };
+    return { state: 'complete', message: 'finished', ...startedAt(exit), container };
   const memory = exit.oomKilled ? ': out of memory' : '';
   return {
     state: 'failed',
     message: 'started',
     error: exit.error ?? `task: non-zero exit (${exit.exitCode})${memory}`,
+    ...startedAt(exit),
     container,
   };
 }
