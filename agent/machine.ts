@@ -1,12 +1,19 @@
 /** What an agent says of the machine that it runs on. */
 import { createSocket } from 'node:dgram';
+import { readFile } from 'node:fs/promises';
 import { availableParallelism, machine, totalmem } from 'node:os';
 import { isIP } from 'node:net';
 import { lookup } from 'node:dns/promises';
 import type { Labels, NodeDescription } from '../shared/model/index.ts';
+import { parseRoutes } from './routes.ts';
+import { readHostResolvers } from './network/resolv-conf.ts';
 import { VERSION } from '../shared/lib/version.ts';
 
-export function describeMachine(hostname: string, address: string, engineLabels: Labels): NodeDescription {
+export async function describeMachine(
+  hostname: string,
+  address: string,
+  engineLabels: Labels,
+): Promise<NodeDescription> {
   return {
     hostname,
     address,
@@ -16,7 +23,17 @@ export function describeMachine(hostname: string, address: string, engineLabels:
     nanoCpus: availableParallelism() * 1_000_000_000,
     memoryBytes: totalmem(),
     engineVersion: VERSION,
+    localSubnets: await localSubnets(),
   };
+}
+
+/** Where this machine gets without a default route, and its name servers. Overlays must not cover any of it. */
+async function localSubnets(): Promise<string[]> {
+  const routes = parseRoutes(await readFile('/proc/net/route', 'utf8'));
+  const resolvers = readHostResolvers().filter(
+    (resolver) => isIP(resolver) === 4 && !resolver.startsWith('127.'),
+  );
+  return [...new Set([...routes, ...resolvers.map((resolver) => `${resolver}/32`)])].toSorted();
 }
 
 /** The local address from which this machine reaches `target` (host:port). Connecting a UDP socket sends nothing. */

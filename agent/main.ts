@@ -63,7 +63,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     {
       nodeId: identity.nodeId,
       managers: identity.managers,
-      description: describeMachine(options.hostname, address, options.labels),
+      description: await describeMachine(options.hostname, address, options.labels),
       tls: identity,
     },
     {

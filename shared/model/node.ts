@@ -15,6 +15,8 @@ export interface NodeDescription {
   readonly engineLabels: Labels;
   /** Address of this node on the network between the hosts (VXLAN's outer address). */
   readonly address: string;
+  /** CIDRs that the machine reaches by routes of its own, its name servers among them: overlays keep clear of them. */
+  readonly localSubnets: readonly string[];
 }
 
 /** What users set. */

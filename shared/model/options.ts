@@ -35,6 +35,8 @@ export interface ManagerOptions {
   /** host:port that agents are told to use. */
   readonly advertise: string;
   readonly etcd: EtcdOptions;
+  /** Silence after which a node is down; only for the manager that makes the cluster. Default 2000. */
+  readonly nodeDownAfterMs?: number;
   readonly logger: Logger;
 }
 

@@ -17,6 +17,7 @@ export const nodeDescriptionSchema = conforms<NodeDescription>()(
     engineVersion: text,
     engineLabels: labels,
     address: text,
+    localSubnets: z.array(text),
   }),
 );
 

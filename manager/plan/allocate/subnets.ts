@@ -9,7 +9,7 @@ import {
   parseAddress,
   parseCidr,
 } from '../../../shared/lib/cidr.ts';
-import type { Network } from '../../../shared/model/index.ts';
+import type { Network, NodeDescription } from '../../../shared/model/index.ts';
 import { INGRESS_NETWORK_ID } from '../../../shared/model/index.ts';
 import type { View } from '../view.ts';
 
@@ -26,8 +26,12 @@ interface Taken {
   readonly owner: string;
 }
 
-/** Networks that have to be written: those that had no allocation, and ingress when it does not exist. */
+/**
+ * Networks that have to be written: those that had no allocation, and ingress when it does not exist. Nothing is given
+ * before the first node has said which addresses are its own: nobody needs a network earlier.
+ */
 export function allocateNetworks(view: View, now: number): Network[] {
+  if (![...view.nodes.values()].some((node) => node.description !== undefined)) return [];
   const open = [...view.networks.values()].filter((network) => network.allocation === undefined);
   if (!view.networks.has(INGRESS_NETWORK_ID)) open.unshift(ingressNetwork(now));
   if (open.length === 0) return [];
@@ -78,11 +82,20 @@ function takenSubnets(view: View): Taken[] {
       taken.push({ subnet: parseCidr(allocation.subnet), owner: `network ${spec.name}` });
   }
   for (const { description } of view.nodes.values()) {
-    if (description === undefined || !description.address.includes('.')) continue;
-    const subnet = { base: parseAddress(description.address), bits: 32 };
-    taken.push({ subnet, owner: `the address of node ${description.hostname}` });
+    if (description !== undefined) taken.push(...subnetsOfNode(description));
   }
   return taken;
+}
+
+/** An overlay there would take the node's own traffic. */
+function subnetsOfNode({ address, hostname, localSubnets }: NodeDescription): Taken[] {
+  const own = localSubnets.map((text) => ({
+    subnet: parseCidr(text),
+    owner: `${text}, which node ${hostname} reaches without Shoal`,
+  }));
+  if (!address.includes('.')) return own;
+  const subnet = { base: parseAddress(address), bits: 32 };
+  return [{ subnet, owner: `the address of node ${hostname}` }, ...own];
 }
 
 function allocateOne(

@@ -6,6 +6,7 @@ import { hostsFile } from '../../../agent/container/hosts-file.ts';
 import { LineJoiner, parseLogLine } from '../../../agent/container/log-line.ts';
 import { parseSignal } from '../../../agent/container/signals.ts';
 import { resolveUser } from '../../../agent/container/users.ts';
+import { parseRoutes } from '../../../agent/routes.ts';
 import type { HealthCheck } from '../../../shared/model/index.ts';
 
 const passwd = 'root:x:0:0:root:/root:/bin/sh\nweb:x:33:33:web:/var/www:/bin/false\nbad line\n';
@@ -119,4 +120,15 @@ test('log lines: what is written is what is read, parts are joined a stream at a
       },
     ),
   );
+});
+
+test("the machine's own routes are found, the default route is none of them", (t) => {
+  const text = [
+    'Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT',
+    'eth0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0',
+    'eth0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0',
+    'lan\t0000FF0A\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0',
+    '',
+  ].join('\n');
+  t.deepEqual(parseRoutes(text), ['192.0.2.0/24', '10.255.0.0/16']);
 });

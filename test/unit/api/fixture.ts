@@ -79,6 +79,7 @@ export class ApiFixture implements AsyncDisposable {
       arch: 'x86_64',
       nanoCpus: 2e9,
       memoryBytes: 2 ** 31,
+      localSubnets: [],
       engineVersion: '0.1.0',
       engineLabels: { disk: 'ssd' },
       address: `10.1.0.${index}`,

@@ -122,6 +122,7 @@ export class TestCluster {
         arch: 'x86_64',
         nanoCpus: 4e9,
         memoryBytes: 8 * GB,
+        localSubnets: [],
         engineVersion: '0.1.0',
         engineLabels: {},
         address: `192.168.${Math.floor(index / 256)}.${index % 256}`,

@@ -174,3 +174,20 @@ test('host ports are no mesh ports', (t) => {
   t.is(swarm.running('b').length, 1);
   t.deepEqual(swarm.get('a').endpoint?.vips, []);
 });
+
+test('networks keep clear of what a node reaches without Shoal', (t) => {
+  const localSubnets = ['10.255.255.53/32', '10.0.0.0/23'];
+  const swarm = cluster({ addressPool: '10.0.0.0/22' }).node('n1', { description: { localSubnets } });
+  swarm.network('a').settle();
+  t.is(swarm.getNetwork(INGRESS_NETWORK_ID)?.allocation?.subnet, '10.254.0.0/16');
+  t.is(swarm.getNetwork('a')?.allocation?.subnet, '10.0.2.0/24');
+  swarm.network('b', { subnet: '10.0.1.0/24' }).settle();
+  t.regex(swarm.getNetwork('b')?.error ?? '', /10\.0\.0\.0\/23, which node n1 reaches without Shoal/);
+});
+
+test('no network is given before a node has said which addresses are its own', (t) => {
+  const swarm = cluster().network('a').settle();
+  t.is(swarm.getNetwork('a')?.allocation, undefined);
+  swarm.nodes(1).settle();
+  t.not(swarm.getNetwork('a')?.allocation, undefined);
+});

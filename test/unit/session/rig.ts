@@ -124,6 +124,7 @@ export function description(hostname: string): NodeDescription {
     arch: 'x86_64',
     nanoCpus: 2_000_000_000,
     memoryBytes: 1_000_000_000,
+    localSubnets: [],
     engineVersion: '0.1.0',
     engineLabels: {},
     address: '192.0.2.1',
