@@ -33,6 +33,8 @@ export class NetworkLab {
   readonly #drivers = new Map<string, Driver>();
   readonly #containers = new Map<string, ChildProcess>();
   readonly #servers: net.Server[] = [];
+  /** Destroyed at the end: in a namespace that is cut off nothing else would end them. */
+  readonly #sockets: net.Socket[] = [];
 
   private constructor(world: World, cluster: string) {
     this.world = world;
@@ -159,7 +161,12 @@ export class NetworkLab {
       const there = await readlink(`/proc/${child.pid}/ns/net`);
       return there !== home && !there.startsWith('/');
     });
-    return this.send(task.node, { verb: 'attach', taskId, netns: this.containerNs(taskId) });
+    return this.attach(taskId);
+  }
+
+  attach(taskId: string): Promise<Reply> {
+    const node = this.world.tasks.find((one) => one.taskId === taskId)?.node ?? '';
+    return this.send(node, { verb: 'attach', taskId, netns: this.containerNs(taskId) });
   }
 
   async startAll(): Promise<void> {
@@ -185,6 +192,7 @@ export class NetworkLab {
   async serve(taskId: string, port = 80): Promise<void> {
     const fd = await openSocket(this.containerNs(taskId), 'stream', '0.0.0.0', port);
     const server = net.createServer((socket) => {
+      this.#sockets.push(socket);
       socket.write(`HTTP/1.0 200 OK\r\n\r\n${taskId} saw ${socket.remoteAddress}\n`);
       socket.on('data', (data) => (data.toString().startsWith('GET') ? socket.end() : socket.write(data)));
       socket.on('error', () => undefined);
@@ -214,6 +222,7 @@ export class NetworkLab {
   /** Removes everything, and returns the names of what the drivers left behind. */
   async down(): Promise<string[]> {
     for (const server of this.#servers) server.close();
+    for (const socket of this.#sockets) socket.destroy();
     for (const taskId of [...this.#containers.keys()]) await this.killContainer(taskId);
     for (const nodeId of [...this.#drivers.keys()]) await this.killDriver(nodeId);
     return this.#sweep();
