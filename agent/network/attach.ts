@@ -2,7 +2,7 @@
 import type { AssignmentSet, TaskAssignment } from '../../shared/model/index.ts';
 import { containerObjects, interfacesOf } from './container-scope.ts';
 import { portObjects } from './desired-sandbox.ts';
-import type { Self } from './desired.ts';
+import type { Self } from './local.ts';
 import { addOps, type NetOp } from './diff.ts';
 import { type Scope, scopeOf } from './kernel-object.ts';
 import { sandboxName } from './names.ts';

@@ -1,7 +1,6 @@
 /** What the host's own namespace holds: the far ends of uplinks, published ports and the way out. */
 import type { AssignmentSet, MeshPort, TaskAssignment } from '../../shared/model/index.ts';
-import type { NetworkView, Self } from './desired.ts';
-import { localTasks } from './desired.ts';
+import { localTasks, type NetworkView, type Self } from './local.ts';
 import { chain, type KernelObject, MAIN_TABLE } from './kernel-object.ts';
 import { hostTable, UPLINK, uplinkAddresses, uplinkName, uplinkPrefix } from './names.ts';
 import { dispatch } from './nft-text.ts';

@@ -1,7 +1,6 @@
 /** What the sandbox of one network holds. */
 import type { EndpointAssignment, PeerAssignment } from '../../shared/model/index.ts';
-import type { NetworkView } from './desired.ts';
-import { localTasks } from './desired.ts';
+import { localTasks, type NetworkView } from './local.ts';
 import { type KernelObject, MAIN_TABLE, chain } from './kernel-object.ts';
 import {
   originOf,

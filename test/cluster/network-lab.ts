@@ -252,7 +252,7 @@ async function inNs(ns: string, command: readonly string[], must = true): Promis
   } catch (error) {
     const failure = error as { code?: number; stdout?: string; stderr?: string };
     if (must) throw error;
-    return { code: Number(failure.code ?? 1), stdout: failure.stdout ?? '', stderr: failure.stderr ?? '' };
+    return { code: failure.code ?? 1, stdout: failure.stdout ?? '', stderr: failure.stderr ?? '' };
   }
 }
 

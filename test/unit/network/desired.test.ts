@@ -1,6 +1,7 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { type DesiredState, desiredState, type Self } from '../../../agent/network/desired.ts';
+import { type DesiredState, desiredState } from '../../../agent/network/desired.ts';
+import type { Self } from '../../../agent/network/local.ts';
 import { diffScope, isEmpty, type ScopeDiff } from '../../../agent/network/diff.ts';
 import { fingerprintOf, type KernelObject, type Scope } from '../../../agent/network/kernel-object.ts';
 import { makePlan } from '../../../agent/network/plan.ts';

@@ -67,7 +67,7 @@ export const worlds: fc.Arbitrary<World> = fc
         node: NODES[task.node % nodes] as string,
         slot: task.address,
         serving: task.serving,
-        desired: task.desired as 'ready' | 'running' | 'shutdown',
+        desired: task.desired,
         addresses: Object.fromEntries(of.networks.map((id) => [id, `${BASES[id]}.${task.address}`])),
       };
     }),

@@ -1,0 +1,53 @@
+/** What concerns this node: itself, its tasks, and the networks that they are on. */
+import type { AssignmentSet, NetworkAssignment, TaskAssignment } from '../../shared/model/index.ts';
+
+/** What the node knows of itself. */
+export interface Self {
+  readonly nodeId: string;
+  /** Tells this node's namespaces and tables from those of others on the machine. */
+  readonly prefix: string;
+  /** MTU of overlay interfaces. */
+  readonly mtu: number;
+  readonly vxlanPort: number;
+  /** Where named namespaces are, normally /run/netns. */
+  readonly netnsDir: string;
+  /** The /30 of each network's uplink, by network id. */
+  readonly uplinkSlots: ReadonlyMap<string, number>;
+  /** Tasks whose container has its interfaces, by task id. */
+  readonly attached: ReadonlyMap<string, TaskAssignment>;
+  /** Tasks that were detached and whose assignments have not gone yet. */
+  readonly ended: ReadonlySet<string>;
+}
+
+/** A network with everything on it, seen from this node. */
+export interface NetworkView {
+  readonly network: NetworkAssignment;
+  readonly set: AssignmentSet;
+  readonly self: Self;
+  readonly netns: string;
+  /** Absent for an internal network. */
+  readonly uplinkSlot: number | undefined;
+}
+
+/** A task that is to have interfaces here. */
+function isComing(task: TaskAssignment, self: Self): boolean {
+  return !self.ended.has(task.taskId) && (task.desired === 'ready' || task.desired === 'running');
+}
+
+/** Tasks of this node that take part in networks; those attached stay until they are detached. */
+export function localTasks(set: AssignmentSet, self: Self): TaskAssignment[] {
+  const tasks = new Map(self.attached);
+  for (const task of set.tasks.values()) if (isComing(task, self)) tasks.set(task.taskId, task);
+  return [...tasks.values()];
+}
+
+/** Networks that need a sandbox here: those with local tasks, and ingress while any port is published. */
+export function localNetworks(set: AssignmentSet, self: Self): NetworkAssignment[] {
+  const wanted = new Set(localTasks(set, self).flatMap((task) => task.addresses.map((a) => a.network)));
+  const publishes = new Set(
+    [...set.services.values()].filter((service) => service.ports.length > 0).map((s) => s.networkId),
+  );
+  return [...set.networks.values()].filter(
+    (network) => wanted.has(network.networkId) || (network.ingress && publishes.has(network.networkId)),
+  );
+}
