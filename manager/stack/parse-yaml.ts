@@ -18,6 +18,9 @@ import { childKey, type MapEntry, type MapValue, type Value } from './value.ts';
 export const COMPOSE_LIMIT_BYTES = 1024 * 1024;
 const DEPTH_LIMIT = 60;
 const VALUE_LIMIT = 100_000;
+/** Far beyond any real file, text with brackets included; the parser would take seconds to give up. */
+const OPEN_LIMIT = 2000;
+const TOO_DEEP = `the file is nested deeper than ${DEPTH_LIMIT} levels`;
 
 /** Reports to `problems`; undefined when there is nothing to go on with. */
 export function parseCompose(text: string, variables: Variables, problems: Problems): Value | undefined {
@@ -26,23 +29,21 @@ export function parseCompose(text: string, variables: Variables, problems: Probl
     problems.error(start, '', `the file is larger than ${COMPOSE_LIMIT_BYTES} bytes`);
     return undefined;
   }
+  if (openBrackets(text) > OPEN_LIMIT) {
+    problems.error(start, '', TOO_DEEP);
+    return undefined;
+  }
   const lines = new LineCounter();
-  const documents = parseAllDocuments(text, {
-    lineCounter: lines,
-    prettyErrors: false,
-    merge: false,
-    version: '1.2',
-  });
-  const [document, second] = Array.isArray(documents) ? documents : [];
+  const [document, second] = parseDocuments(text, lines, problems);
   if (document === undefined) {
-    problems.error(start, '', 'the file is empty');
+    if (problems.list().length === 0) problems.error(start, '', 'the file is empty');
     return undefined;
   }
   if (second !== undefined) {
     problems.error(placeOf(lines, second.range?.[0]), '', 'one YAML document is expected, not several');
   }
   for (const error of document.errors)
-    problems.error(placeOf(lines, error.pos[0]), '', `YAML: ${error.message}`);
+    problems.error(placeOf(lines, error.pos[0]), '', yamlMessage(error.message));
   for (const warning of document.warnings)
     problems.warning(placeOf(lines, warning.pos[0]), '', `YAML: ${warning.message}`);
   if (document.errors.length > 0) return undefined;
@@ -51,6 +52,36 @@ export function parseCompose(text: string, variables: Variables, problems: Probl
     return undefined;
   }
   return new Reader(document, lines, variables, problems).read();
+}
+
+/** The most brackets that are open at once, quotations disregarded. */
+function openBrackets(text: string): number {
+  let open = 0;
+  let most = 0;
+  for (const char of text) {
+    if (char === '[' || char === '{') open += 1;
+    else if ((char === ']' || char === '}') && open > 0) open -= 1;
+    if (open > most) most = open;
+  }
+  return most;
+}
+
+function parseDocuments(text: string, lines: LineCounter, problems: Problems): readonly Document[] {
+  try {
+    // Keys that are given twice are found below: the parser compares each key with all others.
+    const options = { lineCounter: lines, prettyErrors: false, merge: false, uniqueKeys: false } as const;
+    const documents = parseAllDocuments(text, options);
+    return Array.isArray(documents) ? documents : [];
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    problems.error({ line: 1, column: 1 }, '', TOO_DEEP);
+    return [];
+  }
+}
+
+/** The parser calls itself for each level: very deep nesting runs out of stack before it can be counted. */
+function yamlMessage(message: string): string {
+  return message.includes('call stack') ? TOO_DEEP : `YAML: ${message}`;
 }
 
 function placeOf(lines: LineCounter, offset: number | undefined): Position {
@@ -67,6 +98,9 @@ class Reader {
   readonly #variables: Variables;
   readonly #problems: Problems;
   #left = VALUE_LIMIT;
+  /** The newest node of each anchor so far. Node.resolve would search the document for each alias. */
+  readonly #anchors = new Map<string, Node>();
+  #inAlias = false;
 
   constructor(document: Document, lines: LineCounter, variables: Variables, problems: Problems) {
     this.#document = document;
@@ -90,10 +124,15 @@ class Reader {
     this.#count(at, key, depth);
     if (node === null) return { kind: 'scalar', value: null, text: '', key, ...at };
     if (isAlias(node)) {
-      const target = node.resolve(this.#document) as Node | undefined;
+      const target = this.#anchors.get(node.source);
       if (target === undefined) this.#problems.error(at, key, `YAML: unknown anchor *${node.source}`);
-      return this.#value(target ?? null, key, depth + 1, at);
+      const outer = this.#inAlias;
+      this.#inAlias = true;
+      const value = this.#value(target ?? null, key, depth + 1, at);
+      this.#inAlias = outer;
+      return value;
     }
+    if (!this.#inAlias && node.anchor !== undefined) this.#anchors.set(node.anchor, node);
     if (isMap(node)) return { kind: 'map', entries: this.#entries(node, key, depth), key, ...at };
     if (isSeq(node)) {
       const items = node.items.map((item, i) =>
@@ -133,6 +172,7 @@ class Reader {
         continue;
       }
       const path = childKey(key, name);
+      if (own.has(name)) this.#problems.error(at, path, 'YAML: the key is given twice');
       const value = this.#value(pair.value as Node | null, name === '<<' ? key : path, depth + 1, at);
       if (name !== '<<') own.set(name, { name, at: { ...at, key: path }, value });
       else merged.push(...this.#mergeSources(value, path));

@@ -18,6 +18,7 @@ export interface Position {
 /** Collects problems; nothing in the conversion stops at the first one. */
 export class Problems {
   readonly #all: Problem[] = [];
+  readonly #said = new Set<string>();
 
   error(at: Position, key: string, message: string): void {
     this.#add('error', at, key, message);
@@ -30,14 +31,10 @@ export class Problems {
   #add(severity: Problem['severity'], at: Position, key: string, message: string): void {
     const { line, column } = at;
     // An anchor that is used twice says the same thing twice.
-    const known = this.#all.some(
-      (p) => p.line === line && p.column === column && p.message === message && p.key === key,
-    );
-    if (!known) this.#all.push({ severity, message, key, line, column });
-  }
-
-  get hasErrors(): boolean {
-    return this.#all.some((problem) => problem.severity === 'error');
+    const same = `${line}:${column} ${key} ${message}`;
+    if (this.#said.has(same)) return;
+    this.#said.add(same);
+    this.#all.push({ severity, message, key, line, column });
   }
 
   /** In the order of the file. */

@@ -4,6 +4,7 @@ import type { SpecProblem } from './service-spec.ts';
 // A reference as distribution/reference has it, loosely: host[:port]/path[:tag][@digest].
 const IMAGE =
   /^(?:[a-zA-Z0-9.-]+(?::\d+)?\/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*(?::[\w][\w.-]{0,127})?(?:@[a-z0-9]+:[a-f0-9]{32,})?$/;
+const IMAGE_MAX = 512;
 const HOSTNAME = /^[a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?$/;
 const SIGNAL = /^(SIG)?[A-Z][A-Z0-9+-]*$|^\d{1,2}$/i;
 const MS_NS = 1_000_000;
@@ -15,7 +16,7 @@ export function checkContainer(container: ContainerSpec): SpecProblem[] {
   };
   check(container.image !== '', 'image', 'ContainerSpec: image reference must be provided');
   check(
-    container.image === '' || IMAGE.test(container.image),
+    container.image === '' || (container.image.length <= IMAGE_MAX && IMAGE.test(container.image)),
     'image',
     `'${container.image}' is not a valid repository/tag`,
   );

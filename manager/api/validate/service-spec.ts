@@ -11,7 +11,7 @@ export interface SpecProblem {
 }
 
 // Swarm's rule (swarmkit manager/controlapi/common.go): also a DNS label, since names are looked up.
-const NAME = /^[a-zA-Z0-9]+(?:[a-zA-Z0-9-_]*[a-zA-Z0-9])?$/;
+const NAME = /^[a-zA-Z0-9](?:[a-zA-Z0-9_-]*[a-zA-Z0-9])?$/;
 const NAME_MAX = 63;
 const MIN_NANO_CPUS = 1_000_000;
 const MIN_MEMORY_BYTES = 4 * 1024 * 1024;
@@ -24,7 +24,7 @@ export function checkServiceSpec(spec: ServiceSpec): SpecProblem[] {
   };
   check(spec.name !== '', 'name', 'a service needs a name');
   check(
-    spec.name === '' || (NAME.test(spec.name) && spec.name.length <= NAME_MAX),
+    spec.name === '' || (spec.name.length <= NAME_MAX && NAME.test(spec.name)),
     'name',
     `'${spec.name}' is no valid name: letters, digits, - and _, at most ${NAME_MAX}, the first and last a letter or digit`,
   );
