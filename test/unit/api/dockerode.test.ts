@@ -38,7 +38,10 @@ test('dockerode: networks, services, tasks, logs, nodes', async (t) => {
   (logs as unknown as PassThrough).destroy();
   t.is((await docker.listNodes()).length, 2);
   const node = await docker.getNode('a2').inspect();
-  await docker.getNode('a2').update({ ...node.Spec, version: node.Version.Index, Availability: 'drain' });
+  // The types say nothing of the promise that it returns.
+  await Promise.resolve(
+    docker.getNode('a2').update({ ...node.Spec, version: node.Version.Index, Availability: 'drain' }),
+  );
   t.is((await docker.getNode('a2').inspect()).Spec.Availability, 'drain');
   t.is((await docker.info()).Swarm.ControlAvailable, true);
   await t.throwsAsync(docker.getService('none').inspect(), { message: /service none not found/ });
