@@ -313,9 +313,23 @@ test.serial('names: services, tasks, aliases, reverse, and the rest from outside
   t.is(await ask('w1', 'example.test'), '198.51.100.7');
   const lookup = await net.inTask(id('w1'), ['busybox', 'nslookup', 'web', '10.5.0.1']);
   t.regex(lookup.stdout, /10\.5\.0\.200/, 'a real resolver understands');
+  t.is(await overTcp(net, id('w1'), 'tasks.web'), '10.5.0.11 10.5.0.12');
   const conf = await net.send(N1, { verb: 'resolv-conf', taskId: id('w1') });
   t.regex(conf.value ?? '', /^nameserver 10\.5\.0\.1\n/);
 });
+
+/** Asks for addresses over TCP, from a process inside the container. */
+async function overTcp(net: NetworkLab, taskId: string, name: string): Promise<string> {
+  const query = dnsPacket.streamEncode({ type: 'query', id: 7, questions: [{ type: 'A', name }] });
+  const script = `const s = require('net').connect(53, '10.5.0.1', () => s.write(Buffer.from('${query.toString('hex')}', 'hex')));
+    s.once('data', (d) => { console.log(d.toString('hex')); s.end(); });`;
+  const { stdout } = await net.inTask(taskId, [process.execPath, '-e', script]);
+  const { answers = [] } = dnsPacket.streamDecode(Buffer.from(stdout.trim(), 'hex'));
+  return answers
+    .map((record) => ('data' in record ? String(record.data) : ''))
+    .sort()
+    .join(' ');
+}
 
 /** A name server at 10.99.0.100 that answers every question with 198.51.100.7. */
 async function outsideResolver(net: NetworkLab): Promise<dgram.Socket> {
