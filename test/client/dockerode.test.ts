@@ -1,42 +1,152 @@
 /** dockerode, the usual client library for Node, on a real cluster. */
+import { PassThrough } from 'node:stream';
+import { text } from 'node:stream/consumers';
 import test from 'ava';
 import Docker from 'dockerode';
-import { cluster } from '../harness/cluster.ts';
+import { cluster, type TestCluster } from '../harness/cluster.ts';
 
-test('dockerode creates, lists, inspects, updates and removes a service', async (t) => {
-  await using swarm = await cluster().manager().agents(1).up();
-  const docker = new Docker({ socketPath: swarm.layout.socket });
-  t.is((await docker.version()).ApiVersion, '1.47');
-  t.is((await docker.listNodes()).length, 1);
+const IMAGE = 'shoal/example:latest';
 
-  const spec = {
-    Name: 'web',
-    TaskTemplate: { ContainerSpec: { Image: 'shoal/example:latest', StopGracePeriod: 1_000_000_000 } },
-    Mode: { Replicated: { Replicas: 2 } },
+/** dockerode types few answers; these are the fields that the tests look at. */
+interface Versioned {
+  readonly ID: string;
+  readonly Version: { readonly Index: number };
+  readonly Spec: { readonly Labels: Record<string, string>; readonly Availability?: string };
+}
+
+let shared: TestCluster | undefined;
+test.before(async () => {
+  shared = await cluster().manager().agents(2).up();
+});
+test.after.always(async () => {
+  await shared?.[Symbol.asyncDispose]();
+});
+
+function scene(): { swarm: TestCluster; docker: Docker } {
+  if (shared === undefined) throw new Error('there is no cluster');
+  return { swarm: shared, docker: new Docker({ socketPath: shared.layout.socket, timeout: 60_000 }) };
+}
+
+function serviceSpec(name: string, replicas: number, container: object = {}) {
+  return {
+    Name: name,
+    TaskTemplate: { ContainerSpec: { Image: IMAGE, StopGracePeriod: 1_000_000_000, ...container } },
+    Mode: { Replicated: { Replicas: replicas } },
   };
-  const created = await docker.createService(spec);
+}
+
+/** dockerode hands back what the API says: an `ID`. */
+async function create(docker: Docker, spec: object): Promise<Docker.Service> {
+  const created = (await docker.createService(spec)) as unknown as { ID?: string; id?: string };
+  return docker.getService(created.ID ?? created.id ?? '');
+}
+
+/** The two streams of frames that came interleaved. */
+async function demultiplexed(
+  docker: Docker,
+  frames: Buffer | NodeJS.ReadableStream,
+): Promise<[string, string]> {
+  const [source, out, err] = [new PassThrough(), new PassThrough(), new PassThrough()];
+  docker.modem.demuxStream(source, out, err);
+  source.on('end', () => {
+    out.end();
+    err.end();
+  });
+  if (Buffer.isBuffer(frames)) source.end(frames);
+  else frames.pipe(source);
+  return Promise.all([text(out), text(err)]);
+}
+
+test.serial('ping, version, info, nodes', async (t) => {
+  const { docker, swarm } = scene();
+  t.is((await docker.ping()).toString(), 'OK');
+  t.is((await docker.version()).ApiVersion, '1.47');
+  const info = (await docker.info()) as { Swarm: { LocalNodeState: string; Nodes: number } };
+  t.deepEqual([info.Swarm.LocalNodeState, info.Swarm.Nodes], ['active', 2]);
+  t.is((await docker.listNodes()).length, 2);
+  t.is((await docker.listNodes({ filters: JSON.stringify({ name: ['a2'] }) })).length, 1);
+
+  const id = (await swarm.state()).nodes.find((node) => node.Description?.Hostname === 'a2')?.ID ?? '';
+  const node = docker.getNode(id);
+  const { Version, Spec } = (await node.inspect()) as Versioned;
+  await node.update({ ...Spec, version: Version.Index, Labels: { zone: 'b' } });
+  t.deepEqual(((await node.inspect()) as Versioned).Spec.Labels, { zone: 'b' });
+  const stale = await t.throwsAsync(node.update({ ...Spec, version: Version.Index }));
+  t.regex(stale?.message ?? '', /update out of sequence/);
+  const unknown = await t.throwsAsync<Error & { statusCode?: number }>(docker.getNode('nosuch').inspect());
+  t.is(unknown?.statusCode, 404);
+});
+
+test.serial('a service is created, listed, inspected, updated and removed', async (t) => {
+  const { docker, swarm } = scene();
+  const spec = serviceSpec('web', 2);
+  const service = await create(docker, spec);
   await swarm.eventually((s) => s.running('web').count === 2);
-  const tasks = (await docker.listTasks({ filters: { service: ['web'] } })) as {
-    Status: { State: string };
-  }[];
+  const filters = { service: ['web'], 'desired-state': ['running'] };
+  const tasks = (await docker.listTasks({ filters })) as { ID: string; Status: { State: string } }[];
   t.deepEqual(
     tasks.map((task) => task.Status.State),
     ['running', 'running'],
   );
-  const containers = await docker.listContainers();
-  t.is(containers.length, 2);
-  const [first] = containers;
-  const inspected = await docker.getContainer(first?.Id ?? '').inspect();
-  t.true(inspected.State.Running);
+  const [task] = tasks;
+  t.like(await docker.getTask(task?.ID ?? '').inspect(), { ID: task?.ID });
+  t.is((await docker.listServices({ filters: { name: ['web'] } })).length, 1);
+  const again = await t.throwsAsync<Error & { statusCode?: number }>(docker.createService(spec));
+  t.is(again?.statusCode, 409);
 
-  const service = docker.getService((created as { id?: string; ID?: string }).ID ?? created.id);
-  const { Version } = (await service.inspect()) as { Version: { Index: number } };
-  await service.update({ version: Version.Index, ...spec, Mode: { Replicated: { Replicas: 1 } } });
+  const { Version } = (await service.inspect()) as Versioned;
+  await service.update({ version: Version.Index, ...serviceSpec('web', 1, { Env: ['A=1'] }) });
   await swarm.eventually((s) => s.running('web').count === 1);
   const stale = await t.throwsAsync(service.update({ version: Version.Index, ...spec }));
   t.regex(stale?.message ?? '', /update out of sequence/);
 
   await service.remove();
   await swarm.eventually((s) => s.services.length === 0);
-  await t.throwsAsync(service.inspect(), { message: /not found/ });
+  const gone = await t.throwsAsync<Error & { statusCode?: number }>(service.inspect());
+  t.is(gone?.statusCode, 404);
+});
+
+test.serial('logs of services and containers, whole and followed', async (t) => {
+  const { docker, swarm } = scene();
+  const script = 'echo out; echo err >&2; exec sleep 1000';
+  const service = await create(docker, serviceSpec('talk', 1, { Command: ['/bin/sh', '-c', script] }));
+  await swarm.eventually((s) => s.running('talk').count === 1);
+  const [container] = await docker.listContainers({ filters: { name: ['talk'] } });
+  const box = docker.getContainer(container?.Id ?? '');
+  const inspected = await box.inspect();
+  t.true(inspected.State.Running);
+  t.deepEqual([inspected.Path, ...inspected.Args], ['/bin/sh', '-c', script]);
+
+  const options = { stdout: true, stderr: true } as const;
+  await swarm.eventually(async () => {
+    const frames = await box.logs({ ...options, follow: false });
+    return (await demultiplexed(docker, frames)).join() === 'out\n,err\n';
+  });
+  // ends when the container does
+  const followed = demultiplexed(docker, await box.logs({ ...options, follow: true }));
+  const whole = await service.logs({ ...options, tail: 1 });
+  t.deepEqual(await demultiplexed(docker, whole), ['', 'err\n']);
+  await service.remove();
+  t.deepEqual(await followed, ['out\n', 'err\n']);
+});
+
+test.serial('a network is created, listed, used and removed', async (t) => {
+  const { docker, swarm } = scene();
+  const network = await docker.createNetwork({ Name: 'back', Driver: 'overlay', Labels: { kind: 'test' } });
+  const listed = await docker.listNetworks({ filters: { label: ['kind=test'] } });
+  t.deepEqual(
+    listed.map((entry) => [entry.Name, entry.Driver, entry.Scope]),
+    [['back', 'overlay', 'swarm']],
+  );
+  const spec = serviceSpec('user', 1);
+  const service = await create(docker, {
+    ...spec,
+    TaskTemplate: { ...spec.TaskTemplate, Networks: [{ Target: 'back' }] },
+  });
+  await swarm.eventually((s) => s.running('user').count === 1);
+  const used = await t.throwsAsync<Error & { statusCode?: number }>(network.remove());
+  t.regex(used?.message ?? '', /network back is in use by service user/);
+  await service.remove();
+  await network.remove();
+  t.is((await docker.listNetworks({ filters: { name: ['back'] } })).length, 0);
 });

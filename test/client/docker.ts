@@ -1,0 +1,136 @@
+/** The docker command as a user has it: every call ends, and a call that does not says what it printed. */
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { findProgram } from '../../deploy/local/command.ts';
+import { ensurePeers } from '../harness/peers.ts';
+
+export interface DockerProgram {
+  readonly path: string;
+  /** 20.10.24 */
+  readonly version: string;
+}
+
+export interface Output {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Of what `docker inspect` prints of a container. */
+export interface ContainerJson {
+  readonly Id: string;
+  readonly State: { readonly Status: string; readonly Running: boolean; readonly ExitCode: number };
+  readonly Config: {
+    readonly Image: string;
+    readonly Entrypoint: readonly string[];
+    readonly Labels: Readonly<Record<string, string>>;
+  };
+}
+
+/** Of what `docker network inspect --verbose` prints of a service. */
+export interface NetworkServiceJson {
+  readonly VIP: string;
+  readonly Tasks: readonly { readonly EndpointIP: string }[];
+}
+
+/** Of what `docker network inspect` prints. */
+export interface NetworkJson {
+  readonly Id: string;
+  readonly IPAM: { readonly Config: readonly object[] };
+  readonly Labels: object;
+  readonly Services?: Readonly<Record<string, NetworkServiceJson>>;
+}
+
+const CALL_TIMEOUT_MS = 60_000;
+
+/** Debian's client, and the machine's own where it has one of another version. */
+export async function dockerPrograms(): Promise<DockerProgram[]> {
+  const paths = [(await ensurePeers()).docker, findProgram('docker')];
+  const found = new Map<string, DockerProgram>();
+  for (const path of paths) {
+    if (path === undefined) continue;
+    const { stdout } = await promisify(execFile)(path, ['--version']);
+    const version = /version ([\d.]+)/.exec(stdout)?.[1];
+    if (version === undefined) throw new Error(`${path} --version says: ${stdout}`);
+    if (!found.has(version)) found.set(version, { path, version });
+  }
+  return [...found.values()];
+}
+
+/** One client on one cluster. */
+export class Docker {
+  readonly version: string;
+  readonly #path: string;
+  readonly #globals: readonly string[];
+
+  constructor(program: DockerProgram, at: { readonly socket: string; readonly stateDir: string }) {
+    this.version = program.version;
+    this.#path = program.path;
+    const config = path.join(at.stateDir, `docker-${program.version}`);
+    this.#globals = ['--config', config, '-H', `unix://${at.socket}`];
+  }
+
+  /** Standard output, without blanks at its ends, of a command that succeeds. */
+  async ok(...args: readonly string[]): Promise<string> {
+    const output = await this.run(args);
+    if (output.code !== 0) throw new Error(describe(args, `failed with ${output.code}`, output));
+    return output.stdout.trim();
+  }
+
+  /** Lines of what a command that succeeds prints. */
+  async lines(...args: readonly string[]): Promise<string[]> {
+    const text = await this.ok(...args);
+    return text === '' ? [] : text.split('\n').map((line) => line.trimEnd());
+  }
+
+  /** The parsed output of a command that prints JSON; the caller knows its shape. */
+  async json<T = unknown>(...args: readonly string[]): Promise<T> {
+    return JSON.parse(await this.ok(...args)) as T;
+  }
+
+  /** What a command that must fail complains of. */
+  async fails(...args: readonly string[]): Promise<string> {
+    const output = await this.run(args);
+    if (output.code === 0) throw new Error(describe(args, 'succeeded', output));
+    return output.stderr.trim();
+  }
+
+  /** Runs to the end, whatever the exit code. */
+  run(args: readonly string[]): Promise<Output> {
+    return this.#watch(args, () => false);
+  }
+
+  /** Runs until its standard output matches, then interrupts it as Ctrl-C does. Resolves with what it printed. */
+  async follow(args: readonly string[], until: RegExp): Promise<string> {
+    const output = await this.#watch(args, (stdout) => until.test(stdout));
+    if (!until.test(output.stdout)) throw new Error(describe(args, `ended before ${until}`, output));
+    return output.stdout;
+  }
+
+  async #watch(args: readonly string[], enough: (stdout: string) => boolean): Promise<Output> {
+    const child = spawn(this.#path, [...this.#globals, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const said = { stdout: '', stderr: '' };
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      said.stdout += text;
+      if (enough(said.stdout)) child.kill('SIGINT');
+    });
+    child.stderr.setEncoding('utf8').on('data', (text: string) => (said.stderr += text));
+    const closed = once(child, 'close') as Promise<[number | null]>;
+    const watch = { late: false };
+    const timer = setTimeout(() => {
+      watch.late = true;
+      child.kill('SIGKILL');
+    }, CALL_TIMEOUT_MS);
+    const [code] = await closed.finally(() => clearTimeout(timer));
+    const output = { code: code ?? 128, ...said };
+    if (watch.late) throw new Error(describe(args, `did not end within ${CALL_TIMEOUT_MS / 1000} s`, output));
+    return output;
+  }
+}
+
+/** Progress bars repeat themselves: the end is what counts. */
+function describe(args: readonly string[], what: string, { stdout, stderr }: Output): string {
+  return `docker ${args.join(' ')}\n${what}; it printed:\n${stdout.slice(-3000)}\n${stderr.slice(-3000)}`;
+}
