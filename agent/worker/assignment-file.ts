@@ -8,7 +8,7 @@ import type { Logger } from '../../shared/model/options.ts';
 
 const SETTLE_MS = 200;
 
-/** Saves the newest set; a burst of changes is written once. */
+/** Saves the newest set: the first of a burst of changes at once, the others together a little later. */
 export class AssignmentFile {
   readonly #path: string;
   readonly #logger: Logger;
@@ -23,19 +23,27 @@ export class AssignmentFile {
 
   save(set: AssignmentSet): void {
     this.#newest = set;
-    this.#timer ??= setTimeout(() => this.#flush(), SETTLE_MS);
+    if (this.#timer === undefined) this.#flush();
   }
 
   async close(): Promise<void> {
-    if (this.#timer !== undefined) this.#flush();
+    this.#write();
+    clearTimeout(this.#timer);
     await this.#writing;
   }
 
+  /** Writes what is new, and looks again after a while; ends when nothing came meanwhile. */
   #flush(): void {
-    clearTimeout(this.#timer);
     this.#timer = undefined;
+    if (this.#newest === undefined) return;
+    this.#write();
+    this.#timer = setTimeout(() => this.#flush(), SETTLE_MS);
+  }
+
+  #write(): void {
     const set = this.#newest;
     if (set === undefined) return;
+    this.#newest = undefined;
     this.#writing = this.#writing
       .then(() => writeAssignments(this.#path, set))
       .catch((error: unknown) => this.#logger.warn({ err: error }, 'could not save the assignments'));

@@ -38,12 +38,19 @@ export class Worker {
     this.#file = new AssignmentFile(join(options.runDir, 'assignments.json'), options.logger);
   }
 
-  /** Takes up what an earlier agent of this node was told last, so that nothing waits for a manager. */
+  /**
+   * Takes up what an earlier agent of this node was told last, so that nothing waits for a manager. One that was killed
+   * before it could save the newest set left containers of tasks that the saved one does not know: then the kernel's
+   * networks stay as they are until a manager has spoken, for they would be taken from those containers.
+   */
   async resume(): Promise<void> {
-    const set = await loadAssignments(join(this.#options.runDir, 'assignments.json'), this.#options.logger);
+    const { adopted, logger, runDir } = this.#options;
+    const set = await loadAssignments(join(runDir, 'assignments.json'), logger);
     if (set === undefined) return;
-    this.#options.logger.info({ tasks: set.tasks.size }, 'resuming from the last assignments');
-    this.#follow(set, () => undefined);
+    const unknown = [...adopted.keys()].filter((taskId) => !set.tasks.has(taskId));
+    logger.info({ tasks: set.tasks.size, unknown: unknown.length }, 'resuming from the last assignments');
+    if (unknown.length === 0) return this.#follow(set, () => undefined);
+    for (const task of set.tasks.values()) if (adopted.has(task.taskId)) this.#begin(task);
   }
 
   /**
