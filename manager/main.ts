@@ -24,7 +24,9 @@ export async function runManager(options: ManagerOptions, signal: AbortSignal): 
   const managerId = await ownId(stateDir);
   await using stack = new UndoStack();
   const store = await openOwnStore(options, stack, signal);
-  const dispatcher = await startDispatcher({ store, listen: options.listen, managerId, logger, signal });
+  const { listen, nodeDownAfterMs } = options;
+  const clusterOptions = nodeDownAfterMs === undefined ? {} : { nodeDownAfterMs };
+  const dispatcher = await startDispatcher({ store, listen, clusterOptions, managerId, logger, signal });
   stack.defer(() => dispatcher.close());
   const election = new Election({ client: store.client, id: managerId, logger });
   const managerNodeId = (): string | undefined => nodeAt(store, hostOf(options.advertise));

@@ -8,7 +8,15 @@ import type { AgentOptions, EtcdOptions, ManagerOptions } from '../../shared/mod
 import { DEFAULT_NAME, DEFAULT_PORT_BASE } from '../local/layout.ts';
 import { signalOfInterrupts } from './fail.ts';
 import { makeLogger } from './logger.ts';
-import { collect, collectLabel, parseHostPort, parseManagers, parseName, parsePort } from './options.ts';
+import {
+  collect,
+  collectLabel,
+  parseCount,
+  parseHostPort,
+  parseManagers,
+  parseName,
+  parsePort,
+} from './options.ts';
 
 const LEVELS = ['debug', 'info', 'warn', 'error'];
 
@@ -26,6 +34,7 @@ interface ManagerFlags {
   etcdKey?: string;
   etcdClientPort: number;
   etcdPeerPort: number;
+  nodeDownAfter?: number;
   logLevel: string;
 }
 
@@ -58,6 +67,11 @@ export function addManager(program: Command): void {
     .option('--etcd-key <file>', 'key of that certificate (PEM)')
     .option('--etcd-client-port <port>', "the own etcd's client port", parsePort, DEFAULT_PORT_BASE + 1)
     .option('--etcd-peer-port <port>', "the own etcd's peer port", parsePort, DEFAULT_PORT_BASE + 2)
+    .option(
+      '--node-down-after <ms>',
+      'silence after which a node is down; the first manager decides for the cluster (default: 2000)',
+      parseCount(100, 3_600_000),
+    )
     .addOption(new Option('--log-level <level>').choices(LEVELS).default('info'))
     .action(async (flags: ManagerFlags) => {
       const { runManager } = await import('../../manager/main.ts');
@@ -75,6 +89,7 @@ async function managerOptions(flags: ManagerFlags): Promise<ManagerOptions> {
     listen: flags.listen,
     advertise: flags.advertise ?? `${ownAddress(flags.listen.host)}:${flags.listen.port}`,
     etcd: await etcdOptions(flags),
+    ...(flags.nodeDownAfter === undefined ? {} : { nodeDownAfterMs: flags.nodeDownAfter }),
     logger: makeLogger(flags.logLevel, 'manager'),
   };
 }

@@ -25,6 +25,8 @@ export interface LocalClusterOptions {
   /** Nodes are called this and a number. */
   readonly hostnamePrefix: string;
   readonly insecureRegistries: readonly string[];
+  /** Silence after which a node is down. Default: the manager's. */
+  readonly nodeDownAfterMs?: number;
   readonly progress: Progress;
   /** Hears what goes wrong later: a process that ended and is started again. */
   readonly onEvent: (text: string) => void;
@@ -195,9 +197,11 @@ export class LocalCluster {
 
   #managerArgs(): string[] {
     const { layout } = this;
+    const { nodeDownAfterMs } = this.#options;
     const address = `${this.subnet}.1:${layout.managerPort}`;
     return [
       'manager',
+      ...(nodeDownAfterMs === undefined ? [] : ['--node-down-after', String(nodeDownAfterMs)]),
       ...['--name', layout.name, '--socket', layout.socket],
       ...[
         '--state-dir',

@@ -23,6 +23,7 @@ import { type Layout, makeLayout } from '../../deploy/local/layout.ts';
 import { LocalCluster, type LocalMember, prepareDirectories } from '../../deploy/local/local-cluster.ts';
 import { freePortBase } from '../../deploy/local/ports.ts';
 import { clusterProcesses, readProcess, signalProcess, waitGone } from '../../deploy/local/proc.ts';
+import { readAgentFile } from '../../deploy/local/run-files.ts';
 import { silentProgress } from '../../deploy/local/progress.ts';
 import { delay } from '../../shared/lib/abort.ts';
 import { ClusterState } from './cluster-state.ts';
@@ -65,6 +66,7 @@ export function cluster(): ClusterBuilder {
 class ClusterBuilder {
   #agents = 1;
   #machineIsNode = false;
+  #nodeDownAfterMs: number | undefined;
   readonly #registries: string[] = [];
   readonly #images: BuiltImage[] = [];
 
@@ -82,6 +84,12 @@ class ClusterBuilder {
   /** Node a1 is the machine itself instead of a host of its own. */
   onMachine(): this {
     this.#machineIsNode = true;
+    return this;
+  }
+
+  /** Milliseconds of silence after which a node is down: long, for tests in which an agent that restarts must not be. */
+  nodeDownAfter(ms: number): this {
+    this.#nodeDownAfterMs = ms;
     return this;
   }
 
@@ -112,6 +120,7 @@ class ClusterBuilder {
         machineIsNode: this.#machineIsNode,
         hostnamePrefix: 'a',
         insecureRegistries: this.#registries,
+        ...(this.#nodeDownAfterMs === undefined ? {} : { nodeDownAfterMs: this.#nodeDownAfterMs }),
         progress: silentProgress,
         onEvent: (text) => events.push(text),
       },
@@ -187,6 +196,7 @@ export class TestCluster implements AsyncDisposable {
     kill: (): Promise<void> => this.#local.manager.kill({ hold: true }),
     /** SIGKILL; its supervisor starts it again, as systemd would. */
     crash: (): Promise<void> => this.#local.manager.kill({ hold: false }),
+    /** SIGKILL unless it is dead already, and up again. */
     restart: async (): Promise<void> => {
       await this.#local.manager.kill({ hold: true });
       this.#local.manager.release();
@@ -254,10 +264,11 @@ export class TestCluster implements AsyncDisposable {
     for (;;) {
       try {
         const state = await this.state();
-        if (await condition(state)) return state;
         last = state.toString();
+        if (await condition(state)) return state;
       } catch (error) {
-        last = `${last}\n    now: ${error instanceof Error ? error.message : String(error)}`;
+        const [before] = last.split('\n    now: ');
+        last = `${before}\n    now: ${error instanceof Error ? error.message : String(error)}`;
       }
       if (Date.now() > end) throw new Error(await this.#unmet(condition, within, last));
       await delay(100, this.#signal);
@@ -323,6 +334,12 @@ class TestNode {
     return this.#member.node.stateDir;
   }
 
+  /** True while an agent process is up that has read what an earlier one left. */
+  async isUp(): Promise<boolean> {
+    const file = await readAgentFile(this.#member.node.runDir);
+    return file !== undefined && file.pid === this.pid;
+  }
+
   /** SIGKILL of the agent alone; it stays dead until `restart`. Containers go on. */
   kill(): Promise<void> {
     return this.#member.process.kill({ hold: true });
@@ -331,6 +348,11 @@ class TestNode {
   /** SIGKILL of the agent; its supervisor starts it again, as systemd would. */
   crash(): Promise<void> {
     return this.#member.process.kill({ hold: false });
+  }
+
+  /** Starts an agent again that `kill` holds; does not wait for it. */
+  start(): void {
+    this.#member.process.release();
   }
 
   /** Kills the agent if it lives, starts it, waits until all nodes are ready. */
