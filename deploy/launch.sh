@@ -24,24 +24,11 @@ packages_are_there() {
     [ ! "$root/package-lock.json" -nt "$root/node_modules/.package-lock.json" ]
 }
 
-# A lock file that was made where the registry offers only some platforms' optional packages is incomplete to `npm ci`;
-# `npm install --no-save` takes what it locks, too, and leaves it as it is.
 install_packages() {
-  local log
   if packages_are_there; then return 0; fi
   echo "packages: npm ci" >&2
-  log=$(mktemp)
-  if ! (cd "$root" && npm ci --no-audit --no-fund --loglevel=error >"$log" 2>&1); then
-    if ! grep -q 'in sync' "$log"; then
-      cat "$log" >&2
-      rm -f "$log"
-      die "npm ci failed, see above. It needs the npm registry: check the network and 'npm config get registry'"
-    fi
-    echo "packages: npm install (the lock file lacks other platforms' packages)" >&2
-    (cd "$root" && npm install --no-save --no-audit --no-fund --loglevel=error >&2) ||
-      die "npm install failed, see above. It needs the npm registry: check the network and 'npm config get registry'"
-  fi
-  rm -f "$log"
+  (cd "$root" && npm ci --no-audit --no-fund --loglevel=error >&2) ||
+    die "npm ci failed, see above. It needs the npm registry: check the network and 'npm config get registry'"
   touch "$root/node_modules/.package-lock.json"
 }
 
