@@ -35,8 +35,3 @@ export function compareStates(a: TaskState, b: TaskState): number {
 export function isTerminal(state: TaskState): boolean {
   return compareStates(state, 'running') > 0;
 }
-
-/** The further of two observations. */
-export function furtherState(a: TaskState, b: TaskState): TaskState {
-  return compareStates(a, b) >= 0 ? a : b;
-}

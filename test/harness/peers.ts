@@ -30,11 +30,6 @@ export function ensurePeers(): Promise<Peers> {
   return ensured;
 }
 
-/** The stock docker client's path. It needs no library beyond libc. */
-export async function dockerCli(): Promise<string> {
-  return (await ensurePeers()).docker;
-}
-
 /** The checkout: where package.json is, above dist/. */
 export function checkoutDir(): string {
   let directory = dirname(fileURLToPath(import.meta.url));

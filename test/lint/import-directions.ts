@@ -43,7 +43,7 @@ function impure(siblings: RegExp): (target: string, type: boolean) => boolean {
 
 const PURE = 'is pure: it imports shared/model, shared/lib, shared/errors and pure siblings only';
 const NETWORK_PURE =
-  /^agent\/network\/(desired|diff|dns-answer|kernel-object|names|nft-text|nft-diff)[^/]*\.ts$/;
+  /^agent\/network\/(desired|diff|local|plan|attach|container-scope|withdrawn|uplink-slots|dns-answer|dns-names|kernel-object|names|nft-text|nft-diff)[^/]*\.ts$/;
 
 export const DIRECTIONS: readonly Direction[] = [
   {
