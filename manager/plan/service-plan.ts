@@ -8,7 +8,7 @@ import type { Planning } from './plan.ts';
 import type { ServiceAction, ServiceDecision, SlotAction, SlotDecision } from './reconcile/actions.ts';
 import { sameJson } from './reconcile/dirty.ts';
 import { ServiceScheduler } from './schedule/scheduler.ts';
-import { revisionKey } from './states.ts';
+import { isWanted, revisionKey } from './states.ts';
 
 type CreateTask = Extract<SlotAction, { kind: 'create-task' }>;
 
@@ -27,6 +27,8 @@ export class ServicePlan {
   #blocked: string | undefined;
   #scheduler: ServiceScheduler | undefined;
   #expected = 0;
+  /** Tasks that this very plan stops: where they ran there is room for their replacements. */
+  #leaving: ReadonlySet<string> = new Set();
 
   constructor(planning: Planning, service: Service) {
     this.#planning = planning;
@@ -44,6 +46,7 @@ export class ServicePlan {
     // The slots were decided for the spec that was just given up.
     if (this.#service.revision !== this.#before.revision) return { changed: 1, more: true };
     this.#expected = decision.slots.reduce((sum, { actions }) => sum + actions.filter(needsNode).length, 0);
+    this.#leaving = new Set(decision.slots.flatMap(({ actions }) => actions.flatMap(leavingTask)));
     let changed = 0;
     for (const slot of decision.slots) {
       if (changed >= limit) return { changed, more: true };
@@ -256,6 +259,7 @@ export class ServicePlan {
       now,
       random,
       this.#expected,
+      this.#leaving,
     );
     return this.#scheduler;
   }
@@ -263,6 +267,11 @@ export class ServicePlan {
 
 function needsNode({ kind }: SlotAction): boolean {
   return kind === 'create-task' || kind === 'place-task';
+}
+
+function leavingTask(action: SlotAction): string[] {
+  const leaves = action.kind === 'set-desired' && !isWanted({ ...action.task, desired: action.desired });
+  return leaves || action.kind === 'delete-task' ? [action.task.id] : [];
 }
 
 /** Keys of all revisions that exist. */

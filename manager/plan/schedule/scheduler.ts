@@ -31,7 +31,7 @@ export class ServiceScheduler {
   #candidates: Candidates | undefined;
   #expected: number;
 
-  /** `expected`: about how many tasks will be asked for. */
+  /** `expected`: about how many tasks will be asked for. `leaving`: tasks that are about to be stopped. */
   constructor(
     view: View,
     columns: ClusterColumns,
@@ -40,10 +40,11 @@ export class ServiceScheduler {
     now: number,
     random: Prng,
     expected: number,
+    leaving: ReadonlySet<string>,
   ) {
     this.#columns = columns;
     this.#random = random;
-    const { counts, bad } = countTasks(view, columns, serviceId, now);
+    const { counts, bad } = countTasks(view, columns, serviceId, now, leaving);
     this.#request = requestFor(spec, counts);
     this.#fixed = FIXED_FILTERS.filter((filter) => filter.applies(this.#request));
     this.#changing = CHANGING_FILTERS.filter((filter) => filter.applies(this.#request));
@@ -124,6 +125,7 @@ function countTasks(
   columns: ClusterColumns,
   serviceId: string,
   now: number,
+  leaving: ReadonlySet<string>,
 ): { readonly counts: Int32Array; readonly bad: ReadonlySet<number> } {
   const counts = new Int32Array(columns.nodes.length);
   const failures = new Map<number, number>();
@@ -134,7 +136,7 @@ function countTasks(
     if (task === undefined || row === undefined) continue;
     const status = view.statuses.get(id);
     const state = effectiveState(task, status);
-    if (isWanted(task) && !isTerminal(state)) counts[row] = (counts[row] ?? 0) + 1;
+    if (isWanted(task) && !isTerminal(state) && !leaving.has(id)) counts[row] = (counts[row] ?? 0) + 1;
     if ((state === 'failed' || state === 'rejected') && (status?.atMs ?? 0) > now - BAD_WINDOW_MS) {
       const count = (failures.get(row) ?? 0) + 1;
       failures.set(row, count);

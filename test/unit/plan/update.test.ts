@@ -254,3 +254,17 @@ test('nothing is placed by the spec that a rollback gives up', (t) => {
   t.is(swarm.get('web').revision, 3);
   t.true(swarm.wanted('web').every(({ revision, nodeId }) => revision !== 3 || nodeId === undefined));
 });
+
+test('a stop-first update leaves the tasks as evenly spread as they were', (t) => {
+  const swarm = cluster()
+    .nodes(3)
+    .service('web', { replicas: 4, update: { parallelism: 2 } })
+    .settle();
+  for (let round = 2; round < 8; round += 1) {
+    swarm.service('web', { image: `img:${round}` }).settle();
+    for (let monitored = 0; monitored < 3; monitored += 1) swarm.elapse(5000);
+    const perNode = new Map<string | undefined, number>();
+    for (const { nodeId } of swarm.running('web')) perNode.set(nodeId, (perNode.get(nodeId) ?? 0) + 1);
+    t.deepEqual([...perNode.values()].sort(), [1, 1, 2], `revision ${round}`);
+  }
+});
