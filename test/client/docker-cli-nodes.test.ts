@@ -152,3 +152,47 @@ test('a node that is up, or that is a manager, is not removed', async (t, { dock
   t.regex(await docker.fails('node', 'promote', 'a2'), /not supported by Shoal/);
   t.is((await docker.lines('node', 'ls', '-q')).length, 3);
 });
+
+test('what Shoal does not have says so at once', async (t, { docker, tag }) => {
+  const name = `lone-${tag}`;
+  await docker.ok('service', 'create', ...LOCAL, ...SWIFT, '--name', name, IMAGE);
+  const [id = ''] = await docker.lines('ps', '-q', '--filter', `name=${name}`);
+  const refused: readonly (readonly string[])[] = [
+    ['run', '--rm', IMAGE, 'true'],
+    ['exec', id, 'true'],
+    ['top', id],
+    ['cp', `${id}:/etc/hosts`, '-'],
+    ['diff', id],
+    ['export', id],
+    ['stop', id],
+    ['kill', id],
+    ['restart', id],
+    ['rm', '-f', id],
+    ['commit', id],
+    ['pull', 'busybox'],
+    ['push', 'busybox'],
+    ['tag', IMAGE, 'other'],
+    ['search', 'busybox'],
+    ['save', IMAGE],
+    ['image', 'rm', IMAGE],
+    ['image', 'prune', '-f'],
+    ['volume', 'create', 'v'],
+    ['secret', 'create', 's', '/etc/hostname'],
+    ['config', 'create', 'c', '/etc/hostname'],
+    ['network', 'create', '-d', 'bridge', 'b'],
+    ['network', 'connect', 'ingress', id],
+    ['network', 'prune', '-f'],
+    ['swarm', 'update', '--autolock'],
+    ['swarm', 'join-token', '--rotate', 'worker'],
+    ['system', 'df'],
+  ];
+  for (const command of refused) {
+    const said = await docker.fails(...command);
+    t.regex(said, /not supported/, `docker ${command.join(' ')}: ${said}`);
+  }
+  t.regex(await docker.fails('swarm', 'init'), /already part of a swarm/);
+  t.regex(await docker.fails('swarm', 'leave', '--force'), /does not leave through the API/);
+  for (const kind of ['secret', 'config', 'volume', 'image', 'plugin'])
+    t.deepEqual(await docker.lines(kind, 'ls', '-q'), []);
+  await docker.ok('service', 'rm', name);
+});

@@ -10,6 +10,9 @@ const { test } = await suite((cluster) => cluster.agents(2));
 
 const SHELL = ['--entrypoint', '/bin/sh', IMAGE, '-c'];
 
+/** Well after a moment, and a while later not any more. */
+const SICKLY = 'sleep 0.5; touch /tmp/well; sleep 4; rm /tmp/well; exec sleep 1000';
+
 /** Creates a service that runs a shell script and waits until its log has a line `end`. Resolves with the log. */
 async function saying(
   { docker, swarm }: Scene,
@@ -226,4 +229,18 @@ test('publish: every node answers; ports are added, removed, and not given twice
   t.true((port?.PublishedPort ?? 0) >= 30_000);
   await swarm.eventually(async () => (await answers(port?.PublishedPort ?? 0)) === 2);
   await docker.ok('service', 'rm', name, chosen);
+});
+
+test('a health check decides: created in the foreground until healthy, replaced when sick', async (t, scene) => {
+  const { docker, swarm, tag } = scene;
+  const name = `health-${tag}`;
+  const check = ['--health-cmd', 'test -e /tmp/well', '--health-interval', '300ms', '--health-retries', '10'];
+  const create = ['service', 'create', ...LOCAL, ...SWIFT, '--restart-delay', '100ms', '--name', name];
+  await docker.ok(...create, ...check, ...SHELL, SICKLY);
+  const status = () => docker.ok('ps', '--filter', `name=${name}`, '--format', '{{.Status}}');
+  t.regex(await status(), /^Up .* \(healthy\)/m);
+  await swarm.eventually((s) => s.tasks(name).in('failed').count > 0);
+  t.regex(await docker.ok('service', 'ps', '--no-trunc', name), /Failed .*unhealthy/i);
+  await swarm.eventually(async () => (await status()).includes('(healthy)'));
+  await docker.ok('service', 'rm', name);
 });

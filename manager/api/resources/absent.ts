@@ -38,6 +38,10 @@ const NOT_YET: readonly (readonly [Method, string, string])[] = [
   ['post', '/images/load', 'loading images'],
   ['post', '/images/prune', 'pruning images'],
   ['get', '/images/search', 'searching registries'],
+  ['get', '/images/get', 'saving images'],
+  ['get', '/images/*ref/get', 'saving images'],
+  ['post', '/images/*ref', 'pushing and tagging images'],
+  ['delete', '/images/*ref', 'removing images'],
   ['post', '/build', 'building images'],
   ['post', '/commit', 'committing containers'],
   ['post', '/containers/create', 'single containers (create a service)'],
@@ -47,6 +51,8 @@ const NOT_YET: readonly (readonly [Method, string, string])[] = [
   ['get', '/containers/:id/stats', 'stats'],
   ['get', '/containers/:id/top', 'top'],
   ['get', '/containers/:id/changes', 'container changes'],
+  ['get', '/containers/:id/export', 'exporting containers'],
+  ['get', '/containers/:id/attach/ws', 'attach'],
   ['get', '/containers/:id/archive', 'copying from containers'],
   ['head', '/containers/:id/archive', 'copying from containers'],
   ['put', '/containers/:id/archive', 'copying to containers'],
@@ -68,8 +74,9 @@ export function absentRouter(): Router {
     router.get(path, noSuch(word));
     if (path.endsWith('/:id')) router.delete(path, noSuch(word));
   }
-  router.get('/images/*ref', noSuch('No such image:'));
   for (const [method, path, what] of NOT_YET) router[method](path, notYet(what));
+  // after what is called /images/search: any name may be meant
+  router.get('/images/*ref', noSuch('No such image:'));
   return router;
 }
 

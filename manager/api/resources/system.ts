@@ -95,7 +95,7 @@ function infoBody(ctx: ApiContext): object {
   };
 }
 
-/** What `docker info` warns of when it is absent, up to 20.10 on its own account. No node runs without them. */
+/** Clients up to 20.10 warn of what is absent here: of cgroup controllers, forwarding, and filters of a bridge that Shoal does not have. */
 const KERNEL_ABILITIES = {
   MemoryLimit: true,
   SwapLimit: true,
