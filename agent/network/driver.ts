@@ -3,7 +3,7 @@
  * compared with what is, and the difference applied; the same again on a timer.
  */
 import type { Logger } from '../../shared/model/options.ts';
-import { describeError, InvalidError, NotFoundError } from '../../shared/errors/index.ts';
+import { ConflictError, describeError, InvalidError, NotFoundError } from '../../shared/errors/index.ts';
 import { delay, isAbort } from '../../shared/lib/abort.ts';
 import { backoffMs } from '../../shared/lib/backoff.ts';
 import { Mutex } from '../../shared/lib/mutex.ts';
@@ -13,6 +13,7 @@ import { defaultInterface, interfacesOf } from './container-scope.ts';
 import { type DesiredState, desiredState } from './desired.ts';
 import { localNetworks, localTasks, type Self } from './local.ts';
 import { DnsService } from './dns-service.ts';
+import { ForeignPorts, listeningPorts, portTaken } from './foreign-ports.ts';
 import { warnOfForwardDrop } from './forward-policy.ts';
 import { Kernel } from './kernel.ts';
 import { portName, prefixOf, TUNNEL_OVERHEAD } from './names.ts';
@@ -47,6 +48,7 @@ export class NetworkDriver {
   readonly #prefix: string;
   readonly #kernel: Kernel;
   readonly #dns: DnsService;
+  readonly #foreignPorts: ForeignPorts;
   readonly #work = new Mutex();
   readonly #closing = new AbortController();
   readonly #repairs: Promise<void>;
@@ -67,6 +69,7 @@ export class NetworkDriver {
     this.#prefix = prefixOf(options.clusterName, options.nodeId);
     this.#kernel = new Kernel(this.#prefix, options.netnsDir ?? NETNS_DIR);
     this.#dns = new DnsService(options.logger, () => options.hostResolvers ?? readHostResolvers());
+    this.#foreignPorts = new ForeignPorts(options.logger);
     this.#repairs = this.#repairLoop(options.repairMs ?? REPAIR_MS);
   }
 
@@ -89,7 +92,9 @@ export class NetworkDriver {
       await this.#nextChange(signal);
     }
     await this.#pending?.catch(() => undefined);
-    await this.#work.run(() => this.#attachNow(taskId, netnsPath, signal));
+    const task = await this.#work.run(() => this.#attachNow(taskId, netnsPath, signal));
+    // its ports may have been left to a program that ended since
+    if (hostPorts(task).length > 0) await this.#reconcile(signal);
   }
 
   /** Takes the task's interfaces away, and its networks with them if it was the last one here. */
@@ -171,7 +176,8 @@ export class NetworkDriver {
     const self = this.#self(set, reading.hostDump);
     const local = localNetworks(set, self);
     this.#slots = chooseSlots(local, reading.hostDump.addresses, this.#slots, self.prefix);
-    return desiredState(set, { ...self, uplinkSlots: this.#slots });
+    const desired = desiredState(set, { ...self, uplinkSlots: this.#slots });
+    return { ...desired, host: await this.#foreignPorts.leave(desired.host, reading.host) };
   }
 
   #self(set: AssignmentSet, dump: NamespaceDump): Self {
@@ -217,7 +223,7 @@ export class NetworkDriver {
     return [...inside, { netns: null, ops: onHost }];
   }
 
-  async #attachNow(taskId: string, netnsPath: string, signal: AbortSignal): Promise<void> {
+  async #attachNow(taskId: string, netnsPath: string, signal: AbortSignal): Promise<TaskAssignment> {
     signal.throwIfAborted();
     const set = this.#set;
     const task = set?.tasks.get(taskId);
@@ -228,6 +234,7 @@ export class NetworkDriver {
       return vni === undefined || !reading.sandboxes.has(vni);
     });
     if (missing !== undefined) throw new NotFoundError(`network ${missing.network} is not on this node`);
+    await requireFree(hostPorts(task));
     const { batches, added } = attachPlan(task, set, this.#self(set, reading.hostDump), netnsPath);
     try {
       await this.#kernel.extend(batches, added);
@@ -238,6 +245,7 @@ export class NetworkDriver {
     }
     this.#ended.delete(taskId);
     this.#attached.set(taskId, task);
+    return task;
   }
 
   async #repairLoop(everyMs: number): Promise<void> {
@@ -262,6 +270,21 @@ export class NetworkDriver {
       }
     }
   }
+}
+
+/** `8080/tcp` for each port that the task alone publishes on its node. */
+function hostPorts(task: TaskAssignment): string[] {
+  return task.spec.ports
+    .filter((port) => port.mode === 'host' && port.publishedPort > 0)
+    .map((port) => `${port.publishedPort}/${port.protocol}`);
+}
+
+/** Throws ConflictError when somebody else listens on one of these ports. */
+async function requireFree(ports: readonly string[]): Promise<void> {
+  if (ports.length === 0) return;
+  const listening = await listeningPorts();
+  const taken = ports.find((port) => listening.has(port));
+  if (taken !== undefined) throw new ConflictError(portTaken(taken));
 }
 
 function underlayMtu(dump: NamespaceDump, address: string | undefined): number {

@@ -213,7 +213,10 @@ export const DEFAULT_UPDATE: UpdateConfig = {
 
 export const DEFAULT_STOP_GRACE_NS = 10_000_000_000;
 
-/** Networks that a task of this spec takes part in: its own, and ingress when it publishes a port through the mesh. */
+/**
+ * A task takes part in its own networks, and in ingress when it publishes a port: one of mode host too, for its own
+ * networks, if it has any, may be internal and then the host can not lead to it.
+ */
 export function usesIngress(spec: ServiceSpec): boolean {
-  return spec.ports.some((port) => port.mode === 'ingress');
+  return spec.ports.length > 0;
 }
