@@ -372,7 +372,7 @@ async function question(
   return dnsPacket.decode(answer);
 }
 
-test.serial('damage is repaired, and removal leaves nothing', async (t) => {
+test.serial('invariant 7: damage is repaired, and removal leaves nothing', async (t) => {
   const net = await lab('t6');
   t.teardown(() => net.down());
   const sandbox = `shoal-${net.cluster}-${N1.slice(0, 8)}-1001`;

@@ -196,6 +196,7 @@ export class TestCluster implements AsyncDisposable {
     kill: (): Promise<void> => this.#local.manager.kill({ hold: true }),
     /** SIGKILL; its supervisor starts it again, as systemd would. */
     crash: (): Promise<void> => this.#local.manager.kill({ hold: false }),
+    pid: (): number | undefined => this.#local.manager.pid,
     /** SIGKILL unless it is dead already, and up again. */
     restart: async (): Promise<void> => {
       await this.#local.manager.kill({ hold: true });

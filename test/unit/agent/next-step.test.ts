@@ -24,7 +24,7 @@ function outcomes(step: Step, observed: TaskState): TaskState[] {
   }
 }
 
-test('a task never goes back, whatever is wanted and whatever happens', (t) => {
+test('invariant 3: a task never goes back, whatever is wanted and whatever happens', (t) => {
   fc.assert(
     fc.property(
       fc.constantFrom(...TASK_STATES),

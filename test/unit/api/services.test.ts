@@ -54,7 +54,7 @@ test('of many that create one name at once, one wins', async (t) => {
   t.deepEqual(answers.map(({ status }) => status).sort(), [201, ...Array(9).fill(409)]);
 });
 
-test('what Shoal does not know is refused by its path, what is malformed by field', async (t) => {
+test('invariant 8: what Shoal does not know is refused by its path, what is malformed by field', async (t) => {
   await using api = await ApiFixture.up();
   const refused = async (spec: object): Promise<[number, string]> => {
     const { status, json } = await api.send('POST', '/services/create', spec);

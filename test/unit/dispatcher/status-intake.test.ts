@@ -8,14 +8,14 @@ import { quiet, status, task } from '../session/rig.ts';
 const own = task('t1', 'web', 'n1');
 const { signal } = new AbortController();
 
-test('only the node of the task may report on it, and only states that a node may give', (t) => {
+test('invariant 1: only the node of the task may report on it, and only states that a node may give', (t) => {
   t.is(judgeReport('n1', status('t1', 'running'), own, undefined), 'write');
   t.is(judgeReport('n2', status('t1', 'running'), own, undefined), 'refuse');
   t.is(judgeReport('n1', status('t1', 'orphaned'), own, undefined), 'refuse');
   t.is(judgeReport('n1', status('t1', 'running'), undefined, undefined), 'ignore');
 });
 
-test('observed state never goes back, whatever was observed', (t) => {
+test('invariant 3: observed state never goes back, whatever was observed', (t) => {
   for (const known of TASK_STATES) {
     for (const said of TASK_STATES) {
       const verdict = judgeReport('n1', status('t1', said), own, status('t1', known));

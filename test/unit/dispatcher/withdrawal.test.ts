@@ -72,7 +72,7 @@ test('what an earlier manager told is not known: the whole time is waited', (t) 
   t.deepEqual(withdrawals.handle({ kind: 'tick', nowMs: 2000 }), ['t1']);
 });
 
-test('every held task is released exactly once, never before its confirmations or its deadline', (t) => {
+test('invariant 11: every held task is released exactly once, never before its confirmations or its deadline', (t) => {
   const event = fc.oneof(
     fc.record({
       kind: fc.constant('sent' as const),

@@ -54,7 +54,7 @@ test('a plan larger than a commit or a turn is written in pieces', async (t) => 
   await leader.stop();
 });
 
-test('a deposed leader writes nothing and leaves', async (t) => {
+test('invariant 4: a deposed leader writes nothing and leaves', async (t) => {
   const swarm = build(1);
   const leader = start(swarm);
   await eventually(() => swarm.store.all('networks').size === 1);

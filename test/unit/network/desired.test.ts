@@ -53,7 +53,7 @@ function withoutSysctls(scope: Map<string, string>): Map<string, string> {
   return new Map([...scope].filter(([key]) => !key.startsWith('sysctl')));
 }
 
-test('from any state of a sandbox to any other, and then nothing is left to do', (t) => {
+test('invariant 7: from any state of a sandbox to any other, and then nothing is left to do', (t) => {
   fc.assert(
     fc.property(worlds, worlds, (before, after) => {
       const [old, next] = [desiredIn(before), desiredIn(after)];

@@ -262,7 +262,7 @@ test('whatever happened, once nodes are back everything wanted runs or says why 
   t.pass();
 });
 
-test('the same view, time and seed give the same plan', (t) => {
+test('invariant 5: the same view, time and seed give the same plan', (t) => {
   fc.assert(
     fc.property(steps, (all) => {
       const [one, two] = [story(all, () => undefined), story(all, () => undefined)];

@@ -214,7 +214,7 @@ test('a manager that starts does not know who leads traffic to a task, and waits
   ]);
 });
 
-test('a task is told to stop only when the other nodes have withdrawn it', async (t) => {
+test('invariant 11: a task is told to stop only when the other nodes have withdrawn it', async (t) => {
   const r = await rig(t, { withdrawTimeoutMs: 60_000 });
   const owner = await r.agent('owner');
   const withheld: (() => void)[] = [];
@@ -251,7 +251,7 @@ test('a task is told to stop only when the other nodes have withdrawn it', async
   t.pass();
 });
 
-test('an idle cluster writes nothing', async (t) => {
+test('invariant 10: an idle cluster writes nothing', async (t) => {
   const store = new MemoryStore();
   const r = await rig(t, { store, nodeDownAfterMs: 400 });
   const agents = await Promise.all(['a', 'b', 'c'].map((name) => r.agent(name)));

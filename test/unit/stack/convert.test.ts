@@ -278,7 +278,7 @@ labels: [a=b]`);
   t.is(container.labels['a'], 'b');
 });
 
-test('what would change the meaning is refused; what would not is warned about; both by key and line', (t) => {
+test('invariant 8: what would change the meaning is refused; what would not is warned about; both by key and line', (t) => {
   const { problems } = convert(`version: "3.8"
 services:
   a:

@@ -165,7 +165,7 @@ test.serial('work that fails or returns gives the leadership up, and the manager
   t.is(new Set(a.fences.map(({ createRevision }) => createRevision)).size, 3);
 });
 
-test.serial('of many candidates that come and go, never two can write', async (t) => {
+test.serial('invariant 4: of many candidates that come and go, never two can write', async (t) => {
   await using etcd = await startEtcd();
   await using store = await open(etcd);
   const writers: string[] = [];
