@@ -39,10 +39,10 @@ export class TaskExecutor implements StepExecutor {
   }
 
   async start(task: TaskAssignment, progress: Progress, interrupt: AbortSignal): Promise<Outcome> {
-    const record = (await this.#adoptable(task.taskId)) ?? (await this.#launch(task, interrupt));
+    const record = (await this.#adoptable(task.taskId, interrupt)) ?? (await this.#launch(task, interrupt));
     if (record.exit !== undefined) return endOutcome(record, record.exit);
     const health = this.#watchHealth(task, record);
-    if (health === undefined) return this.#running(record);
+    if (health === undefined) return this.#running(task, record);
     progress({
       state: 'starting',
       message: 'waiting for the health check',
@@ -54,7 +54,7 @@ export class TaskExecutor implements StepExecutor {
       if (exit !== undefined) return endOutcome(record, exit);
     }
     if (health.health === 'unhealthy') return this.#unhealthy(record, health, interrupt);
-    return this.#running(record);
+    return this.#running(task, record);
   }
 
   async watch(task: TaskAssignment, _progress: Progress, interrupt: AbortSignal): Promise<Outcome> {
@@ -89,11 +89,12 @@ export class TaskExecutor implements StepExecutor {
   }
 
   /** A container that an earlier agent started, or that ended meanwhile; one that never started is thrown away. */
-  async #adoptable(taskId: string): Promise<ContainerRecord | undefined> {
+  async #adoptable(taskId: string, interrupt: AbortSignal): Promise<ContainerRecord | undefined> {
     const record = this.#containers.ofTask(taskId);
     if (record === undefined || record.exit !== undefined) return record;
     const state = await this.#containers.state(record.id).catch(() => undefined);
-    if (state?.status !== 'created') return record;
+    if (state === undefined) return { ...record, exit: await this.#containers.wait(record.id, interrupt) };
+    if (state.status !== 'created') return record;
     await this.#containers.remove(record.id);
     return undefined;
   }
@@ -165,7 +166,7 @@ export class TaskExecutor implements StepExecutor {
     };
   }
 
-  async #running(record: ContainerRecord): Promise<Outcome> {
+  async #running(task: TaskAssignment, record: ContainerRecord): Promise<Outcome> {
     const state = await this.#containers.state(record.id).catch(() => undefined);
     const health = this.#health.get(record.taskId)?.health;
     return {
@@ -174,6 +175,7 @@ export class TaskExecutor implements StepExecutor {
       ...startedAt(state),
       container: { containerId: record.id, ...(state === undefined ? {} : { pid: state.pid }) },
       ...(health === undefined ? {} : { health }),
+      ...hostPorts(task),
     };
   }
 
@@ -209,6 +211,19 @@ function probeProcess(task: TaskAssignment, record: ContainerRecord, args: strin
 /** When it began to run: what ends later than a rolling update monitors is no failure of the update. */
 function startedAt(seen: { readonly startedAtMs?: number } | undefined): Pick<Outcome, 'startedAtMs'> {
   return seen?.startedAtMs === undefined ? {} : { startedAtMs: seen.startedAtMs };
+}
+
+/** What `docker service ps` and `docker ps` show as its ports. */
+function hostPorts({ spec }: TaskAssignment): Pick<Outcome, 'hostPorts'> {
+  const ports = spec.ports.filter((port) => port.mode === 'host');
+  if (ports.length === 0) return {};
+  return {
+    hostPorts: ports.map(({ protocol, targetPort, publishedPort }) => ({
+      protocol,
+      targetPort,
+      publishedPort,
+    })),
+  };
 }
 
 /** Zero is complete, all else failed; the text is the one that Swarm's users know. */

@@ -86,7 +86,8 @@ export class Worker {
 
   #begin(task: TaskAssignment): void {
     const { executor, report, now, logger, signal, adopted } = this.#options;
-    const observed = adopted.get(task.taskId) ?? 'assigned';
+    // Started once, and no container of it is left: looking for its end finds that it is lost.
+    const observed = adopted.get(task.taskId) ?? (task.started === true ? 'running' : 'assigned');
     this.#unclaimed.delete(task.taskId);
     const runner = new Runner(task, observed, { executor, report, now, logger, signal });
     this.#runners.set(task.taskId, runner);

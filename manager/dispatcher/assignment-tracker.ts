@@ -5,6 +5,7 @@
  */
 import {
   type AssignmentSet,
+  compareStates,
   type DesiredState,
   type EndpointAssignment,
   INGRESS_NETWORK_ID,
@@ -145,6 +146,11 @@ export class AssignmentTracker {
       lists.services.push(...(section?.services.rows.values() ?? []));
     }
     return listsToSet(lists);
+  }
+
+  /** True once the node has reported that it starts the task, or more. */
+  hasStarted(taskId: string): boolean {
+    return compareStates(observedState(this.#view, taskId), 'starting') >= 0;
   }
 
   /** Tasks in `set` that run but do not serve: a node that was away may still serve them until it acknowledges. */

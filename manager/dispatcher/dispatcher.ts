@@ -6,7 +6,14 @@ import type { WebSocket } from 'ws';
 import { describeError } from '../../shared/errors/index.ts';
 import { isAbort } from '../../shared/lib/abort.ts';
 import { newId } from '../../shared/lib/ids.ts';
-import type { Logger, Node, NodeDescription, TaskStatus } from '../../shared/model/index.ts';
+import type {
+  AssignmentSet,
+  Logger,
+  Node,
+  NodeDescription,
+  TaskAssignment,
+  TaskStatus,
+} from '../../shared/model/index.ts';
 import { isEmptyDiff } from '../../shared/wire/assignment-diff.ts';
 import { CLOSE } from '../../shared/wire/frames.ts';
 import type { Change, Store } from '../store/store.ts';
@@ -122,7 +129,7 @@ export class Dispatcher implements SessionEvents {
   #sendFull(session: NodeSession): void {
     this.#flush();
     const set = this.#tracker.full(session.nodeId);
-    const seq = session.sendFull(set);
+    const seq = session.sendFull(withStarted(set, this.#tracker));
     const withdrawn = this.#tracker.notServing(set);
     this.#withdrawals.handle({ kind: 'sent', nodeId: session.nodeId, seq, withdrawn, serving: [] });
   }
@@ -239,3 +246,12 @@ const DOWN_MESSAGES: Record<Verdict['reason'], string> = {
   disconnected: 'the node disconnected',
   'never-heard': 'the node was not heard since the manager started',
 };
+
+/** An agent that has lost a container must know that its task is not to be started a second time (invariant 2). */
+function withStarted(set: AssignmentSet, tracker: AssignmentTracker): AssignmentSet {
+  const tasks = [...set.tasks].map(([id, task]): [string, TaskAssignment] => [
+    id,
+    tracker.hasStarted(id) ? { ...task, started: true } : task,
+  ]);
+  return { ...set, tasks: new Map(tasks) };
+}

@@ -17,6 +17,8 @@ export interface TaskAssignment {
   readonly revision: number;
   readonly spec: ServiceSpec;
   readonly addresses: readonly TaskAddress[];
+  /** The node has started it once already (said in full sets only): if its container is lost it is not started again. */
+  readonly started?: true;
 }
 
 /** A network that this node takes part in (a task of its own is on it, or it is ingress). Key: networkId. */

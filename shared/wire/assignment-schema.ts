@@ -23,6 +23,7 @@ const task = conforms<TaskAssignment>()(
     revision: count,
     spec: serviceSpecSchema,
     addresses: z.array(z.strictObject({ network: text, address: text })),
+    started: z.literal(true).exactOptional(),
   }),
 );
 
