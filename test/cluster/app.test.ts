@@ -20,7 +20,7 @@ interface Context {
   registry: Registry;
   outside: Outside;
   /** A port that nothing on the nodes uses: they are hosts of their own. */
-  url(hostname: string): string;
+  url: (hostname: string) => string;
 }
 
 const test = anyTest as TestFn<Context>;
