@@ -61,9 +61,10 @@ function readContainer(service: Section, context: ServiceContext): ContainerSpec
     groups: service.texts('group_add'),
     hostname: service.text('hostname'),
     readOnlyRoot: service.flag('read_only') === true ? true : undefined,
-    init: service.flag('init'),
-    tty: service.flag('tty') === true ? true : undefined,
-    openStdin: service.flag('stdin_open') === true ? true : undefined,
+    init: flagWithoutEffect(service, 'init', "the image's program is process 1 of its container"),
+    tty: flagWithoutEffect(service, 'tty', 'containers have no terminal') || undefined,
+    openStdin:
+      flagWithoutEffect(service, 'stdin_open', 'the standard input of containers is empty') || undefined,
     stopSignal: service.text('stop_signal'),
     stopGraceNs: service.duration('stop_grace_period'),
     mounts: readMounts(service, context.volumes),
@@ -75,6 +76,15 @@ function readContainer(service: Section, context: ServiceContext): ContainerSpec
     sysctls: readSysctls(service),
     ulimits: readUlimits(service),
   }) as ContainerSpec;
+}
+
+/** A flag that is kept, so that it shows what the file said, and that no node acts on. */
+function flagWithoutEffect(service: Section, name: string, instead: string): boolean | undefined {
+  const flag = service.flag(name);
+  if (flag !== true) return flag;
+  const at = service.map.entries.get(name)?.at ?? service.map;
+  service.problems.warning(at, `${service.map.key}.${name}`, `has no effect yet: ${instead}`);
+  return true;
 }
 
 function nonEmpty<T>(list: readonly T[] | undefined): readonly T[] | undefined {

@@ -231,6 +231,58 @@ test('publish: every node answers; ports are added, removed, and not given twice
   await docker.ok('service', 'rm', name, chosen);
 });
 
+test('ports of mode host are on the nodes of the tasks, and shown', async (t, { docker, swarm, tag }) => {
+  const name = `host-${tag}`;
+  const port = await freePort();
+  const create = ['service', 'create', ...LOCAL, ...SWIFT, '--name', name];
+  const publish = (more: string) => ['--publish', `mode=host,target=80${more}`];
+  t.regex(await docker.fails(...create, ...publish(''), IMAGE), /mode host needs a published port/);
+  await docker.ok(...create, ...publish(`,published=${port}`), '--constraint', 'node.hostname==a2', IMAGE);
+  const fetched = (address: string) =>
+    fetch(`http://${address}:${port}/`, { signal: AbortSignal.timeout(5_000) }).then((r) => r.text());
+  await swarm.eventually(async () => (await fetched(swarm.node('a2').address)).startsWith('Hello'));
+  await t.throwsAsync(fetched(swarm.node('a1').address));
+  t.is(await docker.ok('service', 'ps', '--format', '{{.Ports}}', name), `*:${port}->80/tcp`);
+  const listed = await docker.ok('ps', '--filter', `name=${name}`, '--format', '{{.Ports}}');
+  t.is(listed, `0.0.0.0:${port}->80/tcp`);
+  await docker.ok('service', 'rm', name);
+});
+
+test('inspect shows what a container was made of; what has no effect yet is warned of', async (t, scene) => {
+  const { docker, swarm, tag } = scene;
+  const [name, network] = [`shown-${tag}`, `net-${tag}`];
+  await docker.ok('network', 'create', '-d', 'overlay', network);
+  const create = ['service', 'create', ...LOCAL, ...SWIFT, '--name', name, '--tty', '--init', '--network'];
+  const limits = ['--limit-memory', '64m', '--limit-cpu', '0.5', '--mount', 'type=tmpfs,target=/fast'];
+  const log = ['--log-driver', 'syslog'];
+  const output = await docker.run([
+    ...create,
+    network,
+    ...limits,
+    ...log,
+    ...SHELL,
+    'echo said; exec sleep 1000',
+  ]);
+  t.is(output.code, 0, output.stderr);
+  t.deepEqual(
+    output.stderr.match(/[\w.]+: .*has no effect/g)?.map((line) => line.split(':')[0]),
+    ['TaskTemplate.LogDriver', 'TaskTemplate.ContainerSpec.TTY', 'TaskTemplate.ContainerSpec.Init'],
+  );
+  const [id = ''] = await docker.lines('ps', '-q', '--filter', `name=${name}`);
+  // raw on both sides
+  await swarm.eventually(async () => (await docker.ok('logs', id)) === 'said');
+  t.is(await docker.ok('service', 'logs', '--raw', name), 'said');
+  const [container] = await docker.json<ContainerJson[]>('inspect', id);
+  t.like(container, {
+    Config: { Tty: true, Entrypoint: ['/bin/sh'], Cmd: ['-c', 'echo said; exec sleep 1000'] },
+    HostConfig: { Memory: 64 * 1024 * 1024, NanoCpus: 500_000_000 },
+    Mounts: [{ Type: 'tmpfs', Destination: '/fast', RW: true }],
+  });
+  t.deepEqual(Object.keys(container?.NetworkSettings.Networks ?? {}), [network]);
+  await docker.ok('service', 'rm', name);
+  await docker.ok('network', 'rm', network);
+});
+
 test('a health check decides: created in the foreground until healthy, replaced when sick', async (t, scene) => {
   const { docker, swarm, tag } = scene;
   const name = `health-${tag}`;

@@ -25,8 +25,13 @@ export interface ContainerJson {
   readonly Config: {
     readonly Image: string;
     readonly Entrypoint: readonly string[];
+    readonly Cmd: readonly string[];
+    readonly Tty: boolean;
     readonly Labels: Readonly<Record<string, string>>;
   };
+  readonly HostConfig: { readonly Memory: number; readonly NanoCpus: number };
+  readonly Mounts: readonly { readonly Type: string; readonly Destination: string; readonly RW: boolean }[];
+  readonly NetworkSettings: { readonly Networks: Readonly<Record<string, object>> };
 }
 
 /** Of what `docker network inspect --verbose` prints of a service. */

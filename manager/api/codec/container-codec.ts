@@ -1,9 +1,19 @@
 /** A container as its node describes it -> the Docker Engine API's summary and inspection. */
+import type { MountSpec, ServiceSpec, TaskStatus } from '../../../shared/model/index.ts';
 import type { ContainerInfo } from '../../../shared/model/node-methods.ts';
 import { defined, timeText } from './common.ts';
 
 export interface PlacedContainer extends ContainerInfo {
   readonly nodeId: string;
+}
+
+/** What the store knows of a container besides. */
+export interface ContainerFacts {
+  /** The spec that it was made from; undefined once its service is gone. */
+  readonly spec: ServiceSpec | undefined;
+  /** Ports of mode host. */
+  readonly hostPorts: NonNullable<TaskStatus['hostPorts']>;
+  readonly networkName: (id: string) => string;
 }
 
 /** What Docker puts on every task's container; tools find containers of a service by these. */
@@ -19,7 +29,7 @@ export function containerLabels(container: PlacedContainer): Record<string, stri
   };
 }
 
-export function encodeSummary(container: PlacedContainer, nowMs: number): object {
+export function encodeSummary(container: PlacedContainer, facts: ContainerFacts, nowMs: number): object {
   return {
     Id: container.id,
     Names: [`/${container.name}`],
@@ -27,19 +37,27 @@ export function encodeSummary(container: PlacedContainer, nowMs: number): object
     ImageID: container.imageId,
     Command: [container.path, ...container.args].join(' '),
     Created: Math.floor(container.createdAtMs / 1000),
-    Ports: [],
+    Ports: facts.hostPorts.map((port) => ({
+      IP: '0.0.0.0',
+      PrivatePort: port.targetPort,
+      PublicPort: port.publishedPort,
+      Type: port.protocol,
+    })),
     Labels: containerLabels(container),
     State: container.state,
     Status: statusText(container, nowMs),
     HostConfig: { NetworkMode: 'default' },
-    NetworkSettings: { Networks: encodeNetworks(container) },
+    NetworkSettings: { Networks: encodeNetworks(container, facts) },
     Mounts: [],
   };
 }
 
-function encodeNetworks(container: PlacedContainer): Record<string, object> {
+function encodeNetworks(container: PlacedContainer, { networkName }: ContainerFacts): Record<string, object> {
   return Object.fromEntries(
-    container.networks.map((n) => [n.network, { NetworkID: n.network, IPAddress: n.address, Aliases: [] }]),
+    container.networks.map((n) => [
+      networkName(n.network),
+      { NetworkID: n.network, IPAddress: n.address, Aliases: [] },
+    ]),
   );
 }
 
@@ -75,7 +93,8 @@ export function elapsedText(elapsedMs: number): string {
   return `${Math.floor(seconds / 3600 / 24 / 365)} years`;
 }
 
-export function encodeInspection(container: PlacedContainer): object {
+export function encodeInspection(container: PlacedContainer, facts: ContainerFacts): object {
+  const { spec } = facts;
   const running = container.state === 'running';
   return {
     Id: container.id,
@@ -103,18 +122,53 @@ export function encodeInspection(container: PlacedContainer): object {
     RestartCount: 0,
     Driver: 'overlay2',
     Platform: 'linux',
-    Mounts: [],
-    HostConfig: { NetworkMode: 'default', RestartPolicy: { Name: 'no' }, LogConfig: { Type: 'json-file' } },
+    Mounts: (spec?.container.mounts ?? []).map(encodeMountPoint),
+    HostConfig: {
+      NetworkMode: 'default',
+      RestartPolicy: { Name: 'no' },
+      LogConfig: { Type: 'json-file' },
+      Memory: spec?.limits.memoryBytes ?? 0,
+      NanoCpus: spec?.limits.nanoCpus ?? 0,
+    },
     Config: {
       Hostname: container.id.slice(0, 12),
       Image: container.image,
       Env: container.env,
-      Cmd: container.args,
-      Entrypoint: [container.path],
+      ...commandOf(container, spec),
       Labels: containerLabels(container),
-      Tty: false,
+      // docker logs and attach expect frames unless it is true
+      Tty: spec?.container.tty === true,
     },
-    NetworkSettings: { Networks: encodeNetworks(container), Ports: {} },
+    NetworkSettings: { Networks: encodeNetworks(container, facts), Ports: portBindings(facts) },
     Node: { ID: container.nodeId },
   };
+}
+
+/** The entrypoint is what the service gave; without one, the program alone. */
+function commandOf(container: PlacedContainer, spec: ServiceSpec | undefined): object {
+  const all = [container.path, ...container.args];
+  const length = Math.max(1, spec?.container.command.length ?? 0);
+  return { Entrypoint: all.slice(0, length), Cmd: all.slice(length) };
+}
+
+function encodeMountPoint(mount: MountSpec): object {
+  const source = mount.kind === 'tmpfs' ? '' : mount.source;
+  return defined({
+    Type: mount.kind,
+    Name: mount.kind === 'volume' ? source : undefined,
+    Source: source,
+    Destination: mount.target,
+    Mode: '',
+    RW: mount.kind === 'tmpfs' || !mount.readOnly,
+    Propagation: '',
+  });
+}
+
+function portBindings({ hostPorts }: ContainerFacts): Record<string, object[]> {
+  return Object.fromEntries(
+    hostPorts.map((port) => [
+      `${port.targetPort}/${port.protocol}`,
+      [{ HostIp: '0.0.0.0', HostPort: String(port.publishedPort) }],
+    ]),
+  );
 }

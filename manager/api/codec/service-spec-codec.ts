@@ -132,13 +132,18 @@ export function decodeServiceSpec(value: unknown): DecodedSpec {
 }
 
 /** Fields that are stored and shown again without an effect. */
-export function specWarnings(spec: ServiceSpec): string[] {
+function specWarnings({ container, logDriver }: ServiceSpec): string[] {
   const warnings: string[] = [];
-  if (spec.logDriver !== undefined && !['json-file', 'local'].includes(spec.logDriver.name)) {
-    warnings.push(
-      `TaskTemplate.LogDriver: '${spec.logDriver.name}' has no effect: Shoal keeps logs on the node, for docker service logs`,
-    );
+  const warn = (field: string, why: string): void => void warnings.push(`TaskTemplate.${field}: ${why}`);
+  if (logDriver !== undefined && !['json-file', 'local'].includes(logDriver.name)) {
+    const why = 'Shoal keeps logs on the node, for docker service logs';
+    warn('LogDriver', `'${logDriver.name}' has no effect: ${why}`);
+  } else if (Object.keys(logDriver?.options ?? {}).length > 0) {
+    warn('LogDriver.Options', 'have no effect yet');
   }
+  if (container.tty) warn('ContainerSpec.TTY', 'has no effect yet: containers have no terminal');
+  if (container.openStdin) warn('ContainerSpec.OpenStdin', 'has no effect yet: standard input is empty');
+  if (container.init) warn('ContainerSpec.Init', "has no effect yet: the image's program is process 1");
   return warnings;
 }
 

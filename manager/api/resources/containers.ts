@@ -5,6 +5,7 @@ import {
   containerLabels,
   encodeInspection,
   encodeSummary,
+  type ContainerFacts,
   type PlacedContainer,
 } from '../codec/container-codec.ts';
 import type { ApiContext } from '../context.ts';
@@ -13,7 +14,7 @@ import { requestSignal, sendJson } from '../http/respond.ts';
 import { respondLogs } from '../logs/respond.ts';
 import { lookup } from '../lookup.ts';
 import { nodeMatcher } from './nodes.ts';
-import { taskLogTarget } from './tasks.ts';
+import { taskLogTarget, taskSpec } from './tasks.ts';
 
 const NODE_TIMEOUT_MS = 3_000;
 const FILTERS = [
@@ -47,13 +48,15 @@ export function containersRouter(ctx: ApiContext): Router {
     sendJson(
       res,
       200,
-      (limit > 0 ? shown.slice(0, limit) : shown).map((container) => encodeSummary(container, now)),
+      (limit > 0 ? shown.slice(0, limit) : shown).map((container) =>
+        encodeSummary(container, factsOf(ctx, container), now),
+      ),
     );
   });
 
   router.get('/containers/:id/json', async (req, res) => {
     const container = await findContainer(ctx, req.params.id, requestSignal(res, ctx.signal));
-    sendJson(res, 200, encodeInspection(container));
+    sendJson(res, 200, encodeInspection(container, factsOf(ctx, container)));
   });
 
   router.get('/containers/:id/logs', async (req, res) => {
@@ -61,6 +64,15 @@ export function containersRouter(ctx: ApiContext): Router {
     await respondLogs(ctx, req, res, taskLogTarget(ctx.store, container.taskId, false));
   });
   return router;
+}
+
+function factsOf({ store }: ApiContext, container: PlacedContainer): ContainerFacts {
+  const task = store.get('tasks', container.taskId);
+  return {
+    spec: task === undefined ? undefined : taskSpec(store, task),
+    hostPorts: store.get('statuses', container.taskId)?.hostPorts ?? [],
+    networkName: (id) => store.get('networks', id)?.spec.name ?? id,
+  };
 }
 
 interface Listing {

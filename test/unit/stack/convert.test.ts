@@ -291,6 +291,7 @@ services:
     read_only: false
     secrets: []
     colour: red
+    tty: true
   b:
     build: .
 `);
@@ -299,12 +300,13 @@ services:
     '6:5 services.a.devices: not supported yet',
     '7:5 services.a.network_mode: not supported yet: use networks',
     '12:5 services.a.colour: unknown key',
-    '14:5 services.b.build: a cluster builds no images: build it, push it to a registry, and name it under image',
+    '15:5 services.b.build: a cluster builds no images: build it, push it to a registry, and name it under image',
   ]);
   t.deepEqual(said(problems, 'warning'), [
     '1:1 version: is obsolete and has no effect',
     '8:5 services.a.container_name: has no effect: containers are named after service, slot and task',
     '9:5 services.a.depends_on: has no effect yet: all services start at once, and a task that fails is started again',
+    '13:5 services.a.tty: has no effect yet: containers have no terminal',
   ]);
 });
 
