@@ -36,6 +36,7 @@ services:
     environment: { ROUND: "${web.round}" }
     networks: [front]
     ports: ["${PORT}:80"]
+    healthcheck: { test: "nc -w 2 127.0.0.1 80 </dev/null", interval: 200ms, retries: 50 }
     deploy:
       replicas: 3
       update_config: { order: start-first, parallelism: 1, monitor: 200ms }
