@@ -18,6 +18,34 @@ export async function readText(req: IncomingMessage): Promise<string> {
   return Buffer.concat(parts).toString('utf8');
 }
 
+const DISCARD_TIMEOUT_MS = 1_000;
+
+/**
+ * Reads and drops what is left of a body: a client that still writes sees an answer that comes too early as a broken
+ * connection. Resolves with false when more is left than a body may have, or it does not come; never rejects.
+ */
+export async function discardBody(req: IncomingMessage): Promise<boolean> {
+  if (req.complete && req.readableEnded) return true;
+  if (req.destroyed || Number(req.headers['content-length'] ?? 0) > BODY_LIMIT_BYTES) return false;
+  return new Promise((resolve) => {
+    let left = BODY_LIMIT_BYTES;
+    const settle = (whole: boolean): void => {
+      clearTimeout(timer);
+      req.off('data', count).off('end', end).off('close', cut).off('error', cut);
+      if (!whole) req.pause();
+      resolve(whole);
+    };
+    const end = (): void => settle(true);
+    const cut = (): void => settle(false);
+    const count = (part: Buffer): void => {
+      left -= part.length;
+      if (left < 0) cut();
+    };
+    const timer = setTimeout(cut, DISCARD_TIMEOUT_MS);
+    req.on('data', count).once('end', end).once('close', cut).once('error', cut);
+  });
+}
+
 /** The body as JSON, not validated. Throws InvalidError that names the place when it is none. */
 export async function readJson(req: IncomingMessage): Promise<unknown> {
   const text = await readText(req);

@@ -1,10 +1,11 @@
 /** The one place that turns an error into a response. */
-import type { ErrorRequestHandler, RequestHandler } from 'express';
+import type { ErrorRequestHandler, Request, RequestHandler, Response } from 'express';
 import { AppError, describeError, HTTP_STATUS } from '../../../shared/errors/index.ts';
 import { isAbort } from '../../../shared/lib/abort.ts';
 import { StaleError } from '../../store/store.ts';
 import type { Logger } from '../../../shared/model/options.ts';
 import { StackError } from '../ops/stack-error.ts';
+import { discardBody } from './body.ts';
 import { sendJson } from './respond.ts';
 import { requestId } from './request-log.ts';
 
@@ -27,10 +28,14 @@ export function errorHandler(logger: Logger): ErrorRequestHandler {
       res.destroy();
       return;
     }
-    // What is left of a body that was refused half-read must not be taken for the next request.
-    if (!req.complete) res.setHeader('Connection', 'close');
-    sendJson(res, status, { message: describeError(error), ...errorDetails(error) });
+    void answer(req, res, status, { message: describeError(error), ...errorDetails(error) });
   };
+}
+
+async function answer(req: Request, res: Response, status: number, body: object): Promise<void> {
+  // What is left of a body that was refused half-read must not be taken for the next request.
+  if (!(await discardBody(req))) res.setHeader('Connection', 'close');
+  sendJson(res, status, body);
 }
 
 /** A stack that is refused lists its problems with their places. */

@@ -1,8 +1,10 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
 import fc from 'fast-check';
 import { jsonErrorPosition } from '../../../manager/api/http/json-position.ts';
@@ -52,6 +54,23 @@ test('malformed JSON names the place; a body that is too large is refused', asyn
   // The connection is closed under a client that still writes; one that has written sees the 400.
   t.true(large instanceof Error || large.status === 400);
   t.is((await api.send('GET', '/_ping')).status, 200);
+});
+
+test('a refusal waits for a body that is still on its way, and the connection goes on', async (t) => {
+  await using api = await ApiFixture.up();
+  const socket = connect(api.socket);
+  t.teardown(() => socket.destroy());
+  let received = '';
+  socket.setEncoding('utf8').on('data', (text: string) => (received += text));
+  const line = 'HTTP/1.1\r\nHost: x\r\n';
+  socket.write(`POST /swarm/init ${line}Content-Type: application/json\r\nContent-Length: 12\r\n\r\n{"a"`);
+  // long enough for an answer that does not wait
+  await sleep(100);
+  socket.write(`: "bcd"}GET /_ping ${line}\r\n`);
+  for (const deadline = Date.now() + 20_000; !received.endsWith('OK'); await sleep(5))
+    if (Date.now() > deadline) throw new Error(`received only: ${received}`);
+  t.regex(received, /already part of a swarm[\s\S]*HTTP\/1\.1 200/);
+  t.notRegex(received, /connection: close/i);
 });
 
 test('the place of an error agrees with JSON.parse about what is JSON', (t) => {
