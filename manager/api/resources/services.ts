@@ -18,6 +18,7 @@ import {
 import { requestSignal, sendEmpty, sendJson } from '../http/respond.ts';
 import { respondLogs } from '../logs/respond.ts';
 import { currentSpec, findService, liveServices, specOf } from '../ops/service-reads.ts';
+import { randomName } from '../ops/random-name.ts';
 import { createService, removeService, rollbackService, updateService } from '../ops/services.ts';
 
 export function servicesRouter(ctx: ApiContext): Router {
@@ -33,7 +34,8 @@ export function servicesRouter(ctx: ApiContext): Router {
   router.post('/services/create', async (req, res) => {
     const { spec, warnings } = decodeServiceSpec(await readJson(req));
     const auth = registryAuth(req);
-    const wanted = auth === undefined ? spec : { ...spec, registryAuth: auth };
+    const name = spec.name || randomName((tried) => store.get('names', `service:${tried}`) !== undefined);
+    const wanted = { ...spec, name, ...(auth === undefined ? {} : { registryAuth: auth }) };
     const id = await createService(ctx, wanted, requestSignal(res, ctx.signal));
     sendJson(res, 201, { ID: id, ...(warnings.length === 0 ? {} : { Warnings: warnings }) });
   });

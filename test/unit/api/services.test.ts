@@ -35,6 +35,15 @@ test('create stores name, service and first revision in one commit; inspect show
   }
 });
 
+test('a service without a name gets one', async (t) => {
+  await using api = await ApiFixture.up();
+  const ids = await Promise.all([create(api, ''), create(api, '')]);
+  const names = await Promise.all(
+    ids.map(async (id) => (await api.get(`/services/${id}`)).Spec.Name as string),
+  );
+  for (const name of names) t.regex(name, /^[a-z]+_[a-z]+\d*$/);
+});
+
 test('a name that is taken is 409 with the text that clients look for', async (t) => {
   await using api = await ApiFixture.up();
   await create(api, 'web');
