@@ -3,6 +3,7 @@ import {
   type DesiredState,
   type EndpointAssignment,
   INGRESS_NETWORK_ID,
+  isOnMesh,
   isTerminal,
   type MeshPort,
   type Network,
@@ -83,7 +84,9 @@ export function endpointRows(view: AssignmentView, task: Task): readonly Endpoin
   if (nodeId === undefined || revision === undefined || !isLive(view, task)) return [];
   const { spec } = revision;
   const serving = isServing(task, view.statuses.get(task.id));
-  return task.addresses.map(({ network, address }) => ({
+  // Through ingress only the mesh leads to a task: without a port of it no other node needs to know.
+  const addresses = task.addresses.filter(({ network }) => network !== INGRESS_NETWORK_ID || isOnMesh(spec));
+  return addresses.map(({ network, address }) => ({
     networkId: network,
     taskId: task.id,
     nodeId,

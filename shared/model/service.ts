@@ -214,9 +214,15 @@ export const DEFAULT_UPDATE: UpdateConfig = {
 export const DEFAULT_STOP_GRACE_NS = 10_000_000_000;
 
 /**
- * A task takes part in its own networks, and in ingress when it publishes a port: one of mode host too, for its own
- * networks, if it has any, may be internal and then the host can not lead to it.
+ * A task takes part in its own networks, and in ingress when it publishes a port (one of mode host too, for its own
+ * networks, if it has any, may be internal and then the host can not lead to it), or when it has no network: ingress is
+ * then its way out. Containers can not reach one another through ingress.
  */
 export function usesIngress(spec: ServiceSpec): boolean {
-  return spec.ports.length > 0;
+  return spec.ports.length > 0 || spec.networks.length === 0;
+}
+
+/** Whether nodes other than its own must be able to lead to a task through ingress. */
+export function isOnMesh(spec: ServiceSpec): boolean {
+  return spec.ports.some((port) => port.mode === 'ingress');
 }

@@ -215,6 +215,24 @@ test.serial('the way out works', async (t) => {
   }
 });
 
+test.serial('a service without networks has the way out, and nothing else', async (t) => {
+  const { swarm, registry } = t.context;
+  const args = ['httpd', '-f', '-p', '80'];
+  await swarm.deploy('alone', { replicas: 2, image: `${registry.address}/busybox:latest`, args });
+  await swarm.eventually((s) => s.running('alone').count === 2, { within: 60_000 });
+  const [one, other] = await containersOf(swarm.layout, await swarm.state(), 'alone');
+  if (one === undefined || other === undefined) throw new Error('two containers are wanted');
+  const [host, port] = registry.address.split(':');
+  const get = String.raw`printf 'GET /v2/ HTTP/1.0\r\n\r\n' | nc -w 5`;
+  t.regex(await inContainer(one, `${get} ${host} ${port}`), /200 OK/);
+  const address = (
+    await inContainer(other, "ip -4 addr show eth0 | sed -n 's#.*inet \\([0-9.]*\\)/.*#\\1#p'")
+  ).trim();
+  t.regex(address, /^\d+\.\d+\.\d+\.\d+$/);
+  t.regex(await inContainer(one, `${get} ${address} 80 || echo refused`), /refused/);
+  await swarm.docker('service', 'rm', 'alone');
+});
+
 test.serial('limits are in the container’s cgroup', async (t) => {
   const { swarm } = t.context;
   const { layout } = swarm;

@@ -1,5 +1,6 @@
 /** What a service publishes: a virtual address a network, and its ports with the dynamic ones chosen. */
 import type { PublishedPort, Service, ServiceSpec } from '../../../shared/model/index.ts';
+import { INGRESS_NETWORK_ID, isOnMesh } from '../../../shared/model/index.ts';
 import type { View } from '../view.ts';
 import type { AddressBook } from './addresses.ts';
 import { networksOf } from './addresses.ts';
@@ -67,7 +68,7 @@ export function allocateEndpoint(
   const resolved = touchesPorts ? resolvePorts(view, service, spec, portBook()) : [];
   if (typeof resolved === 'string') return { kind: 'blocked', reason: resolved };
   const vips: { network: string; address: string }[] = [];
-  for (const network of spec.endpointMode === 'vip' ? networksOf(spec) : []) {
+  for (const network of spec.endpointMode === 'vip' ? networksWithVip(spec) : []) {
     const kept = service.endpoint?.vips.find((vip) => vip.network === network);
     const address = kept?.address ?? addresses.take(network);
     if (address === undefined) return { kind: 'blocked', reason: whyNoAddress(view, network) };
@@ -75,6 +76,11 @@ export function allocateEndpoint(
   }
   if (touchesPorts) portBook().assign(service.id, service.endpoint?.ports ?? [], resolved);
   return { kind: 'ready', endpoint: { vips, ports: resolved } };
+}
+
+/** On ingress only what the mesh leads to has one. */
+function networksWithVip(spec: ServiceSpec): string[] {
+  return networksOf(spec).filter((network) => network !== INGRESS_NETWORK_ID || isOnMesh(spec));
 }
 
 /** Why a network gives no address, for people. */
