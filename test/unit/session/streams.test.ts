@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import test from 'ava';
 import type { LinkHandlers } from '../../../agent/session/link.ts';
 import { InvalidError, NotFoundError, UnavailableError } from '../../../shared/errors/index.ts';
@@ -78,6 +80,12 @@ test('a call ends when its caller gives up, and when the session does', async (t
   await t.throwsAsync(second, { instanceOf: UnavailableError });
 });
 
+/** What is held is measured, not what a lazy collector (they differ between versions of Node) has left lying. */
+function collectGarbage(): void {
+  setFlagsFromString('--expose-gc');
+  (runInNewContext('gc') as () => void)();
+}
+
 test('100 MB of logs to a slow reader: little memory, heartbeats go on, nothing is lost', async (t) => {
   const r = await rig(t, { nodeDownAfterMs: 1000 });
   const total = 100 * MIB;
@@ -85,6 +93,7 @@ test('100 MB of logs to a slow reader: little memory, heartbeats go on, nothing 
   const agent = await r.agent('a', { stream });
   const { gateway } = r.dispatcher;
   await eventually('it is ready', () => r.store.get('nodes', agent.nodeId)?.status === 'ready');
+  collectGarbage();
   const before = process.memoryUsage();
   let peak = 0;
   let bytes = 0;
@@ -99,12 +108,15 @@ test('100 MB of logs to a slow reader: little memory, heartbeats go on, nothing 
       t.true(ahead <= STREAM_WINDOW_BYTES * 2, `the node ran ${ahead} bytes ahead of its reader`);
       t.true(gateway.connected(agent.nodeId), 'heartbeats go on');
     }
-    if (bytes % MIB === 0) peak = Math.max(peak, process.memoryUsage().arrayBuffers - before.arrayBuffers);
+    if (bytes % (4 * MIB) === 0) {
+      collectGarbage();
+      peak = Math.max(peak, process.memoryUsage().arrayBuffers - before.arrayBuffers);
+    }
   }
   t.is(bytes, total);
   t.true(
-    peak < 48 * MIB,
-    `${Math.round(peak / MIB)} MiB of buffers at the most, in one process for both sides`,
+    peak < 32 * MIB,
+    `${Math.round(peak / MIB)} MiB of buffers are held at the most, in one process for both sides`,
   );
   t.false(seen.has('down'));
 });
