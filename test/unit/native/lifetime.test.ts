@@ -64,7 +64,7 @@ test('a killed monitor takes its container with it, and the state says lost', as
 });
 
 test('a container outlives the process that made it, and another one adopts it', async (t) => {
-  const request = fixture.request(['sh', '-c', 'sleep 1; exit 7']);
+  const request = fixture.request(['sh', '-c', 'trap "exit 7" TERM; while :; do sleep 1 & wait; done']);
   const script = `
     const c = await import(${JSON.stringify(new URL('../../../agent/native/container.js', import.meta.url).href)});
     const request = JSON.parse(process.argv[1]);
@@ -76,6 +76,7 @@ test('a container outlives the process that made it, and another one adopts it',
   const [, signal] = await once(child, 'exit');
   t.is(signal, 'SIGKILL');
   t.is((await readState(request.runDir)).status, 'running');
+  await killContainer(request.runDir, 15);
   const { state } = await fixture.finish(request);
   t.is(state.exitCode, 7);
 });
