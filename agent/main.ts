@@ -1,5 +1,5 @@
 /** Wiring of an agent, nothing else: the one place that makes its clocks, sockets and stores. */
-import { mkdir, readdir, rename, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { InvalidError, describeError } from '../shared/errors/index.ts';
 import type { AgentOptions, AgentRunFile } from '../shared/model/options.ts';
@@ -19,7 +19,9 @@ import { Worker } from './worker/worker.ts';
 /** Runs until the signal aborts. Containers go on when the agent ends; a later agent takes them up again. */
 export async function runAgent(options: AgentOptions, signal: AbortSignal): Promise<void> {
   const { logger, stateDir, runDir } = options;
-  await mkdir(stateDir, { recursive: true, mode: 0o711 });
+  // Closed to other users: images hold set-user-ID programs, which nobody may run outside of a container (CVE-2021-41091).
+  await mkdir(stateDir, { recursive: true, mode: 0o700 });
+  await chmod(stateDir, 0o700);
   await mkdir(runDir, { recursive: true, mode: 0o711 });
   const identity = await identify(options, signal);
   const address = options.address ?? (await sourceAddress(identity.managers[0] ?? ''));

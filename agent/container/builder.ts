@@ -95,7 +95,7 @@ export class ContainerBuilder {
   /** The files that the container sees under /etc but that belong to the node. */
   async #files(task: TaskAssignment, id: string, hostname: string): Promise<BindMount[]> {
     const directory = this.#options.containers.directory(id);
-    await mkdir(directory, { recursive: true, mode: 0o711 });
+    await mkdir(directory, { recursive: true, mode: 0o700 });
     const files = {
       hosts: hostsFile(
         hostname,

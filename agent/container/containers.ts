@@ -66,7 +66,7 @@ export class Containers {
 
   /** Finds what an earlier agent left: records are taken up, directories without one are swept. */
   async load(): Promise<void> {
-    await mkdir(this.#stateDir, { recursive: true, mode: 0o711 });
+    await mkdir(this.#stateDir, { recursive: true, mode: 0o700 });
     await mkdir(this.#runDir, { recursive: true, mode: 0o700 });
     for (const id of await readdir(this.#stateDir)) {
       const record = await readRecord(this.directory(id));

@@ -122,7 +122,7 @@ export class LocalCluster {
     const tokens = await this.tokens(signal);
     await progress.step(`${this.members.length} nodes joined and ready`, async () => {
       for (const { node } of this.members) {
-        await mkdir(node.stateDir, { recursive: true, mode: 0o711 });
+        await mkdir(node.stateDir, { recursive: true, mode: 0o700 });
         // the machine itself is where the manager runs
         const token = node.netns === undefined ? tokens.Manager : tokens.Worker;
         await writeFile(path.join(node.stateDir, 'join-token'), token, { mode: 0o600 });

@@ -1,5 +1,6 @@
 /** The cluster under test survives what the harness does to it, and the harness leaves nothing behind. */
 import { existsSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import test from 'ava';
 import { describeInventory, takeInventory } from '../../deploy/local/inventory.ts';
 import { cluster } from '../harness/cluster.ts';
@@ -54,6 +55,8 @@ test('leaving the scope removes every trace', async (t) => {
     t.true(there.netns.length >= 2);
     t.true(there.links.length >= 3);
     t.true(there.tables.length >= 1);
+    // nobody else may get at what containers are made of
+    for (const node of swarm.nodes) t.is((await stat(node.stateDir)).mode & 0o777, 0o700);
     return swarm.layout;
   })();
   t.deepEqual(describeInventory(await takeInventory(left, signal)), []);
