@@ -3,7 +3,7 @@ import { readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { convertStack, type StackContents } from '../../manager/stack/index.ts';
 import { InvalidError } from '../../shared/errors/index.ts';
-import { FILE_LIMIT_BYTES } from '../../shared/model/index.ts';
+import { FILE_LIMIT_BYTES, type StackSource } from '../../shared/model/index.ts';
 
 interface From {
   /** What paths are relative to: the directory of the compose file. */
@@ -12,15 +12,11 @@ interface From {
 }
 
 /** Throws InvalidError, with the key, for a file that can not be read and a variable that is not set. */
-export async function readContents(
-  compose: string,
-  variables: Readonly<Record<string, string>>,
-  from: From,
-): Promise<StackContents> {
+export async function readContents(project: StackSource, from: From): Promise<StackContents> {
   const files: Record<string, string> = {};
   const environment: Record<string, string> = {};
   // Which they are, the conversion itself knows; what is wrong with the file, the manager says.
-  for (const { kind, source } of convertStack({ stack: 'stack', compose, variables }).files) {
+  for (const { kind, source } of convertStack({ ...project, stack: 'stack' }).files) {
     if (source === undefined) continue;
     const { key, name } = source;
     if (source.kind === 'file') files[name] = await readOne(key, path.resolve(from.directory, name), kind);

@@ -6,6 +6,8 @@ export {
   type StackService,
 } from './convert.ts';
 export type { Variables } from './interpolate.ts';
+export type { FileTexts } from './files.ts';
+export type { ComposeText } from './load.ts';
 export type { Problem } from './problem.ts';
 export type { StackContents, StackFile } from './stack-files.ts';
 export type { StackNetwork } from './top-level.ts';

@@ -7,11 +7,15 @@ import {
   STACK_LABEL,
 } from '../../shared/model/index.ts';
 import { readDeploy } from './deploy.ts';
+import { readEnvironment, readLabels } from './environment.ts';
+import type { ProjectFiles } from './files.ts';
 import { readHealthCheck } from './healthcheck.ts';
 import type { Variables } from './interpolate.ts';
 import { readMounts, type StackVolume } from './mounts.ts';
+import type { Position } from './problem.ts';
 import { readPorts } from './ports.ts';
-import { defined, labels, pairs, Section } from './section.ts';
+import { readRuntime } from './runtime-keys.ts';
+import { defined, labels, Section } from './section.ts';
 import { SERVICE_RULES } from './service-keys.ts';
 import { shellSplit } from './shell-split.ts';
 import { readFileReferences, type StackFiles } from './stack-files.ts';
@@ -21,9 +25,10 @@ import type { Value } from './value.ts';
 export interface ServiceContext {
   readonly stack: string;
   readonly variables: Variables;
+  readonly files: ProjectFiles;
   readonly networks: ReadonlyMap<string, StackNetwork>;
   readonly volumes: ReadonlyMap<string, StackVolume>;
-  readonly files: StackFiles;
+  readonly stored: StackFiles;
 }
 
 export function readService(key: string, service: Section, context: ServiceContext): ServiceSpec {
@@ -32,7 +37,11 @@ export function readService(key: string, service: Section, context: ServiceConte
   const logDriver = readLogging(service);
   const spec = defined({
     name: `${context.stack}_${key}`,
-    labels: { ...deploy.labels, [STACK_LABEL]: context.stack, [STACK_IMAGE_LABEL]: container.image },
+    labels: {
+      ...deploy.labels,
+      [STACK_LABEL]: context.stack,
+      [STACK_IMAGE_LABEL]: service.text('image') ?? '',
+    },
     mode: deploy.mode,
     container,
     limits: deploy.limits,
@@ -53,14 +62,14 @@ export function readService(key: string, service: Section, context: ServiceConte
 
 function readContainer(service: Section, context: ServiceContext): ContainerSpec {
   return defined({
-    image: readImage(service),
-    labels: { ...labels(service, 'labels'), [STACK_LABEL]: context.stack },
+    image: withTag(readImage(service)),
+    labels: { ...readLabels(service, context), [STACK_LABEL]: context.stack },
     command: readCommand(service, 'entrypoint'),
     args: readCommand(service, 'command'),
-    env: readEnvironment(service, context.variables),
+    env: readEnvironment(service, context),
     workingDir: service.text('working_dir'),
     user: service.text('user'),
-    groups: service.texts('group_add'),
+    groups: nonEmpty(service.texts('group_add')),
     hostname: service.text('hostname'),
     readOnlyRoot: service.flag('read_only') === true ? true : undefined,
     init: flagWithoutEffect(service, 'init', "the image's program is process 1 of its container"),
@@ -73,12 +82,25 @@ function readContainer(service: Section, context: ServiceContext): ContainerSpec
     extraHosts: readExtraHosts(service),
     dns: readDns(service),
     healthCheck: readHealthCheck(service),
-    capAdd: nonEmpty(service.texts('cap_add')),
-    capDrop: nonEmpty(service.texts('cap_drop')),
+    capAdd: capabilities(service, 'cap_add'),
+    capDrop: capabilities(service, 'cap_drop'),
     sysctls: readSysctls(service),
     ulimits: readUlimits(service),
-    ...readFileReferences(service, context.files),
+    ...readFileReferences(service, context.stored),
+    ...readRuntime(service),
   }) as ContainerSpec;
+}
+
+/** As docker writes it: a name alone is its latest. */
+function withTag(image: string): string {
+  const named = /@|:[^/]*$/.test(image);
+  return image === '' || named ? image : `${image}:latest`;
+}
+
+/** As docker writes them: CAP_NET_ADMIN for net_admin. */
+function capabilities(service: Section, name: 'cap_add' | 'cap_drop'): readonly string[] | undefined {
+  const names = service.texts(name)?.map((text) => text.toUpperCase());
+  return nonEmpty(names?.map((text) => (text === 'ALL' || text.startsWith('CAP_') ? text : `CAP_${text}`)));
 }
 
 /** A flag that is kept, so that it shows what the file said, and that no node acts on. */
@@ -138,19 +160,6 @@ function readCommand(service: Section, name: 'command' | 'entrypoint'): string[]
 function refuseEmpty(service: Section, key: string): void {
   const at = service.map.entries.get('entrypoint')?.at ?? service.map;
   service.problems.error(at, key, "an empty entrypoint (to drop the image's) is not supported yet");
-}
-
-function readEnvironment(service: Section, variables: Variables): string[] {
-  return [...pairs(service, 'environment')].map(([name, { text, value }]) => {
-    if (text !== undefined) return `${name}=${text}`;
-    if (Object.hasOwn(variables, name)) return `${name}=${variables[name]}`;
-    service.problems.warning(
-      value,
-      value.key,
-      `${name} has no value here and is not among the variables: it is not set`,
-    );
-    return name;
-  });
 }
 
 /** ["name:address"], ["name=address"] or {name: address} -> "name:address". */
@@ -237,7 +246,7 @@ function readAttachments(key: string, service: Section, context: ServiceContext)
   const attach = (
     name: string,
     aliases: readonly string[],
-    at: { line: number; column: number; key: string },
+    at: Position & { readonly key: string },
   ): void => {
     const network = context.networks.get(name);
     if (network === undefined) {

@@ -8,6 +8,7 @@ import type {
   Secret,
   Service,
   Stack,
+  StackRevision,
   Task,
   TaskStatus,
 } from '../../shared/model/index.ts';
@@ -31,6 +32,8 @@ export interface Tables {
   /** Contents sealed. */
   secrets: Secret;
   configs: Config;
+  /** Key: `${stack}.${revision}`. */
+  stackRevisions: StackRevision;
 }
 
 export type TableName = keyof Tables;
@@ -47,6 +50,7 @@ export const TABLE_NAMES = [
   'stacks',
   'secrets',
   'configs',
+  'stackRevisions',
 ] as const satisfies readonly TableName[];
 
 /** One put (value) or delete (null). `expect` guards it: the version that was read, 0 for "must not exist". */

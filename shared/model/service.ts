@@ -1,5 +1,6 @@
 /** A service: what a user wants to run. Its spec is stored once per revision; tasks name the revision. */
 
+import type { RuntimeOptions } from './runtime-options.ts';
 import type { FileReference } from './secret.ts';
 
 export type Labels = Readonly<Record<string, string>>;
@@ -81,6 +82,11 @@ export interface ContainerSpec {
   readonly ulimits?: readonly { readonly name: string; readonly soft: number; readonly hard: number }[];
   readonly secrets?: readonly FileReference[];
   readonly configs?: readonly FileReference[];
+  readonly noNewPrivileges?: boolean;
+  readonly seccompUnconfined?: boolean;
+  /** -1000 to 1000, proc(5). */
+  readonly oomScoreAdj?: number;
+  readonly runtime?: RuntimeOptions;
 }
 
 export interface ResourceAmounts {

@@ -15,6 +15,7 @@ import type {
   ServiceSpec,
   UpdateConfig,
 } from '../model/service.ts';
+import type { RuntimeOptions } from '../model/runtime-options.ts';
 import { conforms } from './conforms.ts';
 
 export const text = z.string();
@@ -85,6 +86,23 @@ const fileReference = conforms<FileReference>()(
   }),
 );
 
+const runtime = conforms<RuntimeOptions>()(
+  z.strictObject({
+    privileged: optionalFlag,
+    devices: z.array(z.strictObject({ source: text, target: text, access: text })).exactOptional(),
+    deviceRules: optionalTexts,
+    shmBytes: optionalCount,
+    hostPid: optionalFlag,
+    hostIpc: optionalFlag,
+    hostUts: optionalFlag,
+    hostCgroup: optionalFlag,
+    domainname: optionalText,
+    cpuShares: optionalCount,
+    cpuset: optionalText,
+    memorySwapBytes: z.number().int().exactOptional(),
+  }),
+);
+
 const container = conforms<ContainerSpec>()(
   z.strictObject({
     image: text,
@@ -112,6 +130,10 @@ const container = conforms<ContainerSpec>()(
     ulimits: z.array(ulimit).exactOptional(),
     secrets: z.array(fileReference).exactOptional(),
     configs: z.array(fileReference).exactOptional(),
+    noNewPrivileges: optionalFlag,
+    seccompUnconfined: optionalFlag,
+    oomScoreAdj: z.number().int().exactOptional(),
+    runtime: runtime.exactOptional(),
   }),
 );
 

@@ -11,6 +11,7 @@ import {
   zConfigReference,
   zSecretReference,
 } from './file-codec.ts';
+import { decodeHostConfig, encodeHostConfig, zHostConfig } from './host-config-codec.ts';
 import { decodeMount, encodeMount, zMount } from './mount-codec.ts';
 
 const zHealth = z.object({
@@ -55,10 +56,14 @@ export const zContainerSpec = z.object({
     .object({
       CredentialSpec: z.null().optional(),
       SELinuxContext: z.null().optional(),
-      Seccomp: z.object({ Mode: z.enum(['', 'default']).nullish() }).nullish(),
-      AppArmor: z.object({ Mode: z.enum(['', 'default']).nullish() }).nullish(),
+      Seccomp: z.object({ Mode: z.enum(['', 'default', 'unconfined']).nullish() }).nullish(),
+      // No profile is ever applied.
+      AppArmor: z.object({ Mode: z.enum(['', 'default', 'disabled']).nullish() }).nullish(),
+      NoNewPrivileges: zFlag,
     })
     .nullish(),
+  OomScoreAdj: z.number().int().min(-1000).max(1000).nullish(),
+  HostConfig: zHostConfig,
 });
 
 type RawContainer = z.output<typeof zContainerSpec>;
@@ -91,6 +96,10 @@ export function decodeContainerSpec(raw: RawContainer): ContainerSpec {
     ulimits: given(raw.Ulimits)?.map((u) => ({ name: u.Name, soft: u.Soft ?? 0, hard: u.Hard ?? 0 })),
     secrets: given(raw.Secrets)?.map(decodeSecretReference),
     configs: given(raw.Configs)?.map(decodeConfigReference),
+    noNewPrivileges: given(raw.Privileges?.NoNewPrivileges),
+    seccompUnconfined: raw.Privileges?.Seccomp?.Mode === 'unconfined' ? true : undefined,
+    oomScoreAdj: given(raw.OomScoreAdj),
+    runtime: decodeHostConfig(raw.HostConfig),
   }) as ContainerSpec;
 }
 
@@ -161,7 +170,19 @@ export function encodeContainerSpec(spec: ContainerSpec): object {
     Secrets: spec.secrets?.map(encodeSecretReference),
     Configs: spec.configs?.map(encodeConfigReference),
     Isolation: 'default',
+    Privileges: encodePrivileges(spec),
+    OomScoreAdj: spec.oomScoreAdj,
+    HostConfig: spec.runtime === undefined ? undefined : encodeHostConfig(spec.runtime),
   });
+}
+
+function encodePrivileges(spec: ContainerSpec): object | undefined {
+  return given(
+    defined({
+      NoNewPrivileges: spec.noNewPrivileges,
+      Seccomp: spec.seccompUnconfined === true ? { Mode: 'unconfined' } : undefined,
+    }),
+  );
 }
 
 function encodeHealth(check: HealthCheck | undefined): object | undefined {

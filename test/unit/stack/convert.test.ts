@@ -33,7 +33,7 @@ test('a service of an image alone has the defaults of Swarm and the stack’s de
     labels: { 'com.docker.stack.namespace': 's', 'com.docker.stack.image': 'nginx' },
     mode: { kind: 'replicated', replicas: 1 },
     container: {
-      image: 'nginx',
+      image: 'nginx:latest',
       labels: { 'com.docker.stack.namespace': 's' },
       command: [],
       args: [],
@@ -266,7 +266,7 @@ labels: [a=b]`);
     tty: true,
     openStdin: true,
   });
-  t.deepEqual(container.capAdd, ['NET_ADMIN']);
+  t.deepEqual(container.capAdd, ['CAP_NET_ADMIN']);
   t.deepEqual(container.capDrop, ['ALL']);
   t.deepEqual(container.extraHosts, ['a:1.2.3.4', 'b:::1']);
   t.deepEqual(container.dns, { nameservers: ['1.1.1.1'], search: ['x.org'], options: [] });
@@ -283,8 +283,8 @@ test('invariant 8: what would change the meaning is refused; what would not is w
 services:
   a:
     image: x
-    privileged: true
-    devices: ["/dev/a"]
+    runtime: kata
+    gpus: all
     network_mode: host
     container_name: c
     depends_on: [b]
@@ -296,8 +296,8 @@ services:
     build: .
 `);
   t.deepEqual(said(problems, 'error'), [
-    '5:5 services.a.privileged: not supported yet',
-    '6:5 services.a.devices: not supported yet',
+    '5:5 services.a.runtime: not supported yet',
+    '6:5 services.a.gpus: not supported yet',
     '7:5 services.a.network_mode: not supported yet: use networks',
     '12:5 services.a.colour: unknown key',
     '15:5 services.b.build: a cluster builds no images: build it, push it to a registry, and name it under image',
@@ -329,8 +329,8 @@ services:
   t.deepEqual(
     services.map(({ spec }) => [spec.container.image, spec.container.env]),
     [
-      ['redis', ['A=1']],
-      ['nginx', ['B=2', 'A=1']],
+      ['redis:latest', ['A=1']],
+      ['nginx:latest', ['B=2', 'A=1']],
     ],
   );
 });

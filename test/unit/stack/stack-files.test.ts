@@ -84,3 +84,21 @@ test('what is wrong is named with its line', (t) => {
   ];
   for (const [service, top, error] of cases) t.regex(errorsOf(convert(service, top)).join('\n'), error, top);
 });
+
+test('the file of an included secret is looked for where it is included from; contents are never among the missing files', (t) => {
+  const { files, missing, problems } = convertStack({
+    stack: 's',
+    compose: 'include: [sub/more.yaml]\nservices: {}\n',
+    variables: {},
+    files: {
+      'sub/more.yaml': 'services: { web: { image: a, secrets: [k] } }\nsecrets: { k: { file: ./k.txt } }',
+      'sub/.env': null,
+    },
+  });
+  t.deepEqual(problems, []);
+  t.deepEqual(missing, []);
+  t.deepEqual(
+    files.map(({ source }) => source?.name),
+    ['sub/k.txt'],
+  );
+});
