@@ -1,0 +1,545 @@
+/* Containers on a host that has nothing but cgroup v2, with every controller: what the back-end promises, asked of the
+ * kernel. For the virtual machine of test/vm, as root, alone on the machine: it makes cgroups in the root.
+ *   vm-cgroup-v2 MONITOR    prints a line of TAP for each test; each runs in a process of its own */
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cgroup.h"
+#include "check.h"
+#include "shoal-container.h"
+
+#define ROOT "/sys/fs/cgroup"
+#define PARENT "/shoal-vm/node"
+#define DEADLINE_MS 60000
+#define TEXT_MAX 4096
+
+struct box {
+  char id[32], run_dir[64], cgroup[128], work[64], log[96];
+  int pid;
+};
+
+static const char *monitor_path;
+static struct shoal_error err;
+
+static void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static void say(const char *format, ...) {
+  va_list list;
+  va_start(list, format);
+  (void)vfprintf(stderr, format, list);
+  va_end(list);
+}
+
+static void read_text(const char *directory, const char *file, char out[TEXT_MAX]) {
+  char path[512];
+  (void)snprintf(path, sizeof path, "%s/%s", directory, file);
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) say("# %s: %s\n", path, strerror(errno));
+  CHECK(fd >= 0);
+  ssize_t n = read(fd, out, TEXT_MAX - 1);
+  close(fd);
+  CHECK(n >= 0);
+  out[n] = '\0';
+  while (n > 0 && out[n - 1] == '\n')
+    out[--n] = '\0';
+}
+
+static void check_text(int line, const char *directory, const char *file, const char *expected) {
+  char text[TEXT_MAX];
+  read_text(directory, file, text);
+  if (strcmp(text, expected) == 0) return;
+  say("# line %d: %s/%s is '%s', not '%s'\n", line, directory, file, text, expected);
+  exit(1);
+}
+#define CHECK_FILE(directory, file, expected) check_text(__LINE__, directory, file, expected)
+
+/* The number after a name in a flat-keyed file, such as memory.events. */
+static long long field(const char *directory, const char *file, const char *name) {
+  char text[TEXT_MAX], *state = NULL;
+  read_text(directory, file, text);
+  for (char *line = strtok_r(text, "\n", &state); line != NULL; line = strtok_r(NULL, "\n", &state)) {
+    size_t size = strlen(name);
+    if (strncmp(line, name, size) == 0 && line[size] == ' ') return atoll(line + size + 1);
+  }
+  say("# %s/%s has no %s\n", directory, file, name);
+  exit(1);
+}
+
+static bool has_word(const char *directory, const char *file, const char *word) {
+  char text[TEXT_MAX], *state = NULL;
+  read_text(directory, file, text);
+  for (char *one = strtok_r(text, " \n", &state); one != NULL; one = strtok_r(NULL, " \n", &state)) {
+    if (strcmp(one, word) == 0) return true;
+  }
+  return false;
+}
+
+static bool exists(const char *path) { return access(path, F_OK) == 0; }
+
+static void pause_briefly(void) {
+  const struct timespec pause = {.tv_sec = 0, .tv_nsec = 20000000L};
+  (void)nanosleep(&pause, NULL);
+}
+
+static long long now_ms(void) {
+  struct timespec now;
+  (void)clock_gettime(CLOCK_MONOTONIC, &now);
+  return (long long)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+#define UNTIL(condition)                                                                                               \
+  do {                                                                                                                 \
+    long long until_end = now_ms() + DEADLINE_MS;                                                                      \
+    while (!(condition)) {                                                                                             \
+      CHECK(now_ms() < until_end && "in time: " #condition);                                                           \
+      pause_briefly();                                                                                                 \
+    }                                                                                                                  \
+  } while (0)
+
+/* One line to a container's monitor, and its answer. */
+static void ask(const struct box *box, const char *line, char answer[TEXT_MAX]) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  size_t size = 0;
+  (void)snprintf(address.sun_path, sizeof address.sun_path, "%s/monitor.sock", box->run_dir);
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  CHECK(fd >= 0);
+  answer[0] = '\0';
+  if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0) {
+    CHECK(dprintf(fd, "%s\n", line) > 0);
+    for (ssize_t n = 1; n > 0 && size + 1 < TEXT_MAX && memchr(answer, '\n', size) == NULL; size += (size_t)n) {
+      n = read(fd, answer + size, TEXT_MAX - 1 - size);
+      if (n <= 0) break;
+    }
+    answer[size] = '\0';
+  }
+  close(fd);
+}
+
+static void name_box(struct box *box, const char *parent) {
+  static int count;
+  (void)snprintf(box->id, sizeof box->id, "box-%d-%d", (int)getpid(), count++);
+  (void)snprintf(box->run_dir, sizeof box->run_dir, "/run/%s", box->id);
+  (void)snprintf(box->cgroup, sizeof box->cgroup, ROOT "%s/%s", parent, box->id);
+  (void)snprintf(box->work, sizeof box->work, "/tmp/%s", box->id);
+  (void)snprintf(box->log, sizeof box->log, "/tmp/%s/log", box->id);
+}
+
+static void make_layer(void) {
+  (void)mkdir("/tmp/layer", 0755);
+  CHECK(mkdir("/tmp/layer/bin", 0755) == 0 || errno == EEXIST);
+  CHECK_INT(system("cp /bin/busybox /tmp/layer/bin/ && chroot /tmp/layer /bin/busybox --install -s /bin"), 0);
+}
+
+static const char *const request_format =
+    "{\"id\":\"%s\",\"runDir\":\"%s\",\"monitorPath\":\"%s\",\"logPath\":\"%s\","
+    "\"rootfs\":{\"lower\":[\"/tmp/layer\"],\"upper\":\"%s/upper\",\"work\":\"%s/work\"},"
+    "\"config\":{\"ociVersion\":\"1.1.0\",\"root\":{\"path\":\"rootfs\"},"
+    "\"process\":{\"user\":{\"uid\":0,\"gid\":0},\"args\":[\"sh\",\"-c\",\"%s\"],\"env\":[\"PATH=/bin\"],\"cwd\":\"/\","
+    "\"capabilities\":{\"bounding\":[\"CAP_MKNOD\"],\"effective\":[\"CAP_MKNOD\"],\"permitted\":[\"CAP_MKNOD\"]}},"
+    "\"mounts\":[{\"destination\":\"/proc\",\"type\":\"proc\",\"source\":\"proc\"},"
+    "{\"destination\":\"/dev\",\"type\":\"tmpfs\",\"source\":\"tmpfs\",\"options\":[\"mode=755\"]},"
+    "{\"destination\":\"/sys\",\"type\":\"sysfs\",\"source\":\"sysfs\",\"options\":[\"ro\"]},"
+    "{\"destination\":\"/sys/fs/cgroup\",\"type\":\"cgroup\",\"source\":\"cgroup\",\"options\":[\"ro\"]}],"
+    "\"linux\":{\"namespaces\":[{\"type\":\"pid\"},{\"type\":\"network\"},{\"type\":\"ipc\"},{\"type\":\"uts\"},"
+    "{\"type\":\"mount\"},{\"type\":\"cgroup\"}],\"cgroupsPath\":\"%s\",\"resources\":%s}}}";
+
+/* Made, not started. Returns what shoal_container_create does. */
+static int create_in(struct box *box, const char *parent, const char *resources, const char *script) {
+  char request[8192], path[96];
+  name_box(box, parent);
+  CHECK_INT(mkdir(box->work, 0755), 0);
+  (void)snprintf(path, sizeof path, "%s/upper", box->work);
+  CHECK_INT(mkdir(path, 0755), 0);
+  (void)snprintf(path, sizeof path, "%s/work", box->work);
+  CHECK_INT(mkdir(path, 0755), 0);
+  int n = snprintf(request, sizeof request, request_format, box->id, box->run_dir, monitor_path, box->log, box->work,
+                   box->work, script, box->cgroup + strlen(ROOT), resources);
+  CHECK(n < (int)sizeof request);
+  box->pid = shoal_container_create(request, NULL, &err);
+  return box->pid;
+}
+
+static void create(struct box *box, const char *resources, const char *script) {
+  if (create_in(box, PARENT, resources, script) > 0) return;
+  say("# create: %s: %s (%s)\n", err.step, err.detail, strerror(err.code));
+  exit(1);
+}
+
+static void start(const struct box *box) {
+  char answer[TEXT_MAX];
+  ask(box, "start", answer);
+  CHECK_STR(answer, "ok\n");
+}
+
+/* Waits for its end; returns state.json. */
+static void finish(const struct box *box, char state[TEXT_MAX]) {
+  char answer[TEXT_MAX];
+  ask(box, "wait", answer);
+  read_text(box->run_dir, "state.json", state);
+  CHECK(strstr(state, "\"status\":\"stopped\"") != NULL);
+}
+
+static void discard(const struct box *box) {
+  int rc = shoal_container_delete(box->run_dir, &err);
+  if (rc < 0) say("# delete: %s: %s\n", err.step, err.detail);
+  CHECK_INT(rc, 0);
+  CHECK(!exists(box->cgroup));
+  CHECK(!exists(box->run_dir));
+}
+
+static void run(struct box *box, const char *resources, const char *script, char state[TEXT_MAX]) {
+  create(box, resources, script);
+  start(box);
+  finish(box, state);
+}
+
+static bool log_has(const struct box *box, const char *text) {
+  char log[TEXT_MAX + 1];
+  read_text(box->work, "log", log);
+  (void)strcat(log, "\n"); /* read_text took the last one */
+  return strstr(log, text) != NULL;
+}
+
+static void check_log(int line, const struct box *box, const char *text) {
+  char log[TEXT_MAX];
+  if (log_has(box, text)) return;
+  read_text(box->work, "log", log);
+  say("# line %d: the log has no '%s': %s\n", line, text, log);
+  exit(1);
+}
+#define CHECK_LOG(box, text) check_log(__LINE__, box, text)
+
+/* ---- the tests ---- */
+
+static void the_host_is_pure_v2_with_every_controller(void) {
+  static const char *const controllers[] = {"cpuset", "cpu", "io", "memory", "hugetlb", "pids"};
+  const struct cgroup_layout *layout = cgroup_layout_host();
+  CHECK_INT(layout->v1_count, 0);
+  CHECK_STR(layout->v2, ROOT);
+  CHECK(cgroup_backend_for(layout) == &cgroup_v2);
+  for (size_t i = 0; i < sizeof controllers / sizeof controllers[0]; i++)
+    CHECK(has_word(ROOT, "cgroup.controllers", controllers[i]));
+}
+
+static void controllers_are_enabled_down_to_the_container(void) {
+  static const char *const controllers[] = {"cpuset", "cpu", "io", "memory", "pids"};
+  struct box box;
+  create(&box, "{}", "sleep 1000");
+  for (size_t i = 0; i < sizeof controllers / sizeof controllers[0]; i++) {
+    CHECK(has_word(ROOT, "cgroup.subtree_control", controllers[i]));
+    CHECK(has_word(ROOT "/shoal-vm", "cgroup.subtree_control", controllers[i]));
+    CHECK(has_word(ROOT PARENT, "cgroup.subtree_control", controllers[i]));
+    CHECK(has_word(box.cgroup, "cgroup.controllers", controllers[i]));
+  }
+  CHECK_FILE(box.cgroup, "cgroup.subtree_control", "");
+  discard(&box);
+}
+
+/* Somebody, systemd or an administrator, made the parent, and enabled nothing in it. */
+static void a_parent_without_controllers_gets_them(void) {
+  struct box box;
+  CHECK_INT(mkdir(ROOT "/shoal-vm-bare", 0755), 0);
+  CHECK(create_in(&box, "/shoal-vm-bare", "{\"memory\":{\"limit\":33554432},\"pids\":{\"limit\":9}}", "exit 0") > 0);
+  CHECK_FILE(box.cgroup, "memory.max", "33554432");
+  CHECK_FILE(box.cgroup, "pids.max", "9");
+  discard(&box);
+  CHECK_INT(rmdir(ROOT "/shoal-vm-bare"), 0);
+}
+
+/* The container is in its cgroup before it runs, sees that as the root, cannot write there, and its exit is kept. */
+static void a_container_lives_and_ends_in_its_cgroup(void) {
+  struct box box;
+  char directory[64], text[TEXT_MAX], expected[512];
+  create(&box, "{}",
+         "cat /proc/self/cgroup; cat /sys/fs/cgroup/cgroup.procs; ls /sys/fs/cgroup | grep -c memory.max; "
+         "mkdir /sys/fs/cgroup/x 2>/dev/null || echo read-only; exit 42");
+  (void)snprintf(directory, sizeof directory, "/proc/%d", box.pid);
+  (void)snprintf(expected, sizeof expected, "0::%s", box.cgroup + strlen(ROOT));
+  CHECK_FILE(directory, "cgroup", expected);
+  start(&box);
+  finish(&box, text);
+  CHECK(strstr(text, "\"exitCode\":42,\"oomKilled\":false") != NULL);
+  CHECK_LOG(&box, "stdout F 0::/\n");
+  CHECK_LOG(&box, "stdout F 1\n");
+  CHECK_LOG(&box, "stdout F read-only");
+  discard(&box);
+}
+
+static void limits_are_written_as_v2_has_them(void) {
+  struct box box;
+  create(&box,
+         "{\"memory\":{\"limit\":67108864,\"swap\":100663296,\"reservation\":16777216},\"pids\":{\"limit\":17},"
+         "\"cpu\":{\"shares\":1024,\"quota\":150000,\"period\":50000,\"cpus\":\"1\",\"mems\":\"0\"}}",
+         "grep Cpus_allowed_list /proc/self/status");
+  CHECK_FILE(box.cgroup, "memory.max", "67108864");
+  CHECK_FILE(box.cgroup, "memory.swap.max", "33554432"); /* OCI's counts memory too */
+  CHECK_FILE(box.cgroup, "memory.low", "16777216");
+  CHECK_FILE(box.cgroup, "pids.max", "17");
+  CHECK_FILE(box.cgroup, "cpu.weight", "39");
+  CHECK_FILE(box.cgroup, "cpu.max", "150000 50000");
+  CHECK_FILE(box.cgroup, "cpuset.cpus.effective", "1");
+  CHECK_FILE(box.cgroup, "cpuset.mems", "0");
+  start(&box);
+  char state[TEXT_MAX];
+  finish(&box, state);
+  CHECK_LOG(&box, "Cpus_allowed_list:\t1\n");
+  discard(&box);
+}
+
+static void no_limit_is_max(void) {
+  struct box box;
+  create(&box,
+         "{\"memory\":{\"limit\":67108864,\"swap\":-1},\"pids\":{\"limit\":-1},\"cpu\":{\"quota\":-1,"
+         "\"period\":100000,\"shares\":2}}",
+         "exit 0");
+  CHECK_FILE(box.cgroup, "memory.swap.max", "max");
+  CHECK_FILE(box.cgroup, "pids.max", "max");
+  CHECK_FILE(box.cgroup, "cpu.max", "max 100000");
+  CHECK_FILE(box.cgroup, "cpu.weight", "1");
+  discard(&box);
+}
+
+static void a_refused_limit_is_named_and_leaves_nothing(void) {
+  struct box box;
+  CHECK_INT(create_in(&box, PARENT, "{\"cpu\":{\"quota\":1,\"period\":100000}}", "exit 0"), -EINVAL);
+  CHECK(strstr(err.detail, "'1 100000'") != NULL && strstr(err.detail, "cpu.max") != NULL);
+  CHECK(!exists(box.cgroup));
+  CHECK(!exists(box.run_dir));
+  CHECK_INT(create_in(&box, PARENT, "{\"cpu\":{\"cpus\":\"x\"}}", "exit 0"), -EINVAL);
+  CHECK(!exists(box.cgroup));
+}
+
+static void a_memory_limit_kills_and_is_recorded(void) {
+  struct box box;
+  char state[TEXT_MAX];
+  run(&box, "{\"memory\":{\"limit\":16777216,\"swap\":16777216}}", "exec dd if=/dev/zero of=/dev/null bs=64M count=1",
+      state);
+  CHECK(strstr(state, "\"exitCode\":137,\"oomKilled\":true,\"signal\":9") != NULL);
+  CHECK(field(box.cgroup, "memory.events", "oom_kill") == 1);
+  discard(&box);
+}
+
+static void another_kill_is_not_taken_for_one_of_memory(void) {
+  struct box box;
+  char text[TEXT_MAX];
+  create(&box, "{\"memory\":{\"limit\":16777216,\"swap\":16777216}}", "sleep 1000");
+  start(&box);
+  ask(&box, "kill 9", text);
+  CHECK_STR(text, "ok\n");
+  finish(&box, text);
+  CHECK(strstr(text, "\"exitCode\":137,\"oomKilled\":false,\"signal\":9") != NULL);
+  discard(&box);
+}
+
+static void a_pids_limit_refuses_the_next_process(void) {
+  struct box box;
+  create(&box, "{\"pids\":{\"limit\":4}}",
+         "for i in 1 2 3 4 5 6 7; do sleep 1000 & done; echo all of them; exec sleep 1000");
+  start(&box);
+  char state[TEXT_MAX];
+  finish(&box, state);
+  CHECK(!log_has(&box, "all of them"));
+  CHECK_LOG(&box, "fork");
+  CHECK(field(box.cgroup, "pids.events", "max") > 0);
+  discard(&box);
+}
+
+static void a_cpu_quota_throttles(void) {
+  struct box limited, free_box;
+  char text[TEXT_MAX];
+  create(&limited, "{\"cpu\":{\"quota\":10000,\"period\":100000}}", "while :; do :; done");
+  CHECK_FILE(limited.cgroup, "cpu.max", "10000 100000");
+  start(&limited);
+  UNTIL(field(limited.cgroup, "cpu.stat", "nr_throttled") >= 5);
+  CHECK(field(limited.cgroup, "cpu.stat", "throttled_usec") > 0);
+  ask(&limited, "kill 9", text);
+  finish(&limited, text);
+  /* As much work, but no quota. */
+  create(&free_box, "{}", "while :; do :; done");
+  start(&free_box);
+  UNTIL(field(free_box.cgroup, "cpu.stat", "usage_usec") > 50000);
+  CHECK_INT(field(free_box.cgroup, "cpu.stat", "nr_throttled"), 0);
+  discard(&limited);
+  discard(&free_box);
+}
+
+static void devices_are_denied_but_the_usual_ones(void) {
+  struct box box;
+  char state[TEXT_MAX];
+  const char *script = "mknod /dev/log1 c 1 11; mknod /dev/tty1 c 4 64; : > /dev/null && echo null; "
+                       "(: > /dev/log1) 2>/dev/null && echo log-written; (: < /dev/log1) 2>/dev/null && echo log-read; "
+                       "(: > /dev/tty1) 2>/dev/null && echo tty-written; ls /dev";
+  run(&box, "{}", script, state);
+  CHECK_LOG(&box, "stdout F null\n");
+  CHECK_LOG(&box, "stdout F log1\n");
+  CHECK(!log_has(&box, "-written") && !log_has(&box, "-read"));
+  discard(&box);
+  run(&box,
+      "{\"devices\":[{\"allow\":false,\"access\":\"rwm\"},"
+      "{\"allow\":true,\"type\":\"c\",\"major\":1,\"minor\":11,\"access\":\"w\"}]}",
+      script, state);
+  CHECK_LOG(&box, "stdout F log-written\n");
+  CHECK(!log_has(&box, "tty-written") && !log_has(&box, "log-read"));
+  discard(&box);
+}
+
+/* Runs in a pid namespace that no process of the container is in: all of them have the number 0 there, so nothing but
+ * cgroup.kill can end them. */
+static int remove_from_elsewhere(const char *path) {
+  CHECK_INT(unshare(CLONE_NEWPID), 0);
+  pid_t pid = fork();
+  CHECK(pid >= 0);
+  if (pid == 0) _exit(cgroup_remove(path, &err) == 0 ? 0 : 1);
+  int status;
+  CHECK_INT(waitpid(pid, &status, 0), pid);
+  return status;
+}
+
+static pid_t intrude(const char *directory) {
+  pid_t pid = fork();
+  CHECK(pid >= 0);
+  if (pid > 0) return pid;
+  if (cgroup_write(directory, "cgroup.procs", "0", &err) < 0) _exit(1);
+  for (;;)
+    pause();
+}
+
+static void removal_kills_through_cgroup_kill(void) {
+  struct box box;
+  char nested[160];
+  int status;
+  create(&box, "{}", "sleep 1000 & sleep 1000 & exec sleep 1000");
+  start(&box);
+  (void)snprintf(nested, sizeof nested, "%s/nested", box.cgroup);
+  CHECK_INT(mkdir(nested, 0755), 0);
+  pid_t pids[2] = {intrude(box.cgroup), intrude(nested)};
+  UNTIL(field(nested, "cgroup.events", "populated") == 1);
+  UNTIL(field(box.cgroup, "pids.events", "max") == 0);
+  CHECK_INT(remove_from_elsewhere(box.cgroup), 0);
+  CHECK(!exists(box.cgroup));
+  for (int i = 0; i < 2; i++) {
+    CHECK_INT(waitpid(pids[i], &status, 0), pids[i]);
+    CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+  }
+  char state[TEXT_MAX];
+  finish(&box, state);
+  CHECK(strstr(state, "\"signal\":9") != NULL);
+  discard(&box);
+}
+
+static void a_frozen_container_can_be_removed(void) {
+  struct box box;
+  create(&box, "{}", "while :; do :; done");
+  start(&box);
+  CHECK_INT(cgroup_write(box.cgroup, "cgroup.freeze", "1", &err), 0);
+  UNTIL(field(box.cgroup, "cgroup.events", "frozen") == 1);
+  discard(&box);
+  CHECK(kill(box.pid, 0) < 0 && errno == ESRCH);
+}
+
+/* Returns the answer's first line; reads to the end. */
+static void exec_in(const struct box *box, int timeout_ms, const char *script, char answer[TEXT_MAX]) {
+  char request[2048];
+  size_t size = 0;
+  (void)snprintf(request, sizeof request,
+                 "{\"runDir\":\"%s\",\"monitorPath\":\"%s\",\"timeoutMs\":%d,\"maxOutputBytes\":1000,"
+                 "\"process\":{\"user\":{\"uid\":0,\"gid\":0},\"args\":[\"sh\",\"-c\",\"%s\"],\"env\":[\"PATH=/bin\"],"
+                 "\"cwd\":\"/\"}}",
+                 box->run_dir, monitor_path, timeout_ms, script);
+  int fd = shoal_container_exec(request, NULL, &err);
+  if (fd < 0) say("# exec: %s: %s\n", err.step, err.detail);
+  CHECK(fd >= 0);
+  for (ssize_t n; (n = read(fd, answer + size, TEXT_MAX - 1 - size)) > 0;)
+    size += (size_t)n;
+  close(fd);
+  answer[size] = '\0';
+}
+
+static void exec_counts_towards_the_containers_limits(void) {
+  struct box box;
+  char answer[TEXT_MAX];
+  create(&box, "{\"memory\":{\"limit\":16777216,\"swap\":16777216}}", "exec sleep 1000");
+  start(&box);
+  exec_in(&box, 0, "cat /proc/self/cgroup", answer);
+  CHECK(strstr(answer, "\"exitCode\":0") != NULL && strstr(answer, "0::/exec-") != NULL);
+  exec_in(&box, 0, "exec dd if=/dev/zero of=/dev/null bs=64M count=1", answer);
+  CHECK(strstr(answer, "\"exitCode\":137") != NULL);
+  CHECK_INT(field(box.cgroup, "memory.events", "oom_kill"), 1);
+  CHECK_INT(field(box.cgroup, "cgroup.stat", "nr_descendants"), 0);
+  discard(&box);
+}
+
+static void what_an_exec_leaves_behind_is_killed(void) {
+  struct box box;
+  char answer[TEXT_MAX], expected[16];
+  create(&box, "{}", "exec sleep 1000");
+  start(&box);
+  exec_in(&box, 1000, "setsid sleep 1000 & setsid sleep 1000 & exec sleep 1000", answer);
+  CHECK(strstr(answer, "\"timedOut\":true") != NULL);
+  (void)snprintf(expected, sizeof expected, "%d", box.pid);
+  CHECK_FILE(box.cgroup, "cgroup.procs", expected);
+  CHECK_INT(field(box.cgroup, "cgroup.stat", "nr_descendants"), 0);
+  discard(&box);
+}
+
+static const struct {
+  const char *name;
+  void (*run)(void);
+} tests[] = {
+#define TEST(function)                                                                                                 \
+  { #function, function }
+    TEST(the_host_is_pure_v2_with_every_controller),
+    TEST(a_parent_without_controllers_gets_them),
+    TEST(controllers_are_enabled_down_to_the_container),
+    TEST(a_container_lives_and_ends_in_its_cgroup),
+    TEST(limits_are_written_as_v2_has_them),
+    TEST(no_limit_is_max),
+    TEST(a_refused_limit_is_named_and_leaves_nothing),
+    TEST(a_memory_limit_kills_and_is_recorded),
+    TEST(another_kill_is_not_taken_for_one_of_memory),
+    TEST(a_pids_limit_refuses_the_next_process),
+    TEST(a_cpu_quota_throttles),
+    TEST(devices_are_denied_but_the_usual_ones),
+    TEST(removal_kills_through_cgroup_kill),
+    TEST(a_frozen_container_can_be_removed),
+    TEST(exec_counts_towards_the_containers_limits),
+    TEST(what_an_exec_leaves_behind_is_killed),
+#undef TEST
+};
+
+/* "ok - a cpu quota throttles" */
+static void report(bool good, const char *function) {
+  char name[128];
+  (void)snprintf(name, sizeof name, "%s", function);
+  for (char *c = name; *c != '\0'; c++) {
+    if (*c == '_') *c = ' ';
+  }
+  (void)printf("%s - %s\n", good ? "ok" : "not ok", name);
+  (void)fflush(stdout);
+}
+
+int main(int argc, char **argv) {
+  if (argc != 2 || geteuid() != 0) return 2;
+  monitor_path = argv[1];
+  make_layer();
+  for (size_t i = 0; i < sizeof tests / sizeof tests[0]; i++) {
+    int status;
+    pid_t pid = fork();
+    if (pid == 0) {
+      tests[i].run();
+      _exit(0);
+    }
+    CHECK(pid > 0 && waitpid(pid, &status, 0) == pid);
+    report(status == 0, tests[i].name);
+  }
+  return 0;
+}
