@@ -13,7 +13,9 @@ import { parseReport, type Verdict } from './tap.ts';
 const DEADLINE_MS = 180_000;
 
 /** Named here, so that one which is not run is missed. */
-const C_TESTS = ['cgroup', 'config', 'control', 'devices', 'layer', 'log', 'net', 'resolve', 'state'];
+const C_TESTS = ['cgroup', 'config', 'control', 'devices', 'layer', 'log', 'net', 'resolve', 'state'].map(
+  (subject) => `test-${subject}`,
+);
 const CGROUP_V2_TESTS = [
   'the host is pure v2 with every controller',
   'a parent without controllers gets them',
@@ -49,8 +51,11 @@ test.before('boot', async (t) => {
   await run('make', ['-s', '-C', path.join(checkout, 'native'), 'vm']);
   const built = path.join(checkout, 'native', 'build');
   const root = path.join(unpacked, 'root');
+  const programs = (await readdir(path.join(checkout, 'native', 'test')))
+    .filter((name) => /^(test|vm)-.*\.c$/.test(name))
+    .map((name) => path.basename(name, '.c'));
   const initramfs = await buildInitramfs({
-    tests: (await readdir(path.join(built, 'vm'))).map((name) => path.join(built, 'vm', name)),
+    tests: programs.map((name) => path.join(built, 'asan', name)),
     monitor: path.join(built, 'shoal-monitor'),
     init: path.join(checkout, 'test', 'vm', 'init.sh'),
     kernelRoot: root,
@@ -59,7 +64,7 @@ test.before('boot', async (t) => {
   verdicts = parseReport(output.report);
 });
 
-for (const name of [...C_TESTS.map((subject) => `test-${subject}`), ...CGROUP_V2_TESTS]) {
+for (const name of [...C_TESTS, ...CGROUP_V2_TESTS]) {
   emulated(name, (t) => {
     const verdict = verdicts.get(name);
     t.truthy(verdict, `it was not run; the console ends with\n${output.console.slice(-2000)}`);
@@ -68,6 +73,7 @@ for (const name of [...C_TESTS.map((subject) => `test-${subject}`), ...CGROUP_V2
 }
 
 emulated('the machine ran to its end, and nothing else failed', (t) => {
+  t.is(output.failure, undefined);
   t.regex(output.report, /^# end\r?$/m);
   const failed = [...verdicts].filter(([, verdict]) => !verdict.ok).map(([name]) => name);
   t.deepEqual(failed, []);

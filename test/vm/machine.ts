@@ -19,11 +19,13 @@ export interface Output {
   readonly report: string;
   /** What its kernel said. */
   readonly console: string;
+  /** Why it did not end by itself. */
+  readonly failure?: string;
 }
 
 /**
- * Boots, and resolves when the guest has powered itself off or its kernel has panicked. Rejects when qemu fails, and
- * with the signal's reason; either way qemu has ended, and what the machine said until then is in the error.
+ * Boots, and resolves when the guest has powered itself off, its kernel has panicked, qemu has failed or the signal has
+ * stopped it. Nothing of it is left then.
  */
 export async function runMachine(machine: Machine, signal: AbortSignal): Promise<Output> {
   const directory = await mkdtemp(path.join(tmpdir(), 'shoal-vm-'));
@@ -33,8 +35,7 @@ export async function runMachine(machine: Machine, signal: AbortSignal): Promise
     await writeFile(initramfs, machine.initramfs);
     const failure = await runQemu(machine, { initramfs, console, report }, signal);
     const output = { report: await readText(report), console: await readText(console) };
-    if (failure === undefined) return output;
-    throw new Error(`${failure}\n${output.report}\n${lastLines(output.console)}`);
+    return failure === undefined ? output : { ...output, failure };
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
@@ -85,5 +86,3 @@ async function kernelName(root: string): Promise<string> {
 }
 
 const readText = (file: string): Promise<string> => readFile(file, 'utf8').catch(() => '');
-
-const lastLines = (text: string): string => text.split('\n').slice(-40).join('\n');
