@@ -67,7 +67,10 @@ test.before('boot', async (t) => {
 for (const name of [...C_TESTS, ...CGROUP_V2_TESTS]) {
   emulated(name, (t) => {
     const verdict = verdicts.get(name);
-    t.truthy(verdict, `it was not run; the console ends with\n${output.console.slice(-2000)}`);
+    t.truthy(
+      verdict,
+      `it was not run: ${output.failure ?? ''}\n${output.report}\n${output.console.slice(-2000)}`,
+    );
     t.true(verdict?.ok, verdict?.said);
   });
 }
