@@ -26,6 +26,11 @@ packages_are_there() {
 
 install_packages() {
   if packages_are_there; then return 0; fi
+  # npm ci empties what the link leads to, which is another checkout's
+  if [ -L "$root/node_modules" ]; then
+    die "node_modules is a link to $(readlink "$root/node_modules"), older than package-lock.json: remove the link, or" \
+      "run npm ci where it leads to"
+  fi
   echo "packages: npm ci" >&2
   (cd "$root" && npm ci --no-audit --no-fund --loglevel=error >&2) ||
     die "npm ci failed, see above. It needs the npm registry: check the network and 'npm config get registry'"

@@ -12,6 +12,12 @@ readonly NEEDED_BY_CHECKS=(clang-format cppcheck valgrind)
 readonly PEERS=(docker.io containerd runc crun docker-registry iptables nginx-light redis-server redis-tools)
 readonly PEERS_OF_NEWER=(docker-cli) # a package of its own since Debian 13
 readonly PEERS_LAYOUT=3 # raise it when what is unpacked changes
+# The virtual machine of the cgroup v2 tests: an emulator and a small kernel with every controller. Unpacked too:
+# installing would drag in udev, initramfs-tools and a boot entry.
+readonly EMULATOR=qemu-system-x86
+readonly KERNEL='linux-image-cloud-amd64|linux-image-virtual' # Debian|Ubuntu: names the package of the kernel
+readonly KERNEL_MODULES=(fs/overlayfs drivers/block/loop net/netfilter net/ipv4 net/ipv6 drivers/net/vxlan drivers/net/veth lib crypto arch)
+readonly VM_LAYOUT=1
 # Services that come with the packages above and must not be started by installing them.
 readonly UNWANTED_SERVICES=(etcd nftables)
 readonly POLICY=/usr/sbin/policy-rc.d
@@ -35,10 +41,11 @@ die() {
 
 usage() {
   cat <<'END'
-usage: prerequisites.sh [--dev] [--peers DIR]
+usage: prerequisites.sh [--dev] [--peers DIR] [--vm DIR]
   (nothing)     installs what is needed to build and run Shoal
   --dev         also what `npm run check` and the tests need
   --peers DIR   also unpacks docker, runc, crun, docker-registry, nginx and redis into DIR (they are not installed)
+  --vm DIR      also unpacks qemu and a kernel into DIR, for the tests on cgroup v2 (they are not installed)
 END
 }
 
@@ -220,10 +227,12 @@ packages_of_peers() {
   } | sort -u
 }
 
-unpack_peers() {
-  local directory=$1 stamp="layout $PEERS_LAYOUT: ${PEERS[*]}" temporary package packages=()
+# unpack DIR STAMP LISTER FINISHER: downloads the packages that LISTER prints and unpacks them into DIR/root, which
+# FINISHER then makes ready. Nothing to do when DIR has this stamp; DIR appears whole or not at all.
+unpack() {
+  local directory=$1 stamp=$2 lister=$3 finisher=$4 temporary package packages=()
   if [ "$(cat "$directory/stamp" 2>/dev/null)" = "$stamp" ]; then
-    say "peers are in $directory"
+    say "unpacked packages are in $directory"
     return 0
   fi
   mkdir -p "$(dirname "$directory")"
@@ -239,18 +248,51 @@ unpack_peers() {
     [ "$(id -u)" -eq 0 ] || die "apt has no package lists: run 'sudo apt-get update', then run this again"
     apt_update
   fi
-  mapfile -t packages < <(packages_of_peers)
+  mapfile -t packages < <("$lister")
   say "unpacking into $directory: ${packages[*]}"
   (cd "$temporary/debs" && apt_run download "${packages[@]}")
   for package in "$temporary"/debs/*.deb; do dpkg -x "$package" "$temporary/root"; done
   rm -rf "$temporary/debs"
-  link_alternatives "$temporary/root/usr/sbin"
-  check_libraries "$temporary/root"
+  "$finisher" "$temporary/root"
   printf '%s\n' "$stamp" >"$temporary/stamp"
   rm -rf "$directory"
   mv -T "$temporary" "$directory"
   unfinished=''
-  say "peers are in $directory"
+  say "unpacked packages are in $directory"
+}
+
+finish_peers() {
+  link_alternatives "$1/usr/sbin"
+  check_libraries "$1" docker dockerd containerd runc crun docker-registry nginx redis-server redis-cli xtables-nft-multi
+}
+
+# The emulator with what apt would install for it here, and the kernel alone, without what would make it boot from disk.
+packages_of_vm() {
+  local meta image
+  printf '%s\n' "$EMULATOR"
+  apt-get -s -q --no-install-recommends install "$EMULATOR" 2>/dev/null | sed -n 's/^Inst \([^ :]*\).*/\1/p' |
+    grep -vxF -- "$EMULATOR" || true
+  meta=$(available_of "$KERNEL")
+  image=$(depends_of "$meta" | grep '^linux-image-[0-9]' | head -n 1) || true
+  printf '%s\n' "${image:-$meta}"
+  depends_of "${image:-$meta}" | grep '^linux-modules-[0-9]' || true # Ubuntu has them apart
+}
+
+depends_of() { apt-cache depends --no-recommends --no-suggests --important "$1" | sed -n 's/^ *|\?Depends: //p'; }
+
+# Only the modules that the tests load are kept, uncompressed, with the index that installing would have made.
+finish_vm() {
+  local root=$1 modules kept=() path
+  modules=$(echo "$root"/lib/modules/* "$root"/usr/lib/modules/*)
+  modules=$(tr ' ' '\n' <<<"$modules" | grep -v '\*$' | head -n 1) || die "the kernel's package has no modules"
+  for path in "${KERNEL_MODULES[@]}"; do kept+=(-not -path "*/kernel/$path*"); done
+  find "$modules/kernel" -type f "${kept[@]}" -delete
+  find "$modules/kernel" -name '*.ko.xz' -exec xz -d {} +
+  find "$modules/kernel" -name '*.ko.zst' -exec zstd -q -d --rm {} +
+  if [ ! -e "$root/lib/modules" ]; then ln -s usr/lib "$root/lib"; fi
+  busybox depmod -b "$root" "${modules##*/}"
+  rm -rf "$root"/usr/share/doc "$root"/boot/System.map-*
+  check_libraries "$root" qemu-system-x86_64
 }
 
 # Installing would make these links by update-alternatives.
@@ -261,11 +303,13 @@ link_alternatives() {
   done
 }
 
+# check_libraries ROOT PROGRAM...
 check_libraries() {
-  local name program lost path
-  path=$(find "$1" -name '*.so*' -printf '%h\n' | sort -u | paste -sd:)
-  for name in docker dockerd containerd runc crun docker-registry nginx redis-server redis-cli xtables-nft-multi; do
-    program=$(find "$1"/{,usr/}{bin,sbin} -maxdepth 1 -name "$name" 2>/dev/null | head -n 1) || true
+  local root=$1 name program lost path
+  shift
+  path=$(find "$root" -name '*.so*' -printf '%h\n' | sort -u | paste -sd:)
+  for name in "$@"; do
+    program=$(find "$root"/{,usr/}{bin,sbin} -maxdepth 1 -name "$name" 2>/dev/null | head -n 1) || true
     [ -n "$program" ] || die "the distribution's packages do not hold $name"
     lost=$(LD_LIBRARY_PATH=$path ldd "$program" 2>/dev/null | sed -n 's/ => not found//p' | xargs)
     [ -z "$lost" ] || die "$program lacks the libraries $lost"
@@ -273,13 +317,18 @@ check_libraries() {
 }
 
 main() {
-  local wanted=("${NEEDED[@]}") peers=''
+  local wanted=("${NEEDED[@]}") peers='' vm=''
   while [ $# -gt 0 ]; do
     case $1 in
       --dev) wanted+=("${NEEDED_BY_CHECKS[@]}") ;;
       --peers)
         [ -n "${2:-}" ] || die "--peers needs a directory"
         peers=$2
+        shift
+        ;;
+      --vm)
+        [ -n "${2:-}" ] || die "--vm needs a directory"
+        vm=$2
         shift
         ;;
       -h | --help)
@@ -295,7 +344,12 @@ main() {
   done
   require_debian
   install_missing "${wanted[@]}"
-  if [ -n "$peers" ]; then unpack_peers "$(realpath -m "$peers")"; fi
+  if [ -n "$peers" ]; then
+    unpack "$(realpath -m "$peers")" "layout $PEERS_LAYOUT: ${PEERS[*]}" packages_of_peers finish_peers
+  fi
+  if [ -n "$vm" ]; then
+    unpack "$(realpath -m "$vm")" "layout $VM_LAYOUT: $EMULATOR $KERNEL ${KERNEL_MODULES[*]}" packages_of_vm finish_vm
+  fi
 }
 
 main "$@"

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Everything in one run: prerequisites, build, checks, C tests, unit, simulation, cluster and client tests.
+# Everything in one run: prerequisites, build, checks, C tests, unit, simulation, cgroup v2, cluster and client tests.
 # The last line is `N passed, N failed`. Arguments: the groups to run (default: all), e.g. test/run.sh check unit
 set -uo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -10,7 +10,7 @@ passed=0
 failed=0
 failures=()
 groups=("$@")
-if [ ${#groups[@]} -eq 0 ]; then groups=(check native unit lint sim cluster client); fi
+if [ ${#groups[@]} -eq 0 ]; then groups=(check native unit lint sim vm cluster client); fi
 
 finish() {
   if [ ${#failures[@]} -gt 0 ]; then
@@ -61,7 +61,9 @@ ava_group() {
 }
 
 prepare() {
-  deploy/launch.sh --prepare --dev --peers "$root/.cache/peers"
+  local vm=()
+  if [ "$(uname -m)" = x86_64 ]; then vm=(--vm "$root/.cache/vm"); fi # elsewhere its tests are skipped
+  deploy/launch.sh --prepare --dev --peers "$root/.cache/peers" "${vm[@]}"
 }
 
 if [ "$(id -u)" -ne 0 ]; then
@@ -77,10 +79,10 @@ for group in "${groups[@]}"; do
   case $group in
     check) for part in types lint imports format unused native; do step "check $part" npm run --silent "check:$part"; done ;;
     native) step 'C tests under ASan and UBSan' make -s -C native test ;;
-    unit | lint | sim) ava_group "$group" ;;
+    unit | lint | sim | vm) ava_group "$group" ;;
     cluster | client) ava_group "$group" --serial --concurrency 1 ;;
     *)
-      echo "unknown group $group: check, native, unit, lint, sim, cluster, client" >&2
+      echo "unknown group $group: check, native, unit, lint, sim, vm, cluster, client" >&2
       exit 2
       ;;
   esac

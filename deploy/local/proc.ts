@@ -6,8 +6,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 /** In the environment of all that a local cluster starts: the directory of its state. */
 export const OWNER_VARIABLE = 'SHOAL_LOCAL_STATE';
 
-/** Programs of ours that may be recognized by a path of the cluster among their arguments. */
-const OUR_PROGRAMS = /^(node|etcd|shoal-monitor)$/;
+/** The cluster's programs, which may be recognized by a path of the cluster among their arguments. */
+function isOurProgram(args: readonly string[]): boolean {
+  const program = path.basename(args[0] ?? '');
+  if (program === 'etcd' || program === 'shoal-monitor') return true;
+  // Not `shoal up --state-dir ...`, nor npm above it: they are who removes, and not what is removed.
+  const command = args.findIndex((arg) => arg.endsWith('/deploy/cli/main.js'));
+  return program === 'node' && command > 0 && ['manager', 'agent'].includes(args[command + 1] ?? '');
+}
 
 export interface ProcessInfo {
   readonly pid: number;
@@ -57,9 +63,9 @@ async function belongs(pid: number, stateDir: string, runDir: string): Promise<b
   const environment = await read(`/proc/${pid}/environ`);
   if (environment?.split('\0').includes(`${OWNER_VARIABLE}=${stateDir}`) === true) return true;
   const args = (await read(`/proc/${pid}/cmdline`))?.split('\0') ?? [];
-  const program = path.basename(args[0] ?? '');
-  if (!OUR_PROGRAMS.test(program)) return false;
-  if (program === 'shoal-monitor' && (await holdsFileUnder(pid, stateDir, runDir))) return true;
+  if (!isOurProgram(args)) return false;
+  if (path.basename(args[0] ?? '') === 'shoal-monitor' && (await holdsFileUnder(pid, stateDir, runDir)))
+    return true;
   return args.slice(1).some((arg) => mentions(arg, stateDir) || mentions(arg, runDir));
 }
 

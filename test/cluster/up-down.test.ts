@@ -2,8 +2,9 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
+import os from 'node:os';
 import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { EXAMPLE_IMAGE } from '../../deploy/local/example-image.ts';
@@ -63,6 +64,23 @@ test('up --detach returns with the cluster up, a second up is refused, down leav
   const down = await shoal('down', '--name', layout.name);
   t.is(down.code, 0, down.output);
   t.deepEqual(await left(layout), []);
+});
+
+test('directories of the user’s choosing: up and down touch only what is theirs', async (t) => {
+  const { layout, flags } = await place(t);
+  const own = await mkdtemp(path.join(os.tmpdir(), 'shoal-up-'));
+  t.teardown(() => rm(own, { recursive: true, force: true }));
+  const directories = ['--state-dir', path.join(own, 'state'), '--run-dir', path.join(own, 'run')];
+  // somebody else's program that has the path among its arguments
+  const bystander = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)', path.join(own, 'state')]);
+  t.teardown(() => bystander.kill());
+  const up = await shoal('up', '--detach', ...flags, ...directories);
+  t.is(up.code, 0, up.output);
+  t.true(existsSync(path.join(own, 'run', 'shoal.sock')), up.output);
+  const down = await shoal('down', '--name', layout.name, ...directories);
+  t.is(down.code, 0, down.output);
+  t.false(existsSync(path.join(own, 'state')));
+  t.is(bystander.exitCode ?? bystander.signalCode, null);
 });
 
 test('after everything but the containers was killed, they go on, and down removes it all', async (t) => {

@@ -71,7 +71,7 @@ async function unpackPeers(): Promise<Peers> {
 }
 
 /** lib and usr/lib, and the architecture's directories in them. */
-async function libraryDirs(root: string): Promise<string[]> {
+export async function libraryDirs(root: string): Promise<string[]> {
   const found: string[] = [];
   for (const base of ['usr/lib', 'lib'].map((path) => join(root, path))) {
     if (!existsSync(base)) continue;

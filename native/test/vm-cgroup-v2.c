@@ -1,0 +1,327 @@
+/* Containers on a host that has nothing but cgroup v2, with every controller: what the back-end promises, asked of the
+ * kernel. For the virtual machine of test/vm, as root, alone on the machine: it makes cgroups in the root.
+ *   vm-cgroup-v2 MONITOR    prints a line of TAP for each test; each runs in a process of its own */
+#include <sched.h>
+#include <signal.h>
+#include <sys/types.h>
+#include <sys/wait.h>
+
+#include "box.h"
+#include "cgroup.h"
+
+static void the_host_is_pure_v2_with_every_controller(void) {
+  static const char *const controllers[] = {"cpuset", "cpu", "io", "memory", "hugetlb", "pids"};
+  const struct cgroup_layout *layout = cgroup_layout_host();
+  CHECK_INT(layout->v1_count, 0);
+  CHECK_STR(layout->v2, ROOT);
+  CHECK(cgroup_backend_for(layout) == &cgroup_v2);
+  for (size_t i = 0; i < sizeof controllers / sizeof controllers[0]; i++)
+    CHECK(has_word(ROOT, "cgroup.controllers", controllers[i]));
+}
+
+static void controllers_are_enabled_down_to_the_container(void) {
+  static const char *const controllers[] = {"cpuset", "cpu", "io", "memory", "pids"};
+  struct box box = {.pid = -1};
+  create(&box, "{}", "sleep 1000");
+  for (size_t i = 0; i < sizeof controllers / sizeof controllers[0]; i++) {
+    CHECK(has_word(ROOT, "cgroup.subtree_control", controllers[i]));
+    CHECK(has_word(ROOT "/shoal-vm", "cgroup.subtree_control", controllers[i]));
+    CHECK(has_word(ROOT PARENT, "cgroup.subtree_control", controllers[i]));
+    CHECK(has_word(box.cgroup, "cgroup.controllers", controllers[i]));
+  }
+  CHECK_FILE(box.cgroup, "cgroup.subtree_control", "");
+  discard(&box);
+}
+
+/* Somebody, systemd or an administrator, made the parent, and enabled nothing in it. */
+static void a_parent_without_controllers_gets_them(void) {
+  struct box box = {.pid = -1};
+  CHECK_INT(mkdir(ROOT "/shoal-vm-bare", 0755), 0);
+  CHECK(create_in(&box, "/shoal-vm-bare", "{\"memory\":{\"limit\":33554432},\"pids\":{\"limit\":9}}", "exit 0") > 0);
+  CHECK_FILE(box.cgroup, "memory.max", "33554432");
+  CHECK_FILE(box.cgroup, "pids.max", "9");
+  discard(&box);
+  CHECK_INT(rmdir(ROOT "/shoal-vm-bare"), 0);
+}
+
+/* The container is in its cgroup before it runs, sees that as the root, cannot write there, and its exit is kept. */
+static void a_container_lives_and_ends_in_its_cgroup(void) {
+  struct box box = {.pid = -1};
+  char directory[64], text[TEXT_MAX], expected[512];
+  create(&box, "{}",
+         "cat /proc/self/cgroup; cat /sys/fs/cgroup/cgroup.procs; ls /sys/fs/cgroup | grep -c memory.max; "
+         "mkdir /sys/fs/cgroup/x 2>/dev/null || echo read-only; exit 42");
+  (void)snprintf(directory, sizeof directory, "/proc/%d", box.pid);
+  (void)snprintf(expected, sizeof expected, "0::%s", box.cgroup + strlen(ROOT));
+  CHECK_FILE(directory, "cgroup", expected);
+  start(&box);
+  finish(&box, text);
+  CHECK(strstr(text, "\"exitCode\":42,\"oomKilled\":false") != NULL);
+  CHECK_LOG(&box, "stdout F 0::/\n");
+  CHECK_LOG(&box, "stdout F 1\n");
+  CHECK_LOG(&box, "stdout F read-only");
+  discard(&box);
+}
+
+static void limits_are_written_as_v2_has_them(void) {
+  struct box box = {.pid = -1};
+  create(&box,
+         "{\"memory\":{\"limit\":67108864,\"swap\":100663296,\"reservation\":16777216},\"pids\":{\"limit\":17},"
+         "\"cpu\":{\"shares\":1024,\"quota\":150000,\"period\":50000,\"cpus\":\"1\",\"mems\":\"0\"}}",
+         "grep Cpus_allowed_list /proc/self/status");
+  CHECK_FILE(box.cgroup, "memory.max", "67108864");
+  CHECK_FILE(box.cgroup, "memory.swap.max", "33554432"); /* OCI's counts memory too */
+  CHECK_FILE(box.cgroup, "memory.low", "16777216");
+  CHECK_FILE(box.cgroup, "pids.max", "17");
+  CHECK_FILE(box.cgroup, "cpu.weight", "39");
+  CHECK_FILE(box.cgroup, "cpu.max", "150000 50000");
+  CHECK_FILE(box.cgroup, "cpuset.cpus.effective", "1");
+  CHECK_FILE(box.cgroup, "cpuset.mems", "0");
+  start(&box);
+  char state[TEXT_MAX];
+  finish(&box, state);
+  CHECK_LOG(&box, "Cpus_allowed_list:\t1\n");
+  discard(&box);
+}
+
+static void no_limit_is_max(void) {
+  struct box box = {.pid = -1};
+  create(&box,
+         "{\"memory\":{\"limit\":67108864,\"swap\":-1},\"pids\":{\"limit\":-1},\"cpu\":{\"quota\":-1,"
+         "\"period\":100000,\"shares\":2}}",
+         "exit 0");
+  CHECK_FILE(box.cgroup, "memory.swap.max", "max");
+  CHECK_FILE(box.cgroup, "pids.max", "max");
+  CHECK_FILE(box.cgroup, "cpu.max", "max 100000");
+  CHECK_FILE(box.cgroup, "cpu.weight", "1");
+  discard(&box);
+}
+
+static void a_refused_limit_is_named_and_leaves_nothing(void) {
+  struct box box = {.pid = -1};
+  CHECK_INT(create_in(&box, PARENT, "{\"cpu\":{\"quota\":1,\"period\":100000}}", "exit 0"), -EINVAL);
+  CHECK(strstr(err.detail, "'1 100000'") != NULL && strstr(err.detail, "cpu.max") != NULL);
+  CHECK(!exists(box.cgroup));
+  CHECK(!exists(box.run_dir));
+  CHECK_INT(create_in(&box, PARENT, "{\"cpu\":{\"cpus\":\"x\"}}", "exit 0"), -EINVAL);
+  CHECK(!exists(box.cgroup));
+}
+
+static void a_memory_limit_kills_and_is_recorded(void) {
+  struct box box = {.pid = -1};
+  char state[TEXT_MAX];
+  run(&box, "{\"memory\":{\"limit\":16777216,\"swap\":16777216}}", "exec dd if=/dev/zero of=/dev/null bs=64M count=1",
+      state);
+  CHECK(strstr(state, "\"exitCode\":137,\"oomKilled\":true,\"signal\":9") != NULL);
+  CHECK(field(box.cgroup, "memory.events", "oom_kill") == 1);
+  discard(&box);
+}
+
+static void another_kill_is_not_taken_for_one_of_memory(void) {
+  struct box box = {.pid = -1};
+  char text[TEXT_MAX];
+  create(&box, "{\"memory\":{\"limit\":16777216,\"swap\":16777216}}", "sleep 1000");
+  start(&box);
+  ask(&box, "kill 9", text);
+  CHECK_STR(text, "ok\n");
+  finish(&box, text);
+  CHECK(strstr(text, "\"exitCode\":137,\"oomKilled\":false,\"signal\":9") != NULL);
+  discard(&box);
+}
+
+static void a_pids_limit_refuses_the_next_process(void) {
+  struct box box = {.pid = -1};
+  create(&box, "{\"pids\":{\"limit\":4}}",
+         "for i in 1 2 3 4 5 6 7; do sleep 1000 & done; echo all of them; exec sleep 1000");
+  start(&box);
+  char state[TEXT_MAX];
+  finish(&box, state);
+  CHECK(!log_has(&box, "all of them"));
+  CHECK_LOG(&box, "fork");
+  CHECK(field(box.cgroup, "pids.events", "max") > 0);
+  discard(&box);
+}
+
+static void a_cpu_quota_throttles(void) {
+  struct box limited = {.pid = -1}, free_box = {.pid = -1};
+  char text[TEXT_MAX];
+  create(&limited, "{\"cpu\":{\"quota\":10000,\"period\":100000}}", "while :; do :; done");
+  CHECK_FILE(limited.cgroup, "cpu.max", "10000 100000");
+  start(&limited);
+  UNTIL(field(limited.cgroup, "cpu.stat", "nr_throttled") >= 5);
+  CHECK(field(limited.cgroup, "cpu.stat", "throttled_usec") > 0);
+  ask(&limited, "kill 9", text);
+  finish(&limited, text);
+  /* As much work, but no quota. */
+  create(&free_box, "{}", "while :; do :; done");
+  start(&free_box);
+  UNTIL(field(free_box.cgroup, "cpu.stat", "usage_usec") > 50000);
+  CHECK_INT(field(free_box.cgroup, "cpu.stat", "nr_throttled"), 0);
+  discard(&limited);
+  discard(&free_box);
+}
+
+static void devices_are_denied_but_the_usual_ones(void) {
+  struct box box = {.pid = -1};
+  char state[TEXT_MAX];
+  const char *script = "mknod /dev/log1 c 1 11; mknod /dev/tty1 c 4 64; : > /dev/null && echo null; "
+                       "(: > /dev/log1) 2>/dev/null && echo log-written; (: < /dev/log1) 2>/dev/null && echo log-read; "
+                       "(: > /dev/tty1) 2>/dev/null && echo tty-written; ls /dev";
+  run(&box, "{}", script, state);
+  CHECK_LOG(&box, "stdout F null\n");
+  CHECK_LOG(&box, "stdout F log1\n");
+  CHECK(!log_has(&box, "-written") && !log_has(&box, "-read"));
+  discard(&box);
+  run(&box,
+      "{\"devices\":[{\"allow\":false,\"access\":\"rwm\"},"
+      "{\"allow\":true,\"type\":\"c\",\"major\":1,\"minor\":11,\"access\":\"w\"}]}",
+      script, state);
+  CHECK_LOG(&box, "stdout F log-written\n");
+  CHECK(!log_has(&box, "tty-written") && !log_has(&box, "log-read"));
+  discard(&box);
+}
+
+/* Runs in a pid namespace that no process of the container is in: all of them have the number 0 there, so nothing but
+ * cgroup.kill can end them. */
+static int remove_from_elsewhere(const char *path) {
+  CHECK_INT(unshare(CLONE_NEWPID), 0);
+  pid_t pid = fork();
+  CHECK(pid >= 0);
+  if (pid == 0) _exit(cgroup_remove(path, &err) == 0 ? 0 : 1);
+  int status;
+  CHECK_INT(waitpid(pid, &status, 0), pid);
+  return status;
+}
+
+static pid_t intrude(const char *directory) {
+  pid_t pid = fork();
+  CHECK(pid >= 0);
+  if (pid > 0) return pid;
+  if (cgroup_write(directory, "cgroup.procs", "0", &err) < 0) _exit(1);
+  for (;;)
+    pause();
+}
+
+static bool is_below(pid_t pid, const char *cgroup) {
+  char directory[32], text[TEXT_MAX];
+  (void)snprintf(directory, sizeof directory, "/proc/%d", (int)pid);
+  read_text(directory, "cgroup", text);
+  return strstr(text, cgroup + strlen(ROOT)) != NULL;
+}
+
+static void removal_kills_through_cgroup_kill(void) {
+  struct box box = {.pid = -1};
+  char nested[160];
+  int status;
+  create(&box, "{}", "sleep 1000 & sleep 1000 & exec sleep 1000");
+  start(&box);
+  (void)snprintf(nested, sizeof nested, "%s/nested", box.cgroup);
+  CHECK_INT(mkdir(nested, 0755), 0);
+  pid_t pids[2] = {intrude(box.cgroup), intrude(nested)};
+  for (int i = 0; i < 2; i++)
+    UNTIL(is_below(pids[i], box.cgroup));
+  CHECK_INT(remove_from_elsewhere(box.cgroup), 0);
+  CHECK(!exists(box.cgroup));
+  for (int i = 0; i < 2; i++) {
+    CHECK_INT(waitpid(pids[i], &status, 0), pids[i]);
+    CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+  }
+  char state[TEXT_MAX];
+  finish(&box, state);
+  CHECK(strstr(state, "\"signal\":9") != NULL);
+  discard(&box);
+}
+
+static void a_frozen_container_can_be_removed(void) {
+  struct box box = {.pid = -1};
+  create(&box, "{}", "while :; do :; done");
+  start(&box);
+  CHECK_INT(cgroup_write(box.cgroup, "cgroup.freeze", "1", &err), 0);
+  UNTIL(field(box.cgroup, "cgroup.events", "frozen") == 1);
+  discard(&box);
+  UNTIL(kill(box.pid, 0) < 0 && errno == ESRCH); /* the first process has yet to reap it */
+}
+
+static void exec_counts_towards_the_containers_limits(void) {
+  struct box box = {.pid = -1};
+  char answer[TEXT_MAX];
+  create(&box, "{\"memory\":{\"limit\":16777216,\"swap\":16777216}}", "exec sleep 1000");
+  start(&box);
+  exec_in(&box, 0, "cat /proc/self/cgroup", answer);
+  CHECK(strstr(answer, "\"exitCode\":0") != NULL && strstr(answer, "0::/exec-") != NULL);
+  exec_in(&box, 0, "exec dd if=/dev/zero of=/dev/null bs=64M count=1", answer);
+  CHECK(strstr(answer, "\"exitCode\":137") != NULL);
+  CHECK_INT(field(box.cgroup, "memory.events", "oom_kill"), 1);
+  CHECK_INT(field(box.cgroup, "cgroup.stat", "nr_descendants"), 0);
+  discard(&box);
+}
+
+static void what_an_exec_leaves_behind_is_killed(void) {
+  struct box box = {.pid = -1};
+  char answer[TEXT_MAX], expected[16];
+  create(&box, "{}", "exec sleep 1000");
+  start(&box);
+  exec_in(&box, 1000, "setsid sleep 1000 & setsid sleep 1000 & exec sleep 1000", answer);
+  CHECK(strstr(answer, "\"timedOut\":true") != NULL);
+  (void)snprintf(expected, sizeof expected, "%d", box.pid);
+  CHECK_FILE(box.cgroup, "cgroup.procs", expected);
+  CHECK_INT(field(box.cgroup, "cgroup.stat", "nr_descendants"), 0);
+  discard(&box);
+}
+
+/* A test that waits for what never comes is ended, and so not ok. */
+#define TEST_SECONDS 40
+
+static const struct {
+  const char *name;
+  void (*run)(void);
+} tests[] = {
+#define TEST(function)                                                                                                 \
+  { #function, function }
+    TEST(the_host_is_pure_v2_with_every_controller),
+    TEST(a_parent_without_controllers_gets_them),
+    TEST(controllers_are_enabled_down_to_the_container),
+    TEST(a_container_lives_and_ends_in_its_cgroup),
+    TEST(limits_are_written_as_v2_has_them),
+    TEST(no_limit_is_max),
+    TEST(a_refused_limit_is_named_and_leaves_nothing),
+    TEST(a_memory_limit_kills_and_is_recorded),
+    TEST(another_kill_is_not_taken_for_one_of_memory),
+    TEST(a_pids_limit_refuses_the_next_process),
+    TEST(a_cpu_quota_throttles),
+    TEST(devices_are_denied_but_the_usual_ones),
+    TEST(removal_kills_through_cgroup_kill),
+    TEST(a_frozen_container_can_be_removed),
+    TEST(exec_counts_towards_the_containers_limits),
+    TEST(what_an_exec_leaves_behind_is_killed),
+#undef TEST
+};
+
+/* "ok - a cpu quota throttles" */
+static void report(bool good, const char *function) {
+  char name[128];
+  (void)snprintf(name, sizeof name, "%s", function);
+  for (char *c = name; *c != '\0'; c++) {
+    if (*c == '_') *c = ' ';
+  }
+  (void)printf("%s - %s\n", good ? "ok" : "not ok", name);
+  (void)fflush(stdout);
+}
+
+int main(int argc, char **argv) {
+  if (argc != 2 || geteuid() != 0) return 2;
+  monitor_path = argv[1];
+  make_layer();
+  for (size_t i = 0; i < sizeof tests / sizeof tests[0]; i++) {
+    int status;
+    pid_t pid = fork();
+    if (pid == 0) {
+      (void)alarm(TEST_SECONDS);
+      tests[i].run();
+      _exit(0);
+    }
+    CHECK(pid > 0 && waitpid(pid, &status, 0) == pid);
+    report(status == 0, tests[i].name);
+  }
+  return 0;
+}

@@ -1,0 +1,70 @@
+/** The file system of the virtual machine: busybox, the C tests, the monitor, their libraries, kernel modules. */
+import { execFile } from 'node:child_process';
+import { readdir, readFile, realpath, stat } from 'node:fs/promises';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { cpioArchive, type Entry } from './cpio.ts';
+
+const run = promisify(execFile);
+
+/** What lets names in layers be UTF-8. */
+const LOCALE = '/usr/lib/locale/C.utf8/LC_CTYPE';
+
+export interface GuestFiles {
+  /** The C tests, run in this order. */
+  readonly tests: readonly string[];
+  readonly monitor: string;
+  /** The first program: test/vm/init.sh. */
+  readonly init: string;
+  /** Where the kernel's package is unpacked. */
+  readonly kernelRoot: string;
+}
+
+/** Rejects when a file is missing; the message names it. */
+export async function buildInitramfs(files: GuestFiles): Promise<Buffer> {
+  const found = new Map<string, Entry>();
+  const add = async (source: string, target: string): Promise<void> => {
+    const { mode } = await stat(source);
+    const executable = (mode & 0o111) !== 0;
+    found.set(target, { path: target, kind: 'file', content: await readFile(source), executable });
+  };
+  await add(files.init, 'init');
+  await add('/bin/busybox', 'bin/busybox');
+  found.set('bin/sh', { path: 'bin/sh', kind: 'link', target: 'busybox' });
+  found.set('sbin/modprobe', { path: 'sbin/modprobe', kind: 'link', target: '../bin/busybox' });
+  await add(files.monitor, 'tests/shoal-monitor');
+  for (const test of files.tests) await add(test, `tests/${path.basename(test)}`);
+  for (const [name, source] of await librariesOf(files.tests)) await add(source, name);
+  await add(LOCALE, LOCALE.slice(1));
+  for (const file of await modulesOf(files.kernelRoot)) await add(path.join(files.kernelRoot, file), file);
+  const entries = [...found.values()].sort((a, b) => (a.path < b.path ? -1 : 1));
+  return cpioArchive([...parentsOf(entries), ...entries]);
+}
+
+function parentsOf(entries: readonly Entry[]): Entry[] {
+  const paths = new Set(['dev', 'proc', 'sys', 'tmp', 'run', 'root']);
+  for (const entry of entries)
+    for (let at = path.dirname(entry.path); at !== '.'; at = path.dirname(at)) paths.add(at);
+  return [...paths].sort().map((directory) => ({ path: directory, kind: 'directory' }));
+}
+
+/** The shared libraries, and the loader, by the names that the programs look for; target -> source. */
+async function librariesOf(programs: readonly string[]): Promise<Map<string, string>> {
+  const { stdout } = await run('ldd', [...programs]);
+  const libraries = new Map<string, string>();
+  for (const line of stdout.split('\n')) {
+    if (line.includes('not found')) throw new Error(`a library is missing: ${line.trim()}`);
+    const file = /(?:=> )?(\/\S+) \(0x/.exec(line)?.[1];
+    if (file !== undefined) libraries.set(file.slice(1), await realpath(file));
+  }
+  return libraries;
+}
+
+/** Everything that deploy/prerequisites.sh has kept of the kernel's modules, with their index. */
+async function modulesOf(kernelRoot: string): Promise<string[]> {
+  const top = path.join('lib', 'modules');
+  const files = await readdir(path.join(kernelRoot, top), { recursive: true, withFileTypes: true });
+  return files
+    .filter((file) => file.isFile())
+    .map((file) => path.relative(kernelRoot, path.join(file.parentPath, file.name)));
+}
