@@ -7,6 +7,8 @@ import { type TaskAssignment, type TaskState, type TaskStatus } from '../shared/
 import { ContainerBuilder } from './container/builder.ts';
 import { Containers } from './container/containers.ts';
 import { ContainerService } from './container/describe.ts';
+import { memoryDirectory } from './files/memory-directory.ts';
+import { TaskFiles } from './files/task-files.ts';
 import { ImageService } from './image/image-service.ts';
 import { describeMachine, sourceAddress } from './machine.ts';
 import { NetworkDriver } from './network/driver.ts';
@@ -25,6 +27,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   await mkdir(runDir, { recursive: true, mode: 0o711 });
   const identity = await identify(options, signal);
   const address = options.address ?? (await sourceAddress(identity.managers[0] ?? ''));
+  const description = await describeMachine(options.hostname, address, options.labels);
   const images = await ImageService.open({
     dir: join(stateDir, 'images'),
     insecureRegistries: [...options.insecureRegistries],
@@ -37,16 +40,20 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     vxlanPort: options.vxlanPort,
     logger: logger.child({ part: 'network' }),
   });
-  const containers = new Containers(stateDir, runDir, logger);
+  const memory = await memoryDirectory(runDir, logger);
+  const files = new TaskFiles(memory === undefined ? undefined : join(memory, 'files'));
+  const containers = new Containers(stateDir, runDir, logger, files);
   await containers.load();
   const builder = new ContainerBuilder({
     images,
     containers,
+    files,
     volumes: new Volumes(stateDir),
     resolvConf: (task: TaskAssignment) => network.resolvConfFor(task.taskId),
     cgroupParent: join('/', `shoal-${options.name}`, options.hostname),
     nodeId: identity.nodeId,
     hostname: options.hostname,
+    platform: description,
   });
   const executor = new TaskExecutor(containers, builder, network, logger);
   const service = new ContainerService(containers, (taskId) => executor.healthOf(taskId));
@@ -56,7 +63,8 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     networks: network,
     report: (status) => reports.send(status),
     adopted: adoptedStates(containers),
-    runDir,
+    files,
+    assignments: { path: join(memory ?? runDir, 'assignments.json'), inMemory: memory !== undefined },
     now: Date.now,
     logger,
     signal,
@@ -65,7 +73,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     {
       nodeId: identity.nodeId,
       managers: identity.managers,
-      description: await describeMachine(options.hostname, address, options.labels),
+      description,
       tls: identity,
     },
     {

@@ -10,11 +10,13 @@ import { createApi } from './api/api.ts';
 import { listenUnix } from './api/listen.ts';
 import { startDispatcher } from './dispatcher/start-dispatcher.ts';
 import { lead } from './leader/leader.ts';
+import { loadOrCreateCluster } from './ca/cluster.ts';
 import { Election } from './store/election.ts';
 import { startEmbeddedEtcd } from './store/embedded-etcd.ts';
 import { maintainEtcd } from './store/maintenance.ts';
 import { openStore, type OpenStore } from './store/open-store.ts';
 import type { Store } from './store/store.ts';
+import { openVault } from './vault/data-key-file.ts';
 
 /** Runs until the signal aborts. Losing etcd or the leadership ends nothing. */
 export async function runManager(options: ManagerOptions, signal: AbortSignal): Promise<void> {
@@ -26,13 +28,24 @@ export async function runManager(options: ManagerOptions, signal: AbortSignal): 
   const store = await openOwnStore(options, stack, signal);
   const { listen, nodeDownAfterMs } = options;
   const clusterOptions = nodeDownAfterMs === undefined ? {} : { nodeDownAfterMs };
-  const dispatcher = await startDispatcher({ store, listen, clusterOptions, managerId, logger, signal });
+  await loadOrCreateCluster(store, clusterOptions, systemClock.now(), signal);
+  const vault = await openVault(store, stateDir, signal);
+  const dispatcher = await startDispatcher({
+    store,
+    vault,
+    listen,
+    clusterOptions,
+    managerId,
+    logger,
+    signal,
+  });
   stack.defer(() => dispatcher.close());
   const election = new Election({ client: store.client, id: managerId, logger });
   const managerNodeId = (): string | undefined => nodeAt(store, hostOf(options.advertise));
   const api = createApi({
     store,
     gateway: dispatcher.gateway,
+    vault,
     version: VERSION,
     clusterName: options.name,
     managerNodeId,

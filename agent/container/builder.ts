@@ -1,6 +1,7 @@
 /** From a task's assignment to everything that its container needs: image, volumes, files, OCI configuration. */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { taskContext, type TemplateContext } from '../../shared/lib/template.ts';
 import { InvalidError } from '../../shared/errors/index.ts';
 import { newContainerId } from '../../shared/lib/ids.ts';
 import {
@@ -10,12 +11,14 @@ import {
   type MountSpec,
   type TaskAssignment,
 } from '../../shared/model/index.ts';
+import type { TaskFiles } from '../files/task-files.ts';
 import type { ImageService, ResolvedImage } from '../image/image-service.ts';
 import { parseRegistryAuth } from '../image/registry-auth.ts';
 import type { Volumes } from '../volume/volumes.ts';
 import type { Containers, NewContainer } from './containers.ts';
 import { hostsFile } from './hosts-file.ts';
 import type { ContainerRecord } from './record.ts';
+import { fillSpec } from './fill-spec.ts';
 import { runtimeSpec, type BindMount } from './runtime-spec.ts';
 import { parseSignal } from './signals.ts';
 import { readImageFile, resolveUser } from './users.ts';
@@ -24,12 +27,14 @@ export interface BuilderOptions {
   readonly images: ImageService;
   readonly volumes: Volumes;
   readonly containers: Containers;
+  readonly files: TaskFiles;
   /** What /etc/resolv.conf of the task's container says. */
   readonly resolvConf: (task: TaskAssignment) => string | Promise<string>;
   /** Parent of the containers' cgroups, e.g. /shoal/n1. */
   readonly cgroupParent: string;
   readonly nodeId: string;
   readonly hostname: string;
+  readonly platform: { readonly os: string; readonly arch: string };
 }
 
 export class ContainerBuilder {
@@ -60,16 +65,18 @@ export class ContainerBuilder {
 
   async build(task: TaskAssignment, signal: AbortSignal): Promise<NewContainer> {
     const image = this.#prepared.get(task.taskId) ?? (await this.prepare(task, signal));
-    const { container: spec } = task.spec;
+    const context = this.#context(task);
+    const spec = fillSpec(task.spec.container, context);
     const id = newContainerId();
     const [passwd, group] = await Promise.all(
       ['etc/passwd', 'etc/group'].map((path) => readImageFile(image.layers, path)),
     );
     const user = resolveUser(spec.user ?? image.config.user, spec.groups ?? [], passwd ?? '', group ?? '');
-    const hostname = spec.hostname ?? id.slice(0, 12);
+    const hostname = spec.hostname || id.slice(0, 12);
     const binds = [
       ...(await this.#files(task, id, hostname)),
       ...(await this.#mounts(spec.mounts, image, task)),
+      ...this.#options.files.mounts(id, spec),
     ];
     const config = runtimeSpec({
       spec,
@@ -85,11 +92,19 @@ export class ContainerBuilder {
     const identity = { id, uid: user.uid, gid: user.gid, imageId: image.id };
     const stop = spec.stopSignal ?? image.config.stopSignal ?? 'SIGTERM';
     const health = healthCheckOf(spec.healthCheck, image.config.healthcheck);
+    // Last, so that nothing that fails leaves them behind.
+    await this.#options.files.write(id, spec, context, process.env);
     return {
       record: recordOf(task, identity, process, stop, health, this.#options.nodeId),
       config,
       layers: image.layers,
     };
+  }
+
+  #context(task: TaskAssignment): TemplateContext {
+    const { hostname, nodeId, platform } = this.#options;
+    const { taskId: id, serviceId, slot, spec } = task;
+    return taskContext({ id, serviceId, slot, nodeId }, spec, { hostname, ...platform });
   }
 
   /** The files that the container sees under /etc but that belong to the node. */

@@ -28,17 +28,26 @@ export interface NewContainer {
   readonly layers: readonly string[];
 }
 
+/** What a container has outside of its own directories, and which ends with it. */
+export interface Belongings {
+  remove(containerId: string): Promise<void>;
+  /** All but those of `living` are removed. */
+  sweep(living: readonly string[]): Promise<void>;
+}
+
 export class Containers {
   readonly #stateDir: string;
   readonly #runDir: string;
   readonly #logger: Logger;
+  readonly #belongings: Belongings | undefined;
   readonly #records = new Map<string, ContainerRecord>();
 
   /** `stateDir` and `runDir` are the agent's; containers live in `containers/` and `c/` below them. */
-  constructor(stateDir: string, runDir: string, logger: Logger) {
+  constructor(stateDir: string, runDir: string, logger: Logger, belongings?: Belongings) {
     this.#stateDir = join(stateDir, 'containers');
     this.#runDir = join(runDir, 'c');
     this.#logger = logger;
+    this.#belongings = belongings;
   }
 
   /** Where a container's files are: log, upper and work directories, hosts, resolv.conf. */
@@ -73,6 +82,8 @@ export class Containers {
       if (record === undefined) await this.#sweep(id);
       else this.#records.set(id, record);
     }
+    const living = this.list().filter((record) => record.exit === undefined);
+    await this.#belongings?.sweep(living.map((record) => record.id));
   }
 
   /** Makes the container up to the point where its process waits to be started. Returns its process id. */
@@ -152,6 +163,7 @@ export class Containers {
 
   /** Records the end durably, then frees what the kernel still holds for the container. */
   async #ended(id: string, exit: ContainerExit): Promise<ContainerExit> {
+    await this.#belongings?.remove(id);
     const record = this.#records.get(id);
     if (record === undefined || record.exit !== undefined) return record?.exit ?? exit;
     const ended = { ...record, exit };
@@ -169,6 +181,7 @@ export class Containers {
   /** Everything of it: processes, cgroup, files. Idempotent. */
   async remove(id: string): Promise<void> {
     await deleteContainer(this.runDirectory(id));
+    await this.#belongings?.remove(id);
     await rm(this.runDirectory(id), { recursive: true, force: true });
     await rm(this.directory(id), { recursive: true, force: true });
     this.#records.delete(id);

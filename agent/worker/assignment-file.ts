@@ -11,13 +11,16 @@ const SETTLE_MS = 200;
 /** Saves the newest set: the first of a burst of changes at once, the others together a little later. */
 export class AssignmentFile {
   readonly #path: string;
+  readonly #inMemory: boolean;
   readonly #logger: Logger;
   #newest: AssignmentSet | undefined;
   #timer: NodeJS.Timeout | undefined;
   #writing: Promise<void> = Promise.resolve();
 
-  constructor(path: string, logger: Logger) {
+  /** `inMemory`: the path is on a tmpfs. Else the contents of secrets and configs are left out. */
+  constructor(path: string, inMemory: boolean, logger: Logger) {
     this.#path = path;
+    this.#inMemory = inMemory;
     this.#logger = logger;
   }
 
@@ -45,9 +48,13 @@ export class AssignmentFile {
     if (set === undefined) return;
     this.#newest = undefined;
     this.#writing = this.#writing
-      .then(() => writeAssignments(this.#path, set))
+      .then(() => writeAssignments(this.#path, this.#inMemory ? set : withoutContents(set)))
       .catch((error: unknown) => this.#logger.warn({ err: error }, 'could not save the assignments'));
   }
+}
+
+function withoutContents(set: AssignmentSet): AssignmentSet {
+  return { ...set, secrets: new Map(), configs: new Map() };
 }
 
 async function writeAssignments(path: string, set: AssignmentSet): Promise<void> {

@@ -1,5 +1,4 @@
 /** Turns this node's assignments into one runner a task, and keeps the networks in step with them. */
-import { join } from 'node:path';
 import { describeError } from '../../shared/errors/index.ts';
 import { isAbort } from '../../shared/lib/abort.ts';
 import type { AssignmentSet, TaskAssignment, TaskState, TaskStatus } from '../../shared/model/index.ts';
@@ -19,7 +18,10 @@ export interface WorkerOptions {
   readonly report: (status: TaskStatus) => void;
   /** Observed state of tasks that an earlier agent of this node left behind. */
   readonly adopted: ReadonlyMap<string, TaskState>;
-  readonly runDir: string;
+  /** Where the newest assignments are kept for an agent that comes after this one. */
+  readonly assignments: { readonly path: string; readonly inMemory: boolean };
+  /** Gets the contents of secrets and configs before a task that uses them is begun. */
+  readonly files: { take(set: AssignmentSet): void };
   readonly now: () => number;
   readonly logger: Logger;
   readonly signal: AbortSignal;
@@ -35,7 +37,8 @@ export class Worker {
   constructor(options: WorkerOptions) {
     this.#options = options;
     this.#unclaimed = new Set(options.adopted.keys());
-    this.#file = new AssignmentFile(join(options.runDir, 'assignments.json'), options.logger);
+    const { path, inMemory } = options.assignments;
+    this.#file = new AssignmentFile(path, inMemory, options.logger);
   }
 
   /**
@@ -44,9 +47,10 @@ export class Worker {
    * networks stay as they are until a manager has spoken, for they would be taken from those containers.
    */
   async resume(): Promise<void> {
-    const { adopted, logger, runDir } = this.#options;
-    const set = await loadAssignments(join(runDir, 'assignments.json'), logger);
+    const { adopted, assignments, files, logger } = this.#options;
+    const set = await loadAssignments(assignments.path, logger);
     if (set === undefined) return;
+    files.take(set);
     const unknown = [...adopted.keys()].filter((taskId) => !set.tasks.has(taskId));
     logger.info({ tasks: set.tasks.size, unknown: unknown.length }, 'resuming from the last assignments');
     if (unknown.length === 0) return this.#follow(set, () => undefined);
@@ -59,6 +63,7 @@ export class Worker {
    */
   assign(set: AssignmentSet, acknowledge: () => void): void {
     this.#file.save(set);
+    this.#options.files.take(set);
     this.#follow(set, acknowledge);
     for (const taskId of this.#unclaimed) {
       this.#unclaimed.delete(taskId);

@@ -8,6 +8,7 @@ import { requestLog } from './http/request-log.ts';
 import { absentRouter } from './resources/absent.ts';
 import { containersRouter } from './resources/containers.ts';
 import { eventsRouter } from './resources/events.ts';
+import { filesRouter } from './resources/files.ts';
 import { networksRouter } from './resources/networks.ts';
 import { nodesRouter } from './resources/nodes.ts';
 import { servicesRouter } from './resources/services.ts';
@@ -30,6 +31,7 @@ export function createApi(options: ApiOptions): Express {
   app.use(systemRouter(ctx), swarmRouter(ctx), eventsRouter(ctx));
   app.use(nodesRouter(ctx), servicesRouter(ctx), tasksRouter(ctx));
   app.use(networksRouter(ctx), containersRouter(ctx), stacksRouter(ctx));
+  app.use(filesRouter(ctx, 'secret'), filesRouter(ctx, 'config'));
   app.use(absentRouter());
   app.use(pageNotFound, errorHandler(ctx.logger));
   return app;

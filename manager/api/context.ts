@@ -3,11 +3,14 @@ import type { Clock } from '../../shared/lib/clock.ts';
 import type { Logger } from '../../shared/model/options.ts';
 import type { NodeGateway } from '../dispatcher/node-gateway.ts';
 import type { Store } from '../store/store.ts';
+import type { Vault } from '../vault/seal.ts';
 import type { EventLog } from './events/event-log.ts';
 
 export interface ApiOptions {
   readonly store: Store;
   readonly gateway: NodeGateway;
+  /** Seals and opens secrets and configs. */
+  readonly vault: Vault;
   /** Shoal's own version. */
   readonly version: string;
   readonly clusterName: string;

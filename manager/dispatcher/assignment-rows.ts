@@ -2,6 +2,7 @@
 import {
   type DesiredState,
   type EndpointAssignment,
+  type FileAssignment,
   INGRESS_NETWORK_ID,
   isOnMesh,
   isTerminal,
@@ -12,12 +13,14 @@ import {
   type PeerAssignment,
   type Revision,
   type Service,
+  type ServiceSpec,
   type ServiceAssignment,
   type Task,
   type TaskAssignment,
   type TaskState,
   type TaskStatus,
 } from '../../shared/model/index.ts';
+import { taskContext, Template } from '../../shared/lib/template.ts';
 
 /** The part of the store that assignments are made of. */
 export interface AssignmentView {
@@ -27,6 +30,9 @@ export interface AssignmentView {
   readonly tasks: ReadonlyMap<string, Task>;
   readonly statuses: ReadonlyMap<string, TaskStatus>;
   readonly networks: ReadonlyMap<string, Network>;
+  /** Opened, as nodes get them. Undefined when there is none, or it does not open. */
+  secret(id: string): FileAssignment | undefined;
+  config(id: string): FileAssignment | undefined;
   tasksOfNode(nodeId: string): ReadonlySet<string>;
   tasksOfService(serviceId: string): ReadonlySet<string>;
 }
@@ -77,6 +83,27 @@ function desiredWhenOver(desired: DesiredState): DesiredState {
   return desired === 'ready' || desired === 'running' ? 'shutdown' : desired;
 }
 
+export const FILE_TABLES = ['secrets', 'configs'] as const;
+export type FileTable = (typeof FILE_TABLES)[number];
+export type FileIds = Readonly<Record<FileTable, readonly string[]>>;
+export const NO_FILES: FileIds = { secrets: [], configs: [] };
+
+/** Secrets and configs that the task's node holds for it: until the task is over. */
+export function fileIds(view: AssignmentView, task: Task): FileIds {
+  const spec = view.revisions.get(revisionKey(task.serviceId, task.revision))?.spec;
+  if (spec === undefined || !isLive(view, task)) return NO_FILES;
+  const { secrets = [], configs = [] } = spec.container;
+  return { secrets: unique(secrets), configs: unique(configs) };
+}
+
+function unique(references: readonly { readonly id: string }[]): string[] {
+  return [...new Set(references.map(({ id }) => id))];
+}
+
+export function fileRow(view: AssignmentView, table: FileTable, id: string): FileAssignment | undefined {
+  return table === 'secrets' ? view.secret(id) : view.config(id);
+}
+
 /** One row for each network on which the task has an address, until it is over. */
 export function endpointRows(view: AssignmentView, task: Task): readonly EndpointAssignment[] {
   const revision = view.revisions.get(revisionKey(task.serviceId, task.revision));
@@ -95,9 +122,29 @@ export function endpointRows(view: AssignmentView, task: Task): readonly Endpoin
     slot: task.slot,
     address,
     aliases: spec.networks.find((attachment) => attachment.network === network)?.aliases ?? [],
-    ...(spec.container.hostname === undefined ? {} : { hostname: spec.container.hostname }),
+    ...hostnameOf(view, task, spec),
     serving,
   }));
+}
+
+/** The container's host name, filled in when it is a template. */
+function hostnameOf(view: AssignmentView, task: Task, spec: ServiceSpec): { hostname?: string } {
+  const { hostname } = spec.container;
+  if (hostname === undefined) return {};
+  const node = view.nodes.get(task.nodeId ?? '')?.description;
+  if (!hostname.includes('{{')) return { hostname };
+  if (node === undefined) return {};
+  try {
+    return {
+      hostname: new Template(hostname, false).fill(
+        taskContext({ ...task, nodeId: task.nodeId ?? '' }, spec, node),
+      ),
+    };
+  } catch (error) {
+    // Its node rejects the task and says why.
+    if (error instanceof TypeError) return {};
+    throw error;
+  }
 }
 
 /** One row for each network on which the service is known: those it is attached to, and ingress when it publishes. */

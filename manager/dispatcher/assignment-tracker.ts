@@ -25,14 +25,19 @@ import type { Change } from '../store/store.ts';
 import {
   type AssignmentView,
   endpointRows,
+  FILE_TABLES,
+  type FileIds,
+  fileIds,
   isLive,
   meshPorts,
   networkRow,
+  NO_FILES,
   observedState,
   peerRow,
   serviceRows,
   taskRow,
 } from './assignment-rows.ts';
+import { HeldFiles } from './held-files.ts';
 import { Memberships } from './memberships.ts';
 import { SECTION_TABLES, Sections, SectionTable } from './network-sections.ts';
 
@@ -43,6 +48,7 @@ interface TaskFacts {
   readonly row: TaskAssignment | undefined;
   readonly endpoints: readonly EndpointAssignment[];
   readonly networks: readonly string[];
+  readonly files: FileIds;
 }
 
 const NO_FACTS: TaskFacts = {
@@ -51,6 +57,7 @@ const NO_FACTS: TaskFacts = {
   row: undefined,
   endpoints: [],
   networks: [],
+  files: NO_FILES,
 };
 
 /** How endpoints of tasks changed for those who had them. */
@@ -75,6 +82,7 @@ export class AssignmentTracker {
   readonly #sections = new Sections();
   readonly #memberships = new Memberships();
   readonly #peers = new SectionTable<PeerAssignment>();
+  readonly #files: HeldFiles;
   readonly #ownTasks = new Map<string, SectionTable<TaskAssignment>>();
   readonly #dirty = {
     tasks: new Set<string>(),
@@ -88,6 +96,7 @@ export class AssignmentTracker {
 
   constructor(view: AssignmentView) {
     this.#view = view;
+    this.#files = new HeldFiles(view);
     for (const id of view.tasks.keys()) this.#dirty.tasks.add(id);
     for (const id of view.services.keys()) this.#dirty.services.add(id);
     for (const id of view.networks.keys()) this.#dirty.networks.add(id);
@@ -109,7 +118,7 @@ export class AssignmentTracker {
   }
 
   get hasChanges(): boolean {
-    return Object.values(this.#dirty).some((set) => set.size > 0);
+    return this.#files.hasChanges || Object.values(this.#dirty).some((set) => set.size > 0);
   }
 
   /**
@@ -139,6 +148,7 @@ export class AssignmentTracker {
     const lists: Lists = emptyLists();
     lists.tasks.push(...(this.#ownTasks.get(nodeId)?.rows.values() ?? []));
     lists.peers.push(...this.#peers.rows.values());
+    for (const table of FILE_TABLES) lists[table].push(...this.#files.rows(nodeId, table));
     for (const networkId of this.#networksNow(nodeId)) {
       const section = this.#sections.get(networkId);
       lists.networks.push(...(section?.networks.rows.values() ?? []));
@@ -182,6 +192,15 @@ export class AssignmentTracker {
         return;
       case 'nodes':
         this.#dirty.nodes.add(change.key);
+        // Host names of containers may be made of the node's.
+        if (!sameData(change.before?.description, change.after?.description)) {
+          for (const taskId of this.#view.tasksOfNode(change.key)) this.#dirty.tasks.add(taskId);
+        }
+        return;
+      case 'secrets':
+      case 'configs':
+        if (change.before === undefined || change.after === undefined)
+          this.#files.noteRecord(change.table, change.key);
         return;
       default:
         return;
@@ -205,6 +224,7 @@ export class AssignmentTracker {
             row: taskRow(this.#view, task, !this.#held.has(id)),
             endpoints: endpointRows(this.#view, task),
             networks: live ? task.addresses.map(({ network }) => network) : [],
+            files: fileIds(this.#view, task),
           };
     this.#replaceFacts(id, before, after);
     if (task === undefined) this.#facts.delete(id);
@@ -227,6 +247,8 @@ export class AssignmentTracker {
       for (const network of after.networks) this.#memberships.add(after.nodeId ?? '', network);
       for (const network of before.networks) this.#memberships.remove(before.nodeId ?? '', network);
     }
+    if (before.nodeId !== after.nodeId || !sameData(before.files, after.files))
+      this.#files.move(before, after);
     const kept = new Set(after.endpoints.map(({ networkId }) => networkId));
     for (const row of before.endpoints) {
       if (kept.has(row.networkId)) continue;
@@ -284,6 +306,11 @@ export class AssignmentTracker {
     const own = this.#ownTasks.get(nodeId)?.delta();
     const put: Lists = { ...emptyLists(), tasks: [...(own?.put ?? [])], peers: [...peers.put] };
     const drop: Keys = { ...emptyLists(), tasks: [...(own?.drop ?? [])], peers: [...peers.drop] };
+    for (const table of FILE_TABLES) {
+      const files = this.#files.diff(nodeId, table);
+      put[table].push(...files.put);
+      drop[table].push(...files.drop);
+    }
     const before = withIngress(this.#memberships.before(nodeId), this.#publishedBefore);
     const now = this.#networksNow(nodeId);
     for (const networkId of now) {
@@ -332,6 +359,7 @@ export class AssignmentTracker {
     this.#loaded = true;
     this.#sections.settle();
     this.#memberships.settle();
+    this.#files.settle();
     this.#peers.changed.clear();
     this.#publishedBefore = this.#publishing.size > 0;
     for (const [nodeId, table] of this.#ownTasks) {
@@ -360,7 +388,7 @@ function withIngress(networkIds: ReadonlySet<string>, published: boolean): Reado
 }
 
 function emptyLists(): { [T in keyof AssignmentRows]: never[] } {
-  return { tasks: [], networks: [], endpoints: [], services: [], peers: [] };
+  return { tasks: [], networks: [], endpoints: [], services: [], peers: [], secrets: [], configs: [] };
 }
 
 function withoutEmpty<T extends Record<string, readonly unknown[]>>(lists: T): Partial<T> {

@@ -5,6 +5,7 @@
 import {
   type AssignmentSet,
   type EndpointAssignment,
+  type FileAssignment,
   INGRESS_NETWORK_ID,
   type NetworkAssignment,
   type PeerAssignment,
@@ -15,6 +16,9 @@ import { assignmentKey } from '../../shared/wire/assignment-diff.ts';
 import {
   type AssignmentView,
   endpointRows,
+  fileIds,
+  fileRow,
+  type FileTable,
   isLive,
   meshPorts,
   networkRow,
@@ -42,6 +46,8 @@ export function assignmentsFor(
     endpoints: endpointTable(view, networkIds),
     services: serviceTable(view, networkIds),
     peers: peerTable(view),
+    secrets: fileTable(view, nodeId, 'secrets'),
+    configs: fileTable(view, nodeId, 'configs'),
   };
 }
 
@@ -86,6 +92,19 @@ function serviceTable(
   return new Map(
     rows.filter((row) => networkIds.has(row.networkId)).map((row) => [assignmentKey.services(row), row]),
   );
+}
+
+function fileTable(
+  view: AssignmentView,
+  nodeId: string,
+  table: FileTable,
+): ReadonlyMap<string, FileAssignment> {
+  const rows = [...view.tasksOfNode(nodeId)].flatMap((taskId) => {
+    const task = view.tasks.get(taskId);
+    const ids = task === undefined ? [] : fileIds(view, task)[table];
+    return ids.flatMap((id) => fileRow(view, table, id) ?? []);
+  });
+  return new Map(rows.map((row) => [row.fileId, row]));
 }
 
 function peerTable(view: AssignmentView): ReadonlyMap<string, PeerAssignment> {

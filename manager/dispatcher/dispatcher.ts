@@ -17,6 +17,7 @@ import type {
 import { isEmptyDiff } from '../../shared/wire/assignment-diff.ts';
 import { CLOSE } from '../../shared/wire/frames.ts';
 import type { Change, Store } from '../store/store.ts';
+import type { Vault } from '../vault/seal.ts';
 import { AssignmentTracker, type Flush } from './assignment-tracker.ts';
 import { FailureDetector, type Verdict } from './failure-detector.ts';
 import { awaitHello } from './handshake.ts';
@@ -28,6 +29,7 @@ import { Withdrawals } from './withdrawal.ts';
 
 export interface DispatcherOptions {
   readonly store: Store;
+  readonly vault: Vault;
   readonly records: NodeRecords;
   readonly managerId: string;
   readonly nodeDownAfterMs: number;
@@ -56,7 +58,7 @@ export class Dispatcher implements SessionEvents {
     this.#options = options;
     this.#beatMs = Math.max(10, Math.floor(nodeDownAfterMs / 4));
     const tickMs = Math.max(5, Math.floor(this.#beatMs / 2));
-    this.#tracker = new AssignmentTracker(viewOf(store));
+    this.#tracker = new AssignmentTracker(viewOf(store, options.vault, options.logger));
     this.#withdrawals = new Withdrawals(options.withdrawTimeoutMs);
     this.#detector = new FailureDetector({
       downAfterMs: nodeDownAfterMs,

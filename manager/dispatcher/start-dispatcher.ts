@@ -5,6 +5,7 @@ import type { Cluster, Logger } from '../../shared/model/index.ts';
 import type { Authority } from '../ca/authority.ts';
 import { authorityOf, type ClusterOptions, loadOrCreateCluster } from '../ca/cluster.ts';
 import type { Store } from '../store/store.ts';
+import type { Vault } from '../vault/seal.ts';
 import { admission } from './admission.ts';
 import { Dispatcher } from './dispatcher.ts';
 import type { NodeGateway } from './node-gateway.ts';
@@ -15,6 +16,8 @@ const DEFAULT_WITHDRAW_TIMEOUT_MS = 2000;
 
 export interface StartDispatcherOptions {
   readonly store: Store;
+  /** Opens the secrets and configs of tasks. */
+  readonly vault: Vault;
   /** For the cluster record, if there is none yet. */
   readonly clusterOptions?: ClusterOptions;
   /** Default: a certificate that the cluster's own CA signs for `managerId`. */
@@ -40,7 +43,7 @@ export interface RunningDispatcher {
 
 /** Loads or creates the cluster record, listens, and serves nodes until closed. Rejects when it can not listen. */
 export async function startDispatcher(options: StartDispatcherOptions): Promise<RunningDispatcher> {
-  const { store, logger, listen, clock = systemClock, managerId = 'manager' } = options;
+  const { store, vault, logger, listen, clock = systemClock, managerId = 'manager' } = options;
   const ending = new AbortController();
   const signal = AbortSignal.any([options.signal, ending.signal]);
   const cluster = await loadOrCreateCluster(store, options.clusterOptions ?? {}, clock.now(), signal);
@@ -54,6 +57,7 @@ export async function startDispatcher(options: StartDispatcherOptions): Promise<
   const records = new NodeRecords(store, managerId, clock, logger);
   const dispatcher = new Dispatcher({
     store,
+    vault,
     records,
     managerId,
     nodeDownAfterMs: cluster.nodeDownAfterMs,

@@ -1,9 +1,11 @@
 /** What the rest of the manager sees of the store: an in-memory mirror to read, guarded transactions to write. */
 import type {
   Cluster,
+  Config,
   Network,
   Node,
   Revision,
+  Secret,
   Service,
   Stack,
   Task,
@@ -26,6 +28,9 @@ export interface Tables {
   /** Names that must be unique: key `${kind}:${name}`, e.g. `service:web`; value: who holds it. */
   names: { readonly id: string };
   stacks: Stack;
+  /** Contents sealed. */
+  secrets: Secret;
+  configs: Config;
 }
 
 export type TableName = keyof Tables;
@@ -40,6 +45,8 @@ export const TABLE_NAMES = [
   'networks',
   'names',
   'stacks',
+  'secrets',
+  'configs',
 ] as const satisfies readonly TableName[];
 
 /** One put (value) or delete (null). `expect` guards it: the version that was read, 0 for "must not exist". */

@@ -1,5 +1,5 @@
 /**
- * What a node should hold, as a manager computes it for this node alone. Four keyed sets; a full set or a diff of each
+ * What a node should hold, as a manager computes it for this node alone. Keyed sets; a full set or a diff of each
  * is sent. Every entry is self-contained: the agent needs nothing else to act.
  */
 import type { ServiceSpec } from './service.ts';
@@ -77,13 +77,34 @@ export interface PeerAssignment {
   readonly address: string;
 }
 
+/**
+ * The contents of a secret or config that a task of this node uses which is not over. Key: fileId. An agent keeps it in
+ * memory and on tmpfs, never on a disk.
+ */
+export interface FileAssignment {
+  readonly fileId: string;
+  readonly templating?: 'golang';
+  /** base64. */
+  readonly data: string;
+}
+
 export interface AssignmentSet {
   readonly tasks: ReadonlyMap<string, TaskAssignment>;
   readonly networks: ReadonlyMap<string, NetworkAssignment>;
   readonly endpoints: ReadonlyMap<string, EndpointAssignment>;
   readonly services: ReadonlyMap<string, ServiceAssignment>;
   readonly peers: ReadonlyMap<string, PeerAssignment>;
+  readonly secrets: ReadonlyMap<string, FileAssignment>;
+  readonly configs: ReadonlyMap<string, FileAssignment>;
 }
 
-export const ASSIGNMENT_TABLES = ['tasks', 'networks', 'endpoints', 'services', 'peers'] as const;
+export const ASSIGNMENT_TABLES = [
+  'tasks',
+  'networks',
+  'endpoints',
+  'services',
+  'peers',
+  'secrets',
+  'configs',
+] as const;
 export type AssignmentTable = (typeof ASSIGNMENT_TABLES)[number];

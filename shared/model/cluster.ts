@@ -8,6 +8,8 @@ export interface Cluster {
   readonly caKeyPem: string;
   /** Secrets of the join tokens; the printed token adds the CA's digest. */
   readonly joinSecrets: { readonly worker: string; readonly manager: string };
+  /** Names the key that secrets and configs are sealed with; the key itself is in the managers' state directories. */
+  readonly dataKeyId?: string;
   readonly addressPool: string;
   readonly subnetBits: number;
   readonly nodeDownAfterMs: number;

@@ -1,5 +1,7 @@
 /** A service: what a user wants to run. Its spec is stored once per revision; tasks name the revision. */
 
+import type { FileReference } from './secret.ts';
+
 export type Labels = Readonly<Record<string, string>>;
 
 export type ServiceMode =
@@ -77,6 +79,8 @@ export interface ContainerSpec {
   readonly capDrop?: readonly string[];
   readonly sysctls?: Readonly<Record<string, string>>;
   readonly ulimits?: readonly { readonly name: string; readonly soft: number; readonly hard: number }[];
+  readonly secrets?: readonly FileReference[];
+  readonly configs?: readonly FileReference[];
 }
 
 export interface ResourceAmounts {

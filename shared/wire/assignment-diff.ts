@@ -4,6 +4,7 @@ import {
   type AssignmentSet,
   type AssignmentTable,
   type EndpointAssignment,
+  type FileAssignment,
   type NetworkAssignment,
   type PeerAssignment,
   type ServiceAssignment,
@@ -16,6 +17,8 @@ export interface AssignmentRows {
   endpoints: EndpointAssignment;
   services: ServiceAssignment;
   peers: PeerAssignment;
+  secrets: FileAssignment;
+  configs: FileAssignment;
 }
 
 /** A set as lists: how it crosses the wire. */
@@ -36,6 +39,8 @@ export const assignmentKey: { readonly [T in AssignmentTable]: (row: AssignmentR
   endpoints: (row) => `${row.networkId}/${row.taskId}`,
   services: (row) => `${row.networkId}/${row.serviceId}`,
   peers: (row) => row.nodeId,
+  secrets: (row) => row.fileId,
+  configs: (row) => row.fileId,
 };
 
 export const EMPTY_ASSIGNMENTS: AssignmentSet = {
@@ -44,6 +49,8 @@ export const EMPTY_ASSIGNMENTS: AssignmentSet = {
   endpoints: new Map(),
   services: new Map(),
   peers: new Map(),
+  secrets: new Map(),
+  configs: new Map(),
 };
 
 /** What must be put and dropped to make `before` into `after`. Rows that are equal are not in it. */
@@ -66,6 +73,8 @@ export function applyDiff(set: AssignmentSet, diff: AssignmentDiff): AssignmentS
     endpoints: applyTable('endpoints', set.endpoints, diff),
     services: applyTable('services', set.services, diff),
     peers: applyTable('peers', set.peers, diff),
+    secrets: applyTable('secrets', set.secrets, diff),
+    configs: applyTable('configs', set.configs, diff),
   };
 }
 
@@ -80,6 +89,8 @@ export function setToLists(set: AssignmentSet): AssignmentLists {
     endpoints: [...set.endpoints.values()],
     services: [...set.services.values()],
     peers: [...set.peers.values()],
+    secrets: [...set.secrets.values()],
+    configs: [...set.configs.values()],
   };
 }
 

@@ -1,7 +1,8 @@
-/** Schemas of what a manager sends a node: the five tables of an assignment set and their differences. */
+/** Schemas of what a manager sends a node: the tables of an assignment set and their differences. */
 import { z } from 'zod';
 import type {
   EndpointAssignment,
+  FileAssignment,
   MeshPort,
   NetworkAssignment,
   PeerAssignment,
@@ -71,12 +72,18 @@ const peer = conforms<PeerAssignment>()(
   z.strictObject({ nodeId: text, hostname: text, index: count, address: text }),
 );
 
+const file = conforms<FileAssignment>()(
+  z.strictObject({ fileId: text, templating: z.literal('golang').exactOptional(), data: text }),
+);
+
 const lists = {
   tasks: z.array(task),
   networks: z.array(network),
   endpoints: z.array(endpoint),
   services: z.array(service),
   peers: z.array(peer),
+  secrets: z.array(file),
+  configs: z.array(file),
 };
 
 export const assignmentListsSchema = conforms<AssignmentLists>()(z.strictObject(lists));
@@ -88,11 +95,21 @@ export const assignmentPutSchema = conforms<AssignmentPut>()(
     endpoints: lists.endpoints.exactOptional(),
     services: lists.services.exactOptional(),
     peers: lists.peers.exactOptional(),
+    secrets: lists.secrets.exactOptional(),
+    configs: lists.configs.exactOptional(),
   }),
 );
 
 const keys = z.array(text).exactOptional();
 
 export const assignmentDropSchema = conforms<AssignmentDrop>()(
-  z.strictObject({ tasks: keys, networks: keys, endpoints: keys, services: keys, peers: keys }),
+  z.strictObject({
+    tasks: keys,
+    networks: keys,
+    endpoints: keys,
+    services: keys,
+    peers: keys,
+    secrets: keys,
+    configs: keys,
+  }),
 );

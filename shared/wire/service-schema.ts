@@ -1,5 +1,6 @@
 /** Schemas of a service's spec, as it crosses the wire within a task's assignment. Unknown keys are refused. */
 import { z } from 'zod';
+import type { FileReference } from '../model/secret.ts';
 import type {
   ContainerSpec,
   HealthCheck,
@@ -76,6 +77,14 @@ const mount = conforms<MountSpec>()(
 const dns = z.strictObject({ nameservers: texts, search: texts, options: texts });
 const ulimit = z.strictObject({ name: text, soft: z.number().int(), hard: z.number().int() });
 
+const fileReference = conforms<FileReference>()(
+  z.strictObject({
+    id: text,
+    name: text,
+    target: z.strictObject({ name: text, uid: text, gid: text, mode: count }),
+  }),
+);
+
 const container = conforms<ContainerSpec>()(
   z.strictObject({
     image: text,
@@ -101,6 +110,8 @@ const container = conforms<ContainerSpec>()(
     capDrop: optionalTexts,
     sysctls: labels.exactOptional(),
     ulimits: z.array(ulimit).exactOptional(),
+    secrets: z.array(fileReference).exactOptional(),
+    configs: z.array(fileReference).exactOptional(),
   }),
 );
 

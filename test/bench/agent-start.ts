@@ -12,6 +12,7 @@ import { Containers } from '../../agent/container/containers.ts';
 import { imageArchive } from '../../agent/image/build-tar.ts';
 import { ImageService } from '../../agent/image/image-service.ts';
 import { NetworkDriver } from '../../agent/network/driver.ts';
+import { TaskFiles } from '../../agent/files/task-files.ts';
 import { Volumes } from '../../agent/volume/volumes.ts';
 import { TaskExecutor } from '../../agent/worker/executor.ts';
 import { removeCgroup } from '../../deploy/local/cgroups.ts';
@@ -86,6 +87,8 @@ function assignments(tasks: readonly TaskAssignment[]): AssignmentSet {
     endpoints: new Map(endpoints),
     services: new Map(),
     peers: new Map([[NODE, peer]]),
+    secrets: new Map(),
+    configs: new Map(),
   };
 }
 
@@ -114,6 +117,8 @@ async function startOurs(): Promise<() => Promise<number>> {
     volumes: new Volumes(directory),
     resolvConf: (task) => network.resolvConfFor(task.taskId),
     cgroupParent,
+    files: new TaskFiles(undefined),
+    platform: { os: 'linux', arch: 'x86_64' },
     nodeId: NODE,
     hostname: NODE,
   });

@@ -177,8 +177,6 @@ test('what Shoal does not have says so at once', async (t, { docker, tag }) => {
     ['image', 'rm', IMAGE],
     ['image', 'prune', '-f'],
     ['volume', 'create', 'v'],
-    ['secret', 'create', 's', '/etc/hostname'],
-    ['config', 'create', 'c', '/etc/hostname'],
     ['network', 'create', '-d', 'bridge', 'b'],
     ['network', 'connect', 'ingress', id],
     ['network', 'prune', '-f'],

@@ -137,5 +137,7 @@ export function assignmentsOf(world: World, nodeId: string): AssignmentSet {
     endpoints: byKey(endpoints, (endpoint) => `${endpoint.networkId}/${endpoint.taskId}`),
     services: byKey(serviceAssignments, (service) => `${service.networkId}/${service.serviceId}`),
     peers: byKey(world.peers, (peer) => peer.nodeId),
+    secrets: new Map(),
+    configs: new Map(),
   };
 }

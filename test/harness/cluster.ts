@@ -335,6 +335,10 @@ class TestNode {
     return this.#member.node.stateDir;
   }
 
+  get runDir(): string {
+    return this.#member.node.runDir;
+  }
+
   /** True while an agent process is up that has read what an earlier one left. */
   async isUp(): Promise<boolean> {
     const file = await readAgentFile(this.#member.node.runDir);

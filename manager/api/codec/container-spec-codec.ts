@@ -3,6 +3,14 @@ import { z } from 'zod';
 import { InvalidError } from '../../../shared/errors/index.ts';
 import type { ContainerSpec, HealthCheck } from '../../../shared/model/index.ts';
 import { defined, given, labelsOf, zFlag, zLabels, zText, zTexts, zWhole } from './common.ts';
+import {
+  decodeConfigReference,
+  decodeSecretReference,
+  encodeConfigReference,
+  encodeSecretReference,
+  zConfigReference,
+  zSecretReference,
+} from './file-codec.ts';
 import { decodeMount, encodeMount, zMount } from './mount-codec.ts';
 
 const zHealth = z.object({
@@ -40,6 +48,8 @@ export const zContainerSpec = z.object({
   Ulimits: z
     .array(z.object({ Name: z.string(), Soft: z.number().int().nullish(), Hard: z.number().int().nullish() }))
     .nullish(),
+  Secrets: z.array(zSecretReference).nullish(),
+  Configs: z.array(zConfigReference).nullish(),
   Isolation: z.enum(['', 'default']).nullish(),
   Privileges: z
     .object({
@@ -79,6 +89,8 @@ export function decodeContainerSpec(raw: RawContainer): ContainerSpec {
     capDrop: given(raw.CapabilityDrop),
     sysctls: given(raw.Sysctls),
     ulimits: given(raw.Ulimits)?.map((u) => ({ name: u.Name, soft: u.Soft ?? 0, hard: u.Hard ?? 0 })),
+    secrets: given(raw.Secrets)?.map(decodeSecretReference),
+    configs: given(raw.Configs)?.map(decodeConfigReference),
   }) as ContainerSpec;
 }
 
@@ -146,6 +158,8 @@ export function encodeContainerSpec(spec: ContainerSpec): object {
     CapabilityDrop: spec.capDrop,
     Sysctls: spec.sysctls,
     Ulimits: spec.ulimits?.map((u) => ({ Name: u.name, Soft: u.soft, Hard: u.hard })),
+    Secrets: spec.secrets?.map(encodeSecretReference),
+    Configs: spec.configs?.map(encodeConfigReference),
     Isolation: 'default',
   });
 }

@@ -6,7 +6,7 @@ import type { Change, Store } from '../../store/store.ts';
 const KEPT = 1000;
 
 export interface ApiEvent {
-  readonly Type: 'service' | 'node' | 'network' | 'container';
+  readonly Type: 'service' | 'node' | 'network' | 'container' | 'secret' | 'config';
   readonly Action: string;
   readonly Actor: { readonly ID: string; readonly Attributes: Readonly<Record<string, string>> };
   readonly scope: 'swarm' | 'local';
@@ -76,6 +76,12 @@ function eventsOf(store: Store, change: Change): Draft[] {
           scope: 'swarm',
         },
       ];
+    }
+    case 'secrets':
+    case 'configs': {
+      const Attributes = { name: (change.after ?? change.before)?.spec.name ?? '' };
+      const Type = change.table === 'secrets' ? 'secret' : 'config';
+      return [{ Type, Action: actionOf(change), Actor: { ID: change.key, Attributes }, scope: 'swarm' }];
     }
     case 'statuses':
       return containerEvents(store, change);

@@ -13,6 +13,7 @@ import type { ApiContext } from '../context.ts';
 import { portKey } from '../validate/ports.ts';
 import { checkServiceSpec } from '../validate/service-spec.ts';
 import { waitForStore } from '../wait.ts';
+import { fileGuards, resolveFiles } from './files.ts';
 import { resolveNetworks } from './networks.ts';
 import { currentSpec, revisionKey, specOf } from './service-reads.ts';
 
@@ -27,13 +28,13 @@ export async function createService(
   signal: AbortSignal,
 ): Promise<string> {
   const { store } = ctx;
-  requireValid(resolveNetworks(store, wanted));
+  requireValid(resolveSpec(store, wanted));
   for (let attempt = 1; ; attempt += 1) {
     await waitUntilFree(store, wanted, signal);
-    const spec = resolveNetworks(store, wanted);
+    const spec = resolveSpec(store, wanted);
     const id = newId();
     try {
-      await store.commit(creation(ctx, id, spec), { guards: networkGuards(store, spec), signal });
+      await store.commit(creation(ctx, id, spec), { guards: referenceGuards(store, spec), signal });
       return id;
     } catch (error) {
       // Someone took the name, or a network changed, in between: the next turn sees it.
@@ -54,13 +55,17 @@ function creation(ctx: ApiContext, id: string, spec: ServiceSpec): Write[] {
   ];
 }
 
-/** A network that is deleted meanwhile must not be referred to. */
-function networkGuards(store: Store, spec: ServiceSpec): Guard[] {
-  return spec.networks.map(({ network }) => ({
-    table: 'networks',
-    key: network,
-    expect: store.version('networks', network),
-  }));
+/** The spec with networks, secrets and configs by id. Throws InvalidError for those that there are not. */
+export function resolveSpec(store: Store, spec: ServiceSpec): ServiceSpec {
+  return resolveFiles(store, resolveNetworks(store, spec));
+}
+
+/** What is deleted meanwhile must not be referred to. */
+function referenceGuards(store: Store, spec: ServiceSpec): Guard[] {
+  const networks = spec.networks.map(({ network }): Guard => {
+    return { table: 'networks', key: network, expect: store.version('networks', network) };
+  });
+  return [...networks, ...fileGuards(store, spec)];
 }
 
 function revisionWrite(serviceId: string, revision: number, spec: ServiceSpec, atMs: number): Write {
@@ -154,7 +159,7 @@ export async function updateService(
 ): Promise<void> {
   const { store, clock } = ctx;
   requireVersion(store, service, update.version);
-  const spec = resolveNetworks(store, update.spec);
+  const spec = resolveSpec(store, update.spec);
   const current = currentSpec(store, service);
   if (spec.name !== service.name) {
     throw new InvalidError('rpc error: code = Unimplemented desc = renaming services is not supported');
@@ -190,6 +195,7 @@ export async function rollbackService(
       `rpc error: code = FailedPrecondition desc = service ${service.id} does not have a previous spec`,
     );
   }
+  resolveFiles(ctx.store, spec);
   const atMs = ctx.clock.now();
   // A revision of its own, since numbers only grow.
   const revision = service.revision + 1;

@@ -12,9 +12,9 @@ import { sameJson } from '../../plan/reconcile/dirty.ts';
 import { convertStack, type StackConversion, type StackNetwork, type Variables } from '../../stack/index.ts';
 import type { Store } from '../../store/store.ts';
 import type { ApiContext } from '../context.ts';
-import { createNetwork, removeNetwork, resolveNetworks } from './networks.ts';
+import { createNetwork, removeNetwork } from './networks.ts';
 import { currentSpec, liveServices } from './service-reads.ts';
-import { createService, removeService, updateService } from './services.ts';
+import { createService, removeService, resolveSpec, updateService } from './services.ts';
 import { checkStack } from './stack-check.ts';
 import { type Finding, finding, StackError } from './stack-error.ts';
 
@@ -128,7 +128,7 @@ async function ensureService(
   const { id } = existing;
   const current = currentSpec(store, existing);
   const kept = current.registryAuth === undefined ? {} : { registryAuth: current.registryAuth };
-  const spec = resolveNetworks(store, { ...converted, forceUpdate: current.forceUpdate, ...kept, ...auth });
+  const spec = resolveSpec(store, { ...converted, forceUpdate: current.forceUpdate, ...kept, ...auth });
   if (sameJson(spec, current)) return { id, name, action: 'unchanged' };
   await updateService(ctx, existing, { version: store.version('services', id), spec }, signal);
   return { id, name, action: 'updated' };

@@ -6,8 +6,6 @@ import { sendJson } from '../http/respond.ts';
 type Method = 'get' | 'post' | 'put' | 'delete' | 'head';
 
 const EMPTY_LISTS: readonly (readonly [string, unknown])[] = [
-  ['/secrets', []],
-  ['/configs', []],
   ['/volumes', { Volumes: [], Warnings: [] }],
   ['/images/json', []],
   ['/plugins', []],
@@ -15,8 +13,6 @@ const EMPTY_LISTS: readonly (readonly [string, unknown])[] = [
 
 /** [path, word]: inspecting one without a type must end in a clean 404. */
 const NO_SUCH: readonly (readonly [string, string])[] = [
-  ['/secrets/:id', 'secret'],
-  ['/configs/:id', 'config'],
   ['/volumes/:id', 'volume'],
   ['/images/:id/json', 'No such image:'],
   ['/plugins/:id/json', 'plugin'],
@@ -24,8 +20,6 @@ const NO_SUCH: readonly (readonly [string, string])[] = [
 ];
 
 const NOT_YET: readonly (readonly [Method, string, string])[] = [
-  ['post', '/secrets/create', 'creating secrets'],
-  ['post', '/configs/create', 'creating configs'],
   [
     'post',
     '/volumes/create',

@@ -11,6 +11,8 @@ const FILTERS = [
   'service',
   'node',
   'network',
+  'secret',
+  'config',
   'container',
   'label',
   'scope',
@@ -93,6 +95,8 @@ function matches(event: ApiEvent, filters: Filters): boolean {
     passes(filters, 'service', (ref) => event.Type === 'service' && named(ref)) &&
     passes(filters, 'node', (ref) => event.Type === 'node' && named(ref)) &&
     passes(filters, 'network', (ref) => event.Type === 'network' && named(ref)) &&
+    passes(filters, 'secret', (ref) => event.Type === 'secret' && named(ref)) &&
+    passes(filters, 'config', (ref) => event.Type === 'config' && named(ref)) &&
     passes(filters, 'container', (ref) => event.Type === 'container' && named(ref)) &&
     passes(filters, 'image', (ref) => event.Actor.Attributes['image'] === ref) &&
     passes(filters, 'daemon', () => false) &&

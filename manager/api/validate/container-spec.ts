@@ -1,4 +1,6 @@
 import type { ContainerSpec, HealthCheck, MountSpec } from '../../../shared/model/index.ts';
+import { templateProblem } from '../../../shared/lib/template.ts';
+import { checkFiles } from './files.ts';
 import type { SpecProblem } from './service-spec.ts';
 
 // A reference as distribution/reference has it, loosely: host[:port]/path[:tag][@digest].
@@ -7,6 +9,7 @@ const IMAGE =
 const IMAGE_MAX = 512;
 const HOSTNAME = /^[a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?$/;
 const SIGNAL = /^(SIG)?[A-Z][A-Z0-9+-]*$|^\d{1,2}$/i;
+const VOLUME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
 const MS_NS = 1_000_000;
 
 export function checkContainer(container: ContainerSpec): SpecProblem[] {
@@ -29,15 +32,9 @@ export function checkContainer(container: ContainerSpec): SpecProblem[] {
     'hostname',
     `'${hostname}' is no valid host name`,
   );
-  check(hostname?.includes('{{') !== true, 'hostname', 'templates are not supported yet');
-  check(
-    container.env.every((entry) => !/\{\{\s*\./.test(entry)),
-    'env',
-    'templates ({{.…}}) are not supported yet',
-  );
   check(workingDir === undefined || workingDir.startsWith('/'), 'workingDir', 'an absolute path is expected');
   check(stopSignal === undefined || SIGNAL.test(stopSignal), 'stopSignal', `'${stopSignal}' is no signal`);
-  problems.push(...checkMounts(container.mounts));
+  problems.push(...checkTemplates(container), ...checkMounts(container.mounts), ...checkFiles(container));
   if (container.healthCheck !== undefined) problems.push(...checkHealth(container.healthCheck));
   for (const limit of container.ulimits ?? []) {
     check(
@@ -47,6 +44,24 @@ export function checkContainer(container: ContainerSpec): SpecProblem[] {
     );
   }
   return problems;
+}
+
+/** Environment, host name and mounts are templates, as in Swarm. */
+function checkTemplates(container: ContainerSpec): SpecProblem[] {
+  const texts: (readonly [field: string, text: string])[] = [];
+  for (const entry of container.env) texts.push(['env', entry.slice(entry.indexOf('=') + 1)]);
+  if (container.hostname !== undefined) texts.push(['hostname', container.hostname]);
+  for (const mount of container.mounts) {
+    texts.push(['mounts', mount.target]);
+    if (mount.kind !== 'tmpfs') texts.push(['mounts', mount.source]);
+    if (mount.kind === 'volume') {
+      for (const label of Object.values(mount.labels ?? {})) texts.push(['mounts', label]);
+    }
+  }
+  return texts.flatMap(([field, text]) => {
+    const message = text.includes('{{') ? templateProblem(text, false) : undefined;
+    return message === undefined ? [] : [{ field, message }];
+  });
 }
 
 function checkMounts(mounts: readonly MountSpec[]): SpecProblem[] {
@@ -61,12 +76,12 @@ function checkMounts(mounts: readonly MountSpec[]): SpecProblem[] {
     if (target === '/') report("a mount over '/' is not possible");
     if (targets.has(target)) report('duplicate mount point');
     targets.add(target);
-    if (mount.kind === 'bind' && !mount.source.startsWith('/')) {
+    if (mount.kind === 'bind' && !mount.source.startsWith('/') && !mount.source.includes('{{')) {
       report(`the source '${mount.source}' of a bind mount must be an absolute path`);
     }
     if (mount.kind === 'volume') {
       if (mount.source === '') report('anonymous volumes are not supported yet: give the volume a name');
-      else if (!/^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/.test(mount.source)) {
+      else if (!VOLUME.test(mount.source.replaceAll(/\{\{.*?\}\}/g, 'x'))) {
         report(`'${mount.source}' is no valid volume name: letters, digits, _ . - are allowed`);
       }
     }

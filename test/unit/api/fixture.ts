@@ -12,6 +12,7 @@ import { newContainerId, newId } from '../../../shared/lib/ids.ts';
 import type { Node, Service, Task, TaskStatus } from '../../../shared/model/index.ts';
 import type { ContainerInfo, LogsParams, StreamChunk } from '../../../shared/model/node-methods.ts';
 import { MemoryStore } from '../../harness/memory-store.ts';
+import { testVault } from '../../harness/vault.ts';
 import { silentLogger } from '../../harness/silent-logger.ts';
 
 /** What the API answered, looked at freely. */
@@ -55,6 +56,7 @@ export class ApiFixture implements AsyncDisposable {
     const api = createApi({
       store,
       gateway: fixture.gateway(),
+      vault: testVault,
       version: '0.1.0',
       clusterName: 'test',
       managerNodeId: () => 'nodea1',

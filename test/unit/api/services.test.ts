@@ -71,14 +71,13 @@ test('invariant 8: what Shoal does not know is refused by its path, what is malf
   };
   const container = {
     Image: 'a',
-    Secrets: [{ SecretName: 'x' }],
+    Privileges: { NoNewPrivileges: true },
     OomScoreAdj: 5,
     Configs: [],
-    Privileges: {},
   };
   t.deepEqual(await refused(body('a', { TaskTemplate: { ContainerSpec: container } })), [
     501,
-    'service spec: not supported by Shoal: TaskTemplate.ContainerSpec.Secrets, TaskTemplate.ContainerSpec.OomScoreAdj',
+    'service spec: not supported by Shoal: TaskTemplate.ContainerSpec.Privileges.NoNewPrivileges, TaskTemplate.ContainerSpec.OomScoreAdj',
   ]);
   t.deepEqual(await refused(body('a', { Mode: { ReplicatedJob: {} } })), [
     501,

@@ -7,6 +7,8 @@ import type { Write } from '../../../manager/store/store.ts';
 import { type AssignmentSet, INGRESS_NETWORK_ID } from '../../../shared/model/index.ts';
 import { applyDiff, diffAssignments, EMPTY_ASSIGNMENTS } from '../../../shared/wire/assignment-diff.ts';
 import { MemoryStore } from '../../harness/memory-store.ts';
+import { silentLogger } from '../../harness/silent-logger.ts';
+import { testVault } from '../../harness/vault.ts';
 import { description, service, serviceSpec, status, task } from '../session/rig.ts';
 import { anyWrites, NODE_IDS } from './generate.ts';
 
@@ -48,7 +50,7 @@ const twoNodes: readonly Write[] = [
 
 test('a node holds its own tasks and the endpoints of others on its networks', async (t) => {
   const store = await storeWith(...twoNodes);
-  const set = assignmentsFor(viewOf(store), 'n1', NOTHING_HELD);
+  const set = assignmentsFor(viewOf(store, testVault, silentLogger), 'n1', NOTHING_HELD);
   t.deepEqual([...set.tasks.keys()], ['t1']);
   t.deepEqual([...set.endpoints.keys()].sort(), ['net1/t1', 'net1/t2']);
   t.true(set.endpoints.get('net1/t1')?.serving);
@@ -58,7 +60,7 @@ test('a node holds its own tasks and the endpoints of others on its networks', a
 
 test('a node that is on no network learns of none', async (t) => {
   const store = await storeWith(...twoNodes);
-  const set = assignmentsFor(viewOf(store), 'n3', NOTHING_HELD);
+  const set = assignmentsFor(viewOf(store, testVault, silentLogger), 'n3', NOTHING_HELD);
   t.deepEqual([set.tasks.size, set.networks.size, set.endpoints.size, set.services.size], [0, 0, 0, 0]);
 });
 
@@ -73,7 +75,9 @@ test('every node is on ingress once a service publishes there', async (t) => {
     key: 'web',
     value: { ...service('web'), endpoint },
   });
-  const row = assignmentsFor(viewOf(store), 'n3', NOTHING_HELD).services.get(`${INGRESS_NETWORK_ID}/web`);
+  const row = assignmentsFor(viewOf(store, testVault, silentLogger), 'n3', NOTHING_HELD).services.get(
+    `${INGRESS_NETWORK_ID}/web`,
+  );
   t.deepEqual(row?.ports, [{ protocol: 'tcp', publishedPort: 8080, targetPort: 80 }]);
   t.is(row?.vip, '10.255.0.2');
 });
@@ -81,7 +85,8 @@ test('every node is on ingress once a service publishes there', async (t) => {
 test('health and desired state decide who serves', async (t) => {
   const store = await storeWith(...twoNodes);
   const serves = (): boolean | undefined =>
-    assignmentsFor(viewOf(store), 'n1', NOTHING_HELD).endpoints.get('net1/t1')?.serving;
+    assignmentsFor(viewOf(store, testVault, silentLogger), 'n1', NOTHING_HELD).endpoints.get('net1/t1')
+      ?.serving;
   for (const [health, expected] of [
     ['starting', false],
     ['healthy', true],
@@ -102,7 +107,7 @@ test('health and desired state decide who serves', async (t) => {
 test('a task that is over stays with its node but never to run, and leaves the networks', async (t) => {
   const store = await storeWith(...twoNodes);
   await store.commit([{ table: 'statuses', key: 't1', value: status('t1', 'failed') }], { signal });
-  const set = assignmentsFor(viewOf(store), 'n1', NOTHING_HELD);
+  const set = assignmentsFor(viewOf(store, testVault, silentLogger), 'n1', NOTHING_HELD);
   t.is(set.tasks.get('t1')?.desired, 'shutdown');
   t.is(set.endpoints.size, 0);
 });
@@ -121,7 +126,7 @@ test('peers are the nodes that have said where they are', async (t) => {
     { table: 'nodes', key: 'n1', value: { ...node, description: description('a1') } },
     { table: 'nodes', key: 'n2', value: { ...node, id: 'n2', index: 5 } },
   );
-  const { peers } = assignmentsFor(viewOf(store), 'n2', NOTHING_HELD);
+  const { peers } = assignmentsFor(viewOf(store, testVault, silentLogger), 'n2', NOTHING_HELD);
   t.deepEqual([...peers.values()], [{ nodeId: 'n1', hostname: 'a1', index: 4, address: '192.0.2.1' }]);
 });
 
@@ -134,7 +139,7 @@ test('the tracker agrees with assignmentsFor after any changes', async (t) => {
       async (before, rounds, releaseEvery) => {
         const store = new MemoryStore();
         for (const writes of before) await store.commit(writes, { signal });
-        const tracker = new AssignmentTracker(viewOf(store));
+        const tracker = new AssignmentTracker(viewOf(store, testVault, silentLogger));
         store.onChange((changes) => tracker.note(changes));
         const sets = new Map<string, AssignmentSet>(NODE_IDS.map((id) => [id, EMPTY_ASSIGNMENTS]));
         const flush = (): void =>
@@ -148,7 +153,7 @@ test('the tracker agrees with assignmentsFor after any changes', async (t) => {
             for (const id of tracker.held) tracker.release(id);
           flush();
           for (const [id, set] of sets) {
-            const expected = assignmentsFor(viewOf(store), id, tracker.held);
+            const expected = assignmentsFor(viewOf(store, testVault, silentLogger), id, tracker.held);
             t.deepEqual(diffAssignments(set, expected), { put: {}, drop: {} });
             t.deepEqual(diffAssignments(tracker.full(id), expected), { put: {}, drop: {} });
           }
@@ -163,7 +168,7 @@ test('apply(diff(a, b), a) is b', async (t) => {
   const sets = async (rounds: Write[][]): Promise<AssignmentSet> => {
     const store = new MemoryStore();
     for (const writes of rounds) await store.commit(writes, { signal });
-    return assignmentsFor(viewOf(store), 'n1', NOTHING_HELD);
+    return assignmentsFor(viewOf(store, testVault, silentLogger), 'n1', NOTHING_HELD);
   };
   const rounds = fc.array(anyWrites, { maxLength: 12 });
   await fc.assert(

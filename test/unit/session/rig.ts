@@ -20,6 +20,7 @@ import type {
 } from '../../../shared/model/index.ts';
 import { DEFAULT_RESTART, DEFAULT_UPDATE } from '../../../shared/model/index.ts';
 import { MemoryStore } from '../../harness/memory-store.ts';
+import { testVault } from '../../harness/vault.ts';
 
 export const quiet: Logger = {
   debug: () => undefined,
@@ -62,6 +63,7 @@ export async function rig(t: ExecutionContext, options: RigOptions = {}): Promis
   const store = options.store ?? new MemoryStore();
   const dispatcher = await startDispatcher({
     store,
+    vault: testVault,
     clusterOptions: { nodeDownAfterMs: options.nodeDownAfterMs ?? 2000 },
     ...(options.withdrawTimeoutMs === undefined ? {} : { withdrawTimeoutMs: options.withdrawTimeoutMs }),
     listen: { host: '127.0.0.1', port: options.port ?? 0 },

@@ -4,6 +4,8 @@ import { viewOf } from '../../../manager/dispatcher/store-view.ts';
 import type { AssignmentSet, TaskAssignment } from '../../../shared/model/index.ts';
 import { diffAssignments, EMPTY_ASSIGNMENTS } from '../../../shared/wire/assignment-diff.ts';
 import { MemoryStore } from '../../harness/memory-store.ts';
+import { silentLogger } from '../../harness/silent-logger.ts';
+import { testVault } from '../../harness/vault.ts';
 import { RawSession } from './raw-session.ts';
 import { addService, eventually, putTask, rig, startAgent, status, task, type TestAgent } from './rig.ts';
 
@@ -51,7 +53,8 @@ test('after many changes every node holds what it should', async (t) => {
   }
   for (const agent of agents) {
     await eventually(`node ${agent.nodeId} holds its set`, () => {
-      const expected = assignmentsFor(viewOf(r.store), agent.nodeId, new Set());
+      const view = viewOf(r.store, testVault, silentLogger);
+      const expected = assignmentsFor(view, agent.nodeId, new Set());
       const { put, drop } = diffAssignments(withoutStarted(newest(agent)), expected);
       return Object.keys(put).length === 0 && Object.keys(drop).length === 0;
     });

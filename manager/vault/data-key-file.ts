@@ -1,0 +1,89 @@
+/** The data key of a cluster, in a file of each manager's state directory; etcd knows only its name. */
+import { open, readFile, rename } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { InvalidError } from '../../shared/errors/index.ts';
+import type { Cluster } from '../../shared/model/index.ts';
+import { StaleError, type Store } from '../store/store.ts';
+import { type DataKey, dataKeyOf, newDataKey, Vault } from './seal.ts';
+
+const FILE = 'data-key';
+const ATTEMPTS = 5;
+
+/**
+ * Opens the vault with the key of `stateDir`. The first manager of a cluster makes the key: it is on disk before the
+ * cluster record names it. A key is replaced only when nothing is sealed with the one that is missing. Throws
+ * InvalidError that says what to do when the cluster's key is another.
+ */
+export async function openVault(store: Store, stateDir: string, signal: AbortSignal): Promise<Vault> {
+  const path = join(stateDir, FILE);
+  for (let attempt = 1; ; attempt += 1) {
+    const cluster = store.get('cluster', 'self');
+    if (cluster === undefined) throw new Error('the cluster record must exist before its vault is opened');
+    const key = await readKey(path);
+    if (key !== undefined && key.id === cluster.dataKeyId) return new Vault(key);
+    const sealed = store.all('secrets').size + store.all('configs').size;
+    if (cluster.dataKeyId !== undefined && (sealed > 0 || key !== undefined)) {
+      throw new InvalidError(missing(path, cluster.dataKeyId, key, sealed));
+    }
+    const chosen = key ?? (await writeKey(path, newDataKey()));
+    if (await nameKey(store, cluster, chosen, attempt, signal)) return new Vault(chosen);
+  }
+}
+
+function missing(path: string, wanted: string, found: DataKey | undefined, sealed: number): string {
+  const has = found === undefined ? 'there is none' : `it holds the key ${found.id}`;
+  return (
+    `secrets and configs of this cluster (${sealed}) are sealed with the data key ${wanted}, which should be in ${path}, ` +
+    `but ${has}: copy the file from another manager or from a backup (docs/secrets.md)`
+  );
+}
+
+/** False when the record changed meanwhile. */
+async function nameKey(
+  store: Store,
+  cluster: Cluster,
+  key: DataKey,
+  attempt: number,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const value: Cluster = { ...cluster, dataKeyId: key.id };
+  const expect = store.version('cluster', 'self');
+  try {
+    await store.commit([{ table: 'cluster', key: 'self', value, expect }], { signal });
+    return true;
+  } catch (error) {
+    if (error instanceof StaleError && attempt < ATTEMPTS) return false;
+    throw error;
+  }
+}
+
+async function readKey(path: string): Promise<DataKey | undefined> {
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+  try {
+    return dataKeyOf(Buffer.from(text.trim(), 'base64'));
+  } catch (cause) {
+    throw new InvalidError(`${path} is no data key`, { cause });
+  }
+}
+
+/** On disk for good when it resolves: what is sealed with a key that a power cut took is lost. */
+async function writeKey(path: string, key: DataKey): Promise<DataKey> {
+  const file = await open(`${path}.new`, 'w', 0o600);
+  try {
+    await file.chmod(0o600);
+    await file.writeFile(`${key.bytes.toString('base64')}\n`);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(`${path}.new`, path);
+  const directory = await open(dirname(path), 'r');
+  await directory.sync().finally(() => directory.close());
+  return key;
+}
