@@ -2,13 +2,17 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { parseEnv } from 'node:util';
+import type { StackContents } from '../../manager/stack/index.ts';
 import { InvalidError } from '../../shared/errors/index.ts';
+
+import { readContents } from './stack-contents.ts';
 
 export interface ComposeFile {
   readonly text: string;
   /** How messages call it. */
   readonly title: string;
   readonly variables: Readonly<Record<string, string>>;
+  readonly contents: StackContents;
 }
 
 /** `-` is standard input. Throws InvalidError for what can not be read. */
@@ -17,7 +21,9 @@ export async function readComposeFile(file: string): Promise<ComposeFile> {
   const directory = file === '-' ? process.cwd() : path.dirname(path.resolve(file));
   const dotEnv = await readFile(path.join(directory, '.env'), 'utf8').catch(() => '');
   const known = { ...parseEnv(dotEnv), ...process.env };
-  return { text, title: file === '-' ? 'standard input' : file, variables: namedVariables(text, known) };
+  const variables = namedVariables(text, known);
+  const contents = await readContents(text, variables, { directory, environment: known });
+  return { text, title: file === '-' ? 'standard input' : file, variables, contents };
 }
 
 async function readText(file: string): Promise<string> {

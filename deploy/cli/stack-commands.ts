@@ -39,8 +39,8 @@ export function addDeploy(program: Command): void {
 async function runDeploy(name: string, flags: DeployFlags): Promise<void> {
   const signal = signalOfInterrupts();
   const api = clientOf(flags);
-  const { text, title, variables } = await readComposeFile(flags.composeFile);
-  const options = { prune: flags.prune === true, variables };
+  const { text, title, variables, contents } = await readComposeFile(flags.composeFile);
+  const options = { prune: flags.prune === true, variables, contents };
   const warnings = await putStack(api, name, text, options, signal).catch((error: unknown) => {
     throw error instanceof ApiError ? explain(title, error) : error;
   });

@@ -1,5 +1,6 @@
 /** Deploys a compose file through the API and waits until its services run. */
 import { z } from 'zod';
+import type { StackContents } from '../../manager/stack/index.ts';
 import { AppError } from '../../shared/errors/index.ts';
 import { STACK_LABEL } from '../../shared/model/index.ts';
 import { delay } from '../../shared/lib/abort.ts';
@@ -44,11 +45,16 @@ export async function putStack(
   api: ApiClient,
   name: string,
   yaml: string,
-  options: { readonly prune: boolean; readonly variables?: Readonly<Record<string, string>> },
+  options: {
+    readonly prune: boolean;
+    readonly variables?: Readonly<Record<string, string>>;
+    readonly contents?: StackContents;
+  },
   signal: AbortSignal,
 ): Promise<readonly Finding[]> {
   const path = `/stacks/${encodeURIComponent(name)}${options.prune ? '?prune=true' : ''}`;
-  const text = JSON.stringify({ compose: yaml, variables: options.variables ?? {} });
+  const { variables = {}, contents } = options;
+  const text = JSON.stringify({ compose: yaml, variables, contents });
   const body = { type: 'application/json', text } as const;
   return deployedSchema.parse(await api.call('PUT', path, body, signal)).warnings;
 }

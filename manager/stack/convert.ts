@@ -6,6 +6,7 @@ import { type Problem, Problems } from './problem.ts';
 import { Section } from './section.ts';
 import { readService, usesDefaultNetwork } from './service.ts';
 import { TOP_RULES } from './service-keys.ts';
+import { readStackFiles, type StackContents, type StackFile } from './stack-files.ts';
 import { readNetworks, readVolumes, type StackNetwork } from './top-level.ts';
 import { isNull, type MapValue, type Value } from './value.ts';
 
@@ -15,6 +16,8 @@ export interface StackInput {
   readonly compose: string;
   /** For ${NAME} in the file. */
   readonly variables: Variables;
+  /** Of secrets and configs; never stored with the file. */
+  readonly contents?: StackContents | undefined;
 }
 
 export interface StackService {
@@ -29,6 +32,8 @@ export interface StackConversion {
   readonly services: readonly StackService[];
   /** Those that a service is on. */
   readonly networks: readonly StackNetwork[];
+  /** Secrets and configs, whether a service uses them or not. */
+  readonly files: readonly StackFile[];
   /** In the order of the file. With an error among them, services and networks are not to be used. */
   readonly problems: readonly Problem[];
 }
@@ -38,10 +43,10 @@ const SERVICE_NAME = /^[a-zA-Z0-9._-]+$/;
 export function convertStack(input: StackInput): StackConversion {
   const problems = new Problems();
   const root = parseCompose(input.compose, input.variables, problems);
-  if (root === undefined) return { services: [], networks: [], problems: problems.list() };
+  if (root === undefined) return { services: [], networks: [], files: [], problems: problems.list() };
   if (root.kind !== 'map') {
     problems.error(root, '', 'a mapping with services is expected');
-    return { services: [], networks: [], problems: problems.list() };
+    return { services: [], networks: [], files: [], problems: problems.list() };
   }
   return convertRoot(new Section(root, problems), input, problems);
 }
@@ -54,7 +59,8 @@ function convertRoot(top: Section, input: StackInput, problems: Problems): Stack
     entries.some(({ section }) => usesDefaultNetwork(section)),
   );
   const volumes = readVolumes(top, input.stack);
-  const context = { stack: input.stack, variables: input.variables, networks, volumes };
+  const files = readStackFiles(top, input);
+  const context = { stack: input.stack, variables: input.variables, networks, volumes, files };
   const services = entries.map(({ key, section }) => ({
     key,
     spec: readService(key, section, context),
@@ -70,6 +76,7 @@ function convertRoot(top: Section, input: StackInput, problems: Problems): Stack
   return {
     services,
     networks: [...networks.values()].filter((network) => used.has(network.name)),
+    files: [...files.secret.values(), ...files.config.values()],
     problems: problems.list(),
   };
 }

@@ -7,4 +7,5 @@ export {
 } from './convert.ts';
 export type { Variables } from './interpolate.ts';
 export type { Problem } from './problem.ts';
+export type { StackContents, StackFile } from './stack-files.ts';
 export type { StackNetwork } from './top-level.ts';

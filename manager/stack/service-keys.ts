@@ -13,7 +13,6 @@ export const SERVICE_RULES: KeyRules = {
   cgroup: NOT_YET,
   cgroup_parent: NOT_YET,
   cgroupns_mode: NOT_YET,
-  configs: NOT_YET,
   container_name: warn('has no effect: containers are named after service, slot and task'),
   cpu_count: refuse('not supported: use deploy.resources.limits.cpus'),
   cpu_percent: refuse('not supported: use deploy.resources.limits.cpus'),
@@ -59,7 +58,6 @@ export const SERVICE_RULES: KeyRules = {
   pull_refresh_after: warn('has no effect: a node pulls an image that it does not have'),
   runtime: NOT_YET,
   scale: refuse('not supported: use deploy.replicas'),
-  secrets: NOT_YET,
   security_opt: NOT_YET,
   shm_size: NOT_YET,
   storage_opt: NOT_YET,
@@ -70,10 +68,8 @@ export const SERVICE_RULES: KeyRules = {
 };
 
 export const TOP_RULES: KeyRules = {
-  configs: NOT_YET,
   include: NOT_YET,
   models: NOT_YET,
   name: warn('has no effect: the stack has the name that it is deployed under'),
-  secrets: NOT_YET,
   version: warn('is obsolete and has no effect'),
 };

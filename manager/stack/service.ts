@@ -14,6 +14,7 @@ import { readPorts } from './ports.ts';
 import { defined, labels, pairs, Section } from './section.ts';
 import { SERVICE_RULES } from './service-keys.ts';
 import { shellSplit } from './shell-split.ts';
+import { readFileReferences, type StackFiles } from './stack-files.ts';
 import type { StackNetwork } from './top-level.ts';
 import type { Value } from './value.ts';
 
@@ -22,6 +23,7 @@ export interface ServiceContext {
   readonly variables: Variables;
   readonly networks: ReadonlyMap<string, StackNetwork>;
   readonly volumes: ReadonlyMap<string, StackVolume>;
+  readonly files: StackFiles;
 }
 
 export function readService(key: string, service: Section, context: ServiceContext): ServiceSpec {
@@ -75,6 +77,7 @@ function readContainer(service: Section, context: ServiceContext): ContainerSpec
     capDrop: nonEmpty(service.texts('cap_drop')),
     sysctls: readSysctls(service),
     ulimits: readUlimits(service),
+    ...readFileReferences(service, context.files),
   }) as ContainerSpec;
 }
 

@@ -135,7 +135,7 @@ export function readVolumes(top: Section, stack: string): Map<string, StackVolum
 }
 
 /** `external: true`, or the older `external: { name: NAME }`. */
-function readExternal(section: Section): { is: boolean; name: string | undefined } {
+export function readExternal(section: Section): { is: boolean; name: string | undefined } {
   const value = section.map.entries.get('external')?.value;
   if (value?.kind !== 'map') return { is: section.flag('external') === true, name: undefined };
   const older = section.section('external');
@@ -144,7 +144,7 @@ function readExternal(section: Section): { is: boolean; name: string | undefined
   return { is: true, name };
 }
 
-function* entriesOf(top: Section, name: string): Generator<MapEntry> {
+export function* entriesOf(top: Section, name: string): Generator<MapEntry> {
   const section = top.section(name);
   for (const entry of section?.map.entries.values() ?? []) {
     if (entry.name.startsWith('x-')) continue;
@@ -159,7 +159,7 @@ function* entriesOf(top: Section, name: string): Generator<MapEntry> {
 }
 
 /** The entry's mapping; nothing at all (`front:`) is an empty one. */
-function sectionOf(top: Section, entry: MapEntry): Section | undefined {
+export function sectionOf(top: Section, entry: MapEntry): Section | undefined {
   const { value } = entry;
   if (value.kind === 'map') return new Section(value, top.problems);
   if (value.kind === 'scalar' && value.value === null) {

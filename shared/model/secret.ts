@@ -26,6 +26,8 @@ export interface StoredFile {
   readonly spec: StoredFileSpec;
   /** From 1; a stack's new contents are the next version, which takes the name over. */
   readonly version: number;
+  /** A newer version has the name. */
+  readonly replaced?: boolean;
   readonly createdAtMs: number;
   readonly updatedAtMs: number;
   readonly sealed: Sealed;

@@ -1,9 +1,12 @@
 /** Invariant 9, and what containers see of secrets and configs. */
+import { execFile } from 'node:child_process';
 import { createReadStream } from 'node:fs';
 import { mkdtemp, readdir, readFile, rm, stat, statfs, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
+import { promisify } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
+import { CLI_PATH } from '../../deploy/local/project.ts';
 import { cluster, type TestCluster } from '../harness/cluster.ts';
 import { containersOf, inContainer } from '../harness/containers.ts';
 
@@ -153,3 +156,85 @@ test('owner, mode, target and templates are as the service says; they outlive ag
   t.is((await stat(keyFile)).mode & 0o777, 0o600);
   t.regex(await readFile(keyFile, 'utf8'), /^[A-Za-z0-9+/]{43}=\n$/);
 });
+
+const COMPOSE = `
+services:
+  web:
+    image: ${IMAGE}
+    stop_grace_period: 1s
+    secrets: [pass, { source: token, target: /run/token, mode: 0400 }]
+    configs: [{ source: app, target: /etc/app.conf }]
+    deploy: { replicas: 2, update_config: { monitor: 300ms } }
+secrets:
+  pass: { file: ./pass.txt }
+  token: { environment: TOKEN }
+configs:
+  app: { content: "slot {{.Task.Slot}} has {{secret \\"pass\\"}}", template_driver: golang }
+`;
+
+test('shoal deploy sends the contents; a changed file rolls the services that use it', async (t) => {
+  await using swarm = await cluster().manager().agents(2).up();
+  const directory = await mkdtemp(path.join(os.tmpdir(), 'shoal-secrets-'));
+  t.teardown(() => rm(directory, { recursive: true }));
+  const [file, pass] = [path.join(directory, 'compose.yaml'), path.join(directory, 'pass.txt')];
+  await writeFile(file, COMPOSE);
+  const deploy = (environment: Readonly<Record<string, string>>): Promise<string> =>
+    shoal(environment, 'deploy', '-c', file, 'shop', '--socket', swarm.layout.socket);
+  const told = async (): Promise<string[]> => {
+    const containers = await containersOf(swarm.layout, await swarm.state(), 'shop_web');
+    const line = 'cat /run/secrets/pass /run/token; echo; cat /etc/app.conf';
+    return (await Promise.all(containers.map((one) => inContainer(one, line)))).toSorted();
+  };
+  await t.throwsAsync(deploy({ TOKEN: 'tok' }), {
+    message: /secrets\.pass: the file .*pass\.txt can not be read/,
+  });
+  const text = 'first-text-of-the-secret';
+  await writeFile(pass, text);
+  await t.throwsAsync(deploy({}), { message: /secrets\.token: the environment variable TOKEN is not set/ });
+  await deploy({ TOKEN: 'token-from-the-environment' });
+  const expected = (secret: string): string[] =>
+    [1, 2].map((n) => `${secret}token-from-the-environment\nslot ${n} has ${secret}`);
+  t.deepEqual(await told(), expected(text));
+
+  await writeFile(pass, 'second-text');
+  await deploy({ TOKEN: 'token-from-the-environment' });
+  await swarm.eventually(
+    async () => JSON.stringify(await told()) === JSON.stringify(expected('second-text')),
+  );
+  const list = await swarm.docker('secret', 'ls', '--format', '{{.Name}}');
+  t.deepEqual(list.trim().split('\n').toSorted(), ['shop_pass', 'shop_pass.v1', 'shop_token']);
+  for (const secret of [text, 'second-text', 'token-from-the-environment']) {
+    t.deepEqual(await filesWith(swarm.layout.stateDir, secret), [], 'invariant 9');
+  }
+  await shoal({}, 'rm', 'shop', '--socket', swarm.layout.socket);
+  await swarm.eventually(async () => (await swarm.docker('secret', 'ls', '-q')).trim() === '');
+});
+
+test('a secret that can not be delivered rejects the task by name', async (t) => {
+  await using swarm = await cluster().manager().agents(1).up();
+  await swarm.docker('secret', 'create', 'pass', await fileOf(t, 'text'));
+  await swarm.docker(
+    'config',
+    'create',
+    '--template-driver',
+    'golang',
+    'bad',
+    await fileOf(t, '{{secret "other"}}'),
+  );
+  await swarm.docker(...DETACHED, '--name', 'web', '--secret', 'pass', '--config', 'bad', IMAGE);
+  await swarm.eventually((s) =>
+    s
+      .tasks('web')
+      .tasks.some((task) => /the service has no secret with the target "other"/.test(task.Status.Err ?? '')),
+  );
+  t.deepEqual(await readdir(path.join(memoryOf(swarm, 'a1'), 'files')), [], 'nothing of it is left');
+});
+
+async function shoal(
+  environment: Readonly<Record<string, string>>,
+  ...args: readonly string[]
+): Promise<string> {
+  const env = { ...process.env, ...environment };
+  const { stdout } = await promisify(execFile)(process.execPath, [CLI_PATH, ...args], { env });
+  return stdout;
+}

@@ -4,15 +4,15 @@ import { jsonErrorPosition, lineAndColumn } from './json-position.ts';
 
 const BODY_LIMIT_BYTES = 4 * 1024 * 1024;
 
-/** The whole body as text. Throws InvalidError beyond 4 MiB. */
-export async function readText(req: IncomingMessage): Promise<string> {
+/** The whole body as text. Throws InvalidError beyond `limitBytes`. */
+export async function readText(req: IncomingMessage, limitBytes = BODY_LIMIT_BYTES): Promise<string> {
   const announced = Number(req.headers['content-length'] ?? 0);
-  if (announced > BODY_LIMIT_BYTES) throw tooLarge();
+  if (announced > limitBytes) throw tooLarge(limitBytes);
   const parts: Buffer[] = [];
   let size = 0;
   for await (const part of req) {
     size += (part as Buffer).length;
-    if (size > BODY_LIMIT_BYTES) throw tooLarge();
+    if (size > limitBytes) throw tooLarge(limitBytes);
     parts.push(part as Buffer);
   }
   return Buffer.concat(parts).toString('utf8');
@@ -67,6 +67,6 @@ export function parseJson(text: string, what: string): unknown {
   }
 }
 
-function tooLarge(): InvalidError {
-  return new InvalidError(`the request body is larger than ${BODY_LIMIT_BYTES} bytes`);
+function tooLarge(limitBytes: number): InvalidError {
+  return new InvalidError(`the request body is larger than ${limitBytes} bytes`);
 }

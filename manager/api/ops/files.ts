@@ -110,9 +110,10 @@ export async function updateFile(
   try {
     const write: Write = { table: tableOf(kind), key: file.id, value, expect: update.version };
     await ctx.store.commit([write], { signal });
-  } catch (cause) {
-    if (!(cause instanceof StaleError)) throw cause;
-    throw new InvalidError('rpc error: code = InvalidArgument desc = update out of sequence', { cause });
+  } catch (error) {
+    if (!(error instanceof StaleError)) throw error;
+    // Swarm's whole text: clients compare it.
+    throw new InvalidError('rpc error: code = InvalidArgument desc = update out of sequence');
   }
 }
 
@@ -147,7 +148,12 @@ export async function putVersion(
   const names = { now: `${kind}:${spec.name}`, old: `${kind}:${old.name}` };
   await store.commit(
     [
-      { table, key: id, value: { ...existing, spec: old, updatedAtMs: ctx.clock.now() }, expect },
+      {
+        table,
+        key: id,
+        value: { ...existing, spec: old, replaced: true, updatedAtMs: ctx.clock.now() },
+        expect,
+      },
       putFile(ctx, kind, next, data),
       { table: 'names', key: names.now, value: { id: next.id }, expect: store.version('names', names.now) },
       { table: 'names', key: names.old, value: { id }, expect: 0 },

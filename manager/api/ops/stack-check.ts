@@ -12,6 +12,7 @@ import {
 import { portKey } from '../validate/ports.ts';
 import { checkServiceSpec } from '../validate/service-spec.ts';
 import { subnetProblem } from './networks.ts';
+import { checkFile } from './stack-files.ts';
 import { currentSpec, liveServices } from './service-reads.ts';
 import { portHolder } from './services.ts';
 
@@ -25,6 +26,8 @@ const PLACES: Readonly<Record<string, readonly string[]>> = {
   workingDir: ['working_dir'],
   stopSignal: ['stop_signal'],
   mounts: ['volumes'],
+  secrets: ['secrets'],
+  configs: ['configs'],
   ports: ['ports'],
   ulimits: ['ulimits'],
   healthCheck: ['healthcheck'],
@@ -48,6 +51,7 @@ export function checkStack(store: Store, stack: string, conversion: StackConvers
       ...checkExisting(store, stack, service),
     ]),
     ...conversion.networks.flatMap((network) => checkNetwork(store, stack, network)),
+    ...conversion.files.flatMap((file) => checkFile(store, stack, file)),
     ...checkPorts(store, conversion.services),
   ];
 }

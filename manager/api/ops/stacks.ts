@@ -7,14 +7,23 @@ import {
   type ServiceSpec,
   type Stack,
   STACK_LABEL,
+  type StoredFileKind,
 } from '../../../shared/model/index.ts';
 import { sameJson } from '../../plan/reconcile/dirty.ts';
-import { convertStack, type StackConversion, type StackNetwork, type Variables } from '../../stack/index.ts';
+import {
+  convertStack,
+  type StackContents,
+  type StackConversion,
+  type StackNetwork,
+  type Variables,
+} from '../../stack/index.ts';
 import type { Store } from '../../store/store.ts';
 import type { ApiContext } from '../context.ts';
+import { FILE_KINDS } from './files.ts';
 import { createNetwork, removeNetwork } from './networks.ts';
 import { currentSpec, liveServices } from './service-reads.ts';
 import { createService, removeService, resolveSpec, updateService } from './services.ts';
+import { ensureFile, removeFiles, removeOldVersions, stackFiles } from './stack-files.ts';
 import { checkStack } from './stack-check.ts';
 import { type Finding, finding, StackError } from './stack-error.ts';
 
@@ -30,12 +39,16 @@ export interface Deployment {
   readonly warnings: readonly Finding[];
   readonly services: readonly Touched[];
   readonly networks: readonly Touched[];
+  readonly secrets: readonly Touched[];
+  readonly configs: readonly Touched[];
 }
 
 export interface DeployRequest {
   readonly stack: string;
   readonly compose: string;
   readonly variables: Variables;
+  /** Of secrets and configs. */
+  readonly contents?: StackContents | undefined;
   /** Remove the stack's services that the file does not have. */
   readonly prune: boolean;
   readonly registryAuth: string | undefined;
@@ -79,6 +92,10 @@ async function apply(
   for (const network of conversion.networks) {
     if (network.spec !== undefined) networks.push(await ensureNetwork(ctx, network, warnings, signal));
   }
+  const files = { secret: [] as Touched[], config: [] as Touched[] };
+  for (const file of conversion.files) {
+    files[file.kind].push(...(await ensureFile(ctx, file, warnings, signal)));
+  }
   const services: Touched[] = [];
   for (const { spec } of conversion.services) services.push(await ensureService(ctx, request, spec, signal));
   if (request.prune) {
@@ -88,9 +105,14 @@ async function apply(
     const names = new Set(conversion.networks.map(({ name }) => name));
     const idle = stackNetworks(ctx.store, request.stack).filter((network) => !names.has(network.spec.name));
     networks.push(...(await removeNetworks(ctx, idle, signal)));
+    const named = new Set(conversion.files.map(({ name }) => name));
+    for (const kind of FILE_KINDS) {
+      files[kind].push(...(await removeFiles(ctx, request.stack, kind, named, warnings, signal)));
+    }
   }
+  await removeOldVersions(ctx, request.stack, signal);
   await record(ctx, request, signal);
-  return { warnings, services, networks };
+  return { warnings, services, networks, secrets: files.secret, configs: files.config };
 }
 
 async function ensureNetwork(
@@ -156,11 +178,17 @@ export function removeStack(ctx: ApiContext, stack: string, signal: AbortSignal)
     const services = stackServices(store, stack);
     const networks = stackNetworks(store, stack);
     const recorded = store.get('stacks', stack) !== undefined;
-    if (services.length + networks.length === 0 && !recorded)
+    const files = FILE_KINDS.flatMap((kind) => stackFiles(store, kind, stack));
+    if (services.length + networks.length + files.length === 0 && !recorded)
       throw new NotFoundError(`stack ${stack} not found`);
     const removed = await removeServices(ctx, services, signal);
     if (recorded) await store.commit([{ table: 'stacks', key: stack, value: null }], { signal });
-    return { warnings: [], services: removed, networks: await removeNetworks(ctx, networks, signal) };
+    const left = await removeNetworks(ctx, networks, signal);
+    const warnings: Finding[] = [];
+    const clear = (kind: StoredFileKind): Promise<Touched[]> =>
+      removeFiles(ctx, stack, kind, new Set(), warnings, signal);
+    const secrets = await clear('secret');
+    return { services: removed, networks: left, secrets, configs: await clear('config'), warnings };
   });
 }
 

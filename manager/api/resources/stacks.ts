@@ -8,19 +8,34 @@ import { queryFlag } from '../http/query.ts';
 import { requestSignal, sendJson } from '../http/respond.ts';
 import { parseStrict } from '../http/unsupported.ts';
 import { deployStack, removeStack, stackNames, stackNetworks, stackServices } from '../ops/stacks.ts';
+import type { StackContents } from '../../stack/index.ts';
+import { stackFiles } from '../ops/stack-files.ts';
 import { registryAuth } from './services.ts';
 
-const zBody = z.object({ compose: z.string(), variables: z.record(z.string(), z.string()).nullish() });
+const zBase64 = z.base64('base64 is expected');
+const zContents = z.object({
+  files: z.record(z.string(), zBase64).nullish(),
+  environment: z.record(z.string(), zBase64).nullish(),
+});
+const zBody = z.object({
+  compose: z.string(),
+  variables: z.record(z.string(), z.string()).nullish(),
+  contents: zContents.nullish(),
+});
+
+/** The compose file, and the contents of its secrets and configs. */
+const BODY_LIMIT_BYTES = 32 * 1024 * 1024;
 
 export function stacksRouter(ctx: ApiContext): Router {
   const router = Router();
 
   router.put('/stacks/:name', async (req, res) => {
-    const { compose, variables } = await readBody(req);
+    const { compose, variables, contents } = await readBody(req);
     const request = {
       stack: req.params.name,
       compose,
       variables,
+      contents,
       prune: queryFlag(req, 'prune'),
       registryAuth: registryAuth(req),
     };
@@ -48,12 +63,16 @@ export function stacksRouter(ctx: ApiContext): Router {
 }
 
 /** The file as it is, or with the variables for it in JSON: `{"compose": "...", "variables": {"TAG": "1.2"}}`. */
-async function readBody(req: Request): Promise<{ compose: string; variables: Record<string, string> }> {
-  const text = await readText(req);
+async function readBody(
+  req: Request,
+): Promise<{ compose: string; variables: Record<string, string>; contents?: StackContents }> {
+  const text = await readText(req, BODY_LIMIT_BYTES);
   const type = (req.get('content-type') ?? '').split(';')[0]?.trim().toLowerCase();
   if (type !== 'application/json') return { compose: text, variables: {} };
   const body = parseStrict(zBody, parseJson(text, 'request body'), 'stack');
-  return { compose: body.compose, variables: body.variables ?? {} };
+  const { files, environment } = body.contents ?? {};
+  const contents = { files: files ?? {}, environment: environment ?? {} };
+  return { compose: body.compose, variables: body.variables ?? {}, contents };
 }
 
 function describeStack(ctx: ApiContext, name: string): object {
@@ -62,6 +81,8 @@ function describeStack(ctx: ApiContext, name: string): object {
     name,
     services: stackServices(ctx.store, name).map((service) => ({ id: service.id, name: service.name })),
     networks: stackNetworks(ctx.store, name).map((network) => ({ id: network.id, name: network.spec.name })),
+    secrets: stackFiles(ctx.store, 'secret', name).map(({ id, spec }) => ({ id, name: spec.name })),
+    configs: stackFiles(ctx.store, 'config', name).map(({ id, spec }) => ({ id, name: spec.name })),
     ...(record === undefined
       ? {}
       : {

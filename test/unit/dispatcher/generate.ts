@@ -1,11 +1,13 @@
 /** Random clusters as stores hold them, and random changes to them: for properties. */
 import fc from 'fast-check';
 import { INGRESS_NETWORK_ID, TASK_STATES } from '../../../shared/model/index.ts';
-import type { Network, PublishedPort } from '../../../shared/model/index.ts';
+import { testVault } from '../../harness/vault.ts';
+import type { Network, PublishedPort, ServiceSpec } from '../../../shared/model/index.ts';
 import type { Write } from '../../../manager/store/store.ts';
 import { description, service, serviceSpec, status, task } from '../session/rig.ts';
 
 const NETWORKS = ['net1', 'net2', INGRESS_NETWORK_ID];
+const FILE_IDS = ['f1', 'f2'];
 const nodeId = fc.constantFrom('n1', 'n2', 'n3');
 const serviceId = fc.constantFrom('s1', 's2', 's3');
 const taskId = fc.constantFrom('t1', 't2', 't3', 't4', 't5', 't6');
@@ -53,14 +55,48 @@ const published: PublishedPort = {
   mode: 'ingress',
 };
 
+function specWith(
+  spec: ServiceSpec,
+  more: { secrets: string[]; configs: string[]; hostname: string | undefined },
+): ServiceSpec {
+  const target = { name: 'x', uid: '0', gid: '0', mode: 0o444 };
+  const references = (ids: string[]) => ids.map((id) => ({ id, name: id, target }));
+  const { hostname } = more;
+  const container = {
+    ...spec.container,
+    secrets: references(more.secrets),
+    configs: references(more.configs),
+    ...(hostname === undefined ? {} : { hostname }),
+  };
+  return { ...spec, container };
+}
+
+const putFile = fc
+  .record({
+    table: fc.constantFrom('secrets' as const, 'configs' as const),
+    id: fc.constantFrom(...FILE_IDS),
+  })
+  .map(({ table, id }): Write[] => {
+    const sealed = testVault.seal(
+      table === 'secrets' ? 'secret' : 'config',
+      id,
+      Buffer.from(`contents of ${id}`),
+    );
+    const spec = { name: id, labels: {} };
+    return [{ table, key: id, value: { id, spec, version: 1, createdAtMs: 1, updatedAtMs: 1, sealed } }];
+  });
+
 const putService = fc
   .record({
     id: serviceId,
     revision: fc.integer({ min: 1, max: 2 }),
     networks: networkIds,
     publishes: fc.boolean(),
+    secrets: fc.subarray(FILE_IDS),
+    configs: fc.subarray(FILE_IDS),
+    hostname: fc.constantFrom(undefined, 'fixed', '{{.Node.Hostname}}-{{.Task.Slot}}'),
   })
-  .map(({ id, revision, networks, publishes }): Write[] => [
+  .map(({ id, revision, networks, publishes, secrets, configs, hostname }): Write[] => [
     {
       table: 'revisions',
       key: `${id}.${revision}`,
@@ -69,7 +105,7 @@ const putService = fc
         serviceId: id,
         revision,
         createdAtMs: 1,
-        spec: serviceSpec(id, networks),
+        spec: specWith(serviceSpec(id, networks), { secrets, configs, hostname }),
       },
     },
     {
@@ -121,6 +157,10 @@ const remove = fc
     fc.record({ table: fc.constant('services' as const), key: serviceId }),
     fc.record({ table: fc.constant('nodes' as const), key: nodeId }),
     fc.record({ table: fc.constant('networks' as const), key: fc.constantFrom(...NETWORKS) }),
+    fc.record({
+      table: fc.constantFrom('secrets' as const, 'configs' as const),
+      key: fc.constantFrom(...FILE_IDS),
+    }),
     fc.record({ table: fc.constant('revisions' as const), key: serviceId.map((id) => `${id}.1`) }),
   )
   .map(({ table, key }): Write[] => [{ table, key, value: null }]);
@@ -132,6 +172,7 @@ export const anyWrites: fc.Arbitrary<Write[]> = fc.oneof(
   { arbitrary: putService, weight: 3 },
   { arbitrary: putNetwork, weight: 1 },
   { arbitrary: putNode, weight: 1 },
+  { arbitrary: putFile, weight: 2 },
   { arbitrary: remove, weight: 2 },
 );
 
