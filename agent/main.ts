@@ -2,7 +2,7 @@
 import { chmod, mkdir, readdir, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { InvalidError, describeError } from '../shared/errors/index.ts';
-import type { AgentOptions, AgentRunFile } from '../shared/model/options.ts';
+import type { AgentOptions, AgentRunFile, Logger } from '../shared/model/options.ts';
 import { type TaskAssignment, type TaskState, type TaskStatus } from '../shared/model/index.ts';
 import { ContainerBuilder } from './container/builder.ts';
 import { Containers } from './container/containers.ts';
@@ -16,7 +16,7 @@ import { loadIdentity, saveIdentity, type Identity } from './session/identity.ts
 import { SessionLink } from './session/session-link.ts';
 import { Volumes } from './volume/volumes.ts';
 import { TaskExecutor } from './worker/executor.ts';
-import { Worker } from './worker/worker.ts';
+import { Worker, type WorkerOptions } from './worker/worker.ts';
 
 /** Runs until the signal aborts. Containers go on when the agent ends; a later agent takes them up again. */
 export async function runAgent(options: AgentOptions, signal: AbortSignal): Promise<void> {
@@ -40,8 +40,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     vxlanPort: options.vxlanPort,
     logger: logger.child({ part: 'network' }),
   });
-  const memory = await memoryDirectory(runDir, logger);
-  const files = new TaskFiles(memory === undefined ? undefined : join(memory, 'files'));
+  const { files, assignments } = await openMemory(runDir, logger);
   const containers = new Containers(stateDir, runDir, logger, files);
   await containers.load();
   const builder = new ContainerBuilder({
@@ -64,18 +63,13 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     report: (status) => reports.send(status),
     adopted: adoptedStates(containers),
     files,
-    assignments: { path: join(memory ?? runDir, 'assignments.json'), inMemory: memory !== undefined },
+    assignments,
     now: Date.now,
     logger,
     signal,
   });
   const link = new SessionLink(
-    {
-      nodeId: identity.nodeId,
-      managers: identity.managers,
-      description,
-      tls: identity,
-    },
+    { nodeId: identity.nodeId, managers: identity.managers, description, tls: identity },
     {
       onAssignments: (set, acknowledge) => worker.assign(set, acknowledge),
       call: (method, params) => service.call(method, params),
@@ -93,6 +87,18 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     await worker.close();
     await network.close();
   }
+}
+
+/** What is kept in memory, and only there when it is secret. */
+async function openMemory(
+  runDir: string,
+  logger: Logger,
+): Promise<{ files: TaskFiles; assignments: WorkerOptions['assignments'] }> {
+  const memory = await memoryDirectory(runDir, logger);
+  return {
+    files: new TaskFiles(memory === undefined ? undefined : join(memory, 'files')),
+    assignments: { path: join(memory ?? runDir, 'assignments.json'), inMemory: memory !== undefined },
+  };
 }
 
 /** The identity on disk, or a new one by joining. New managers given by hand replace those remembered. */

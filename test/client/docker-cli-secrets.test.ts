@@ -36,7 +36,10 @@ for (const kind of ['secret', 'config'] as const) {
     t.regex(await docker.ok(kind, 'inspect', '--pretty', name), new RegExp(`Name:\\s+${name}`));
     t.regex(await docker.fails(kind, 'create', name, file('file')), /already exists/);
     t.regex(await docker.fails(kind, 'create', `empty-${tag}`, file('empty')), /larger than 0|is empty/);
-    t.regex(await docker.fails(kind, 'create', `large-${tag}`, file('large')), /less than \d+ bytes|maximum|too large|exceed/i);
+    t.regex(
+      await docker.fails(kind, 'create', `large-${tag}`, file('large')),
+      /less than \d+ bytes|maximum|too large|exceed/i,
+    );
     t.is(await docker.ok(kind, 'rm', name), name);
     t.regex(await docker.fails(kind, 'inspect', name), /not found|no such/i);
   });
@@ -52,7 +55,7 @@ test('service create and update with secrets and configs; one in use is not remo
   await docker.ok('config', 'create', '--template-driver', 'golang', app, path.join(directory, 'app'));
   const create = ['service', 'create', ...LOCAL, ...SWIFT, '--name', service];
   t.regex(await docker.fails(...create, '--secret', 'nosuch', IMAGE), /secret not found: nosuch/);
-  const shows = 'cat /app; ls -l /run/secrets/in; sleep 1d';
+  const shows = 'cat /app; ls -l /run/secrets/in; exec sleep 1d';
   await docker.ok(
     ...[
       ...create,
