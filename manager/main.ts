@@ -29,7 +29,7 @@ export async function runManager(options: ManagerOptions, signal: AbortSignal): 
   const { listen, nodeDownAfterMs } = options;
   const clusterOptions = nodeDownAfterMs === undefined ? {} : { nodeDownAfterMs };
   await loadOrCreateCluster(store, clusterOptions, systemClock.now(), signal);
-  const vault = await openVault(store, stateDir, signal);
+  const vault = await openVault(store, stateDir, options.newDataKey === true, signal);
   const dispatcher = await startDispatcher({
     store,
     vault,

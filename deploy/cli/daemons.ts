@@ -35,6 +35,7 @@ interface ManagerFlags {
   etcdClientPort: number;
   etcdPeerPort: number;
   nodeDownAfter?: number;
+  newDataKey?: boolean;
   logLevel: string;
 }
 
@@ -72,6 +73,7 @@ export function addManager(program: Command): void {
       'silence after which a node is down; the first manager decides for the cluster (default: 2000)',
       parseCount(100, 3_600_000),
     )
+    .option('--new-data-key', 'replace a lost data key; refused while secrets or configs are sealed with it')
     .addOption(new Option('--log-level <level>').choices(LEVELS).default('info'))
     .action(async (flags: ManagerFlags) => {
       const { runManager } = await import('../../manager/main.ts');
@@ -90,6 +92,7 @@ async function managerOptions(flags: ManagerFlags): Promise<ManagerOptions> {
     advertise: flags.advertise ?? `${ownAddress(flags.listen.host)}:${flags.listen.port}`,
     etcd: await etcdOptions(flags),
     ...(flags.nodeDownAfter === undefined ? {} : { nodeDownAfterMs: flags.nodeDownAfter }),
+    ...(flags.newDataKey === undefined ? {} : { newDataKey: flags.newDataKey }),
     logger: makeLogger(flags.logLevel, 'manager'),
   };
 }

@@ -11,10 +11,15 @@ const ATTEMPTS = 5;
 
 /**
  * Opens the vault with the key of `stateDir`. The first manager of a cluster makes the key: it is on disk before the
- * cluster record names it. A key is replaced only when nothing is sealed with the one that is missing. Throws
- * InvalidError that says what to do when the cluster's key is another.
+ * cluster record names it. Throws InvalidError that says what to do when the cluster's key is another; with `renew` it is
+ * replaced then, but only while nothing is sealed with it.
  */
-export async function openVault(store: Store, stateDir: string, signal: AbortSignal): Promise<Vault> {
+export async function openVault(
+  store: Store,
+  stateDir: string,
+  renew: boolean,
+  signal: AbortSignal,
+): Promise<Vault> {
   const path = join(stateDir, FILE);
   for (let attempt = 1; ; attempt += 1) {
     const cluster = store.get('cluster', 'self');
@@ -22,7 +27,7 @@ export async function openVault(store: Store, stateDir: string, signal: AbortSig
     const key = await readKey(path);
     if (key !== undefined && key.id === cluster.dataKeyId) return new Vault(key);
     const sealed = store.all('secrets').size + store.all('configs').size;
-    if (cluster.dataKeyId !== undefined && (sealed > 0 || key !== undefined)) {
+    if (cluster.dataKeyId !== undefined && (sealed > 0 || !renew)) {
       throw new InvalidError(missing(path, cluster.dataKeyId, key, sealed));
     }
     const chosen = key ?? (await writeKey(path, newDataKey()));
@@ -33,8 +38,8 @@ export async function openVault(store: Store, stateDir: string, signal: AbortSig
 function missing(path: string, wanted: string, found: DataKey | undefined, sealed: number): string {
   const has = found === undefined ? 'there is none' : `it holds the key ${found.id}`;
   return (
-    `secrets and configs of this cluster (${sealed}) are sealed with the data key ${wanted}, which should be in ${path}, ` +
-    `but ${has}: copy the file from another manager or from a backup (docs/secrets.md)`
+    `this cluster seals secrets and configs (it has ${sealed}) with the data key ${wanted}, which should be in ${path}, ` +
+    `but ${has}: copy the file from another manager or from a backup, or see docs/secrets.md`
   );
 }
 

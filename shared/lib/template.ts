@@ -80,11 +80,6 @@ export class Template {
     this.#parts = parse(text, contents);
   }
 
-  /** True when filling it in changes nothing. */
-  get isPlain(): boolean {
-    return this.#parts.every((part) => part.kind === 'text');
-  }
-
   /** Throws TypeError of a function that does not know its name. */
   fill(context: TemplateContext, functions?: TemplateFunctions): string {
     return this.#parts
@@ -109,7 +104,8 @@ export class Template {
 /** What is wrong with a template of this kind; undefined when nothing is. */
 export function templateProblem(text: string, contents: boolean): string | undefined {
   try {
-    return new Template(text, contents) && undefined;
+    parse(text, contents);
+    return undefined;
   } catch (error) {
     if (error instanceof TypeError) return error.message;
     throw error;

@@ -37,6 +37,8 @@ export interface ManagerOptions {
   readonly etcd: EtcdOptions;
   /** Silence after which a node is down; only for the manager that makes the cluster. Default 2000. */
   readonly nodeDownAfterMs?: number;
+  /** Make a new data key when the cluster's is not here and nothing is sealed with it. */
+  readonly newDataKey?: boolean;
   readonly logger: Logger;
 }
 

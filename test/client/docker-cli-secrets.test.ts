@@ -64,27 +64,14 @@ test('service create and update with secrets and configs; one in use is not remo
       '--config',
       `source=${app},target=app`,
     ],
-    ...['--restart-condition', 'none', IMAGE, 'sh', '-c', shows],
+    ...['--entrypoint', '/bin/sh', IMAGE, '-c', shows],
   );
   const log = await docker.follow(['service', 'logs', '--raw', '--follow', service], /secrets\/in/);
   t.regex(log, /^on a1: k3y$/m);
   t.regex(log, /-r-{8}\s+1\s+33\s/);
   t.regex(await docker.fails('secret', 'rm', key), new RegExp(`in use by the following service: ${service}`));
   t.regex(await docker.fails('config', 'rm', app), new RegExp(`in use by the following service: ${service}`));
-  await docker.ok(
-    ...[
-      'service',
-      'update',
-      '--quiet',
-      '--secret-rm',
-      key,
-      '--config-rm',
-      app,
-      '--args',
-      'sleep 1d',
-      service,
-    ],
-  );
+  await docker.ok(...['service', 'update', '--quiet', '--secret-rm', key, '--config-rm', app, service]);
   t.is(await docker.ok('secret', 'rm', key), key);
   t.is(await docker.ok('config', 'rm', app), app);
   await docker.ok('service', 'rm', service);

@@ -5,6 +5,7 @@ import test, { type ExecutionContext } from 'ava';
 import type { Outcome, StepExecutor } from '../../../agent/worker/runner.ts';
 import { Worker } from '../../../agent/worker/worker.ts';
 import type { AssignmentSet, TaskAssignment, TaskState, TaskStatus } from '../../../shared/model/index.ts';
+import { EMPTY_ASSIGNMENTS } from '../../../shared/wire/assignment-diff.ts';
 import { silentLogger } from '../../harness/silent-logger.ts';
 
 /** A node whose disk holds the containers of `tasks`, all of them running. */
@@ -45,8 +46,7 @@ function setOf(...tasks: Partial<TaskAssignment>[]): AssignmentSet {
     task.taskId ?? '',
     { desired: 'running', serviceId: 's', ...task } as TaskAssignment,
   ]);
-  const empty = { networks: new Map(), endpoints: new Map(), services: new Map(), peers: new Map() };
-  return { tasks: new Map(rows), ...empty };
+  return { ...EMPTY_ASSIGNMENTS, tasks: new Map(rows) };
 }
 
 async function workerOn(t: ExecutionContext, disk: Disk) {
@@ -60,7 +60,8 @@ async function workerOn(t: ExecutionContext, disk: Disk) {
     networks: { apply: () => Promise.resolve() },
     report: (status) => reports.push(status),
     adopted,
-    runDir,
+    files: { take: () => undefined },
+    assignments: { path: join(runDir, 'assignments.json'), inMemory: true },
     now: () => 1,
     logger: silentLogger,
     signal: agent.signal,

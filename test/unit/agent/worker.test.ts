@@ -10,7 +10,15 @@ import { silentLogger } from '../../harness/silent-logger.ts';
 
 function setOf(...taskIds: readonly string[]): AssignmentSet {
   const tasks = taskIds.map((taskId) => ({ taskId, serviceId: 's', desired: 'running' }) as TaskAssignment);
-  return listsToSet({ tasks, networks: [], peers: [], endpoints: [], services: [] });
+  return listsToSet({
+    tasks,
+    networks: [],
+    peers: [],
+    endpoints: [],
+    services: [],
+    secrets: [],
+    configs: [],
+  });
 }
 
 /** A worker in a directory, with what it did in words. Its containers run on. */
@@ -37,7 +45,8 @@ function workerIn(t: ExecutionContext, runDir: string, adopted: readonly string[
     networks: { apply: async (set) => void done.push(`networks of ${[...set.tasks.keys()].join()}`) },
     report: () => undefined,
     adopted: new Map(adopted.map((taskId): [string, TaskState] => [taskId, 'starting'])),
-    runDir,
+    files: { take: () => undefined },
+    assignments: { path: join(runDir, 'assignments.json'), inMemory: true },
     now: () => 1,
     logger: silentLogger,
     signal: agent.signal,

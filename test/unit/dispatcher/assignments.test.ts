@@ -64,6 +64,41 @@ test('a node that is on no network learns of none', async (t) => {
   t.deepEqual([set.tasks.size, set.networks.size, set.endpoints.size, set.services.size], [0, 0, 0, 0]);
 });
 
+test('invariant 9: a secret goes to the nodes that have a task which uses it, until the task is over', async (t) => {
+  const sealed = testVault.seal('secret', 'key', Buffer.from('k3y'));
+  const file = {
+    id: 'key',
+    spec: { name: 'key', labels: {} },
+    version: 1,
+    createdAtMs: 1,
+    updatedAtMs: 1,
+    sealed,
+  };
+  const target = { name: 'key', uid: '0', gid: '0', mode: 0o444 };
+  const spec = serviceSpec('web');
+  const container = { ...spec.container, secrets: [{ id: 'key', name: 'key', target }] };
+  const store = await storeWith(
+    { table: 'secrets', key: 'key', value: file },
+    { table: 'secrets', key: 'other', value: { ...file, id: 'other' } },
+    { table: 'services', key: 'web', value: service('web') },
+    {
+      table: 'revisions',
+      key: 'web.1',
+      value: { id: 'web.1', serviceId: 'web', revision: 1, createdAtMs: 1, spec: { ...spec, container } },
+    },
+    { table: 'tasks', key: 't1', value: task('t1', 'web', 'n1') },
+    { table: 'tasks', key: 't2', value: task('t2', 'web', 'n2') },
+    { table: 'statuses', key: 't2', value: status('t2', 'failed') },
+  );
+  const secretsOf = (nodeId: string) =>
+    [...assignmentsFor(viewOf(store, testVault, silentLogger), nodeId, NOTHING_HELD).secrets].map(
+      ([id, { data }]) => [id, Buffer.from(data, 'base64').toString()],
+    );
+  t.deepEqual(secretsOf('n1'), [['key', 'k3y']]);
+  t.deepEqual(secretsOf('n2'), [], 'its task is over');
+  t.deepEqual(secretsOf('n3'), []);
+});
+
 test('every node is on ingress once a service publishes there', async (t) => {
   const published = { protocol: 'tcp', targetPort: 80, publishedPort: 8080, mode: 'ingress' } as const;
   const endpoint = {

@@ -85,14 +85,14 @@ test('the data key is made once, for its owner only, and etcd knows its name alo
   const store = new MemoryStore();
   const directory = await stateDir(t);
   await loadOrCreateCluster(store, {}, 1, signal);
-  const vault = await openVault(store, directory, signal);
+  const vault = await openVault(store, directory, false, signal);
   const path = join(directory, 'data-key');
   t.is((await stat(path)).mode & 0o777, 0o600);
   t.is(store.get('cluster', 'self')?.dataKeyId, vault.keyId);
   const key = (await readFile(path, 'utf8')).trim();
   t.false(JSON.stringify(store.get('cluster', 'self')).includes(key));
   await sealOne(store, vault);
-  const again = await openVault(store, directory, signal);
+  const again = await openVault(store, directory, false, signal);
   const sealed = store.get('secrets', 's1')?.sealed;
   t.is(sealed === undefined ? '' : again.open('secret', 's1', sealed).toString(), 'text');
 });
@@ -101,24 +101,31 @@ test('a manager without the key of what is sealed says so; with a copy of the fi
   const store = new MemoryStore();
   const [first, second] = [await stateDir(t), await stateDir(t)];
   await loadOrCreateCluster(store, {}, 1, signal);
-  const vault = await openVault(store, first, signal);
+  const vault = await openVault(store, first, false, signal);
   await sealOne(store, vault);
-  await t.throwsAsync(openVault(store, second, signal), {
+  await t.throwsAsync(openVault(store, second, false, signal), {
     message: /data-key, but there is none: copy the file/,
   });
   await writeFile(join(second, 'data-key'), newDataKey().bytes.toString('base64'));
-  await t.throwsAsync(openVault(store, second, signal), { message: /it holds the key [0-9a-f]{16}/ });
+  await t.throwsAsync(openVault(store, second, false, signal), { message: /it holds the key [0-9a-f]{16}/ });
   await writeFile(join(second, 'data-key'), 'no key');
-  await t.throwsAsync(openVault(store, second, signal), { message: /is no data key/ });
+  await t.throwsAsync(openVault(store, second, false, signal), { message: /is no data key/ });
   await writeFile(join(second, 'data-key'), await readFile(join(first, 'data-key')));
-  t.is((await openVault(store, second, signal)).keyId, vault.keyId);
+  t.is((await openVault(store, second, false, signal)).keyId, vault.keyId);
 });
 
-test('a lost key is replaced only while nothing is sealed with it', async (t) => {
+test('a lost key is replaced when that is asked for, and only while nothing is sealed with it', async (t) => {
   const store = new MemoryStore();
   await loadOrCreateCluster(store, {}, 1, signal);
-  const lost = await openVault(store, await stateDir(t), signal);
-  const next = await openVault(store, await stateDir(t), signal);
+  const lost = await openVault(store, await stateDir(t), false, signal);
+  const directory = await stateDir(t);
+  await t.throwsAsync(openVault(store, directory, false, signal), {
+    message: /there is none: copy the file/,
+  });
+  await sealOne(store, lost);
+  await t.throwsAsync(openVault(store, directory, true, signal), { message: /it has 1/ });
+  await store.commit([{ table: 'secrets', key: 's1', value: null }], { signal });
+  const next = await openVault(store, directory, true, signal);
   t.not(next.keyId, lost.keyId);
   t.is(store.get('cluster', 'self')?.dataKeyId, next.keyId);
 });
