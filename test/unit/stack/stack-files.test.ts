@@ -71,7 +71,7 @@ test('what is wrong is named with its line', (t) => {
     ['configs: [{ target: x }]', '', /configs\[0\]: source is missing/],
     ['secrets: [{ source: a, mode: 888 }]', 'secrets: { a: { external: true } }', /'888': octal permissions/],
     ['secrets: [{ source: a, what: 1 }]', 'secrets: { a: { external: true } }', /what: unknown key/],
-    ['tty: true', 'secrets: { a: {} }', /^5 secrets\.a: one of file, environment or external is expected/],
+    ['tty: true', 'secrets: { a: {} }', /^5 secrets\.a: one of file, environment or external is expected/m],
     ['tty: true', 'configs: { a: { file: x, content: y } }', /expected, not file, content/],
     ['tty: true', 'secrets: { a: { content: x } }', /a secret is not written into the file/],
     ['tty: true', 'secrets: { a: { external: true, file: x } }', /external goes with none of: file/],
