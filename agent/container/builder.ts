@@ -1,5 +1,7 @@
 /** From a task's assignment to everything that its container needs: image, volumes, files, OCI configuration. */
 import { mkdir, writeFile } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
+import { hostname as hostnameOfNode } from 'node:os';
 import { join } from 'node:path';
 import { InvalidError } from '../../shared/errors/index.ts';
 import { newContainerId } from '../../shared/lib/ids.ts';
@@ -13,6 +15,8 @@ import {
 import type { ImageService, ResolvedImage } from '../image/image-service.ts';
 import { parseRegistryAuth } from '../image/registry-auth.ts';
 import type { Volumes } from '../volume/volumes.ts';
+import { ALL_CAPABILITIES, capabilitiesOf } from './capabilities.ts';
+import { resolveDevices } from './devices.ts';
 import type { Containers, NewContainer } from './containers.ts';
 import { hostsFile } from './hosts-file.ts';
 import type { ContainerRecord } from './record.ts';
@@ -66,7 +70,8 @@ export class ContainerBuilder {
       ['etc/passwd', 'etc/group'].map((path) => readImageFile(image.layers, path)),
     );
     const user = resolveUser(spec.user ?? image.config.user, spec.groups ?? [], passwd ?? '', group ?? '');
-    const hostname = spec.hostname ?? id.slice(0, 12);
+    const hostUts = spec.runtime?.hostUts === true;
+    const hostname = hostUts ? hostnameOfNode() : (spec.hostname ?? id.slice(0, 12));
     const binds = [
       ...(await this.#files(task, id, hostname)),
       ...(await this.#mounts(spec.mounts, image, task)),
@@ -80,6 +85,8 @@ export class ContainerBuilder {
       limits: task.spec.limits,
       reservations: task.spec.reservations,
       cgroupsPath: join(this.#options.cgroupParent, id),
+      devices: await resolveDevices(spec.runtime ?? {}),
+      available: availableCapabilities(),
     });
     const process = { args: config.process.args, env: config.process.env ?? [], cwd: config.process.cwd };
     const identity = { id, uid: user.uid, gid: user.gid, imageId: image.id };
@@ -141,6 +148,12 @@ export class ContainerBuilder {
     }
     return binds;
   }
+}
+
+/** The agent's own: it can give no others. */
+function availableCapabilities(): string[] {
+  const mask = /^CapBnd:\s*([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1];
+  return mask === undefined ? ALL_CAPABILITIES : capabilitiesOf(mask);
 }
 
 function recordOf(

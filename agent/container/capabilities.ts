@@ -49,14 +49,60 @@ export const ALL_CAPABILITIES = [
 ].sort();
 
 /** Throws TypeError for an unknown name. `drop: ALL` leaves what is added; `add: ALL` gives all but what is dropped. */
-export function capabilitySet(add: readonly string[], drop: readonly string[]): string[] {
+export function capabilitySet(
+  add: readonly string[],
+  drop: readonly string[],
+  all: readonly string[] = ALL_CAPABILITIES,
+): string[] {
   const adds = add.map(canonical);
   const drops = drop.map(canonical);
-  const base = adds.includes('ALL') ? ALL_CAPABILITIES : drops.includes('ALL') ? [] : DEFAULT;
+  const base = adds.includes('ALL') ? all : drops.includes('ALL') ? [] : DEFAULT;
   const named = adds.filter((name) => name !== 'ALL');
   const kept = base.filter((name) => !drops.includes(name));
   return [...new Set([...kept, ...named])].sort();
 }
+
+/** Those of a mask as /proc/self/status prints it (proc(5), CapBnd), in hexadecimal. */
+export function capabilitiesOf(mask: string): string[] {
+  const bits = BigInt(`0x${mask}`);
+  return ALL_CAPABILITIES.filter((name) => ((bits >> BigInt(NUMBERED.indexOf(name))) & 1n) === 1n);
+}
+
+/** In the order of their numbers, linux/capability.h. */
+const NUMBERED = [
+  ...['CHOWN', 'DAC_OVERRIDE', 'DAC_READ_SEARCH', 'FOWNER', 'FSETID', 'KILL', 'SETGID', 'SETUID', 'SETPCAP'],
+  ...[
+    'LINUX_IMMUTABLE',
+    'NET_BIND_SERVICE',
+    'NET_BROADCAST',
+    'NET_ADMIN',
+    'NET_RAW',
+    'IPC_LOCK',
+    'IPC_OWNER',
+  ],
+  ...[
+    'SYS_MODULE',
+    'SYS_RAWIO',
+    'SYS_CHROOT',
+    'SYS_PTRACE',
+    'SYS_PACCT',
+    'SYS_ADMIN',
+    'SYS_BOOT',
+    'SYS_NICE',
+  ],
+  ...[
+    'SYS_RESOURCE',
+    'SYS_TIME',
+    'SYS_TTY_CONFIG',
+    'MKNOD',
+    'LEASE',
+    'AUDIT_WRITE',
+    'AUDIT_CONTROL',
+    'SETFCAP',
+  ],
+  ...['MAC_OVERRIDE', 'MAC_ADMIN', 'SYSLOG', 'WAKE_ALARM', 'BLOCK_SUSPEND', 'AUDIT_READ', 'PERFMON', 'BPF'],
+  'CHECKPOINT_RESTORE',
+].map((name) => `CAP_${name}`);
 
 function canonical(name: string): string {
   const upper = name.toUpperCase();

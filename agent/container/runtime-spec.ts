@@ -1,7 +1,8 @@
 /** PURE. From a task's spec and its image's configuration to an OCI runtime-spec config.json (v1.1). */
-import type { ContainerSpec, ResourceAmounts } from '../../shared/model/index.ts';
+import type { ContainerSpec, ResourceAmounts, RuntimeOptions } from '../../shared/model/index.ts';
 import type { OciConfig, OciMount, OciResources } from '../native/container.ts';
-import { capabilitySet } from './capabilities.ts';
+import { ALL_CAPABILITIES, capabilitySet } from './capabilities.ts';
+import type { ResolvedDevice } from './devices.ts';
 import { DEFAULT_SECCOMP } from './seccomp-default.ts';
 import type { ResolvedUser } from './users.ts';
 
@@ -30,6 +31,9 @@ export interface RuntimeSpecInput {
   readonly cgroupsPath: string;
   /** Volumes and binds, sources resolved to host paths, and the agent's own files (/etc/hosts ...). */
   readonly binds: readonly BindMount[];
+  readonly devices?: readonly ResolvedDevice[];
+  /** What ALL, and privileged, stand for: a process gives no more than it has. */
+  readonly available?: readonly string[];
 }
 
 const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
@@ -54,11 +58,19 @@ const READ_ONLY = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sys
 /** Throws TypeError when neither the service nor its image says what to run. */
 export function runtimeSpec(input: RuntimeSpecInput): OciConfig {
   const { spec, user } = input;
-  const capabilities = capabilitySet(spec.capAdd ?? [], spec.capDrop ?? []);
+  const options = spec.runtime ?? {};
+  const privileged = options.privileged === true;
+  const available = input.available ?? ALL_CAPABILITIES;
+  const capabilities = capabilitySet(
+    privileged ? ['ALL'] : (spec.capAdd ?? []),
+    spec.capDrop ?? [],
+    available,
+  );
   const held = user.uid === 0 ? capabilities : [];
   return {
     ociVersion: '1.1.0',
-    hostname: input.hostname,
+    ...(options.hostUts === true ? {} : { hostname: input.hostname }),
+    ...(options.domainname === undefined ? {} : { domainname: options.domainname }),
     root: { path: 'rootfs', readonly: spec.readOnlyRoot ?? false },
     process: {
       terminal: false,
@@ -74,21 +86,23 @@ export function runtimeSpec(input: RuntimeSpecInput): OciConfig {
         ambient: [],
       },
       rlimits: rlimits(spec),
-      noNewPrivileges: false,
+      noNewPrivileges: spec.noNewPrivileges ?? false,
+      ...(spec.oomScoreAdj === undefined ? {} : { oomScoreAdj: spec.oomScoreAdj }),
     },
-    mounts: [...defaultMounts(), ...tmpfsMounts(spec), ...input.binds.map(bindMount)],
+    mounts: [...defaultMounts(options), ...tmpfsMounts(spec), ...input.binds.map(bindMount)],
     linux: {
-      namespaces: ['pid', 'network', 'ipc', 'uts', 'mount', 'cgroup'].map((type) => ({ type })),
+      namespaces: namespaces(options),
       cgroupsPath: input.cgroupsPath,
-      resources: resources(input.limits, input.reservations),
+      resources: resources(input, options),
+      devices: (input.devices ?? []).map(({ device }) => device),
       sysctl: {
         'net.ipv4.ip_unprivileged_port_start': '0',
         'net.ipv4.ping_group_range': '0 2147483647',
         ...spec.sysctls,
       },
-      maskedPaths: MASKED,
-      readonlyPaths: READ_ONLY,
-      seccomp: DEFAULT_SECCOMP,
+      maskedPaths: privileged ? [] : MASKED,
+      readonlyPaths: privileged ? [] : READ_ONLY,
+      ...(privileged || spec.seccompUnconfined === true ? {} : { seccomp: DEFAULT_SECCOMP }),
     },
   };
 }
@@ -124,8 +138,20 @@ export function processEnv(
   return [...env].map(([key, value]) => `${key}=${value}`);
 }
 
-function defaultMounts(): OciMount[] {
+function namespaces(options: RuntimeOptions): { type: string }[] {
+  const shared: Readonly<Record<string, boolean | undefined>> = {
+    pid: options.hostPid,
+    ipc: options.hostIpc,
+    uts: options.hostUts,
+    cgroup: options.hostCgroup,
+  };
+  const types = ['pid', 'network', 'ipc', 'uts', 'mount', 'cgroup'];
+  return types.filter((type) => shared[type] !== true).map((type) => ({ type }));
+}
+
+function defaultMounts(options: RuntimeOptions): OciMount[] {
   const none = ['nosuid', 'noexec', 'nodev'];
+  const access = options.privileged === true ? 'rw' : 'ro';
   return [
     { destination: '/proc', type: 'proc', source: 'proc', options: none },
     {
@@ -140,10 +166,37 @@ function defaultMounts(): OciMount[] {
       source: 'devpts',
       options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5'],
     },
-    { destination: '/sys', type: 'sysfs', source: 'sysfs', options: [...none, 'ro'] },
-    { destination: '/sys/fs/cgroup', type: 'cgroup', source: 'cgroup', options: [...none, 'relatime', 'ro'] },
-    { destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: none },
-    { destination: '/dev/shm', type: 'tmpfs', source: 'shm', options: [...none, 'mode=1777', 'size=65536k'] },
+    { destination: '/sys', type: 'sysfs', source: 'sysfs', options: [...none, access] },
+    {
+      destination: '/sys/fs/cgroup',
+      type: 'cgroup',
+      source: 'cgroup',
+      options: [...none, 'relatime', access],
+    },
+    ...ipcMounts(options, none),
+  ];
+}
+
+/** Message queues and shared memory: with the node's ipc namespace, the node's own. */
+function ipcMounts(options: RuntimeOptions, none: readonly string[]): OciMount[] {
+  if (options.hostIpc === true) {
+    const bind = (path: string): OciMount => ({
+      destination: path,
+      type: 'bind',
+      source: path,
+      options: ['rbind', 'rprivate'],
+    });
+    return [bind('/dev/mqueue'), bind('/dev/shm')];
+  }
+  const size = options.shmBytes === undefined ? '65536k' : String(options.shmBytes);
+  return [
+    { destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: [...none] },
+    {
+      destination: '/dev/shm',
+      type: 'tmpfs',
+      source: 'shm',
+      options: [...none, 'mode=1777', `size=${size}`],
+    },
   ];
 }
 
@@ -170,18 +223,48 @@ function rlimits(spec: ContainerSpec): { type: string; soft: number; hard: numbe
 }
 
 /** CPU as a quota over the usual period of 100 ms (cgroup v1 cfs_quota_us, v2 cpu.max). */
-function resources(limits: ResourceAmounts, reservations: ResourceAmounts): OciResources {
+function resources(input: RuntimeSpecInput, options: RuntimeOptions): OciResources {
+  const { limits, reservations } = input;
   const periodUs = 100_000;
-  const cpu = limits.nanoCpus
-    ? { quota: Math.round((limits.nanoCpus * periodUs) / 1e9), period: periodUs }
-    : undefined;
+  const cpu = {
+    ...(limits.nanoCpus ? { quota: Math.round((limits.nanoCpus * periodUs) / 1e9), period: periodUs } : {}),
+    ...(options.cpuShares ? { shares: options.cpuShares } : {}),
+    ...(options.cpuset ? { cpus: options.cpuset } : {}),
+  };
   const memory = {
     ...(limits.memoryBytes ? { limit: limits.memoryBytes } : {}),
+    ...(options.memorySwapBytes ? { swap: options.memorySwapBytes } : {}),
     ...(reservations.memoryBytes ? { reservation: reservations.memoryBytes } : {}),
   };
+  const devices = deviceRules(input.devices ?? [], options);
   return {
     ...(Object.keys(memory).length > 0 ? { memory } : {}),
-    ...(cpu ? { cpu } : {}),
+    ...(Object.keys(cpu).length > 0 ? { cpu } : {}),
     ...(limits.pids ? { pids: { limit: limits.pids } } : {}),
+    ...(devices.length > 0 ? { devices } : {}),
   };
+}
+
+type DeviceRule = NonNullable<OciResources['devices']>[number];
+
+/** Devices that are listed may be used in every way, so what a mapping leaves out is taken away again. */
+function deviceRules(devices: readonly ResolvedDevice[], options: RuntimeOptions): DeviceRule[] {
+  if (options.privileged === true) return [{ allow: true, type: 'a', access: 'rwm' }];
+  const denied = devices.flatMap(({ device, access }): DeviceRule[] => {
+    const left = [...'rw'].filter((letter) => !access.includes(letter)).join('');
+    if (left === '' || device.major === undefined || device.minor === undefined) return [];
+    const { type, major, minor } = device;
+    return [{ allow: false, type, major, minor, access: left }];
+  });
+  return [...denied, ...(options.deviceRules ?? []).map(parseDeviceRule)];
+}
+
+/** "c 1:3 rwm", "b *:* m". Throws TypeError for anything else. */
+export function parseDeviceRule(text: string): DeviceRule {
+  const match = /^([abc]) (\d+|\*):(\d+|\*) ([rwm]{1,3})$/.exec(text);
+  if (match === null) throw new TypeError(`device rule "${text}": "c MAJOR:MINOR rwm" is expected`);
+  const [, type = 'a', major = '*', minor = '*', access = 'rwm'] = match;
+  const number = (name: 'major' | 'minor', value: string): object =>
+    value === '*' ? {} : { [name]: Number(value) };
+  return { allow: true, type, access, ...number('major', major), ...number('minor', minor) };
 }

@@ -1,8 +1,9 @@
 /** Compose YAML -> what a stack consists of. Pure; never throws for what a file may contain. */
 import type { ServiceSpec } from '../../shared/model/index.ts';
+import { type FileTexts, ProjectFiles } from './files.ts';
 import type { Variables } from './interpolate.ts';
-import { parseCompose } from './parse-yaml.ts';
-import { type Problem, Problems } from './problem.ts';
+import { type ComposeText, Loader } from './load.ts';
+import { type Position, type Problem, Problems } from './problem.ts';
 import { Section } from './section.ts';
 import { readService, usesDefaultNetwork } from './service.ts';
 import { TOP_RULES } from './service-keys.ts';
@@ -12,9 +13,14 @@ import { isNull, type MapValue, type Value } from './value.ts';
 export interface StackInput {
   /** The stack's name. */
   readonly stack: string;
-  readonly compose: string;
-  /** For ${NAME} in the file. */
+  /** One file; or several, merged in their order, with their paths from the project's directory. */
+  readonly compose: string | readonly ComposeText[];
+  /** For ${NAME} in the files. */
   readonly variables: Variables;
+  /** What the files refer to: env_file, extends, include. */
+  readonly files?: FileTexts | undefined;
+  /** Services with other profiles are left out; '*' takes all. */
+  readonly profiles?: readonly string[] | undefined;
 }
 
 export interface StackService {
@@ -31,30 +37,40 @@ export interface StackConversion {
   readonly networks: readonly StackNetwork[];
   /** In the order of the file. With an error among them, services and networks are not to be used. */
   readonly problems: readonly Problem[];
+  /** Files that were asked for and not sent, required or not. */
+  readonly missing: readonly string[];
 }
 
 const SERVICE_NAME = /^[a-zA-Z0-9._-]+$/;
 
 export function convertStack(input: StackInput): StackConversion {
   const problems = new Problems();
-  const root = parseCompose(input.compose, input.variables, problems);
-  if (root === undefined) return { services: [], networks: [], problems: problems.list() };
-  if (root.kind !== 'map') {
-    problems.error(root, '', 'a mapping with services is expected');
-    return { services: [], networks: [], problems: problems.list() };
-  }
-  return convertRoot(new Section(root, problems), input, problems);
+  const files = new ProjectFiles(input.files ?? {}, problems);
+  const texts = typeof input.compose === 'string' ? [{ text: input.compose }] : input.compose;
+  const root = new Loader(files, problems).load(texts, '', input.variables);
+  const found = root === undefined ? undefined : convertRoot(new Section(root, problems), input, files);
+  return {
+    services: found?.services ?? [],
+    networks: found?.networks ?? [],
+    problems: problems.list(),
+    missing: [...files.missing],
+  };
 }
 
-function convertRoot(top: Section, input: StackInput, problems: Problems): StackConversion {
-  const entries = serviceEntries(top);
+function convertRoot(
+  top: Section,
+  input: StackInput,
+  files: ProjectFiles,
+): Pick<StackConversion, 'services' | 'networks'> {
+  const { problems } = top;
+  const entries = serviceEntries(top, input.profiles ?? []);
   const networks = readNetworks(
     top,
     input.stack,
     entries.some(({ section }) => usesDefaultNetwork(section)),
   );
   const volumes = readVolumes(top, input.stack);
-  const context = { stack: input.stack, variables: input.variables, networks, volumes };
+  const context = { stack: input.stack, variables: input.variables, files, networks, volumes };
   const services = entries.map(({ key, section }) => ({
     key,
     spec: readService(key, section, context),
@@ -70,40 +86,50 @@ function convertRoot(top: Section, input: StackInput, problems: Problems): Stack
   return {
     services,
     networks: [...networks.values()].filter((network) => used.has(network.name)),
-    problems: problems.list(),
   };
 }
 
-function serviceEntries(top: Section): { key: string; section: Section }[] {
+function serviceEntries(top: Section, profiles: readonly string[]): { key: string; section: Section }[] {
   const services = top.section('services');
   const value = top.map.entries.get('services')?.value;
   const none = value === undefined || isNull(value) || services?.map.entries.size === 0;
   if (none) top.problems.error(value ?? top.map, 'services', 'there are no services');
   if (none || services === undefined) return [];
-  return [...services.map.entries.values()].flatMap(({ name, at, value }) => {
+  const enabled = [...services.map.entries.values()].flatMap(({ name, at, value }) => {
     if (name.startsWith('x-')) return [];
     if (!SERVICE_NAME.test(name)) {
       top.problems.error(at, at.key, `'${name}' is no valid name: letters, digits, . _ - are allowed`);
       return [];
     }
-    if (value.kind === 'map') return [{ key: name, section: new Section(placed(value, at), top.problems) }];
-    top.expected(value, 'a mapping');
-    return [];
+    if (value.kind !== 'map') {
+      top.expected(value, 'a mapping');
+      return [];
+    }
+    const section = new Section(placed(value, at), top.problems);
+    const own = section.texts('profiles') ?? [];
+    const wanted = own.length === 0 || profiles.includes('*') || own.some((one) => profiles.includes(one));
+    return wanted ? [{ key: name, section }] : [];
   });
+  if (enabled.length === 0 && !top.problems.hasErrors()) {
+    top.problems.error(
+      services.map,
+      'services',
+      'all services have profiles, and none of them was asked for',
+    );
+  }
+  return enabled;
 }
 
 /** Problems of the service as a whole point at its name, not at its first key. */
-function placed(map: MapValue, at: { line: number; column: number }): MapValue {
-  return { ...map, line: at.line, column: at.column };
+function placed(map: MapValue, at: Position): MapValue {
+  const { line, column, file } = at;
+  return { ...map, line, column, ...(file === undefined ? {} : { file }) };
 }
 
 /** The place of a path below a service: as deep as the file goes. */
-export function placeOf(
-  source: MapValue,
-  path: readonly string[],
-): { line: number; column: number; key: string } {
+export function placeOf(source: MapValue, path: readonly string[]): Position & { readonly key: string } {
   let here: Value = source;
-  let place: { line: number; column: number; key: string } = source;
+  let place: Position & { readonly key: string } = source;
   for (const name of path) {
     const entry: ReturnType<MapValue['entries']['get']> =
       here.kind === 'map' ? here.entries.get(name) : undefined;
@@ -111,5 +137,6 @@ export function placeOf(
     place = entry.at;
     here = entry.value;
   }
-  return { line: place.line, column: place.column, key: place.key };
+  const { line, column, key, file } = place;
+  return { line, column, key, ...(file === undefined ? {} : { file }) };
 }

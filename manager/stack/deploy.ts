@@ -31,11 +31,17 @@ export function readDeploy(service: Section): Deploy {
   const deploy = service.section('deploy');
   const resources = deploy?.section('resources');
   const result: Deploy = {
-    mode: readMode(deploy),
+    mode: readMode(service, deploy),
     labels: deploy === undefined ? {} : labels(deploy, 'labels'),
     endpointMode: deploy?.oneOf('endpoint_mode', ['vip', 'dnsrr']) ?? 'vip',
-    limits: readAmounts(resources, 'limits'),
-    reservations: readAmounts(resources, 'reservations'),
+    limits: withOwn(service, readAmounts(resources, 'limits'), 'limits', {
+      nanoCpus: ['cpus', service.cpus('cpus')],
+      memoryBytes: ['mem_limit', service.bytes('mem_limit')],
+      pids: ['pids_limit', service.whole('pids_limit', -1)],
+    }),
+    reservations: withOwn(service, readAmounts(resources, 'reservations'), 'reservations', {
+      memoryBytes: ['mem_reservation', service.bytes('mem_reservation')],
+    }),
     restart: readRestart(service, deploy),
     placement: readPlacement(service, deploy),
     update: readUpdate(deploy, 'update_config'),
@@ -46,11 +52,43 @@ export function readDeploy(service: Section): Deploy {
   return result;
 }
 
-function readMode(deploy: Section | undefined): ServiceMode {
+/** The older keys beside `deploy` say the same; both may be given if they agree. */
+function withOwn(
+  service: Section,
+  amounts: ResourceAmounts,
+  kind: 'limits' | 'reservations',
+  own: { readonly [K in keyof ResourceAmounts]: readonly [key: string, amount: number | undefined] },
+): ResourceAmounts {
+  const result: Partial<Record<keyof ResourceAmounts, number>> = { ...amounts };
+  for (const field of ['nanoCpus', 'memoryBytes', 'pids'] as const) {
+    const [key, amount] = own[field] ?? ['', undefined];
+    // 0 and -1 are Docker's ways to say none.
+    if (amount === undefined || amount <= 0) continue;
+    if (amounts[field] !== undefined && amounts[field] !== amount)
+      differs(service, key, `deploy.resources.${kind}`);
+    result[field] = amount;
+  }
+  return result;
+}
+
+function differs(service: Section, key: string, other: string): void {
+  const at = service.map.entries.get(key)?.at ?? service.map;
+  service.problems.error(
+    at,
+    `${service.map.key}.${key}`,
+    `differs from ${other}: one of the two is expected`,
+  );
+}
+
+function readMode(service: Section, deploy: Section | undefined): ServiceMode {
   const text = deploy?.text('mode') ?? 'replicated';
-  const replicas = deploy?.whole('replicas');
+  const scale = service.whole('scale');
+  const own = deploy?.whole('replicas');
+  if (own !== undefined && scale !== undefined && own !== scale) differs(service, 'scale', 'deploy.replicas');
+  if (text === 'global' && scale !== undefined) differs(service, 'scale', 'deploy.mode global');
+  const replicas = own ?? scale;
   if (text === 'global') {
-    if (replicas !== undefined && deploy !== undefined) {
+    if (own !== undefined && deploy !== undefined) {
       deploy.problems.error(
         deploy.map,
         `${deploy.map.key}.replicas`,

@@ -23,8 +23,13 @@ const OPEN_LIMIT = 2000;
 const TOO_DEEP = `the file is nested deeper than ${DEPTH_LIMIT} levels`;
 
 /** Reports to `problems`; undefined when there is nothing to go on with. */
-export function parseCompose(text: string, variables: Variables, problems: Problems): Value | undefined {
-  const start: Position = { line: 1, column: 1 };
+export function parseCompose(
+  text: string,
+  variables: Variables,
+  problems: Problems,
+  file?: string,
+): Value | undefined {
+  const start: Position = { line: 1, column: 1, file };
   if (text.length > COMPOSE_LIMIT_BYTES) {
     problems.error(start, '', `the file is larger than ${COMPOSE_LIMIT_BYTES} bytes`);
     return undefined;
@@ -33,10 +38,11 @@ export function parseCompose(text: string, variables: Variables, problems: Probl
     problems.error(start, '', TOO_DEEP);
     return undefined;
   }
-  const lines = new LineCounter();
+  const lines = new FileLines(file);
   const [document, second] = parseDocuments(text, lines, problems);
   if (document === undefined) {
-    if (problems.list().length === 0) problems.error(start, '', 'the file is empty');
+    if (!problems.list().some((problem) => problem.file === file))
+      problems.error(start, '', 'the file is empty');
     return undefined;
   }
   if (second !== undefined) {
@@ -44,8 +50,10 @@ export function parseCompose(text: string, variables: Variables, problems: Probl
   }
   for (const error of document.errors)
     problems.error(placeOf(lines, error.pos[0]), '', yamlMessage(error.message));
-  for (const warning of document.warnings)
+  for (const warning of document.warnings) {
+    if (warning.code === 'TAG_RESOLVE_FAILED' && /: !(reset|override)$/.test(warning.message)) continue;
     problems.warning(placeOf(lines, warning.pos[0]), '', `YAML: ${warning.message}`);
+  }
   if (document.errors.length > 0) return undefined;
   if (document.contents === null) {
     problems.error(start, '', 'the file is empty');
@@ -66,7 +74,7 @@ function openBrackets(text: string): number {
   return most;
 }
 
-function parseDocuments(text: string, lines: LineCounter, problems: Problems): readonly Document[] {
+function parseDocuments(text: string, lines: FileLines, problems: Problems): readonly Document[] {
   try {
     // Keys that are given twice are found below: the parser compares each key with all others.
     const options = { lineCounter: lines, prettyErrors: false, merge: false, uniqueKeys: false } as const;
@@ -74,7 +82,7 @@ function parseDocuments(text: string, lines: LineCounter, problems: Problems): r
     return Array.isArray(documents) ? documents : [];
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
-    problems.error({ line: 1, column: 1 }, '', TOO_DEEP);
+    problems.error({ line: 1, column: 1, file: lines.file }, '', TOO_DEEP);
     return [];
   }
 }
@@ -84,17 +92,28 @@ function yamlMessage(message: string): string {
   return message.includes('call stack') ? TOO_DEEP : `YAML: ${message}`;
 }
 
-function placeOf(lines: LineCounter, offset: number | undefined): Position {
-  const { line, col } = lines.linePos(offset ?? 0);
-  return { line: Math.max(1, line), column: Math.max(1, col) };
+class FileLines extends LineCounter {
+  readonly file: string | undefined;
+  constructor(file: string | undefined) {
+    super();
+    this.file = file;
+  }
 }
+
+function placeOf(lines: FileLines, offset: number | undefined): Position {
+  const { line, col } = lines.linePos(offset ?? 0);
+  const { file } = lines;
+  return { line: Math.max(1, line), column: Math.max(1, col), ...(file === undefined ? {} : { file }) };
+}
+
+const MERGE_TAGS = ['reset', 'override'] as const;
 
 /** Thrown once a bound is passed; the rest of the file is not looked at. */
 class LimitPassed extends Error {}
 
 class Reader {
   readonly #document: Document;
-  readonly #lines: LineCounter;
+  readonly #lines: FileLines;
   readonly #variables: Variables;
   readonly #problems: Problems;
   #left = VALUE_LIMIT;
@@ -102,7 +121,7 @@ class Reader {
   readonly #anchors = new Map<string, Node>();
   #inAlias = false;
 
-  constructor(document: Document, lines: LineCounter, variables: Variables, problems: Problems) {
+  constructor(document: Document, lines: FileLines, variables: Variables, problems: Problems) {
     this.#document = document;
     this.#lines = lines;
     this.#variables = variables;
@@ -118,7 +137,13 @@ class Reader {
     }
   }
 
-  #value(node: Node | null, key: string, depth: number, fallback: Position = { line: 1, column: 1 }): Value {
+  #value(node: Node | null, key: string, depth: number, fallback?: Position): Value {
+    const value = this.#untagged(node, key, depth, fallback ?? placeOf(this.#lines, 0));
+    const tag = isAlias(node) ? undefined : MERGE_TAGS.find((name) => node?.tag === `!${name}`);
+    return tag === undefined ? value : { ...value, tag };
+  }
+
+  #untagged(node: Node | null, key: string, depth: number, fallback: Position): Value {
     const at =
       node?.range === undefined || node.range === null ? fallback : placeOf(this.#lines, node.range[0]);
     this.#count(at, key, depth);

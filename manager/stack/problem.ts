@@ -8,11 +8,14 @@ export interface Problem {
   /** From 1. */
   readonly line: number;
   readonly column: number;
+  /** Which file, when the caller named its files. */
+  readonly file?: string | undefined;
 }
 
 export interface Position {
   readonly line: number;
   readonly column: number;
+  readonly file?: string | undefined;
 }
 
 /** Collects problems; nothing in the conversion stops at the first one. */
@@ -29,16 +32,23 @@ export class Problems {
   }
 
   #add(severity: Problem['severity'], at: Position, key: string, message: string): void {
-    const { line, column } = at;
+    const { line, column, file } = at;
     // An anchor that is used twice says the same thing twice.
-    const same = `${line}:${column} ${key} ${message}`;
+    const same = `${file ?? ''}:${line}:${column} ${key} ${message}`;
     if (this.#said.has(same)) return;
     this.#said.add(same);
-    this.#all.push({ severity, message, key, line, column });
+    this.#all.push({ severity, message, key, line, column, ...(file === undefined ? {} : { file }) });
   }
 
-  /** In the order of the file. */
+  hasErrors(): boolean {
+    return this.#all.some((problem) => problem.severity === 'error');
+  }
+
+  /** File by file, in the order of each. */
   list(): readonly Problem[] {
-    return this.#all.toSorted((a, b) => a.line - b.line || a.column - b.column);
+    const files = [...new Set(this.#all.map(({ file }) => file))];
+    const rank = new Map(files.map((file, i) => [file, i]));
+    const order = (problem: Problem): number => rank.get(problem.file) ?? 0;
+    return this.#all.toSorted((a, b) => order(a) - order(b) || a.line - b.line || a.column - b.column);
   }
 }

@@ -7,11 +7,15 @@ import {
   STACK_LABEL,
 } from '../../shared/model/index.ts';
 import { readDeploy } from './deploy.ts';
+import { readEnvironment, readLabels } from './environment.ts';
+import type { ProjectFiles } from './files.ts';
 import { readHealthCheck } from './healthcheck.ts';
 import type { Variables } from './interpolate.ts';
 import { readMounts, type StackVolume } from './mounts.ts';
+import type { Position } from './problem.ts';
 import { readPorts } from './ports.ts';
-import { defined, labels, pairs, Section } from './section.ts';
+import { readRuntime } from './runtime-keys.ts';
+import { defined, labels, Section } from './section.ts';
 import { SERVICE_RULES } from './service-keys.ts';
 import { shellSplit } from './shell-split.ts';
 import type { StackNetwork } from './top-level.ts';
@@ -20,6 +24,7 @@ import type { Value } from './value.ts';
 export interface ServiceContext {
   readonly stack: string;
   readonly variables: Variables;
+  readonly files: ProjectFiles;
   readonly networks: ReadonlyMap<string, StackNetwork>;
   readonly volumes: ReadonlyMap<string, StackVolume>;
 }
@@ -52,13 +57,13 @@ export function readService(key: string, service: Section, context: ServiceConte
 function readContainer(service: Section, context: ServiceContext): ContainerSpec {
   return defined({
     image: readImage(service),
-    labels: { ...labels(service, 'labels'), [STACK_LABEL]: context.stack },
+    labels: { ...readLabels(service, context), [STACK_LABEL]: context.stack },
     command: readCommand(service, 'entrypoint'),
     args: readCommand(service, 'command'),
-    env: readEnvironment(service, context.variables),
+    env: readEnvironment(service, context),
     workingDir: service.text('working_dir'),
     user: service.text('user'),
-    groups: service.texts('group_add'),
+    groups: nonEmpty(service.texts('group_add')),
     hostname: service.text('hostname'),
     readOnlyRoot: service.flag('read_only') === true ? true : undefined,
     init: flagWithoutEffect(service, 'init', "the image's program is process 1 of its container"),
@@ -75,6 +80,7 @@ function readContainer(service: Section, context: ServiceContext): ContainerSpec
     capDrop: nonEmpty(service.texts('cap_drop')),
     sysctls: readSysctls(service),
     ulimits: readUlimits(service),
+    ...readRuntime(service),
   }) as ContainerSpec;
 }
 
@@ -135,19 +141,6 @@ function readCommand(service: Section, name: 'command' | 'entrypoint'): string[]
 function refuseEmpty(service: Section, key: string): void {
   const at = service.map.entries.get('entrypoint')?.at ?? service.map;
   service.problems.error(at, key, "an empty entrypoint (to drop the image's) is not supported yet");
-}
-
-function readEnvironment(service: Section, variables: Variables): string[] {
-  return [...pairs(service, 'environment')].map(([name, { text, value }]) => {
-    if (text !== undefined) return `${name}=${text}`;
-    if (Object.hasOwn(variables, name)) return `${name}=${variables[name]}`;
-    service.problems.warning(
-      value,
-      value.key,
-      `${name} has no value here and is not among the variables: it is not set`,
-    );
-    return name;
-  });
 }
 
 /** ["name:address"], ["name=address"] or {name: address} -> "name:address". */
@@ -234,7 +227,7 @@ function readAttachments(key: string, service: Section, context: ServiceContext)
   const attach = (
     name: string,
     aliases: readonly string[],
-    at: { line: number; column: number; key: string },
+    at: Position & { readonly key: string },
   ): void => {
     const network = context.networks.get(name);
     if (network === undefined) {

@@ -78,7 +78,11 @@ static int parse_devices(const cJSON *rules, const cJSON *devices, struct cgroup
   int rc = push_rule(limits, false, 'a', -1, -1, "rwm", err);
   if (rc == 0) rc = allow_defaults(limits, err);
   const cJSON *item;
-  cJSON_ArrayForEach(item, devices) {
+  /* Where everything is allowed in the end, a rule a device would only fill the list. */
+  const cJSON *last = rules == NULL || rules->child == NULL ? NULL : rules->child->prev;
+  bool all = cJSON_IsTrue(json_member(last, "allow")) && names_all(json_member(last, "type"));
+  const cJSON *ruled = all ? NULL : devices;
+  cJSON_ArrayForEach(item, ruled) {
     const char *path = "linux.devices[]", *type = NULL;
     int64_t major = -1, minor = -1;
     if (rc == 0) rc = json_string(item, path, "type", true, &type, err);

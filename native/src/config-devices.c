@@ -6,7 +6,7 @@
 
 #include "config.h"
 
-#define DEVICES_MAX 64
+#define DEVICES_MAX 1024
 
 static const struct {
   const char *path;

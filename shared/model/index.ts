@@ -3,6 +3,7 @@ export * from './cluster.ts';
 export * from './network.ts';
 export * from './node.ts';
 export * from './options.ts';
+export * from './runtime-options.ts';
 export * from './service.ts';
 export * from './stack.ts';
 export * from './task-state.ts';

@@ -1,5 +1,7 @@
 /** A service: what a user wants to run. Its spec is stored once per revision; tasks name the revision. */
 
+import type { RuntimeOptions } from './runtime-options.ts';
+
 export type Labels = Readonly<Record<string, string>>;
 
 export type ServiceMode =
@@ -77,6 +79,11 @@ export interface ContainerSpec {
   readonly capDrop?: readonly string[];
   readonly sysctls?: Readonly<Record<string, string>>;
   readonly ulimits?: readonly { readonly name: string; readonly soft: number; readonly hard: number }[];
+  readonly noNewPrivileges?: boolean;
+  readonly seccompUnconfined?: boolean;
+  /** -1000 to 1000, proc(5). */
+  readonly oomScoreAdj?: number;
+  readonly runtime?: RuntimeOptions;
 }
 
 export interface ResourceAmounts {

@@ -14,6 +14,7 @@ import type {
   ServiceSpec,
   UpdateConfig,
 } from '../model/service.ts';
+import type { RuntimeOptions } from '../model/runtime-options.ts';
 import { conforms } from './conforms.ts';
 
 export const text = z.string();
@@ -76,6 +77,23 @@ const mount = conforms<MountSpec>()(
 const dns = z.strictObject({ nameservers: texts, search: texts, options: texts });
 const ulimit = z.strictObject({ name: text, soft: z.number().int(), hard: z.number().int() });
 
+const runtime = conforms<RuntimeOptions>()(
+  z.strictObject({
+    privileged: optionalFlag,
+    devices: z.array(z.strictObject({ source: text, target: text, access: text })).exactOptional(),
+    deviceRules: optionalTexts,
+    shmBytes: optionalCount,
+    hostPid: optionalFlag,
+    hostIpc: optionalFlag,
+    hostUts: optionalFlag,
+    hostCgroup: optionalFlag,
+    domainname: optionalText,
+    cpuShares: optionalCount,
+    cpuset: optionalText,
+    memorySwapBytes: z.number().int().exactOptional(),
+  }),
+);
+
 const container = conforms<ContainerSpec>()(
   z.strictObject({
     image: text,
@@ -101,6 +119,10 @@ const container = conforms<ContainerSpec>()(
     capDrop: optionalTexts,
     sysctls: labels.exactOptional(),
     ulimits: z.array(ulimit).exactOptional(),
+    noNewPrivileges: optionalFlag,
+    seccompUnconfined: optionalFlag,
+    oomScoreAdj: z.number().int().exactOptional(),
+    runtime: runtime.exactOptional(),
   }),
 );
 

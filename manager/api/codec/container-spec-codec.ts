@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { InvalidError } from '../../../shared/errors/index.ts';
 import type { ContainerSpec, HealthCheck } from '../../../shared/model/index.ts';
 import { defined, given, labelsOf, zFlag, zLabels, zText, zTexts, zWhole } from './common.ts';
+import { decodeHostConfig, encodeHostConfig, zHostConfig } from './host-config-codec.ts';
 import { decodeMount, encodeMount, zMount } from './mount-codec.ts';
 
 const zHealth = z.object({
@@ -45,10 +46,14 @@ export const zContainerSpec = z.object({
     .object({
       CredentialSpec: z.null().optional(),
       SELinuxContext: z.null().optional(),
-      Seccomp: z.object({ Mode: z.enum(['', 'default']).nullish() }).nullish(),
-      AppArmor: z.object({ Mode: z.enum(['', 'default']).nullish() }).nullish(),
+      Seccomp: z.object({ Mode: z.enum(['', 'default', 'unconfined']).nullish() }).nullish(),
+      // No profile is ever applied.
+      AppArmor: z.object({ Mode: z.enum(['', 'default', 'disabled']).nullish() }).nullish(),
+      NoNewPrivileges: zFlag,
     })
     .nullish(),
+  OomScoreAdj: z.number().int().min(-1000).max(1000).nullish(),
+  HostConfig: zHostConfig,
 });
 
 type RawContainer = z.output<typeof zContainerSpec>;
@@ -79,6 +84,10 @@ export function decodeContainerSpec(raw: RawContainer): ContainerSpec {
     capDrop: given(raw.CapabilityDrop),
     sysctls: given(raw.Sysctls),
     ulimits: given(raw.Ulimits)?.map((u) => ({ name: u.Name, soft: u.Soft ?? 0, hard: u.Hard ?? 0 })),
+    noNewPrivileges: given(raw.Privileges?.NoNewPrivileges),
+    seccompUnconfined: raw.Privileges?.Seccomp?.Mode === 'unconfined' ? true : undefined,
+    oomScoreAdj: given(raw.OomScoreAdj),
+    runtime: decodeHostConfig(raw.HostConfig),
   }) as ContainerSpec;
 }
 
@@ -147,7 +156,19 @@ export function encodeContainerSpec(spec: ContainerSpec): object {
     Sysctls: spec.sysctls,
     Ulimits: spec.ulimits?.map((u) => ({ Name: u.name, Soft: u.soft, Hard: u.hard })),
     Isolation: 'default',
+    Privileges: encodePrivileges(spec),
+    OomScoreAdj: spec.oomScoreAdj,
+    HostConfig: spec.runtime === undefined ? undefined : encodeHostConfig(spec.runtime),
   });
+}
+
+function encodePrivileges(spec: ContainerSpec): object | undefined {
+  return given(
+    defined({
+      NoNewPrivileges: spec.noNewPrivileges,
+      Seccomp: spec.seccompUnconfined === true ? { Mode: 'unconfined' } : undefined,
+    }),
+  );
 }
 
 function encodeHealth(check: HealthCheck | undefined): object | undefined {

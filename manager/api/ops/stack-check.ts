@@ -28,6 +28,14 @@ const PLACES: Readonly<Record<string, readonly string[]>> = {
   ports: ['ports'],
   ulimits: ['ulimits'],
   healthCheck: ['healthcheck'],
+  oomScoreAdj: ['oom_score_adj'],
+  devices: ['devices'],
+  deviceRules: ['device_cgroup_rules'],
+  cpuset: ['cpuset'],
+  cpuShares: ['cpu_shares'],
+  memorySwap: ['memswap_limit'],
+  uts: ['uts'],
+  shmSize: ['shm_size'],
   replicas: ['deploy', 'replicas'],
   endpointMode: ['deploy', 'endpoint_mode'],
   'limits.cpus': ['deploy', 'resources', 'limits', 'cpus'],
@@ -118,7 +126,7 @@ function checkExisting(store: Store, stack: string, service: StackService): Foun
 function checkNetwork(store: Store, stack: string, network: StackNetwork): Found[] {
   const key = `networks.${network.key}`;
   const report = (message: string): Found[] => [
-    { message, key, line: network.at.line, column: network.at.column },
+    { message, key, line: network.at.line, column: network.at.column, file: network.at.file },
   ];
   const id = store.get('names', `network:${network.name}`)?.id;
   const existing = id === undefined ? undefined : store.get('networks', id);

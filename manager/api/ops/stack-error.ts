@@ -7,10 +7,13 @@ export interface Finding {
   readonly line: number;
   readonly column: number;
   readonly key: string;
+  /** Which of the request's files. */
+  readonly file?: string;
 }
 
-export function finding({ message, line, column, key }: Omit<Problem, 'severity'>): Finding {
-  return { message: key === '' ? message : `${key}: ${message}`, line, column, key };
+export function finding({ message, line, column, key, file }: Omit<Problem, 'severity'>): Finding {
+  const text = key === '' ? message : `${key}: ${message}`;
+  return { message: text, line, column, key, ...(file === undefined ? {} : { file }) };
 }
 
 /** The compose file can not be deployed; all the reasons, with their places. */
@@ -19,7 +22,10 @@ export class StackError extends InvalidError {
 
   constructor(stack: string, problems: readonly Omit<Problem, 'severity'>[]) {
     const errors = problems.map(finding);
-    const lines = errors.map(({ line, column, message }) => `line ${line}, column ${column}: ${message}`);
+    const lines = errors.map(({ file, line, column, message }) => {
+      const place = `line ${line}, column ${column}: ${message}`;
+      return file === undefined ? place : `${file}, ${place}`;
+    });
     super(`stack ${stack} can not be deployed:\n${lines.join('\n')}`);
     this.errors = errors;
   }

@@ -5,6 +5,7 @@ import type { Store } from '../../store/store.ts';
 import { decodeServiceSpec } from '../codec/service-spec-codec.ts';
 import { encodeService, serviceStatus } from '../codec/service-codec.ts';
 import type { ApiContext } from '../context.ts';
+import { zNamesHostConfig } from '../codec/host-config-codec.ts';
 import { readJson } from '../http/body.ts';
 import {
   passes,
@@ -60,7 +61,8 @@ export function servicesRouter(ctx: ApiContext): Router {
       return sendJson(res, 200, { Warnings: null });
     }
     const { spec, warnings } = decodeServiceSpec(body);
-    await updateService(ctx, service, { version, spec: withAuth(store, service, spec, req) }, signal);
+    const wanted = withRuntime(store, service, withAuth(store, service, spec, req), body);
+    await updateService(ctx, service, { version, spec: wanted }, signal);
     sendJson(res, 200, { Warnings: warnings.length === 0 ? null : warnings });
   });
 
@@ -118,6 +120,13 @@ function withAuth(store: Store, service: Service, spec: ServiceSpec, req: Reques
   const stored = revision === undefined ? undefined : specOf(store, service, revision)?.registryAuth;
   const auth = registryAuth(req) ?? stored;
   return auth === undefined ? spec : { ...spec, registryAuth: auth };
+}
+
+/** Docker clients know no ContainerSpec.HostConfig and lose it on the way: only one that names it changes it. */
+function withRuntime(store: Store, service: Service, spec: ServiceSpec, body: unknown): ServiceSpec {
+  const named = zNamesHostConfig.safeParse(body).success;
+  const runtime = specOf(store, service)?.container.runtime;
+  return named || runtime === undefined ? spec : { ...spec, container: { ...spec.container, runtime } };
 }
 
 export function* serviceTasks(store: Store, serviceId: string): Generator<Task> {

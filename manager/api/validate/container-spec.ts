@@ -38,6 +38,7 @@ export function checkContainer(container: ContainerSpec): SpecProblem[] {
   check(workingDir === undefined || workingDir.startsWith('/'), 'workingDir', 'an absolute path is expected');
   check(stopSignal === undefined || SIGNAL.test(stopSignal), 'stopSignal', `'${stopSignal}' is no signal`);
   problems.push(...checkMounts(container.mounts));
+  problems.push(...checkRuntime(container));
   if (container.healthCheck !== undefined) problems.push(...checkHealth(container.healthCheck));
   for (const limit of container.ulimits ?? []) {
     check(
@@ -46,6 +47,46 @@ export function checkContainer(container: ContainerSpec): SpecProblem[] {
       `${limit.name}: the soft limit ${limit.soft} is above the hard limit ${limit.hard}`,
     );
   }
+  return problems;
+}
+
+const DEVICE_ACCESS = /^(?!.*(.).*\1)[rwm]{1,3}$/;
+const DEVICE_RULE = /^[abc] (\d+|\*):(\d+|\*) [rwm]{1,3}$/;
+const CPU_LIST = /^\d+(-\d+)?(,\d+(-\d+)?)*$/;
+
+function checkRuntime(container: ContainerSpec): SpecProblem[] {
+  const { runtime = {}, oomScoreAdj = 0 } = container;
+  const problems: SpecProblem[] = [];
+  const check = (ok: boolean, field: string, message: string): void => {
+    if (!ok) problems.push({ field, message });
+  };
+  check(
+    oomScoreAdj >= -1000 && oomScoreAdj <= 1000,
+    'oomScoreAdj',
+    'a number from -1000 to 1000 is expected',
+  );
+  for (const { source, target, access } of runtime.devices ?? []) {
+    check(source.startsWith('/dev/'), 'devices', `'${source}': a path below /dev is expected`);
+    check(target.startsWith('/'), 'devices', `'${target}': an absolute path is expected`);
+    check(DEVICE_ACCESS.test(access), 'devices', `'${access}': letters of rwm are expected`);
+  }
+  for (const rule of runtime.deviceRules ?? []) {
+    check(DEVICE_RULE.test(rule), 'deviceRules', `'${rule}': such as 'c 1:3 rwm' is expected`);
+  }
+  const { cpuset, cpuShares, hostUts, hostIpc, domainname, shmBytes } = runtime;
+  check(cpuset === undefined || CPU_LIST.test(cpuset), 'cpuset', `'${cpuset}': such as '0-2,4' is expected`);
+  check(cpuShares === undefined || cpuShares >= 2, 'cpuShares', 'at least 2 are expected');
+  const named = container.hostname ?? domainname;
+  check(
+    hostUts !== true || named === undefined,
+    'uts',
+    "with the node's uts namespace the node names the host",
+  );
+  check(
+    hostIpc !== true || shmBytes === undefined,
+    'shmSize',
+    "with the node's ipc namespace /dev/shm is the node's",
+  );
   return problems;
 }
 

@@ -57,6 +57,12 @@ function checkResources(spec: ServiceSpec): SpecProblem[] {
       });
     }
   }
+  const swap = spec.container.runtime?.memorySwapBytes;
+  const { memoryBytes: memory } = spec.limits;
+  if (swap !== undefined && swap !== -1 && (memory === undefined || swap < memory)) {
+    const message = 'needs a limit of memory, and is not less than it: it counts memory and swap together';
+    problems.push({ field: 'memorySwap', message });
+  }
   for (const amount of ['nanoCpus', 'memoryBytes'] as const) {
     const limit = spec.limits[amount];
     if (limit !== undefined && (spec.reservations[amount] ?? 0) > limit) {

@@ -1,0 +1,84 @@
+/**
+ * ContainerSpec.HostConfig: Shoal's addition to the Docker Engine API, for what compose files can ask and the API has no
+ * field for in a service. The fields have the names and the meaning that they have in the API for containers.
+ */
+import { z } from 'zod';
+import type { RuntimeOptions } from '../../../shared/model/index.ts';
+import { defined, given, zFlag, zText, zTexts, zWhole } from './common.ts';
+
+const zMode = z.enum(['', 'host'], { error: "'host' is expected" }).nullish();
+
+export const zHostConfig = z
+  .object({
+    Privileged: zFlag,
+    Devices: z
+      .array(z.object({ PathOnHost: z.string(), PathInContainer: zText, CgroupPermissions: zText }))
+      .nullish(),
+    DeviceCgroupRules: zTexts,
+    ShmSize: zWhole,
+    PidMode: zMode,
+    IpcMode: zMode,
+    UTSMode: zMode,
+    CgroupnsMode: zMode,
+    Domainname: zText,
+    CpuShares: zWhole,
+    CpusetCpus: zText,
+    MemorySwap: z.number().int().min(-1).nullish(),
+  })
+  .nullish();
+
+export function decodeHostConfig(raw: z.output<typeof zHostConfig>): RuntimeOptions | undefined {
+  if (raw === null || raw === undefined) return undefined;
+  const options = defined({
+    privileged: given(raw.Privileged),
+    devices: given(raw.Devices)?.map((device) => ({
+      source: device.PathOnHost,
+      target: given(device.PathInContainer) ?? device.PathOnHost,
+      access: given(device.CgroupPermissions) ?? 'rwm',
+    })),
+    deviceRules: given(raw.DeviceCgroupRules),
+    shmBytes: given(raw.ShmSize),
+    hostPid: hosts(raw.PidMode),
+    hostIpc: hosts(raw.IpcMode),
+    hostUts: hosts(raw.UTSMode),
+    hostCgroup: hosts(raw.CgroupnsMode),
+    domainname: given(raw.Domainname),
+    cpuShares: given(raw.CpuShares),
+    cpuset: given(raw.CpusetCpus),
+    memorySwapBytes: given(raw.MemorySwap),
+  });
+  return given(options) as RuntimeOptions | undefined;
+}
+
+function hosts(mode: string | null | undefined): true | undefined {
+  return mode === 'host' ? true : undefined;
+}
+
+export function encodeHostConfig(options: RuntimeOptions): object {
+  const mode = (host: boolean | undefined): string | undefined => (host === true ? 'host' : undefined);
+  return defined({
+    Privileged: options.privileged,
+    Devices: options.devices?.map(({ source, target, access }) => ({
+      PathOnHost: source,
+      PathInContainer: target,
+      CgroupPermissions: access,
+    })),
+    DeviceCgroupRules: options.deviceRules,
+    ShmSize: options.shmBytes,
+    PidMode: mode(options.hostPid),
+    IpcMode: mode(options.hostIpc),
+    UTSMode: mode(options.hostUts),
+    CgroupnsMode: mode(options.hostCgroup),
+    Domainname: options.domainname,
+    CpuShares: options.cpuShares,
+    CpusetCpus: options.cpuset,
+    MemorySwap: options.memorySwapBytes,
+  });
+}
+
+/** Passes a request that says something about HostConfig, be it null. */
+export const zNamesHostConfig = z.object({
+  TaskTemplate: z.object({
+    ContainerSpec: z.object({ HostConfig: z.union([z.object({}), z.null()]) }),
+  }),
+});

@@ -1,0 +1,123 @@
+/** Keys of a service that ask something of the container's runtime: privileges, namespaces, devices, weights. */
+import type { ContainerSpec, DeviceMapping, RuntimeOptions } from '../../shared/model/index.ts';
+import { defined, Section } from './section.ts';
+import { parseBytes } from './units.ts';
+import type { Value } from './value.ts';
+
+type RuntimeFields = Pick<ContainerSpec, 'noNewPrivileges' | 'seccompUnconfined' | 'oomScoreAdj' | 'runtime'>;
+
+export function readRuntime(service: Section): RuntimeFields {
+  const score = service.whole('oom_score_adj', -1000);
+  const options = defined({
+    privileged: service.flag('privileged') === true ? true : undefined,
+    devices: readDevices(service),
+    deviceRules: nonEmpty(service.texts('device_cgroup_rules')),
+    shmBytes: service.bytes('shm_size') || undefined,
+    hostPid: hostMode(service, 'pid'),
+    hostIpc: hostMode(service, 'ipc', ['private']),
+    hostUts: hostMode(service, 'uts'),
+    hostCgroup: hostMode(service, 'cgroup', ['private']),
+    domainname: service.text('domainname'),
+    cpuShares: service.whole('cpu_shares') || undefined,
+    cpuset: service.text('cpuset'),
+    memorySwapBytes: readSwap(service),
+  }) as RuntimeOptions;
+  // There are no user namespaces: 'host' is what is.
+  hostMode(service, 'userns_mode');
+  return defined({
+    ...readSecurity(service),
+    oomScoreAdj: score === 0 ? undefined : score,
+    runtime: Object.keys(options).length === 0 ? undefined : options,
+  }) as RuntimeFields;
+}
+
+function nonEmpty<T>(list: readonly T[] | undefined): readonly T[] | undefined {
+  return list === undefined || list.length === 0 ? undefined : list;
+}
+
+/** `host`, or words that say what is so anyway. */
+function hostMode(
+  service: Section,
+  name: 'pid' | 'ipc' | 'uts' | 'cgroup' | 'userns_mode',
+  usual: readonly string[] = [],
+): true | undefined {
+  const text = service.text(name);
+  if (text === undefined || text === '' || usual.includes(text)) return undefined;
+  if (text === 'host') return true;
+  const at = service.map.entries.get(name)?.value ?? service.map;
+  const allowed = ['host', ...usual].join(' or ');
+  service.problems.error(at, at.key, `'${text}' is not supported: ${allowed} is expected`);
+  return undefined;
+}
+
+/** -1 is no limit. */
+function readSwap(service: Section): number | undefined {
+  const text = service.text('memswap_limit');
+  if (text === undefined) return undefined;
+  const bytes = text === '-1' ? -1 : parseBytes(text);
+  const at = service.map.entries.get('memswap_limit')?.value ?? service.map;
+  if (bytes === undefined) service.expected(at, 'a size such as 64m, 1.5g or -1');
+  return bytes === 0 ? undefined : bytes;
+}
+
+/** Each is NAME, NAME=VALUE or NAME:VALUE. */
+function readSecurity(service: Section): Pick<RuntimeFields, 'noNewPrivileges' | 'seccompUnconfined'> {
+  const found: { noNewPrivileges?: boolean; seccompUnconfined?: boolean } = {};
+  for (const item of service.list('security_opt')?.items ?? []) {
+    const text = service.textOf(item) ?? '';
+    switch (text.replace(/[=:]/, '=')) {
+      case 'no-new-privileges':
+      case 'no-new-privileges=true':
+        found.noNewPrivileges = true;
+        break;
+      case 'seccomp=unconfined':
+        found.seccompUnconfined = true;
+        break;
+      // What is so anyway: no AppArmor profile and no SELinux label is ever applied.
+      case 'no-new-privileges=false':
+      case 'apparmor=unconfined':
+      case 'label=disable':
+      case 'seccomp=builtin':
+        break;
+      default:
+        service.problems.error(
+          item,
+          item.key,
+          `'${text}' is not supported: no-new-privileges, seccomp=unconfined and apparmor=unconfined are`,
+        );
+    }
+  }
+  return found;
+}
+
+function readDevices(service: Section): readonly DeviceMapping[] | undefined {
+  const items = service.list('devices')?.items ?? [];
+  return nonEmpty(items.flatMap((item) => readDevice(service, item) ?? []));
+}
+
+/** "/dev/a", "/dev/a:/dev/b", "/dev/a:/dev/b:rw", or `{source, target, permissions}`. */
+function readDevice(service: Section, item: Value): DeviceMapping | undefined {
+  if (item.kind === 'map') {
+    const long = new Section(item, service.problems);
+    const source = long.text('source');
+    const device = { source, target: long.text('target'), access: long.text('permissions') };
+    long.end();
+    if (!long.has('source')) service.problems.error(item, item.key, 'source is missing');
+    if (source === undefined) return undefined;
+    return { source, target: device.target ?? source, access: device.access ?? 'rwm' };
+  }
+  const text = service.textOf(item);
+  if (text === undefined) return undefined;
+  const [source = '', second, third, ...rest] = text.split(':');
+  if (rest.length > 0) {
+    service.problems.error(
+      item,
+      item.key,
+      `'${text}': SOURCE, SOURCE:TARGET or SOURCE:TARGET:rwm is expected`,
+    );
+    return undefined;
+  }
+  const onlyAccess = third === undefined && second !== undefined && /^[rwm]+$/.test(second);
+  const target = onlyAccess ? source : (second ?? source);
+  return { source, target, access: (onlyAccess ? second : third) ?? 'rwm' };
+}

@@ -1,0 +1,33 @@
+/** A device of the node in the container. */
+export interface DeviceMapping {
+  readonly source: string;
+  readonly target: string;
+  /** Letters of rwm: read, write, make nodes. */
+  readonly access: string;
+}
+
+/**
+ * What a compose file can ask of a container's runtime and the Docker API's ContainerSpec has no field for. The names of
+ * the containers' API (HostConfig) are used where the API shows it.
+ */
+export interface RuntimeOptions {
+  /** All capabilities that the agent has, all devices, no seccomp filter, nothing masked. */
+  readonly privileged?: boolean;
+  readonly devices?: readonly DeviceMapping[];
+  /** "c 1:3 rwm" as the device cgroup has them; * for any number. */
+  readonly deviceRules?: readonly string[];
+  /** Size of /dev/shm; 64 MiB without. */
+  readonly shmBytes?: number;
+  /** The node's namespace in place of one of its own. */
+  readonly hostPid?: boolean;
+  readonly hostIpc?: boolean;
+  readonly hostUts?: boolean;
+  readonly hostCgroup?: boolean;
+  readonly domainname?: string;
+  /** cgroup weight; 1024 is usual. */
+  readonly cpuShares?: number;
+  /** Such as "0-2,4". */
+  readonly cpuset?: string;
+  /** Memory and swap together; -1 is no limit. */
+  readonly memorySwapBytes?: number;
+}
