@@ -5,6 +5,7 @@ import { VERSION } from '../../shared/lib/version.ts';
 import { addAgent, addManager } from './daemons.ts';
 import { EXIT, explainFailure } from './fail.ts';
 import { addDown, addUp } from './local.ts';
+import { addDiff, addRevisions, addRollback } from './revision-commands.ts';
 import { addDeploy, addRemove } from './stack-commands.ts';
 import { addStatus } from './status.ts';
 import { addToken } from './token.ts';
@@ -22,6 +23,9 @@ function makeProgram(): Command {
   addDown(program);
   addStatus(program);
   addDeploy(program);
+  addDiff(program);
+  addRevisions(program);
+  addRollback(program);
   addRemove(program);
   addToken(program);
   addManager(program);

@@ -3,14 +3,27 @@ import type { Command } from 'commander';
 import { AppError, NotFoundError } from '../../shared/errors/index.ts';
 import { delay } from '../../shared/lib/abort.ts';
 import { type ApiClient, ApiError } from './client.ts';
-import { readComposeFile } from './compose-file.ts';
+import { type Project, readProject } from './compose-file.ts';
 import { signalOfInterrupts } from './fail.ts';
 import { parseCount } from './options.ts';
 import { addSocketOptions, clientOf, type SocketFlags } from './socket.ts';
-import { findingsOf, formatFinding, putStack, removeStack, stackServices, waitForStack } from './stack.ts';
+import {
+  type Finding,
+  findingsOf,
+  formatFinding,
+  putStack,
+  removeStack,
+  stackServices,
+  waitForStack,
+} from './stack.ts';
 
-interface DeployFlags extends SocketFlags {
-  composeFile: string;
+export interface FileFlags {
+  composeFile: string[];
+  profile?: string[];
+  envFile?: string[];
+}
+
+interface DeployFlags extends SocketFlags, FileFlags {
   prune?: boolean;
   wait: boolean;
   timeout: number;
@@ -22,41 +35,59 @@ class ComposeError extends AppError {
   readonly code = 'invalid';
 }
 
-const say = (line: string): void => void process.stdout.write(`${line}\n`);
+export const say = (line: string): void => void process.stdout.write(`${line}\n`);
 
 export function addDeploy(program: Command): void {
   const command = program
     .command('deploy')
     .description('deploy a compose file as a stack, and wait until its services run')
     .argument('<stack>', 'name of the stack')
-    .requiredOption('-c, --compose-file <file>', 'the compose file; - for standard input')
-    .option('--prune', 'remove services of the stack that the file no longer has')
+    .option('--prune', 'remove services and networks of the stack that the files no longer have')
     .option('--no-wait', 'return as soon as the cluster has accepted it')
     .option('--timeout <seconds>', 'how long to wait', parseCount(1, 86_400), 300);
-  addSocketOptions(command).action(runDeploy);
+  addSocketOptions(addFileOptions(command)).action(runDeploy);
+}
+
+/** What names a stack's files: the same for deploy and diff. */
+export function addFileOptions(command: Command): Command {
+  const collect = (value: string, before: string[] | undefined): string[] => [...(before ?? []), value];
+  return command
+    .requiredOption(
+      '-c, --compose-file <file>',
+      'a compose file, - for standard input; several are merged',
+      collect,
+    )
+    .option('--profile <name>', "also the services of this profile; '*' for all", collect)
+    .option('--env-file <file>', 'variables, in place of the .env beside the first file', collect);
 }
 
 async function runDeploy(name: string, flags: DeployFlags): Promise<void> {
   const signal = signalOfInterrupts();
   const api = clientOf(flags);
-  const { text, title, variables } = await readComposeFile(flags.composeFile);
-  const options = { prune: flags.prune === true, variables };
-  const warnings = await putStack(api, name, text, options, signal).catch((error: unknown) => {
-    throw error instanceof ApiError ? explain(title, error) : error;
-  });
-  for (const warning of warnings) process.stderr.write(`warning: ${formatFinding(title, warning)}\n`);
+  const project = await readProject(flags.composeFile, { profiles: flags.profile, envFiles: flags.envFile });
+  const options = { prune: flags.prune === true };
+  const warnings = await putStack(api, name, project.source, options, signal).catch((error: unknown) =>
+    explainRefusal(project, error),
+  );
+  warn(project, warnings);
   if (!flags.wait) return say(`stack ${name} accepted`);
   const onChange = (service: string, status: string): void => say(`${service}: ${status}`);
   await waitForStack(api, name, { timeoutMs: flags.timeout * 1000, onChange }, signal);
   say(`stack ${name} runs`);
 }
 
-/** Mistakes of a file as `file:line:column: message`, one a line. */
-function explain(title: string, error: ApiError): AppError {
-  const findings = findingsOf(error.body);
-  if (findings.length === 0) return error;
-  const lines = findings.map((finding) => formatFinding(title, finding));
-  return new ComposeError(`the file was refused, nothing was changed\n${lines.join('\n')}`);
+export function warn(project: Project, warnings: readonly Finding[]): void {
+  for (const warning of warnings) {
+    process.stderr.write(`warning: ${formatFinding(project.title(warning.file), warning)}\n`);
+  }
+}
+
+/** Throws the mistakes of the files as `file:line:column: message`, one a line. */
+export function explainRefusal(project: Project, error: unknown): never {
+  const findings = error instanceof ApiError ? findingsOf(error.body) : [];
+  if (findings.length === 0) throw error;
+  const lines = findings.map((finding) => formatFinding(project.title(finding.file), finding));
+  throw new ComposeError(`the file was refused, nothing was changed\n${lines.join('\n')}`);
 }
 
 export function addRemove(program: Command): void {

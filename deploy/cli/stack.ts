@@ -1,17 +1,18 @@
 /** Deploys a compose file through the API and waits until its services run. */
 import { z } from 'zod';
 import { AppError } from '../../shared/errors/index.ts';
-import { STACK_LABEL } from '../../shared/model/index.ts';
+import { STACK_LABEL, type StackSource } from '../../shared/model/index.ts';
 import { delay } from '../../shared/lib/abort.ts';
 import type { ApiClient } from './client.ts';
 import { type ServiceJson, ServiceWatch, serviceSchema, taskSchema, type TaskJson } from './convergence.ts';
 
 /** A place in a compose file; the API gives what it knows. */
-const findingSchema = z.object({
+export const findingSchema = z.object({
   message: z.string(),
   key: z.string().optional(),
   line: z.number().optional(),
   column: z.number().optional(),
+  file: z.string().optional(),
 });
 export type Finding = z.infer<typeof findingSchema>;
 
@@ -39,17 +40,17 @@ export function findingsOf(body: unknown): readonly Finding[] {
   return parsed.success ? parsed.data.errors : [];
 }
 
-/** Sends the file; resolves with what the manager warns of. */
+/** Sends one file's text, or all that a stack is made from; resolves with what the manager warns of. */
 export async function putStack(
   api: ApiClient,
   name: string,
-  yaml: string,
-  options: { readonly prune: boolean; readonly variables?: Readonly<Record<string, string>> },
+  what: string | StackSource,
+  options: { readonly prune: boolean },
   signal: AbortSignal,
 ): Promise<readonly Finding[]> {
   const path = `/stacks/${encodeURIComponent(name)}${options.prune ? '?prune=true' : ''}`;
-  const text = JSON.stringify({ compose: yaml, variables: options.variables ?? {} });
-  const body = { type: 'application/json', text } as const;
+  const source = typeof what === 'string' ? { compose: what } : what;
+  const body = { type: 'application/json', text: JSON.stringify(source) } as const;
   return deployedSchema.parse(await api.call('PUT', path, body, signal)).warnings;
 }
 

@@ -6,6 +6,7 @@ import type {
   Revision,
   Service,
   Stack,
+  StackRevision,
   Task,
   TaskStatus,
 } from '../../shared/model/index.ts';
@@ -26,6 +27,8 @@ export interface Tables {
   /** Names that must be unique: key `${kind}:${name}`, e.g. `service:web`; value: who holds it. */
   names: { readonly id: string };
   stacks: Stack;
+  /** Key: `${stack}.${revision}`. */
+  stackRevisions: StackRevision;
 }
 
 export type TableName = keyof Tables;
@@ -40,6 +43,7 @@ export const TABLE_NAMES = [
   'networks',
   'names',
   'stacks',
+  'stackRevisions',
 ] as const satisfies readonly TableName[];
 
 /** One put (value) or delete (null). `expect` guards it: the version that was read, 0 for "must not exist". */

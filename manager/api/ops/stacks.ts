@@ -1,21 +1,17 @@
 /** Deploys, lists and removes stacks. */
 import { InvalidError, NotFoundError } from '../../../shared/errors/index.ts';
 import { KeyedMutex } from '../../../shared/lib/mutex.ts';
-import {
-  type Network,
-  type Service,
-  type ServiceSpec,
-  type Stack,
-  STACK_LABEL,
-} from '../../../shared/model/index.ts';
+import type { Network, Service, ServiceSpec, StackSource } from '../../../shared/model/index.ts';
 import { sameJson } from '../../plan/reconcile/dirty.ts';
-import { convertStack, type StackConversion, type StackNetwork, type Variables } from '../../stack/index.ts';
-import type { Store } from '../../store/store.ts';
+import { convertStack, type StackConversion, type StackNetwork } from '../../stack/index.ts';
 import type { ApiContext } from '../context.ts';
 import { createNetwork, removeNetwork, resolveNetworks } from './networks.ts';
-import { currentSpec, liveServices } from './service-reads.ts';
+import { currentSpec } from './service-reads.ts';
 import { createService, removeService, updateService } from './services.ts';
 import { checkStack } from './stack-check.ts';
+import { diffStack, type StackDiff } from './stack-diff.ts';
+import { stackNetworks, stackServices } from './stack-members.ts';
+import { checkSourceSize, findRevision, recordRevision, revisionRemoval } from './stack-revisions.ts';
 import { type Finding, finding, StackError } from './stack-error.ts';
 
 type Action = 'created' | 'updated' | 'unchanged' | 'removed';
@@ -30,12 +26,12 @@ export interface Deployment {
   readonly warnings: readonly Finding[];
   readonly services: readonly Touched[];
   readonly networks: readonly Touched[];
+  /** Of the stack, as it now is; absent once it is removed. */
+  readonly revision?: number;
 }
 
-export interface DeployRequest {
+export interface DeployRequest extends StackSource {
   readonly stack: string;
-  readonly compose: string;
-  readonly variables: Variables;
   /** Remove the stack's services that the file does not have. */
   readonly prune: boolean;
   readonly registryAuth: string | undefined;
@@ -53,19 +49,44 @@ export function deployStack(
   signal: AbortSignal,
 ): Promise<Deployment> {
   const { stack } = request;
+  return busy.run(stack, async () => apply(ctx, request, checked(ctx, stack, request), signal));
+}
+
+/** Throws InvalidError and StackError, with all that is wrong. */
+function checked(ctx: ApiContext, stack: string, source: StackSource): StackConversion {
   if (!STACK_NAME.test(stack) || stack.length > NAME_MAX) {
     throw new InvalidError(
       `'${stack}' is no valid stack name: letters, digits, - and _, at most ${NAME_MAX}, the first a letter or digit`,
     );
   }
-  return busy.run(stack, async () => {
-    const conversion = convertStack(request);
-    const wrong = conversion.problems.filter((problem) => problem.severity === 'error');
-    if (wrong.length > 0) throw new StackError(stack, wrong);
-    const unfit = checkStack(ctx.store, stack, conversion);
-    if (unfit.length > 0) throw new StackError(stack, unfit);
-    return apply(ctx, request, conversion, signal);
-  });
+  checkSourceSize(source);
+  const conversion = convertStack({ ...source, stack });
+  const wrong = conversion.problems.filter((problem) => problem.severity === 'error');
+  if (wrong.length > 0) throw new StackError(stack, wrong);
+  const unfit = checkStack(ctx.store, stack, conversion);
+  if (unfit.length > 0) throw new StackError(stack, unfit);
+  return conversion;
+}
+
+/** What a deployment would do. Throws as the deployment would. */
+export function compareStack(
+  ctx: ApiContext,
+  stack: string,
+  source: StackSource,
+): StackDiff & { readonly warnings: readonly Finding[] } {
+  const conversion = checked(ctx, stack, source);
+  return { ...diffStack(ctx.store, stack, conversion), warnings: conversion.problems.map(finding) };
+}
+
+/** The stack as a former revision had it: what came later is removed. A new revision. Throws NotFoundError. */
+export function rollbackStack(
+  ctx: ApiContext,
+  stack: string,
+  revision: number | undefined,
+  signal: AbortSignal,
+): Promise<Deployment> {
+  const { source } = findRevision(ctx.store, stack, revision);
+  return deployStack(ctx, { ...source, stack, prune: true, registryAuth: undefined }, signal);
 }
 
 async function apply(
@@ -89,8 +110,10 @@ async function apply(
     const idle = stackNetworks(ctx.store, request.stack).filter((network) => !names.has(network.spec.name));
     networks.push(...(await removeNetworks(ctx, idle, signal)));
   }
-  await record(ctx, request, signal);
-  return { warnings, services, networks };
+  const { compose, files, variables, profiles } = request;
+  const source = { compose, files, variables, profiles };
+  const revision = await recordRevision(ctx, request.stack, source, signal);
+  return { warnings, services, networks, revision };
 }
 
 async function ensureNetwork(
@@ -107,7 +130,7 @@ async function ensureNetwork(
   const wanted = { ...existing.spec, ...spec };
   if (!sameJson(wanted, existing.spec)) {
     const message = `network ${name} stays as it was created: networks can not be changed, only removed and created`;
-    warnings.push(finding({ message, key: `networks.${network.key}`, ...network.at }));
+    warnings.push(finding({ message, ...network.at, key: `networks.${network.key}` }));
   }
   return { id: existing.id, name, action: 'unchanged' };
 }
@@ -134,21 +157,6 @@ async function ensureService(
   return { id, name, action: 'updated' };
 }
 
-async function record(ctx: ApiContext, request: DeployRequest, signal: AbortSignal): Promise<void> {
-  const { stack: name, compose } = request;
-  const existing = ctx.store.get('stacks', name);
-  if (existing?.compose === compose) return;
-  const now = ctx.clock.now();
-  const value: Stack = {
-    id: name,
-    name,
-    compose,
-    createdAtMs: existing?.createdAtMs ?? now,
-    updatedAtMs: now,
-  };
-  await ctx.store.commit([{ table: 'stacks', key: name, value }], { signal });
-}
-
 /** Resolves when the services are gone and the networks removed. Throws NotFoundError when there is no such stack. */
 export function removeStack(ctx: ApiContext, stack: string, signal: AbortSignal): Promise<Deployment> {
   return busy.run(stack, async () => {
@@ -159,7 +167,7 @@ export function removeStack(ctx: ApiContext, stack: string, signal: AbortSignal)
     if (services.length + networks.length === 0 && !recorded)
       throw new NotFoundError(`stack ${stack} not found`);
     const removed = await removeServices(ctx, services, signal);
-    if (recorded) await store.commit([{ table: 'stacks', key: stack, value: null }], { signal });
+    if (recorded) await store.commit(revisionRemoval(store, stack), { signal });
     return { warnings: [], services: removed, networks: await removeNetworks(ctx, networks, signal) };
   });
 }
@@ -194,24 +202,4 @@ async function removeNetworks(
 /** Somebody else removed it first. */
 function ignoreMissing(error: unknown): void {
   if (!(error instanceof NotFoundError)) throw error;
-}
-
-export function stackServices(store: Store, stack: string): Service[] {
-  return [...liveServices(store)].filter(
-    (service) => currentSpec(store, service).labels[STACK_LABEL] === stack,
-  );
-}
-
-export function stackNetworks(store: Store, stack: string): Network[] {
-  return [...store.all('networks').values()].filter((network) => network.spec.labels[STACK_LABEL] === stack);
-}
-
-/** Those that were deployed here, and those that a docker client made by labels alone. */
-export function stackNames(store: Store): string[] {
-  const names = new Set(store.all('stacks').keys());
-  for (const service of liveServices(store)) {
-    const name = currentSpec(store, service).labels[STACK_LABEL];
-    if (name !== undefined) names.add(name);
-  }
-  return [...names].sort();
 }

@@ -1,7 +1,7 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { decodeServiceSpec, encodeServiceSpec } from '../../../manager/api/codec/service-spec-codec.ts';
-import type { ServiceSpec } from '../../../shared/model/index.ts';
+import type { RuntimeOptions, ServiceSpec } from '../../../shared/model/index.ts';
 
 const word = fc.stringMatching(/^[a-z][a-z0-9]{0,8}$/);
 const labels = fc.dictionary(word, fc.string(), { maxKeys: 3, noNullPrototype: true });
@@ -80,6 +80,14 @@ const container = fc.record(
     capDrop: nonEmpty(word),
     sysctls: fc.constant({ 'net.ipv4.x': '1' }),
     ulimits: nonEmpty(fc.record({ name: word, soft: whole, hard: whole })),
+    noNewPrivileges: fc.constant(true),
+    seccompUnconfined: fc.constant(true),
+    oomScoreAdj: fc.constantFrom(-1000, -1, 1, 1000),
+    runtime: fc.constantFrom<RuntimeOptions>(
+      { privileged: true, hostPid: true, hostIpc: true, hostUts: true, hostCgroup: true },
+      { devices: [{ source: '/dev/a', target: '/dev/b', access: 'r' }], deviceRules: ['c 1:3 rwm'] },
+      { shmBytes: 1, domainname: 'd', cpuShares: 2, cpuset: '0', memorySwapBytes: -1 },
+    ),
   },
   { requiredKeys: ['image', 'labels', 'command', 'args', 'env', 'mounts'] },
 );

@@ -67,7 +67,7 @@ test('a file with problems is refused with all of them and their places, and not
   const file = `services:
   web:
     image: nginx
-    privileged: true
+    runtime: kata
     hostname: "a b"
     deploy: {placement: {constraints: [oops]}, endpoint_mode: dnsrr}
     ports: ["80:80"]
@@ -79,13 +79,13 @@ test('a file with problems is refused with all of them and their places, and not
   t.is(first.status, 400);
   t.deepEqual(
     first.json.errors.map((e: Json) => `${e.line}:${e.column} ${e.key}`),
-    ['4:5 services.web.privileged', '10:5 services.two.colour'],
+    ['4:5 services.web.runtime', '10:5 services.two.colour'],
   );
-  t.regex(first.json.message, /line 4, column 5: services\.web\.privileged: not supported yet/);
+  t.regex(first.json.message, /line 4, column 5: services\.web\.runtime: not supported yet/);
   const second = await deploy(
     api,
     's',
-    file.replace('    privileged: true\n', '').replace('    colour: red\n', ''),
+    file.replace('    runtime: kata\n', '').replace('    colour: red\n', ''),
   );
   t.deepEqual(second.json.errors.map((e: Json) => `${e.line}:${e.column} ${e.key}`).sort(), [
     '4:5 services.web.hostname',
@@ -129,4 +129,113 @@ test('removal waits for the services, then the networks go; a deployment right a
   t.is(removed.status, 200, removed.body.toString());
   t.deepEqual(actions((await next).json.services), ['s_web created', 's_db created']);
   t.is((await api.send('DELETE', '/stacks/none')).status, 404);
+});
+
+const JSON_BODY = { 'content-type': 'application/json' };
+
+test('revisions: one a deployment that differs, bounded, never the values of variables; and the way back', async (t) => {
+  await using api = await ApiFixture.up();
+  const put = (tag: string) =>
+    api.send('PUT', '/stacks/s', { compose: FILE, variables: { TAG: tag } }, JSON_BODY);
+  t.is((await put('1')).json.revision, 1);
+  t.is((await put('2')).json.revision, 2);
+  t.is((await put('2')).json.revision, 2, 'the same again is no new one');
+  const more = 'services:\n  extra: {image: x, networks: [own]}\n  db: {image: redis}\nnetworks: {own: {}}\n';
+  t.is((await deploy(api, 's', more)).json.revision, 3);
+  const list = await api.get('/stacks/s/revisions');
+  t.deepEqual(
+    list.map((one: Json) => [one.revision, one.variables]),
+    [
+      [3, []],
+      [2, ['TAG']],
+      [1, ['TAG']],
+    ],
+  );
+  t.is((await api.get('/stacks/s/revisions/1')).compose, FILE);
+  const back = await api.send('POST', '/stacks/s/rollback?revision=1');
+  t.is(back.json.revision, 4);
+  t.deepEqual(actions(back.json.services), ['s_web updated', 's_db unchanged', 's_extra removed']);
+  t.deepEqual(actions(back.json.networks).sort(), [
+    's_default unchanged',
+    's_front unchanged',
+    's_own removed',
+  ]);
+  t.is((await api.get('/services/s_web')).Spec.TaskTemplate.ContainerSpec.Image, 'nginx:1');
+  t.is((await api.send('POST', '/stacks/s/rollback')).json.revision, 5, 'without a number: the one before');
+  t.is((await api.send('GET', '/services/s_extra')).status, 200);
+  t.regex(
+    (await api.send('POST', '/stacks/s/rollback?revision=99')).json.message,
+    /no revision 99; it has 5, 4, 3, 2, 1/,
+  );
+  t.is((await api.send('POST', '/stacks/s/rollback?revision=x')).status, 400);
+  t.is((await api.send('POST', '/stacks/none/rollback')).status, 404);
+  for (let i = 0; i < 20; i += 1) await put(`tag${i}`);
+  const kept = await api.get('/stacks/s/revisions');
+  t.deepEqual([kept.length, kept[0].revision, kept.at(-1).revision], [20, 25, 6]);
+  t.is(api.store.all('stackRevisions').size, 20);
+  await api.send('DELETE', '/stacks/s');
+  t.is(api.store.all('stackRevisions').size, 0);
+});
+
+test('diff says what a deployment would do, by field, and writes nothing', async (t) => {
+  await using api = await ApiFixture.up();
+  const diff = (file: string) => api.send('POST', '/stacks/s/diff', file, YAML);
+  const before = await diff(FILE);
+  t.deepEqual(actions(before.json.services), ['s_web create', 's_db create']);
+  t.deepEqual(actions(before.json.networks).sort(), ['s_default create', 's_front create']);
+  await deploy(api, 's', FILE);
+  const commits = api.store.commits;
+  t.deepEqual(actions((await diff(FILE)).json.services), ['s_web unchanged', 's_db unchanged']);
+  const changed = FILE.replace('nginx:${TAG:-1}', 'nginx:7').replace('  db:\n    image: redis\n', '');
+  const { services, networks } = (await diff(changed)).json;
+  t.deepEqual(actions(services), ['s_web update', 's_db extra']);
+  t.deepEqual(actions(networks), ['s_front unchanged', 's_default extra']);
+  t.deepEqual(services[0].changes, [
+    { path: 'Labels.com.docker.stack.image', from: 'nginx:1', to: 'nginx:7' },
+    { path: 'TaskTemplate.ContainerSpec.Image', from: 'nginx:1', to: 'nginx:7' },
+  ]);
+  t.is((await diff('services:\n  a: {imag: x}\n')).status, 400);
+  t.is(api.store.commits, commits);
+});
+
+test('several files: what is wrong is named with its file', async (t) => {
+  await using api = await ApiFixture.up();
+  const body = {
+    compose: [
+      { path: 'compose.yaml', text: 'services:\n  web: {image: nginx, env_file: web.env}\n' },
+      { path: 'prod.yaml', text: 'services:\n  web:\n    hostname: "a b"\n    colour: red\n' },
+    ],
+    files: { 'web.env': 'A=1\n' },
+  };
+  const first = await api.send('PUT', '/stacks/s', body, JSON_BODY);
+  t.regex(first.json.message, /prod\.yaml, line 4, column 5: services\.web\.colour: unknown key/);
+  t.is(first.json.errors[0].file, 'prod.yaml');
+  const [one, two] = body.compose as [Json, Json];
+  two.text = two.text.replace('    colour: red\n', '');
+  const second = await api.send('PUT', '/stacks/s', { ...body, compose: [one, two] }, JSON_BODY);
+  t.like(second.json.errors[0], { file: 'prod.yaml', line: 3, key: 'services.web.hostname' });
+  two.text = 'services: {web: {hostname: ab}}';
+  t.is((await api.send('PUT', '/stacks/s', { ...body, compose: [one, two] }, JSON_BODY)).status, 200);
+  t.deepEqual((await api.get('/services/s_web')).Spec.TaskTemplate.ContainerSpec.Env, ['A=1']);
+  const large = { compose: FILE, files: { a: 'x'.repeat(1024 * 1024) } };
+  t.regex((await api.send('PUT', '/stacks/s', large, JSON_BODY)).json.message, /at most 1048576 are kept/);
+});
+
+test('what only compose files can ask survives an update by a client that does not know it', async (t) => {
+  await using api = await ApiFixture.up();
+  await deploy(api, 's', 'services:\n  web: {image: nginx, privileged: true, shm_size: 1g}\n');
+  const { Spec, Version } = await api.get('/services/s_web');
+  const container = Spec.TaskTemplate.ContainerSpec;
+  t.deepEqual(container.HostConfig, { Privileged: true, ShmSize: 2 ** 30 });
+  const { HostConfig: _lost, ...known } = container;
+  const update = async (next: Json, version: number) => {
+    const spec = { ...Spec, TaskTemplate: { ...Spec.TaskTemplate, ContainerSpec: next } };
+    const answer = await api.send('POST', `/services/s_web/update?version=${version}`, spec);
+    t.is(answer.status, 200, answer.body.toString());
+    return (await api.get('/services/s_web')) as Json;
+  };
+  const kept = await update({ ...known, Image: 'nginx:2' }, Version.Index);
+  t.deepEqual(kept.Spec.TaskTemplate.ContainerSpec.HostConfig, container.HostConfig);
+  const gone = await update({ ...known, HostConfig: null }, kept.Version.Index);
+  t.is(gone.Spec.TaskTemplate.ContainerSpec.HostConfig, undefined);
 });

@@ -283,8 +283,8 @@ test('invariant 8: what would change the meaning is refused; what would not is w
 services:
   a:
     image: x
-    privileged: true
-    devices: ["/dev/a"]
+    runtime: kata
+    gpus: all
     network_mode: host
     container_name: c
     depends_on: [b]
@@ -296,8 +296,8 @@ services:
     build: .
 `);
   t.deepEqual(said(problems, 'error'), [
-    '5:5 services.a.privileged: not supported yet',
-    '6:5 services.a.devices: not supported yet',
+    '5:5 services.a.runtime: not supported yet',
+    '6:5 services.a.gpus: not supported yet',
     '7:5 services.a.network_mode: not supported yet: use networks',
     '12:5 services.a.colour: unknown key',
     '15:5 services.b.build: a cluster builds no images: build it, push it to a registry, and name it under image',

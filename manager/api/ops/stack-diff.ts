@@ -1,0 +1,82 @@
+/** What a deployment would change, found without changing anything. */
+import type { ServiceSpec } from '../../../shared/model/index.ts';
+import type { StackConversion } from '../../stack/index.ts';
+import type { Store } from '../../store/store.ts';
+import { encodeServiceSpec } from '../codec/service-spec-codec.ts';
+import { currentSpec } from './service-reads.ts';
+import { stackNetworks, stackServices } from './stack-members.ts';
+
+export interface Difference {
+  /** Path in the Docker API's ServiceSpec: TaskTemplate.ContainerSpec.Image. */
+  readonly path: string;
+  /** Absent: there was, or is to be, none. */
+  readonly from?: unknown;
+  readonly to?: unknown;
+}
+
+export interface DiffEntry {
+  readonly name: string;
+  /** `extra`: of the stack, not in the files; --prune removes it. */
+  readonly action: 'create' | 'update' | 'unchanged' | 'extra';
+  readonly changes: readonly Difference[];
+}
+
+export interface StackDiff {
+  readonly services: readonly DiffEntry[];
+  readonly networks: readonly DiffEntry[];
+}
+
+export function diffStack(store: Store, stack: string, conversion: StackConversion): StackDiff {
+  const services = conversion.services.map(({ spec }) => diffService(store, stack, spec));
+  const wanted = new Set(conversion.services.map(({ spec }) => spec.name));
+  const extra = stackServices(store, stack).filter(({ name }) => !wanted.has(name));
+  const networks = conversion.networks.flatMap(({ name, spec }): DiffEntry[] => {
+    if (spec === undefined) return [];
+    const exists = store.get('names', `network:${name}`) !== undefined;
+    return [{ name, action: exists ? 'unchanged' : 'create', changes: [] }];
+  });
+  const used = new Set(conversion.networks.map(({ name }) => name));
+  const idle = stackNetworks(store, stack).filter(({ spec }) => !used.has(spec.name));
+  return {
+    services: [...services, ...extra.map(({ name }) => extraEntry(name))],
+    networks: [...networks, ...idle.map(({ spec }) => extraEntry(spec.name))],
+  };
+}
+
+function extraEntry(name: string): DiffEntry {
+  return { name, action: 'extra', changes: [] };
+}
+
+function diffService(store: Store, stack: string, wanted: ServiceSpec): DiffEntry {
+  const { name } = wanted;
+  const existing = stackServices(store, stack).find((service) => service.name === name);
+  if (existing === undefined) return { name, action: 'create', changes: [] };
+  const current = currentSpec(store, existing);
+  const named: ServiceSpec = {
+    ...current,
+    networks: current.networks.map((attachment) => ({
+      ...attachment,
+      network: store.get('networks', attachment.network)?.spec.name ?? attachment.network,
+    })),
+  };
+  const to = encodeServiceSpec({ ...wanted, forceUpdate: current.forceUpdate });
+  const changes = differences(encodeServiceSpec(named), to);
+  return { name, action: changes.length === 0 ? 'unchanged' : 'update', changes };
+}
+
+/** Leaves that differ; lists are compared as a whole. */
+export function differences(from: unknown, to: unknown, path = ''): Difference[] {
+  if (isObject(from) && isObject(to)) {
+    const keys = new Set([...Object.keys(from), ...Object.keys(to)]);
+    return [...keys].flatMap((key) => {
+      const below = path === '' ? key : `${path}.${key}`;
+      return differences(from[key], to[key], below);
+    });
+  }
+  if (JSON.stringify(from) === JSON.stringify(to)) return [];
+  return [{ path, ...(from === undefined ? {} : { from }), ...(to === undefined ? {} : { to }) }];
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
