@@ -177,27 +177,16 @@ function defaultMounts(options: RuntimeOptions): OciMount[] {
   ];
 }
 
-/** Message queues and shared memory: with the node's ipc namespace, the node's own. */
+/** Message queues are those of the ipc namespace; shared memory is a mount, with the node's namespace the node's. */
 function ipcMounts(options: RuntimeOptions, none: readonly string[]): OciMount[] {
+  const mqueue = { destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: [...none] };
   if (options.hostIpc === true) {
-    const bind = (path: string): OciMount => ({
-      destination: path,
-      type: 'bind',
-      source: path,
-      options: ['rbind', 'rprivate'],
-    });
-    return [bind('/dev/mqueue'), bind('/dev/shm')];
+    const bind = { destination: '/dev/shm', type: 'bind', source: '/dev/shm', options: ['rbind', 'rprivate'] };
+    return [mqueue, bind];
   }
   const size = options.shmBytes === undefined ? '65536k' : String(options.shmBytes);
-  return [
-    { destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: [...none] },
-    {
-      destination: '/dev/shm',
-      type: 'tmpfs',
-      source: 'shm',
-      options: [...none, 'mode=1777', `size=${size}`],
-    },
-  ];
+  const shm = { destination: '/dev/shm', type: 'tmpfs', source: 'shm' };
+  return [mqueue, { ...shm, options: [...none, 'mode=1777', `size=${size}`] }];
 }
 
 function tmpfsMounts(spec: ContainerSpec): OciMount[] {

@@ -35,7 +35,11 @@ export function readService(key: string, service: Section, context: ServiceConte
   const logDriver = readLogging(service);
   const spec = defined({
     name: `${context.stack}_${key}`,
-    labels: { ...deploy.labels, [STACK_LABEL]: context.stack, [STACK_IMAGE_LABEL]: container.image },
+    labels: {
+      ...deploy.labels,
+      [STACK_LABEL]: context.stack,
+      [STACK_IMAGE_LABEL]: service.text('image') ?? '',
+    },
     mode: deploy.mode,
     container,
     limits: deploy.limits,
@@ -56,7 +60,7 @@ export function readService(key: string, service: Section, context: ServiceConte
 
 function readContainer(service: Section, context: ServiceContext): ContainerSpec {
   return defined({
-    image: readImage(service),
+    image: withTag(readImage(service)),
     labels: { ...readLabels(service, context), [STACK_LABEL]: context.stack },
     command: readCommand(service, 'entrypoint'),
     args: readCommand(service, 'command'),
@@ -76,8 +80,8 @@ function readContainer(service: Section, context: ServiceContext): ContainerSpec
     extraHosts: readExtraHosts(service),
     dns: readDns(service),
     healthCheck: readHealthCheck(service),
-    capAdd: nonEmpty(service.texts('cap_add')),
-    capDrop: nonEmpty(service.texts('cap_drop')),
+    capAdd: capabilities(service, 'cap_add'),
+    capDrop: capabilities(service, 'cap_drop'),
     sysctls: readSysctls(service),
     ulimits: readUlimits(service),
     ...readRuntime(service),
@@ -91,6 +95,18 @@ function flagWithoutEffect(service: Section, name: string, instead: string): boo
   const at = service.map.entries.get(name)?.at ?? service.map;
   service.problems.warning(at, `${service.map.key}.${name}`, `has no effect yet: ${instead}`);
   return true;
+}
+
+/** As docker writes it: a name alone is its latest. */
+function withTag(image: string): string {
+  const named = /@|:[^/]*$/.test(image);
+  return image === '' || named ? image : `${image}:latest`;
+}
+
+/** As docker writes them: CAP_NET_ADMIN for net_admin. */
+function capabilities(service: Section, name: 'cap_add' | 'cap_drop'): readonly string[] | undefined {
+  const names = service.texts(name)?.map((text) => text.toUpperCase());
+  return nonEmpty(names?.map((text) => (text === 'ALL' || text.startsWith('CAP_') ? text : `CAP_${text}`)));
 }
 
 function nonEmpty<T>(list: readonly T[] | undefined): readonly T[] | undefined {

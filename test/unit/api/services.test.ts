@@ -72,13 +72,13 @@ test('invariant 8: what Shoal does not know is refused by its path, what is malf
   const container = {
     Image: 'a',
     Secrets: [{ SecretName: 'x' }],
-    OomScoreAdj: 5,
+    MaskedPaths: ['/x'],
     Configs: [],
     Privileges: {},
   };
   t.deepEqual(await refused(body('a', { TaskTemplate: { ContainerSpec: container } })), [
     501,
-    'service spec: not supported by Shoal: TaskTemplate.ContainerSpec.Secrets, TaskTemplate.ContainerSpec.OomScoreAdj',
+    'service spec: not supported by Shoal: TaskTemplate.ContainerSpec.Secrets, TaskTemplate.ContainerSpec.MaskedPaths',
   ]);
   t.deepEqual(await refused(body('a', { Mode: { ReplicatedJob: {} } })), [
     501,

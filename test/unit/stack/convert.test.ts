@@ -33,7 +33,7 @@ test('a service of an image alone has the defaults of Swarm and the stack’s de
     labels: { 'com.docker.stack.namespace': 's', 'com.docker.stack.image': 'nginx' },
     mode: { kind: 'replicated', replicas: 1 },
     container: {
-      image: 'nginx',
+      image: 'nginx:latest',
       labels: { 'com.docker.stack.namespace': 's' },
       command: [],
       args: [],
@@ -266,7 +266,7 @@ labels: [a=b]`);
     tty: true,
     openStdin: true,
   });
-  t.deepEqual(container.capAdd, ['NET_ADMIN']);
+  t.deepEqual(container.capAdd, ['CAP_NET_ADMIN']);
   t.deepEqual(container.capDrop, ['ALL']);
   t.deepEqual(container.extraHosts, ['a:1.2.3.4', 'b:::1']);
   t.deepEqual(container.dns, { nameservers: ['1.1.1.1'], search: ['x.org'], options: [] });
@@ -329,8 +329,8 @@ services:
   t.deepEqual(
     services.map(({ spec }) => [spec.container.image, spec.container.env]),
     [
-      ['redis', ['A=1']],
-      ['nginx', ['B=2', 'A=1']],
+      ['redis:latest', ['A=1']],
+      ['nginx:latest', ['B=2', 'A=1']],
     ],
   );
 });

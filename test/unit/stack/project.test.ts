@@ -72,7 +72,7 @@ services:
     image: 'nginx:2',
     args: ['c'],
     env: ['A=1', 'B=2', 'C=3'],
-    capAdd: ['NET_ADMIN', 'SYS_TIME'],
+    capAdd: ['CAP_NET_ADMIN', 'CAP_SYS_TIME'],
   });
   t.deepEqual(web?.container.dns?.nameservers, ['1.1.1.1', '8.8.8.8']);
   t.like(web?.container.labels, { x: '1', y: '2' });
@@ -182,7 +182,7 @@ test('include: with its own directory and .env; names that clash are refused', (
   t.deepEqual(Object.keys(found).sort(), ['db', 'log', 'web']);
   t.is(found['db']?.container.image, 'redis:6');
   t.deepEqual(found['db']?.container.env, ['D=1']);
-  t.is(found['log']?.container.image, 'b');
+  t.is(found['log']?.container.image, 'b:latest');
   t.is(
     specs(project({ 'a.yaml': main }, files, { variables: { TAG: '9' } }))['db']?.container.image,
     'redis:9',

@@ -1,0 +1,187 @@
+/** What compose files ask of the runtime, seen from inside the containers. */
+import { execFile } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import os from 'node:os';
+import { promisify } from 'node:util';
+import type { ExecutionContext } from 'ava';
+import type { Docker } from './docker.ts';
+import { IMAGE, type Scene, suite } from './suite.ts';
+
+const { test } = await suite((cluster) => cluster.agents(1));
+
+/** Runs a script in a service that has the given keys; what it prints up to "done". */
+async function inside(
+  t: ExecutionContext,
+  scene: Scene,
+  name: string,
+  keys: string,
+  script: string,
+): Promise<string> {
+  const { swarm, docker, tag } = scene;
+  const stack = `${name}-${tag}`;
+  // a dollar sign is the file's own
+  const lines = script
+    .replaceAll('$', '$$$$')
+    .split('\n')
+    .map((line) => `        ${line}`);
+  const file = `services:
+  web:
+    image: ${IMAGE}
+    stop_grace_period: 1s
+    entrypoint: [/bin/sh, -c]
+    command:
+      - |
+${lines.join('\n')}
+        echo done; exec sleep 1000
+${keys}
+`;
+  t.teardown(() => docker.run(['stack', 'rm', stack]));
+  await swarm.deploy(stack, file);
+  return printed(scene, docker, `${stack}_web`);
+}
+
+async function printed({ swarm }: Scene, docker: Docker, service: string): Promise<string> {
+  let log = '';
+  await swarm.eventually(async () => {
+    log = await docker.ok('service', 'logs', '--raw', service);
+    return /^done$/m.test(log);
+  });
+  return log;
+}
+
+test('privileged: all of the agent’s capabilities, devices, no seccomp, nothing masked', async (t, scene) => {
+  const log = await inside(
+    t,
+    scene,
+    'priv',
+    '    privileged: true',
+    `grep -E 'CapEff|CapBnd|Seccomp:' /proc/self/status
+mount | grep -E ' on /sys type'
+mkdir /m && mount -t tmpfs none /m && echo mounted
+ls -l /dev/fuse; head -c 1 /dev/kmsg >/dev/null && echo kmsg
+mknod /tmp/loop b 7 0 && echo made
+echo 1 > /proc/sys/net/ipv4/ip_forward && echo writable`,
+  );
+  const own = /CapBnd:\s*(\w+)/.exec(await readFile('/proc/self/status', 'utf8'))?.[1] ?? '';
+  t.regex(log, new RegExp(`CapBnd:\\s+${own}`));
+  t.regex(log, new RegExp(`CapEff:\\s+${own}`));
+  t.regex(log, /Seccomp:\s+0/);
+  t.regex(log, /on \/sys type sysfs \(rw/);
+  for (const word of ['mounted', 'made', 'writable', 'kmsg']) t.regex(log, new RegExp(`^${word}$`, 'm'));
+  t.regex(log, /^c.* 10, *229 .*\/dev\/fuse/m);
+});
+
+test('without: the usual bounds hold', async (t, scene) => {
+  const log = await inside(
+    t,
+    scene,
+    'plain',
+    '',
+    `grep -E 'CapEff|Seccomp:|NoNewPrivs' /proc/self/status
+mkdir /m; mount -t tmpfs none /m || echo no mount
+ls /dev/fuse || echo no fuse
+df -k /dev/shm | tail -n 1`,
+  );
+  t.regex(log, /Seccomp:\s+2/);
+  t.regex(log, /NoNewPrivs:\s+0/);
+  t.regex(log, /^no mount$/m);
+  t.regex(log, /^no fuse$/m);
+  t.regex(log, /shm\s+65536 /);
+});
+
+test('devices, shm_size, security_opt, oom_score_adj, weights and limits', async (t, scene) => {
+  const log = await inside(
+    t,
+    scene,
+    'keys',
+    `    devices: ["/dev/fuse:/dev/mine:r", "/dev/zero:/dev/nothing:rw"]
+    shm_size: 128m
+    security_opt: ["no-new-privileges:true", seccomp=unconfined]
+    oom_score_adj: 321
+    mem_limit: 96m
+    mem_reservation: 48m
+    cpus: 0.5
+    cpu_shares: 300
+    cpuset: "0"
+    pids_limit: 77
+    domainname: example.org
+    group_add: ["1234"]
+    sysctls: {net.core.somaxconn: 99}
+    ulimits: {nofile: 333}
+    tmpfs: ["/cache:size=1m,mode=0750"]`,
+    `grep -E 'Seccomp:|NoNewPrivs|Cpus_allowed_list|Groups' /proc/self/status
+ls -l /dev/mine
+(: < /dev/mine) && echo readable
+(: > /dev/mine) || echo not writable
+head -c 4 /dev/nothing | wc -c
+df -k /dev/shm | tail -n 1
+echo score $(cat /proc/self/oom_score_adj)
+echo domain $(cat /proc/sys/kernel/domainname)
+echo somaxconn $(cat /proc/sys/net/core/somaxconn) nofile $(ulimit -n)
+df -k /cache | tail -n 1; ls -ld /cache
+cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null | sed 's/^/memory /'
+cat /sys/fs/cgroup/memory/memory.soft_limit_in_bytes /sys/fs/cgroup/memory.low 2>/dev/null | sed 's/^/soft /'
+cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max 2>/dev/null | sed 's/^/pids /'
+cat /sys/fs/cgroup/cpu/cpu.shares 2>/dev/null | sed 's/^/shares /'
+cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us 2>/dev/null | sed 's/^/quota /'; cat /sys/fs/cgroup/cpu.max 2>/dev/null | sed 's/ .*//; s/^/quota /'`,
+  );
+  const expected = [
+    /Seccomp:\s+0/,
+    /NoNewPrivs:\s+1/,
+    /Cpus_allowed_list:\s+0$/m,
+    /Groups:.*\b1234\b/,
+    /^c.* 10, *229 .*\/dev\/mine$/m,
+    /^readable$/m,
+    /^not writable$/m,
+    /^4$/m,
+    /shm\s+131072 /,
+    /^score 321$/m,
+    /^domain example\.org$/m,
+    /^somaxconn 99 nofile 333$/m,
+    /tmpfs\s+1024 .*\/cache/,
+    /^drwxr-x--- .*\/cache$/m,
+    /^memory 100663296$/m,
+    /^soft 50331648$/m,
+    /^pids 77$/m,
+    /^quota 50000$/m,
+  ];
+  for (const pattern of expected) t.regex(log, pattern);
+  if (/^shares /m.test(log)) t.regex(log, /^shares 300$/m);
+});
+
+test('the node’s pid, ipc, uts and cgroup namespaces; stopping leaves nothing behind', async (t, scene) => {
+  const { swarm, docker, tag } = scene;
+  const marker = `73${tag.length}${Date.now() % 100_000}`;
+  const script = `for ns in pid ipc uts cgroup net mnt; do echo $ns $(readlink /proc/self/ns/$ns); done
+sleep ${marker} & echo hostname $(hostname) $(cat /etc/hostname)`;
+  const keys = '    pid: host\n    ipc: host\n    uts: host\n    cgroup: host';
+  const log = await inside(t, scene, 'host', keys, script);
+  const own = async (kind: string): Promise<string> =>
+    promisify(execFile)('readlink', [`/proc/self/ns/${kind}`]).then(({ stdout }) => stdout.trim());
+  for (const kind of ['pid', 'ipc', 'cgroup'])
+    t.true(log.includes(`${kind} ${await own(kind)}`), `${kind} in ${log}`);
+  t.false(log.includes(`mnt ${await own('mnt')}`));
+  t.false(log.includes(`net ${await own('net')}`));
+  const name = /^hostname (\S+) (\S+)$/m.exec(log);
+  t.is(name?.[1], name?.[2]);
+  t.true(log.includes(`uts ${await own('uts')}`) || name?.[1] !== os.hostname());
+  const running = async (): Promise<boolean> => {
+    const { stdout } = await promisify(execFile)('ps', ['-eo', 'args']);
+    return stdout.split('\n').some((line) => line.trim() === `sleep ${marker}`);
+  };
+  t.true(await running());
+  await docker.ok('stack', 'rm', `host-${tag}`);
+  await swarm.eventually(async () => !(await running()));
+});
+
+test('a device that the node does not have: the task is rejected with the reason', async (t, scene) => {
+  const { swarm, docker, tag } = scene;
+  const stack = `lost-${tag}`;
+  t.teardown(() => docker.run(['stack', 'rm', stack]));
+  const file = `services: {web: {image: "${IMAGE}", devices: [/dev/shoal-none]}}`;
+  await swarm.deploy(stack, file);
+  await swarm.eventually(async () => {
+    const errors = await docker.ok('stack', 'ps', '--no-trunc', '--format', '{{.Error}}', stack);
+    return errors.includes('device /dev/shoal-none is not on this node');
+  });
+});
