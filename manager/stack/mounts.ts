@@ -159,13 +159,20 @@ function ofType(
     const propagation = options?.oneOf('propagation', PROPAGATIONS);
     const createSource = options?.flag('create_host_path');
     options?.end({
+      recursive: {
+        severity: 'error',
+        message: 'not supported: a bind is recursive, and read_only counts for its top',
+      },
       selinux: { severity: 'warning', message: 'has no effect: SELinux labels are left alone' },
     });
     return bind(mount, item, { source, target, readOnly, propagation, createSource });
   }
   const options = mount.section('volume');
   const noCopy = options?.flag('nocopy');
-  options?.end({ subpath: { severity: 'error', message: 'not supported yet' } });
+  options?.end({
+    subpath: { severity: 'error', message: 'not supported yet' },
+    labels: { severity: 'error', message: "not supported: label it under the file's volumes" },
+  });
   return volume(mount, item, { source, target, readOnly, noCopy }, volumes);
 }
 

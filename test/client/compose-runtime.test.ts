@@ -1,5 +1,6 @@
 /** What compose files ask of the runtime, seen from inside the containers. */
 import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import os from 'node:os';
 import { promisify } from 'node:util';
@@ -89,6 +90,8 @@ df -k /dev/shm | tail -n 1`,
   t.regex(log, /shm\s+65536 /);
 });
 
+const SWAP_FILE = '/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes';
+
 test('devices, shm_size, security_opt, oom_score_adj, weights and limits', async (t, scene) => {
   const log = await inside(
     t,
@@ -100,6 +103,7 @@ test('devices, shm_size, security_opt, oom_score_adj, weights and limits', async
     oom_score_adj: 321
     mem_limit: 96m
     mem_reservation: 48m
+${existsSync(SWAP_FILE) ? '    memswap_limit: 128m' : ''}
     cpus: 0.5
     cpu_shares: 300
     cpuset: "0"
@@ -121,6 +125,7 @@ echo somaxconn $(cat /proc/sys/net/core/somaxconn) nofile $(ulimit -n)
 df -k /cache | tail -n 1; ls -ld /cache
 cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null | sed 's/^/memory /'
 cat /sys/fs/cgroup/memory/memory.soft_limit_in_bytes /sys/fs/cgroup/memory.low 2>/dev/null | sed 's/^/soft /'
+cat ${SWAP_FILE} 2>/dev/null | sed 's/^/swap /'
 cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max 2>/dev/null | sed 's/^/pids /'
 cat /sys/fs/cgroup/cpu/cpu.shares 2>/dev/null | sed 's/^/shares /'
 cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us 2>/dev/null | sed 's/^/quota /'; cat /sys/fs/cgroup/cpu.max 2>/dev/null | sed 's/ .*//; s/^/quota /'`,
@@ -146,6 +151,7 @@ cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us 2>/dev/null | sed 's/^/quota /'; cat /sy
     /^quota 50000$/m,
   ];
   for (const pattern of expected) t.regex(log, pattern);
+  if (existsSync(SWAP_FILE)) t.regex(log, /^swap 134217728$/m);
   if (/^shares /m.test(log)) t.regex(log, /^shares 300$/m);
 });
 
@@ -184,4 +190,5 @@ test('a device that the node does not have: the task is rejected with the reason
     const errors = await docker.ok('stack', 'ps', '--no-trunc', '--format', '{{.Error}}', stack);
     return errors.includes('device /dev/shoal-none is not on this node');
   });
+  t.pass();
 });
