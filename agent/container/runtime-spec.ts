@@ -181,7 +181,12 @@ function defaultMounts(options: RuntimeOptions): OciMount[] {
 function ipcMounts(options: RuntimeOptions, none: readonly string[]): OciMount[] {
   const mqueue = { destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: [...none] };
   if (options.hostIpc === true) {
-    const bind = { destination: '/dev/shm', type: 'bind', source: '/dev/shm', options: ['rbind', 'rprivate'] };
+    const bind = {
+      destination: '/dev/shm',
+      type: 'bind',
+      source: '/dev/shm',
+      options: ['rbind', 'rprivate'],
+    };
     return [mqueue, bind];
   }
   const size = options.shmBytes === undefined ? '65536k' : String(options.shmBytes);
