@@ -1,5 +1,6 @@
 /** `extends`: a service upon another one, of this file or of another. */
 import { mergeValues } from './merge.ts';
+import type { Budget } from './parse-yaml.ts';
 import { directoryOf, resolvePath } from './paths.ts';
 import type { Position, Problems } from './problem.ts';
 import { Section } from './section.ts';
@@ -16,12 +17,18 @@ interface Scope {
   readonly below: MapValue | undefined;
 }
 
+/** Services upon services upon services. */
+const CHAIN_LIMIT = 50;
+
 export class Extender {
   readonly #readFile: ReadFile;
   readonly #problems: Problems;
+  readonly #budget: Budget;
+  readonly #resolved = new Map<Value, Value>();
   readonly #files = new Map<string, MapValue | undefined>();
 
-  constructor(readFile: ReadFile, problems: Problems) {
+  constructor(readFile: ReadFile, problems: Problems, budget: Budget) {
+    this.#budget = budget;
     this.#readFile = readFile;
     this.#problems = problems;
   }
@@ -38,7 +45,16 @@ export class Extender {
     return mapWith(file, { services: { ...services, entries } });
   }
 
+  /** Each service once, however many extend it. */
   #service(name: string, value: Value, scope: Scope, chain: readonly string[]): Value {
+    const known = this.#resolved.get(value);
+    if (known !== undefined) return known;
+    const result = this.#resolve(name, value, scope, chain);
+    this.#resolved.set(value, result);
+    return result;
+  }
+
+  #resolve(name: string, value: Value, scope: Scope, chain: readonly string[]): Value {
     if (value.kind !== 'map' || !value.entries.has('extends')) return value;
     const own = mapWith(value, { extends: undefined });
     const wanted = this.#wanted(value);
@@ -53,8 +69,21 @@ export class Extender {
       );
       return own;
     }
-    const base = this.#base(wanted, scope, { ...at, key: `${value.key}.extends` }, [...chain, here]);
-    return base?.kind === 'map' ? mergeValues(base, own, 'services.*') : own;
+    const key = `${value.key}.extends`;
+    if (chain.length >= CHAIN_LIMIT) {
+      this.#problems.error(at, key, `more than ${CHAIN_LIMIT} services extend one another`);
+      return own;
+    }
+    const base = this.#base(wanted, scope, { ...at, key }, [...chain, here]);
+    if (base?.kind !== 'map') return own;
+    if (this.#budget.left >= 0) this.#budget.left -= countValues(base);
+    if (this.#budget.left >= 0) return mergeValues(base, own, 'services.*');
+    this.#problems.error(
+      at,
+      key,
+      'the files are too large with what services extend (counted as if written out)',
+    );
+    return own;
   }
 
   /** `extends: NAME` or `{service, file}`. */
@@ -100,6 +129,12 @@ export class Extender {
     const file = this.#files.get(path);
     return file === undefined ? undefined : { file, path, directory: directoryOf(path), below: undefined };
   }
+}
+
+function countValues(value: Value): number {
+  if (value.kind === 'scalar') return 1;
+  const parts = value.kind === 'list' ? value.items : [...value.entries.values()].map((entry) => entry.value);
+  return parts.reduce((sum, part) => sum + countValues(part), 1);
 }
 
 function servicesOf(file: MapValue | undefined): MapValue | undefined {

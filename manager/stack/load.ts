@@ -4,7 +4,7 @@ import { Extender } from './extends.ts';
 import type { ProjectFiles } from './files.ts';
 import type { Variables } from './interpolate.ts';
 import { mergeValues, plain, settle } from './merge.ts';
-import { parseCompose } from './parse-yaml.ts';
+import { type Budget, parseCompose, VALUE_LIMIT } from './parse-yaml.ts';
 import { directoryOf, resolvePath } from './paths.ts';
 import type { Position, Problems } from './problem.ts';
 import { Section } from './section.ts';
@@ -19,12 +19,16 @@ export interface ComposeText {
 /** Includes within includes. */
 const INCLUDE_DEPTH = 20;
 const FILES_LIMIT = 200;
+const CHARS_LIMIT = 4 * 1024 * 1024;
 const SHARED = ['services', 'networks', 'volumes', 'secrets', 'configs'] as const;
 
 export class Loader {
   readonly #files: ProjectFiles;
   readonly #problems: Problems;
   #read = 0;
+  #chars = 0;
+  /** Whatever the files unfold to, all of them together. */
+  readonly #budget: Budget = { left: VALUE_LIMIT };
 
   constructor(files: ProjectFiles, problems: Problems) {
     this.#files = files;
@@ -61,6 +65,7 @@ export class Loader {
     const extender = new Extender(
       (file, at, key) => this.#extended(file, variables, at, key),
       this.#problems,
+      this.#budget,
     );
     const extended = extender.resolve(own, directory, below);
     return included.reduce((whole, part) => this.#adopt(whole, part), extended);
@@ -68,12 +73,21 @@ export class Loader {
 
   #parse(text: string, variables: Variables, path: string | undefined): MapValue | undefined {
     this.#read += 1;
+    this.#chars += text.length;
     const start: Position = { line: 1, column: 1, file: path };
     if (this.#read > FILES_LIMIT) {
       this.#problems.error(start, '', `more than ${FILES_LIMIT} files are read for one stack`);
       return undefined;
     }
-    const value = parseCompose(text, variables, this.#problems, path);
+    if (this.#chars > CHARS_LIMIT || this.#budget.left < 0) {
+      this.#problems.error(
+        start,
+        '',
+        'the files of the stack are too large together (a file counts each time it is read)',
+      );
+      return undefined;
+    }
+    const value = parseCompose(text, variables, this.#problems, path, this.#budget);
     if (value === undefined) return undefined;
     if (value.kind === 'map') return value;
     this.#problems.error(value, '', 'a mapping with services is expected');

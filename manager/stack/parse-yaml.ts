@@ -17,10 +17,15 @@ import { childKey, type MapEntry, type MapValue, type Value } from './value.ts';
 
 export const COMPOSE_LIMIT_BYTES = 1024 * 1024;
 const DEPTH_LIMIT = 60;
-const VALUE_LIMIT = 100_000;
+export const VALUE_LIMIT = 100_000;
 /** Far beyond any real file, text with brackets included; the parser would take seconds to give up. */
 const OPEN_LIMIT = 2000;
 const TOO_DEEP = `the file is nested deeper than ${DEPTH_LIMIT} levels`;
+
+/** Of values; all files of a project draw from one. */
+export interface Budget {
+  left: number;
+}
 
 /** Reports to `problems`; undefined when there is nothing to go on with. */
 export function parseCompose(
@@ -28,6 +33,7 @@ export function parseCompose(
   variables: Variables,
   problems: Problems,
   file?: string,
+  budget: Budget = { left: VALUE_LIMIT },
 ): Value | undefined {
   const start: Position = { line: 1, column: 1, file };
   if (text.length > COMPOSE_LIMIT_BYTES) {
@@ -59,7 +65,7 @@ export function parseCompose(
     problems.error(start, '', 'the file is empty');
     return undefined;
   }
-  return new Reader(document, lines, variables, problems).read();
+  return new Reader(document, lines, variables, problems, budget).read();
 }
 
 /** The most brackets that are open at once, quotations disregarded. */
@@ -116,12 +122,19 @@ class Reader {
   readonly #lines: FileLines;
   readonly #variables: Variables;
   readonly #problems: Problems;
-  #left = VALUE_LIMIT;
+  readonly #budget: Budget;
   /** The newest node of each anchor so far. Node.resolve would search the document for each alias. */
   readonly #anchors = new Map<string, Node>();
   #inAlias = false;
 
-  constructor(document: Document, lines: FileLines, variables: Variables, problems: Problems) {
+  constructor(
+    document: Document,
+    lines: FileLines,
+    variables: Variables,
+    problems: Problems,
+    budget: Budget,
+  ) {
+    this.#budget = budget;
     this.#document = document;
     this.#lines = lines;
     this.#variables = variables;
@@ -169,8 +182,8 @@ class Reader {
   }
 
   #count(at: Position, key: string, depth: number): void {
-    this.#left -= 1;
-    if (this.#left >= 0 && depth <= DEPTH_LIMIT) return;
+    this.#budget.left -= 1;
+    if (this.#budget.left >= 0 && depth <= DEPTH_LIMIT) return;
     const what =
       depth > DEPTH_LIMIT ? `nested deeper than ${DEPTH_LIMIT} levels` : `more than ${VALUE_LIMIT} values`;
     this.#problems.error(

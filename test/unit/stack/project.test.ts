@@ -324,3 +324,19 @@ test('the runtime’s keys, in both forms', (t) => {
     ],
   );
 });
+
+test('bombs of files, of services that extend one another, and of what they carry, are refused quickly', (t) => {
+  const chain = Array.from({ length: 20_000 }, (_, i) => `  a${i}: {extends: a${i + 1}}`);
+  const long = project({ 'a.yaml': `services:\n${chain.join('\n')}\n  a20000: {image: x}\n` });
+  t.regex(said(long).join('\n'), /more than 50 services extend one another|too large/);
+  const carried = Array.from({ length: 5000 }, (_, i) => `V${i}: x`).join(', ');
+  const users = Array.from({ length: 2000 }, (_, i) => `  b${i}: {extends: a}`);
+  const wide = `services:\n  a: {image: x, environment: {${carried}}}\n${users.join('\n')}\n`;
+  t.regex(said(project({ 'a.yaml': wide })).join('\n'), /too large with what services extend/);
+  const rows = Array.from({ length: 60_000 }, () => '1').join(',');
+  const many = project(
+    { 'a.yaml': `include: [${Array.from({ length: 500 }, () => 'b.yaml').join(', ')}]\n` },
+    { 'b.yaml': `x-a: [${rows}]\nservices: {b: {image: x}}\n`, '.env': null },
+  );
+  t.regex(said(many).join('\n'), /too large|more than 200 files/);
+});
