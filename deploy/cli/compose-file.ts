@@ -33,7 +33,7 @@ export async function readProject(files: readonly string[], options: ProjectOpti
     files.map(async (file) => {
       const id = file === '-' ? '-' : path.relative(base, file);
       titles.set(id, file === '-' ? 'standard input' : file);
-      return { path: id, text: await readText(file) };
+      return { path: id, text: await readText(file, 'compose file') };
     }),
   );
   const others = await readOthers({ compose, variables: known, profiles, files: {} }, base);
@@ -61,7 +61,7 @@ async function readEnvFiles(
   named: readonly string[] | undefined,
 ): Promise<Record<string, string>> {
   if (named === undefined) return definedOnly(parseEnv((await readIfThere(path.join(base, '.env'))) ?? ''));
-  const texts = await Promise.all(named.map(readText));
+  const texts = await Promise.all(named.map((file) => readText(file)));
   return Object.assign({}, ...texts.map((text) => definedOnly(parseEnv(text)))) as Record<string, string>;
 }
 
@@ -79,14 +79,14 @@ async function readIfThere(file: string): Promise<string | null> {
   }
 }
 
-async function readText(file: string): Promise<string> {
+async function readText(file: string, what = 'file'): Promise<string> {
   try {
     if (file !== '-') return await readFile(file, 'utf8');
     const chunks: Buffer[] = [];
     for await (const chunk of process.stdin) chunks.push(chunk as Buffer);
     return Buffer.concat(chunks).toString('utf8');
   } catch (error) {
-    throw new InvalidError(`the file ${file} can not be read`, { cause: error });
+    throw new InvalidError(`the ${what} ${file} can not be read`, { cause: error });
   }
 }
 
