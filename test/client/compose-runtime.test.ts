@@ -180,6 +180,35 @@ sleep ${marker} & echo hostname $(hostname) $(cat /etc/hostname)`;
   await swarm.eventually(async () => !(await running()));
 });
 
+test('the same from the Docker API: privileges, oom score, and HostConfig', async (t, scene) => {
+  const { swarm, docker, tag } = scene;
+  const name = `raw-${tag}`;
+  t.teardown(() => docker.run(['service', 'rm', name]));
+  const script = `grep -E 'Seccomp:|NoNewPrivs' /proc/self/status; echo score $(cat /proc/self/oom_score_adj)
+df -k /dev/shm | tail -n 1; ls /dev/mine && echo done; exec sleep 1000`;
+  const container = {
+    Image: IMAGE,
+    Command: ['/bin/sh', '-c', script],
+    StopGracePeriod: 1e9,
+    Privileges: { NoNewPrivileges: true, Seccomp: { Mode: 'unconfined' }, AppArmor: { Mode: 'disabled' } },
+    OomScoreAdj: 222,
+    HostConfig: { ShmSize: 2 ** 20, Devices: [{ PathOnHost: '/dev/fuse', PathInContainer: '/dev/mine' }] },
+  };
+  const text = JSON.stringify({ Name: name, TaskTemplate: { ContainerSpec: container } });
+  const signal = AbortSignal.timeout(60_000);
+  await swarm.client.call('POST', '/services/create', { type: 'application/json', text }, signal);
+  const log = await printed(scene, docker, name);
+  for (const pattern of [
+    /Seccomp:\s+0/,
+    /NoNewPrivs:\s+1/,
+    /^score 222$/m,
+    /shm\s+1024 /,
+    /^\/dev\/mine$/m,
+  ]) {
+    t.regex(log, pattern);
+  }
+});
+
 test('a device that the node does not have: the task is rejected with the reason', async (t, scene) => {
   const { swarm, docker, tag } = scene;
   const stack = `lost-${tag}`;
