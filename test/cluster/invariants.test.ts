@@ -111,23 +111,6 @@ test.serial('invariant 12: losing the leadership stops no manager and touches no
   for (const line of before) t.true(after.includes(line), (await swarm.state()).toString());
 });
 
-test.serial(
-  'invariant 9: as long as no secret can be kept none is taken, by the API or in a compose file',
-  async (t) => {
-    const { swarm } = t.context;
-    const word = `hush${swarm.name}`;
-    const created = await swarm.api('POST', '/secrets/create', { Name: 'pin', Data: btoa(word) });
-    t.is(created.status, 501, JSON.stringify(created.body));
-    const file = `
-services: { safe: { image: "shoal/example:latest", secrets: [pin] } }
-secrets: { pin: { environment: PIN } }
-`;
-    await t.throwsAsync(swarm.deploy('safe', file), { message: /secrets/ });
-    const { kvs = [] } = await askEtcd(swarm, 'range', '/shoal/');
-    t.false(kvs.some(({ value = '' }) => atob(value).includes(word) || value.includes(btoa(word))));
-  },
-);
-
 test('a test names each invariant of the design', async (t) => {
   const directory = `${checkoutDir()}/test`;
   const files = (await readdir(directory, { recursive: true })).filter((name) => name.endsWith('.test.ts'));
