@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { Socket } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { isFrozen, setFrozen } from './cgroup-files.ts';
 import { askMonitor } from './control-socket.ts';
 import { errorParameter, NativeError, type NativeFailure } from './errors.ts';
 import { library, nativeDir } from './library.ts';
@@ -195,6 +196,7 @@ function parseExec(answer: Buffer): ExecResult {
 
 /** Removes all that createContainer made but the log and the layers; kills what is left first. Idempotent. */
 export async function deleteContainer(runDir: string): Promise<void> {
+  await thaw(runDir);
   if ((await askMonitor(runDir, `kill ${SIGKILL}`)) !== undefined) {
     const signal = AbortSignal.timeout(DELETE_GRACE_MS);
     await waitContainer(runDir, signal).catch(() => undefined);
@@ -202,4 +204,10 @@ export async function deleteContainer(runDir: string): Promise<void> {
     while (!signal.aborted && (await askMonitor(runDir, 'state')) !== undefined) await delay(1);
   }
   await call(remove, runDir);
+}
+
+/** Under v1 a frozen process does not even die of SIGKILL. */
+async function thaw(runDir: string): Promise<void> {
+  if (!(await isFrozen(runDir))) return;
+  await setFrozen(runDir, false, AbortSignal.timeout(DELETE_GRACE_MS)).catch(() => undefined);
 }

@@ -14,6 +14,18 @@ SHOAL_EXPORT int shoal_container_create(const char *request_json, const char *se
  * NULL for the container's own filter. */
 SHOAL_EXPORT int shoal_container_exec(const char *request_json, const char *seccomp_json, struct shoal_error *err);
 
+/* The caller's ends of three stream sockets. */
+struct shoal_session {
+  int32_t control_fd; /* JSON lines from the monitor, lines to it: src/monitor/session.c */
+  int32_t streams_fd; /* standard input and output, or both ways of the terminal */
+  int32_t stderr_fd;
+};
+
+/* Starts a command in a running container that goes on whatever becomes of the caller. The request says which streams
+ * are attached and whether it has a terminal; a stream that is not attached is at its end. seccomp_json as above. */
+SHOAL_EXPORT int shoal_container_session(const char *request_json, const char *seccomp_json,
+                                         struct shoal_session *session, struct shoal_error *err);
+
 /* Kills what is left of the container, removes its cgroups and what is in the run directory, and the directory. */
 SHOAL_EXPORT int shoal_container_delete(const char *run_dir, struct shoal_error *err);
 

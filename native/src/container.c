@@ -31,7 +31,7 @@ struct call {
   const struct cgroup_backend *backend;
   const char *cgroup_mounts[CGROUP_DIRS_MAX + 1];
   int dir_fd, socket_fd, plan_fd, target_fd;
-  int result[2];
+  int result[2], streams[2], errors[2]; /* ours, the monitor's */
 };
 
 static void close_if_open(int fd) {
@@ -41,6 +41,7 @@ static void close_if_open(int fd) {
 static int call_begin(struct call *call, const char *request_json, struct shoal_error *err) {
   memset(call, 0, sizeof *call);
   call->dir_fd = call->socket_fd = call->plan_fd = call->target_fd = call->result[0] = call->result[1] = -1;
+  call->streams[0] = call->streams[1] = call->errors[0] = call->errors[1] = -1;
   call->request = cJSON_Parse(request_json);
   if (call->request == NULL) return REQUEST_FAIL(err, "not JSON");
   if (plan_builder_init(&call->builder) < 0) return shoal_fail(err, ENOMEM, "plan", "out of memory");
@@ -57,6 +58,10 @@ static void call_end(struct call *call) {
   close_if_open(call->target_fd);
   close_if_open(call->result[0]);
   close_if_open(call->result[1]);
+  for (size_t i = 0; i < 2; i++) {
+    close_if_open(call->streams[i]);
+    close_if_open(call->errors[i]);
+  }
   plan_builder_free(&call->builder);
   cJSON_Delete(call->request);
 }
@@ -226,7 +231,8 @@ static int launch(struct call *call, const char *mode, struct shoal_error *err) 
                                   .plan_fd = call->plan_fd,
                                   .result_fd = call->result[1],
                                   .dir_fd = call->target_fd >= 0 ? call->target_fd : call->dir_fd,
-                                  .socket_fd = call->socket_fd};
+                                  .socket_fd = call->streams[1] >= 0 ? call->streams[1] : call->socket_fd,
+                                  .stderr_fd = call->errors[1]};
   rc = monitor_spawn(&request, err);
   close(call->result[1]);
   call->result[1] = -1;
@@ -300,6 +306,15 @@ static int open_target(struct call *call, struct shoal_error *err) {
   return 0;
 }
 
+static int open_running(struct call *call, struct shoal_error *err) {
+  const char *run_dir;
+  int rc = json_string(call->request, "request", "runDir", true, &run_dir, err);
+  if (rc < 0) return rc;
+  call->dir_fd = open(run_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (call->dir_fd < 0) return shoal_fail(err, errno == ENOENT ? ESRCH : errno, "exec", "open %s", run_dir);
+  return open_target(call, err);
+}
+
 /* Each exec gets a directory below one of the container's, so that it can be killed as a whole. */
 static int plan_exec_cgroup(struct call *call, struct shoal_error *err) {
   uint64_t random = 0;
@@ -343,14 +358,8 @@ static int compile_exec(struct call *call, const char *seccomp_json, struct shoa
 
 int shoal_container_exec(const char *request_json, const char *seccomp_json, struct shoal_error *err) {
   struct call call;
-  const char *run_dir;
   int rc = call_begin(&call, request_json, err);
-  if (rc == 0) rc = json_string(call.request, "request", "runDir", true, &run_dir, err);
-  if (rc == 0) {
-    call.dir_fd = open(run_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (call.dir_fd < 0) rc = shoal_fail(err, errno == ENOENT ? ESRCH : errno, "exec", "open %s", run_dir);
-  }
-  if (rc == 0) rc = open_target(&call, err);
+  if (rc == 0) rc = open_running(&call, err);
   if (rc == 0) rc = compile_exec(&call, seccomp_json, err);
   if (rc == 0 && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, call.result) < 0)
     rc = shoal_fail(err, errno, "monitor", "socketpair");
@@ -358,6 +367,67 @@ int shoal_container_exec(const char *request_json, const char *seccomp_json, str
   if (rc == 0) {
     rc = call.result[0];
     call.result[0] = -1;
+  }
+  call_end(&call);
+  return rc;
+}
+
+static int session_flag(struct call *call, const char *name, uint32_t flag, uint32_t *flags, struct shoal_error *err) {
+  bool value = false;
+  int rc = json_bool(call->request, "request", name, &value, err);
+  if (rc == 0 && value) *flags |= flag;
+  return rc;
+}
+
+/* A session's command is the container's like any other: it has no cgroup of its own. */
+static int compile_session(struct call *call, const char *seccomp_json, struct shoal_error *err) {
+  int64_t rows = 0, columns = 0;
+  uint32_t flags = 0;
+  struct config_context context = {.builder = &call->builder, .seccomp_json = seccomp_json, .err = err};
+  int rc = session_flag(call, "terminal", PLAN_SESSION_TERMINAL, &flags, err);
+  if (rc == 0) rc = session_flag(call, "stdin", PLAN_SESSION_STDIN, &flags, err);
+  if (rc == 0) rc = session_flag(call, "stdout", PLAN_SESSION_STDOUT, &flags, err);
+  if (rc == 0) rc = session_flag(call, "stderr", PLAN_SESSION_STDERR, &flags, err);
+  if (rc == 0) rc = json_integer(call->request, "request", "rows", &rows, NULL, err);
+  if (rc == 0) rc = json_integer(call->request, "request", "columns", &columns, NULL, err);
+  if (rc == 0) rc = config_process(&context, json_member(call->request, "process"));
+  if (rc == 0)
+    rc =
+        seccomp_json != NULL ? config_seccomp(&context, NULL) : run_dir_read_seccomp(call->dir_fd, &call->builder, err);
+  if (rc == 0) rc = run_dir_read_cgroups(call->dir_fd, &call->cgroups, err);
+  if (rc < 0) return rc;
+  if (rows < 0 || rows > UINT16_MAX || columns < 0 || columns > UINT16_MAX)
+    return REQUEST_FAIL(err, "rows or columns: out of range");
+  plan_cgroups(call);
+  struct plan *plan = plan_builder_head(&call->builder);
+  plan->session_flags = flags;
+  plan->session_rows = (uint16_t)rows;
+  plan->session_columns = (uint16_t)columns;
+  call->plan_fd = plan_builder_finish(&call->builder, err);
+  return call->plan_fd < 0 ? call->plan_fd : 0;
+}
+
+static int take_fd(int *fd) {
+  int taken = *fd;
+  *fd = -1;
+  return taken;
+}
+
+int shoal_container_session(const char *request_json, const char *seccomp_json, struct shoal_session *session,
+                            struct shoal_error *err) {
+  struct call call;
+  int rc = call_begin(&call, request_json, err);
+  if (rc == 0) rc = open_running(&call, err);
+  if (rc == 0) rc = compile_session(&call, seccomp_json, err);
+  if (rc == 0 && (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, call.result) < 0 ||
+                  socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, call.streams) < 0 ||
+                  socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, call.errors) < 0))
+    rc = shoal_fail(err, errno, "monitor", "socketpair");
+  if (rc == 0) rc = launch(&call, "session", err);
+  if (rc == 0) {
+    session->control_fd = take_fd(&call.result[0]);
+    session->streams_fd = take_fd(&call.streams[0]);
+    session->stderr_fd = take_fd(&call.errors[0]);
   }
   call_end(&call);
   return rc;

@@ -78,8 +78,9 @@ static int open_image(const char *path, struct shoal_error *err) {
   return rc < 0 ? shoal_fail(err, -rc, "monitor", "copy of %s", path) : rc;
 }
 
-static int spawn_staged(const struct monitor_spawn *request, const int staged[5], pid_t *pid) {
-  static const int numbers[5] = {MONITOR_FD_PLAN, MONITOR_FD_RESULT, MONITOR_FD_RUN_DIR, MONITOR_FD_SOCKET, IMAGE_FD};
+static int spawn_staged(const struct monitor_spawn *request, const int staged[6], pid_t *pid) {
+  static const int numbers[6] = {MONITOR_FD_PLAN,   MONITOR_FD_RESULT, MONITOR_FD_RUN_DIR,
+                                 MONITOR_FD_SOCKET, MONITOR_FD_STDERR, IMAGE_FD};
   char *argv[] = {"shoal-monitor", (char *)(uintptr_t)request->mode, NULL};
   char *envp[] = {NULL};
   posix_spawn_file_actions_t actions;
@@ -96,7 +97,7 @@ static int spawn_staged(const struct monitor_spawn *request, const int staged[5]
   rc = posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
   if (rc == 0) rc = posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
   if (rc == 0) rc = posix_spawn_file_actions_adddup2(&actions, 1, 2);
-  for (size_t i = 0; rc == 0 && i < 5; i++) {
+  for (size_t i = 0; rc == 0 && i < 6; i++) {
     if (staged[i] >= 0) rc = posix_spawn_file_actions_adddup2(&actions, staged[i], numbers[i]);
   }
   /* Everything else, ours or not, marked close-on-exec or not, is closed by the monitor's first system call. */
@@ -107,14 +108,15 @@ static int spawn_staged(const struct monitor_spawn *request, const int staged[5]
 }
 
 int monitor_spawn(const struct monitor_spawn *request, struct shoal_error *err) {
-  const int sources[4] = {request->plan_fd, request->result_fd, request->dir_fd, request->socket_fd};
-  int staged[5] = {-1, -1, -1, -1, -1};
+  const int sources[5] = {request->plan_fd, request->result_fd, request->dir_fd, request->socket_fd,
+                          request->stderr_fd};
+  int staged[6] = {-1, -1, -1, -1, -1, -1};
   pid_t pid = -1;
   int rc = open_image(request->path, err);
   if (rc < 0) return rc;
-  staged[4] = rc;
+  staged[5] = rc;
   rc = 0;
-  for (size_t i = 0; rc == 0 && i < 4; i++) {
+  for (size_t i = 0; rc == 0 && i < 5; i++) {
     if (sources[i] < 0) continue;
     staged[i] = fcntl(sources[i], F_DUPFD_CLOEXEC, STAGING_FD);
     if (staged[i] < 0) rc = shoal_fail(err, errno, "monitor", "dup");
@@ -123,7 +125,7 @@ int monitor_spawn(const struct monitor_spawn *request, struct shoal_error *err) 
     rc = spawn_staged(request, staged, &pid);
     if (rc < 0) rc = shoal_fail(err, -rc, "monitor", "posix_spawn %s", request->path);
   }
-  for (size_t i = 0; i < 5; i++) {
+  for (size_t i = 0; i < 6; i++) {
     if (staged[i] >= 0) close(staged[i]);
   }
   if (rc < 0) return rc;

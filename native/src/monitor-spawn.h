@@ -7,11 +7,12 @@
 
 struct monitor_spawn {
   const char *path; /* of the monitor's file */
-  const char *mode; /* "create" or "exec" */
+  const char *mode; /* "create", "exec" or "session" */
   int plan_fd;
   int result_fd; /* the monitor's end */
-  int dir_fd;    /* run directory (create) or pidfd of the container's init (exec) */
-  int socket_fd; /* bound control socket, or -1 */
+  int dir_fd;    /* run directory (create) or pidfd of the container's init (exec, session) */
+  int socket_fd; /* bound control socket (create), standard input and output (session), or -1 */
+  int stderr_fd; /* session, or -1 */
 };
 
 /* The spawned process detaches itself; this returns as soon as it has. */

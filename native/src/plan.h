@@ -18,7 +18,15 @@
 #define PLAN_SIZE_MAX (4u << 20)
 
 /* The descriptors that the library gives the monitor; everything from MONITOR_FD_END on is closed at once. */
-enum { MONITOR_FD_PLAN = 3, MONITOR_FD_RESULT = 4, MONITOR_FD_RUN_DIR = 5, MONITOR_FD_SOCKET = 6, MONITOR_FD_END = 7 };
+enum {
+  MONITOR_FD_PLAN = 3,
+  MONITOR_FD_RESULT = 4,
+  MONITOR_FD_RUN_DIR = 5, /* create */
+  MONITOR_FD_TARGET = 5,  /* exec, session: pidfd of the container's init */
+  MONITOR_FD_SOCKET = 6,
+  MONITOR_FD_STDERR = 7, /* session */
+  MONITOR_FD_END = 8
+};
 
 /* Names inside a container's run directory. */
 #define RUN_SOCKET "monitor.sock"
@@ -57,6 +65,9 @@ struct plan_mount {
   uint64_t propagation; /* MS_PRIVATE, MS_SLAVE, MS_SHARED, MS_UNBINDABLE or 0 */
   uint32_t propagation_recursive;
 };
+
+/* What of a session is attached, and whether it has a terminal. */
+enum { PLAN_SESSION_TERMINAL = 1, PLAN_SESSION_STDIN = 2, PLAN_SESSION_STDOUT = 4, PLAN_SESSION_STDERR = 8 };
 
 struct plan_device {
   uint32_t path;
@@ -143,6 +154,11 @@ struct plan {
   uint32_t timeout_ms;  /* 0: none */
   uint32_t max_output_bytes;
 
+  /* session only; exec_cgroup is absent */
+  uint32_t session_flags; /* PLAN_SESSION_* */
+  uint16_t session_rows;  /* of the terminal; 0: as the kernel has it */
+  uint16_t session_columns;
+
   struct plan_process process;
 };
 
@@ -155,7 +171,7 @@ static inline const void *plan_items(const struct plan *plan, struct plan_list l
 }
 
 /* What the monitor tells the library (and the init tells the monitor), one message. */
-enum { REPORT_READY = 1, REPORT_FAILED = 2 };
+enum { REPORT_READY = 1, REPORT_FAILED = 2, REPORT_TERMINAL = 3 };
 
 struct report {
   int32_t kind;

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -16,10 +15,6 @@
 #include <unistd.h>
 
 #include "monitor/monitor.h"
-
-#define TARGET_FD MONITOR_FD_RUN_DIR
-#define SYNC_FD 3
-#define OTHER_NAMESPACES (CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP)
 
 struct run {
   const struct plan *plan;
@@ -30,24 +25,6 @@ struct run {
   size_t size;
   struct shoal_error error;
 };
-
-static _Noreturn void child_main(const struct plan *plan, int sync_fd, int output_fd) {
-  struct shoal_error error = {0};
-  (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-  (void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-  (void)setsid();
-  int rc = process_join_cgroups(plan, &error);
-  if (rc == 0) rc = process_limits(plan, &error);
-  if (rc == 0 && setns(TARGET_FD, OTHER_NAMESPACES) < 0) rc = shoal_fail(&error, errno, "namespace", "join");
-  if (rc == 0 && (dup2(output_fd, 1) < 0 || dup2(output_fd, 2) < 0 || dup3(sync_fd, SYNC_FD, O_CLOEXEC) < 0 ||
-                  sys_close_range(SYNC_FD + 1, ~0u, 0) < 0))
-    rc = shoal_fail(&error, errno, "stdio", "dup2");
-  if (rc == 0) rc = process_working_directory(plan, &error);
-  if (rc == 0) (void)process_run(plan, SYNC_FD, &error);
-  report_failure(sync_fd, &error);
-  report_failure(SYNC_FD, &error);
-  _exit(error.code == ENOENT ? 127 : 126);
-}
 
 static void kill_all(const char *cgroup) {
   char path[600], text[4096];
@@ -84,13 +61,13 @@ static int start(struct run *run) {
   const char *unified = plan_string(plan, plan->cgroup_v2);
   const char *cgroup = plan_string(plan, plan->exec_cgroup);
   if (mkdir(cgroup, 0755) < 0) return shoal_fail(&run->error, errno, "cgroup", "mkdir %s", cgroup);
-  if (setns(TARGET_FD, CLONE_NEWPID) < 0) return shoal_fail(&run->error, errno, "namespace", "pid");
+  if (setns(MONITOR_FD_TARGET, CLONE_NEWPID) < 0) return shoal_fail(&run->error, errno, "namespace", "pid");
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sync) < 0 || pipe2(pipe_fds, O_CLOEXEC) < 0)
     return shoal_fail(&run->error, errno, "stdio", "pipe");
   if (plan->process.uid != 0) (void)!fchown(pipe_fds[1], plan->process.uid, (gid_t)-1);
   run->pid = clone_into(0, unified, &run->pidfd);
   if (run->pid < 0) return shoal_fail(&run->error, errno, "namespace", "clone3");
-  if (run->pid == 0) child_main(plan, sync[1], pipe_fds[1]);
+  if (run->pid == 0) exec_child(plan, sync[1], (const int[3]){-1, pipe_fds[1], pipe_fds[1]});
   close(sync[1]);
   close(pipe_fds[1]);
   run->sync_fd = sync[0];

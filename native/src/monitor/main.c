@@ -9,7 +9,8 @@
  * The exit is durable in the state file, so nobody has to collect it. If the monitor dies, the init's parent-death
  * signal kills the container. The agent may die and come back at any time: it finds the state file and the socket.
  *
- * Mode "exec" runs one more command in a container (exec.c). */
+ * Mode "exec" runs one more command in a container and keeps its output (exec.c); mode "session" runs one
+ * that people talk to (session.c). */
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -49,6 +50,8 @@ int main(int argc, char *argv[]) {
   if (chdir("/") < 0) return 1;
   const struct plan *plan = map_plan();
   if (plan == NULL) return 2;
+  if (strcmp(argv[1], "session") == 0) session_main(plan);
+  close(MONITOR_FD_STDERR);
   if (strcmp(argv[1], "create") == 0) container_main(plan);
   if (strcmp(argv[1], "exec") == 0) exec_main(plan);
   return 2;

@@ -83,9 +83,14 @@ int64_t state_now_ms(void);
 /* Copies text into a JSON string's inside. Always terminated. */
 void state_escape(const char *text, char *out, size_t size);
 
-/* --- container.c, exec.c: the two modes. */
+/* --- container.c, exec.c, session.c: the modes. */
 _Noreturn void container_main(const struct plan *plan);
 _Noreturn void exec_main(const struct plan *plan);
+_Noreturn void session_main(const struct plan *plan);
+
+/* --- exec-child.c: becomes the plan's command in the container. stdio: -1 leaves what the monitor has (/dev/null);
+ * with a terminal none of it is used, and the master side goes out over sync_fd. Says there why it failed. */
+_Noreturn void exec_child(const struct plan *plan, int sync_fd, const int stdio[3]);
 
 /* --- report.c */
 void report_ready(int fd, pid_t pid);

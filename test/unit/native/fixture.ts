@@ -35,6 +35,8 @@ const APPLETS = [
   'dd',
   'mknod',
   'touch',
+  'stty',
+  'readlink',
 ];
 const NONE = ['nosuid', 'noexec', 'nodev'];
 const CAPABILITIES = ['CAP_CHOWN', 'CAP_KILL', 'CAP_MKNOD', 'CAP_SETUID', 'CAP_SETGID'];
