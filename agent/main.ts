@@ -6,7 +6,7 @@ import type { AgentOptions, AgentRunFile, Logger } from '../shared/model/options
 import { type TaskAssignment, type TaskState, type TaskStatus } from '../shared/model/index.ts';
 import { ContainerBuilder } from './container/builder.ts';
 import { Containers } from './container/containers.ts';
-import { ContainerService } from './container/describe.ts';
+import { ContainerService } from './container/service.ts';
 import { memoryDirectory } from './files/memory-directory.ts';
 import { TaskFiles } from './files/task-files.ts';
 import { ImageService } from './image/image-service.ts';
@@ -72,8 +72,8 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     { nodeId: identity.nodeId, managers: identity.managers, description, tls: identity },
     {
       onAssignments: (set, acknowledge) => worker.assign(set, acknowledge),
-      call: (method, params) => service.call(method, params),
-      stream: (method, params, ended) => service.stream(method, params, ended),
+      call: (method, params, ended) => service.call(method, params, ended),
+      stream: (method, params, input, ended) => service.stream(method, params, input, ended),
     },
     logger.child({ part: 'session' }),
   );

@@ -95,8 +95,10 @@ export class ContainerBuilder {
       devices: await resolveDevices(spec.runtime ?? {}),
       available: availableCapabilities(),
     });
-    const process = { args: config.process.args, env: config.process.env ?? [], cwd: config.process.cwd };
-    const identity = { id, uid: user.uid, gid: user.gid, imageId: image.id };
+    const { args, env = [], cwd, capabilities, rlimits = [] } = config.process;
+    const process = { args, env, cwd, rlimits, capabilities: capabilities?.bounding ?? [] };
+    const { uid, gid, additionalGids } = user;
+    const identity = { id, uid, gid, additionalGids, imageId: image.id };
     const stop = spec.stopSignal ?? image.config.stopSignal ?? 'SIGTERM';
     const health = healthCheckOf(spec.healthCheck, image.config.healthcheck);
     // Last, so that nothing that fails leaves them behind.
@@ -173,8 +175,8 @@ function availableCapabilities(): string[] {
 
 function recordOf(
   task: TaskAssignment,
-  identity: { id: string; uid: number; gid: number; imageId: string },
-  process: { args: readonly string[]; env: readonly string[]; cwd: string },
+  identity: Pick<ContainerRecord, 'id' | 'uid' | 'gid' | 'additionalGids' | 'imageId'>,
+  process: Pick<ContainerRecord, 'args' | 'env' | 'cwd' | 'rlimits' | 'capabilities'>,
   stopSignal: string,
   healthCheck: HealthCheck | undefined,
   nodeId: string,

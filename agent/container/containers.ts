@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { describeError } from '../../shared/errors/index.ts';
 import { delay, isAbort } from '../../shared/lib/abort.ts';
 import type { Logger } from '../../shared/model/options.ts';
+import { isFrozen, setFrozen } from '../native/cgroup-files.ts';
 import {
   createContainer,
   deleteContainer,
@@ -20,6 +21,7 @@ import {
 import { readRecord, writeRecord, type ContainerExit, type ContainerRecord } from './record.ts';
 
 const SIGKILL = 9;
+const PAUSED_POLL_MS = 250;
 
 export interface NewContainer {
   readonly record: ContainerRecord;
@@ -134,10 +136,14 @@ export class Containers {
     }
   }
 
-  /** Signal, grace period, SIGKILL; resolves with the exit. */
-  async stop(record: ContainerRecord, signal: AbortSignal): Promise<ContainerExit> {
+  /** Signal, grace period, SIGKILL; resolves with the exit. A paused container goes on, so that it can end. */
+  async stop(
+    record: Pick<ContainerRecord, 'id' | 'stopSignal' | 'stopGraceMs'>,
+    signal: AbortSignal,
+  ): Promise<ContainerExit> {
     const ended = this.wait(record.id, signal);
     await this.signal(record.id, record.stopSignal);
+    if (await this.paused(record.id)) await this.unpause(record.id, signal);
     const grace = new AbortController();
     const first = await Promise.race([
       ended,
@@ -157,6 +163,25 @@ export class Containers {
       if (error instanceof NativeError && ['ESRCH', 'ENOENT', 'ECONNREFUSED'].includes(error.code)) return;
       throw error;
     }
+  }
+
+  /** Stops its processes where they are, until unpause. The kernel keeps the state, so it outlives the agent. */
+  pause(id: string, signal: AbortSignal): Promise<void> {
+    return setFrozen(this.runDirectory(id), true, signal);
+  }
+
+  unpause(id: string, signal: AbortSignal): Promise<void> {
+    return setFrozen(this.runDirectory(id), false, signal);
+  }
+
+  paused(id: string): Promise<boolean> {
+    return isFrozen(this.runDirectory(id));
+  }
+
+  /** For what must not run in a paused container, as a health check would look like a failed one. */
+  async untilUnpaused(id: string): Promise<void> {
+    const signal = new AbortController().signal;
+    while (await this.paused(id)) await delay(PAUSED_POLL_MS, signal);
   }
 
   exec: typeof execInContainer = (runDir, process, options) => execInContainer(runDir, process, options);

@@ -2,6 +2,7 @@
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { HealthCheck } from '../../shared/model/index.ts';
+import type { OciProcess } from '../native/container.ts';
 
 /** How a container ended. */
 export interface ContainerExit {
@@ -30,6 +31,10 @@ export interface ContainerRecord {
   readonly cwd: string;
   readonly uid: number;
   readonly gid: number;
+  /** For further commands in the container; records of version 0.1.0 lack these. */
+  readonly additionalGids?: readonly number[];
+  readonly capabilities?: readonly string[];
+  readonly rlimits?: OciProcess['rlimits'];
   readonly createdAtMs: number;
   readonly stopSignal: number;
   readonly stopGraceMs: number;

@@ -13,9 +13,11 @@ export interface LinkHandlers {
     params: NodeMethods[M]['params'],
     signal: AbortSignal,
   ): Promise<NodeMethods[M]['result']>;
+  /** `input` is what the manager sends on the same stream: nothing for most. What is not taken stops its sender. */
   stream<M extends keyof NodeStreams>(
     method: M,
     params: NodeStreams[M],
+    input: AsyncIterable<Buffer>,
     signal: AbortSignal,
   ): AsyncIterable<StreamChunk>;
 }

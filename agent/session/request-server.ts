@@ -3,20 +3,23 @@ import type { NodeMethods, NodeStreams } from '../../shared/model/node-methods.t
 import { InvalidError, UnsupportedError } from '../../shared/errors/index.ts';
 import {
   type AgentFrame,
+  decodeStreamData,
   encodeStreamData,
   type ManagerFrame,
   parseValue,
 } from '../../shared/wire/frames.ts';
 import { isMethod, isStream, methodSchemas, streamSchemas } from '../../shared/wire/node-schema.ts';
+import { InboundStream } from '../../shared/wire/inbound-stream.ts';
+import { OutboundStream } from '../../shared/wire/outbound-stream.ts';
 import { toWireError } from '../../shared/wire/wire-error.ts';
 import type { LinkHandlers } from './link.ts';
-import { OutboundStream } from './outbound-stream.ts';
 
 type Request = Extract<ManagerFrame, { type: 'request' }>;
 
 interface Work {
   readonly abort: AbortController;
   readonly stream?: OutboundStream;
+  readonly input?: InboundStream;
 }
 
 export class RequestServer {
@@ -50,6 +53,16 @@ export class RequestServer {
     this.#work.get(id)?.stream?.grant(bytes);
   }
 
+  /** Input for a stream. What comes after the stream's end is dropped. Throws InvalidError on an overdraft. */
+  onData(frame: Buffer): void {
+    const { id, kind, data } = decodeStreamData(frame);
+    this.#work.get(id)?.input?.push({ stream: kind, data });
+  }
+
+  onInputEnd(id: number): void {
+    this.#work.get(id)?.input?.end();
+  }
+
   /** The session is over: nobody waits for any of it. */
   close(): void {
     for (const work of this.#work.values()) work.abort.abort();
@@ -76,10 +89,18 @@ export class RequestServer {
   async #serveStream(id: number, method: keyof NodeStreams, params: unknown): Promise<void> {
     const abort = new AbortController();
     const stream = new OutboundStream((chunk) => this.#send(encodeStreamData(id, chunk.stream, chunk.data)));
-    this.#work.set(id, { abort, stream });
+    const input = new InboundStream((bytes) => this.#send({ type: 'credit', id, bytes }));
+    const endInput = (): void => input.end(abort.signal.reason as Error);
+    abort.signal.addEventListener('abort', endInput, { once: true });
+    this.#work.set(id, { abort, stream, input });
     try {
-      const parsed = parseValue(streamSchemas[method], params, `${method}: params`);
-      await stream.pump(this.#handlers.stream(method, parsed, abort.signal), abort.signal);
+      const parsed = parseValue<NodeStreams[keyof NodeStreams]>(
+        streamSchemas[method],
+        params,
+        `${method}: params`,
+      );
+      const source = this.#handlers.stream(method, parsed, input.data(), abort.signal);
+      await stream.pump(source, abort.signal);
       this.#send({ type: 'end', id });
     } catch (error) {
       this.#send({ type: 'end', id, error: toWireError(error) });

@@ -74,6 +74,7 @@ export class SessionLink implements Link {
     const socket = new SessionSocket(manager, tls, {
       onOpen: () => socket.send({ type: 'hello', protocol: PROTOCOL, nodeId, description }),
       onFrame: (frame) => this.#onFrame(session, frame),
+      onData: (frame) => requests.onData(frame),
     });
     const requests = new RequestServer(this.#handlers, (frame) => socket.send(frame));
     const session: Session = { socket, requests, set: undefined, seq: 0 };
@@ -106,6 +107,8 @@ export class SessionLink implements Link {
         return session.requests.onCancel(frame.id);
       case 'credit':
         return session.requests.onCredit(frame.id, frame.bytes);
+      case 'input-end':
+        return session.requests.onInputEnd(frame.id);
       default:
         return assertNever(frame);
     }

@@ -14,6 +14,8 @@ export interface SocketHandlers {
   onOpen(): void;
   /** Throwing ends the session. */
   onFrame(frame: ManagerFrame): void;
+  /** A binary frame. Throwing ends the session. */
+  onData(frame: Buffer): void;
 }
 
 export class SessionSocket {
@@ -42,7 +44,9 @@ export class SessionSocket {
     });
     this.#socket.on('open', () => handlers.onOpen());
     this.#socket.on('pong', () => this.#heard());
-    this.#socket.on('message', (data: Buffer) => this.#onMessage(data, handlers));
+    this.#socket.on('message', (data: Buffer, isBinary: boolean) =>
+      this.#onMessage(data, isBinary, handlers),
+    );
     this.#socket.on('error', (error) => this.fail(error));
   }
 
@@ -87,10 +91,11 @@ export class SessionSocket {
     this.#socket.terminate();
   }
 
-  #onMessage(data: Buffer, handlers: SocketHandlers): void {
+  #onMessage(data: Buffer, isBinary: boolean, handlers: SocketHandlers): void {
     this.#heard();
     try {
-      handlers.onFrame(parseManagerFrame(data.toString('utf8')));
+      if (isBinary) handlers.onData(data);
+      else handlers.onFrame(parseManagerFrame(data.toString('utf8')));
     } catch (error) {
       this.fail(error);
     }

@@ -128,7 +128,10 @@ export class TaskExecutor implements StepExecutor {
       record.healthCheck,
       probeProcess(task, record, args),
       Date.now(),
-      (process, options) => this.#containers.exec(runDir, process, options),
+      async (process, options) => {
+        await this.#containers.untilUnpaused(record.id);
+        return this.#containers.exec(runDir, process, options);
+      },
       this.#logger,
     );
     this.#health.set(task.taskId, health);

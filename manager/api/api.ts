@@ -6,8 +6,10 @@ import { apiVersion } from './http/api-version.ts';
 import { errorHandler, pageNotFound } from './http/errors.ts';
 import { requestLog } from './http/request-log.ts';
 import { absentRouter } from './resources/absent.ts';
+import { containerActionsRouter } from './resources/container-actions.ts';
 import { containersRouter } from './resources/containers.ts';
 import { eventsRouter } from './resources/events.ts';
+import { execRouter } from './resources/exec.ts';
 import { filesRouter } from './resources/files.ts';
 import { networksRouter } from './resources/networks.ts';
 import { nodesRouter } from './resources/nodes.ts';
@@ -32,6 +34,7 @@ export function createApi(options: ApiOptions): Express {
   app.use(nodesRouter(ctx), servicesRouter(ctx), tasksRouter(ctx));
   app.use(networksRouter(ctx), containersRouter(ctx), stacksRouter(ctx));
   app.use(filesRouter(ctx, 'secret'), filesRouter(ctx, 'config'));
+  app.use(containerActionsRouter(ctx), execRouter(ctx));
   app.use(absentRouter());
   app.use(pageNotFound, errorHandler(ctx.logger));
   return app;

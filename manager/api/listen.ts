@@ -1,9 +1,10 @@
 import { execFile } from 'node:child_process';
 import { chmod, chown, rm, stat } from 'node:fs/promises';
 import { createServer, type RequestListener, type Server } from 'node:http';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { promisify } from 'node:util';
 import { ConflictError } from '../../shared/errors/index.ts';
+import { serveUpgrade } from './http/upgrade.ts';
 
 /** chown(2): -1 leaves the owner as it is. */
 const KEEP_OWNER = 0xffffffff;
@@ -51,7 +52,10 @@ export async function listenUnix(
 
 function httpServer(handler: RequestListener): Server {
   // No request timeout: streams of logs and events stay open as long as the client likes.
-  return createServer({ requestTimeout: 0, headersTimeout: 60_000, keepAliveTimeout: 60_000 }, handler);
+  const options = { requestTimeout: 0, headersTimeout: 60_000, keepAliveTimeout: 60_000 };
+  const server = createServer(options, handler);
+  server.on('upgrade', (req, socket: Socket, head) => serveUpgrade(handler, req, socket, head));
+  return server;
 }
 
 async function closeServer(server: Server): Promise<void> {

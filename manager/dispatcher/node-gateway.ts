@@ -17,4 +17,15 @@ export interface NodeGateway {
     params: NodeStreams[M],
     signal: AbortSignal,
   ): AsyncIterable<StreamChunk>;
+  /**
+   * The same with input: it is taken no faster than the node takes it, and its end is passed on. An input that fails ends
+   * the stream with its error. When the stream ends first, the input is left where it is.
+   */
+  duplex<M extends keyof NodeStreams>(
+    nodeId: string,
+    method: M,
+    params: NodeStreams[M],
+    input: AsyncIterable<Buffer>,
+    signal: AbortSignal,
+  ): AsyncIterable<StreamChunk>;
 }

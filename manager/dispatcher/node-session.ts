@@ -75,9 +75,9 @@ export class NodeSession {
     this.send({ type: 'status-ack', id });
   }
 
-  send(frame: ManagerFrame): void {
+  send(frame: ManagerFrame | Buffer): void {
     if (!this.open) return;
-    this.#socket.send(JSON.stringify(frame));
+    this.#socket.send(Buffer.isBuffer(frame) ? frame : JSON.stringify(frame));
     if (this.#socket.bufferedAmount > MAX_BUFFERED_BYTES) {
       this.#logger.warn({ bufferedBytes: this.#socket.bufferedAmount }, 'the node does not read: cut off');
       this.#socket.terminate();
@@ -115,6 +115,8 @@ export class NodeSession {
         return this.calls.onResponse(frame);
       case 'end':
         return this.calls.onEnd(frame);
+      case 'credit':
+        return this.calls.onCredit(frame.id, frame.bytes);
       case 'beat':
         return;
       case 'hello':

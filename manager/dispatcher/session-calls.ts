@@ -4,12 +4,14 @@ import type { NodeMethods, NodeStreams, StreamChunk } from '../../shared/model/n
 import {
   type AgentFrame,
   decodeStreamData,
+  encodeStreamData,
   type ManagerFrame,
   parseValue,
 } from '../../shared/wire/frames.ts';
 import { methodSchemas } from '../../shared/wire/node-schema.ts';
+import { InboundStream } from '../../shared/wire/inbound-stream.ts';
+import { OutboundStream } from '../../shared/wire/outbound-stream.ts';
 import { fromWireError } from '../../shared/wire/wire-error.ts';
-import { InboundStream } from './inbound-stream.ts';
 
 type Response = Extract<AgentFrame, { type: 'response' }>;
 type End = Extract<AgentFrame, { type: 'end' }>;
@@ -20,13 +22,14 @@ interface PendingCall {
 }
 
 export class SessionCalls {
-  readonly #send: (frame: ManagerFrame) => void;
+  readonly #send: (frame: ManagerFrame | Buffer) => void;
   readonly #calls = new Map<number, PendingCall>();
   readonly #streams = new Map<number, InboundStream>();
+  readonly #inputs = new Map<number, OutboundStream>();
   #lastId = 0;
   #closed: Error | undefined;
 
-  constructor(send: (frame: ManagerFrame) => void) {
+  constructor(send: (frame: ManagerFrame | Buffer) => void) {
     this.#send = send;
   }
 
@@ -62,6 +65,7 @@ export class SessionCalls {
   async *stream<M extends keyof NodeStreams>(
     method: M,
     params: NodeStreams[M],
+    input: AsyncIterable<Buffer> | undefined,
     signal: AbortSignal,
   ): AsyncGenerator<StreamChunk> {
     signal.throwIfAborted();
@@ -75,6 +79,8 @@ export class SessionCalls {
     this.#streams.set(id, inbound);
     signal.addEventListener('abort', onAbort, { once: true });
     this.#send({ type: 'request', id, method, params });
+    const over = new AbortController();
+    if (input !== undefined) void this.#feed(id, inbound, input, over.signal);
     try {
       for (;;) {
         const chunk = await inbound.next();
@@ -83,8 +89,30 @@ export class SessionCalls {
       }
     } finally {
       signal.removeEventListener('abort', onAbort);
+      over.abort();
       this.#streams.delete(id);
       if (!inbound.ended) this.#send({ type: 'cancel', id });
+    }
+  }
+
+  /** Sends a stream's input until it ends or the stream does. */
+  async #feed(
+    id: number,
+    inbound: InboundStream,
+    input: AsyncIterable<Buffer>,
+    over: AbortSignal,
+  ): Promise<void> {
+    const outbound = new OutboundStream((chunk) => this.#send(encodeStreamData(id, 0, chunk.data)));
+    this.#inputs.set(id, outbound);
+    try {
+      await outbound.pump(asChunks(input), over);
+      if (!inbound.ended) this.#send({ type: 'input-end', id });
+    } catch (error) {
+      if (over.aborted || inbound.ended) return;
+      this.#send({ type: 'cancel', id });
+      inbound.end(error instanceof Error ? error : new Error(String(error)));
+    } finally {
+      this.#inputs.delete(id);
     }
   }
 
@@ -102,6 +130,10 @@ export class SessionCalls {
     this.#streams.get(id)?.push({ stream: kind, data });
   }
 
+  onCredit(id: number, bytes: number): void {
+    this.#inputs.get(id)?.grant(bytes);
+  }
+
   onEnd(frame: End): void {
     this.#streams.get(frame.id)?.end(frame.error === undefined ? undefined : fromWireError(frame.error));
   }
@@ -117,4 +149,8 @@ export class SessionCalls {
     this.#lastId += 1;
     return this.#lastId;
   }
+}
+
+async function* asChunks(input: AsyncIterable<Buffer>): AsyncGenerator<StreamChunk> {
+  for await (const data of input) yield { stream: 0, data };
 }

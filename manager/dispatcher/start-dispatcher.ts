@@ -110,7 +110,10 @@ function gatewayOf(dispatcher: Dispatcher): NodeGateway {
     connected: (nodeId) => dispatcher.session(nodeId) !== undefined,
     call: async (nodeId, method, params, signal) => callsOf(nodeId).call(method, params, signal),
     stream: async function* (nodeId, method, params, signal) {
-      yield* callsOf(nodeId).stream(method, params, signal);
+      yield* callsOf(nodeId).stream(method, params, undefined, signal);
+    },
+    duplex: async function* (nodeId, method, params, input, signal) {
+      yield* callsOf(nodeId).stream(method, params, input, signal);
     },
   };
 }

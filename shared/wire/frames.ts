@@ -1,5 +1,5 @@
 /**
- * The frames of a session: JSON text both ways, and binary frames for stream data from agent to manager.
+ * The frames of a session: JSON text and, for stream data, binary frames, both ways.
  * hello -> welcome, full -> change ..., each acknowledged by its sequence number.
  */
 import { z } from 'zod';
@@ -47,6 +47,8 @@ const agentFrame = z.discriminatedUnion('type', [
     error: wireError.exactOptional(),
   }),
   z.strictObject({ type: z.literal('end'), id: whole, error: wireError.exactOptional() }),
+  /** So many bytes more may be sent as a stream's input. */
+  z.strictObject({ type: z.literal('credit'), id: whole, bytes: whole }),
 ]);
 
 /** From agent to manager. */
@@ -65,6 +67,8 @@ const managerFrame = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('request'), id: whole, method: z.string(), params: z.unknown() }),
   z.strictObject({ type: z.literal('cancel'), id: whole }),
   z.strictObject({ type: z.literal('credit'), id: whole, bytes: whole }),
+  /** Nothing more follows of a stream's input. */
+  z.strictObject({ type: z.literal('input-end'), id: whole }),
 ]);
 
 /** From manager to agent. */

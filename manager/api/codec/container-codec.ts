@@ -64,9 +64,10 @@ function encodeNetworks(container: PlacedContainer, { networkName }: ContainerFa
 /** "Up 5 minutes (healthy)", "Exited (1) 2 hours ago", as docker ps shows it. */
 export function statusText(container: ContainerInfo, nowMs: number): string {
   if (container.state === 'created') return 'Created';
-  if (container.state === 'running') {
+  if (container.state === 'running' || container.state === 'paused') {
     const health = container.health === undefined ? '' : ` (${healthText(container.health)})`;
-    return `Up ${elapsedText(nowMs - (container.startedAtMs ?? nowMs))}${health}`;
+    const paused = container.state === 'paused' ? ' (Paused)' : '';
+    return `Up ${elapsedText(nowMs - (container.startedAtMs ?? nowMs))}${paused || health}`;
   }
   return `Exited (${container.exitCode ?? 0}) ${elapsedText(nowMs - (container.finishedAtMs ?? nowMs))} ago`;
 }
@@ -95,7 +96,8 @@ export function elapsedText(elapsedMs: number): string {
 
 export function encodeInspection(container: PlacedContainer, facts: ContainerFacts): object {
   const { spec } = facts;
-  const running = container.state === 'running';
+  const paused = container.state === 'paused';
+  const running = container.state === 'running' || paused;
   return {
     Id: container.id,
     Created: timeText(container.createdAtMs),
@@ -104,7 +106,7 @@ export function encodeInspection(container: PlacedContainer, facts: ContainerFac
     State: defined({
       Status: container.state,
       Running: running,
-      Paused: false,
+      Paused: paused,
       Restarting: false,
       OOMKilled: container.oomKilled ?? false,
       Dead: false,

@@ -1,11 +1,14 @@
 import type { IncomingMessage } from 'node:http';
 import { InvalidError } from '../../../shared/errors/index.ts';
 import { jsonErrorPosition, lineAndColumn } from './json-position.ts';
+import { readUpgradeBody, upgradeSocket } from './upgrade.ts';
 
 const BODY_LIMIT_BYTES = 4 * 1024 * 1024;
 
 /** The whole body as text. Throws InvalidError beyond `limitBytes`. */
 export async function readText(req: IncomingMessage, limitBytes = BODY_LIMIT_BYTES): Promise<string> {
+  const socket = upgradeSocket(req);
+  if (socket !== undefined) return readUpgradeBody(req, socket, limitBytes);
   const announced = Number(req.headers['content-length'] ?? 0);
   if (announced > limitBytes) throw tooLarge(limitBytes);
   const parts: Buffer[] = [];

@@ -27,7 +27,7 @@ export async function respondLogs(
   const options = logOptions(req);
   const signal = requestSignal(res, ctx.signal);
   res.statusCode = 200;
-  res.setHeader('Content-Type', contentType(res, target.tty));
+  res.setHeader('Content-Type', streamContentType(res, target.tty));
   res.flushHeaders();
   try {
     await copyLogs(
@@ -60,7 +60,7 @@ export async function respondLogs(
 }
 
 /** From 1.42 on the two formats have names of their own. */
-function contentType(res: Response, tty: boolean): string {
+export function streamContentType(res: Response, tty: boolean): string {
   const asked: unknown = res.locals['apiVersion'];
   const named = typeof asked !== 'string' || compareVersions(asked, '1.42') >= 0;
   return tty || !named ? 'application/vnd.docker.raw-stream' : 'application/vnd.docker.multiplexed-stream';

@@ -16,7 +16,6 @@ const NO_SUCH: readonly (readonly [string, string])[] = [
   ['/volumes/:id', 'volume'],
   ['/images/:id/json', 'No such image:'],
   ['/plugins/:id/json', 'plugin'],
-  ['/exec/:id/json', 'No such exec instance:'],
 ];
 
 const NOT_YET: readonly (readonly [Method, string, string])[] = [
@@ -40,10 +39,7 @@ const NOT_YET: readonly (readonly [Method, string, string])[] = [
   ['post', '/commit', 'committing containers'],
   ['post', '/containers/create', 'single containers (create a service)'],
   ['post', '/containers/prune', 'pruning containers'],
-  ['post', '/containers/:id/exec', 'exec'],
   ['post', '/containers/:id/attach', 'attach'],
-  ['get', '/containers/:id/stats', 'stats'],
-  ['get', '/containers/:id/top', 'top'],
   ['get', '/containers/:id/changes', 'container changes'],
   ['get', '/containers/:id/export', 'exporting containers'],
   ['get', '/containers/:id/attach/ws', 'attach'],

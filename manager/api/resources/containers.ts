@@ -1,6 +1,4 @@
 import { Router } from 'express';
-import { UnavailableError } from '../../../shared/errors/index.ts';
-import type { ContainerInfo } from '../../../shared/model/node-methods.ts';
 import {
   containerLabels,
   encodeInspection,
@@ -13,10 +11,10 @@ import { passes, passesLabels, queryFilters, queryFlag, queryText, type Filters 
 import { requestSignal, sendJson } from '../http/respond.ts';
 import { respondLogs } from '../logs/respond.ts';
 import { lookup } from '../lookup.ts';
+import { callNode, NODE_TIMEOUT_MS } from '../node-call.ts';
 import { nodeMatcher } from './nodes.ts';
 import { taskLogTarget, taskSpec } from './tasks.ts';
 
-const NODE_TIMEOUT_MS = 3_000;
 const FILTERS = [
   'id',
   'name',
@@ -40,7 +38,7 @@ export function containersRouter(ctx: ApiContext): Router {
     const byStatus = (filters.get('status') ?? []).length > 0 || (filters.get('exited') ?? []).length > 0;
     const all = queryFlag(req, 'all') || limit > 0 || byStatus;
     const shown = containers
-      .filter((container) => (all || container.state === 'running') && matches(ctx, container, filters))
+      .filter((container) => (all || isLive(container)) && matches(ctx, container, filters))
       .sort((a, b) => b.createdAtMs - a.createdAtMs);
     // A partial answer is better than none; the header says that it is one.
     if (missing.length > 0) res.setHeader('X-Shoal-Nodes-Missing', missing.join(','));
@@ -110,7 +108,10 @@ export async function findContainer(
   signal: AbortSignal,
 ): Promise<PlacedContainer> {
   const known = knownContainer(ctx, ref);
-  if (known !== undefined) return inspectOn(ctx, known.nodeId, known.containerId, signal);
+  if (known !== undefined) {
+    const { nodeId, containerId } = known;
+    return { ...(await callNode(ctx, nodeId, 'container.inspect', { containerId }, signal)), nodeId };
+  }
   const { containers } = await allContainers(ctx, signal);
   return lookup(containers, ref.replace(/^\//, ''), {
     kind: 'No such container:',
@@ -129,30 +130,9 @@ function knownContainer(ctx: ApiContext, ref: string): { nodeId: string; contain
   return undefined;
 }
 
-async function inspectOn(
-  ctx: ApiContext,
-  nodeId: string,
-  containerId: string,
-  signal: AbortSignal,
-): Promise<PlacedContainer> {
-  if (!ctx.gateway.connected(nodeId)) {
-    throw new UnavailableError(`container ${containerId} is on node ${nodeId}, which is not connected`);
-  }
-  const late = AbortSignal.timeout(NODE_TIMEOUT_MS);
-  try {
-    const container: ContainerInfo = await ctx.gateway.call(
-      nodeId,
-      'container.inspect',
-      { containerId },
-      AbortSignal.any([signal, late]),
-    );
-    return { ...container, nodeId };
-  } catch (error) {
-    signal.throwIfAborted();
-    if (late.aborted)
-      throw new UnavailableError(`node ${nodeId} did not answer within ${NODE_TIMEOUT_MS} ms`);
-    throw error;
-  }
+/** A paused container is one that runs. */
+function isLive(container: PlacedContainer): boolean {
+  return container.state === 'running' || container.state === 'paused';
 }
 
 function matches(ctx: ApiContext, container: PlacedContainer, filters: Filters): boolean {

@@ -120,7 +120,10 @@ export class ApiFixture implements AsyncDisposable {
         const { containerId } = params as { containerId: string };
         return node.containers.find((container) => container.id === containerId);
       },
-      stream: (nodeId, _method, params, signal) => logStream(nodeOf(nodeId), params, signal),
+      stream: (nodeId, _method, params, signal) => logStream(nodeOf(nodeId), params as LogsParams, signal),
+      duplex: () => {
+        throw new UnavailableError('this fixture has no commands');
+      },
     };
   }
 

@@ -14,7 +14,7 @@ const MIB = 1024 * 1024;
 /** A source of so many chunks that counts what was taken of it. */
 function source(chunks: number, bytes: number) {
   const taken = { chunks: 0, left: false };
-  const stream: LinkHandlers['stream'] = async function* (_method, _params, signal) {
+  const stream: LinkHandlers['stream'] = async function* (_method, _params, _input, signal) {
     try {
       for (; taken.chunks < chunks; taken.chunks += 1) {
         if (taken.chunks % 100 === 0) await new Promise((resolve) => setImmediate(resolve));
@@ -157,7 +157,7 @@ test('an error of the source, and the end of the session, reach the reader after
   const agent = await r.agent('a', {
     stream: async function* (_method, params) {
       yield { stream: 1, data: Buffer.from('line\n') };
-      if (params.containerId === 'c1') throw new NotFoundError('it was removed');
+      if ('containerId' in params && params.containerId === 'c1') throw new NotFoundError('it was removed');
       await new Promise(() => undefined);
     },
   });

@@ -1,6 +1,6 @@
-/** One stream to a manager: sends no more than was granted, and stops the source meanwhile. */
-import type { StreamChunk } from '../../shared/model/node-methods.ts';
-import { STREAM_CHUNK_BYTES, STREAM_WINDOW_BYTES } from '../../shared/wire/frames.ts';
+/** One direction of a stream, as its source sends it: no more than was granted; the source stops meanwhile. */
+import type { StreamChunk } from '../model/node-methods.ts';
+import { STREAM_CHUNK_BYTES, STREAM_WINDOW_BYTES } from './frames.ts';
 
 export class OutboundStream {
   readonly #send: (chunk: StreamChunk) => void;

@@ -1,10 +1,10 @@
 /**
- * One stream from a node, as its consumer reads it. The node may send no more than the consumer has granted: a window at
- * the start, then as much as was taken. So what waits here is bounded, and a slow consumer slows only its own stream.
+ * One direction of a stream, as its consumer reads it. The other side may send no more than the consumer has granted: a
+ * window at the start, then as much as was taken. So what waits here is bounded, and a slow consumer slows only its own stream.
  */
-import { InvalidError } from '../../shared/errors/index.ts';
-import type { StreamChunk } from '../../shared/model/node-methods.ts';
-import { STREAM_CHUNK_BYTES, STREAM_WINDOW_BYTES } from '../../shared/wire/frames.ts';
+import { InvalidError } from '../errors/index.ts';
+import type { StreamChunk } from '../model/node-methods.ts';
+import { STREAM_CHUNK_BYTES, STREAM_WINDOW_BYTES } from './frames.ts';
 
 /** Credit goes back in pieces of this size, so that it does not cost a frame a chunk. */
 const GRANT_BYTES = STREAM_WINDOW_BYTES / 4;
@@ -12,22 +12,22 @@ const GRANT_BYTES = STREAM_WINDOW_BYTES / 4;
 export class InboundStream {
   readonly #grant: (bytes: number) => void;
   readonly #chunks: StreamChunk[] = [];
-  /** What the node may still send; a chunk may overdraw it once. */
+  /** What the other side may still send; a chunk may overdraw it once. */
   #credit = STREAM_WINDOW_BYTES;
   #taken = 0;
   #ended: { readonly error?: Error } | undefined;
   #wake: (() => void) | undefined;
 
-  /** `grant` tells the node that it may send so many bytes more. */
+  /** `grant` tells the other side that it may send so many bytes more. */
   constructor(grant: (bytes: number) => void) {
     this.#grant = grant;
   }
 
-  /** Throws InvalidError when the node sends more than it was granted. */
+  /** Throws InvalidError when more comes than was granted. */
   push(chunk: StreamChunk): void {
     if (this.#ended !== undefined) return;
     if (this.#credit <= 0 || chunk.data.length > STREAM_CHUNK_BYTES) {
-      throw new InvalidError('the node sent more on a stream than was granted');
+      throw new InvalidError('more was sent on a stream than was granted');
     }
     this.#credit -= chunk.data.length;
     this.#chunks.push(chunk);
@@ -40,7 +40,7 @@ export class InboundStream {
     this.#wake?.();
   }
 
-  /** True once the node has nothing more to send. */
+  /** True once nothing more will come. */
   get ended(): boolean {
     return this.#ended !== undefined;
   }
@@ -56,6 +56,15 @@ export class InboundStream {
         this.#wake = resolve;
       });
       this.#wake = undefined;
+    }
+  }
+
+  /** What is left of it, without the kinds. */
+  async *data(): AsyncGenerator<Buffer> {
+    for (;;) {
+      const chunk = await this.next();
+      if (chunk === undefined) return;
+      yield chunk.data;
     }
   }
 

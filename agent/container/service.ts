@@ -1,0 +1,197 @@
+/** What managers ask of this node's containers, method by method. */
+import { ConflictError, InvalidError, NotFoundError } from '../../shared/errors/index.ts';
+import type { Health } from '../../shared/model/index.ts';
+import type {
+  ContainerInfo,
+  LogsParams,
+  NodeMethods,
+  NodeStreams,
+  StreamChunk,
+} from '../../shared/model/node-methods.ts';
+import type { Containers } from './containers.ts';
+import { describeContainer } from './describe.ts';
+import { Execs } from './execs.ts';
+import { readLog } from './log-reader.ts';
+import type { ContainerRecord } from './record.ts';
+import { parseSignal } from './signals.ts';
+import { readSample } from './stats.ts';
+import { readTop } from './top.ts';
+
+type Answer<M extends keyof NodeMethods> = Promise<NodeMethods[M]['result']>;
+
+type Methods = {
+  readonly [M in keyof NodeMethods]: (params: NodeMethods[M]['params'], signal: AbortSignal) => Answer<M>;
+};
+
+type Streams = {
+  readonly [M in keyof NodeStreams]: (
+    params: NodeStreams[M],
+    input: AsyncIterable<Buffer>,
+    signal: AbortSignal,
+  ) => AsyncIterable<StreamChunk>;
+};
+
+export class ContainerService {
+  readonly #containers: Containers;
+  readonly #execs: Execs;
+  readonly #healthOf: (taskId: string) => Health | undefined;
+  readonly #methods: Methods = {
+    'container.list': () => Promise.all(this.#containers.list().map((record) => this.#describe(record))),
+    'container.inspect': async ({ containerId }) => this.#describe(this.#find(containerId)),
+    'container.kill': async (params, signal) => this.#kill(params.containerId, params.signal, signal),
+    'container.stop': async (params, signal) => this.#stop(params, signal),
+    'container.pause': async ({ containerId }, signal) => this.#pause(containerId, signal),
+    'container.unpause': async ({ containerId }, signal) => this.#unpause(containerId, signal),
+    'container.wait': async ({ containerId }, signal) => {
+      const exit = await this.#containers.wait(this.#find(containerId).id, signal);
+      return { exitCode: exit.exitCode, ...(exit.error === undefined ? {} : { error: exit.error }) };
+    },
+    'container.top': async ({ containerId, format }) =>
+      readTop((await this.#running(containerId)).runDir, format),
+    'container.sample': async ({ containerId }) => this.#sample(containerId),
+    'exec.create': async (params) => {
+      await this.#unpaused(params.containerId);
+      this.#execs.create(params);
+      return {};
+    },
+    'exec.inspect': async ({ execId }) => this.#execs.inspect(execId),
+    'exec.resize': async ({ execId, rows, columns }) => {
+      this.#execs.resize(execId, { rows, columns });
+      return {};
+    },
+    'exec.start': async ({ execId, size }) => {
+      const target = await this.#unpaused(this.#execs.inspect(execId).spec.containerId);
+      await this.#execs.start(execId, target, size);
+      return {};
+    },
+  };
+  readonly #streams: Streams = {
+    'container.logs': (params, _input, signal) => this.#logs(params, signal),
+    'exec.attach': (params, input, signal) => this.#attach(params, input, signal),
+  };
+
+  constructor(containers: Containers, healthOf: (taskId: string) => Health | undefined) {
+    this.#containers = containers;
+    this.#execs = new Execs();
+    this.#healthOf = healthOf;
+  }
+
+  call<M extends keyof NodeMethods>(
+    method: M,
+    params: NodeMethods[M]['params'],
+    signal: AbortSignal,
+  ): Answer<M> {
+    return this.#methods[method](params, signal);
+  }
+
+  stream<M extends keyof NodeStreams>(
+    method: M,
+    params: NodeStreams[M],
+    input: AsyncIterable<Buffer>,
+    signal: AbortSignal,
+  ): AsyncIterable<StreamChunk> {
+    return this.#streams[method](params, input, signal);
+  }
+
+  async *#logs(params: LogsParams, signal: AbortSignal): AsyncGenerator<StreamChunk> {
+    const record = this.#find(params.containerId);
+    const ended = new AbortController();
+    const stop = new AbortController();
+    const end = (): void => ended.abort();
+    this.#containers.wait(record.id, AbortSignal.any([signal, stop.signal])).then(end, end);
+    try {
+      yield* readLog(this.#containers.logPath(record.id), params, ended.signal, signal);
+    } finally {
+      stop.abort();
+    }
+  }
+
+  async *#attach(
+    { execId, size }: NodeStreams['exec.attach'],
+    input: AsyncIterable<Buffer>,
+    signal: AbortSignal,
+  ): AsyncGenerator<StreamChunk> {
+    const target = await this.#unpaused(this.#execs.inspect(execId).spec.containerId);
+    yield* this.#execs.attach(execId, target, size, input, signal);
+  }
+
+  async #kill(containerId: string, name: string, signal: AbortSignal) {
+    const number = signalNumber(name);
+    const { record } = await this.#running(containerId);
+    await this.#containers.signal(record.id, number);
+    // A frozen process gets no signal before it goes on.
+    if (await this.#containers.paused(record.id)) await this.#containers.unpause(record.id, signal);
+    return {};
+  }
+
+  async #stop(
+    { containerId, signal: name, graceMs }: NodeMethods['container.stop']['params'],
+    signal: AbortSignal,
+  ) {
+    const record = this.#find(containerId);
+    const stopSignal = name === undefined ? record.stopSignal : signalNumber(name);
+    if (record.exit !== undefined) return { stopped: true };
+    // Docker's -1: as long as it takes.
+    const grace = graceMs === undefined ? record.stopGraceMs : graceMs < 0 ? FOREVER_MS : graceMs;
+    await this.#containers.stop({ id: record.id, stopSignal, stopGraceMs: grace }, signal);
+    return { stopped: false };
+  }
+
+  async #pause(containerId: string, signal: AbortSignal) {
+    const { record } = await this.#unpaused(containerId, 'is already paused');
+    await this.#containers.pause(record.id, signal);
+    return {};
+  }
+
+  async #unpause(containerId: string, signal: AbortSignal) {
+    const { record } = await this.#running(containerId);
+    if (!(await this.#containers.paused(record.id)))
+      throw new ConflictError(`Container ${containerId} is not paused`);
+    await this.#containers.unpause(record.id, signal);
+    return {};
+  }
+
+  async #sample(containerId: string) {
+    const record = this.#find(containerId);
+    if (record.exit !== undefined) return {};
+    const state = await this.#containers.state(record.id).catch(() => undefined);
+    if (state?.status !== 'running') return {};
+    return { sample: await readSample(this.#containers.runDirectory(record.id), state.pid, Date.now()) };
+  }
+
+  /** Throws ConflictError, as Docker words it, when it does not run. */
+  async #running(containerId: string) {
+    const record = this.#find(containerId);
+    const state = await this.#containers.state(record.id).catch(() => undefined);
+    if (state?.status !== 'running') throw new ConflictError(`Container ${containerId} is not running`);
+    return { record, pid: state.pid, runDir: this.#containers.runDirectory(record.id) };
+  }
+
+  async #unpaused(containerId: string, what = 'is paused, unpause the container before exec') {
+    const target = await this.#running(containerId);
+    if (await this.#containers.paused(target.record.id))
+      throw new ConflictError(`Container ${containerId} ${what}`);
+    return target;
+  }
+
+  #find(id: string): ContainerRecord {
+    const record = this.#containers.list().find((one) => one.id === id);
+    if (record === undefined) throw new NotFoundError(`No such container: ${id}`);
+    return record;
+  }
+
+  #describe(record: ContainerRecord): Promise<ContainerInfo> {
+    return describeContainer(this.#containers, record, this.#healthOf(record.taskId));
+  }
+}
+
+/** setTimeout takes no more. */
+const FOREVER_MS = 2 ** 31 - 1;
+
+function signalNumber(name: string): number {
+  try {
+    return parseSignal(name);
+  } catch (cause) {
+    throw new InvalidError(`Invalid signal: ${name}`, { cause });
+  }
+}
