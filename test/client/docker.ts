@@ -107,6 +107,22 @@ export class Docker {
     return this.#watch(args, () => false);
   }
 
+  /** Runs to the end with this as its standard input. */
+  runWith(input: string | Buffer, args: readonly string[]): Promise<Output> {
+    return this.#watch(args, () => false, input);
+  }
+
+  /**
+   * Runs to the end on a terminal of 33 rows and 101 columns, as a person has it (script(1) of util-linux). `input` is typed
+   * at once; `alongside` is a shell command that runs on the same terminal meanwhile.
+   */
+  async terminal(args: readonly string[], input = '', alongside = 'true'): Promise<Output> {
+    const quote = (word: string): string => `'${word.replaceAll("'", `'\\''`)}'`;
+    const command = [this.#path, ...this.#globals, ...args].map(quote).join(' ');
+    const line = `stty rows 33 cols 101; (${alongside}) & ${command}`;
+    return watch('script', ['-qec', line, '/dev/null'], input);
+  }
+
   /** Runs until its standard output matches, then interrupts it as Ctrl-C does. Resolves with what it printed. */
   async follow(args: readonly string[], until: RegExp): Promise<string> {
     const output = await this.#watch(args, (stdout) => until.test(stdout));
@@ -114,25 +130,36 @@ export class Docker {
     return output.stdout;
   }
 
-  async #watch(args: readonly string[], enough: (stdout: string) => boolean): Promise<Output> {
-    const child = spawn(this.#path, [...this.#globals, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
-    const said = { stdout: '', stderr: '' };
-    child.stdout.setEncoding('utf8').on('data', (text: string) => {
-      said.stdout += text;
-      if (enough(said.stdout)) child.kill('SIGINT');
-    });
-    child.stderr.setEncoding('utf8').on('data', (text: string) => (said.stderr += text));
-    const closed = once(child, 'close') as Promise<[number | null]>;
-    const watch = { late: false };
-    const timer = setTimeout(() => {
-      watch.late = true;
-      child.kill('SIGKILL');
-    }, CALL_TIMEOUT_MS);
-    const [code] = await closed.finally(() => clearTimeout(timer));
-    const output = { code: code ?? 128, ...said };
-    if (watch.late) throw new Error(describe(args, `did not end within ${CALL_TIMEOUT_MS / 1000} s`, output));
-    return output;
+  #watch(args: readonly string[], enough: (stdout: string) => boolean, input?: string | Buffer) {
+    return watch(this.#path, [...this.#globals, ...args], input, enough);
   }
+}
+
+async function watch(
+  program: string,
+  args: readonly string[],
+  input?: string | Buffer,
+  enough: (stdout: string) => boolean = () => false,
+): Promise<Output> {
+  const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'] });
+  // A child that does not read all of it has its reasons.
+  child.stdin.on('error', () => undefined).end(input);
+  const said = { stdout: '', stderr: '' };
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    said.stdout += text;
+    if (enough(said.stdout)) child.kill('SIGINT');
+  });
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (said.stderr += text));
+  const closed = once(child, 'close') as Promise<[number | null]>;
+  const state = { late: false };
+  const timer = setTimeout(() => {
+    state.late = true;
+    child.kill('SIGKILL');
+  }, CALL_TIMEOUT_MS);
+  const [code] = await closed.finally(() => clearTimeout(timer));
+  const output = { code: code ?? 128, ...said };
+  if (state.late) throw new Error(describe(args, `did not end within ${CALL_TIMEOUT_MS / 1000} s`, output));
+  return output;
 }
 
 /** Progress bars repeat themselves: the end is what counts. */

@@ -150,3 +150,44 @@ test.serial('a network is created, listed, used and removed', async (t) => {
   await network.remove();
   t.is((await docker.listNetworks({ filters: { name: ['back'] } })).length, 0);
 });
+
+test.serial('a command is run in a container: with input, with a terminal, and inspected', async (t) => {
+  const { docker, swarm } = scene();
+  const service = await create(docker, serviceSpec('box', 1, { Command: ['/bin/sleep', '1000'] }));
+  await swarm.eventually((s) => s.running('box').count === 1);
+  const [container] = await docker.listContainers({ filters: { name: ['box'] } });
+  const box = docker.getContainer(container?.Id ?? '');
+
+  const piped = await box.exec({
+    Cmd: ['/bin/sh', '-c', 'cat; echo oh >&2; exit 4'],
+    AttachStdin: true,
+    AttachStdout: true,
+    AttachStderr: true,
+  });
+  t.like(await piped.inspect(), { Running: false, ExitCode: null });
+  const connection = await piped.start({ hijack: true, stdin: true });
+  connection.end('through\n');
+  t.deepEqual(await demultiplexed(docker, connection), ['through\n', 'oh\n']);
+  t.like(await piped.inspect(), { Running: false, ExitCode: 4, ContainerID: container?.Id });
+  const again = await t.throwsAsync<Error & { statusCode?: number }>(piped.start({ hijack: true }));
+  t.is(again?.statusCode, 409);
+
+  const terminal = await box.exec({ Cmd: ['/bin/stty', 'size'], Tty: true, AttachStdout: true });
+  await terminal.resize({ h: 20, w: 70 });
+  t.is(await text(await terminal.start({ hijack: true, stdin: false })), '20 70\r\n');
+
+  // Without a connection of its own: an ordinary answer, and no input.
+  const plain = await box.exec({ Cmd: ['/bin/echo', 'plain'], AttachStdout: true });
+  t.deepEqual(await demultiplexed(docker, await plain.start({})), ['plain\n', '']);
+  const input = await box.exec({ Cmd: ['/bin/cat'], AttachStdin: true, AttachStdout: true });
+  const refused = await t.throwsAsync<Error & { statusCode?: number }>(input.start({ Detach: false }));
+  t.is(refused?.statusCode, 501);
+
+  const stats = await box.stats({ stream: false });
+  t.true(
+    stats.memory_stats.usage > 0 && stats.cpu_stats.system_cpu_usage > stats.precpu_stats.system_cpu_usage,
+  );
+  const unknown = docker.getExec('0'.repeat(64));
+  t.is((await t.throwsAsync<Error & { statusCode?: number }>(unknown.inspect()))?.statusCode, 404);
+  await service.remove();
+});
