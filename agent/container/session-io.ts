@@ -9,7 +9,8 @@ export async function* mergedOutput(
   signal: AbortSignal,
 ): AsyncGenerator<StreamChunk> {
   const ready: { chunk: StreamChunk; source: Socket }[] = [];
-  const open = new Set([stdout, stderr]);
+  // What is at its end before somebody listens has said so already.
+  const open = new Set([stdout, stderr].filter((source) => !source.readableEnded && !source.destroyed));
   let wake: (() => void) | undefined;
   const woken = (): void => wake?.();
   const listen = (source: Socket, stream: 1 | 2): void => {
@@ -24,8 +25,8 @@ export async function* mergedOutput(
     });
     source.once('end', over).once('close', over);
   };
-  listen(stdout, 1);
-  listen(stderr, 2);
+  if (open.has(stdout)) listen(stdout, 1);
+  if (open.has(stderr)) listen(stderr, 2);
   signal.addEventListener('abort', woken, { once: true });
   try {
     while (open.size > 0 || ready.length > 0) {
