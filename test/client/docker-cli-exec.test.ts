@@ -163,3 +163,19 @@ test('stats: once and as a stream', async (t, scene) => {
   t.regex(seen, new RegExp(`${name}\\.1\\.`));
   await removed(scene, name);
 });
+
+test('a node’s agent that dies ends the stream with a message; its containers go on', async (t, scene) => {
+  const { docker, swarm, tag } = scene;
+  const name = `lost-${tag}`;
+  const id = await running(scene, name);
+  const state = await swarm.state();
+  const host = state.nodes.find((node) => node.ID === state.running(name).tasks[0]?.NodeID);
+  const begun = docker.run(['exec', id, 'sh', '-c', 'echo > /tmp/begun; exec sleep 1000']);
+  await swarm.eventually(async () => (await docker.run(['exec', id, 'ls', '/tmp/begun'])).code === 0);
+  await swarm.node(host?.Description?.Hostname ?? '').crash();
+  const output = await begun;
+  t.not(output.code, 0);
+  t.regex(output.stderr, /the session with the node ended/);
+  await swarm.eventually(async () => (await docker.run(['exec', id, 'true'])).code === 0);
+  await removed(scene, name);
+});

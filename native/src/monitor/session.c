@@ -97,7 +97,7 @@ static void take_terminal(struct session *s, struct msghdr *message) {
 /* Returns 0 once the command runs: its execve has closed the socket without a word about a failure. */
 static int await_command(struct session *s, struct shoal_error *err) {
   for (;;) {
-    struct report report;
+    struct report report = {0};
     union {
       char bytes[CMSG_SPACE(sizeof(int))];
       struct cmsghdr align;
