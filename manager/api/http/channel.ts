@@ -1,0 +1,71 @@
+/** Both ways of a connection with a client: taken over after `101 UPGRADED`, or the body of an ordinary answer. */
+import type { ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Request, Response } from 'express';
+import { takeConnection, upgradeSocket } from './upgrade.ts';
+
+export interface Channel {
+  /** What the client sends until it closes its side. It is read only while somebody reads this. */
+  readonly input: AsyncIterable<Buffer>;
+  /** True once the client has said that nothing more comes from it. */
+  readonly inputEnded: () => boolean;
+  /** Aborts when the client has gone. */
+  readonly gone: AbortSignal;
+  /** Resolves when the client has room for more; does not reject. */
+  write(data: Buffer): Promise<void>;
+  /** Sends what is still to be sent, then ends the connection. */
+  close(): void;
+}
+
+/** Answers the request: 101 when the client asks for the connection, else 200; then there is no input. */
+export function openChannel(req: Request, res: Response, contentType: string): Channel {
+  const socket = upgradeSocket(req);
+  if (socket !== undefined) {
+    takeConnection(res, socket, contentType);
+    return channelOver(socket, inputOf(socket), () => socket.destroySoon());
+  }
+  res.statusCode = 200;
+  res.setHeader('Content-Type', contentType);
+  res.flushHeaders();
+  return channelOver(res, noInput(), () => res.end());
+}
+
+function channelOver(
+  stream: Socket | ServerResponse,
+  input: AsyncIterable<Buffer>,
+  close: () => void,
+): Channel {
+  const gone = new AbortController();
+  stream.once('close', () => gone.abort());
+  if (stream.destroyed) gone.abort();
+  return {
+    input,
+    inputEnded: () => 'readableEnded' in stream && stream.readableEnded,
+    gone: gone.signal,
+    close,
+    write: async (data) => {
+      if (stream.destroyed || stream.write(data)) return;
+      await new Promise<void>((resolve) => {
+        const settle = (): void => {
+          stream.off('drain', settle).off('close', settle);
+          resolve();
+        };
+        stream.once('drain', settle).once('close', settle);
+      });
+    },
+  };
+}
+
+/** Leaving the loop leaves the socket as it is: output may still have to go out. */
+async function* inputOf(socket: Socket): AsyncGenerator<Buffer> {
+  try {
+    for await (const chunk of socket.iterator({ destroyOnReturn: false })) yield chunk as Buffer;
+  } catch (error) {
+    // A client that is gone has ended its input.
+    if (!socket.destroyed) throw error;
+  }
+}
+
+async function* noInput(): AsyncGenerator<Buffer> {
+  yield* [];
+}

@@ -1,0 +1,151 @@
+/** What is done to one running container, wherever in the cluster it is. Its service decides what follows its end. */
+import { Router } from 'express';
+import type { Request } from 'express';
+import { ConflictError, InvalidError, UnsupportedError } from '../../../shared/errors/index.ts';
+import { delay, isAbort } from '../../../shared/lib/abort.ts';
+import type { ContainerSample } from '../../../shared/model/node-methods.ts';
+import type { PlacedContainer } from '../codec/container-codec.ts';
+import { encodeStats } from '../codec/stats-codec.ts';
+import type { ApiContext } from '../context.ts';
+import { queryFlag, queryText } from '../http/query.ts';
+import { requestSignal, sendEmpty, sendJson, writeAll } from '../http/respond.ts';
+import { callNode } from '../node-call.ts';
+import { findContainer } from './containers.ts';
+
+const STATS_EVERY_MS = 1000;
+/** ps(1)'s two customary ways; others would need a ps on the node. */
+const PS_FORMATS: Readonly<Record<string, 'ef' | 'aux'>> = {
+  '': 'ef',
+  '-ef': 'ef',
+  aux: 'aux',
+  '-aux': 'aux',
+};
+
+export function containerActionsRouter(ctx: ApiContext): Router {
+  const router = Router();
+
+  router.post('/containers/:id/kill', async (req, res) => {
+    const signal = requestSignal(res, ctx.signal);
+    const { id, nodeId } = await findContainer(ctx, req.params.id, signal);
+    const name = queryText(req, 'signal') || 'SIGKILL';
+    await callNode(ctx, nodeId, 'container.kill', { containerId: id, signal: name }, signal);
+    sendEmpty(res, 204);
+  });
+
+  router.post('/containers/:id/stop', async (req, res) => {
+    const signal = requestSignal(res, ctx.signal);
+    const container = await findContainer(ctx, req.params.id, signal);
+    const params = { containerId: container.id, ...stopOptions(req) };
+    const { stopped } = await callNode(ctx, container.nodeId, 'container.stop', params, signal, Infinity);
+    sendEmpty(res, stopped ? 304 : 204);
+  });
+
+  for (const action of ['pause', 'unpause'] as const) {
+    router.post(`/containers/:id/${action}`, async (req, res) => {
+      const signal = requestSignal(res, ctx.signal);
+      const container = await findContainer(ctx, String(req.params['id']), signal);
+      await callNode(ctx, container.nodeId, `container.${action}`, { containerId: container.id }, signal);
+      sendEmpty(res, 204);
+    });
+  }
+
+  router.post('/containers/:id/wait', async (req, res) => {
+    const signal = requestSignal(res, ctx.signal);
+    const container = await findContainer(ctx, req.params.id, signal);
+    checkCondition(req, container);
+    // Clients take the head for the word that the wait has begun.
+    res.setHeader('Content-Type', 'application/json');
+    res.flushHeaders();
+    const params = { containerId: container.id };
+    const exit = await callNode(ctx, container.nodeId, 'container.wait', params, signal, Infinity);
+    const error = exit.error === undefined ? {} : { Error: { Message: exit.error } };
+    res.end(`${JSON.stringify({ StatusCode: exit.exitCode, ...error })}\n`);
+  });
+
+  router.get('/containers/:id/top', async (req, res) => {
+    const signal = requestSignal(res, ctx.signal);
+    const format = PS_FORMATS[queryText(req, 'ps_args') ?? ''];
+    if (format === undefined)
+      throw new UnsupportedError(
+        `top: not supported by Shoal: ps_args "${queryText(req, 'ps_args')}" (-ef and aux are)`,
+      );
+    const { id, nodeId } = await findContainer(ctx, req.params.id, signal);
+    const top = await callNode(ctx, nodeId, 'container.top', { containerId: id, format }, signal);
+    sendJson(res, 200, { Titles: top.titles, Processes: top.processes });
+  });
+
+  router.get('/containers/:id/stats', async (req, res) => {
+    const signal = requestSignal(res, ctx.signal);
+    const container = await findContainer(ctx, req.params.id, signal);
+    if (!queryFlag(req, 'stream', true))
+      return sendJson(res, 200, await oneStats(ctx, container, queryFlag(req, 'one-shot'), signal));
+    res.setHeader('Content-Type', 'application/json');
+    res.flushHeaders();
+    try {
+      for await (const stats of allStats(ctx, container, signal)) {
+        await writeAll(res, `${JSON.stringify(stats)}\n`, signal);
+      }
+      res.end();
+    } catch (error) {
+      if (!signal.aborted && !isAbort(error)) throw error;
+      res.end();
+    }
+  });
+  return router;
+}
+
+/** `t` in seconds, -1 for as long as it takes. */
+function stopOptions(req: Request): { graceMs?: number; signal?: string } {
+  const text = queryText(req, 't') ?? '';
+  if (!/^(-?\d{1,7})?$/.test(text)) throw new InvalidError(`invalid t '${text}': seconds are expected`);
+  const name = queryText(req, 'signal') ?? '';
+  return {
+    ...(text === '' ? {} : { graceMs: Number(text) * 1000 }),
+    ...(name === '' ? {} : { signal: name }),
+  };
+}
+
+function checkCondition(req: Request, container: PlacedContainer): void {
+  const condition = queryText(req, 'condition') || 'not-running';
+  if (condition === 'removed') throw new UnsupportedError('wait: not supported by Shoal: condition=removed');
+  if (condition !== 'not-running' && condition !== 'next-exit')
+    throw new InvalidError(`invalid condition: "${condition}"`);
+  if (condition === 'next-exit' && container.state === 'exited')
+    throw new ConflictError(
+      `Container ${container.id} has ended and never runs again: its service replaces it`,
+    );
+}
+
+async function sampleOf(ctx: ApiContext, container: PlacedContainer, signal: AbortSignal) {
+  const params = { containerId: container.id };
+  return (await callNode(ctx, container.nodeId, 'container.sample', params, signal)).sample;
+}
+
+/** Processor shares need two looks, a second apart, unless the client wants just one. */
+async function oneStats(
+  ctx: ApiContext,
+  container: PlacedContainer,
+  oneShot: boolean,
+  signal: AbortSignal,
+): Promise<object> {
+  const first = await sampleOf(ctx, container, signal);
+  if (first === undefined || oneShot) return encodeStats(container, first, undefined);
+  await delay(STATS_EVERY_MS, signal);
+  return encodeStats(container, await sampleOf(ctx, container, signal), first);
+}
+
+/** One a second until the container ends. */
+async function* allStats(
+  ctx: ApiContext,
+  container: PlacedContainer,
+  signal: AbortSignal,
+): AsyncGenerator<object> {
+  let previous: ContainerSample | undefined;
+  for (;;) {
+    const sample = await sampleOf(ctx, container, signal);
+    yield encodeStats(container, sample, previous);
+    if (sample === undefined) return;
+    previous = sample;
+    await delay(STATS_EVERY_MS, signal);
+  }
+}

@@ -1,0 +1,215 @@
+/** Commands in containers of the whole cluster: made and run by the node that holds the container. */
+import { Router } from 'express';
+import type { Request, Response } from 'express';
+import { z } from 'zod';
+import {
+  ConflictError,
+  describeError,
+  InvalidError,
+  NotFoundError,
+  UnsupportedError,
+} from '../../../shared/errors/index.ts';
+import { newContainerId } from '../../../shared/lib/ids.ts';
+import type { Node } from '../../../shared/model/index.ts';
+import type { ExecInfo, ExecSpec, TerminalSize } from '../../../shared/model/node-methods.ts';
+import { zFlag, zText, zTexts } from '../codec/common.ts';
+import type { ApiContext } from '../context.ts';
+import { readJson } from '../http/body.ts';
+import { type Channel, openChannel } from '../http/channel.ts';
+import { queryText } from '../http/query.ts';
+import { requestSignal, sendEmpty, sendJson } from '../http/respond.ts';
+import { parseStrict } from '../http/unsupported.ts';
+import { upgradeSocket } from '../http/upgrade.ts';
+import { frame } from '../logs/frame.ts';
+import { streamContentType } from '../logs/respond.ts';
+import { callNode } from '../node-call.ts';
+import { findContainer } from './containers.ts';
+
+/** Digits of an exec's id that are its node's index: so every manager knows where it is, and none has to remember. */
+const INDEX_DIGITS = 8;
+/** How often a client that says nothing is looked for. */
+const PROBE_MS = 10_000;
+
+/** Rows, columns. */
+const zSize = z.array(z.number().int().nonnegative().max(65_535)).length(2).nullish();
+
+const createSchema = z.object({
+  Cmd: zTexts,
+  Env: zTexts,
+  User: zText,
+  WorkingDir: zText,
+  Tty: zFlag,
+  AttachStdin: zFlag,
+  AttachStdout: zFlag,
+  AttachStderr: zFlag,
+  // The client's own affairs: it detaches by itself, and says at the start what it wants.
+  Detach: zFlag,
+  DetachKeys: zText,
+  ConsoleSize: zSize,
+});
+
+const startSchema = z.object({
+  Detach: zFlag,
+  Tty: zFlag,
+  ConsoleSize: zSize,
+  // dockerode sends its own options along.
+  hijack: zFlag,
+  stdin: zFlag,
+});
+
+export function execRouter(ctx: ApiContext): Router {
+  const router = Router();
+
+  router.post('/containers/:id/exec', async (req, res) => {
+    const body = parseStrict(createSchema, await readJson(req), 'exec');
+    const signal = requestSignal(res, ctx.signal);
+    const container = await findContainer(ctx, req.params.id, signal);
+    const execId = newExecId(ctx, container.nodeId);
+    await callNode(ctx, container.nodeId, 'exec.create', execSpec(execId, container.id, body), signal);
+    sendJson(res, 201, { Id: execId });
+  });
+
+  router.post('/exec/:id/start', async (req, res) => {
+    const body = parseStrict(startSchema, await readJson(req), 'exec start');
+    const signal = requestSignal(res, ctx.signal);
+    const { nodeId, info } = await findExec(ctx, req.params.id, signal);
+    if (info.state !== 'created')
+      throw new ConflictError(`exec command ${info.spec.execId} has been started`);
+    const size = terminalSize(body.ConsoleSize);
+    const params = { execId: info.spec.execId, ...(size === undefined ? {} : { size }) };
+    if (body.Detach === true) {
+      await callNode(ctx, nodeId, 'exec.start', params, signal, Infinity);
+      return sendEmpty(res, 200);
+    }
+    await attach(ctx, req, res, nodeId, info.spec, params);
+  });
+
+  router.post('/exec/:id/resize', async (req, res) => {
+    const signal = requestSignal(res, ctx.signal);
+    const node = nodeOfExec(ctx, req.params.id);
+    const [rows, columns] = [dimension(req, 'h'), dimension(req, 'w')];
+    await callNode(ctx, node.id, 'exec.resize', { execId: req.params.id, rows, columns }, signal);
+    sendEmpty(res, 200);
+  });
+
+  router.get('/exec/:id/json', async (req, res) => {
+    const { info } = await findExec(ctx, req.params.id, requestSignal(res, ctx.signal));
+    sendJson(res, 200, encodeExec(info));
+  });
+  return router;
+}
+
+function newExecId(ctx: ApiContext, nodeId: string): string {
+  const index = ctx.store.get('nodes', nodeId)?.index ?? 0;
+  return index.toString(16).padStart(INDEX_DIGITS, '0') + newContainerId().slice(INDEX_DIGITS);
+}
+
+function nodeOfExec(ctx: ApiContext, execId: string): Node {
+  const gone = new NotFoundError(`No such exec instance: ${execId}`);
+  if (!/^[0-9a-f]{64}$/.test(execId)) throw gone;
+  const index = Number.parseInt(execId.slice(0, INDEX_DIGITS), 16);
+  for (const node of ctx.store.all('nodes').values()) if (node.index === index) return node;
+  throw gone;
+}
+
+async function findExec(ctx: ApiContext, execId: string, signal: AbortSignal) {
+  const node = nodeOfExec(ctx, execId);
+  return { nodeId: node.id, info: await callNode(ctx, node.id, 'exec.inspect', { execId }, signal) };
+}
+
+function execSpec(execId: string, containerId: string, body: z.output<typeof createSchema>): ExecSpec {
+  const args = body.Cmd ?? [];
+  if (args.length === 0) throw new InvalidError('No exec command specified');
+  return {
+    execId,
+    containerId,
+    args,
+    env: body.Env ?? [],
+    user: body.User ?? '',
+    workingDir: body.WorkingDir ?? '',
+    tty: body.Tty ?? false,
+    attachStdin: body.AttachStdin ?? false,
+    attachStdout: body.AttachStdout ?? false,
+    attachStderr: body.AttachStderr ?? false,
+  };
+}
+
+function terminalSize(size: number[] | null | undefined): TerminalSize | undefined {
+  const [rows, columns] = size ?? [];
+  return rows && columns ? { rows, columns } : undefined;
+}
+
+function dimension(req: Request, name: string): number {
+  const text = queryText(req, name) ?? '';
+  if (!/^\d{1,5}$/.test(text) || Number(text) > 65_535)
+    throw new InvalidError(`invalid ${name} '${text}': a number of characters is expected`);
+  return Number(text);
+}
+
+/** Runs it with the client attached, until it ends. A client that leaves, leaves it running. */
+async function attach(
+  ctx: ApiContext,
+  req: Request,
+  res: Response,
+  nodeId: string,
+  spec: ExecSpec,
+  params: { execId: string; size?: TerminalSize },
+): Promise<void> {
+  if (spec.attachStdin && upgradeSocket(req) === undefined)
+    throw new UnsupportedError('standard input without a connection of its own: send "Upgrade: tcp"');
+  const channel = openChannel(req, res, streamContentType(res, spec.tty));
+  const detached = new AbortController();
+  const signal = AbortSignal.any([channel.gone, detached.signal, ctx.signal]);
+  const input = spec.attachStdin ? channel.input : discarded(channel.input);
+  const probe = setInterval(() => probeClient(channel, spec), PROBE_MS);
+  try {
+    const whole = spec.tty && spec.attachStdin ? untilEnd(input, detached) : input;
+    for await (const chunk of ctx.gateway.duplex(nodeId, 'exec.attach', params, whole, signal)) {
+      await channel.write(spec.tty ? chunk.data : frame(chunk.stream, chunk.data));
+    }
+  } catch (error) {
+    if (!signal.aborted) await channel.write(complaint(error, spec));
+  } finally {
+    clearInterval(probe);
+    channel.close();
+  }
+}
+
+/** A terminal's user who goes away takes only the view along: the command is not told (moby daemon/attach does so too). */
+async function* untilEnd(input: AsyncIterable<Buffer>, detached: AbortController): AsyncGenerator<Buffer> {
+  yield* input;
+  detached.abort();
+}
+
+/** Read all the same: else nobody would notice that the client has gone. */
+async function* discarded(input: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  for await (const _ of input) yield* [];
+}
+
+/** After its half of the connection is closed, only writing tells whether a client is there: a frame of no bytes does. */
+function probeClient(channel: Channel, spec: ExecSpec): void {
+  if (!spec.tty && channel.inputEnded()) void channel.write(frame(1, Buffer.alloc(0)));
+}
+
+function complaint(error: unknown, spec: ExecSpec): Buffer {
+  const text = Buffer.from(`${describeError(error)}\r\n`);
+  return spec.tty ? text : frame(2, text);
+}
+
+function encodeExec(info: ExecInfo): object {
+  const { spec } = info;
+  const [entrypoint = '', ...args] = spec.args;
+  return {
+    ID: spec.execId,
+    ContainerID: spec.containerId,
+    Running: info.state === 'running',
+    ExitCode: info.exitCode ?? null,
+    Pid: info.pid,
+    OpenStdin: spec.attachStdin,
+    OpenStdout: spec.attachStdout,
+    OpenStderr: spec.attachStderr,
+    CanRemove: info.state === 'exited',
+    DetachKeys: '',
+    ProcessConfig: { entrypoint, arguments: args, tty: spec.tty, privileged: false, user: spec.user },
+  };
+}
