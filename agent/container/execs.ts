@@ -106,7 +106,7 @@ export class Execs {
         stdin: attached && spec.attachStdin,
         stdout: attached && spec.attachStdout,
         stderr: attached && spec.attachStderr,
-        ...(exec.size ?? {}),
+        ...exec.size,
       });
       exec.session = session;
       exec.pid = session.pid;

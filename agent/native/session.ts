@@ -47,7 +47,7 @@ export interface NativeSession {
   /** The exit code: 128 + n after signal n. Rejects with NativeError when the monitor was killed. */
   readonly exited: Promise<number>;
   /** Characters. Without a terminal, and after the end, it does nothing. */
-  resize(rows: number, columns: number): void;
+  readonly resize: (rows: number, columns: number) => void;
 }
 
 interface SessionEvent {

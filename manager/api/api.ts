@@ -15,6 +15,7 @@ import { networksRouter } from './resources/networks.ts';
 import { nodesRouter } from './resources/nodes.ts';
 import { servicesRouter } from './resources/services.ts';
 import { stacksRouter } from './resources/stacks.ts';
+import { statsRouter } from './resources/stats.ts';
 import { swarmRouter } from './resources/swarm.ts';
 import { systemRouter } from './resources/system.ts';
 import { tasksRouter } from './resources/tasks.ts';
@@ -34,7 +35,7 @@ export function createApi(options: ApiOptions): Express {
   app.use(nodesRouter(ctx), servicesRouter(ctx), tasksRouter(ctx));
   app.use(networksRouter(ctx), containersRouter(ctx), stacksRouter(ctx));
   app.use(filesRouter(ctx, 'secret'), filesRouter(ctx, 'config'));
-  app.use(containerActionsRouter(ctx), execRouter(ctx));
+  app.use(containerActionsRouter(ctx), statsRouter(ctx), execRouter(ctx));
   app.use(absentRouter());
   app.use(pageNotFound, errorHandler(ctx.logger));
   return app;

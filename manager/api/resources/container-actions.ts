@@ -2,17 +2,13 @@
 import { Router } from 'express';
 import type { Request } from 'express';
 import { ConflictError, InvalidError, UnsupportedError } from '../../../shared/errors/index.ts';
-import { delay, isAbort } from '../../../shared/lib/abort.ts';
-import type { ContainerSample } from '../../../shared/model/node-methods.ts';
 import type { PlacedContainer } from '../codec/container-codec.ts';
-import { encodeStats } from '../codec/stats-codec.ts';
 import type { ApiContext } from '../context.ts';
-import { queryFlag, queryText } from '../http/query.ts';
-import { requestSignal, sendEmpty, sendJson, writeAll } from '../http/respond.ts';
+import { queryText } from '../http/query.ts';
+import { requestSignal, sendEmpty, sendJson } from '../http/respond.ts';
 import { callNode } from '../node-call.ts';
 import { findContainer } from './containers.ts';
 
-const STATS_EVERY_MS = 1000;
 /** ps(1)'s two customary ways; others would need a ps on the node. */
 const PS_FORMATS: Readonly<Record<string, 'ef' | 'aux'>> = {
   '': 'ef',
@@ -43,7 +39,7 @@ export function containerActionsRouter(ctx: ApiContext): Router {
   for (const action of ['pause', 'unpause'] as const) {
     router.post(`/containers/:id/${action}`, async (req, res) => {
       const signal = requestSignal(res, ctx.signal);
-      const container = await findContainer(ctx, String(req.params['id']), signal);
+      const container = await findContainer(ctx, req.params.id, signal);
       await callNode(ctx, container.nodeId, `container.${action}`, { containerId: container.id }, signal);
       sendEmpty(res, 204);
     });
@@ -74,23 +70,6 @@ export function containerActionsRouter(ctx: ApiContext): Router {
     sendJson(res, 200, { Titles: top.titles, Processes: top.processes });
   });
 
-  router.get('/containers/:id/stats', async (req, res) => {
-    const signal = requestSignal(res, ctx.signal);
-    const container = await findContainer(ctx, req.params.id, signal);
-    if (!queryFlag(req, 'stream', true))
-      return sendJson(res, 200, await oneStats(ctx, container, queryFlag(req, 'one-shot'), signal));
-    res.setHeader('Content-Type', 'application/json');
-    res.flushHeaders();
-    try {
-      for await (const stats of allStats(ctx, container, signal)) {
-        await writeAll(res, `${JSON.stringify(stats)}\n`, signal);
-      }
-      res.end();
-    } catch (error) {
-      if (!signal.aborted && !isAbort(error)) throw error;
-      res.end();
-    }
-  });
   return router;
 }
 
@@ -114,38 +93,4 @@ function checkCondition(req: Request, container: PlacedContainer): void {
     throw new ConflictError(
       `Container ${container.id} has ended and never runs again: its service replaces it`,
     );
-}
-
-async function sampleOf(ctx: ApiContext, container: PlacedContainer, signal: AbortSignal) {
-  const params = { containerId: container.id };
-  return (await callNode(ctx, container.nodeId, 'container.sample', params, signal)).sample;
-}
-
-/** Processor shares need two looks, a second apart, unless the client wants just one. */
-async function oneStats(
-  ctx: ApiContext,
-  container: PlacedContainer,
-  oneShot: boolean,
-  signal: AbortSignal,
-): Promise<object> {
-  const first = await sampleOf(ctx, container, signal);
-  if (first === undefined || oneShot) return encodeStats(container, first, undefined);
-  await delay(STATS_EVERY_MS, signal);
-  return encodeStats(container, await sampleOf(ctx, container, signal), first);
-}
-
-/** One a second until the container ends. */
-async function* allStats(
-  ctx: ApiContext,
-  container: PlacedContainer,
-  signal: AbortSignal,
-): AsyncGenerator<object> {
-  let previous: ContainerSample | undefined;
-  for (;;) {
-    const sample = await sampleOf(ctx, container, signal);
-    yield encodeStats(container, sample, previous);
-    if (sample === undefined) return;
-    previous = sample;
-    await delay(STATS_EVERY_MS, signal);
-  }
 }
