@@ -4,6 +4,8 @@ import type { Socket } from 'node:net';
 import type { Request, Response } from 'express';
 import { takeConnection, upgradeSocket } from './upgrade.ts';
 
+const LINGER_MS = 10_000;
+
 export interface Channel {
   /** What the client sends until it closes its side. It is read only while somebody reads this. */
   readonly input: AsyncIterable<Buffer>;
@@ -22,7 +24,7 @@ export function openChannel(req: Request, res: Response, contentType: string): C
   const socket = upgradeSocket(req);
   if (socket !== undefined) {
     takeConnection(res, socket, contentType);
-    return channelOver(socket, inputOf(socket), () => socket.destroySoon());
+    return channelOver(socket, inputOf(socket), () => hangUp(socket));
   }
   res.statusCode = 200;
   res.setHeader('Content-Type', contentType);
@@ -54,6 +56,21 @@ function channelOver(
       });
     },
   };
+}
+
+/**
+ * Ends our side, then reads and forgets what the client still sends: a unix socket that is closed with something unread in
+ * it resets the connection, and the client takes that for a failure. A client that does not end its side is cut off.
+ */
+function hangUp(socket: Socket): void {
+  const timer = setTimeout(() => socket.destroy(), LINGER_MS).unref();
+  socket.once('close', () => clearTimeout(timer));
+  socket.once('end', () => socket.destroySoon());
+  socket.end();
+  // Whoever read the input has left or waits for more; with such a listener nothing flows.
+  socket.removeAllListeners('readable');
+  setImmediate(() => socket.resume());
+  if (socket.readableEnded) socket.destroySoon();
 }
 
 /** Leaving the loop leaves the socket as it is: output may still have to go out. */
