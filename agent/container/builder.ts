@@ -95,8 +95,8 @@ export class ContainerBuilder {
       devices: await resolveDevices(spec.runtime ?? {}),
       available: availableCapabilities(),
     });
-    const { args, env = [], cwd, capabilities, rlimits = [] } = config.process;
-    const process = { args, env, cwd, rlimits, capabilities: capabilities?.bounding ?? [] };
+    const { args, env = [], cwd, capabilities, rlimits = [], noNewPrivileges = false } = config.process;
+    const process = { args, env, cwd, rlimits, noNewPrivileges, capabilities: capabilities?.bounding ?? [] };
     const { uid, gid, additionalGids } = user;
     const identity = { id, uid, gid, additionalGids, imageId: image.id };
     const stop = spec.stopSignal ?? image.config.stopSignal ?? 'SIGTERM';
@@ -176,7 +176,7 @@ function availableCapabilities(): string[] {
 function recordOf(
   task: TaskAssignment,
   identity: Pick<ContainerRecord, 'id' | 'uid' | 'gid' | 'additionalGids' | 'imageId'>,
-  process: Pick<ContainerRecord, 'args' | 'env' | 'cwd' | 'rlimits' | 'capabilities'>,
+  process: Pick<ContainerRecord, 'args' | 'env' | 'cwd' | 'rlimits' | 'noNewPrivileges' | 'capabilities'>,
   stopSignal: string,
   healthCheck: HealthCheck | undefined,
   nodeId: string,

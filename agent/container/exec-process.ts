@@ -26,7 +26,7 @@ export async function execProcess(record: ContainerRecord, pid: number, spec: Ex
     cwd: spec.workingDir || record.cwd,
     capabilities: { bounding, effective: held, permitted: held, inheritable: [], ambient: [] },
     rlimits: record.rlimits ?? [],
-    noNewPrivileges: false,
+    noNewPrivileges: record.noNewPrivileges ?? false,
   };
 }
 

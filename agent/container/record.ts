@@ -35,6 +35,7 @@ export interface ContainerRecord {
   readonly additionalGids?: readonly number[];
   readonly capabilities?: readonly string[];
   readonly rlimits?: OciProcess['rlimits'];
+  readonly noNewPrivileges?: boolean;
   readonly createdAtMs: number;
   readonly stopSignal: number;
   readonly stopGraceMs: number;
