@@ -159,13 +159,9 @@ test('what Shoal does not have says so at once', async (t, { docker, tag }) => {
   const [id = ''] = await docker.lines('ps', '-q', '--filter', `name=${name}`);
   const refused: readonly (readonly string[])[] = [
     ['run', '--rm', IMAGE, 'true'],
-    ['exec', id, 'true'],
-    ['top', id],
     ['cp', `${id}:/etc/hosts`, '-'],
     ['diff', id],
     ['export', id],
-    ['stop', id],
-    ['kill', id],
     ['restart', id],
     ['rm', '-f', id],
     ['commit', id],

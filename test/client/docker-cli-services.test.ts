@@ -199,6 +199,6 @@ test('specs that can not be are refused', async (t, { docker, tag }) => {
   t.regex(await refused('--mode', 'replicated-job', IMAGE), /not supported by Shoal: Mode\.ReplicatedJob/);
   t.regex(await refused('--secret', 'nosuch', IMAGE), /secret/);
   t.regex(await refused('Bad Image'), /invalid reference|not a valid/i);
-  t.regex(await refused('--hostname', '{{.Task.Slot}}', IMAGE), /hostname: templates are not supported/);
+  t.regex(await refused('--hostname', '{{.Task.Nothing}}', IMAGE), /hostname.*\.Task\.Nothing/);
   t.deepEqual(await docker.lines('service', 'ls', '-q', '--filter', `name=bad-${tag}`), []);
 });
