@@ -6,6 +6,18 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root" || exit 1
 export PATH="$PATH:/usr/sbin:/sbin"
 
+# All temporary files of a run are below one directory: removed at its end, or by the next run if it was killed.
+use_own_tmp() {
+  local left pid
+  for left in /tmp/shoal.run-*; do
+    pid=${left#/tmp/shoal.run-}
+    if [ -d "$left" ] && ! grep -qs run.sh "/proc/${pid%%-*}/cmdline"; then rm -rf "$left"; fi
+  done
+  TMPDIR=$(mktemp -d "/tmp/shoal.run-$$-XXXXXX") || exit 1
+  export TMPDIR
+  trap 'rm -rf "$TMPDIR"' EXIT
+}
+
 passed=0
 failed=0
 failures=()
@@ -70,6 +82,7 @@ if [ "$(id -u)" -ne 0 ]; then
   echo "the tests make containers and networks, which needs root: sudo npm test" >&2
   exit 1
 fi
+use_own_tmp
 prepare || {
   failed=1
   failures=("prepare: prerequisites, packages and build")

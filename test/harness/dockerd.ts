@@ -67,7 +67,7 @@ function launch(peers: Peers, directory: string, socket: string, parent: string)
   const command = ['--mount', '--net', '--propagation', 'private', '--', 'sh', '-c'];
   const script = 'ip link set lo up && exec "$@"';
   const log = openSync(join(directory, 'log'), 'a');
-  return spawn('unshare', [...command, script, 'sh', peers.dockerd, ...args], {
+  return spawn('setpriv', ['--pdeathsig=TERM', 'unshare', ...command, script, 'sh', peers.dockerd, ...args], {
     env: peers.env,
     stdio: ['ignore', log, log],
   });

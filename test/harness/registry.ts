@@ -29,7 +29,9 @@ export async function startRegistry(host = '127.0.0.1', port = 0): Promise<Regis
   const configFile = join(directory, 'config.yml');
   await writeFile(configFile, configOf(address, storageDir));
   const log = join(directory, 'log');
-  const child = spawn('/bin/sh', ['-c', 'exec "$0" serve "$1" >"$2" 2>&1', registry, configFile, log], {
+  // A test run that is killed takes it along.
+  const serve = ['/bin/sh', '-c', 'exec "$0" serve "$1" >"$2" 2>&1', registry, configFile, log];
+  const child = spawn('setpriv', ['--pdeathsig=KILL', ...serve], {
     env: { ...env, OTEL_TRACES_EXPORTER: 'none' },
     stdio: 'ignore',
   });
