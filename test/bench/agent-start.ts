@@ -18,6 +18,7 @@ import { TaskExecutor } from '../../agent/worker/executor.ts';
 import { removeCgroup } from '../../deploy/local/cgroups.ts';
 import { buildExampleImage, EXAMPLE_IMAGE } from '../../deploy/local/example-image.ts';
 import { formatAddress, parseAddress } from '../../shared/lib/cidr.ts';
+import { UndoStack } from '../../shared/lib/undo-stack.ts';
 import {
   type AssignmentSet,
   DEFAULT_RESTART,
@@ -34,7 +35,7 @@ const ROUNDS = 60;
 const PEER_ROUNDS = 15;
 const WARM_UP = 5;
 const CLUSTER = `bench${process.pid}`;
-const NODE = 'n1';
+const NODE = 'benchnode';
 const NETWORK = 'net1';
 const never = new AbortController().signal;
 
@@ -94,7 +95,7 @@ function assignments(tasks: readonly TaskAssignment[]): AssignmentSet {
 
 async function startOurs(): Promise<() => Promise<number>> {
   const directory = await mkdtemp(join(tmpdir(), 'shoal-test-bench-'));
-  undo.push(() => rm(directory, { recursive: true, force: true }));
+  undo.defer(() => rm(directory, { recursive: true, force: true }));
   const images = await ImageService.open({ dir: join(directory, 'images'), logger: silentLogger });
   await images.importTar(imageArchive([await buildExampleImage()]), never);
   const network = new NetworkDriver({
@@ -103,14 +104,14 @@ async function startOurs(): Promise<() => Promise<number>> {
     vxlanPort: 14_789,
     logger: silentLogger,
   });
-  undo.push(async () => {
+  undo.defer(async () => {
     await network.close();
     await NetworkDriver.removeAll(CLUSTER);
   });
   const containers = new Containers(directory, join(directory, 'run'), silentLogger);
   await containers.load();
   const cgroupParent = `/shoal-test-${CLUSTER}`;
-  undo.push(() => removeCgroup(cgroupParent));
+  undo.defer(() => removeCgroup(cgroupParent));
   const builder = new ContainerBuilder({
     images,
     containers,
@@ -141,7 +142,7 @@ async function startOurs(): Promise<() => Promise<number>> {
 
 async function startPeer(): Promise<() => Promise<number>> {
   const dockerd = await startDockerd();
-  undo.push(() => dockerd[Symbol.asyncDispose]());
+  undo.defer(() => dockerd[Symbol.asyncDispose]());
   await importBusybox(dockerd, 'busybox:bench');
   return async () => {
     const begin = performance.now();
@@ -153,7 +154,7 @@ async function startPeer(): Promise<() => Promise<number>> {
   };
 }
 
-const undo: (() => PromiseLike<unknown>)[] = [];
+const undo = new UndoStack();
 try {
   const [startOne, startPeerOne] = [await startOurs(), await startPeer()];
   for (let i = 0; i < WARM_UP; i += 1) await startOne();
@@ -165,5 +166,5 @@ try {
   report('agent-start-p50', quantile(ours, 0.5), quantile(peer, 0.5), 'ms');
   report('agent-start-p99', quantile(ours, 0.99), quantile(peer, 0.99), 'ms');
 } finally {
-  for (const one of undo.toReversed()) await one();
+  await undo[Symbol.asyncDispose]();
 }
