@@ -1,6 +1,7 @@
 /** Wiring of a manager, nothing else: the one place that makes its clocks, sockets and stores. */
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { untilAborted } from '../shared/lib/abort.ts';
 import { systemClock } from '../shared/lib/clock.ts';
 import { newId } from '../shared/lib/ids.ts';
 import { UndoStack } from '../shared/lib/undo-stack.ts';
@@ -63,7 +64,7 @@ export async function runManager(options: ManagerOptions, signal: AbortSignal): 
   stack.defer(() => elected);
   await writeRunFile(runDir, { pid: process.pid, address: options.advertise, apiSocket: options.apiSocket });
   logger.info({ managerId, agents: options.advertise, api: options.apiSocket }, 'manager serves');
-  await aborted(signal);
+  await untilAborted(signal);
 }
 
 /** The store on the etcd that the options name; an embedded one is started, maintained and stopped with the manager. */
@@ -118,11 +119,4 @@ async function writeRunFile(runDir: string, file: ManagerRunFile): Promise<void>
   const path = join(runDir, 'manager.json');
   await writeFile(`${path}.new`, JSON.stringify(file));
   await rename(`${path}.new`, path);
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
-  });
 }

@@ -1,5 +1,5 @@
 /** One a task: executes the next step, reports, repeats. Decides nothing itself (see next-step.ts). */
-import { isAbort } from '../../shared/lib/abort.ts';
+import { isAbort, untilAborted } from '../../shared/lib/abort.ts';
 import type { Logger } from '../../shared/model/options.ts';
 import { describeError } from '../../shared/errors/index.ts';
 import {
@@ -126,7 +126,7 @@ export class Runner {
       case 'stop':
         return this.#observe(await executor.stop(this.#task.taskId, signal));
       case 'wait':
-        return aborted(interrupt);
+        return untilAborted(interrupt);
     }
   }
 
@@ -145,11 +145,4 @@ function intentOf(desired: DesiredState): Intent {
 /** A task that failed before its container could run was rejected by this node. */
 function failureOf(state: TaskState): TaskState {
   return state === 'starting' || state === 'running' ? 'failed' : 'rejected';
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
-  });
 }

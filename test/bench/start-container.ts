@@ -19,6 +19,7 @@ import {
 } from '../../agent/native/container.ts';
 import { ensurePeers } from '../harness/peers.ts';
 import { DEADLINE_MS, Fixture } from '../unit/native/fixture.ts';
+import { quantile, report } from './report.ts';
 
 const ROUNDS = 200;
 const PEER_ROUNDS = 30;
@@ -88,16 +89,6 @@ async function monitorKiB(): Promise<number> {
   const { monitorPid } = await readState(request.runDir);
   const rollup = await readFile(`/proc/${monitorPid}/smaps_rollup`, 'utf8');
   return Number(/^Pss:\s+(\d+) kB/m.exec(rollup)?.[1]);
-}
-
-function quantile(values: number[], q: number): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length * q)] ?? 0;
-}
-
-function report(bench: string, ours: number, peer: number | undefined, unit: string): void {
-  const rounded = (value: number) => Number(value.toFixed(2));
-  const compared = peer === undefined ? {} : { peer: rounded(peer), ratio: rounded(peer / ours) };
-  process.stdout.write(`${JSON.stringify({ bench, ours: rounded(ours), ...compared, unit })}\n`);
 }
 
 try {
