@@ -12,6 +12,7 @@ import { TaskFiles } from './files/task-files.ts';
 import { ImageService } from './image/image-service.ts';
 import { describeMachine, sourceAddress } from './machine.ts';
 import { NetworkDriver } from './network/driver.ts';
+import { answerRequests } from './requests.ts';
 import { loadIdentity, saveIdentity, type Identity } from './session/identity.ts';
 import { SessionLink } from './session/session-link.ts';
 import { Volumes } from './volume/volumes.ts';
@@ -72,8 +73,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     { nodeId: identity.nodeId, managers: identity.managers, description, tls: identity },
     {
       onAssignments: (set, acknowledge) => worker.assign(set, acknowledge),
-      call: (method, params, ended) => service.call(method, params, ended),
-      stream: (method, params, input, ended) => service.stream(method, params, input, ended),
+      ...answerRequests(service.methods, service.streams),
     },
     logger.child({ part: 'session' }),
   );

@@ -1,6 +1,6 @@
 /** A container as this node describes it to managers. */
 import type { Health } from '../../shared/model/index.ts';
-import type { ContainerInfo } from '../../shared/model/node-methods.ts';
+import type { ContainerInfo } from '../../shared/model/node-methods/index.ts';
 import type { Containers } from './containers.ts';
 import type { ContainerRecord } from './record.ts';
 

@@ -2,7 +2,7 @@
 import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { InvalidError } from '../../shared/errors/index.ts';
-import type { ExecSpec } from '../../shared/model/node-methods.ts';
+import type { ExecSpec } from '../../shared/model/node-methods/index.ts';
 import type { OciProcess } from '../native/container.ts';
 import { capabilitySet } from './capabilities.ts';
 import type { ContainerRecord } from './record.ts';

@@ -1,6 +1,6 @@
 /** Further commands in this node's containers, as docker exec has them: made, started once, remembered for a while. */
 import { ConflictError, describeError, InvalidError, NotFoundError } from '../../shared/errors/index.ts';
-import type { ExecInfo, ExecSpec, StreamChunk, TerminalSize } from '../../shared/model/node-methods.ts';
+import type { ExecInfo, ExecSpec, StreamChunk, TerminalSize } from '../../shared/model/node-methods/index.ts';
 import { NativeError } from '../native/container.ts';
 import { type NativeSession, openSession } from '../native/session.ts';
 import { execProcess } from './exec-process.ts';

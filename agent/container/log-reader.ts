@@ -1,7 +1,7 @@
 /** Reads a container's log file: a tail, a span of time, and on while it grows. */
 import { watch } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
-import type { LogsParams, StreamChunk } from '../../shared/model/node-methods.ts';
+import type { LogsParams, StreamChunk } from '../../shared/model/node-methods/index.ts';
 import { LineJoiner, parseLogLine, type LogLine } from './log-line.ts';
 
 const BLOCK = 64 * 1024;

@@ -3,11 +3,17 @@ import { ConflictError, InvalidError, NotFoundError } from '../../shared/errors/
 import type { Health } from '../../shared/model/index.ts';
 import type {
   ContainerInfo,
+  ContainerMethods,
+  ContainerStreams,
+  ExecMethods,
+  ExecStreams,
   LogsParams,
+  MethodHandlers,
   NodeMethods,
   NodeStreams,
   StreamChunk,
-} from '../../shared/model/node-methods.ts';
+  StreamHandlers,
+} from '../../shared/model/node-methods/index.ts';
 import type { Containers } from './containers.ts';
 import { describeContainer } from './describe.ts';
 import { Execs } from './execs.ts';
@@ -17,25 +23,11 @@ import { parseSignal } from './signals.ts';
 import { readSample } from './stats.ts';
 import { readTop } from './top.ts';
 
-type Answer<M extends keyof NodeMethods> = Promise<NodeMethods[M]['result']>;
-
-type Methods = {
-  readonly [M in keyof NodeMethods]: (params: NodeMethods[M]['params'], signal: AbortSignal) => Answer<M>;
-};
-
-type Streams = {
-  readonly [M in keyof NodeStreams]: (
-    params: NodeStreams[M],
-    input: AsyncIterable<Buffer>,
-    signal: AbortSignal,
-  ) => AsyncIterable<StreamChunk>;
-};
-
 export class ContainerService {
   readonly #containers: Containers;
   readonly #execs: Execs;
   readonly #healthOf: (taskId: string) => Health | undefined;
-  readonly #methods: Methods = {
+  readonly methods: MethodHandlers<keyof (ContainerMethods & ExecMethods)> = {
     'container.list': () => Promise.all(this.#containers.list().map((record) => this.#describe(record))),
     'container.inspect': async ({ containerId }) => this.#describe(this.#find(containerId)),
     'container.kill': async (params, signal) => this.#kill(params.containerId, params.signal, signal),
@@ -65,7 +57,7 @@ export class ContainerService {
       return {};
     },
   };
-  readonly #streams: Streams = {
+  readonly streams: StreamHandlers<keyof (ContainerStreams & ExecStreams)> = {
     'container.logs': (params, _input, signal) => this.#logs(params, signal),
     'exec.attach': (params, input, signal) => this.#attach(params, input, signal),
   };
@@ -74,23 +66,6 @@ export class ContainerService {
     this.#containers = containers;
     this.#execs = new Execs();
     this.#healthOf = healthOf;
-  }
-
-  call<M extends keyof NodeMethods>(
-    method: M,
-    params: NodeMethods[M]['params'],
-    signal: AbortSignal,
-  ): Answer<M> {
-    return this.#methods[method](params, signal);
-  }
-
-  stream<M extends keyof NodeStreams>(
-    method: M,
-    params: NodeStreams[M],
-    input: AsyncIterable<Buffer>,
-    signal: AbortSignal,
-  ): AsyncIterable<StreamChunk> {
-    return this.#streams[method](params, input, signal);
   }
 
   async *#logs(params: LogsParams, signal: AbortSignal): AsyncGenerator<StreamChunk> {

@@ -1,6 +1,6 @@
 /** Between a command's sockets and a stream of chunks, with back-pressure both ways. */
 import type { Socket } from 'node:net';
-import type { StreamChunk } from '../../shared/model/node-methods.ts';
+import type { StreamChunk } from '../../shared/model/node-methods/index.ts';
 
 /** The command's output as it comes, until both are at their ends. At most one chunk of each is held. */
 export async function* mergedOutput(

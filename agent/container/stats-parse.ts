@@ -1,5 +1,5 @@
 /** PURE. The kernel's texts that count what a container uses (cgroups(7), proc(5)). */
-import type { ContainerSample, NetworkCounters } from '../../shared/model/node-methods.ts';
+import type { ContainerSample, NetworkCounters } from '../../shared/model/node-methods/index.ts';
 
 const TICK_NS = 10_000_000;
 

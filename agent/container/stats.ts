@@ -1,7 +1,7 @@
 /** What a container uses, from its control groups (v1 and v2), /proc/stat and its own /proc/<pid>/net/dev. */
 import { readFile } from 'node:fs/promises';
 import { availableParallelism, cpus, totalmem } from 'node:os';
-import type { ContainerSample, NetworkCounters } from '../../shared/model/node-methods.ts';
+import type { ContainerSample, NetworkCounters } from '../../shared/model/node-methods/index.ts';
 import { cgroupDirectories, type CgroupDirectories, readCgroup } from '../native/cgroup-files.ts';
 import { flatNumbers, parseBlockIo, parseBlockIoV1, parseNetDev, parseSystemCpuNs } from './stats-parse.ts';
 

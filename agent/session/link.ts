@@ -1,6 +1,6 @@
 /** What the rest of the agent sees of its link to the managers. */
 import type { AssignmentSet, NodeDescription, TaskStatus } from '../../shared/model/index.ts';
-import type { NodeMethods, NodeStreams, StreamChunk } from '../../shared/model/node-methods.ts';
+import type { NodeMethods, NodeStreams, StreamChunk } from '../../shared/model/node-methods/index.ts';
 
 export interface LinkHandlers {
   /**

@@ -1,5 +1,5 @@
 /** Answers what a manager asks over one session: calls and streams. */
-import type { NodeMethods, NodeStreams } from '../../shared/model/node-methods.ts';
+import type { NodeMethods, NodeStreams } from '../../shared/model/node-methods/index.ts';
 import { InvalidError, UnsupportedError } from '../../shared/errors/index.ts';
 import {
   type AgentFrame,
@@ -8,7 +8,7 @@ import {
   type ManagerFrame,
   parseValue,
 } from '../../shared/wire/frames.ts';
-import { isMethod, isStream, methodSchemas, streamSchemas } from '../../shared/wire/node-schema.ts';
+import { isMethod, isStream, methodSchemas, streamSchemas } from '../../shared/wire/node-methods/index.ts';
 import { InboundStream } from '../../shared/wire/inbound-stream.ts';
 import { OutboundStream } from '../../shared/wire/outbound-stream.ts';
 import { toWireError } from '../../shared/wire/wire-error.ts';

@@ -1,5 +1,5 @@
 import { UnavailableError } from '../../shared/errors/index.ts';
-import type { NodeMethods } from '../../shared/model/node-methods.ts';
+import type { NodeMethods } from '../../shared/model/node-methods/index.ts';
 import type { ApiContext } from './context.ts';
 
 export const NODE_TIMEOUT_MS = 3_000;

@@ -1,5 +1,5 @@
 /** How the API reaches what lives on a node: calls and streams over the node's session. */
-import type { NodeMethods, NodeStreams, StreamChunk } from '../../shared/model/node-methods.ts';
+import type { NodeMethods, NodeStreams, StreamChunk } from '../../shared/model/node-methods/index.ts';
 
 export interface NodeGateway {
   connected(nodeId: string): boolean;

@@ -1,6 +1,6 @@
 /** Calls and streams of one session, from the manager's side. */
 import { InvalidError, UnavailableError } from '../../shared/errors/index.ts';
-import type { NodeMethods, NodeStreams, StreamChunk } from '../../shared/model/node-methods.ts';
+import type { NodeMethods, NodeStreams, StreamChunk } from '../../shared/model/node-methods/index.ts';
 import {
   type AgentFrame,
   decodeStreamData,
@@ -8,7 +8,7 @@ import {
   type ManagerFrame,
   parseValue,
 } from '../../shared/wire/frames.ts';
-import { methodSchemas } from '../../shared/wire/node-schema.ts';
+import { methodSchemas } from '../../shared/wire/node-methods/index.ts';
 import { InboundStream } from '../../shared/wire/inbound-stream.ts';
 import { OutboundStream } from '../../shared/wire/outbound-stream.ts';
 import { fromWireError } from '../../shared/wire/wire-error.ts';

@@ -23,6 +23,8 @@ export interface RuntimeOptions {
   readonly hostIpc?: boolean;
   readonly hostUts?: boolean;
   readonly hostCgroup?: boolean;
+  /** The node's network, or none but the loopback; absent: the service's networks. */
+  readonly network?: 'host' | 'none';
   readonly domainname?: string;
   /** cgroup weight; 1024 is usual. */
   readonly cpuShares?: number;

@@ -3,7 +3,7 @@
  * window at the start, then as much as was taken. So what waits here is bounded, and a slow consumer slows only its own stream.
  */
 import { InvalidError } from '../errors/index.ts';
-import type { StreamChunk } from '../model/node-methods.ts';
+import type { StreamChunk } from '../model/node-methods/index.ts';
 import { STREAM_CHUNK_BYTES, STREAM_WINDOW_BYTES } from './frames.ts';
 
 /** Credit goes back in pieces of this size, so that it does not cost a frame a chunk. */

@@ -1,5 +1,5 @@
 /** One direction of a stream, as its source sends it: no more than was granted; the source stops meanwhile. */
-import type { StreamChunk } from '../model/node-methods.ts';
+import type { StreamChunk } from '../model/node-methods/index.ts';
 import { STREAM_CHUNK_BYTES, STREAM_WINDOW_BYTES } from './frames.ts';
 
 export class OutboundStream {

@@ -96,6 +96,7 @@ const runtime = conforms<RuntimeOptions>()(
     hostIpc: optionalFlag,
     hostUts: optionalFlag,
     hostCgroup: optionalFlag,
+    network: z.enum(['host', 'none']).exactOptional(),
     domainname: optionalText,
     cpuShares: optionalCount,
     cpuset: optionalText,

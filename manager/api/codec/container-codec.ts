@@ -1,6 +1,6 @@
 /** A container as its node describes it -> the Docker Engine API's summary and inspection. */
 import type { MountSpec, ServiceSpec, TaskStatus } from '../../../shared/model/index.ts';
-import type { ContainerInfo } from '../../../shared/model/node-methods.ts';
+import type { ContainerInfo } from '../../../shared/model/node-methods/index.ts';
 import { defined, timeText } from './common.ts';
 
 export interface PlacedContainer extends ContainerInfo {

@@ -1,5 +1,5 @@
 /** What a container uses -> the Docker Engine API's statistics (ContainerStatsResponse). */
-import type { ContainerSample, NetworkCounters } from '../../../shared/model/node-methods.ts';
+import type { ContainerSample, NetworkCounters } from '../../../shared/model/node-methods/index.ts';
 import type { PlacedContainer } from './container-codec.ts';
 import { defined, timeText } from './common.ts';
 

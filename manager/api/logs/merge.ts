@@ -3,7 +3,7 @@ import { describeError } from '../../../shared/errors/index.ts';
 import { isAbort } from '../../../shared/lib/abort.ts';
 import { Mutex } from '../../../shared/lib/mutex.ts';
 import type { Task } from '../../../shared/model/index.ts';
-import type { StreamChunk } from '../../../shared/model/node-methods.ts';
+import type { StreamChunk } from '../../../shared/model/node-methods/index.ts';
 import type { ApiContext } from '../context.ts';
 import type { LogOptions } from './options.ts';
 

@@ -1,6 +1,6 @@
 import type { Request } from 'express';
 import { InvalidError } from '../../../shared/errors/index.ts';
-import type { LogsParams } from '../../../shared/model/node-methods.ts';
+import type { LogsParams } from '../../../shared/model/node-methods/index.ts';
 import { queryFlag, queryText } from '../http/query.ts';
 
 export interface LogOptions {

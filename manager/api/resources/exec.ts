@@ -11,7 +11,7 @@ import {
 } from '../../../shared/errors/index.ts';
 import { newContainerId } from '../../../shared/lib/ids.ts';
 import type { Node } from '../../../shared/model/index.ts';
-import type { ExecInfo, ExecSpec, TerminalSize } from '../../../shared/model/node-methods.ts';
+import type { ExecInfo, ExecSpec, TerminalSize } from '../../../shared/model/node-methods/index.ts';
 import { zFlag, zText, zTexts } from '../codec/common.ts';
 import type { ApiContext } from '../context.ts';
 import { readJson } from '../http/body.ts';

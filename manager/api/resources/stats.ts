@@ -1,7 +1,7 @@
 /** docker stats: what one container uses, once or every second. */
 import { Router } from 'express';
 import { delay, isAbort } from '../../../shared/lib/abort.ts';
-import type { ContainerSample } from '../../../shared/model/node-methods.ts';
+import type { ContainerSample } from '../../../shared/model/node-methods/index.ts';
 import type { PlacedContainer } from '../codec/container-codec.ts';
 import { encodeStats } from '../codec/stats-codec.ts';
 import type { ApiContext } from '../context.ts';

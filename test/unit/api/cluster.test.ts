@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { request } from 'node:http';
 import test from 'ava';
 import type { Service } from '../../../shared/model/index.ts';
-import type { ContainerInfo } from '../../../shared/model/node-methods.ts';
+import type { ContainerInfo } from '../../../shared/model/node-methods/index.ts';
 import { type Json, ApiFixture, runningTask } from './fixture.ts';
 
 const filtersOf = (filters: object): string => `filters=${encodeURIComponent(JSON.stringify(filters))}`;

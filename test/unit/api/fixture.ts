@@ -10,7 +10,7 @@ import type { Change, Write } from '../../../manager/store/store.ts';
 import { UnavailableError } from '../../../shared/errors/index.ts';
 import { newContainerId, newId } from '../../../shared/lib/ids.ts';
 import type { Node, Service, Task, TaskStatus } from '../../../shared/model/index.ts';
-import type { ContainerInfo, LogsParams, StreamChunk } from '../../../shared/model/node-methods.ts';
+import type { ContainerInfo, LogsParams, StreamChunk } from '../../../shared/model/node-methods/index.ts';
 import { MemoryStore } from '../../harness/memory-store.ts';
 import { testVault } from '../../harness/vault.ts';
 import { silentLogger } from '../../harness/silent-logger.ts';

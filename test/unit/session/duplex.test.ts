@@ -2,7 +2,7 @@
 import test from 'ava';
 import type { LinkHandlers } from '../../../agent/session/link.ts';
 import { NotFoundError, UnavailableError } from '../../../shared/errors/index.ts';
-import type { StreamChunk } from '../../../shared/model/node-methods.ts';
+import type { StreamChunk } from '../../../shared/model/node-methods/index.ts';
 import { encodeStreamData, STREAM_WINDOW_BYTES } from '../../../shared/wire/frames.ts';
 import { RequestServer } from '../../../agent/session/request-server.ts';
 import { eventually, rig, type Rig } from './rig.ts';

@@ -4,7 +4,7 @@ import test from 'ava';
 import type { LinkHandlers } from '../../../agent/session/link.ts';
 import { InvalidError, NotFoundError, UnavailableError } from '../../../shared/errors/index.ts';
 import { isAbort } from '../../../shared/lib/abort.ts';
-import type { LogsParams, StreamChunk } from '../../../shared/model/node-methods.ts';
+import type { LogsParams, StreamChunk } from '../../../shared/model/node-methods/index.ts';
 import { STREAM_CHUNK_BYTES, STREAM_WINDOW_BYTES } from '../../../shared/wire/frames.ts';
 import { eventually, rig } from './rig.ts';
 

@@ -1,10 +1,5 @@
-/** What a manager may ask of a node over its session: the methods, their shapes. */
-
-/** A piece of a stream: 1 stdout, 2 stderr (Docker's numbers; 0 is stdin). */
-export interface StreamChunk {
-  readonly stream: 0 | 1 | 2;
-  readonly data: Buffer;
-}
+/** What a manager may ask of a node about its containers. */
+import type { Nothing, OfContainer } from './common.ts';
 
 /** What a container's log line looks like on the way: RFC3339Nano time, then the text, newline included. */
 export interface LogsParams {
@@ -43,39 +38,6 @@ export interface ContainerInfo {
   readonly finishedAtMs?: number;
   readonly logPath: string;
   readonly networks: readonly { readonly network: string; readonly address: string }[];
-}
-
-/** A command that shall run in a container; nothing runs yet. */
-export interface ExecSpec {
-  /** 64 hexadecimal digits, chosen by the manager. */
-  readonly execId: string;
-  readonly containerId: string;
-  readonly args: readonly string[];
-  /** KEY=value is added to the container's, KEY alone removed from it. */
-  readonly env: readonly string[];
-  /** As USER of an image; empty: the container's own. */
-  readonly user: string;
-  /** Absolute; empty: the container's own. */
-  readonly workingDir: string;
-  readonly tty: boolean;
-  readonly attachStdin: boolean;
-  readonly attachStdout: boolean;
-  readonly attachStderr: boolean;
-}
-
-/** Of a terminal, in characters. */
-export interface TerminalSize {
-  readonly rows: number;
-  readonly columns: number;
-}
-
-export interface ExecInfo {
-  readonly spec: ExecSpec;
-  readonly state: 'created' | 'running' | 'exited';
-  /** In the node's pid namespace; 0 before it runs. */
-  readonly pid: number;
-  /** 126: it could not be run; 127: there is no such command; 128 + n after signal n. */
-  readonly exitCode?: number;
 }
 
 /** What a container uses at one moment. Counters grow from the container's start. */
@@ -122,13 +84,7 @@ export interface NetworkCounters {
   readonly txDropped: number;
 }
 
-interface OfContainer {
-  readonly containerId: string;
-}
-
-type Nothing = Record<string, never>;
-
-export interface NodeMethods {
+export interface ContainerMethods {
   'container.list': { params: Nothing; result: readonly ContainerInfo[] };
   'container.inspect': { params: { containerId: string }; result: ContainerInfo };
   /** Sends a signal, by name or number, to a container that runs: conflict when it does not. */
@@ -149,20 +105,9 @@ export interface NodeMethods {
   };
   /** No sample: it does not run. */
   'container.sample': { params: OfContainer; result: { sample?: ContainerSample } };
-  'exec.create': { params: ExecSpec; result: Nothing };
-  'exec.inspect': { params: { execId: string }; result: ExecInfo };
-  /** Kept for its start when it does not run yet. */
-  'exec.resize': { params: { execId: string } & TerminalSize; result: Nothing };
-  /** Runs it with nobody attached; resolves once it runs. */
-  'exec.start': { params: { execId: string; size?: TerminalSize }; result: Nothing };
 }
 
-export interface NodeStreams {
+export interface ContainerStreams {
   /** Chunk data: `<RFC3339Nano> <text>\n` one record a chunk. Ends when the log ends (or never, with follow, until it stops). */
   'container.logs': LogsParams;
-  /**
-   * Runs it; its input is the command's standard input, the chunks its output. Ends once the command has ended; an abort
-   * leaves it running.
-   */
-  'exec.attach': { readonly execId: string; readonly size?: TerminalSize };
 }

@@ -1,0 +1,29 @@
+/** What a manager may ask of a node over its session: the methods of each subject, their shapes. */
+import type { StreamChunk } from './common.ts';
+import type { ContainerMethods, ContainerStreams } from './container.ts';
+import type { ExecMethods, ExecStreams } from './exec.ts';
+
+export type * from './common.ts';
+export type * from './container.ts';
+export type * from './exec.ts';
+
+export interface NodeMethods extends ContainerMethods, ExecMethods {}
+
+export interface NodeStreams extends ContainerStreams, ExecStreams {}
+
+/** One function for each method of a subject: what the agent answers with. */
+export type MethodHandlers<M extends keyof NodeMethods> = {
+  readonly [K in M]: (
+    params: NodeMethods[K]['params'],
+    signal: AbortSignal,
+  ) => Promise<NodeMethods[K]['result']>;
+};
+
+/** `input` is what the manager sends on the same stream: nothing for most. */
+export type StreamHandlers<M extends keyof NodeStreams> = {
+  readonly [K in M]: (
+    params: NodeStreams[K],
+    input: AsyncIterable<Buffer>,
+    signal: AbortSignal,
+  ) => AsyncIterable<StreamChunk>;
+};

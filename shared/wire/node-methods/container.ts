@@ -1,0 +1,122 @@
+import { z } from 'zod';
+import type {
+  ContainerInfo,
+  ContainerMethods,
+  ContainerSample,
+  ContainerStreams,
+  LogsParams,
+  NetworkCounters,
+} from '../../model/node-methods/index.ts';
+import { conforms } from '../conforms.ts';
+import { health } from '../node-schema.ts';
+import { count, flag, labels, text } from '../service-schema.ts';
+import { nothing, ofContainer } from './common.ts';
+import type { MethodSchemas, StreamSchemas } from './schema-table.ts';
+
+const logsParams = conforms<LogsParams>()(
+  z.strictObject({
+    containerId: text,
+    follow: flag,
+    stdout: flag,
+    stderr: flag,
+    tail: count.exactOptional(),
+    sinceMs: z.number().exactOptional(),
+    untilMs: z.number().exactOptional(),
+  }),
+);
+
+const containerInfo = conforms<ContainerInfo>()(
+  z.strictObject({
+    id: text,
+    taskId: text,
+    name: text,
+    image: text,
+    imageId: text,
+    serviceId: text,
+    serviceName: text,
+    slot: count,
+    labels,
+    path: text,
+    args: z.array(text),
+    env: z.array(text),
+    createdAtMs: z.number(),
+    state: z.enum(['created', 'running', 'paused', 'exited']),
+    pid: count,
+    exitCode: z.number().int().exactOptional(),
+    error: text.exactOptional(),
+    oomKilled: flag.exactOptional(),
+    health: health.exactOptional(),
+    startedAtMs: z.number().exactOptional(),
+    finishedAtMs: z.number().exactOptional(),
+    logPath: text,
+    networks: z.array(z.strictObject({ network: text, address: text })),
+  }),
+);
+
+const networkCounters = conforms<NetworkCounters>()(
+  z.strictObject({
+    rxBytes: count,
+    rxPackets: count,
+    rxErrors: count,
+    rxDropped: count,
+    txBytes: count,
+    txPackets: count,
+    txErrors: count,
+    txDropped: count,
+  }),
+);
+
+/** Beyond 2^53, which the kernel's "no limit" is, numbers are not whole any more. */
+const amount = z.number().min(0);
+
+const sample = conforms<ContainerSample>()(
+  z.strictObject({
+    atMs: z.number(),
+    cpu: z.strictObject({
+      totalNs: amount,
+      userNs: amount,
+      kernelNs: amount,
+      systemNs: amount,
+      onlineCpus: count,
+      periods: count,
+      throttledPeriods: count,
+      throttledNs: amount,
+    }),
+    memory: z.strictObject({
+      usageBytes: amount,
+      maxUsageBytes: amount.exactOptional(),
+      limitBytes: amount,
+      stats: z.record(text, amount),
+    }),
+    pids: z.strictObject({ current: count, limit: count.exactOptional() }),
+    blockIo: z.array(
+      z.strictObject({ major: count, minor: count, op: z.enum(['read', 'write']), bytes: amount }),
+    ),
+    networks: z.record(text, networkCounters),
+  }),
+);
+
+export const containerMethods: MethodSchemas<keyof ContainerMethods> = {
+  'container.list': { params: nothing, result: z.array(containerInfo) },
+  'container.inspect': { params: ofContainer, result: containerInfo },
+  'container.kill': { params: ofContainer.extend({ signal: text }), result: nothing },
+  'container.stop': {
+    params: ofContainer.extend({ signal: text.exactOptional(), graceMs: z.number().exactOptional() }),
+    result: z.strictObject({ stopped: flag }),
+  },
+  'container.pause': { params: ofContainer, result: nothing },
+  'container.unpause': { params: ofContainer, result: nothing },
+  'container.wait': {
+    params: ofContainer,
+    result: z.strictObject({ exitCode: z.number().int(), error: text.exactOptional() }),
+  },
+  'container.top': {
+    params: ofContainer.extend({ format: z.enum(['ef', 'aux']) }),
+    result: z.strictObject({ titles: z.array(text), processes: z.array(z.array(text)) }),
+  },
+  'container.sample': { params: ofContainer, result: z.strictObject({ sample: sample.exactOptional() }) },
+};
+
+export const containerStreams: StreamSchemas<keyof ContainerStreams> = {
+  'container.logs': logsParams,
+};

@@ -1,0 +1,17 @@
+/** Schemas of what a node is asked and of its answers, subject by subject. */
+import type { NodeMethods, NodeStreams } from '../../model/node-methods/index.ts';
+import { containerMethods, containerStreams } from './container.ts';
+import { execMethods, execStreams } from './exec.ts';
+import type { MethodSchemas, StreamSchemas } from './schema-table.ts';
+
+export const methodSchemas: MethodSchemas<keyof NodeMethods> = { ...containerMethods, ...execMethods };
+
+export const streamSchemas: StreamSchemas<keyof NodeStreams> = { ...containerStreams, ...execStreams };
+
+export function isMethod(name: string): name is keyof NodeMethods {
+  return Object.hasOwn(methodSchemas, name);
+}
+
+export function isStream(name: string): name is keyof NodeStreams {
+  return Object.hasOwn(streamSchemas, name);
+}
