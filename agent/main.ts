@@ -61,11 +61,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const executor = new TaskExecutor(containers, builder, network, logger, claims, (name) =>
     volumes.discard(name),
   );
-  const service = new ContainerService(
-    containers,
-    (taskId) => executor.healthOf(taskId),
-    async (imageId) => (await images.resolveLocal(imageId))?.sizeBytes,
-  );
+  const service = new ContainerService(containers, (taskId) => executor.healthOf(taskId), images);
   const reports: { send: (status: TaskStatus) => void } = { send: () => undefined };
   const worker = new Worker({
     executor,

@@ -14,6 +14,7 @@ import type {
   StreamChunk,
   StreamHandlers,
 } from '../../shared/model/node-methods/index.ts';
+import type { ImageService } from '../image/image-service.ts';
 import type { Containers } from './containers.ts';
 import { describeContainer } from './describe.ts';
 import { directoryBytes } from './directory-bytes.ts';
@@ -28,17 +29,25 @@ export class ContainerService {
   readonly #containers: Containers;
   readonly #execs: Execs;
   readonly #healthOf: (taskId: string) => Health | undefined;
-  readonly #imageBytes: (imageId: string) => Promise<number | undefined>;
+  readonly #images: Pick<ImageService, 'resolveLocal'>;
   readonly methods: MethodHandlers<keyof (ContainerMethods & ExecMethods)> = {
     'container.list': () => Promise.all(this.#containers.list().map((record) => this.#describe(record))),
     'container.inspect': async ({ containerId }) => this.#describe(this.#find(containerId)),
     'container.kill': async (params, signal) => this.#kill(params.containerId, params.signal, signal),
     'container.stop': async (params, signal) => this.#stop(params, signal),
     'container.discard-volumes': async ({ containerId }) => this.#discardVolumes(containerId),
+    'container.image': async ({ reference }) => {
+      const image = await this.#images.resolveLocal(reference);
+      if (image === undefined) throw new NotFoundError(`No such image: ${reference}`);
+      return { exposedPorts: image.config.exposedPorts };
+    },
     'container.size': async ({ containerId }, signal) => {
       const { id, imageId } = this.#find(containerId);
       const ownBytes = await directoryBytes(this.#containers.upperDirectory(id), signal);
-      return { ownBytes, totalBytes: ownBytes + ((await this.#imageBytes(imageId)) ?? 0) };
+      return {
+        ownBytes,
+        totalBytes: ownBytes + ((await this.#images.resolveLocal(imageId))?.sizeBytes ?? 0),
+      };
     },
     'container.pause': async ({ containerId }, signal) => this.#pause(containerId, signal),
     'container.unpause': async ({ containerId }, signal) => this.#unpause(containerId, signal),
@@ -74,9 +83,9 @@ export class ContainerService {
   constructor(
     containers: Containers,
     healthOf: (taskId: string) => Health | undefined,
-    imageBytes: (imageId: string) => Promise<number | undefined>,
+    images: Pick<ImageService, 'resolveLocal'>,
   ) {
-    this.#imageBytes = imageBytes;
+    this.#images = images;
     this.#containers = containers;
     this.#execs = new Execs();
     this.#healthOf = healthOf;
@@ -119,7 +128,7 @@ export class ContainerService {
   ) {
     const record = this.#find(containerId);
     const stopSignal = name === undefined ? record.stopSignal : signalNumber(name);
-    if (record.exit !== undefined) return { stopped: true };
+    if (record.exit !== undefined || record.standalone?.created === true) return { stopped: true };
     // Docker's -1: as long as it takes.
     const grace = graceMs === undefined ? record.stopGraceMs : graceMs < 0 ? FOREVER_MS : graceMs;
     await this.#containers.stop({ id: record.id, stopSignal, stopGraceMs: grace }, signal);

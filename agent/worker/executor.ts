@@ -50,7 +50,9 @@ export class TaskExecutor implements StepExecutor {
   async prepare(task: TaskAssignment, interrupt: AbortSignal): Promise<Outcome> {
     await this.#builder.prepare(task, interrupt);
     await this.#createStandalone(task, interrupt);
-    return { state: 'ready', message: 'prepared' };
+    const id = standaloneMode(task)?.containerId;
+    const container = id === undefined ? {} : { container: { containerId: id } };
+    return { state: 'ready', message: 'prepared', ...container };
   }
 
   async start(task: TaskAssignment, progress: Progress, interrupt: AbortSignal): Promise<Outcome> {

@@ -7,6 +7,7 @@ import { errorHandler, pageNotFound } from './http/errors.ts';
 import { requestLog } from './http/request-log.ts';
 import { absentRouter } from './resources/absent.ts';
 import { containerActionsRouter } from './resources/container-actions.ts';
+import { containerLifecycleRouter } from './resources/container-lifecycle.ts';
 import { containersRouter } from './resources/containers.ts';
 import { eventsRouter } from './resources/events.ts';
 import { execRouter } from './resources/exec.ts';
@@ -35,6 +36,7 @@ export function createApi(options: ApiOptions): Express {
   app.use(nodesRouter(ctx), servicesRouter(ctx), tasksRouter(ctx));
   app.use(networksRouter(ctx), containersRouter(ctx), stacksRouter(ctx));
   app.use(filesRouter(ctx, 'secret'), filesRouter(ctx, 'config'));
+  app.use(containerLifecycleRouter(ctx));
   app.use(containerActionsRouter(ctx), statsRouter(ctx), execRouter(ctx));
   app.use(absentRouter());
   app.use(pageNotFound, errorHandler(ctx.logger));

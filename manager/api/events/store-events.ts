@@ -2,11 +2,12 @@
 import { isTerminal } from '../../../shared/model/index.ts';
 import type { Change, Store } from '../../store/store.ts';
 import { draft, type EventDraft } from './event.ts';
+import { isSingle, singleContainerEvents, singleRunEvents } from './single-container-events.ts';
 
 export function eventsOf(store: Store, change: Change): EventDraft[] {
   switch (change.table) {
     case 'services':
-      return serviceEvents(change);
+      return isSingle(change) ? singleContainerEvents(store, change) : serviceEvents(change);
     case 'nodes':
       return nodeEvents(change);
     case 'networks': {
@@ -22,7 +23,7 @@ export function eventsOf(store: Store, change: Change): EventDraft[] {
       return [draft(type, actionOf(change), change.key, { name }, 'swarm')];
     }
     case 'statuses':
-      return containerEvents(store, change);
+      return singleRunEvents(store, change) ?? containerEvents(store, change);
     default:
       return [];
   }

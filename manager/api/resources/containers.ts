@@ -6,11 +6,15 @@ import {
   type ContainerFacts,
   type PlacedContainer,
 } from '../codec/container-codec.ts';
+import type { Store } from '../../store/store.ts';
+import { parseCidr } from '../../../shared/lib/cidr.ts';
 import type { ApiContext } from '../context.ts';
 import { passes, passesLabels, queryFilters, queryFlag, queryText, type Filters } from '../http/query.ts';
 import { requestSignal, sendJson } from '../http/respond.ts';
 import { respondLogs } from '../logs/respond.ts';
 import { lookup } from '../lookup.ts';
+import { containerById, containerByName } from '../ops/container-reads.ts';
+import { inspectStored, singleLogTarget, withStored } from '../ops/container-views.ts';
 import { callNode, NODE_TIMEOUT_MS } from '../node-call.ts';
 import { nodeMatcher } from './nodes.ts';
 import { taskLogTarget, taskSpec } from './tasks.ts';
@@ -59,7 +63,10 @@ export function containersRouter(ctx: ApiContext): Router {
 
   router.get('/containers/:id/logs', async (req, res) => {
     const container = await findContainer(ctx, req.params.id, requestSignal(res, ctx.signal));
-    await respondLogs(ctx, req, res, taskLogTarget(ctx.store, container.taskId, false));
+    const { stored } = container;
+    const target =
+      stored === undefined ? taskLogTarget(ctx.store, container.taskId, false) : singleLogTarget(stored);
+    await respondLogs(ctx, req, res, target);
   });
   return router;
 }
@@ -67,10 +74,17 @@ export function containersRouter(ctx: ApiContext): Router {
 function factsOf({ store }: ApiContext, container: PlacedContainer): ContainerFacts {
   const task = store.get('tasks', container.taskId);
   return {
+    subnet: (id) => subnetOf(store, id),
     spec: task === undefined ? undefined : taskSpec(store, task),
     hostPorts: store.get('statuses', container.taskId)?.hostPorts ?? [],
     networkName: (id) => store.get('networks', id)?.spec.name ?? id,
   };
+}
+
+function subnetOf(store: Store, id: string): { gateway: string; bits: number } | undefined {
+  const allocation = store.get('networks', id)?.allocation;
+  if (allocation === undefined) return undefined;
+  return { gateway: allocation.gateway, bits: parseCidr(allocation.subnet).bits };
 }
 
 interface Listing {
@@ -98,7 +112,7 @@ async function allContainers(ctx: ApiContext, signal: AbortSignal): Promise<List
   const silent = nodes.filter((node) => node.status !== 'down' && !ctx.gateway.connected(node.id));
   missing.push(...silent.map((node) => node.id));
   await Promise.all(nodes.filter((node) => ctx.gateway.connected(node.id)).map((node) => ask(node.id)));
-  return { containers, missing };
+  return { containers: withStored(ctx.store, containers), missing };
 }
 
 /** By id, name or unique prefix. The store knows where most containers are; else all nodes are asked. */
@@ -107,10 +121,13 @@ export async function findContainer(
   ref: string,
   signal: AbortSignal,
 ): Promise<PlacedContainer> {
+  const stored = containerById(ctx.store, ref) ?? containerByName(ctx.store, ref);
+  if (stored !== undefined) return inspectStored(ctx, stored, signal);
   const known = knownContainer(ctx, ref);
   if (known !== undefined) {
     const { nodeId, containerId } = known;
-    return { ...(await callNode(ctx, nodeId, 'container.inspect', { containerId }, signal)), nodeId };
+    const found = await callNode(ctx, nodeId, 'container.inspect', { containerId }, signal);
+    return { ...found, nodeId };
   }
   const { containers } = await allContainers(ctx, signal);
   return lookup(containers, ref.replace(/^\//, ''), {
