@@ -37,11 +37,11 @@ export async function pullOnNodes(
   let pulled: Pulled | undefined;
   try {
     for await (const event of imageEvents(ctx.gateway.stream(first.id, 'image.pull', params, signal))) {
-      startRest();
       if (event.kind === 'begin')
         await lines.write({ status: `Pulling from ${event.repository}`, id: event.tag });
       else if (event.kind === 'layer') await lines.write(encodeLayerEvent(event));
       else if (event.kind === 'pulled') pulled = event;
+      startRest();
     }
   } catch (error) {
     failures.unshift({ node: nodeName(first), error });
