@@ -9,6 +9,7 @@ import { Containers } from './container/containers.ts';
 import { ContainerService } from './container/service.ts';
 import { memoryDirectory } from './files/memory-directory.ts';
 import { TaskFiles } from './files/task-files.ts';
+import { imageAnswers } from './image/image-methods.ts';
 import { ImageService } from './image/image-service.ts';
 import { describeMachine, sourceAddress } from './machine.ts';
 import { NetworkDriver } from './network/driver.ts';
@@ -62,6 +63,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     volumes.discard(name),
   );
   const service = new ContainerService(containers, (taskId) => executor.healthOf(taskId), images);
+  const image = imageAnswers(images, (imageId) => builder.userOf(imageId));
   const reports: { send: (status: TaskStatus) => void } = { send: () => undefined };
   const worker = new Worker({
     executor,
@@ -83,7 +85,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     { nodeId: identity.nodeId, managers: identity.managers, description, tls: identity },
     {
       onAssignments: (set, acknowledge) => worker.assign(set, acknowledge),
-      ...answerRequests(service.methods, service.streams),
+      ...answerRequests({ ...service.methods, ...image.methods }, { ...service.streams, ...image.streams }),
     },
     logger.child({ part: 'session' }),
   );

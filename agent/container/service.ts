@@ -36,11 +36,6 @@ export class ContainerService {
     'container.kill': async (params, signal) => this.#kill(params.containerId, params.signal, signal),
     'container.stop': async (params, signal) => this.#stop(params, signal),
     'container.discard-volumes': async ({ containerId }) => this.#discardVolumes(containerId),
-    'container.image': async ({ reference }) => {
-      const image = await this.#images.resolveLocal(reference);
-      if (image === undefined) throw new NotFoundError(`No such image: ${reference}`);
-      return { exposedPorts: image.config.exposedPorts };
-    },
     'container.size': async ({ containerId }, signal) => {
       const { id, imageId } = this.#find(containerId);
       const ownBytes = await directoryBytes(this.#containers.upperDirectory(id), signal);

@@ -11,6 +11,13 @@ export function queryText(req: Request, name: string): string | undefined {
   return Array.isArray(value) && typeof value[0] === 'string' ? value[0] : undefined;
 }
 
+/** All values of a parameter that may be repeated. */
+export function queryTexts(req: Request, name: string): string[] {
+  const value: unknown = req.query[name];
+  const values = Array.isArray(value) ? value : [value];
+  return values.filter((one): one is string => typeof one === 'string' && one !== '');
+}
+
 /** Docker's rule: absent, empty, 0, no, false and none are false; anything else is true (httputils/form.go). */
 export function queryFlag(req: Request, name: string, absent = false): boolean {
   const value = queryText(req, name)?.trim().toLowerCase();

@@ -22,8 +22,8 @@ export async function nodesWithImage(
   const answers = await Promise.all(
     nodes.map(async ({ id }) => {
       try {
-        const image = await callNode(ctx, id, 'container.image', { reference }, signal);
-        return { id, exposedPorts: image.exposedPorts };
+        const image = await callNode(ctx, id, 'image.inspect', { reference }, signal);
+        return { id, exposedPorts: image.config.exposedPorts };
       } catch (error) {
         signal.throwIfAborted();
         if (!(error instanceof NotFoundError))

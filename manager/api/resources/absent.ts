@@ -7,14 +7,12 @@ type Method = 'get' | 'post' | 'put' | 'delete' | 'head';
 
 const EMPTY_LISTS: readonly (readonly [string, unknown])[] = [
   ['/volumes', { Volumes: [], Warnings: [] }],
-  ['/images/json', []],
   ['/plugins', []],
 ];
 
 /** [path, word]: inspecting one without a type must end in a clean 404. */
 const NO_SUCH: readonly (readonly [string, string])[] = [
   ['/volumes/:id', 'volume'],
-  ['/images/:id/json', 'No such image:'],
   ['/plugins/:id/json', 'plugin'],
 ];
 
@@ -25,16 +23,7 @@ const NOT_YET: readonly (readonly [Method, string, string])[] = [
     'creating volumes by themselves (a service creates the volumes that it mounts)',
   ],
   ['post', '/volumes/prune', 'pruning volumes'],
-  ['post', '/auth', 'checking registry credentials (docker login)'],
   ['get', '/system/df', 'disk usage'],
-  ['post', '/images/create', 'pulling images by themselves (a service pulls its image on its nodes)'],
-  ['post', '/images/load', 'loading images'],
-  ['post', '/images/prune', 'pruning images'],
-  ['get', '/images/search', 'searching registries'],
-  ['get', '/images/get', 'saving images'],
-  ['get', '/images/*ref/get', 'saving images'],
-  ['post', '/images/*ref', 'pushing and tagging images'],
-  ['delete', '/images/*ref', 'removing images'],
   ['post', '/build', 'building images'],
   ['post', '/commit', 'committing containers'],
   ['post', '/containers/:id/attach', 'attach'],
@@ -55,15 +44,11 @@ const NOT_YET: readonly (readonly [Method, string, string])[] = [
 export function absentRouter(): Router {
   const router = Router();
   for (const [path, body] of EMPTY_LISTS) router.get(path, (_req, res) => sendJson(res, 200, body));
-  // Image names have slashes in them.
-  router.get('/distribution/*ref', noSuch('manifest unknown:'));
   for (const [path, word] of NO_SUCH) {
     router.get(path, noSuch(word));
     if (path.endsWith('/:id')) router.delete(path, noSuch(word));
   }
   for (const [method, path, what] of NOT_YET) router[method](path, notYet(what));
-  // after what is called /images/search: any name may be meant
-  router.get('/images/*ref', noSuch('No such image:'));
   return router;
 }
 

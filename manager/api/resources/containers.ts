@@ -15,7 +15,8 @@ import { respondLogs } from '../logs/respond.ts';
 import { lookup } from '../lookup.ts';
 import { containerById, containerByName } from '../ops/container-reads.ts';
 import { inspectStored, singleLogTarget, withStored } from '../ops/container-views.ts';
-import { callNode, NODE_TIMEOUT_MS } from '../node-call.ts';
+import { askNodes, nameMissing } from '../ask-nodes.ts';
+import { callNode } from '../node-call.ts';
 import { nodeMatcher } from './nodes.ts';
 import { taskLogTarget, taskSpec } from './tasks.ts';
 
@@ -44,8 +45,7 @@ export function containersRouter(ctx: ApiContext): Router {
     const shown = containers
       .filter((container) => (all || isLive(container)) && matches(ctx, container, filters))
       .sort((a, b) => b.createdAtMs - a.createdAtMs);
-    // A partial answer is better than none; the header says that it is one.
-    if (missing.length > 0) res.setHeader('X-Shoal-Nodes-Missing', missing.join(','));
+    nameMissing(res, missing);
     const now = ctx.clock.now();
     sendJson(
       res,
@@ -95,24 +95,10 @@ interface Listing {
 
 /** Asks all connected nodes at once; those that fail or are slow are left out and named. */
 async function allContainers(ctx: ApiContext, signal: AbortSignal): Promise<Listing> {
-  const containers: PlacedContainer[] = [];
-  const missing: string[] = [];
-  const ask = async (nodeId: string): Promise<void> => {
-    try {
-      const limit = AbortSignal.any([signal, AbortSignal.timeout(NODE_TIMEOUT_MS)]);
-      const found = await ctx.gateway.call(nodeId, 'container.list', {}, limit);
-      for (const container of found) containers.push({ ...container, nodeId });
-    } catch (error) {
-      signal.throwIfAborted();
-      ctx.logger.warn({ nodeId, err: error }, 'a node did not list its containers');
-      missing.push(nodeId);
-    }
-  };
-  const nodes = [...ctx.store.all('nodes').values()];
-  const silent = nodes.filter((node) => node.status !== 'down' && !ctx.gateway.connected(node.id));
-  missing.push(...silent.map((node) => node.id));
-  await Promise.all(nodes.filter((node) => ctx.gateway.connected(node.id)).map((node) => ask(node.id)));
-  return { containers: withStored(ctx.store, containers), missing };
+  const { answers, refusals, missing } = await askNodes(ctx, 'container.list', {}, signal);
+  const containers = answers.flatMap(({ nodeId, result }) => result.map((found) => ({ ...found, nodeId })));
+  const all = withStored(ctx.store, containers);
+  return { containers: all, missing: [...missing, ...refusals.map(({ nodeId }) => nodeId)] };
 }
 
 /** By id, name or unique prefix. The store knows where most containers are; else all nodes are asked. */

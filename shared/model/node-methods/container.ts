@@ -126,8 +126,6 @@ export interface ContainerMethods {
   };
   /** From now on the volumes that were made for it alone go with it. */
   'container.discard-volumes': { params: OfContainer; result: Nothing };
-  /** What an image of this node exposes; NotFoundError: `No such image: REF`. */
-  'container.image': { params: { reference: string }; result: { exposedPorts: readonly string[] } };
   /** What it has written, and that with its image's layers. */
   'container.size': { params: OfContainer; result: { ownBytes: number; totalBytes: number } };
   'container.pause': { params: OfContainer; result: Nothing };

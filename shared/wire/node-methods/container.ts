@@ -134,10 +134,6 @@ export const containerMethods: MethodSchemas<keyof ContainerMethods> = {
     result: z.strictObject({ stopped: flag }),
   },
   'container.discard-volumes': { params: ofContainer, result: nothing },
-  'container.image': {
-    params: z.strictObject({ reference: text }),
-    result: z.strictObject({ exposedPorts: z.array(text) }),
-  },
   'container.size': {
     params: ofContainer,
     result: z.strictObject({ ownBytes: count, totalBytes: count }),

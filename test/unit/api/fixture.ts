@@ -8,7 +8,7 @@ import { EventLog } from '../../../manager/api/events/event-log.ts';
 import { loadOrCreateCluster } from '../../../manager/ca/cluster.ts';
 import type { NodeGateway } from '../../../manager/dispatcher/node-gateway.ts';
 import type { Change, Write } from '../../../manager/store/store.ts';
-import { UnavailableError } from '../../../shared/errors/index.ts';
+import { NotFoundError, UnavailableError } from '../../../shared/errors/index.ts';
 import { newContainerId, newId } from '../../../shared/lib/ids.ts';
 import type { Node, Service, Task, TaskStatus } from '../../../shared/model/index.ts';
 import type { ContainerInfo, LogsParams, StreamChunk } from '../../../shared/model/node-methods/index.ts';
@@ -33,6 +33,8 @@ export interface FakeNode {
   containers: ContainerInfo[];
   /** Log records by container id. */
   logs: Map<string, StreamChunk[]>;
+  /** What it answers to calls and streams besides these, by method. */
+  answers: Map<string, (params: Json, input?: AsyncIterable<Buffer>) => Json>;
   /** While true, calls never answer (until they are cancelled). */
   silent: boolean;
 }
@@ -99,7 +101,13 @@ export class ApiFixture implements AsyncDisposable {
       createdAtMs: 1,
       updatedAtMs: 1,
     };
-    this.nodes.set(id, { connected: true, containers: [], logs: new Map(), silent: false });
+    this.nodes.set(id, {
+      connected: true,
+      containers: [],
+      logs: new Map(),
+      answers: noImages(),
+      silent: false,
+    });
     await this.write([{ table: 'nodes', key: id, value }]);
   }
 
@@ -119,13 +127,19 @@ export class ApiFixture implements AsyncDisposable {
         const node = nodeOf(nodeId);
         if (node.silent)
           await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+        const answer = node.answers.get(method);
+        if (answer !== undefined) return answer(params);
         if (method === 'container.list') return node.containers;
         const { containerId } = params as { containerId: string };
         return node.containers.find((container) => container.id === containerId);
       },
-      stream: (nodeId, _method, params, signal) => logStream(nodeOf(nodeId), params as LogsParams, signal),
-      duplex: () => {
-        throw new UnavailableError('this fixture has no commands');
+      stream: (nodeId, method, params, signal) =>
+        nodeOf(nodeId).answers.get(method)?.(params) ??
+        logStream(nodeOf(nodeId), params as LogsParams, signal),
+      duplex: (nodeId, method, params, input) => {
+        const answer = nodeOf(nodeId).answers.get(method);
+        if (answer === undefined) throw new UnavailableError('this fixture has no commands');
+        return answer(params, input);
       },
     };
   }
@@ -198,6 +212,18 @@ export class ApiFixture implements AsyncDisposable {
     await this.#close();
     await rm(this.#directory, { recursive: true, force: true });
   }
+}
+
+/** A node without images, which reaches no registry. */
+function noImages(): FakeNode['answers'] {
+  const none = ({ reference }: { reference: string }): never => {
+    throw new NotFoundError(`No such image: ${reference}`);
+  };
+  return new Map<string, (params: Json) => Json>([
+    ['image.list', () => []],
+    ['image.inspect', none],
+    ['image.describe-remote', none],
+  ]);
 }
 
 export function runningTask(service: Service, slot: number, nodeId: string, global = false): Write[] {
