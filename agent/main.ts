@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { InvalidError, describeError } from '../shared/errors/index.ts';
 import type { AgentOptions, AgentRunFile, Logger } from '../shared/model/options.ts';
 import { type TaskAssignment, type TaskState, type TaskStatus } from '../shared/model/index.ts';
+import { Attachments } from './container/attach.ts';
 import { ContainerBuilder } from './container/builder.ts';
 import { Containers } from './container/containers.ts';
 import { ContainerService } from './container/service.ts';
@@ -57,6 +58,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   });
   const executor = new TaskExecutor(containers, builder, network, logger);
   const service = new ContainerService(containers, (taskId) => executor.healthOf(taskId));
+  const attachments = new Attachments(containers);
   const reports: { send: (status: TaskStatus) => void } = { send: () => undefined };
   const worker = new Worker({
     executor,
@@ -73,7 +75,10 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     { nodeId: identity.nodeId, managers: identity.managers, description, tls: identity },
     {
       onAssignments: (set, acknowledge) => worker.assign(set, acknowledge),
-      ...answerRequests(service.methods, service.streams),
+      ...answerRequests(
+        { ...service.methods, ...attachments.methods },
+        { ...service.streams, ...attachments.streams },
+      ),
     },
     logger.child({ part: 'session' }),
   );

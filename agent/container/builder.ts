@@ -1,5 +1,5 @@
 /** From a task's assignment to everything that its container needs: image, volumes, files, OCI configuration. */
-import { mkdir, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, writeFile } from 'node:fs/promises';
 import { readFileSync } from 'node:fs';
 import { hostname as hostnameOfNode } from 'node:os';
 import { join } from 'node:path';
@@ -23,7 +23,8 @@ import type { Containers, NewContainer } from './containers.ts';
 import { hostsFile } from './hosts-file.ts';
 import type { ContainerRecord } from './record.ts';
 import { fillSpec } from './fill-spec.ts';
-import { runtimeSpec, type BindMount } from './runtime-spec.ts';
+import { INIT_PATH, processArgs, runtimeSpec, type BindMount } from './runtime-spec.ts';
+import { nativeDir } from '../native/library.ts';
 import { parseSignal } from './signals.ts';
 import { readImageFile, resolveUser } from './users.ts';
 
@@ -80,6 +81,7 @@ export class ContainerBuilder {
     const hostname = hostUts ? hostnameOfNode() : spec.hostname || id.slice(0, 12);
     const binds = [
       ...(await this.#files(task, id, hostname)),
+      ...(spec.init === true ? [await this.#init(id)] : []),
       ...(await this.#mounts(spec.mounts, image, task)),
       ...this.#options.files.mounts(id, spec),
     ];
@@ -95,8 +97,15 @@ export class ContainerBuilder {
       devices: await resolveDevices(spec.runtime ?? {}),
       available: availableCapabilities(),
     });
-    const { args, env = [], cwd, capabilities, rlimits = [], noNewPrivileges = false } = config.process;
-    const process = { args, env, cwd, rlimits, noNewPrivileges, capabilities: capabilities?.bounding ?? [] };
+    const { env = [], cwd, capabilities, rlimits = [], noNewPrivileges = false } = config.process;
+    const process = {
+      args: processArgs(spec, image.config),
+      env,
+      cwd,
+      rlimits,
+      noNewPrivileges,
+      capabilities: capabilities?.bounding ?? [],
+    };
     const { uid, gid, additionalGids } = user;
     const identity = { id, uid, gid, additionalGids, imageId: image.id };
     const stop = spec.stopSignal ?? image.config.stopSignal ?? 'SIGTERM';
@@ -108,6 +117,13 @@ export class ContainerBuilder {
       config,
       layers: image.layers,
     };
+  }
+
+  /** A copy of the container's own: what a privileged one could do to it harms no other. */
+  async #init(id: string): Promise<BindMount> {
+    const source = join(this.#options.containers.directory(id), 'init');
+    await copyFile(join(nativeDir, 'shoal-init'), source);
+    return { source, target: INIT_PATH, options: ['bind', 'ro', 'rprivate'] };
   }
 
   #context(task: TaskAssignment): TemplateContext {
@@ -203,6 +219,9 @@ function recordOf(
       'com.docker.swarm.task.id': task.taskId,
       'com.docker.swarm.task.name': `${task.serviceName}.${place}.${task.taskId}`,
     },
+    tty: spec.tty === true,
+    openStdin: spec.openStdin === true,
+    stdinOnce: spec.stdinOnce === true,
     createdAtMs: Date.now(),
     stopSignal: parseSignal(stopSignal),
     stopGraceMs: (spec.stopGraceNs ?? DEFAULT_STOP_GRACE_NS) / 1e6,

@@ -37,12 +37,20 @@ export interface Belongings {
   sweep(living: readonly string[]): Promise<void>;
 }
 
+/** Hears of containers' turns. */
+export interface Watcher {
+  /** It was created; its command runs when this has resolved. */
+  starting(id: string): Promise<void>;
+  removed(id: string): void;
+}
+
 export class Containers {
   readonly #stateDir: string;
   readonly #runDir: string;
   readonly #logger: Logger;
   readonly #belongings: Belongings | undefined;
   readonly #records = new Map<string, ContainerRecord>();
+  #watcher: Watcher | undefined;
 
   /** `stateDir` and `runDir` are the agent's; containers live in `containers/` and `c/` below them. */
   constructor(stateDir: string, runDir: string, logger: Logger, belongings?: Belongings) {
@@ -50,6 +58,15 @@ export class Containers {
     this.#runDir = join(runDir, 'c');
     this.#logger = logger;
     this.#belongings = belongings;
+  }
+
+  /** One watcher hears of all containers. */
+  watch(watcher: Watcher): void {
+    this.#watcher = watcher;
+  }
+
+  find(id: string): ContainerRecord | undefined {
+    return this.#records.get(id);
   }
 
   /** Where a container's files are: log, upper and work directories, hosts, resolv.conf. */
@@ -110,12 +127,15 @@ export class Containers {
         work: join(directory, 'work'),
       },
       logPath: this.logPath(record.id),
+      stdin: record.openStdin ?? false,
+      stdinOnce: record.stdinOnce ?? false,
     });
     return pid;
   }
 
-  start(id: string): Promise<void> {
-    return startContainer(this.runDirectory(id));
+  async start(id: string): Promise<void> {
+    await this.#watcher?.starting(id);
+    await startContainer(this.runDirectory(id));
   }
 
   /** What the monitor says now. Throws MonitorLostError when there is none and no exit was recorded. */
@@ -210,6 +230,7 @@ export class Containers {
     await rm(this.runDirectory(id), { recursive: true, force: true });
     await rm(this.directory(id), { recursive: true, force: true });
     this.#records.delete(id);
+    this.#watcher?.removed(id);
   }
 
   async #sweep(id: string): Promise<void> {

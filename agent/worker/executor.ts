@@ -6,8 +6,8 @@ import type { ContainerBuilder } from '../container/builder.ts';
 import type { Containers } from '../container/containers.ts';
 import { probeArgs } from '../container/health.ts';
 import type { ContainerExit, ContainerRecord } from '../container/record.ts';
-import { NativeError, type OciProcess } from '../native/container.ts';
-import { capabilitySet } from '../container/capabilities.ts';
+import { NativeError } from '../native/container.ts';
+import { commandProcess } from '../container/exec-process.ts';
 import { TaskHealth } from './task-health.ts';
 import type { Outcome, StepExecutor } from './runner.ts';
 
@@ -126,7 +126,7 @@ export class TaskExecutor implements StepExecutor {
     const runDir = this.#containers.runDirectory(record.id);
     const health = new TaskHealth(
       record.healthCheck,
-      probeProcess(task, record, args),
+      commandProcess(record, args),
       Date.now(),
       async (process, options) => {
         await this.#containers.untilUnpaused(record.id);
@@ -194,21 +194,6 @@ export class TaskExecutor implements StepExecutor {
   healthOf(taskId: string): 'starting' | 'healthy' | 'unhealthy' | undefined {
     return this.#health.get(taskId)?.health;
   }
-}
-
-function probeProcess(task: TaskAssignment, record: ContainerRecord, args: string[]): OciProcess {
-  const { capAdd = [], capDrop = [] } = task.spec.container;
-  const bounding = capabilitySet(capAdd, capDrop);
-  const held = record.uid === 0 ? bounding : [];
-  return {
-    terminal: false,
-    user: { uid: record.uid, gid: record.gid },
-    args,
-    env: [...record.env],
-    cwd: record.cwd,
-    capabilities: { bounding, effective: held, permitted: held, inheritable: [], ambient: [] },
-    noNewPrivileges: false,
-  };
 }
 
 /** When it began to run: what ends later than a rolling update monitors is no failure of the update. */

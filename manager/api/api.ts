@@ -6,6 +6,7 @@ import { apiVersion } from './http/api-version.ts';
 import { errorHandler, pageNotFound } from './http/errors.ts';
 import { requestLog } from './http/request-log.ts';
 import { absentRouter } from './resources/absent.ts';
+import { attachRouter } from './resources/attach.ts';
 import { containerActionsRouter } from './resources/container-actions.ts';
 import { containersRouter } from './resources/containers.ts';
 import { eventsRouter } from './resources/events.ts';
@@ -36,6 +37,7 @@ export function createApi(options: ApiOptions): Express {
   app.use(networksRouter(ctx), containersRouter(ctx), stacksRouter(ctx));
   app.use(filesRouter(ctx, 'secret'), filesRouter(ctx, 'config'));
   app.use(containerActionsRouter(ctx), statsRouter(ctx), execRouter(ctx));
+  app.use(attachRouter(ctx));
   app.use(absentRouter());
   app.use(pageNotFound, errorHandler(ctx.logger));
   return app;

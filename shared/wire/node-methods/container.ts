@@ -49,6 +49,9 @@ const containerInfo = conforms<ContainerInfo>()(
     startedAtMs: z.number().exactOptional(),
     finishedAtMs: z.number().exactOptional(),
     logPath: text,
+    tty: flag.exactOptional(),
+    openStdin: flag.exactOptional(),
+    stdinOnce: flag.exactOptional(),
     networks: z.array(z.strictObject({ network: text, address: text })),
   }),
 );
