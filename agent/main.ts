@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { InvalidError, describeError } from '../shared/errors/index.ts';
 import type { AgentOptions, AgentRunFile, Logger } from '../shared/model/options.ts';
 import { type TaskAssignment, type TaskState, type TaskStatus } from '../shared/model/index.ts';
+import { Attachments } from './container/attach.ts';
 import { ContainerBuilder } from './container/builder.ts';
 import { Containers } from './container/containers.ts';
 import { ContainerService } from './container/service.ts';
@@ -64,6 +65,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   );
   const service = new ContainerService(containers, (taskId) => executor.healthOf(taskId), images);
   const image = imageAnswers(images, (imageId) => builder.userOf(imageId));
+  const attachments = new Attachments(containers);
   const reports: { send: (status: TaskStatus) => void } = { send: () => undefined };
   const worker = new Worker({
     executor,
@@ -85,7 +87,10 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     { nodeId: identity.nodeId, managers: identity.managers, description, tls: identity },
     {
       onAssignments: (set, acknowledge) => worker.assign(set, acknowledge),
-      ...answerRequests({ ...service.methods, ...image.methods }, { ...service.streams, ...image.streams }),
+      ...answerRequests(
+        { ...service.methods, ...image.methods, ...attachments.methods },
+        { ...service.streams, ...image.streams, ...attachments.streams },
+      ),
     },
     logger.child({ part: 'session' }),
   );

@@ -1,5 +1,5 @@
 /** From a task's assignment to everything that its container needs: image, volumes, files, OCI configuration. */
-import { mkdir, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, writeFile } from 'node:fs/promises';
 import { readFileSync } from 'node:fs';
 import { hostname as hostnameOfNode } from 'node:os';
 import { join } from 'node:path';
@@ -24,7 +24,8 @@ import type { Containers, NewContainer } from './containers.ts';
 import { hostsFile } from './hosts-file.ts';
 import type { ContainerRecord } from './record.ts';
 import { fillSpec } from './fill-spec.ts';
-import { runtimeSpec, type BindMount } from './runtime-spec.ts';
+import { INIT_PATH, processArgs, runtimeSpec, type BindMount } from './runtime-spec.ts';
+import { nativeDir } from '../native/library.ts';
 import { parseSignal } from './signals.ts';
 import { detailsOf, type StandaloneRecord, standaloneMode, withAnonymousVolumes } from './standalone.ts';
 import { readImageFile, resolveUser } from './users.ts';
@@ -65,7 +66,7 @@ export class ContainerBuilder {
   async #prepareStandalone(task: TaskAssignment, containerId: string): Promise<ResolvedImage> {
     const { images, containers } = this.#options;
     const { image: name } = task.spec.container;
-    const reference = containers.get(containerId)?.imageId ?? name;
+    const reference = containers.find(containerId)?.imageId ?? name;
     const image = await images.resolveLocal(reference);
     if (image === undefined) throw new NotFoundError(`No such image: ${name}`);
     this.#prepared.set(task.taskId, image);
@@ -108,6 +109,7 @@ export class ContainerBuilder {
     const hostname = hostUts ? hostnameOfNode() : spec.hostname || id.slice(0, 12);
     const binds = [
       ...(await this.#files(task, id, hostname, networked)),
+      ...(spec.init === true ? [await this.#init(id)] : []),
       ...(await this.#mounts(spec.mounts, image, task)),
       ...this.#options.files.mounts(id, spec),
     ];
@@ -123,8 +125,15 @@ export class ContainerBuilder {
       devices: await resolveDevices(spec.runtime ?? {}),
       available: availableCapabilities(),
     });
-    const { args, env = [], cwd, capabilities, rlimits = [], noNewPrivileges = false } = config.process;
-    const process = { args, env, cwd, rlimits, noNewPrivileges, capabilities: capabilities?.bounding ?? [] };
+    const { env = [], cwd, capabilities, rlimits = [], noNewPrivileges = false } = config.process;
+    const process = {
+      args: processArgs(spec, image.config),
+      env,
+      cwd,
+      rlimits,
+      noNewPrivileges,
+      capabilities: capabilities?.bounding ?? [],
+    };
     const { uid, gid, additionalGids } = user;
     const identity = { id, uid, gid, additionalGids, imageId: image.id };
     const stop = spec.stopSignal ?? image.config.stopSignal ?? 'SIGTERM';
@@ -133,7 +142,7 @@ export class ContainerBuilder {
     await this.#options.files.write(id, spec, context, process.env);
     const record = recordOf(task, identity, process, stop, health, this.#options.nodeId);
     if (mode === undefined) return { record, config, layers: image.layers };
-    const known = this.#options.containers.get(id);
+    const known = this.#options.containers.find(id);
     const standalone: StandaloneRecord = {
       details: detailsOf(spec, image.config, hostname, binds),
       anonymousVolumes: names,
@@ -144,6 +153,13 @@ export class ContainerBuilder {
       config,
       layers: image.layers,
     };
+  }
+
+  /** A copy of the container's own: what a privileged one could do to it harms no other. */
+  async #init(id: string): Promise<BindMount> {
+    const source = join(this.#options.containers.directory(id), 'init');
+    await copyFile(join(nativeDir, 'shoal-init'), source);
+    return { source, target: INIT_PATH, options: ['bind', 'ro', 'rprivate'] };
   }
 
   #context(task: TaskAssignment): TemplateContext {
@@ -239,6 +255,9 @@ function recordOf(
       'com.docker.swarm.task.id': task.taskId,
       'com.docker.swarm.task.name': `${task.serviceName}.${place}.${task.taskId}`,
     },
+    tty: spec.tty === true,
+    openStdin: spec.openStdin === true,
+    stdinOnce: spec.stdinOnce === true,
     createdAtMs: Date.now(),
     stopSignal: parseSignal(stopSignal),
     stopGraceMs: (spec.stopGraceNs ?? DEFAULT_STOP_GRACE_NS) / 1e6,

@@ -73,9 +73,10 @@ export function runtimeSpec(input: RuntimeSpecInput): OciConfig {
     ...(options.domainname === undefined ? {} : { domainname: options.domainname }),
     root: { path: 'rootfs', readonly: spec.readOnlyRoot ?? false },
     process: {
-      terminal: false,
+      terminal: spec.tty === true,
+      ...(spec.consoleSize === undefined ? {} : { consoleSize: consoleSize(spec.consoleSize) }),
       user: { uid: user.uid, gid: user.gid, additionalGids: [...user.additionalGids] },
-      args: processArgs(spec, input.image),
+      args: [...initArgs(spec), ...processArgs(spec, input.image)],
       env: processEnv(spec, input.image, input.hostname, user.home),
       cwd: spec.workingDir || input.image.workingDir || '/',
       capabilities: {
@@ -107,6 +108,17 @@ export function runtimeSpec(input: RuntimeSpecInput): OciConfig {
   };
 }
 
+function consoleSize(size: { rows: number; columns: number }): { height: number; width: number } {
+  return { height: size.rows, width: size.columns };
+}
+
+/** Where an init of ours is in a container that asked for one: as with Docker. */
+export const INIT_PATH = '/sbin/docker-init';
+
+function initArgs(spec: ContainerSpec): string[] {
+  return spec.init === true ? [INIT_PATH, '--'] : [];
+}
+
 /** Docker's rule: an entrypoint given by the service drops the image's command. */
 export function processArgs(spec: ContainerSpec, image: ImageProcess): string[] {
   const replaced = spec.command.length > 0;
@@ -128,6 +140,7 @@ export function processEnv(
   const env = new Map<string, string>([
     ['PATH', DEFAULT_PATH],
     ['HOSTNAME', hostname],
+    ...(spec.tty === true ? [['TERM', 'xterm'] as const] : []),
     ['HOME', home],
   ]);
   for (const line of [...image.env, ...spec.env]) {

@@ -6,8 +6,8 @@ import type { ContainerBuilder } from '../container/builder.ts';
 import type { Containers } from '../container/containers.ts';
 import { probeArgs } from '../container/health.ts';
 import type { ContainerExit, ContainerRecord } from '../container/record.ts';
-import { NativeError, type OciProcess } from '../native/container.ts';
-import { capabilitySet } from '../container/capabilities.ts';
+import { NativeError } from '../native/container.ts';
+import { commandProcess } from '../container/exec-process.ts';
 import { standaloneMode } from '../container/standalone.ts';
 import type { ContainerClaims } from './container-claims.ts';
 import { TaskHealth } from './task-health.ts';
@@ -117,7 +117,7 @@ export class TaskExecutor implements StepExecutor {
   /** Its directory and record, so that it can be looked at before it is started. */
   async #createStandalone(task: TaskAssignment, interrupt: AbortSignal): Promise<void> {
     const mode = standaloneMode(task);
-    if (mode === undefined || this.#containers.get(mode.containerId) !== undefined) return;
+    if (mode === undefined || this.#containers.find(mode.containerId) !== undefined) return;
     const { record } = await this.#builder.build(task, interrupt, false);
     if (record.standalone === undefined) return;
     await this.#containers.note({ ...record, standalone: { ...record.standalone, created: true } });
@@ -125,7 +125,7 @@ export class TaskExecutor implements StepExecutor {
 
   #standaloneOf(taskId: string): ContainerRecord | undefined {
     const id = this.#claims.containerOf(taskId);
-    return id === undefined ? undefined : this.#containers.get(id);
+    return id === undefined ? undefined : this.#containers.find(id);
   }
 
   /** A container that an earlier agent started, or that ended meanwhile; one that never started is thrown away. */
@@ -168,12 +168,12 @@ export class TaskExecutor implements StepExecutor {
     { id, standalone }: ContainerRecord,
     interrupt: AbortSignal,
   ): Promise<ContainerRecord | undefined> {
-    const last = this.#containers.get(id);
+    const last = this.#containers.find(id);
     if (standalone === undefined || last === undefined) return undefined;
     if (last.exit === undefined && last.standalone?.created !== true)
       await this.#containers.stop(last, interrupt);
     await this.#containers.release(id);
-    return this.#containers.get(id);
+    return this.#containers.find(id);
   }
 
   /** A start that was interrupted has not been. */
@@ -190,7 +190,7 @@ export class TaskExecutor implements StepExecutor {
     const runDir = this.#containers.runDirectory(record.id);
     const health = new TaskHealth(
       record.healthCheck,
-      probeProcess(task, record, args),
+      commandProcess(record, args),
       Date.now(),
       async (process, options) => {
         await this.#containers.untilUnpaused(record.id);
@@ -259,21 +259,6 @@ export class TaskExecutor implements StepExecutor {
   healthOf(taskId: string): 'starting' | 'healthy' | 'unhealthy' | undefined {
     return this.#health.get(taskId)?.health;
   }
-}
-
-function probeProcess(task: TaskAssignment, record: ContainerRecord, args: string[]): OciProcess {
-  const { capAdd = [], capDrop = [] } = task.spec.container;
-  const bounding = capabilitySet(capAdd, capDrop);
-  const held = record.uid === 0 ? bounding : [];
-  return {
-    terminal: false,
-    user: { uid: record.uid, gid: record.gid },
-    args,
-    env: [...record.env],
-    cwd: record.cwd,
-    capabilities: { bounding, effective: held, permitted: held, inheritable: [], ambient: [] },
-    noNewPrivileges: false,
-  };
 }
 
 /** When it began to run: what ends later than a rolling update monitors is no failure of the update. */

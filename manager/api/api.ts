@@ -6,6 +6,7 @@ import { apiVersion } from './http/api-version.ts';
 import { errorHandler, pageNotFound } from './http/errors.ts';
 import { requestLog } from './http/request-log.ts';
 import { absentRouter } from './resources/absent.ts';
+import { attachRouter } from './resources/attach.ts';
 import { containerActionsRouter } from './resources/container-actions.ts';
 import { containerLifecycleRouter } from './resources/container-lifecycle.ts';
 import { containersRouter } from './resources/containers.ts';
@@ -42,6 +43,7 @@ export function createApi(options: ApiOptions): Express {
   app.use(containerLifecycleRouter(ctx));
   app.use(containerActionsRouter(ctx), statsRouter(ctx), execRouter(ctx));
   app.use(imagesRouter(ctx), imageTransfersRouter(ctx), registryRouter(ctx));
+  app.use(attachRouter(ctx));
   app.use(absentRouter());
   app.use(pageNotFound, errorHandler(ctx.logger));
   return app;

@@ -72,10 +72,9 @@ function readContainer(service: Section, context: ServiceContext): ContainerSpec
     groups: nonEmpty(service.texts('group_add')),
     hostname: service.text('hostname'),
     readOnlyRoot: service.flag('read_only') === true ? true : undefined,
-    init: flagWithoutEffect(service, 'init', "the image's program is process 1 of its container"),
-    tty: flagWithoutEffect(service, 'tty', 'containers have no terminal') || undefined,
-    openStdin:
-      flagWithoutEffect(service, 'stdin_open', 'the standard input of containers is empty') || undefined,
+    init: service.flag('init'),
+    tty: service.flag('tty') || undefined,
+    openStdin: service.flag('stdin_open') || undefined,
     stopSignal: service.text('stop_signal'),
     stopGraceNs: service.duration('stop_grace_period'),
     mounts: readMounts(service, context.volumes),
@@ -101,15 +100,6 @@ function withTag(image: string): string {
 function capabilities(service: Section, name: 'cap_add' | 'cap_drop'): readonly string[] | undefined {
   const names = service.texts(name)?.map((text) => text.toUpperCase());
   return nonEmpty(names?.map((text) => (text === 'ALL' || text.startsWith('CAP_') ? text : `CAP_${text}`)));
-}
-
-/** A flag that is kept, so that it shows what the file said, and that no node acts on. */
-function flagWithoutEffect(service: Section, name: string, instead: string): boolean | undefined {
-  const flag = service.flag(name);
-  if (flag !== true) return flag;
-  const at = service.map.entries.get(name)?.at ?? service.map;
-  service.problems.warning(at, `${service.map.key}.${name}`, `has no effect yet: ${instead}`);
-  return true;
 }
 
 function nonEmpty<T>(list: readonly T[] | undefined): readonly T[] | undefined {

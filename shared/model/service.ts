@@ -63,9 +63,15 @@ export interface ContainerSpec {
   readonly groups?: readonly string[];
   readonly hostname?: string;
   readonly readOnlyRoot?: boolean;
+  /** The container's first process is an init of ours, which runs the command. */
   readonly init?: boolean;
   readonly tty?: boolean;
+  /** Standard input is kept open for who attaches; else it is empty. */
   readonly openStdin?: boolean;
+  /** Standard input ends with the first client that was attached to it; without a terminal only. */
+  readonly stdinOnce?: boolean;
+  /** The terminal's first size, in characters. */
+  readonly consoleSize?: { readonly rows: number; readonly columns: number };
   readonly stopSignal?: string;
   /** Default 10 s. */
   readonly stopGraceNs?: number;

@@ -165,6 +165,7 @@ export function encodeInspection(container: PlacedContainer, facts: ContainerFac
       LogConfig: { Type: 'json-file' },
       Memory: spec?.limits.memoryBytes ?? 0,
       NanoCpus: spec?.limits.nanoCpus ?? 0,
+      ...(spec?.container.init === undefined ? {} : { Init: spec.container.init }),
     },
     Config: {
       Hostname: container.id.slice(0, 12),
@@ -173,7 +174,9 @@ export function encodeInspection(container: PlacedContainer, facts: ContainerFac
       ...commandOf(container, spec),
       Labels: containerLabels(container),
       // docker logs and attach expect frames unless it is true
-      Tty: spec?.container.tty === true,
+      Tty: container.tty === true,
+      OpenStdin: container.openStdin === true,
+      StdinOnce: container.stdinOnce === true,
     },
     NetworkSettings: { Networks: encodeNetworks(container, facts), Ports: portBindings(facts) },
     Node: { ID: container.nodeId },

@@ -90,6 +90,7 @@ function containerSpec(raw: RawCreate, host: RawHostConfig): object {
     init: host.Init ?? undefined,
     tty: given(raw.Tty),
     openStdin: given(raw.OpenStdin),
+    stdinOnce: given(raw.StdinOnce),
     stopSignal: given(raw.StopSignal),
     stopGraceNs:
       raw.StopTimeout === null || raw.StopTimeout === undefined ? undefined : raw.StopTimeout * 1e9,

@@ -132,7 +132,7 @@ export function decodeServiceSpec(value: unknown): DecodedSpec {
 }
 
 /** Fields that are stored and shown again without an effect. */
-function specWarnings({ container, logDriver }: ServiceSpec): string[] {
+function specWarnings({ logDriver }: ServiceSpec): string[] {
   const warnings: string[] = [];
   const warn = (field: string, why: string): void => void warnings.push(`TaskTemplate.${field}: ${why}`);
   if (logDriver !== undefined && !['json-file', 'local'].includes(logDriver.name)) {
@@ -141,9 +141,6 @@ function specWarnings({ container, logDriver }: ServiceSpec): string[] {
   } else if (Object.keys(logDriver?.options ?? {}).length > 0) {
     warn('LogDriver.Options', 'have no effect yet');
   }
-  if (container.tty) warn('ContainerSpec.TTY', 'has no effect yet: containers have no terminal');
-  if (container.openStdin) warn('ContainerSpec.OpenStdin', 'has no effect yet: standard input is empty');
-  if (container.init) warn('ContainerSpec.Init', "has no effect yet: the image's program is process 1");
   return warnings;
 }
 

@@ -291,6 +291,7 @@ export function fromStore(stored: StoredContainer, state: PlacedContainer['state
     finishedAtMs: ended ? status?.atMs : undefined,
     logPath: '',
     networks: task?.addresses ?? [],
+    tty: container.tty === true,
     details,
     nodeId: task?.nodeId ?? '',
     nodeIsDown: stored.node !== undefined && stored.node.status !== 'ready' ? true : undefined,

@@ -25,6 +25,14 @@ export function queryFlag(req: Request, name: string, absent = false): boolean {
   return !['', '0', 'no', 'false', 'none'].includes(value);
 }
 
+/** Of a terminal, in characters. Throws InvalidError. */
+export function queryDimension(req: Request, name: string): number {
+  const text = queryText(req, name) ?? '';
+  if (!/^\d{1,5}$/.test(text) || Number(text) > 65_535)
+    throw new InvalidError(`invalid ${name} '${text}': a number of characters is expected`);
+  return Number(text);
+}
+
 /** The object's version that an update names. Throws InvalidError when it is missing or no number. */
 export function queryVersion(req: Request): number {
   const value = queryText(req, 'version') ?? '';

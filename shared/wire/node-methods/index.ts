@@ -1,17 +1,20 @@
 /** Schemas of what a node is asked and of its answers, subject by subject. */
 import type { NodeMethods, NodeStreams } from '../../model/node-methods/index.ts';
+import { attachMethods, attachStreams } from './attach.ts';
 import { containerMethods, containerStreams } from './container.ts';
 import { execMethods, execStreams } from './exec.ts';
 import { imageMethods, imageStreams } from './image.ts';
 import type { MethodSchemas, StreamSchemas } from './schema-table.ts';
 
 export const methodSchemas: MethodSchemas<keyof NodeMethods> = {
+  ...attachMethods,
   ...containerMethods,
   ...execMethods,
   ...imageMethods,
 };
 
 export const streamSchemas: StreamSchemas<keyof NodeStreams> = {
+  ...attachStreams,
   ...containerStreams,
   ...execStreams,
   ...imageStreams,
