@@ -46,7 +46,7 @@ test.serial('network host: the node’s interfaces, names, servers and ports', a
 
   // the port is kept for it: a second one has no place there
   await swarm.deploy('rival', { more: [...more, ...port] });
-  await swarm.eventually((s) => s.tasks('rival').errors.some((text) => /host port 80\S* already in use/.test(text)));
+  await swarm.eventually((s) => s.tasks('rival').errors.some((text) => /host port tcp\/80 already in use/.test(text)));
   await swarm.docker('service', 'rm', 'rival');
 
   // killing the agent does not hurt it, and the next one takes it up
