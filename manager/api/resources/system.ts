@@ -1,6 +1,7 @@
 import { arch, release } from 'node:os';
 import { Router } from 'express';
 import { isTerminal } from '../../../shared/model/index.ts';
+import { encodeSwarmSpec } from '../codec/swarm-codec.ts';
 import { API_VERSION, MIN_API_VERSION, type ApiContext } from '../context.ts';
 import { sendJson } from '../http/respond.ts';
 import { managerStatus, nodeName } from './nodes.ts';
@@ -141,22 +142,7 @@ export function clusterInfo(ctx: ApiContext): Record<string, unknown> {
     Version: { Index: ctx.store.version('cluster', 'self') },
     CreatedAt: time(cluster?.createdAtMs),
     UpdatedAt: time(cluster?.updatedAtMs),
-    Spec: {
-      Name: 'default',
-      Labels: {},
-      Orchestration: { TaskHistoryRetentionLimit: cluster?.taskHistoryLimit ?? 5 },
-      Raft: {
-        SnapshotInterval: 0,
-        KeepOldSnapshots: 0,
-        LogEntriesForSlowFollowers: 0,
-        ElectionTick: 0,
-        HeartbeatTick: 0,
-      },
-      Dispatcher: { HeartbeatPeriod: (cluster?.nodeDownAfterMs ?? 0) * 1e6 },
-      CAConfig: { NodeCertExpiry: 90 * 24 * 3600 * 1e9 },
-      TaskDefaults: {},
-      EncryptionConfig: { AutoLockManagers: false },
-    },
+    Spec: encodeSwarmSpec(cluster),
     TLSInfo: { TrustRoot: cluster?.caCertificatePem ?? '' },
     RootRotationInProgress: false,
     DefaultAddrPool: cluster === undefined ? [] : [cluster.addressPool],

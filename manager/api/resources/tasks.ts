@@ -85,7 +85,7 @@ function listTasks(ctx: ApiContext, filters: Filters): Task[] {
   const { store } = ctx;
   for (const state of filters.get('desired-state') ?? []) {
     if (!(TASK_STATES as readonly string[]).includes(state))
-      throw new InvalidError(`invalid desired-state '${state}'`);
+      throw new InvalidError(`Invalid desired-state filter: '${state}'`);
   }
   const onNode = nodeMatcher(ctx);
   return [...candidates(store, filters)].filter((task) => {

@@ -37,6 +37,20 @@ export interface FakeNode {
   answers: Map<string, (params: Json, input?: AsyncIterable<Buffer>) => Json>;
   /** While true, calls never answer (until they are cancelled). */
   silent: boolean;
+  /** Streams of it that are read now: each is ended by its entry. */
+  readonly streams: Set<(error: Error) => void>;
+  /** Log records that were taken from it. */
+  given: number;
+  /** Ends all its streams as a session's end would. */
+  breakStreams(error: Error): void;
+}
+
+function fakeNode(): FakeNode {
+  const streams = new Set<(error: Error) => void>();
+  const breakStreams = (error: Error): void => {
+    for (const end of [...streams]) end(error);
+  };
+  return { connected: true, containers: [], logs: new Map(), answers: noImages(), silent: false, streams, given: 0, breakStreams };
 }
 
 export class ApiFixture implements AsyncDisposable {
@@ -101,13 +115,7 @@ export class ApiFixture implements AsyncDisposable {
       createdAtMs: 1,
       updatedAtMs: 1,
     };
-    this.nodes.set(id, {
-      connected: true,
-      containers: [],
-      logs: new Map(),
-      answers: noImages(),
-      silent: false,
-    });
+    this.nodes.set(id, fakeNode());
     await this.write([{ table: 'nodes', key: id, value }]);
   }
 
@@ -263,12 +271,25 @@ async function* logStream(
   signal: AbortSignal,
 ): AsyncGenerator<StreamChunk> {
   const records = node.logs.get(params.containerId) ?? [];
-  const shown = records.filter((record) => (record.stream === 1 ? params.stdout : params.stderr));
-  yield* params.tail === undefined ? shown : shown.slice(-params.tail);
-  if (!params.follow) return;
-  await new Promise((_, reject) =>
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true }),
-  );
+  const wanted = records.filter((record) => (record.stream === 1 ? params.stdout : params.stderr));
+  const broken = new AbortController();
+  const end = (error: Error): void => broken.abort(error);
+  node.streams.add(end);
+  try {
+    for (const record of params.tail === undefined ? wanted : wanted.slice(-params.tail)) {
+      signal.throwIfAborted();
+      node.given += 1;
+      yield record;
+    }
+    if (!params.follow) return;
+    const either = AbortSignal.any([signal, broken.signal]);
+    await new Promise((_, reject) => {
+      if (either.aborted) reject(either.reason);
+      either.addEventListener('abort', () => reject(either.reason), { once: true });
+    });
+  } finally {
+    node.streams.delete(end);
+  }
 }
 
 function tryJson(body: Buffer): unknown {
