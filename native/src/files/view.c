@@ -25,13 +25,16 @@ int view_self_fds = -1;
 
 static int fail(const char *step) { return reply_error("failed", errno, "%s: %s", step, strerror(errno)); }
 
-/* Options of overlayfs, each directory by its number: no path needs escaping, and many fit into mount(2)'s page. */
+/* Options of overlayfs, each directory by its number: no path needs escaping, and many fit into mount(2)'s page. The
+ * descriptors stay open until the mount, and go with the process. */
 static int add_directory(char options[OPTIONS_MAX], const char *before, const char *path) {
   size_t at = strlen(options);
   int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) return reply_error("failed", errno, "open %s: %s", path, strerror(errno));
   int n = snprintf(options + at, OPTIONS_MAX - at, "%s/proc/self/fd/%d", before, fd);
+  /* cppcheck-suppress resourceLeak */
   if (n < 0 || at + (size_t)n >= OPTIONS_MAX) return reply_error("failed", E2BIG, "too many layers");
+  /* cppcheck-suppress resourceLeak */
   return 0;
 }
 
@@ -131,7 +134,8 @@ int view_enter(const cJSON *request, bool root_only) {
   if (view_self_fds < 0) return fail("/proc/self/fd");
   if ((root == NULL ? enter_running(root_only) : enter_layers(root, writable, root_only)) < 0) return -1;
   int fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-  return fd < 0 ? fail("open the root") : fd;
+  if (fd < 0) return fail("open the root");
+  return fd;
 }
 
 int view_open(int root_fd, const char *path, int flags) {
@@ -148,5 +152,6 @@ int view_reopen(int path_fd, int flags) {
   char name[16];
   (void)snprintf(name, sizeof name, "%d", path_fd);
   int fd = openat(view_self_fds, name, flags | O_CLOEXEC);
-  return fd < 0 ? -errno : fd;
+  if (fd < 0) return -errno;
+  return fd;
 }
