@@ -16,6 +16,7 @@ import { answerRequests } from './requests.ts';
 import { loadIdentity, saveIdentity, type Identity } from './session/identity.ts';
 import { SessionLink } from './session/session-link.ts';
 import { Volumes } from './volume/volumes.ts';
+import { ContainerClaims } from './worker/container-claims.ts';
 import { TaskExecutor } from './worker/executor.ts';
 import { Worker, type WorkerOptions } from './worker/worker.ts';
 
@@ -44,26 +45,39 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const { files, assignments } = await openMemory(runDir, logger);
   const containers = new Containers(stateDir, runDir, logger, files);
   await containers.load();
+  const volumes = new Volumes(stateDir);
   const builder = new ContainerBuilder({
     images,
     containers,
     files,
-    volumes: new Volumes(stateDir),
+    volumes,
     resolvConf: (task: TaskAssignment) => network.resolvConfFor(task.taskId),
     cgroupParent: join('/', `shoal-${options.name}`, options.hostname),
     nodeId: identity.nodeId,
     hostname: options.hostname,
     platform: description,
   });
-  const executor = new TaskExecutor(containers, builder, network, logger);
-  const service = new ContainerService(containers, (taskId) => executor.healthOf(taskId));
+  const claims = new ContainerClaims();
+  const executor = new TaskExecutor(containers, builder, network, logger, claims, (name) =>
+    volumes.discard(name),
+  );
+  const service = new ContainerService(
+    containers,
+    (taskId) => executor.healthOf(taskId),
+    async (imageId) => (await images.resolveLocal(imageId))?.sizeBytes,
+  );
   const reports: { send: (status: TaskStatus) => void } = { send: () => undefined };
   const worker = new Worker({
     executor,
     networks: network,
     report: (status) => reports.send(status),
     adopted: adoptedStates(containers),
-    files,
+    files: {
+      take: (set) => {
+        files.take(set);
+        claims.take(set);
+      },
+    },
     assignments,
     now: Date.now,
     logger,
@@ -141,7 +155,11 @@ async function preload(images: ImageService, options: AgentOptions, signal: Abor
 
 /** Tasks whose containers are here: the first look at each decides whether it still runs. */
 function adoptedStates(containers: Containers): Map<string, TaskState> {
-  return new Map(containers.list().map((record) => [record.taskId, 'starting']));
+  return new Map(
+    containers
+      .list()
+      .map((record) => [record.taskId, record.standalone?.created === true ? 'assigned' : 'starting']),
+  );
 }
 
 /** Tells the supervisor, or whoever waits for it, that the agent is up. */

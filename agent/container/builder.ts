@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { hostname as hostnameOfNode } from 'node:os';
 import { join } from 'node:path';
 import { taskContext, type TemplateContext } from '../../shared/lib/template.ts';
-import { InvalidError } from '../../shared/errors/index.ts';
+import { InvalidError, NotFoundError } from '../../shared/errors/index.ts';
 import { newContainerId } from '../../shared/lib/ids.ts';
 import {
   DEFAULT_STOP_GRACE_NS,
@@ -25,6 +25,7 @@ import type { ContainerRecord } from './record.ts';
 import { fillSpec } from './fill-spec.ts';
 import { runtimeSpec, type BindMount } from './runtime-spec.ts';
 import { parseSignal } from './signals.ts';
+import { detailsOf, type StandaloneRecord, standaloneMode, withAnonymousVolumes } from './standalone.ts';
 import { readImageFile, resolveUser } from './users.ts';
 
 export interface BuilderOptions {
@@ -52,7 +53,20 @@ export class ContainerBuilder {
   /** Fetches the image. Rejects with the registry's message when there is none. */
   async prepare(task: TaskAssignment, signal: AbortSignal): Promise<ResolvedImage> {
     const { registryAuth, container } = task.spec;
+    const mode = standaloneMode(task);
+    if (mode !== undefined) return this.#prepareStandalone(task, mode.containerId);
     const image = await this.#options.images.ensure(container.image, parseRegistryAuth(registryAuth), signal);
+    this.#prepared.set(task.taskId, image);
+    return image;
+  }
+
+  /** The image of its first start for ever, whatever its name means by then. `docker create` pulls nothing. */
+  async #prepareStandalone(task: TaskAssignment, containerId: string): Promise<ResolvedImage> {
+    const { images, containers } = this.#options;
+    const { image: name } = task.spec.container;
+    const reference = containers.get(containerId)?.imageId ?? name;
+    const image = await images.resolveLocal(reference);
+    if (image === undefined) throw new NotFoundError(`No such image: ${name}`);
     this.#prepared.set(task.taskId, image);
     return image;
   }
@@ -67,11 +81,16 @@ export class ContainerBuilder {
     return new Set([...used, ...this.#options.containers.list().map((record) => record.imageId)]);
   }
 
-  async build(task: TaskAssignment, signal: AbortSignal): Promise<NewContainer> {
+  /** `networked` false: its networks may not be known yet, and it is not about to be started. */
+  async build(task: TaskAssignment, signal: AbortSignal, networked = true): Promise<NewContainer> {
     const image = this.#prepared.get(task.taskId) ?? (await this.prepare(task, signal));
     const context = this.#context(task);
-    const spec = fillSpec(task.spec.container, context);
-    const id = newContainerId();
+    const mode = standaloneMode(task);
+    const id = mode?.containerId ?? newContainerId();
+    const { spec, names } =
+      mode === undefined
+        ? { spec: fillSpec(task.spec.container, context), names: [] }
+        : withAnonymousVolumes(task.spec.container, image.config, id);
     const [passwd, group] = await Promise.all(
       ['etc/passwd', 'etc/group'].map((path) => readImageFile(image.layers, path)),
     );
@@ -79,7 +98,7 @@ export class ContainerBuilder {
     const hostUts = spec.runtime?.hostUts === true;
     const hostname = hostUts ? hostnameOfNode() : spec.hostname || id.slice(0, 12);
     const binds = [
-      ...(await this.#files(task, id, hostname)),
+      ...(await this.#files(task, id, hostname, networked)),
       ...(await this.#mounts(spec.mounts, image, task)),
       ...this.#options.files.mounts(id, spec),
     ];
@@ -103,8 +122,16 @@ export class ContainerBuilder {
     const health = healthCheckOf(spec.healthCheck, image.config.healthcheck);
     // Last, so that nothing that fails leaves them behind.
     await this.#options.files.write(id, spec, context, process.env);
+    const record = recordOf(task, identity, process, stop, health, this.#options.nodeId);
+    if (mode === undefined) return { record, config, layers: image.layers };
+    const known = this.#options.containers.get(id);
+    const standalone: StandaloneRecord = {
+      details: detailsOf(spec, image.config, hostname, binds),
+      anonymousVolumes: names,
+      discardVolumes: mode.autoRemove || known?.standalone?.discardVolumes === true,
+    };
     return {
-      record: recordOf(task, identity, process, stop, health, this.#options.nodeId),
+      record: standaloneRecord(record, known, image, standalone, task),
       config,
       layers: image.layers,
     };
@@ -117,7 +144,7 @@ export class ContainerBuilder {
   }
 
   /** The files that the container sees under /etc but that belong to the node. */
-  async #files(task: TaskAssignment, id: string, hostname: string): Promise<BindMount[]> {
+  async #files(task: TaskAssignment, id: string, hostname: string, networked: boolean): Promise<BindMount[]> {
     const directory = this.#options.containers.directory(id);
     await mkdir(directory, { recursive: true, mode: 0o700 });
     const files = {
@@ -127,7 +154,7 @@ export class ContainerBuilder {
         task.spec.container.extraHosts ?? [],
       ),
       hostname: `${hostname}\n`,
-      'resolv.conf': await this.#options.resolvConf(task),
+      'resolv.conf': networked ? await this.#options.resolvConf(task) : '',
     };
     await Promise.all(
       Object.entries(files).map(([name, text]) => writeFile(join(directory, name), text, { mode: 0o644 })),
@@ -208,6 +235,23 @@ function recordOf(
     stopGraceMs: (spec.stopGraceNs ?? DEFAULT_STOP_GRACE_NS) / 1e6,
     networks: task.addresses,
     ...(healthCheck === undefined ? {} : { healthCheck }),
+  };
+}
+
+/** Under its own name and labels, the image's among them, as old as its creation. */
+function standaloneRecord(
+  record: ContainerRecord,
+  known: ContainerRecord | undefined,
+  image: ResolvedImage,
+  standalone: StandaloneRecord,
+  { spec }: TaskAssignment,
+): ContainerRecord {
+  return {
+    ...record,
+    name: spec.name,
+    labels: { ...image.config.labels, ...spec.container.labels },
+    createdAtMs: known?.createdAtMs ?? record.createdAtMs,
+    standalone,
   };
 }
 

@@ -43,6 +43,7 @@ export class Containers {
   readonly #logger: Logger;
   readonly #belongings: Belongings | undefined;
   readonly #records = new Map<string, ContainerRecord>();
+  readonly #endings = new Map<string, Promise<void>>();
 
   /** `stateDir` and `runDir` are the agent's; containers live in `containers/` and `c/` below them. */
   constructor(stateDir: string, runDir: string, logger: Logger, belongings?: Belongings) {
@@ -60,6 +61,11 @@ export class Containers {
   /** Short, because a unix socket's path is: twelve digits are what people see of an id. */
   runDirectory(id: string): string {
     return join(this.#runDir, id.slice(0, 12));
+  }
+
+  /** What it has written over its image. */
+  upperDirectory(id: string): string {
+    return join(this.directory(id), 'upper');
   }
 
   logPath(id: string): string {
@@ -88,13 +94,24 @@ export class Containers {
     await this.#belongings?.sweep(living.map((record) => record.id));
   }
 
+  get(id: string): ContainerRecord | undefined {
+    return this.#records.get(id);
+  }
+
+  /** Writes what is known of a container, without making or touching anything of it. */
+  async note(record: ContainerRecord): Promise<void> {
+    await mkdir(this.directory(record.id), { recursive: true, mode: 0o700 });
+    await writeRecord(this.directory(record.id), record);
+    this.#records.set(record.id, record);
+  }
+
   /** Makes the container up to the point where its process waits to be started. Returns its process id. */
   async create(container: NewContainer): Promise<number> {
     const { record } = container;
     const directory = this.directory(record.id);
     const runDir = this.runDirectory(record.id);
     await Promise.all([
-      mkdir(join(directory, 'upper'), { recursive: true, mode: 0o755 }),
+      mkdir(this.upperDirectory(record.id), { recursive: true, mode: 0o755 }),
       mkdir(join(directory, 'work'), { recursive: true, mode: 0o700 }),
       mkdir(runDir, { recursive: true, mode: 0o700 }),
     ]);
@@ -106,7 +123,7 @@ export class Containers {
       config: container.config,
       rootfs: {
         lower: [...container.layers],
-        upper: join(directory, 'upper'),
+        upper: this.upperDirectory(record.id),
         work: join(directory, 'work'),
       },
       logPath: this.logPath(record.id),
@@ -125,14 +142,14 @@ export class Containers {
 
   /** Resolves when the container has ended, for whatever reason; a lost monitor is an exit with an error. */
   async wait(id: string, signal: AbortSignal): Promise<ContainerExit> {
-    const known = this.#records.get(id)?.exit;
-    if (known !== undefined) return known;
+    const record = this.#records.get(id);
+    if (record?.exit !== undefined) return record.exit;
     try {
       const state = await waitContainer(this.runDirectory(id), signal);
-      return await this.#ended(id, exitOf(state));
+      return await this.#ended(id, record?.taskId, exitOf(state));
     } catch (error) {
       if (isAbort(error)) throw error;
-      return this.#ended(id, lostExit(error));
+      return this.#ended(id, record?.taskId, lostExit(error));
     }
   }
 
@@ -186,28 +203,52 @@ export class Containers {
 
   exec: typeof execInContainer = (runDir, process, options) => execInContainer(runDir, process, options);
 
-  /** Records the end durably, then frees what the kernel still holds for the container. */
-  async #ended(id: string, exit: ContainerExit): Promise<ContainerExit> {
-    await this.#belongings?.remove(id);
+  /**
+   * Records the end durably, then frees what the kernel still holds for the container. Several may hear of the end; all
+   * resolve when everything is done, so that none starts it anew before.
+   */
+  async #ended(id: string, taskId: string | undefined, exit: ContainerExit): Promise<ContainerExit> {
     const record = this.#records.get(id);
-    if (record === undefined || record.exit !== undefined) return record?.exit ?? exit;
-    const ended = { ...record, exit };
-    this.#records.set(id, ended);
-    await writeRecord(this.directory(id), ended);
-    await deleteContainer(this.runDirectory(id));
-    return exit;
+    // Who was slow to hear of it may find the container's next run.
+    if (record === undefined || record.taskId !== taskId) return exit;
+    if (record.exit !== undefined) return record.exit;
+    const ending = this.#endings.get(id) ?? this.#finish({ ...record, exit });
+    this.#endings.set(id, ending);
+    try {
+      await ending;
+    } finally {
+      this.#endings.delete(id);
+    }
+    return this.#records.get(id)?.exit ?? exit;
+  }
+
+  async #finish(ended: ContainerRecord): Promise<void> {
+    const { id } = ended;
+    try {
+      await this.#belongings?.remove(id);
+      await writeRecord(this.directory(id), ended);
+      await deleteContainer(this.runDirectory(id));
+    } finally {
+      if (this.#records.has(id)) this.#records.set(id, ended);
+    }
   }
 
   /** Notes that the container never ran: `error` says why. */
   async failed(id: string, exitCode: number, error: string): Promise<ContainerExit> {
-    return this.#ended(id, { exitCode, error, oomKilled: false, finishedAtMs: Date.now() });
+    const exit = { exitCode, error, oomKilled: false, finishedAtMs: Date.now(), neverRan: true } as const;
+    return this.#ended(id, this.#records.get(id)?.taskId, exit);
+  }
+
+  /** What the kernel and the run directory still hold of it; its files stay. Idempotent. */
+  async release(id: string): Promise<void> {
+    await deleteContainer(this.runDirectory(id));
+    await this.#belongings?.remove(id);
+    await rm(this.runDirectory(id), { recursive: true, force: true });
   }
 
   /** Everything of it: processes, cgroup, files. Idempotent. */
   async remove(id: string): Promise<void> {
-    await deleteContainer(this.runDirectory(id));
-    await this.#belongings?.remove(id);
-    await rm(this.runDirectory(id), { recursive: true, force: true });
+    await this.release(id);
     await rm(this.directory(id), { recursive: true, force: true });
     this.#records.delete(id);
   }

@@ -3,6 +3,7 @@ import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { HealthCheck } from '../../shared/model/index.ts';
 import type { OciProcess } from '../native/container.ts';
+import type { StandaloneRecord } from './standalone.ts';
 
 /** How a container ended. */
 export interface ContainerExit {
@@ -13,6 +14,8 @@ export interface ContainerExit {
   readonly startedAtMs?: number;
   /** Why it could not be started, or that its monitor was lost. */
   readonly error?: string;
+  /** Its command could not be run. */
+  readonly neverRan?: true;
 }
 
 /** record.json in the container's directory. */
@@ -42,6 +45,7 @@ export interface ContainerRecord {
   readonly healthCheck?: HealthCheck;
   readonly networks: readonly { readonly network: string; readonly address: string }[];
   readonly exit?: ContainerExit;
+  readonly standalone?: StandaloneRecord;
 }
 
 /** Written whole, then renamed: a killed agent leaves the old record or the new one. */

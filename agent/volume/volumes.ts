@@ -1,5 +1,5 @@
 /** Named volumes of this node: a directory each, kept until somebody removes it. */
-import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { InvalidError, UnsupportedError } from '../../shared/errors/index.ts';
 import type { Labels } from '../../shared/model/index.ts';
@@ -36,5 +36,11 @@ export class Volumes {
     const empty = (await readdir(data)).length === 0;
     if (empty && volume.noCopy !== true) await copyImageDirectory(layers, volume.target, data);
     return data;
+  }
+
+  /** Removes one that was made for a container alone. Idempotent. */
+  async discard(name: string): Promise<void> {
+    if (!NAME.test(name)) throw new InvalidError(`volume name "${name}" is not allowed: ${NAME.source}`);
+    await rm(join(this.#directory, name), { recursive: true, force: true });
   }
 }

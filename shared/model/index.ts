@@ -1,5 +1,6 @@
 export * from './assignment.ts';
 export * from './cluster.ts';
+export * from './container.ts';
 export * from './network.ts';
 export * from './node.ts';
 export * from './options.ts';

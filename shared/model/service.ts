@@ -1,11 +1,13 @@
 /** A service: what a user wants to run. Its spec is stored once per revision; tasks name the revision. */
 
+import type { ContainerMode, ContainerRequest, ContainerRun } from './container.ts';
 import type { RuntimeOptions } from './runtime-options.ts';
 import type { FileReference } from './secret.ts';
 
 export type Labels = Readonly<Record<string, string>>;
 
 export type ServiceMode =
+  | ContainerMode
   | { readonly kind: 'replicated'; readonly replicas: number }
   | { readonly kind: 'global' };
 
@@ -193,6 +195,8 @@ export interface Service {
   };
   /** Set once removal was asked for; the record goes when the last task is gone. */
   readonly removing?: boolean;
+  /** Set for a standalone container only: the API does not show it as a service. */
+  readonly run?: ContainerRun;
 }
 
 /** The record at /revisions/<serviceId>.<revision>; immutable. */
@@ -202,6 +206,8 @@ export interface Revision {
   readonly revision: number;
   readonly createdAtMs: number;
   readonly spec: ServiceSpec;
+  /** Of a standalone container. */
+  readonly asked?: ContainerRequest;
 }
 
 /** Swarm's documented defaults (docs.docker.com, api/defaults of swarmkit). */

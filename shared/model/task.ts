@@ -1,3 +1,4 @@
+import type { TaskRun } from './container.ts';
 import type { DesiredState, TaskState } from './task-state.ts';
 
 /** An address of a task on one network, without prefix length. */
@@ -27,6 +28,8 @@ export interface Task {
   readonly pendingReason?: string;
   /** A replacement in `ready` is promoted to running at this time at the earliest (restart delay). */
   readonly startAfterMs?: number;
+  /** Of a standalone container's task only. */
+  readonly run?: TaskRun;
 }
 
 export interface ContainerStatus {

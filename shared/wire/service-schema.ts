@@ -29,8 +29,16 @@ const optionalCount = count.exactOptional();
 const texts = z.array(text);
 const optionalTexts = texts.exactOptional();
 
+const containerMode = z.strictObject({
+  kind: z.literal('container'),
+  containerId: text,
+  autoRemove: flag,
+  nodes: optionalTexts,
+});
+
 const mode = conforms<ServiceMode>()(
   z.discriminatedUnion('kind', [
+    containerMode,
     z.strictObject({ kind: z.literal('replicated'), replicas: count }),
     z.strictObject({ kind: z.literal('global') }),
   ]),

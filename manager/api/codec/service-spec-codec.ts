@@ -215,7 +215,7 @@ export function encodeServiceSpec(spec: ServiceSpec): object {
     Name: spec.name,
     Labels: spec.labels,
     TaskTemplate: encodeTaskTemplate(spec),
-    Mode: spec.mode.kind === 'global' ? { Global: {} } : { Replicated: { Replicas: spec.mode.replicas } },
+    Mode: spec.mode.kind === 'replicated' ? { Replicated: { Replicas: spec.mode.replicas } } : { Global: {} },
     UpdateConfig: encodeUpdate(spec.update),
     RollbackConfig: encodeUpdate(spec.rollback),
     EndpointSpec: {

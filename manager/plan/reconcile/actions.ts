@@ -1,5 +1,5 @@
 /** What reconcile asks for, as data. plan.ts turns it into writes. */
-import type { DesiredState, Service, Task } from '../../../shared/model/index.ts';
+import type { DesiredState, Service, Task, TaskRun } from '../../../shared/model/index.ts';
 
 export type SlotAction =
   | {
@@ -10,15 +10,24 @@ export type SlotAction =
       readonly desired: 'ready' | 'running';
       readonly startAfterMs?: number;
       readonly reason: string;
+      /** Of a container that is on the node for good: it takes the task whatever else it takes. */
+      readonly run?: TaskRun;
     }
   | {
       readonly kind: 'set-desired';
       readonly task: Task;
       readonly desired: DesiredState;
       readonly reason: string;
+      readonly run?: TaskRun;
     }
   /** A task without a node: find one. `renew`: it becomes one of the current revision first. */
-  | { readonly kind: 'place-task'; readonly task: Task; readonly renew: boolean }
+  | {
+      readonly kind: 'place-task';
+      readonly task: Task;
+      readonly renew: boolean;
+      /** The only one that it may go to: a container's. */
+      readonly nodeId?: string;
+    }
   /** Its node is gone for good: say so in its stead. */
   | { readonly kind: 'orphan-task'; readonly task: Task; readonly reason: string }
   | { readonly kind: 'delete-task'; readonly task: Task };
@@ -27,6 +36,8 @@ export type ServiceAction =
   | { readonly kind: 'set-update-status'; readonly status: NonNullable<Service['updateStatus']> }
   | { readonly kind: 'rollback'; readonly toRevision: number; readonly message: string }
   | { readonly kind: 'delete-revision'; readonly revision: number }
+  /** A container that removes itself has ended. */
+  | { readonly kind: 'remove-service' }
   | { readonly kind: 'delete-service' };
 
 export interface SlotDecision {

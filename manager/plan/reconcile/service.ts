@@ -5,6 +5,7 @@ import type { View } from '../view.ts';
 import type { ServiceAction, ServiceDecision, SlotAction, SlotDecision } from './actions.ts';
 import { earlier, NOTHING } from './actions.ts';
 import type { Slot } from './context.ts';
+import { reconcileContainer } from './container.ts';
 import { isOccupied, ServiceContext } from './context.ts';
 import { fitsConstraints } from './dirty.ts';
 import { clearSlot, reapSlot } from './history.ts';
@@ -29,6 +30,7 @@ export function reconcileService(view: View, service: Service, now: number, limi
   const revision = view.revisions.get(revisionKey(service.id, service.revision));
   if (service.removing === true) return removeService(view, service, revision, now, limit);
   if (revision === undefined) return NOTHING;
+  if (service.run !== undefined) return reconcileContainer(view, service, revision, now);
   const context = new ServiceContext(view, service, revision, now);
   const all = context.slots();
   const chosen = context.isGlobal ? globalSlots(context, all) : replicatedSlots(context, all, limit);

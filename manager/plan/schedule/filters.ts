@@ -54,6 +54,13 @@ export const FIXED_FILTERS: readonly Filter[] = [
     explain: () => 'unsupported platform',
   },
   {
+    name: 'image and volumes',
+    applies: ({ spec }) => spec.mode.kind === 'container' && spec.mode.nodes !== undefined,
+    check: ({ spec: { mode } }, columns, row) =>
+      mode.kind !== 'container' || (mode.nodes ?? []).includes(columns.node(row).id),
+    explain: () => 'its image or a volume of it is not there',
+  },
+  {
     name: 'constraints',
     applies: ({ constraints, brokenConstraint }) => constraints.length > 0 || brokenConstraint !== undefined,
     check: ({ constraints, brokenConstraint }, columns, row) =>

@@ -69,6 +69,14 @@ export class ServiceScheduler {
     return { kind: 'placed', nodeId };
   }
 
+  /** The same for a container whose files are on the node: it has no other, whatever the filters say. */
+  return(nodeId: string): Placement {
+    const row = this.#columns.row(nodeId);
+    if (row === undefined) return { kind: 'refused', reason: 'its node was removed' };
+    this.#columns.place(row, this.#request.spec);
+    return { kind: 'placed', nodeId };
+  }
+
   #whyNot(row: number): string | undefined {
     return (
       whyNot(this.#fixed, this.#request, this.#columns, row) ??

@@ -4,6 +4,7 @@ import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createApi, listenUnix } from '../../../manager/api/index.ts';
+import { EventLog } from '../../../manager/api/events/event-log.ts';
 import { loadOrCreateCluster } from '../../../manager/ca/cluster.ts';
 import type { NodeGateway } from '../../../manager/dispatcher/node-gateway.ts';
 import type { Change, Write } from '../../../manager/store/store.ts';
@@ -39,6 +40,7 @@ export interface FakeNode {
 export class ApiFixture implements AsyncDisposable {
   readonly store = new MemoryStore();
   readonly nodes = new Map<string, FakeNode>();
+  readonly events = new EventLog(this.store, { now: () => Date.now() });
   readonly stopping = new AbortController();
   socket = '';
   /** Tasks run, and services go, as soon as they are asked to; false: the test does it. */
@@ -64,6 +66,7 @@ export class ApiFixture implements AsyncDisposable {
       leader: () => 'nodea1',
       logger: silentLogger,
       clock: { now: () => Date.now() },
+      events: fixture.events,
       signal,
     });
     fixture.#directory = await mkdtemp(join(tmpdir(), 'shoal-api-'));
