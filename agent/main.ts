@@ -9,6 +9,7 @@ import { Containers } from './container/containers.ts';
 import { ContainerService } from './container/service.ts';
 import { memoryDirectory } from './files/memory-directory.ts';
 import { TaskFiles } from './files/task-files.ts';
+import { imageAnswers } from './image/image-methods.ts';
 import { ImageService } from './image/image-service.ts';
 import { describeMachine, sourceAddress } from './machine.ts';
 import { NetworkDriver } from './network/driver.ts';
@@ -66,6 +67,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     (taskId) => executor.healthOf(taskId),
     async (imageId) => (await images.resolveLocal(imageId))?.sizeBytes,
   );
+  const image = imageAnswers(images, (imageId) => builder.userOf(imageId));
   const reports: { send: (status: TaskStatus) => void } = { send: () => undefined };
   const worker = new Worker({
     executor,
@@ -87,7 +89,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     { nodeId: identity.nodeId, managers: identity.managers, description, tls: identity },
     {
       onAssignments: (set, acknowledge) => worker.assign(set, acknowledge),
-      ...answerRequests(service.methods, service.streams),
+      ...answerRequests({ ...service.methods, ...image.methods }, { ...service.streams, ...image.streams }),
     },
     logger.child({ part: 'session' }),
   );

@@ -14,6 +14,7 @@ import {
   type TaskAssignment,
 } from '../../shared/model/index.ts';
 import type { TaskFiles } from '../files/task-files.ts';
+import type { ImageUser } from '../image/image-removal.ts';
 import type { ImageService, ResolvedImage } from '../image/image-service.ts';
 import { parseRegistryAuth } from '../image/registry-auth.ts';
 import type { Volumes } from '../volume/volumes.ts';
@@ -73,6 +74,14 @@ export class ContainerBuilder {
 
   forget(taskId: string): void {
     this.#prepared.delete(taskId);
+  }
+
+  /** A container that an image belongs to, else a task that has none yet. */
+  userOf(imageId: string): ImageUser | undefined {
+    const records = this.#options.containers.list().filter((record) => record.imageId === imageId);
+    const record = records.find(({ exit }) => exit === undefined) ?? records[0];
+    if (record !== undefined) return { kind: 'container', id: record.id, running: record.exit === undefined };
+    return this.inUse().has(imageId) ? { kind: 'task' } : undefined;
   }
 
   /** Image ids that a clean-up must leave. */

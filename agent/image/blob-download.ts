@@ -15,6 +15,8 @@ export interface BlobDownload {
   readonly name: string;
   /** Asks for the blob's bytes from `start` on; answers 206, or 200 with the blob from its beginning. */
   readonly range: (start: number) => Promise<IncomingMessage>;
+  /** Told how many bytes are there; quick. */
+  readonly onBytes?: (received: number) => void;
 }
 
 /** What was received so far: a broken connection goes on from here. */
@@ -56,7 +58,7 @@ export async function downloadBlob(download: BlobDownload, signal: AbortSignal):
 }
 
 async function receive(
-  { descriptor, name, range }: BlobDownload,
+  { descriptor, name, range, onBytes }: BlobDownload,
   file: FileHandle,
   progress: Progress,
   signal: AbortSignal,
@@ -71,6 +73,7 @@ async function receive(
       await file.write(chunk, 0, chunk.length, progress.bytes);
       progress.hash.update(chunk);
       progress.bytes += chunk.length;
+      onBytes?.(progress.bytes);
       if (progress.bytes > descriptor.size)
         throw new ImageInvalidError(`${name} is longer than its manifest says`);
     }

@@ -26,7 +26,7 @@ export const protocol = z.enum(['tcp', 'udp', 'sctp']);
 const optionalText = text.exactOptional();
 const optionalFlag = flag.exactOptional();
 const optionalCount = count.exactOptional();
-const texts = z.array(text);
+export const texts = z.array(text);
 const optionalTexts = texts.exactOptional();
 
 const containerMode = z.strictObject({
@@ -44,7 +44,7 @@ const mode = conforms<ServiceMode>()(
   ]),
 );
 
-const healthCheck = conforms<HealthCheck>()(
+export const healthCheck = conforms<HealthCheck>()(
   z.strictObject({
     test: texts,
     intervalNs: count,

@@ -5,8 +5,9 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type BuiltImage, MANIFEST_TYPE } from '../../agent/image/build-tar.ts';
+import type { BuiltImage } from '../../agent/image/build-tar.ts';
 import { sha256Of } from '../../agent/image/digest.ts';
+import { MANIFEST_TYPE } from '../../agent/image/manifest.ts';
 import { parseReference } from '../../agent/image/reference.ts';
 import { ensurePeers } from './peers.ts';
 

@@ -2,14 +2,16 @@
 import type { StreamChunk } from './common.ts';
 import type { ContainerMethods, ContainerStreams } from './container.ts';
 import type { ExecMethods, ExecStreams } from './exec.ts';
+import type { ImageMethods, ImageStreams } from './image.ts';
 
 export type * from './common.ts';
 export type * from './container.ts';
 export type * from './exec.ts';
+export type * from './image.ts';
 
-export interface NodeMethods extends ContainerMethods, ExecMethods {}
+export interface NodeMethods extends ContainerMethods, ExecMethods, ImageMethods {}
 
-export interface NodeStreams extends ContainerStreams, ExecStreams {}
+export interface NodeStreams extends ContainerStreams, ExecStreams, ImageStreams {}
 
 /** One function for each method of a subject: what the agent answers with. */
 export type MethodHandlers<M extends keyof NodeMethods> = {

@@ -2,11 +2,20 @@
 import type { NodeMethods, NodeStreams } from '../../model/node-methods/index.ts';
 import { containerMethods, containerStreams } from './container.ts';
 import { execMethods, execStreams } from './exec.ts';
+import { imageMethods, imageStreams } from './image.ts';
 import type { MethodSchemas, StreamSchemas } from './schema-table.ts';
 
-export const methodSchemas: MethodSchemas<keyof NodeMethods> = { ...containerMethods, ...execMethods };
+export const methodSchemas: MethodSchemas<keyof NodeMethods> = {
+  ...containerMethods,
+  ...execMethods,
+  ...imageMethods,
+};
 
-export const streamSchemas: StreamSchemas<keyof NodeStreams> = { ...containerStreams, ...execStreams };
+export const streamSchemas: StreamSchemas<keyof NodeStreams> = {
+  ...containerStreams,
+  ...execStreams,
+  ...imageStreams,
+};
 
 export function isMethod(name: string): name is keyof NodeMethods {
   return Object.hasOwn(methodSchemas, name);
