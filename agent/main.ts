@@ -1,5 +1,5 @@
 /** Wiring of an agent, nothing else: the one place that makes its clocks, sockets and stores. */
-import { chmod, mkdir, readdir, rename, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { InvalidError, describeError } from '../shared/errors/index.ts';
 import type { AgentOptions, AgentRunFile, Logger } from '../shared/model/options.ts';
@@ -7,6 +7,7 @@ import { type TaskAssignment, type TaskState, type TaskStatus } from '../shared/
 import { ContainerBuilder } from './container/builder.ts';
 import { Containers } from './container/containers.ts';
 import { ContainerService } from './container/service.ts';
+import { replaceFile } from './files/replace-file.ts';
 import { memoryDirectory } from './files/memory-directory.ts';
 import { TaskFiles } from './files/task-files.ts';
 import { imageAnswers } from './image/image-methods.ts';
@@ -166,7 +167,5 @@ function adoptedStates(containers: Containers): Map<string, TaskState> {
 
 /** Tells the supervisor, or whoever waits for it, that the agent is up. */
 async function writeRunFile(runDir: string, file: AgentRunFile): Promise<void> {
-  const path = join(runDir, 'agent.json');
-  await writeFile(`${path}.new`, JSON.stringify(file));
-  await rename(`${path}.new`, path);
+  await replaceFile(join(runDir, 'agent.json'), JSON.stringify(file), { mode: 0o644 });
 }

@@ -1,7 +1,8 @@
 /** What the agent keeps on disk of each container, so that it can adopt it after a restart. */
-import { readFile, rename, writeFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { HealthCheck } from '../../shared/model/index.ts';
+import { replaceFile } from '../files/replace-file.ts';
 import type { OciProcess } from '../native/container.ts';
 import type { StandaloneRecord } from './standalone.ts';
 
@@ -50,9 +51,7 @@ export interface ContainerRecord {
 
 /** Written whole, then renamed: a killed agent leaves the old record or the new one. */
 export async function writeRecord(directory: string, record: ContainerRecord): Promise<void> {
-  const path = join(directory, 'record.json');
-  await writeFile(`${path}.new`, JSON.stringify(record), { mode: 0o600 });
-  await rename(`${path}.new`, path);
+  await replaceFile(join(directory, 'record.json'), JSON.stringify(record));
 }
 
 /** Undefined when the directory has none: the agent was killed before the container existed. */
