@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { HealthCheck } from '../../shared/model/index.ts';
 import { replaceFile } from '../files/replace-file.ts';
 import type { OciProcess } from '../native/container.ts';
+import type { HeldMount } from './held-mounts.ts';
 import type { StandaloneRecord } from './standalone.ts';
 
 /** How a container ended. */
@@ -47,6 +48,9 @@ export interface ContainerRecord {
   readonly networks: readonly { readonly network: string; readonly address: string }[];
   readonly exit?: ContainerExit;
   readonly standalone?: StandaloneRecord;
+  /** Volumes and directories of the node; records of version 0.1.0 lack these. */
+  readonly mounts?: readonly HeldMount[];
+  readonly readOnlyRoot?: boolean;
 }
 
 /** Written whole, then renamed: a killed agent leaves the old record or the new one. */

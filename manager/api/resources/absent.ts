@@ -6,27 +6,18 @@ import { sendJson } from '../http/respond.ts';
 type Method = 'get' | 'post' | 'put' | 'delete' | 'head';
 
 const EMPTY_LISTS: readonly (readonly [string, unknown])[] = [
-  ['/volumes', { Volumes: [], Warnings: [] }],
   ['/images/json', []],
   ['/plugins', []],
 ];
 
 /** [path, word]: inspecting one without a type must end in a clean 404. */
 const NO_SUCH: readonly (readonly [string, string])[] = [
-  ['/volumes/:id', 'volume'],
   ['/images/:id/json', 'No such image:'],
   ['/plugins/:id/json', 'plugin'],
 ];
 
 const NOT_YET: readonly (readonly [Method, string, string])[] = [
-  [
-    'post',
-    '/volumes/create',
-    'creating volumes by themselves (a service creates the volumes that it mounts)',
-  ],
-  ['post', '/volumes/prune', 'pruning volumes'],
   ['post', '/auth', 'checking registry credentials (docker login)'],
-  ['get', '/system/df', 'disk usage'],
   ['post', '/images/create', 'pulling images by themselves (a service pulls its image on its nodes)'],
   ['post', '/images/load', 'loading images'],
   ['post', '/images/prune', 'pruning images'],
@@ -40,12 +31,7 @@ const NOT_YET: readonly (readonly [Method, string, string])[] = [
   ['post', '/containers/create', 'single containers (create a service)'],
   ['post', '/containers/prune', 'pruning containers'],
   ['post', '/containers/:id/attach', 'attach'],
-  ['get', '/containers/:id/changes', 'container changes'],
-  ['get', '/containers/:id/export', 'exporting containers'],
   ['get', '/containers/:id/attach/ws', 'attach'],
-  ['get', '/containers/:id/archive', 'copying from containers'],
-  ['head', '/containers/:id/archive', 'copying from containers'],
-  ['put', '/containers/:id/archive', 'copying to containers'],
   ['post', '/containers/:id/:action', 'acting on a single container (its service decides)'],
   ['delete', '/containers/:id', 'removing single containers (its service decides)'],
   ['post', '/networks/prune', 'pruning networks'],

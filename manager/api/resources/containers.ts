@@ -64,7 +64,7 @@ export function containersRouter(ctx: ApiContext): Router {
   return router;
 }
 
-function factsOf({ store }: ApiContext, container: PlacedContainer): ContainerFacts {
+export function factsOf({ store }: ApiContext, container: PlacedContainer): ContainerFacts {
   const task = store.get('tasks', container.taskId);
   return {
     spec: task === undefined ? undefined : taskSpec(store, task),
@@ -80,7 +80,7 @@ interface Listing {
 }
 
 /** Asks all connected nodes at once; those that fail or are slow are left out and named. */
-async function allContainers(ctx: ApiContext, signal: AbortSignal): Promise<Listing> {
+export async function allContainers(ctx: ApiContext, signal: AbortSignal): Promise<Listing> {
   const containers: PlacedContainer[] = [];
   const missing: string[] = [];
   const ask = async (nodeId: string): Promise<void> => {

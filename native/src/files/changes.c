@@ -20,6 +20,16 @@ static void tell(char kind, const char *path) {
   (void)putchar('\0');
 }
 
+/* Made so that there is a place to mount to: no doing of the container's. */
+static bool is_place(const char *path) {
+  static const char *const places[] = {"/dev",           "/proc",     "/sys", "/etc/hosts", "/etc/hostname",
+                                       "/etc/resolv.conf", "/etc/mtab", "/.dockerenv"};
+  for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+    if (strcmp(path, places[i]) == 0) return true;
+  }
+  return false;
+}
+
 static bool is_whiteout(const struct stat *info) { return S_ISCHR(info->st_mode) && info->st_rdev == makedev(0, 0); }
 
 static bool is_opaque(int dir_fd) {
@@ -81,6 +91,7 @@ static int walk_entry(struct walk *w, int dir_fd, const char *name, int image_fd
   if (fstatat(dir_fd, name, &info, AT_SYMLINK_NOFOLLOW) < 0) return 0;
   bool known = image_fd >= 0 && fstatat(image_fd, name, &before, AT_SYMLINK_NOFOLLOW) == 0;
   (void)strcpy(w->path + length, name);
+  if (!known && is_place(w->path)) return 0;
   if (is_whiteout(&info)) {
     if (known) tell('D', w->path);
     return known ? 1 : 0;
