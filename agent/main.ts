@@ -1,13 +1,15 @@
 /** Wiring of an agent, nothing else: the one place that makes its clocks, sockets and stores. */
-import { chmod, mkdir, readdir, rename, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { InvalidError, describeError } from '../shared/errors/index.ts';
 import type { AgentOptions, AgentRunFile, Logger } from '../shared/model/options.ts';
 import { type TaskAssignment, type TaskState, type TaskStatus } from '../shared/model/index.ts';
 import { Attachments } from './container/attach.ts';
+import { ArchiveService } from './container/archive.ts';
 import { ContainerBuilder } from './container/builder.ts';
-import { Containers } from './container/containers.ts';
+import { type Belongings, Containers } from './container/containers.ts';
 import { ContainerService } from './container/service.ts';
+import { replaceFile } from './files/replace-file.ts';
 import { memoryDirectory } from './files/memory-directory.ts';
 import { TaskFiles } from './files/task-files.ts';
 import { imageAnswers } from './image/image-methods.ts';
@@ -17,6 +19,7 @@ import { NetworkDriver } from './network/driver.ts';
 import { answerRequests } from './requests.ts';
 import { loadIdentity, saveIdentity, type Identity } from './session/identity.ts';
 import { SessionLink } from './session/session-link.ts';
+import { volumeAnswers } from './volume/volume-methods.ts';
 import { Volumes } from './volume/volumes.ts';
 import { ContainerClaims } from './worker/container-claims.ts';
 import { TaskExecutor } from './worker/executor.ts';
@@ -45,9 +48,10 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     logger: logger.child({ part: 'network' }),
   });
   const { files, assignments } = await openMemory(runDir, logger);
-  const containers = new Containers(stateDir, runDir, logger, files);
+  const volumes = new Volumes(stateDir, () => containers.list(), logger);
+  const containers: Containers = new Containers(stateDir, runDir, logger, belongings(files, volumes));
   await containers.load();
-  const volumes = new Volumes(stateDir);
+  const imageBytes = async (id: string) => (await images.resolveLocal(id))?.sizeBytes;
   const builder = new ContainerBuilder({
     images,
     containers,
@@ -63,8 +67,14 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const executor = new TaskExecutor(containers, builder, network, logger, claims, (name) =>
     volumes.discard(name),
   );
-  const service = new ContainerService(containers, (taskId) => executor.healthOf(taskId), images);
+  const service = new ContainerService(containers, (taskId) => executor.healthOf(taskId), imageBytes);
   const image = imageAnswers(images, (imageId) => builder.userOf(imageId));
+  const archive = new ArchiveService({
+    containers,
+    volumes,
+    layersOf: async (imageId) => (await images.resolveLocal(imageId))?.layers ?? [],
+  });
+  const volumeMethods = volumeAnswers(volumes, containers, imageBytes);
   const attachments = new Attachments(containers);
   const reports: { send: (status: TaskStatus) => void } = { send: () => undefined };
   const worker = new Worker({
@@ -88,8 +98,14 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     {
       onAssignments: (set, acknowledge) => worker.assign(set, acknowledge),
       ...answerRequests(
-        { ...service.methods, ...image.methods, ...attachments.methods },
-        { ...service.streams, ...image.streams, ...attachments.streams },
+        {
+          ...service.methods,
+          ...image.methods,
+          ...attachments.methods,
+          ...archive.methods,
+          ...volumeMethods,
+        },
+        { ...service.streams, ...image.streams, ...attachments.streams, ...archive.streams },
       ),
     },
     logger.child({ part: 'session' }),
@@ -104,6 +120,20 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     await worker.close();
     await network.close();
   }
+}
+
+/** What ends with a container: secrets and configs, and its part in what is mounted for volumes. */
+function belongings(files: TaskFiles, volumes: Volumes): Belongings {
+  return {
+    remove: async (id) => {
+      await files.remove(id);
+      await volumes.release(id);
+    },
+    sweep: async (living) => {
+      await files.sweep(living);
+      await volumes.sweep(living);
+    },
+  };
 }
 
 /** What is kept in memory, and only there when it is secret. */
@@ -167,7 +197,5 @@ function adoptedStates(containers: Containers): Map<string, TaskState> {
 
 /** Tells the supervisor, or whoever waits for it, that the agent is up. */
 async function writeRunFile(runDir: string, file: AgentRunFile): Promise<void> {
-  const path = join(runDir, 'agent.json');
-  await writeFile(`${path}.new`, JSON.stringify(file));
-  await rename(`${path}.new`, path);
+  await replaceFile(join(runDir, 'agent.json'), JSON.stringify(file), { mode: 0o644 });
 }

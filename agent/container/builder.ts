@@ -21,6 +21,7 @@ import type { Volumes } from '../volume/volumes.ts';
 import { ALL_CAPABILITIES, capabilitiesOf } from './capabilities.ts';
 import { resolveDevices } from './devices.ts';
 import type { Containers, NewContainer } from './containers.ts';
+import { heldMounts } from './held-mounts.ts';
 import { hostsFile, hostsFileOfNode } from './hosts-file.ts';
 import type { ContainerRecord } from './record.ts';
 import { fillSpec } from './fill-spec.ts';
@@ -93,14 +94,26 @@ export class ContainerBuilder {
 
   /** `networked` false: its networks may not be known yet, and it is not about to be started. */
   async build(task: TaskAssignment, signal: AbortSignal, networked = true): Promise<NewContainer> {
+    const id = standaloneMode(task)?.containerId ?? newContainerId();
+    try {
+      return await this.#build(task, id, signal, networked);
+    } catch (error) {
+      await this.#options.volumes.release(id);
+      throw error;
+    }
+  }
+
+  async #build(
+    task: TaskAssignment,
+    id: string,
+    signal: AbortSignal,
+    networked: boolean,
+  ): Promise<NewContainer> {
     const image = this.#prepared.get(task.taskId) ?? (await this.prepare(task, signal));
     const context = this.#context(task);
     const mode = standaloneMode(task);
-    const id = mode?.containerId ?? newContainerId();
-    const { spec, names } =
-      mode === undefined
-        ? { spec: fillSpec(task.spec.container, context), names: [] }
-        : withAnonymousVolumes(task.spec.container, image.config, id);
+    const filled = mode === undefined ? fillSpec(task.spec.container, context) : task.spec.container;
+    const { spec, names } = withAnonymousVolumes(filled, image.config, id);
     const [passwd, group] = await Promise.all(
       ['etc/passwd', 'etc/group'].map((path) => readImageFile(image.layers, path)),
     );
@@ -111,7 +124,7 @@ export class ContainerBuilder {
     const binds = [
       ...(await this.#files(task, id, hostname, networked)),
       ...(spec.init === true ? [await this.#init(id)] : []),
-      ...(await this.#mounts(spec.mounts, image, task)),
+      ...(await this.#mounts({ mounts: spec.mounts, anonymous: names, image, id }, signal)),
       ...this.#options.files.mounts(id, spec),
     ];
     const config = runtimeSpec({
@@ -141,7 +154,11 @@ export class ContainerBuilder {
     const health = healthCheckOf(spec.healthCheck, image.config.healthcheck);
     // Last, so that nothing that fails leaves them behind.
     await this.#options.files.write(id, spec, context, process.env);
-    const record = recordOf(task, identity, process, stop, health, this.#options.nodeId);
+    const record: ContainerRecord = {
+      ...recordOf(task, identity, process, stop, health, this.#options.nodeId),
+      mounts: heldMounts(spec.mounts, names, binds),
+      ...(spec.readOnlyRoot === true ? { readOnlyRoot: true } : {}),
+    };
     if (mode === undefined) return { record, config, layers: image.layers };
     const known = this.#options.containers.find(id);
     const standalone: StandaloneRecord = {
@@ -189,9 +206,13 @@ export class ContainerBuilder {
   }
 
   async #mounts(
-    mounts: readonly MountSpec[],
-    image: ResolvedImage,
-    task: TaskAssignment,
+    {
+      mounts,
+      anonymous,
+      image,
+      id,
+    }: { mounts: readonly MountSpec[]; anonymous: readonly string[]; image: ResolvedImage; id: string },
+    signal: AbortSignal,
   ): Promise<BindMount[]> {
     const binds: BindMount[] = [];
     for (const mount of mounts) {
@@ -207,8 +228,8 @@ export class ContainerBuilder {
           options: [...options, mount.propagation ?? 'rprivate'],
         });
       } else {
-        const source = mount.source || `${task.taskId}-${mount.target.replaceAll(/[^a-zA-Z0-9]+/g, '-')}`;
-        const path = await this.#options.volumes.ensure({ ...mount, source }, image.layers);
+        const volume = { ...mount, anonymous: anonymous.includes(mount.source) };
+        const path = await this.#options.volumes.ensure(volume, image.layers, id, signal);
         binds.push({ source: path, target: mount.target, options: [...options, 'rprivate'] });
       }
     }

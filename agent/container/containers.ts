@@ -3,6 +3,7 @@ import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describeError } from '../../shared/errors/index.ts';
 import { delay, isAbort } from '../../shared/lib/abort.ts';
+import { KeyedMutex } from '../../shared/lib/mutex.ts';
 import type { Logger } from '../../shared/model/options.ts';
 import { isFrozen, setFrozen } from '../native/cgroup-files.ts';
 import {
@@ -50,6 +51,7 @@ export class Containers {
   readonly #logger: Logger;
   readonly #belongings: Belongings | undefined;
   readonly #records = new Map<string, ContainerRecord>();
+  readonly #exclusive = new KeyedMutex();
   readonly #endings = new Map<string, Promise<void>>();
   #watcher: Watcher | undefined;
 
@@ -118,8 +120,17 @@ export class Containers {
     this.#records.set(record.id, record);
   }
 
+  /** While the work goes on, the container is not made for another run: nothing else writes to its layer. */
+  exclusive<T>(id: string, work: () => Promise<T>): Promise<T> {
+    return this.#exclusive.run(id, work);
+  }
+
   /** Makes the container up to the point where its process waits to be started. Returns its process id. */
-  async create(container: NewContainer): Promise<number> {
+  create(container: NewContainer): Promise<number> {
+    return this.exclusive(container.record.id, () => this.#create(container));
+  }
+
+  async #create(container: NewContainer): Promise<number> {
     const { record } = container;
     const directory = this.directory(record.id);
     const runDir = this.runDirectory(record.id);

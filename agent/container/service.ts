@@ -14,7 +14,6 @@ import type {
   StreamChunk,
   StreamHandlers,
 } from '../../shared/model/node-methods/index.ts';
-import type { ImageService } from '../image/image-service.ts';
 import type { Containers } from './containers.ts';
 import { describeContainer } from './describe.ts';
 import { directoryBytes } from './directory-bytes.ts';
@@ -29,7 +28,7 @@ export class ContainerService {
   readonly #containers: Containers;
   readonly #execs: Execs;
   readonly #healthOf: (taskId: string) => Health | undefined;
-  readonly #images: Pick<ImageService, 'resolveLocal'>;
+  readonly #imageBytes: (imageId: string) => Promise<number | undefined>;
   readonly methods: MethodHandlers<keyof (ContainerMethods & ExecMethods)> = {
     'container.list': () => Promise.all(this.#containers.list().map((record) => this.#describe(record))),
     'container.inspect': async ({ containerId }) => this.#describe(this.#find(containerId)),
@@ -39,10 +38,7 @@ export class ContainerService {
     'container.size': async ({ containerId }, signal) => {
       const { id, imageId } = this.#find(containerId);
       const ownBytes = await directoryBytes(this.#containers.upperDirectory(id), signal);
-      return {
-        ownBytes,
-        totalBytes: ownBytes + ((await this.#images.resolveLocal(imageId))?.sizeBytes ?? 0),
-      };
+      return { ownBytes, totalBytes: ownBytes + ((await this.#imageBytes(imageId)) ?? 0) };
     },
     'container.pause': async ({ containerId }, signal) => this.#pause(containerId, signal),
     'container.unpause': async ({ containerId }, signal) => this.#unpause(containerId, signal),
@@ -78,9 +74,9 @@ export class ContainerService {
   constructor(
     containers: Containers,
     healthOf: (taskId: string) => Health | undefined,
-    images: Pick<ImageService, 'resolveLocal'>,
+    imageBytes: (imageId: string) => Promise<number | undefined>,
   ) {
-    this.#images = images;
+    this.#imageBytes = imageBytes;
     this.#containers = containers;
     this.#execs = new Execs();
     this.#healthOf = healthOf;

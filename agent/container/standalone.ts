@@ -1,4 +1,4 @@
-/** PURE but for hashing. What is different about the container of `docker create`: it outlives its tasks, and shows more. */
+/** PURE but for hashing. Volumes without a name, and what is different about the container of `docker create`: it outlives its tasks, and shows more. */
 import { createHash } from 'node:crypto';
 import type { ContainerMode, ContainerSpec, MountSpec, TaskAssignment } from '../../shared/model/index.ts';
 import type { ContainerDetails, MountPoint } from '../../shared/model/node-methods/index.ts';

@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { Mutex } from '../../shared/lib/mutex.ts';
+import { replaceFile } from '../files/replace-file.ts';
 import { NativeError } from '../native/errors.ts';
 import { unpackLayer } from '../native/layer.ts';
 import { hexOf, sha256Of, sha256OfStream } from './digest.ts';
@@ -93,9 +94,7 @@ export class ContentStore {
 
   /** Writes a file as a whole, or not at all. `name` is relative to the store. */
   async replaceFile(name: string, content: Buffer | string): Promise<void> {
-    const temporary = this.temporaryPath();
-    await writeFile(temporary, content, { mode: 0o600 });
-    await rename(temporary, join(this.#dir, name));
+    await replaceFile(join(this.#dir, name), content, { temporary: this.temporaryPath() });
   }
 
   /** A file's text, or undefined where there is none. `name` is relative to the store. */

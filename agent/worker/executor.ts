@@ -5,6 +5,7 @@ import type { Logger } from '../../shared/model/options.ts';
 import type { ContainerBuilder } from '../container/builder.ts';
 import type { Containers } from '../container/containers.ts';
 import { probeArgs } from '../container/health.ts';
+import { anonymousVolumesOf } from '../container/held-mounts.ts';
 import type { ContainerExit, ContainerRecord } from '../container/record.ts';
 import { NativeError } from '../native/container.ts';
 import { commandProcess } from '../container/exec-process.ts';
@@ -110,8 +111,8 @@ export class TaskExecutor implements StepExecutor {
     // Another task of this node goes on with its files.
     if (record.standalone !== undefined && this.#claims.isClaimed(record.id)) return;
     await this.#containers.remove(record.id);
-    if (record.standalone?.discardVolumes !== true) return;
-    for (const name of record.standalone.anonymousVolumes) await this.#discardVolume(name);
+    if (record.standalone?.discardVolumes === false) return;
+    for (const name of anonymousVolumesOf(record)) await this.#discardVolume(name);
   }
 
   /** Its directory and record, so that it can be looked at before it is started. */

@@ -7,6 +7,7 @@ import { errorHandler, pageNotFound } from './http/errors.ts';
 import { requestLog } from './http/request-log.ts';
 import { absentRouter } from './resources/absent.ts';
 import { attachRouter } from './resources/attach.ts';
+import { archiveRouter } from './resources/archive.ts';
 import { containerActionsRouter } from './resources/container-actions.ts';
 import { containerLifecycleRouter } from './resources/container-lifecycle.ts';
 import { containersRouter } from './resources/containers.ts';
@@ -23,7 +24,9 @@ import { stacksRouter } from './resources/stacks.ts';
 import { statsRouter } from './resources/stats.ts';
 import { swarmRouter } from './resources/swarm.ts';
 import { systemRouter } from './resources/system.ts';
+import { systemDfRouter } from './resources/system-df.ts';
 import { tasksRouter } from './resources/tasks.ts';
+import { volumesRouter } from './resources/volumes.ts';
 
 /** Builds the request handler; listenUnix serves it. Listens to the store until `signal` aborts. */
 export function createApi(options: ApiOptions): Express {
@@ -44,6 +47,7 @@ export function createApi(options: ApiOptions): Express {
   app.use(containerActionsRouter(ctx), statsRouter(ctx), execRouter(ctx));
   app.use(imagesRouter(ctx), imageTransfersRouter(ctx), registryRouter(ctx));
   app.use(attachRouter(ctx));
+  app.use(volumesRouter(ctx), archiveRouter(ctx), systemDfRouter(ctx));
   app.use(absentRouter());
   app.use(pageNotFound, errorHandler(ctx.logger));
   return app;

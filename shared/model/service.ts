@@ -36,6 +36,8 @@ export type MountSpec =
       readonly target: string;
       readonly readOnly: boolean;
       readonly driver?: string;
+      /** Of the driver, for a volume that does not exist yet. */
+      readonly options?: Labels;
       readonly labels?: Labels;
       readonly noCopy?: boolean;
     }

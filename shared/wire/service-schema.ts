@@ -71,6 +71,7 @@ const mount = conforms<MountSpec>()(
       source: text,
       ...placed,
       driver: optionalText,
+      options: labels.exactOptional(),
       labels: labels.exactOptional(),
       noCopy: optionalFlag,
     }),

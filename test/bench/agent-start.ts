@@ -109,8 +109,8 @@ async function startOurs(): Promise<() => Promise<number>> {
     await network.close();
     await NetworkDriver.removeAll(CLUSTER);
   });
-  const volumes = new Volumes(directory);
-  const containers = new Containers(directory, join(directory, 'run'), silentLogger);
+  const volumes = new Volumes(directory, () => containers.list(), silentLogger);
+  const containers: Containers = new Containers(directory, join(directory, 'run'), silentLogger);
   await containers.load();
   const cgroupParent = `/shoal-test-${CLUSTER}`;
   undo.defer(() => removeCgroup(cgroupParent));

@@ -18,6 +18,7 @@ const C_TESTS = [
   'config',
   'control',
   'devices',
+  'files',
   'layer',
   'log',
   'net',

@@ -5,32 +5,14 @@ import { sendJson } from '../http/respond.ts';
 
 type Method = 'get' | 'post' | 'put' | 'delete' | 'head';
 
-const EMPTY_LISTS: readonly (readonly [string, unknown])[] = [
-  ['/volumes', { Volumes: [], Warnings: [] }],
-  ['/plugins', []],
-];
+const EMPTY_LISTS: readonly (readonly [string, unknown])[] = [['/plugins', []]];
 
 /** [path, word]: inspecting one without a type must end in a clean 404. */
-const NO_SUCH: readonly (readonly [string, string])[] = [
-  ['/volumes/:id', 'volume'],
-  ['/plugins/:id/json', 'plugin'],
-];
+const NO_SUCH: readonly (readonly [string, string])[] = [['/plugins/:id/json', 'plugin']];
 
 const NOT_YET: readonly (readonly [Method, string, string])[] = [
-  [
-    'post',
-    '/volumes/create',
-    'creating volumes by themselves (a service creates the volumes that it mounts)',
-  ],
-  ['post', '/volumes/prune', 'pruning volumes'],
-  ['get', '/system/df', 'disk usage'],
   ['post', '/build', 'building images'],
   ['post', '/commit', 'committing containers'],
-  ['get', '/containers/:id/changes', 'container changes'],
-  ['get', '/containers/:id/export', 'exporting containers'],
-  ['get', '/containers/:id/archive', 'copying from containers'],
-  ['head', '/containers/:id/archive', 'copying from containers'],
-  ['put', '/containers/:id/archive', 'copying to containers'],
   ['post', '/containers/:id/:action', 'acting on a single container (its service decides)'],
   ['post', '/session', 'build sessions'],
   ['post', '/plugins/pull', 'plugins'],

@@ -71,7 +71,7 @@ export function containersRouter(ctx: ApiContext): Router {
   return router;
 }
 
-function factsOf({ store }: ApiContext, container: PlacedContainer): ContainerFacts {
+export function factsOf({ store }: ApiContext, container: PlacedContainer): ContainerFacts {
   const task = store.get('tasks', container.taskId);
   return {
     subnet: (id) => subnetOf(store, id),
@@ -94,7 +94,7 @@ interface Listing {
 }
 
 /** Asks all connected nodes at once; those that fail or are slow are left out and named. */
-async function allContainers(ctx: ApiContext, signal: AbortSignal): Promise<Listing> {
+export async function allContainers(ctx: ApiContext, signal: AbortSignal): Promise<Listing> {
   const { answers, refusals, missing } = await askNodes(ctx, 'container.list', {}, signal);
   const containers = answers.flatMap(({ nodeId, result }) => result.map((found) => ({ ...found, nodeId })));
   const all = withStored(ctx.store, containers);

@@ -82,8 +82,7 @@ export function networksRouter(ctx: ApiContext): Router {
 
   router.delete('/networks/:id', async (req, res) => {
     const own = nodeNetworkOf(req.params.id);
-    if (own !== undefined)
-      throw new ForbiddenError(`${own} is a pre-defined network and cannot be removed`);
+    if (own !== undefined) throw new ForbiddenError(`${own} is a pre-defined network and cannot be removed`);
     await removeNetwork(ctx, findNetwork(store, req.params.id), requestSignal(res, ctx.signal));
     sendEmpty(res, 204);
   });

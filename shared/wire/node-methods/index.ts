@@ -1,9 +1,11 @@
 /** Schemas of what a node is asked and of its answers, subject by subject. */
 import type { NodeMethods, NodeStreams } from '../../model/node-methods/index.ts';
+import { archiveMethods, archiveStreams } from './archive.ts';
 import { attachMethods, attachStreams } from './attach.ts';
 import { containerMethods, containerStreams } from './container.ts';
 import { execMethods, execStreams } from './exec.ts';
 import { imageMethods, imageStreams } from './image.ts';
+import { volumeMethods } from './volume.ts';
 import type { MethodSchemas, StreamSchemas } from './schema-table.ts';
 
 export const methodSchemas: MethodSchemas<keyof NodeMethods> = {
@@ -11,6 +13,8 @@ export const methodSchemas: MethodSchemas<keyof NodeMethods> = {
   ...containerMethods,
   ...execMethods,
   ...imageMethods,
+  ...archiveMethods,
+  ...volumeMethods,
 };
 
 export const streamSchemas: StreamSchemas<keyof NodeStreams> = {
@@ -18,6 +22,7 @@ export const streamSchemas: StreamSchemas<keyof NodeStreams> = {
   ...containerStreams,
   ...execStreams,
   ...imageStreams,
+  ...archiveStreams,
 };
 
 export function isMethod(name: string): name is keyof NodeMethods {
