@@ -23,6 +23,7 @@ import {
   type StoredContainer,
   storedContainers,
 } from '../ops/container-reads.ts';
+import { placeVolumes } from '../ops/container-volumes.ts';
 import { removeServiceContainer } from '../ops/container-history.ts';
 import {
   killContainer,
@@ -118,7 +119,12 @@ async function create(ctx: ApiContext, req: Request, res: Response): Promise<voi
   const asked = (queryText(req, 'name') ?? '').replace(/^\//, '');
   const isTaken = (tried: string): boolean => containerByName(ctx.store, tried) !== undefined;
   const image = await nodesWithImage(ctx, decoded.spec.container.image, signal);
-  const spec = { ...decoded.spec, placement: { ...decoded.spec.placement, ...platformOf(req) } };
+  const { mounts, nodeIds } = await placeVolumes(ctx, decoded.spec.container.mounts, image.nodeIds, signal);
+  const spec = {
+    ...decoded.spec,
+    container: { ...decoded.spec.container, mounts },
+    placement: { ...decoded.spec.placement, ...platformOf(req) },
+  };
   const exposed = decoded.publishAll ? [...decoded.exposed, ...image.exposedPorts] : [];
   const id = await createContainer(
     ctx,
@@ -127,7 +133,7 @@ async function create(ctx: ApiContext, req: Request, res: Response): Promise<voi
       spec: { ...spec, ports: withExposed(spec.ports, exposed) },
       autoRemove: decoded.autoRemove,
       asked: decoded.asked,
-      nodes: image.nodeIds,
+      nodes: nodeIds,
     },
     signal,
   );
