@@ -301,9 +301,16 @@ function startExitCode(error: unknown): number {
   return error.code === 'ENOENT' ? 127 : 126;
 }
 
+/** Docker's clients look for these words: they end with 127, or 126. */
+const EXEC_ERRORS: ReadonlyMap<string, string> = new Map([
+  ['ENOENT', 'executable file not found in the image'],
+  ['EACCES', 'permission denied'],
+  ['EISDIR', 'is a directory: permission denied'],
+]);
+
 function startReason(error: unknown, record: ContainerRecord): string {
   if (error instanceof NativeError && error.step === 'exec') {
-    const what = error.code === 'ENOENT' ? 'executable file not found in the image' : describeError(error);
+    const what = EXEC_ERRORS.get(error.code) ?? describeError(error);
     return `starting the container failed: exec: "${record.args[0] ?? ''}": ${what}`;
   }
   return `starting the container failed: ${describeError(error)}`;

@@ -142,19 +142,13 @@ async function untilEnded(ctx: ApiContext, id: string, signal: AbortSignal): Pro
 
 export type WaitCondition = 'not-running' | 'next-exit' | 'removed';
 
-export interface Exit {
-  readonly exitCode: number;
-  /** Why it could not be run. */
-  readonly error?: string;
-}
-
-/** Resolves with the exit of its newest run once the condition holds. A container that never ran has exit code 0. */
+/** Resolves with the exit code of its newest run once the condition holds: 0 when it never was started. */
 export function waitForExit(
   ctx: ApiContext,
   container: StoredContainer,
   condition: WaitCondition,
   signal: AbortSignal,
-): Promise<Exit> {
+): Promise<number> {
   const { store } = ctx;
   const { id, service } = container;
   const ownTasks = new Set(store.tasksOfService(service.id));
@@ -174,7 +168,7 @@ export function waitForExit(
     if (condition === 'next-exit') return hasEnded(now) && now.task?.id !== endedBefore;
     return hasEnded(now) || (now.service.run?.wanted === 'created' && !isLive(now));
   };
-  return untilHolds(ctx, note, holds, signal).then(() => exitOf(last));
+  return untilHolds(ctx, note, holds, signal).then(() => exitCodeOf(last));
 }
 
 async function untilHolds(
@@ -191,9 +185,8 @@ async function untilHolds(
   }
 }
 
-function exitOf(status: TaskStatus | undefined): Exit {
-  if (status === undefined || !isTerminal(status.state)) return { exitCode: 0 };
-  const { error, startedAtMs, container, state } = status;
-  const exitCode = container?.exitCode ?? (state === 'complete' || state === 'shutdown' ? 0 : 125);
-  return { exitCode, ...(error === undefined || startedAtMs !== undefined ? {} : { error }) };
+function exitCodeOf(status: TaskStatus | undefined): number {
+  if (status === undefined || !isTerminal(status.state)) return 0;
+  const { container, state } = status;
+  return container?.exitCode ?? (state === 'complete' || state === 'shutdown' ? 0 : 125);
 }

@@ -198,10 +198,7 @@ async function wait(
   // Clients take the head for the word that the wait has begun.
   res.setHeader('Content-Type', 'application/json');
   res.flushHeaders();
-  const { exitCode, error } = await exited;
-  res.end(
-    `${JSON.stringify({ StatusCode: exitCode, ...(error === undefined ? {} : { Error: { Message: error } }) })}\n`,
-  );
+  res.end(`${JSON.stringify({ StatusCode: await exited })}\n`);
 }
 
 const zUpdate = z.object({ ...zResources, RestartPolicy: zRestartPolicy });
