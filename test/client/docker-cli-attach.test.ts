@@ -54,15 +54,21 @@ async function raw(scene: Scene, path: string): Promise<Socket> {
   return socket;
 }
 
+/** Reads until this has come; what comes after it stays. */
 async function until(socket: Socket, wanted: RegExp): Promise<string> {
   const signal = AbortSignal.timeout(DEADLINE_MS);
   for (let seen = ''; ; ) {
     const chunk = socket.read() as Buffer | null;
     if (chunk !== null) seen += chunk.toString('latin1');
-    const match = wanted.exec(seen)?.[0];
-    if (match !== undefined) return seen;
+    const match = wanted.exec(seen);
+    if (match !== null) {
+      const end = match.index + match[0].length;
+      if (end < seen.length) socket.unshift(Buffer.from(seen.slice(end), 'latin1'));
+      return seen.slice(0, end);
+    }
     if (socket.readableEnded) throw new Error(`the end, after: ${seen}`);
-    if (chunk === null) await once(socket, 'readable', { signal });
+    if (chunk === null)
+      await Promise.race([once(socket, 'readable', { signal }), once(socket, 'end', { signal })]);
   }
 }
 
