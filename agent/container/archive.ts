@@ -82,7 +82,6 @@ export class ArchiveService {
       );
       // What it does not take is told by how it ends.
       pipeline(input, helper.input, { signal }).catch(() => undefined);
-      helper.output.resume();
       try {
         await helper.done();
       } catch (error) {

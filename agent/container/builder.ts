@@ -230,7 +230,9 @@ export class ContainerBuilder {
       } else {
         const volume = { ...mount, anonymous: anonymous.includes(mount.source) };
         const path = await this.#options.volumes.ensure(volume, image.layers, id, signal);
-        binds.push({ source: path, target: mount.target, options: [...options, 'rprivate'] });
+        // Not `rw`, which would undo the options of what is mounted for the volume.
+        const access = mount.readOnly ? ['ro'] : [];
+        binds.push({ source: path, target: mount.target, options: ['bind', ...access, 'rprivate'] });
       }
     }
     return binds;

@@ -100,11 +100,13 @@ export class FilesHelper {
     });
     this.#kill = () => child.kill('SIGKILL');
     signal.addEventListener('abort', this.#kill, { once: true });
-    this.#exited = once(child, 'close').finally(() => signal.removeEventListener('abort', this.#kill));
+    this.#exited = once(child, 'exit').finally(() => signal.removeEventListener('abort', this.#kill));
     // What could not be spawned is told where the replies are awaited.
     this.#exited.catch(() => undefined);
     [this.input, this.output, , this.#talk] = child.stdio as unknown as [Writable, Readable, null, Duplex];
     for (const stream of [this.input, this.output, this.#talk]) stream.on('error', () => undefined);
+    // Node drops what nobody reads yet when a process exits; not where somebody listens so.
+    for (const stream of [this.output, this.#talk]) stream.on('readable', () => undefined);
     this.#replies = repliesOf(this.#talk);
     this.#talk.write(`${JSON.stringify(request)}\n`);
   }

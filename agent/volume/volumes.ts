@@ -17,7 +17,7 @@ import type { Logger } from '../../shared/model/options.ts';
 import { type HeldMount, volumesOf } from '../container/held-mounts.ts';
 import { runFiles } from '../native/files-helper.ts';
 import { copyImageDirectory } from './copy-image-directory.ts';
-import { serverOf, volumeMount, withServer } from './local-options.ts';
+import { serverOf, volumeMount, withServer } from '../../shared/lib/local-volume.ts';
 import { timesMounted } from './mounted.ts';
 import { readVolumeRecord, type VolumeRecord, writeVolumeRecord } from './volume-record.ts';
 

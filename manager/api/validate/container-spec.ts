@@ -1,4 +1,6 @@
-import type { ContainerSpec, HealthCheck, MountSpec } from '../../../shared/model/index.ts';
+import type { ContainerSpec, HealthCheck, Labels, MountSpec } from '../../../shared/model/index.ts';
+import { describeError } from '../../../shared/errors/index.ts';
+import { volumeMount } from '../../../shared/lib/local-volume.ts';
 import { templateProblem } from '../../../shared/lib/template.ts';
 import { checkFiles } from './files.ts';
 import type { SpecProblem } from './service-spec.ts';
@@ -121,13 +123,24 @@ function checkMounts(mounts: readonly MountSpec[]): SpecProblem[] {
       report(`the source '${mount.source}' of a bind mount must be an absolute path`);
     }
     if (mount.kind === 'volume') {
-      if (mount.source === '') report('anonymous volumes are not supported yet: give the volume a name');
-      else if (!VOLUME.test(mount.source.replaceAll(/\{\{.*?\}\}/g, 'x'))) {
+      const wrong = optionProblem(mount.options ?? {});
+      if (wrong !== undefined) report(wrong);
+      if (mount.source !== '' && !VOLUME.test(mount.source.replaceAll(/\{\{.*?\}\}/g, 'x'))) {
         report(`'${mount.source}' is no valid volume name: letters, digits, _ . - are allowed`);
       }
     }
   }
   return problems;
+}
+
+/** What the node would refuse when it makes the volume. */
+function optionProblem(options: Labels): string | undefined {
+  try {
+    volumeMount(options);
+    return undefined;
+  } catch (error) {
+    return describeError(error);
+  }
 }
 
 /** Docker's rule: a time is 0 (inherit) or at least 1 ms (daemon/container.go, validateHealthCheck). */

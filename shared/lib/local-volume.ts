@@ -2,7 +2,7 @@
  * PURE. The options of Docker's local volume driver: `type`, `device` and `o` say what mount(2) mounts; without them the
  * volume is a directory of the node. (moby volume/local/local_unix.go names them and their errors.)
  */
-import { InvalidError, UnsupportedError } from '../../shared/errors/index.ts';
+import { InvalidError, UnsupportedError } from '../errors/index.ts';
 
 /** What mount(2) is given. */
 export interface VolumeMount {
