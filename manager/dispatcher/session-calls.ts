@@ -73,10 +73,7 @@ export class SessionCalls {
     signal.throwIfAborted();
     if (this.#closed !== undefined) throw this.#closed;
     const id = this.#nextId();
-    const inbound = new InboundStream(
-      (bytes) => this.#send({ type: 'credit', id, bytes }),
-      windowBytes,
-    );
+    const inbound = new InboundStream((bytes) => this.#send({ type: 'credit', id, bytes }), windowBytes);
     const onAbort = (): void => {
       if (!inbound.ended) this.#send({ type: 'cancel', id });
       inbound.end(signal.reason as Error);

@@ -21,6 +21,8 @@ export function readNetworkMode(service: Section): NetworkAttachment[] | undefin
   // bridge is what a service without networks has
   if (name !== undefined) return name === 'bridge' ? [] : [{ network: name, aliases: [] }];
   if (/^(service|container):/.test(mode))
-    return refuse(`'${mode}' is not supported: two containers of a cluster can not share a network namespace`);
+    return refuse(
+      `'${mode}' is not supported: two containers of a cluster can not share a network namespace`,
+    );
   return refuse(`'${mode}' is not supported: host, none or bridge is expected`);
 }

@@ -1,5 +1,10 @@
 /** A container as its node describes it -> the Docker Engine API's summary and inspection. */
-import { nodeNetworkId, type MountSpec, type ServiceSpec, type TaskStatus } from '../../../shared/model/index.ts';
+import {
+  nodeNetworkId,
+  type MountSpec,
+  type ServiceSpec,
+  type TaskStatus,
+} from '../../../shared/model/index.ts';
 import type { ContainerInfo } from '../../../shared/model/node-methods/index.ts';
 import { defined, timeText } from './common.ts';
 

@@ -61,7 +61,8 @@ export function decodeSwarmSpec(value: unknown, current: Cluster): SwarmSettings
     throw new UnsupportedError(`swarm spec: not supported by Shoal: ${path}: ${why}`);
   }
   return {
-    labels: raw.Labels === undefined || raw.Labels === null ? (current.labels ?? {}) : checkedLabels(raw.Labels),
+    labels:
+      raw.Labels === undefined || raw.Labels === null ? (current.labels ?? {}) : checkedLabels(raw.Labels),
     taskHistoryLimit: history(raw, current),
     nodeDownAfterMs: silence(raw, current),
   };
@@ -87,7 +88,11 @@ function refusals(raw: RawSpec): [string, string][] {
   refuse(given(ca?.ExternalCAs), 'CAConfig.ExternalCAs', 'the cluster has its own certificate authority');
   for (const field of ['SigningCACert', 'SigningCAKey', 'ForceRotate'] as const)
     refuse(given(ca?.[field]), `CAConfig.${field}`, 'the root certificate can not be rotated yet');
-  refuse(raw.EncryptionConfig?.AutoLockManagers, 'EncryptionConfig.AutoLockManagers', 'managers are not locked');
+  refuse(
+    raw.EncryptionConfig?.AutoLockManagers,
+    'EncryptionConfig.AutoLockManagers',
+    'managers are not locked',
+  );
   refuse(
     given(raw.TaskDefaults?.LogDriver),
     'TaskDefaults.LogDriver',

@@ -9,7 +9,8 @@ import { draft, type EventDraft } from './event.ts';
  */
 export function containerEvent(
   action: string,
-  container: Pick<ContainerInfo, 'id' | 'image' | 'name' | 'labels'> & Partial<Pick<PlacedContainer, 'nodeId'>>,
+  container: Pick<ContainerInfo, 'id' | 'image' | 'name' | 'labels'> &
+    Partial<Pick<PlacedContainer, 'nodeId'>>,
   more: Readonly<Record<string, string>> = {},
 ): EventDraft {
   const { id, image, name, labels, nodeId } = container;

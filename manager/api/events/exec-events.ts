@@ -15,7 +15,10 @@ export function emitExecCreated(ctx: ApiContext, container: PlacedContainer, spe
 export function followExec(ctx: ApiContext, nodeId: string, spec: ExecSpec): void {
   follow(ctx, nodeId, spec).catch((error: unknown) => {
     if (!ctx.signal.aborted)
-      ctx.logger.debug({ execId: spec.execId, reason: describeError(error) }, 'the end of an exec is not known');
+      ctx.logger.debug(
+        { execId: spec.execId, reason: describeError(error) },
+        'the end of an exec is not known',
+      );
   });
 }
 

@@ -67,9 +67,7 @@ export async function copyLogs(
   const merge = new TimeMerge<LogRecord>(follow ? PATIENCE : undefined);
   const readings = new Map<string, Reading>();
   const join = (): void => {
-    const fresh = [...tasks()].flatMap((task) =>
-      readings.has(task.id) ? [] : (logSource(ctx, task) ?? []),
-    );
+    const fresh = [...tasks()].flatMap((task) => (readings.has(task.id) ? [] : (logSource(ctx, task) ?? [])));
     const windowBytes = windowFor(readings.size + fresh.length);
     for (const source of fresh) {
       const reading: Reading = { source, lastKey: undefined, lost: false };

@@ -1,9 +1,5 @@
 /** What the API does to networks in the store; used by /networks and by /stacks. */
-import {
-  ConflictError,
-  ForbiddenError,
-  InvalidError,
-} from '../../../shared/errors/index.ts';
+import { ConflictError, ForbiddenError, InvalidError } from '../../../shared/errors/index.ts';
 import { cidrContains, cidrsOverlap, parseAddress, parseCidr } from '../../../shared/lib/cidr.ts';
 import { newId } from '../../../shared/lib/ids.ts';
 import {

@@ -8,7 +8,8 @@ import { nodeNetworkOf, type ContainerSpec, type ServiceSpec } from '../../../sh
  */
 export function takeNodeNetwork(spec: ServiceSpec): ServiceSpec {
   const problem = nodeNetworkProblem(spec);
-  if (problem !== undefined) throw new InvalidError(`rpc error: code = InvalidArgument desc = networks: ${problem}`);
+  if (problem !== undefined)
+    throw new InvalidError(`rpc error: code = InvalidArgument desc = networks: ${problem}`);
   const own = spec.networks.flatMap(({ network }) => nodeNetworkOf(network) ?? [])[0];
   if (own === undefined) return spec;
   if (own === 'bridge') return { ...spec, networks: [] };
@@ -20,7 +21,8 @@ export function nodeNetworkProblem({ networks, container }: ServiceSpec): string
   const asked = networks.find(({ network }) => nodeNetworkOf(network) !== undefined);
   const own = asked === undefined ? container.runtime?.network : nodeNetworkOf(asked.network);
   if (own === undefined || networks.length === (asked === undefined ? 0 : 1)) return undefined;
-  const why = own === 'bridge' ? 'every network that is not internal is a way out' : 'it takes the place of all others';
+  const why =
+    own === 'bridge' ? 'every network that is not internal is a way out' : 'it takes the place of all others';
   return `network ${own} can not be combined with other networks: ${why}`;
 }
 

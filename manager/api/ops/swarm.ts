@@ -9,7 +9,8 @@ import type { ApiContext } from '../context.ts';
 /** Throws UnavailableError before the first manager has made the record. */
 export function clusterOf(ctx: ApiContext): Cluster {
   const cluster = ctx.store.get('cluster', 'self');
-  if (cluster === undefined) throw new UnavailableError('the cluster is not set up yet: try again in a moment');
+  if (cluster === undefined)
+    throw new UnavailableError('the cluster is not set up yet: try again in a moment');
   return cluster;
 }
 

@@ -76,5 +76,6 @@ export function swarmRouter(ctx: ApiContext): Router {
 function otherManagers(ctx: ApiContext): number {
   const self = ctx.managerNodeId();
   const all = [...ctx.store.all('nodes').values()];
-  return all.filter((node) => node.spec.role === 'manager' && node.id !== self && node.status === 'ready').length;
+  return all.filter((node) => node.spec.role === 'manager' && node.id !== self && node.status === 'ready')
+    .length;
 }

@@ -76,7 +76,12 @@ function infoBody(ctx: ApiContext): object {
     Images: countImages(ctx),
     Driver: 'overlayfs',
     DriverStatus: [],
-    Plugins: { Volume: ['local'], Network: ['bridge', 'host', 'null', 'overlay'], Authorization: null, Log: ['json-file'] },
+    Plugins: {
+      Volume: ['local'],
+      Network: ['bridge', 'host', 'null', 'overlay'],
+      Authorization: null,
+      Log: ['json-file'],
+    },
     SystemTime: new Date(ctx.clock.now()).toISOString(),
     LoggingDriver: 'json-file',
     KernelVersion: release(),

@@ -51,7 +51,9 @@ function checkOwnNetwork(spec: ServiceSpec): SpecProblem[] {
     if (own === 'none')
       return [{ field: 'ports', message: `${which}: a container with network none has no ports` }];
     if (port.mode === 'ingress')
-      return [{ field: 'ports', message: `${which}: ingress mode can't be used with network host: use mode host` }];
+      return [
+        { field: 'ports', message: `${which}: ingress mode can't be used with network host: use mode host` },
+      ];
     if (port.publishedPort === port.targetPort) return [];
     const message = `${which}: with network host the published port is the target port (${port.targetPort})`;
     return [{ field: 'ports', message }];

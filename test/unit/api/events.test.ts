@@ -85,7 +85,10 @@ test('every filter of the API takes what it names, and nothing else', (t) => {
   ];
   for (const [filters, wanted] of table) t.deepEqual(passing(filters), wanted, JSON.stringify(filters));
   const tried = new Set(table.flatMap(([filters]) => Object.keys(filters)));
-  t.deepEqual(EVENT_FILTERS.filter((name) => !tried.has(name)), []);
+  t.deepEqual(
+    EVENT_FILTERS.filter((name) => !tried.has(name)),
+    [],
+  );
 });
 
 test('shapes: the old fields of containers and images, times, and an unknown filter', async (t) => {
@@ -97,7 +100,9 @@ test('shapes: the old fields of containers and images, times, and an unknown fil
   const now = Date.now() / 1000;
   const { body, headers } = await api.send('GET', `/events?since=${now - 60}&until=${now + 0.001}`);
   t.is(headers['content-type'], 'application/json');
-  const [kill, pull, volume] = linesOf(body).filter((event) => ['container', 'image', 'volume'].includes(event.Type));
+  const [kill, pull, volume] = linesOf(body).filter((event) =>
+    ['container', 'image', 'volume'].includes(event.Type),
+  );
   t.like(kill, {
     status: 'kill',
     id: CONTAINER.id,
@@ -116,7 +121,10 @@ test('shapes: the old fields of containers and images, times, and an unknown fil
   t.deepEqual(Object.keys(volume).sort(), ['Action', 'Actor', 'Type', 'scope', 'time', 'timeNano']);
   // RFC 3339 as well
   const since = new Date(Date.now() - 60_000).toISOString();
-  const again = await api.send('GET', `/events?since=${since}&until=${now + 0.001}&${filtersOf({ type: ['volume'] })}`);
+  const again = await api.send(
+    'GET',
+    `/events?since=${since}&until=${now + 0.001}&${filtersOf({ type: ['volume'] })}`,
+  );
   t.is(linesOf(again.body).length, 1);
 
   const unknown = await api.send('GET', `/events?${filtersOf({ colour: ['red'] })}`);
@@ -128,7 +136,10 @@ test('shapes: the old fields of containers and images, times, and an unknown fil
 });
 
 /** A client that sends its request and reads nothing of the answer. */
-function silentClient(api: ApiFixture, path: string): Promise<{ answer: IncomingMessage; leave: () => void }> {
+function silentClient(
+  api: ApiFixture,
+  path: string,
+): Promise<{ answer: IncomingMessage; leave: () => void }> {
   return new Promise((resolve, reject) => {
     const req = request({ socketPath: api.socket, path, agent: false }, (answer) => {
       answer.pause();
@@ -177,7 +188,10 @@ test('only the newest are kept for since', (t) => {
 
 test('a container’s destroy still says whose it was, though all its records go at once', async (t) => {
   await using api = await ApiFixture.up();
-  const body = { Name: 'web', TaskTemplate: { ContainerSpec: { Image: 'nginx', Labels: { tier: 'front' } } } };
+  const body = {
+    Name: 'web',
+    TaskTemplate: { ContainerSpec: { Image: 'nginx', Labels: { tier: 'front' } } },
+  };
   const began = Date.now();
   const { json } = await api.send('POST', '/services/create', body);
   const [task] = [...api.store.tasksOfService(json.ID)];
