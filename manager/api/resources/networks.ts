@@ -47,22 +47,6 @@ export function networksRouter(ctx: ApiContext): Router {
     sendJson(res, 201, { Id: id, Warning: warnings.join('; ') });
   });
 
-  router.post('/networks/prune', async (req, res) => {
-    const signal = requestSignal(res, ctx.signal);
-    const unused = unusedNetworks(ctx, queryFilters(req, PRUNE_FILTERS));
-    const deleted: string[] = [];
-    for (const network of unused) {
-      try {
-        await removeNetwork(ctx, network, signal);
-        deleted.push(network.spec.name);
-      } catch (error) {
-        // A service took it meanwhile.
-        if (!(error instanceof ForbiddenError)) throw error;
-      }
-    }
-    sendJson(res, 200, { NetworksDeleted: deleted });
-  });
-
   router.get('/networks/:id', (req, res) => {
     const scope = queryText(req, 'scope') ?? '';
     if (!['', 'swarm', 'local', 'global'].includes(scope)) throw new InvalidError(`invalid scope '${scope}'`);
@@ -87,6 +71,30 @@ export function networksRouter(ctx: ApiContext): Router {
     sendEmpty(res, 204);
   });
 
+  addPrune(router, ctx);
+  addConnect(router, ctx);
+  return router;
+}
+
+function addPrune(router: Router, ctx: ApiContext): void {
+  router.post('/networks/prune', async (req, res) => {
+    const signal = requestSignal(res, ctx.signal);
+    const unused = unusedNetworks(ctx, queryFilters(req, PRUNE_FILTERS));
+    const deleted: string[] = [];
+    for (const network of unused) {
+      try {
+        await removeNetwork(ctx, network, signal);
+        deleted.push(network.spec.name);
+      } catch (error) {
+        // A service took it meanwhile.
+        if (!(error instanceof ForbiddenError)) throw error;
+      }
+    }
+    sendJson(res, 200, { NetworksDeleted: deleted });
+  });
+}
+
+function addConnect(router: Router, { store }: ApiContext): void {
   for (const [action, flag] of [
     ['connect', 'add'],
     ['disconnect', 'rm'],
@@ -99,7 +107,6 @@ export function networksRouter(ctx: ApiContext): Router {
       );
     });
   }
-  return router;
 }
 
 function encode(ctx: ApiContext, network: Network): ReturnType<typeof encodeNetwork> {

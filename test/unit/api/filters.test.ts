@@ -31,7 +31,11 @@ async function scene(): Promise<{ api: ApiFixture; ids: Record<string, string> }
     return json.ID ?? json.Id;
   };
   const template = { ContainerSpec: { Image: 'nginx' } };
-  const web = await made('/services/create', { Name: 'web', Labels: { tier: 'front' }, TaskTemplate: template });
+  const web = await made('/services/create', {
+    Name: 'web',
+    Labels: { tier: 'front' },
+    TaskTemplate: template,
+  });
   const mon = await made('/services/create', { Name: 'mon', Mode: { Global: {} }, TaskTemplate: template });
   const service = (id: string): Service => api.store.get('services', id) as Service;
   await api.write([
@@ -167,7 +171,17 @@ test('a filter that there is not is Docker’s 400, and so is a value that can n
 test('all versions from 1.24 to 1.47 are spoken; others get Docker’s text', async (t) => {
   const { api } = await scene();
   await using _ = api;
-  const reads = ['/_ping', '/version', '/info', '/swarm', '/nodes', '/services', '/tasks', '/networks', '/secrets'];
+  const reads = [
+    '/_ping',
+    '/version',
+    '/info',
+    '/swarm',
+    '/nodes',
+    '/services',
+    '/tasks',
+    '/networks',
+    '/secrets',
+  ];
   for (let minor = 24; minor <= 47; minor += 1) {
     for (const path of minor % 23 === 1 ? reads : reads.slice(0, 3)) {
       const { status, headers } = await api.send('GET', `/v1.${minor}${path}`);
@@ -175,10 +189,16 @@ test('all versions from 1.24 to 1.47 are spoken; others get Docker’s text', as
     }
   }
   const refused: [string, string][] = [
-    ['1.23', 'client version 1.23 is too old. Minimum supported API version is 1.24, please upgrade your client to a newer version'],
+    [
+      '1.23',
+      'client version 1.23 is too old. Minimum supported API version is 1.24, please upgrade your client to a newer version',
+    ],
     ['1.48', 'client version 1.48 is too new. Maximum supported API version is 1.47'],
     ['2.0', 'client version 2.0 is too new. Maximum supported API version is 1.47'],
-    ['0.9', 'client version 0.9 is too old. Minimum supported API version is 1.24, please upgrade your client to a newer version'],
+    [
+      '0.9',
+      'client version 0.9 is too old. Minimum supported API version is 1.24, please upgrade your client to a newer version',
+    ],
   ];
   for (const [version, message] of refused) {
     const { status, json } = await api.send('GET', `/v${version}/info`);

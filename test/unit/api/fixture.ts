@@ -11,7 +11,12 @@ import type { Change, Write } from '../../../manager/store/store.ts';
 import { NotFoundError, UnavailableError } from '../../../shared/errors/index.ts';
 import { newContainerId, newId } from '../../../shared/lib/ids.ts';
 import type { Node, Service, Task, TaskStatus } from '../../../shared/model/index.ts';
-import type { ContainerInfo, LogsParams, StreamChunk } from '../../../shared/model/node-methods/index.ts';
+import type {
+  ContainerInfo,
+  ContainerSample,
+  LogsParams,
+  StreamChunk,
+} from '../../../shared/model/node-methods/index.ts';
 import { MemoryStore } from '../../harness/memory-store.ts';
 import { testVault } from '../../harness/vault.ts';
 import { silentLogger } from '../../harness/silent-logger.ts';
@@ -41,6 +46,9 @@ export interface FakeNode {
   readonly streams: Set<(error: Error) => void>;
   /** Log records that were taken from it. */
   given: number;
+  /** What containers use; and how often it was asked. */
+  sample: ContainerSample | undefined;
+  sampled: number;
   /** Ends all its streams as a session's end would. */
   breakStreams(error: Error): void;
 }
@@ -50,7 +58,17 @@ function fakeNode(): FakeNode {
   const breakStreams = (error: Error): void => {
     for (const end of [...streams]) end(error);
   };
-  return { connected: true, containers: [], logs: new Map(), answers: noImages(), silent: false, streams, given: 0, breakStreams };
+  const counts = { given: 0, sampled: 0, sample: undefined };
+  return {
+    connected: true,
+    containers: [],
+    logs: new Map(),
+    answers: noImages(),
+    silent: false,
+    streams,
+    ...counts,
+    breakStreams,
+  };
 }
 
 export class ApiFixture implements AsyncDisposable {
@@ -138,6 +156,10 @@ export class ApiFixture implements AsyncDisposable {
         const answer = node.answers.get(method);
         if (answer !== undefined) return answer(params);
         if (method === 'container.list') return node.containers;
+        if (method === 'container.sample') {
+          node.sampled += 1;
+          return node.sample === undefined ? {} : { sample: node.sample };
+        }
         const { containerId } = params as { containerId: string };
         return node.containers.find((container) => container.id === containerId);
       },

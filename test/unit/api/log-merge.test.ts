@@ -36,7 +36,10 @@ test('the heap gives what is in it in order', (t) => {
       const heap = new MinHeap<number>((a, b) => a < b);
       for (const number of numbers) heap.push(number);
       const taken = numbers.map(() => heap.pop());
-      t.deepEqual(taken, numbers.toSorted((a, b) => a - b));
+      t.deepEqual(
+        taken,
+        numbers.toSorted((a, b) => a - b),
+      );
       t.is(heap.pop(), undefined);
     }),
   );
@@ -58,7 +61,12 @@ test('whatever the streams, all their records come once, in the order of time', 
         keys.flat().toSorted(),
       );
       // and each stream's own order is kept
-      keys.forEach((lane, i) => t.deepEqual(found.filter((item) => item.lane === i).map(({ key }) => key), lane));
+      keys.forEach((lane, i) =>
+        t.deepEqual(
+          found.filter((item) => item.lane === i).map(({ key }) => key),
+          lane,
+        ),
+      );
     }),
   );
 });
@@ -103,7 +111,12 @@ test('no source is asked for more than one record ahead', async (t) => {
 });
 
 test('times sort as they are, with few and many digits', (t) => {
-  const times = ['2026-01-01T00:00:00Z', '2026-01-01T00:00:00.5Z', '2026-01-01T00:00:00.500000001Z', '2026-01-01T00:00:01Z'];
+  const times = [
+    '2026-01-01T00:00:00Z',
+    '2026-01-01T00:00:00.5Z',
+    '2026-01-01T00:00:00.500000001Z',
+    '2026-01-01T00:00:01Z',
+  ];
   const keys = times.map((time) => timeKey(Buffer.from(`${time} text\n`)));
   t.deepEqual(keys.toSorted(), keys);
   t.is(new Set(keys).size, 4);
@@ -120,10 +133,13 @@ test('a long line that came in pieces is one record', async (t) => {
   }
   const found: StreamChunk[] = [];
   for await (const record of wholeRecords(pieces())) found.push(record);
-  t.deepEqual(found.map(({ stream, data }) => [stream, data.length]), [
-    [1, text.length],
-    [2, 27],
-  ]);
+  t.deepEqual(
+    found.map(({ stream, data }) => [stream, data.length]),
+    [
+      [1, text.length],
+      [2, 27],
+    ],
+  );
 });
 
 interface Frame {
@@ -146,7 +162,8 @@ async function serviceWithTasks(api: ApiFixture, count: number): Promise<Json[]>
   const body = { Name: 'web', TaskTemplate: { ContainerSpec: { Image: 'nginx' } } };
   const { json } = await api.send('POST', '/services/create', body);
   const service = api.store.get('services', json.ID) as Service;
-  for (let slot = 1; slot <= count; slot += 1) await api.write(runningTask(service, slot, `nodea${(slot % 2) + 1}`));
+  for (let slot = 1; slot <= count; slot += 1)
+    await api.write(runningTask(service, slot, `nodea${(slot % 2) + 1}`));
   return api.get('/tasks');
 }
 
@@ -161,16 +178,31 @@ function say(api: ApiFixture, task: Json, records: readonly (readonly [number, s
 test('lines of tasks on several nodes come in the order of time', async (t) => {
   await using api = await ApiFixture.up();
   const tasks = await serviceWithTasks(api, 3);
-  say(api, tasks[0], [1, 5, 6].map((second) => [second, `a${second}`] as const));
-  say(api, tasks[1], [2, 4, 9].map((second) => [second, `b${second}`] as const));
-  say(api, tasks[2], [3, 7, 8].map((second) => [second, `c${second}`] as const));
+  say(
+    api,
+    tasks[0],
+    [1, 5, 6].map((second) => [second, `a${second}`] as const),
+  );
+  say(
+    api,
+    tasks[1],
+    [2, 4, 9].map((second) => [second, `b${second}`] as const),
+  );
+  say(
+    api,
+    tasks[2],
+    [3, 7, 8].map((second) => [second, `c${second}`] as const),
+  );
   const { body } = await api.send('GET', '/services/web/logs?stdout=1&stderr=1');
   t.deepEqual(
     frames(body).map(({ text }) => text.trim()),
     ['a1', 'a1', 'b2', 'c3', 'b4', 'a5', 'a6', 'c7', 'c8', 'b9'].slice(1),
   );
   const { body: tail } = await api.send('GET', '/services/web/logs?stdout=1&tail=1');
-  t.deepEqual(frames(tail).map(({ text }) => text.trim()), ['a6', 'c8', 'b9']);
+  t.deepEqual(
+    frames(tail).map(({ text }) => text.trim()),
+    ['a6', 'c8', 'b9'],
+  );
 });
 
 test('a node that goes away ends its part with a line; when it is back, the rest follows', async (t) => {
@@ -179,11 +211,13 @@ test('a node that goes away ends its part with a line; when it is back, the rest
   say(api, one, [[1, 'first']]);
   say(api, two, [[2, 'second']]);
   const parts: Buffer[] = [];
-  const req = request({ socketPath: api.socket, path: '/services/web/logs?stdout=1&stderr=1&follow=1' }, (res) =>
-    res.on('data', (part: Buffer) => parts.push(part)),
+  const req = request(
+    { socketPath: api.socket, path: '/services/web/logs?stdout=1&stderr=1&follow=1' },
+    (res) => res.on('data', (part: Buffer) => parts.push(part)),
   );
   req.on('error', () => undefined).end();
-  const texts = (): string[] => frames(Buffer.concat(parts)).map(({ stream, text }) => `${stream} ${text.trim()}`);
+  const texts = (): string[] =>
+    frames(Buffer.concat(parts)).map(({ stream, text }) => `${stream} ${text.trim()}`);
   const until = async (what: string, holds: () => boolean): Promise<void> => {
     for (const deadline = Date.now() + 20_000; !holds(); await sleep(5))
       if (Date.now() > deadline) throw new Error(`not within 20 s: ${what}: ${texts().join(', ')}`);
@@ -194,7 +228,10 @@ test('a node that goes away ends its part with a line; when it is back, the rest
   if (node === undefined) throw new Error('there is no such node');
   node.breakStreams(new Error('the session with the node ended'));
   await until('the apology', () => texts().length === 3);
-  t.regex(texts()[2] ?? '', /^2 shoal: logs of task \w+ on node a\d are incomplete: the session with the node ended$/);
+  t.regex(
+    texts()[2] ?? '',
+    /^2 shoal: logs of task \w+ on node a\d are incomplete: the session with the node ended$/,
+  );
   say(api, one, [
     [1, 'first'],
     [3, 'third'],
@@ -204,7 +241,9 @@ test('a node that goes away ends its part with a line; when it is back, the rest
   await until('the rest', () => texts().length === 4);
   t.is(texts()[3], '1 third', 'what was shown is not shown again');
   req.destroy();
-  await until('all streams are left', () => [...api.nodes.values()].every(({ streams }) => streams.size === 0));
+  await until('all streams are left', () =>
+    [...api.nodes.values()].every(({ streams }) => streams.size === 0),
+  );
 });
 
 test('followed logs end at the time that until names', async (t) => {
@@ -213,20 +252,31 @@ test('followed logs end at the time that until names', async (t) => {
   say(api, one, [[1, 'first']]);
   const until = (Date.now() + 700) / 1000;
   const { body } = await api.send('GET', `/services/web/logs?stdout=1&follow=1&until=${until}`);
-  t.deepEqual(frames(body).map(({ text }) => text.trim()), ['first']);
+  t.deepEqual(
+    frames(body).map(({ text }) => text.trim()),
+    ['first'],
+  );
 });
 
 test('a client that does not read stops the nodes; one that leaves frees everything', async (t) => {
   await using api = await ApiFixture.up();
   const tasks = await serviceWithTasks(api, 4);
   const text = 'x'.repeat(1000);
-  for (const task of tasks) say(api, task, Array.from({ length: 20_000 }, (_, i) => [i, text] as const));
+  for (const task of tasks)
+    say(
+      api,
+      task,
+      Array.from({ length: 20_000 }, (_, i) => [i, text] as const),
+    );
   const listeners = api.store.listenerCount;
   const answer = await new Promise<IncomingMessage>((resolve, reject) => {
-    const req = request({ socketPath: api.socket, path: '/services/web/logs?stdout=1&follow=1', agent: false }, (res) => {
-      res.pause();
-      resolve(res);
-    });
+    const req = request(
+      { socketPath: api.socket, path: '/services/web/logs?stdout=1&follow=1', agent: false },
+      (res) => {
+        res.pause();
+        resolve(res);
+      },
+    );
     req.on('error', reject).end();
   });
   const given = (): number => [...api.nodes.values()].reduce((sum, node) => sum + node.given, 0);
@@ -242,7 +292,8 @@ test('a client that does not read stops the nodes; one that leaves frees everyth
   for (const deadline = Date.now() + 20_000; ; await sleep(5)) {
     const open = [...api.nodes.values()].reduce((sum, node) => sum + node.streams.size, 0);
     if (open === 0 && api.store.listenerCount === listeners) break;
-    if (Date.now() > deadline) throw new Error(`${open} streams, ${api.store.listenerCount} listeners are left`);
+    if (Date.now() > deadline)
+      throw new Error(`${open} streams, ${api.store.listenerCount} listeners are left`);
   }
   t.pass();
 });

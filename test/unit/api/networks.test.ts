@@ -85,7 +85,11 @@ test('a service on host or none is stored without networks, shown with the one, 
 test('the node’s networks are alone, and publish nothing on the mesh', async (t) => {
   await using api = await ApiFixture.up();
   await makeNetwork(api, 'front');
-  const port = (PublishMode: string, PublishedPort: number) => ({ PublishMode, PublishedPort, TargetPort: 80 });
+  const port = (PublishMode: string, PublishedPort: number) => ({
+    PublishMode,
+    PublishedPort,
+    TargetPort: 80,
+  });
   const refusals: [string[], object[], RegExp][] = [
     [['host', 'front'], [], /network host can not be combined with other networks/],
     [['front', 'bridge'], [], /network bridge can not be combined/],
@@ -106,7 +110,10 @@ test('the node’s networks are alone, and publish nothing on the mesh', async (
 function place(api: ApiFixture, id: string, network: string, address: string): Promise<number> {
   const [first, second] = runningTask(api.store.get('services', id) as Json, 1, 'nodea2');
   const task = { ...(first?.value as Task), addresses: [{ network, address }] };
-  return api.write([{ table: 'tasks', key: task.id, value: task }, ...(second === undefined ? [] : [second])]);
+  return api.write([
+    { table: 'tasks', key: task.id, value: task },
+    ...(second === undefined ? [] : [second]),
+  ]);
 }
 
 test('an inspected network shows its containers, nodes and services', async (t) => {

@@ -382,5 +382,8 @@ networks: { outside: { external: true, name: host } }
 `);
   t.deepEqual(problems, []);
   t.is(services[0]?.spec.networks[0]?.network, 'host');
-  t.deepEqual(networks.map(({ name, spec }) => [name, spec]), [['host', undefined]]);
+  t.deepEqual(
+    networks.map(({ name, spec }) => [name, spec]),
+    [['host', undefined]],
+  );
 });
