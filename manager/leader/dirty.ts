@@ -1,6 +1,6 @@
 /** Which services the leader has to plan again: those that a change may matter to, and those whose time has come. */
 import type { Node, Task, TaskStatus } from '../../shared/model/index.ts';
-import { isTerminal } from '../../shared/model/index.ts';
+import { isGlobalMode, isTerminal } from '../../shared/model/index.ts';
 import { revisionKey } from '../plan/states.ts';
 import type { Change, Store } from '../store/store.ts';
 
@@ -128,7 +128,7 @@ export class DirtyServices {
     this.#noteRoom();
     for (const { id, revision } of this.#store.all('services').values()) {
       const mode = this.#store.get('revisions', revisionKey(id, revision))?.spec.mode;
-      if (mode?.kind === 'global') this.#services.add(id);
+      if (mode !== undefined && isGlobalMode(mode)) this.#services.add(id);
     }
   }
 

@@ -2,6 +2,7 @@
 import {
   DEFAULT_RESTART,
   DEFAULT_UPDATE,
+  isJob,
   type Labels,
   type Placement,
   type ResourceAmounts,
@@ -47,6 +48,7 @@ export function readDeploy(service: Section): Deploy {
     update: readUpdate(deploy, 'update_config'),
     rollback: readUpdate(deploy, 'rollback_config'),
   };
+  if (deploy !== undefined && isJob(result.mode)) refuseUpdateConfig(deploy);
   resources?.end();
   deploy?.end();
   return result;
@@ -85,27 +87,40 @@ function readMode(service: Section, deploy: Section | undefined): ServiceMode {
   const scale = service.whole('scale');
   const own = deploy?.whole('replicas');
   if (own !== undefined && scale !== undefined && own !== scale) differs(service, 'scale', 'deploy.replicas');
-  if (text === 'global' && scale !== undefined) differs(service, 'scale', 'deploy.mode global');
+  const global = text === 'global' || text === 'global-job';
+  if (global && scale !== undefined) differs(service, 'scale', `deploy.mode ${text}`);
   const replicas = own ?? scale;
-  if (text === 'global') {
+  if (global) {
     if (own !== undefined && deploy !== undefined) {
       deploy.problems.error(
         deploy.map,
         `${deploy.map.key}.replicas`,
-        'replicas can not be used with mode global',
+        `replicas can not be used with mode ${text}`,
       );
     }
-    return { kind: 'global' };
+    return { kind: text };
+  }
+  if (text === 'replicated-job') {
+    const total = replicas ?? 1;
+    return { kind: 'replicated-job', totalCompletions: total, maxConcurrent: total };
   }
   if (text !== 'replicated' && deploy !== undefined) {
-    const why = text.endsWith('-job') ? 'jobs are not supported yet' : 'replicated or global is expected';
     deploy.problems.error(
       deploy.map.entries.get('mode')?.value ?? deploy.map,
       `${deploy.map.key}.mode`,
-      `'${text}': ${why}`,
+      `'${text}': replicated, global, replicated-job or global-job is expected`,
     );
   }
   return { kind: 'replicated', replicas: replicas ?? 1 };
+}
+
+/** An update of a job is a new execution: there is nothing to roll. */
+function refuseUpdateConfig(deploy: Section): void {
+  for (const key of ['update_config', 'rollback_config']) {
+    const entry = deploy.map.entries.get(key);
+    if (entry !== undefined)
+      deploy.problems.error(entry.at, `${deploy.map.key}.${key}`, 'can not be used with jobs');
+  }
 }
 
 function readAmounts(resources: Section | undefined, name: 'limits' | 'reservations'): ResourceAmounts {

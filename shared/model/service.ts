@@ -7,7 +7,20 @@ export type Labels = Readonly<Record<string, string>>;
 
 export type ServiceMode =
   | { readonly kind: 'replicated'; readonly replicas: number }
-  | { readonly kind: 'global' };
+  | { readonly kind: 'global' }
+  /** Runs tasks until so many have completed, each anew at every update of the service. */
+  | { readonly kind: 'replicated-job'; readonly totalCompletions: number; readonly maxConcurrent: number }
+  /** One completion on every node. */
+  | { readonly kind: 'global-job' };
+
+export function isJob(mode: ServiceMode): boolean {
+  return mode.kind === 'replicated-job' || mode.kind === 'global-job';
+}
+
+/** One slot a node, rather than a number of them anywhere. */
+export function isGlobalMode(mode: ServiceMode): boolean {
+  return mode.kind === 'global' || mode.kind === 'global-job';
+}
 
 export interface HealthCheck {
   /** ['NONE'], ['CMD', ...argv] or ['CMD-SHELL', line]; [] inherits the image's. */

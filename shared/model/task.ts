@@ -14,7 +14,7 @@ export interface Task {
   readonly id: string;
   readonly serviceId: string;
   readonly revision: number;
-  /** From 1 for replicated; 0 for global, whose identity is the node. */
+  /** From 1 for replicated, from 0 for replicated jobs; 0 for global, whose identity is the node. */
   readonly slot: number;
   /** Absent while unplaceable. */
   readonly nodeId?: string;

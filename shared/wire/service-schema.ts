@@ -33,6 +33,8 @@ const mode = conforms<ServiceMode>()(
   z.discriminatedUnion('kind', [
     z.strictObject({ kind: z.literal('replicated'), replicas: count }),
     z.strictObject({ kind: z.literal('global') }),
+    z.strictObject({ kind: z.literal('replicated-job'), totalCompletions: count, maxConcurrent: count }),
+    z.strictObject({ kind: z.literal('global-job') }),
   ]),
 );
 

@@ -13,7 +13,7 @@ import { Timeline } from './timeline.ts';
 const NODE_DOWN_AFTER_MS = 2000;
 /** Longer than every delay, monitoring time and stop that the simulated services have. */
 const QUIET_MS = 30 * 60_000;
-const SERVICES = ['web', 'api', 'db', 'agent', 'job'];
+const SERVICES = ['web', 'api', 'db', 'agent', 'job', 'batch', 'sweep'];
 
 export class World {
   readonly random: Prng;
@@ -131,7 +131,7 @@ export class World {
       const scale = this.random.below(2) === 0 && name !== 'agent';
       this.swarm.service(
         name,
-        scale ? { replicas: this.random.below(12) } : { image: `img:${this.random.below(5)}` },
+        scale ? { ...this.#randomSize(name) } : { image: `img:${this.random.below(5)}` },
       );
       return;
     }
@@ -148,7 +148,7 @@ export class World {
       monitorNs: this.random.below(10) * SECOND,
     };
     return {
-      ...(name === 'agent' ? { global: true } : { replicas: this.random.below(10) }),
+      ...this.#randomSize(name),
       image: `img:${this.random.below(5)}`,
       networks: this.#pick([[], ['front'], ['front', 'back']]).map((network) => ({ network, aliases: [] })),
       ports:
@@ -166,6 +166,20 @@ export class World {
       update,
       rollback: update,
     };
+  }
+
+  #randomSize(name: string): SpecChanges {
+    if (name === 'agent') return { global: true };
+    if (name === 'sweep') return { mode: { kind: 'global-job' } };
+    if (name !== 'batch') return { replicas: this.random.below(12) };
+    const [totalCompletions, maxConcurrent] = [this.random.below(10), this.random.below(5)];
+    return { mode: { kind: 'replicated-job', totalCompletions, maxConcurrent } };
+  }
+
+  /** A job's container ends by itself. */
+  isJob(taskId: string): boolean {
+    const task = this.swarm.store.get('tasks', taskId);
+    return task?.serviceId === 'batch' || task?.serviceId === 'sweep';
   }
 
   #removeService(name: string): void {

@@ -7,6 +7,7 @@ import {
 } from '../../../shared/errors/index.ts';
 import { newId } from '../../../shared/lib/ids.ts';
 import type { Revision, Service, ServiceSpec } from '../../../shared/model/index.ts';
+import { isJob } from '../../../shared/model/index.ts';
 import { sameJson } from '../../plan/reconcile/dirty.ts';
 import { type Guard, StaleError, type Store, type Write } from '../../store/store.ts';
 import type { ApiContext } from '../context.ts';
@@ -171,7 +172,8 @@ export async function updateService(
   requirePortsFree(store, spec, service.id);
   const atMs = clock.now();
   const { updateStatus: _, ...rest } = service;
-  if (sameJson(spec, current)) {
+  // A job is run again by any update.
+  if (sameJson(spec, current) && !isJob(spec.mode)) {
     return writeUpdate(ctx, service, update.version, { ...rest, updatedAtMs: atMs }, [], signal);
   }
   const revision = service.revision + 1;

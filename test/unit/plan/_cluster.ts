@@ -13,6 +13,7 @@ import type {
   NodeDescription,
   NodeSpec,
   Service,
+  ServiceMode,
   ServiceSpec,
   Task,
   TaskState,
@@ -29,6 +30,7 @@ export type SpecChanges = Partial<
 > & {
   readonly replicas?: number;
   readonly global?: boolean;
+  readonly mode?: ServiceMode;
   readonly image?: string;
   readonly constraints?: readonly string[];
   readonly placement?: Partial<ServiceSpec['placement']>;
@@ -41,6 +43,7 @@ export function specOf(name: string, changes: SpecChanges = {}): ServiceSpec {
   const {
     replicas = 1,
     global,
+    mode = global === true ? { kind: 'global' } : { kind: 'replicated', replicas },
     image = 'img:1',
     constraints = [],
     placement,
@@ -52,7 +55,7 @@ export function specOf(name: string, changes: SpecChanges = {}): ServiceSpec {
   return {
     name,
     labels: {},
-    mode: global === true ? { kind: 'global' } : { kind: 'replicated', replicas },
+    mode,
     container: { image, labels: {}, command: [], args: [], env: [], mounts: [] },
     limits: {},
     reservations: {},

@@ -76,6 +76,17 @@ test('environment: mapping and list; numbers stay as written; variables fill wha
   t.deepEqual(specOf('environment: ["A=b=c", "B="]').container.env, ['A=b=c', 'B=']);
 });
 
+test('jobs', (t) => {
+  const modeOf = (yaml: string) => specOf(yaml).mode;
+  t.deepEqual(modeOf('deploy: {mode: global-job}'), { kind: 'global-job' });
+  const mode = { kind: 'replicated-job', totalCompletions: 3, maxConcurrent: 3 } as const;
+  t.deepEqual(modeOf('deploy: {mode: replicated-job, replicas: 3}'), mode);
+  t.deepEqual(
+    errorsOf('services:\n  a:\n    image: a\n    deploy:\n      mode: global-job\n      update_config: {}\n'),
+    ['6:7 services.a.deploy.update_config: can not be used with jobs'],
+  );
+});
+
 test('ports: short forms, ranges, protocols, and the long form', (t) => {
   const spec = specOf(
     `ports:\n  - "8080:80"\n  - 9000\n  - "5000-5001:50-51/udp"\n  - {target: 53, published: "5353", protocol: udp, mode: host, name: dns}`,
