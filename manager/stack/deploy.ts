@@ -10,6 +10,7 @@ import {
   type ServiceMode,
   type UpdateConfig,
 } from '../../shared/model/index.ts';
+import { CRON_PREFIX, readCronLabels, readCronSection } from './cron.ts';
 import { defined, type KeyRules, labels, type Section } from './section.ts';
 
 export interface Deploy {
@@ -31,9 +32,10 @@ const NO_AMOUNTS: ResourceAmounts = {};
 export function readDeploy(service: Section): Deploy {
   const deploy = service.section('deploy');
   const resources = deploy?.section('resources');
+  const own = deploy === undefined ? {} : { ...labels(deploy, 'labels'), ...readCronSection(deploy) };
   const result: Deploy = {
-    mode: readMode(service, deploy),
-    labels: deploy === undefined ? {} : labels(deploy, 'labels'),
+    mode: readSchedule(deploy, readMode(service, deploy), own),
+    labels: own,
     endpointMode: deploy?.oneOf('endpoint_mode', ['vip', 'dnsrr']) ?? 'vip',
     limits: withOwn(service, readAmounts(resources, 'limits'), 'limits', {
       nanoCpus: ['cpus', service.cpus('cpus')],
@@ -80,6 +82,30 @@ function differs(service: Section, key: string, other: string): void {
     `${service.map.key}.${key}`,
     `differs from ${other}: one of the two is expected`,
   );
+}
+
+/** A job's labels may say when it runs. */
+function readSchedule(deploy: Section | undefined, mode: ServiceMode, own: Labels): ServiceMode {
+  const cron = readCronLabels(own);
+  if (cron.kind === 'none' || deploy === undefined) return mode;
+  const key = deploy.has('x-shoal-cron') ? 'x-shoal-cron' : 'labels';
+  const at = deploy.map.entries.get(key)?.at ?? deploy.map;
+  const say = (field: string, message: string): void =>
+    deploy.problems.error(at, `${deploy.map.key}.${key}`, `${field}: ${message}`);
+  if (cron.kind === 'problem') {
+    say(cron.field, cron.message);
+    return mode;
+  }
+  const implied = key === 'x-shoal-cron' && !deploy.has('mode');
+  if (!implied && mode.kind !== 'replicated-job') say(`${CRON_PREFIX}schedule`, 'needs mode replicated-job');
+  else if (sizeOf(mode) > 1)
+    say(`${CRON_PREFIX}schedule`, 'a run is one task: replicas can not be more than 1');
+  return cron.mode;
+}
+
+function sizeOf(mode: ServiceMode): number {
+  if (mode.kind === 'replicated') return mode.replicas;
+  return mode.kind === 'replicated-job' ? mode.totalCompletions : 1;
 }
 
 function readMode(service: Section, deploy: Section | undefined): ServiceMode {

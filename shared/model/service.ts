@@ -11,10 +11,32 @@ export type ServiceMode =
   /** Runs tasks until so many have completed, each anew at every update of the service. */
   | { readonly kind: 'replicated-job'; readonly totalCompletions: number; readonly maxConcurrent: number }
   /** One completion on every node. */
-  | { readonly kind: 'global-job' };
+  | { readonly kind: 'global-job' }
+  | CronMode;
 
+/** A job of one task whenever its time comes. */
+export interface CronMode {
+  readonly kind: 'cron';
+  /** Five fields, or six with seconds first. */
+  readonly schedule: string;
+  /** A name of the IANA time zone database. */
+  readonly timeZone: string;
+  /** What becomes of a run that comes while the last one is not over. */
+  readonly concurrency: 'allow' | 'forbid' | 'replace';
+  /** A run that could not be started in time is given up after this. */
+  readonly catchUpMs: number;
+  /** So many runs are kept to be looked at. */
+  readonly history: number;
+}
+
+/** Its tasks shall complete. */
 export function isJob(mode: ServiceMode): boolean {
-  return mode.kind === 'replicated-job' || mode.kind === 'global-job';
+  return mode.kind === 'replicated-job' || mode.kind === 'global-job' || mode.kind === 'cron';
+}
+
+/** What an update may not change. A job may get a schedule, and lose it. */
+export function modeFamily(mode: ServiceMode): 'replicated' | 'global' | 'replicated-job' | 'global-job' {
+  return mode.kind === 'cron' ? 'replicated-job' : mode.kind;
 }
 
 /** One slot a node, rather than a number of them anywhere. */

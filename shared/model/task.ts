@@ -27,6 +27,8 @@ export interface Task {
   readonly pendingReason?: string;
   /** A replacement in `ready` is promoted to running at this time at the earliest (restart delay). */
   readonly startAfterMs?: number;
+  /** Of a cron job: the time of the schedule that it is for. */
+  readonly scheduledAtMs?: number;
 }
 
 export interface ContainerStatus {

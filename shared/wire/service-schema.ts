@@ -35,6 +35,14 @@ const mode = conforms<ServiceMode>()(
     z.strictObject({ kind: z.literal('global') }),
     z.strictObject({ kind: z.literal('replicated-job'), totalCompletions: count, maxConcurrent: count }),
     z.strictObject({ kind: z.literal('global-job') }),
+    z.strictObject({
+      kind: z.literal('cron'),
+      schedule: text,
+      timeZone: text,
+      concurrency: z.enum(['allow', 'forbid', 'replace']),
+      catchUpMs: count,
+      history: count,
+    }),
   ]),
 );
 

@@ -63,3 +63,26 @@ test('a job whose container fails is tried again as often as allowed', async (t,
   t.is((await swarm.state()).running(name).count, 0);
   await docker.ok('service', 'rm', name);
 });
+
+test('a job runs on its schedule', async (t, { docker, swarm, tag }) => {
+  const name = `clock-${tag}`;
+  const labels = ['--label', 'shoal.cron.schedule=* * * * * *', '--label', 'shoal.cron.history=2'];
+  const create = ['service', 'create', '--no-resolve-image', '--mode', 'replicated-job', ...labels];
+  // In the foreground: no run is waited for.
+  const output = await docker.run([...create, '--name', name, '--entrypoint', '/bin/true', IMAGE]);
+  t.is(output.code, 0, output.stderr);
+  await swarm.eventually((s) => s.tasks(name).in('complete').count >= 2);
+  t.deepEqual(await docker.lines(...LIST, `name=${name}`, '--format', '{{.Mode}}'), ['replicated job']);
+  await docker.ok(
+    'service',
+    'update',
+    ...LOCAL,
+    '--detach',
+    '--label-rm',
+    'shoal.cron.schedule',
+    '--label-rm',
+    'shoal.cron.history',
+    name,
+  );
+  await docker.ok('service', 'rm', name);
+});

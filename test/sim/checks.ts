@@ -3,7 +3,7 @@ import { plan } from '../../manager/plan/plan.ts';
 import { sameJson } from '../../manager/plan/reconcile/dirty.ts';
 import { holdsResources, isWanted, revisionKey } from '../../manager/plan/states.ts';
 import type { Change, Write } from '../../manager/store/store.ts';
-import type { Service, ServiceSpec, Task } from '../../shared/model/index.ts';
+import type { CronMode, Service, ServiceSpec, Task } from '../../shared/model/index.ts';
 import { compareStates, isGlobalMode, isJob, isTerminal } from '../../shared/model/index.ts';
 import type { World } from './world.ts';
 
@@ -139,7 +139,8 @@ function checkService(world: World, service: Service, starved: boolean): void {
   if (spec.mode.kind === 'replicated' && filled !== spec.mode.replicas) {
     fail(`service ${service.name} has ${filled} slots filled, not ${spec.mode.replicas}`);
   }
-  if (isJob(spec.mode)) checkJob(world, service, spec, slots);
+  if (spec.mode.kind === 'cron') checkCron(spec.mode, spec.name, tasks);
+  else if (isJob(spec.mode)) checkJob(world, service, spec, slots);
   else checkProgress(world, service, spec, tasks);
   if (spec.mode.kind === 'global' && !starved) checkGlobal(world, service, spec, tasks);
   if (service.updateStatus?.state === 'updating' && !starved)
@@ -183,6 +184,19 @@ function checkJob(
     const pending = [...slots.values()].flat().some((task) => isWanted(task));
     if (!pending) fail(`${name} ran ${slots.size} of ${mode.totalCompletions}`);
   }
+}
+
+/** Each time of the schedule has one run at most, and no more runs are kept than asked for and those under way. */
+function checkCron(mode: CronMode, name: string, tasks: readonly Task[]): void {
+  const runs = new Map<number, number>();
+  for (const { slot, scheduledAtMs } of tasks) {
+    if (scheduledAtMs === undefined) fail(`a run of ${name} has no time`);
+    if ((runs.get(scheduledAtMs) ?? slot) !== slot) fail(`${name} ran twice for ${scheduledAtMs}`);
+    runs.set(scheduledAtMs, slot);
+  }
+  const active = new Set(tasks.filter(isWanted).map(({ slot }) => slot)).size;
+  // One that was just stopped or has just ended goes with the next plan.
+  if (runs.size > mode.history + active + 1) fail(`${runs.size} runs of ${name} are kept`);
 }
 
 /** Everything wanted runs, or is pending and says why. */

@@ -63,12 +63,14 @@ function encodeUpdateStatus(status: UpdateStatus): object {
 /** Counts as swarmkit's ListServiceStatuses makes them. */
 export function serviceStatus(store: Store, service: Service, spec: ServiceSpec): object {
   const job = isJob(spec.mode);
+  // An update starts a job anew; the runs of a schedule go on.
+  const anew = job && spec.mode.kind !== 'cron';
   let running = 0;
   let desired = 0;
   let completed = 0;
   for (const id of store.tasksOfService(service.id)) {
     const task = store.get('tasks', id);
-    if (task === undefined || (job && task.revision !== service.revision)) continue;
+    if (task === undefined || (anew && task.revision !== service.revision)) continue;
     const state = observedState(task, store.get('statuses', id));
     if (task.desired === 'running' && !(job && state === 'complete')) desired += 1;
     if (task.desired === 'running' && state === 'running') running += 1;
@@ -84,5 +86,6 @@ export function serviceStatus(store: Store, service: Service, spec: ServiceSpec)
 /** Undefined: as many as there are tasks that shall run. */
 function desiredTasks(mode: ServiceMode): number | undefined {
   if (mode.kind === 'replicated') return mode.replicas;
+  if (mode.kind === 'cron') return 0;
   return mode.kind === 'replicated-job' ? mode.maxConcurrent : undefined;
 }

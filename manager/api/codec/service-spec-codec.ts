@@ -6,6 +6,7 @@ import {
   DEFAULT_RESTART,
   DEFAULT_UPDATE,
   isJob,
+  type Labels,
   type Placement,
   type PublishedPort,
   type ResourceAmounts,
@@ -14,6 +15,7 @@ import {
   type ServiceSpec,
   type UpdateConfig,
 } from '../../../shared/model/index.ts';
+import { CRON_PREFIX, readCronLabels } from '../../stack/cron.ts';
 import { parseStrict } from '../http/unsupported.ts';
 import { defined, given, labelsOf, zLabels, zText, zTexts, zWhole } from './common.ts';
 import { decodeContainerSpec, encodeContainerSpec, zContainerSpec } from './container-spec-codec.ts';
@@ -108,7 +110,7 @@ export function decodeServiceSpec(value: unknown): DecodedSpec {
   if (template.ContainerSpec === null || template.ContainerSpec === undefined) {
     throw new InvalidError('invalid service spec: TaskTemplate.ContainerSpec is missing');
   }
-  const mode = decodeMode(raw.Mode);
+  const mode = withSchedule(decodeMode(raw.Mode), labelsOf(raw.Labels));
   if (isJob(mode)) refuseUpdateConfig(raw);
   const networks = given(template.Networks) ?? raw.Networks ?? [];
   const logDriver = given(template.LogDriver?.Name);
@@ -171,6 +173,19 @@ function decodeMode(raw: RawSpec['Mode']): ServiceMode {
     default:
       return { kind: 'replicated', replicas: raw?.Replicated?.Replicas ?? 1 };
   }
+}
+
+/** A job's labels may say when it runs. */
+function withSchedule(mode: ServiceMode, labels: Labels): ServiceMode {
+  const cron = readCronLabels(labels);
+  if (cron.kind === 'none') return mode;
+  if (cron.kind === 'problem')
+    throw new InvalidError(`invalid service spec: Labels.${cron.field}: ${cron.message}`);
+  if (mode.kind !== 'replicated-job' || mode.totalCompletions > 1)
+    throw new InvalidError(
+      `invalid service spec: Labels.${CRON_PREFIX}schedule: needs Mode.ReplicatedJob with at most one completion`,
+    );
+  return cron.mode;
 }
 
 /** An update of a job is a new execution: there is nothing to roll (swarmkit, manager/controlapi/service.go). */
@@ -261,6 +276,9 @@ function encodeMode(mode: ServiceMode): object {
       };
     case 'global-job':
       return { GlobalJob: {} };
+    case 'cron':
+      // The labels say when. No number of completions is waited for.
+      return { ReplicatedJob: { MaxConcurrent: 0, TotalCompletions: 0 } };
     default:
       return assertNever(mode);
   }

@@ -9,6 +9,7 @@ export type SlotAction =
       readonly nodeId?: string;
       readonly desired: 'ready' | 'running';
       readonly startAfterMs?: number;
+      readonly scheduledAtMs?: number;
       readonly reason: string;
     }
   | {

@@ -7,6 +7,7 @@ import type { ServiceAction, ServiceDecision, SlotAction, SlotDecision } from '.
 import { bounded, earlier, NOTHING } from './actions.ts';
 import type { Slot } from './context.ts';
 import { isOccupied, ServiceContext } from './context.ts';
+import { reconcileCron } from './cron.ts';
 import { clearSlot, reapSlot, retained } from './history.ts';
 import { reconcileJob } from './job.ts';
 import { mayTakeTask, whyNotGlobal } from './nodes.ts';
@@ -34,7 +35,9 @@ export function reconcileService(view: View, service: Service, now: number, limi
   const context = new ServiceContext(view, service, revision, now);
   const all = context.slots();
   if (isJob(context.spec.mode)) {
-    const job = reconcileJob(context, all, limit);
+    const { mode } = context.spec;
+    const job =
+      mode.kind === 'cron' ? reconcileCron(context, mode, all, limit) : reconcileJob(context, all, limit);
     return { ...job, service: [...job.service, ...oldRevisions(context, all)] };
   }
   const chosen = context.isGlobal ? globalSlots(context, all) : replicatedSlots(context, all, limit);

@@ -35,3 +35,40 @@ test('every update is an execution of its own, also one that changes nothing', a
   t.true(Date.parse(after.JobStatus.LastExecution) >= Date.parse(before.JobStatus.LastExecution));
   t.is(after.Spec.UpdateConfig, undefined);
 });
+
+test('a schedule is written as labels, which clients bring back', async (t) => {
+  await using api = await ApiFixture.up();
+  const Labels = { 'shoal.cron.schedule': '*/5 * * * *', 'shoal.cron.concurrency': 'forbid' };
+  const { ID } = await create(api, 'a', { ReplicatedJob: {} }, { Labels });
+  const stored = (): unknown =>
+    api.store.get('revisions', `${ID}.${api.store.get('services', ID)?.revision}`);
+  t.like(stored(), { revision: 1, spec: { mode: { kind: 'cron', timeZone: 'UTC', concurrency: 'forbid' } } });
+  const { Spec, Version } = await api.get(`/services/${ID}`);
+  t.deepEqual(Spec.Labels, Labels);
+  const update = (version: number, spec: object) =>
+    api.send('POST', `/services/${ID}/update?version=${version}`, spec);
+  t.is(
+    (await update(Version.Index, { ...Spec, TaskTemplate: { ...Spec.TaskTemplate, ForceUpdate: 1 } })).status,
+    200,
+  );
+  t.like(stored(), { revision: 2, spec: { mode: { kind: 'cron', schedule: '*/5 * * * *' } } });
+  const { Version: next } = await api.get(`/services/${ID}`);
+  t.is((await update(next.Index, { ...Spec, Labels: {} })).status, 200);
+  t.like(stored(), { revision: 3, spec: { mode: { kind: 'replicated-job' } } });
+});
+
+test('what is wrong with a schedule is named by its label', async (t) => {
+  await using api = await ApiFixture.up();
+  const refused = async (labels: object, mode: object = { ReplicatedJob: {} }): Promise<string> =>
+    (await create(api, 'a', mode, { Labels: labels })).message;
+  const schedule = { 'shoal.cron.schedule': '@hourly' };
+  t.regex(await refused({ 'shoal.cron.schedule': '61 * * * *' }), /Labels\.shoal\.cron\.schedule: .*minute/);
+  t.regex(await refused({ 'shoal.cron.timezone': 'UTC' }), /shoal\.cron\.schedule: is missing/);
+  t.regex(await refused({ ...schedule, 'shoal.cron.timezone': 'X' }), /'X' is no time zone/);
+  t.regex(await refused({ ...schedule, 'shoal.cron.concurrency': 'X' }), /one of allow, forbid, replace/);
+  t.regex(await refused({ ...schedule, 'shoal.cron.catch-up': '0' }), /catch-up: a duration/);
+  t.regex(await refused({ ...schedule, 'shoal.cron.history': '0' }), /history: a number of runs/);
+  t.regex(await refused({ ...schedule, 'shoal.cron.zone': 'X' }), /shoal\.cron\.zone: is none of/);
+  t.regex(await refused(schedule, { Replicated: {} }), /needs Mode\.ReplicatedJob/);
+  t.regex(await refused(schedule, { ReplicatedJob: { TotalCompletions: 2 } }), /at most one completion/);
+});

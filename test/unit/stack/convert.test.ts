@@ -87,6 +87,30 @@ test('jobs', (t) => {
   );
 });
 
+test('jobs on a schedule: a key, or labels', (t) => {
+  const spec = specOf('deploy:\n  x-shoal-cron:\n    schedule: "0 3 * * *"\n    timezone: Europe/Berlin');
+  const mode = {
+    kind: 'cron',
+    schedule: '0 3 * * *',
+    timeZone: 'Europe/Berlin',
+    concurrency: 'allow',
+  } as const;
+  t.like(spec.mode, { ...mode, catchUpMs: 60_000, history: 5 });
+  t.is(spec.labels['shoal.cron.schedule'], '0 3 * * *');
+  const labels = 'deploy:\n  mode: replicated-job\n  labels: {shoal.cron.schedule: "@daily"}';
+  t.like(specOf(labels).mode, { kind: 'cron', schedule: '@daily', timeZone: 'UTC' });
+  const wrong = (deploy: string) =>
+    errorsOf(`services:\n  a:\n    image: a\n    deploy:\n      ${deploy}\n`).join();
+  t.regex(
+    wrong('labels: {shoal.cron.schedule: "@daily"}'),
+    /5:7 .*deploy\.labels: .*needs mode replicated-job/,
+  );
+  t.regex(wrong('x-shoal-cron: {schedule: "@daily", zone: UTC}'), /x-shoal-cron\.zone: unknown key/);
+  t.regex(wrong('x-shoal-cron: {schedule: "x"}'), /deploy\.x-shoal-cron: .*no cron schedule/);
+  t.regex(wrong('x-shoal-cron: {}'), /x-shoal-cron: a schedule is expected/);
+  t.regex(wrong('{replicas: 2, x-shoal-cron: {schedule: "@daily"}}'), /replicas can not be more than 1/);
+});
+
 test('ports: short forms, ranges, protocols, and the long form', (t) => {
   const spec = specOf(
     `ports:\n  - "8080:80"\n  - 9000\n  - "5000-5001:50-51/udp"\n  - {target: 53, published: "5353", protocol: udp, mode: host, name: dns}`,
