@@ -13,7 +13,7 @@ const parsed = new Map<string, Entry>();
 /** What is wrong with a schedule or its time zone (an IANA name), for people; undefined: nothing. */
 export function scheduleProblem(schedule: string, timeZone: string): string | undefined {
   try {
-    new Intl.DateTimeFormat('en', { timeZone });
+    Intl.DateTimeFormat('en', { timeZone });
   } catch {
     return `'${timeZone}' is no time zone: a name of the IANA database is expected, such as Europe/Berlin`;
   }
