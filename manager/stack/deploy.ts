@@ -11,6 +11,7 @@ import {
   type UpdateConfig,
 } from '../../shared/model/index.ts';
 import { CRON_PREFIX, readCronLabels, readCronSection } from './cron.ts';
+import { DEADLINE_LABEL, readUpdateDeadline } from './update-deadline.ts';
 import { defined, type KeyRules, labels, type Section } from './section.ts';
 
 export interface Deploy {
@@ -23,6 +24,7 @@ export interface Deploy {
   readonly placement: Placement;
   readonly update: UpdateConfig;
   readonly rollback: UpdateConfig;
+  readonly updateDeadlineMs?: number;
 }
 
 const NOT_YET = { severity: 'error', message: 'not supported yet' } as const;
@@ -49,6 +51,7 @@ export function readDeploy(service: Section): Deploy {
     placement: readPlacement(service, deploy),
     update: readUpdate(deploy, 'update_config'),
     rollback: readUpdate(deploy, 'rollback_config'),
+    ...readDeadline(deploy, own),
   };
   if (deploy !== undefined && isJob(result.mode)) refuseUpdateConfig(deploy);
   resources?.end();
@@ -82,6 +85,15 @@ function differs(service: Section, key: string, other: string): void {
     `${service.map.key}.${key}`,
     `differs from ${other}: one of the two is expected`,
   );
+}
+
+function readDeadline(deploy: Section | undefined, own: Labels): Pick<Deploy, 'updateDeadlineMs'> {
+  const deadline = readUpdateDeadline(own);
+  if (deadline === undefined || deploy === undefined) return {};
+  if (typeof deadline === 'number') return { updateDeadlineMs: deadline };
+  const at = deploy.map.entries.get('labels')?.at ?? deploy.map;
+  deploy.problems.error(at, `${deploy.map.key}.labels`, `${DEADLINE_LABEL}: ${deadline}`);
+  return {};
 }
 
 /** A job's labels may say when it runs. */

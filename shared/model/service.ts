@@ -185,6 +185,8 @@ export interface ServiceSpec {
   readonly placement: Placement;
   readonly update: UpdateConfig;
   readonly rollback: UpdateConfig;
+  /** A task of an update that does not serve after this long counts as failed. Default: DEFAULT_UPDATE_DEADLINE_MS. */
+  readonly updateDeadlineMs?: number;
   readonly networks: readonly NetworkAttachment[];
   readonly endpointMode: 'vip' | 'dnsrr';
   readonly ports: readonly PublishedPort[];
@@ -255,6 +257,9 @@ export const DEFAULT_UPDATE: UpdateConfig = {
   failureAction: 'pause',
   maxFailureRatio: 0,
 };
+
+/** Kubernetes' progressDeadlineSeconds. Swarm has none: a task that hangs holds up its update for ever. */
+export const DEFAULT_UPDATE_DEADLINE_MS = 600_000;
 
 export const DEFAULT_STOP_GRACE_NS = 10_000_000_000;
 

@@ -209,6 +209,7 @@ export const serviceSpecSchema = conforms<ServiceSpec>()(
     placement,
     update,
     rollback: update,
+    updateDeadlineMs: optionalCount,
     networks: z.array(attachment),
     endpointMode: z.enum(['vip', 'dnsrr']),
     ports: z.array(publishedPort),

@@ -16,6 +16,7 @@ import {
   type UpdateConfig,
 } from '../../../shared/model/index.ts';
 import { CRON_PREFIX, readCronLabels } from '../../stack/cron.ts';
+import { DEADLINE_LABEL, readUpdateDeadline } from '../../stack/update-deadline.ts';
 import { parseStrict } from '../http/unsupported.ts';
 import { defined, given, labelsOf, zLabels, zText, zTexts, zWhole } from './common.ts';
 import { decodeContainerSpec, encodeContainerSpec, zContainerSpec } from './container-spec-codec.ts';
@@ -129,6 +130,7 @@ export function decodeServiceSpec(value: unknown): DecodedSpec {
     endpointMode: raw.EndpointSpec?.Mode === 'dnsrr' ? ('dnsrr' as const) : ('vip' as const),
     ports: (raw.EndpointSpec?.Ports ?? []).map(decodePort),
     forceUpdate: template.ForceUpdate ?? 0,
+    updateDeadlineMs: decodeDeadline(labelsOf(raw.Labels)),
     logDriver:
       logDriver === undefined
         ? undefined
@@ -173,6 +175,13 @@ function decodeMode(raw: RawSpec['Mode']): ServiceMode {
     default:
       return { kind: 'replicated', replicas: raw?.Replicated?.Replicas ?? 1 };
   }
+}
+
+function decodeDeadline(labels: Labels): number | undefined {
+  const deadline = readUpdateDeadline(labels);
+  if (typeof deadline === 'string')
+    throw new InvalidError(`invalid service spec: Labels.${DEADLINE_LABEL}: ${deadline}`);
+  return deadline;
 }
 
 /** A job's labels may say when it runs. */

@@ -57,6 +57,17 @@ test('a schedule is written as labels, which clients bring back', async (t) => {
   t.like(stored(), { revision: 3, spec: { mode: { kind: 'replicated-job' } } });
 });
 
+test('the deadline of an update is a label too', async (t) => {
+  await using api = await ApiFixture.up();
+  const label = (text: string) => ({ Labels: { 'shoal.update.deadline': text } });
+  const { ID } = await create(api, 'a', { Global: {} }, label('90s'));
+  t.like(api.store.get('revisions', `${ID}.1`), { spec: { updateDeadlineMs: 90_000 } });
+  t.regex(
+    (await create(api, 'b', { Global: {} }, label('x'))).message,
+    /shoal\.update\.deadline: a duration/,
+  );
+});
+
 test('what is wrong with a schedule is named by its label', async (t) => {
   await using api = await ApiFixture.up();
   const refused = async (labels: object, mode: object = { ReplicatedJob: {} }): Promise<string> =>

@@ -81,6 +81,8 @@ export class TestCluster {
   now = 1_000_000;
   /** The plan that `plan()` made last. */
   last: Plan | undefined;
+  /** Tasks whose containers never come up. */
+  hangs: (task: Task) => boolean = () => false;
   #calls = 0;
   #changes = new Map<string, SpecChanges>();
 
@@ -243,7 +245,8 @@ export class TestCluster {
       if (node?.status !== 'ready') continue;
       const state = this.stateOf(task);
       if (isTerminal(state)) continue;
-      const target = !isWanted(task) ? 'shutdown' : task.desired;
+      const wanted = this.hangs(task) && task.desired === 'running' ? 'starting' : task.desired;
+      const target = !isWanted(task) ? 'shutdown' : wanted;
       if (compareStates(state, target) >= 0) continue;
       this.report(task.id, target);
       moved = true;

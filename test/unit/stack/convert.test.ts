@@ -87,6 +87,16 @@ test('jobs', (t) => {
   );
 });
 
+test('the deadline of an update is a label', (t) => {
+  t.is(specOf('deploy: {labels: {shoal.update.deadline: 2m}}').updateDeadlineMs, 120_000);
+  t.deepEqual(
+    errorsOf('services:\n  a:\n    image: a\n    deploy:\n      labels: [shoal.update.deadline=x]\n'),
+    [
+      '5:7 services.a.deploy.labels: shoal.update.deadline: a duration such as 90s or 15m is expected, at least 1s',
+    ],
+  );
+});
+
 test('jobs on a schedule: a key, or labels', (t) => {
   const spec = specOf('deploy:\n  x-shoal-cron:\n    schedule: "0 3 * * *"\n    timezone: Europe/Berlin');
   const mode = {
