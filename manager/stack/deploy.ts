@@ -11,6 +11,7 @@ import {
   type UpdateConfig,
 } from '../../shared/model/index.ts';
 import { CRON_PREFIX, readCronLabels, readCronSection } from './cron.ts';
+import { readPlacementLabels } from './placement-labels.ts';
 import { DEADLINE_LABEL, readUpdateDeadline } from './update-deadline.ts';
 import { defined, type KeyRules, labels, type Section } from './section.ts';
 
@@ -48,7 +49,7 @@ export function readDeploy(service: Section): Deploy {
       memoryBytes: ['mem_reservation', service.bytes('mem_reservation')],
     }),
     restart: readRestart(service, deploy),
-    placement: readPlacement(service, deploy),
+    placement: { ...readPlacement(service, deploy), ...readPlacementRules(deploy, own) },
     update: readUpdate(deploy, 'update_config'),
     rollback: readUpdate(deploy, 'rollback_config'),
     ...readDeadline(deploy, own),
@@ -85,6 +86,17 @@ function differs(service: Section, key: string, other: string): void {
     `${service.map.key}.${key}`,
     `differs from ${other}: one of the two is expected`,
   );
+}
+
+function readPlacementRules(
+  deploy: Section | undefined,
+  own: Labels,
+): Pick<Placement, 'strategy' | 'affinities'> {
+  const reading = readPlacementLabels(own);
+  if (reading.kind === 'read') return reading.placement;
+  const at = deploy?.map.entries.get('labels')?.at;
+  if (at !== undefined) deploy?.problems.error(at, at.key, `${reading.field}: ${reading.message}`);
+  return {};
 }
 
 function readDeadline(deploy: Section | undefined, own: Labels): Pick<Deploy, 'updateDeadlineMs'> {

@@ -147,6 +147,17 @@ export interface Placement {
   /** 0: no limit. */
   readonly maxReplicasPerNode: number;
   readonly platforms?: readonly { readonly os: string; readonly arch: string }[];
+  /** Fewest tasks first (default), or the fullest node that has room. */
+  readonly strategy?: 'spread' | 'binpack';
+  readonly affinities?: readonly Affinity[];
+}
+
+/** Where the tasks of another service are matters: only there, there if possible; not there, not there if possible. */
+export interface Affinity {
+  /** By name; within a stack also by the short one. */
+  readonly service: string;
+  readonly kind: 'with' | 'apart';
+  readonly hard: boolean;
 }
 
 export interface UpdateConfig {

@@ -171,6 +171,10 @@ const placement = conforms<Placement>()(
     spread: texts,
     maxReplicasPerNode: count,
     platforms: z.array(z.strictObject({ os: text, arch: text })).exactOptional(),
+    strategy: z.enum(['spread', 'binpack']).exactOptional(),
+    affinities: z
+      .array(z.strictObject({ service: text, kind: z.enum(['with', 'apart']), hard: flag }))
+      .exactOptional(),
   }),
 );
 

@@ -16,6 +16,7 @@ import {
   type UpdateConfig,
 } from '../../../shared/model/index.ts';
 import { CRON_PREFIX, readCronLabels } from '../../stack/cron.ts';
+import { readPlacementLabels } from '../../stack/placement-labels.ts';
 import { DEADLINE_LABEL, readUpdateDeadline } from '../../stack/update-deadline.ts';
 import { parseStrict } from '../http/unsupported.ts';
 import { defined, given, labelsOf, zLabels, zText, zTexts, zWhole } from './common.ts';
@@ -123,7 +124,7 @@ export function decodeServiceSpec(value: unknown): DecodedSpec {
     limits: decodeAmounts(template.Resources?.Limits),
     reservations: decodeAmounts(template.Resources?.Reservations),
     restart: decodeRestart(template.RestartPolicy),
-    placement: decodePlacement(template.Placement),
+    placement: { ...decodePlacement(template.Placement), ...decodePlacementLabels(labelsOf(raw.Labels)) },
     update: decodeUpdate(raw.UpdateConfig),
     rollback: decodeUpdate(raw.RollbackConfig),
     networks: networks.map((n) => ({ network: n.Target, aliases: n.Aliases ?? [] })),
@@ -175,6 +176,13 @@ function decodeMode(raw: RawSpec['Mode']): ServiceMode {
     default:
       return { kind: 'replicated', replicas: raw?.Replicated?.Replicas ?? 1 };
   }
+}
+
+function decodePlacementLabels(labels: Labels): Pick<Placement, 'strategy' | 'affinities'> {
+  const reading = readPlacementLabels(labels);
+  if (reading.kind === 'problem')
+    throw new InvalidError(`invalid service spec: Labels.${reading.field}: ${reading.message}`);
+  return reading.placement;
 }
 
 function decodeDeadline(labels: Labels): number | undefined {

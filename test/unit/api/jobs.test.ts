@@ -68,6 +68,22 @@ test('the deadline of an update is a label too', async (t) => {
   );
 });
 
+test('placement beyond what Docker has is written as labels', async (t) => {
+  await using api = await ApiFixture.up();
+  const labels = (Labels: object) => ({ Labels });
+  const rules = { 'shoal.placement.strategy': 'binpack', 'shoal.placement.apart': 'db, cache' };
+  const { ID } = await create(api, 'a', { Global: {} }, labels(rules));
+  const apart = (service: string) => ({ service, kind: 'apart', hard: true });
+  t.like(api.store.get('revisions', `${ID}.1`), {
+    spec: { placement: { strategy: 'binpack', affinities: [apart('db'), apart('cache')] } },
+  });
+  const refused = async (name: string, value: string): Promise<string> =>
+    (await create(api, 'b', { Global: {} }, labels({ [name]: value }))).message;
+  t.regex(await refused('shoal.placement.strategy', 'x'), /strategy: spread or binpack is expected/);
+  t.regex(await refused('shoal.placement.near', ','), /near: names of services are expected/);
+  t.regex(await refused('shoal.placement.nigh', 'x'), /nigh: is none of shoal\.placement\.strategy/);
+});
+
 test('what is wrong with a schedule is named by its label', async (t) => {
   await using api = await ApiFixture.up();
   const refused = async (labels: object, mode: object = { ReplicatedJob: {} }): Promise<string> =>

@@ -97,6 +97,19 @@ test('the deadline of an update is a label', (t) => {
   );
 });
 
+test('placement beyond what Docker has is labels', (t) => {
+  const { placement } = specOf(
+    'deploy: {labels: {shoal.placement.strategy: binpack, shoal.placement.near: db}}',
+  );
+  t.like(placement, { strategy: 'binpack', affinities: [{ service: 'db', kind: 'with', hard: false }] });
+  t.regex(
+    errorsOf(
+      'services:\n  a:\n    image: a\n    deploy:\n      labels: {shoal.placement.strategy: x}\n',
+    ).join(),
+    /5:7 services\.a\.deploy\.labels: shoal\.placement\.strategy: spread or binpack is expected/,
+  );
+});
+
 test('jobs on a schedule: a key, or labels', (t) => {
   const spec = specOf('deploy:\n  x-shoal-cron:\n    schedule: "0 3 * * *"\n    timezone: Europe/Berlin');
   const mode = {
