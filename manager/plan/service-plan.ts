@@ -187,6 +187,7 @@ export class ServicePlan {
       addresses: [],
       ...(action.startAfterMs === undefined ? {} : { startAfterMs: action.startAfterMs }),
       ...(run === undefined ? {} : { run }),
+      ...(action.scheduledAtMs === undefined ? {} : { scheduledAtMs: action.scheduledAtMs }),
     };
     this.#write(unit, task, seat);
     return true;

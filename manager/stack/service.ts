@@ -52,6 +52,7 @@ export function readService(key: string, service: Section, context: ServiceConte
     update: deploy.update,
     rollback: deploy.rollback,
     networks: readNetworkMode(service) ?? readAttachments(key, service, context),
+    ...(deploy.updateDeadlineMs === undefined ? {} : { updateDeadlineMs: deploy.updateDeadlineMs }),
     endpointMode: deploy.endpointMode,
     ports: readPorts(service),
     forceUpdate: 0,

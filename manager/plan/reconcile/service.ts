@@ -1,14 +1,17 @@
 /** What one service needs: which slots should be filled, what each of them needs, updates, history, removal. */
-import type { Node, Revision, Service } from '../../../shared/model/index.ts';
+import type { Revision, Service } from '../../../shared/model/index.ts';
+import { isJob } from '../../../shared/model/index.ts';
 import { revisionKey } from '../states.ts';
 import type { View } from '../view.ts';
 import type { ServiceAction, ServiceDecision, SlotAction, SlotDecision } from './actions.ts';
-import { earlier, NOTHING } from './actions.ts';
+import { bounded, earlier, NOTHING } from './actions.ts';
 import type { Slot } from './context.ts';
 import { reconcileContainer } from './container.ts';
 import { isOccupied, ServiceContext } from './context.ts';
-import { fitsConstraints } from './dirty.ts';
-import { clearSlot, reapSlot } from './history.ts';
+import { reconcileCron } from './cron.ts';
+import { clearSlot, reapSlot, retained } from './history.ts';
+import { reconcileJob } from './job.ts';
+import { mayTakeTask, whyNotGlobal } from './nodes.ts';
 import { isStopping } from './rules.ts';
 import { chooseVictims } from './scale.ts';
 import type { SlotOutcome } from './slot.ts';
@@ -33,6 +36,12 @@ export function reconcileService(view: View, service: Service, now: number, limi
   if (service.run !== undefined) return reconcileContainer(view, service, revision, now);
   const context = new ServiceContext(view, service, revision, now);
   const all = context.slots();
+  if (isJob(context.spec.mode)) {
+    const { mode } = context.spec;
+    const job =
+      mode.kind === 'cron' ? reconcileCron(context, mode, all, limit) : reconcileJob(context, all, limit);
+    return { ...job, service: [...job.service, ...oldRevisions(context, all)] };
+  }
   const chosen = context.isGlobal ? globalSlots(context, all) : replicatedSlots(context, all, limit);
   const outcomes = chosen.wanted.map(({ slot, canCreate }) => decideSlot(context, slot, canCreate));
   const update = decideUpdate(context, outcomes);
@@ -58,25 +67,6 @@ function mergeSlotActions(
 ): SlotAction[] {
   if (update === undefined) return [...outcome.actions, ...history];
   return [...outcome.actions.filter(({ kind }) => kind !== 'place-task'), ...update, ...history];
-}
-
-function bounded(
-  service: readonly ServiceAction[],
-  decisions: readonly SlotDecision[],
-  wakeAt: number | undefined,
-  limit: number,
-  more: boolean,
-): ServiceDecision {
-  const slots = decisions.filter(({ actions }) => actions.length > 0);
-  return { service, slots: slots.slice(0, limit), wakeAt, more: more || slots.length > limit };
-}
-
-/** Enough to count restarts by; and while an update runs, what it may have to be judged by. */
-function retained({ view, spec, service }: ServiceContext): number {
-  const state = service.updateStatus?.state;
-  const floor = state === 'updating' || state === 'rollback-started' ? 1 : 0;
-  const attempts = spec.restart.maxAttempts === 0 ? 0 : spec.restart.maxAttempts + 1;
-  return Math.max(view.cluster.taskHistoryLimit, attempts, floor);
 }
 
 function replicatedSlots(context: ServiceContext, all: Map<string, Slot>, limit: number): Slots {
@@ -119,7 +109,7 @@ function globalSlots(context: ServiceContext, all: ReadonlyMap<string, Slot>): S
     const slot = all.get(node.id);
     const reason = whyNotGlobal(context, node);
     if (reason === undefined) {
-      const canCreate = node.status === 'ready' && node.spec.availability === 'active';
+      const canCreate = mayTakeTask(node);
       if (slot !== undefined || canCreate) {
         wanted.push({ slot: slot ?? { key: node.id, slot: 0, nodeId: node.id, tasks: [] }, canCreate });
       }
@@ -129,13 +119,6 @@ function globalSlots(context: ServiceContext, all: ReadonlyMap<string, Slot>): S
     if (!context.view.nodes.has(slot.key)) unwanted.push({ slot, reason: 'the node was removed' });
   }
   return { wanted, unwanted, more: false };
-}
-
-/** A node that is down or paused keeps its task: there is no other place for it. */
-function whyNotGlobal({ spec }: ServiceContext, node: Node): string | undefined {
-  if (node.spec.availability === 'drain') return 'the node is drained';
-  if (!fitsConstraints(node, spec.placement.constraints)) return 'the node does not meet the constraints';
-  return undefined;
 }
 
 function removeService(
