@@ -251,6 +251,7 @@ function noImages(): FakeNode['answers'] {
   };
   return new Map<string, (params: Json) => Json>([
     ['image.list', () => []],
+    ['volume.list', () => ({ volumes: [], freeBytes: 0 })],
     ['image.inspect', none],
     ['image.describe-remote', none],
   ]);
