@@ -5,6 +5,7 @@ import type { Store } from '../../store/store.ts';
 import { encodeServiceSpec } from '../codec/service-spec-codec.ts';
 import { currentSpec } from './service-reads.ts';
 import { stackNetworks, stackServices } from './stack-members.ts';
+import { withKeptPin } from './stack-pins.ts';
 
 export interface Difference {
   /** Path in the Docker API's ServiceSpec: TaskTemplate.ContainerSpec.Image. */
@@ -60,7 +61,7 @@ function diffService(store: Store, stack: string, wanted: ServiceSpec): DiffEntr
     })),
     container: withoutIds(current.container),
   };
-  const to = encodeServiceSpec({ ...wanted, forceUpdate: current.forceUpdate });
+  const to = encodeServiceSpec({ ...withKeptPin(wanted, current), forceUpdate: current.forceUpdate });
   const changes = differences(encodeServiceSpec(named), to);
   return { name, action: changes.length === 0 ? 'unchanged' : 'update', changes };
 }
