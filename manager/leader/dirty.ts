@@ -2,6 +2,8 @@
 import type { Node, Task, TaskStatus } from '../../shared/model/index.ts';
 import { isTerminal } from '../../shared/model/index.ts';
 import { revisionKey } from '../plan/states.ts';
+import { Waiters } from './waiters.ts';
+import type { Plan } from '../plan/plan.ts';
 import type { Change, Store } from '../store/store.ts';
 
 export interface Taken {
@@ -17,6 +19,7 @@ export class DirtyServices {
   /** Something of theirs found no place; looked at again when room may have been made. */
   readonly #starved = new Set<string>();
   readonly #timers = new Map<string, number>();
+  readonly #waiters = new Waiters();
 
   constructor(store: Store) {
     this.#store = store;
@@ -45,7 +48,8 @@ export class DirtyServices {
   }
 
   /** What a plan for `taken` said about when and why to look again. */
-  planned(taken: Taken, timers: ReadonlyMap<string, number>, starved: ReadonlySet<string>): void {
+  planned(taken: Taken, { timers, starved, waits }: Pick<Plan, 'timers' | 'starved' | 'waits'>): void {
+    this.#waiters.planned(taken.services, waits);
     if (taken.services === 'all') {
       this.#timers.clear();
       this.#starved.clear();
@@ -86,6 +90,7 @@ export class DirtyServices {
         return;
       case 'services':
         this.#services.add(change.key);
+        this.#noteWaiters(change.after?.name ?? change.before?.name);
         if (change.after === undefined || change.before?.endpoint !== change.after.endpoint) this.#noteRoom();
         return;
       case 'tasks':
@@ -108,14 +113,20 @@ export class DirtyServices {
 
   #noteTask(before: Task | undefined, after: Task | undefined): void {
     const serviceId = after?.serviceId ?? before?.serviceId;
-    if (serviceId !== undefined) this.#services.add(serviceId);
+    if (serviceId !== undefined) {
+      this.#services.add(serviceId);
+      this.#noteWaiters(this.#store.get('services', serviceId)?.name);
+    }
     if (after === undefined) this.#noteRoom();
   }
 
   #noteStatus(taskId: string, before: TaskStatus | undefined, after: TaskStatus | undefined): void {
     if (after !== undefined && before?.state === after.state && before.health === after.health) return;
     const task = this.#store.get('tasks', taskId);
-    if (task !== undefined) this.#services.add(task.serviceId);
+    if (task !== undefined) {
+      this.#services.add(task.serviceId);
+      this.#noteWaiters(this.#store.get('services', task.serviceId)?.name);
+    }
     if (after !== undefined && isTerminal(after.state)) this.#noteRoom();
   }
 
@@ -126,10 +137,16 @@ export class DirtyServices {
     }
     if (before !== undefined && after !== undefined && samePlaces(before, after)) return;
     this.#noteRoom();
+    // How many tasks a global service should have follows from the nodes.
+    this.add(this.#waiters.all());
     for (const { id, revision } of this.#store.all('services').values()) {
       const mode = this.#store.get('revisions', revisionKey(id, revision))?.spec.mode;
       if (mode?.kind === 'global') this.#services.add(id);
     }
+  }
+
+  #noteWaiters(name: string | undefined): void {
+    if (name !== undefined) this.add(this.#waiters.of(name));
   }
 
   #noteRoom(): void {

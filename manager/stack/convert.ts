@@ -1,5 +1,6 @@
 /** Compose YAML -> what a stack consists of. Pure; never throws for what a file may contain. */
 import type { ServiceSpec } from '../../shared/model/index.ts';
+import { checkDependencies, completingRestart, type Dependency, inOrder } from './depends-on.ts';
 import { type FileTexts, ProjectFiles } from './files.ts';
 import type { Variables } from './interpolate.ts';
 import { type ComposeText, Loader } from './load.ts';
@@ -30,11 +31,13 @@ export interface StackService {
   readonly key: string;
   /** Networks are named as in StackNetwork.name, not by id. */
   readonly spec: ServiceSpec;
+  readonly dependencies: readonly Dependency[];
   /** Where it stands in the file. */
   readonly source: MapValue;
 }
 
 export interface StackConversion {
+  /** Those that others wait for come before these. */
   readonly services: readonly StackService[];
   /** Those that a service is on. */
   readonly networks: readonly StackNetwork[];
@@ -78,11 +81,14 @@ function convertRoot(
   const volumes = readVolumes(top, input.stack);
   const stored = readStackFiles(top, input);
   const context = { stack: input.stack, variables: input.variables, files, stored, networks, volumes };
-  const services = entries.map(({ key, section }) => ({
-    key,
-    spec: readService(key, section, context),
-    source: section.map,
-  }));
+  const services = orderedServices(
+    entries.map(({ key, section }) => ({
+      key,
+      ...readService(key, section, context),
+      source: section.map,
+    })),
+    problems,
+  );
   top.end(TOP_RULES);
   const used = new Set(services.flatMap(({ spec }) => spec.networks.map((attachment) => attachment.network)));
   for (const network of networks.values()) {
@@ -95,6 +101,17 @@ function convertRoot(
     networks: [...networks.values()].filter((network) => used.has(network.name)),
     files: [...stored.secret.values(), ...stored.config.values()],
   };
+}
+
+type ReadService = ReturnType<typeof readService> & Pick<StackService, 'key' | 'source'>;
+
+function orderedServices(all: readonly ReadService[], problems: Problems): StackService[] {
+  checkDependencies(all, problems);
+  const services = all.map((service) => {
+    const restart = completingRestart(service, all);
+    return restart === undefined ? service : { ...service, spec: { ...service.spec, restart } };
+  });
+  return inOrder(services);
 }
 
 function serviceEntries(top: Section, profiles: readonly string[]): { key: string; section: Section }[] {

@@ -18,6 +18,8 @@ export interface Deploy {
   readonly limits: ResourceAmounts;
   readonly reservations: ResourceAmounts;
   readonly restart: RestartPolicy;
+  /** The file itself says when to restart. */
+  readonly saysRestart: boolean;
   readonly placement: Placement;
   readonly update: UpdateConfig;
   readonly rollback: UpdateConfig;
@@ -43,6 +45,7 @@ export function readDeploy(service: Section): Deploy {
       memoryBytes: ['mem_reservation', service.bytes('mem_reservation')],
     }),
     restart: readRestart(service, deploy),
+    saysRestart: service.has('restart') || deploy?.has('restart_policy') === true,
     placement: readPlacement(service, deploy),
     update: readUpdate(deploy, 'update_config'),
     rollback: readUpdate(deploy, 'rollback_config'),

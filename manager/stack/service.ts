@@ -7,6 +7,7 @@ import {
   STACK_LABEL,
 } from '../../shared/model/index.ts';
 import { readDeploy } from './deploy.ts';
+import { type Dependent, dependsOn, readDependencies } from './depends-on.ts';
 import { readEnvironment, readLabels } from './environment.ts';
 import type { ProjectFiles } from './files.ts';
 import { readHealthCheck } from './healthcheck.ts';
@@ -31,7 +32,8 @@ export interface ServiceContext {
   readonly stored: StackFiles;
 }
 
-export function readService(key: string, service: Section, context: ServiceContext): ServiceSpec {
+export function readService(key: string, service: Section, context: ServiceContext): Omit<Dependent, 'key'> {
+  const dependencies = readDependencies(service);
   const deploy = readDeploy(service);
   const container = readContainer(service, context);
   const logDriver = readLogging(service);
@@ -55,9 +57,10 @@ export function readService(key: string, service: Section, context: ServiceConte
     ports: readPorts(service),
     forceUpdate: 0,
     logDriver,
+    dependsOn: dependsOn(context.stack, dependencies),
   }) as ServiceSpec;
   service.end(SERVICE_RULES);
-  return spec;
+  return { spec, dependencies, saysRestart: deploy.saysRestart };
 }
 
 function readContainer(service: Section, context: ServiceContext): ContainerSpec {

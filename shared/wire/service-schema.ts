@@ -11,6 +11,7 @@ import type {
   PublishedPort,
   ResourceAmounts,
   RestartPolicy,
+  ServiceDependency,
   ServiceMode,
   ServiceSpec,
   UpdateConfig,
@@ -187,6 +188,14 @@ const publishedPort = conforms<PublishedPort>()(
 
 const attachment = conforms<NetworkAttachment>()(z.strictObject({ network: text, aliases: texts }));
 
+const dependency = conforms<ServiceDependency>()(
+  z.strictObject({
+    service: text,
+    condition: z.enum(['started', 'healthy', 'completed']),
+    required: flag,
+  }),
+);
+
 export const serviceSpecSchema = conforms<ServiceSpec>()(
   z.strictObject({
     name: text,
@@ -205,5 +214,6 @@ export const serviceSpecSchema = conforms<ServiceSpec>()(
     forceUpdate: count,
     registryAuth: optionalText,
     logDriver: z.strictObject({ name: text, options: labels }).exactOptional(),
+    dependsOn: z.array(dependency).exactOptional(),
   }),
 );

@@ -3,6 +3,7 @@ import type { Service, ServiceSpec, UpdateStatus } from '../../../shared/model/i
 import type { Store } from '../../store/store.ts';
 import { specOf } from '../ops/service-reads.ts';
 import { defined, timeText } from './common.ts';
+import { encodeDependencies } from './dependency-codec.ts';
 import { encodePort, encodeServiceSpec } from './service-spec-codec.ts';
 import { observedState } from './task-codec.ts';
 
@@ -18,6 +19,7 @@ export function encodeService(store: Store, service: Service, spec: ServiceSpec)
     PreviousSpec: previous === undefined ? undefined : encodeServiceSpec(previous),
     Endpoint: encodeEndpoint(store, service, spec),
     UpdateStatus: service.updateStatus === undefined ? undefined : encodeUpdateStatus(service.updateStatus),
+    ...encodeDependencies(store, service, spec),
   });
 }
 

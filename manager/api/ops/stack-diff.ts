@@ -2,6 +2,7 @@
 import type { ContainerSpec, FileReference, ServiceSpec } from '../../../shared/model/index.ts';
 import type { StackConversion } from '../../stack/index.ts';
 import type { Store } from '../../store/store.ts';
+import { encodeDependsOn } from '../codec/dependency-codec.ts';
 import { encodeServiceSpec } from '../codec/service-spec-codec.ts';
 import { currentSpec } from './service-reads.ts';
 import { stackNetworks, stackServices } from './stack-members.ts';
@@ -60,9 +61,13 @@ function diffService(store: Store, stack: string, wanted: ServiceSpec): DiffEntr
     })),
     container: withoutIds(current.container),
   };
-  const to = encodeServiceSpec({ ...wanted, forceUpdate: current.forceUpdate });
-  const changes = differences(encodeServiceSpec(named), to);
+  const changes = differences(shown(named), shown({ ...wanted, forceUpdate: current.forceUpdate }));
   return { name, action: changes.length === 0 ? 'unchanged' : 'update', changes };
+}
+
+/** All of a spec that a file can say. */
+function shown(spec: ServiceSpec): object {
+  return { ...encodeServiceSpec(spec), DependsOn: encodeDependsOn(spec) };
 }
 
 /** Secrets and configs by name alone, as in the files. */

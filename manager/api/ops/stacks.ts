@@ -1,19 +1,14 @@
 /** Deploys, lists and removes stacks. */
 import { InvalidError, NotFoundError } from '../../../shared/errors/index.ts';
 import { KeyedMutex } from '../../../shared/lib/mutex.ts';
-import type {
-  Network,
-  Service,
-  ServiceSpec,
-  StackSource,
-  StoredFileKind,
-} from '../../../shared/model/index.ts';
-import { sameJson } from '../../plan/reconcile/dirty.ts';
+import type { Network, Service, StackSource, StoredFileKind } from '../../../shared/model/index.ts';
+import { sameJson, specOutdated } from '../../plan/reconcile/dirty.ts';
 import {
   convertStack,
   type StackContents,
   type StackConversion,
   type StackNetwork,
+  type StackService,
 } from '../../stack/index.ts';
 import type { ApiContext } from '../context.ts';
 import { FILE_KINDS } from './files.ts';
@@ -122,7 +117,10 @@ async function apply(
     files[file.kind].push(...(await ensureFile(ctx, file, warnings, signal)));
   }
   const services: Touched[] = [];
-  for (const { spec } of conversion.services) services.push(await ensureService(ctx, request, spec, signal));
+  const renewed = new Set<string>();
+  for (const service of conversion.services) {
+    services.push(await ensureService(ctx, request, service, renewed, signal));
+  }
   if (request.prune) {
     const kept = new Set(conversion.services.map(({ spec }) => spec.name));
     const extra = stackServices(ctx.store, request.stack).filter((service) => !kept.has(service.name));
@@ -161,10 +159,12 @@ async function ensureNetwork(
   return { id: existing.id, name, action: 'unchanged' };
 }
 
+/** `renewed` has the keys of the services whose tasks this deployment replaces; it is added to. */
 async function ensureService(
   ctx: ApiContext,
   request: DeployRequest,
-  converted: ServiceSpec,
+  { key, spec: converted, dependencies }: StackService,
+  renewed: Set<string>,
   signal: AbortSignal,
 ): Promise<Touched> {
   const { store } = ctx;
@@ -177,8 +177,12 @@ async function ensureService(
   const { id } = existing;
   const current = currentSpec(store, existing);
   const kept = current.registryAuth === undefined ? {} : { registryAuth: current.registryAuth };
-  const spec = resolveSpec(store, { ...converted, forceUpdate: current.forceUpdate, ...kept, ...auth });
+  // `restart: true`: its tasks are replaced because those of a dependency are.
+  const restarts = dependencies.some((dependency) => dependency.restart && renewed.has(dependency.key));
+  const forceUpdate = current.forceUpdate + (restarts ? 1 : 0);
+  const spec = resolveSpec(store, { ...converted, forceUpdate, ...kept, ...auth });
   if (sameJson(spec, current)) return { id, name, action: 'unchanged' };
+  if (specOutdated(current, spec)) renewed.add(key);
   await updateService(ctx, existing, { version: store.version('services', id), spec }, signal);
   return { id, name, action: 'updated' };
 }

@@ -27,6 +27,8 @@ export type ServiceAction =
   | { readonly kind: 'set-update-status'; readonly status: NonNullable<Service['updateStatus']> }
   | { readonly kind: 'rollback'; readonly toRevision: number; readonly message: string }
   | { readonly kind: 'delete-revision'; readonly revision: number }
+  /** What it depends on is there: its tasks may start, from now on whatever becomes of that. */
+  | { readonly kind: 'release' }
   | { readonly kind: 'delete-service' };
 
 export interface SlotDecision {
@@ -42,6 +44,8 @@ export interface ServiceDecision {
   readonly wakeAt: number | undefined;
   /** More is to be done than the limit allowed. */
   readonly more: boolean;
+  /** Why no task of it may be placed yet: it waits for other services. */
+  readonly hold?: string;
 }
 
 export const NOTHING: ServiceDecision = { service: [], slots: [], wakeAt: undefined, more: false };

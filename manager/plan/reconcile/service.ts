@@ -6,6 +6,7 @@ import type { ServiceAction, ServiceDecision, SlotAction, SlotDecision } from '.
 import { earlier, NOTHING } from './actions.ts';
 import type { Slot } from './context.ts';
 import { isOccupied, ServiceContext } from './context.ts';
+import { gateOf } from './dependencies.ts';
 import { fitsConstraints } from './dirty.ts';
 import { clearSlot, reapSlot } from './history.ts';
 import { isStopping } from './rules.ts';
@@ -31,7 +32,8 @@ export function reconcileService(view: View, service: Service, now: number, limi
   if (revision === undefined) return NOTHING;
   const context = new ServiceContext(view, service, revision, now);
   const all = context.slots();
-  const chosen = context.isGlobal ? globalSlots(context, all) : replicatedSlots(context, all, limit);
+  const gate = gateOf(view, service, revision.spec);
+  const chosen = chooseSlots(context, all, limit, gate.kind === 'held');
   const outcomes = chosen.wanted.map(({ slot, canCreate }) => decideSlot(context, slot, canCreate));
   const update = decideUpdate(context, outcomes);
   const decisions: SlotDecision[] = [];
@@ -44,8 +46,22 @@ export function reconcileService(view: View, service: Service, now: number, limi
     const actions = mergeSlotActions(outcome, update.slots.get(outcome.slot.key), history.actions);
     decisions.push({ key: outcome.slot.key, actions });
   }
-  const service1 = [...update.service, ...oldRevisions(context, all)];
-  return bounded(service1, decisions, wakeAt, limit, chosen.more);
+  const released: ServiceAction[] = gate.kind === 'met' ? [{ kind: 'release' }] : [];
+  const service1 = [...released, ...update.service, ...oldRevisions(context, all)];
+  const decision = bounded(service1, decisions, wakeAt, limit, chosen.more);
+  return gate.kind === 'held' ? { ...decision, hold: gate.reason } : decision;
+}
+
+/**
+ * Of a service that is held back, one slot is filled: a pending task that says what is waited for. A global service has no
+ * task without a node, so it has none.
+ */
+function chooseSlots(context: ServiceContext, all: Map<string, Slot>, limit: number, held: boolean): Slots {
+  const { mode } = context.spec;
+  if (mode.kind === 'replicated') {
+    return replicatedSlots(all, limit, held ? Math.min(1, mode.replicas) : mode.replicas);
+  }
+  return held ? { wanted: [], unwanted: [], more: false } : globalSlots(context, all);
 }
 
 /** A slot that the rules act on is not updated in the same breath, but for placing and promoting. */
@@ -77,9 +93,7 @@ function retained({ view, spec, service }: ServiceContext): number {
   return Math.max(view.cluster.taskHistoryLimit, attempts, floor);
 }
 
-function replicatedSlots(context: ServiceContext, all: Map<string, Slot>, limit: number): Slots {
-  const mode = context.spec.mode;
-  const replicas = mode.kind === 'replicated' ? mode.replicas : 0;
+function replicatedSlots(all: Map<string, Slot>, limit: number, replicas: number): Slots {
   const occupied: Slot[] = [];
   const idle: Slot[] = [];
   for (const slot of all.values()) (isOccupied(slot) ? occupied : idle).push(slot);

@@ -88,7 +88,7 @@ function progressOf(
   const ours = outcome.slot.tasks.filter(
     ({ task }) => task.createdAtMs >= startedAtMs && !context.isOutdated(task),
   );
-  const failed = ours.find((item) => failedEarly(item, monitorMs));
+  const failed = ours.find((item) => failedEarly(context, item, monitorMs));
   const current = outcome.survivors.find(({ task }) => !context.isStale(task));
   const old = [...outcome.survivors, ...(outcome.finished === undefined ? [] : [outcome.finished])];
   const upAt = isUp(current?.status) ? (current?.status?.startedAtMs ?? current?.status?.atMs) : undefined;
@@ -104,9 +104,13 @@ function progressOf(
   };
 }
 
-/** It ended by itself before it ran, or within the monitoring time of that. */
-function failedEarly({ state, status }: SlotTask, monitorMs: number): boolean {
+/**
+ * It ended by itself before it ran, or within the monitoring time of that. A task that completes has not failed where that
+ * is its purpose: where the policy would not run it again.
+ */
+function failedEarly({ spec }: ServiceContext, { state, status }: SlotTask, monitorMs: number): boolean {
   if (status === undefined || !endedByItself(state)) return false;
+  if (state === 'complete' && spec.restart.condition !== 'any') return false;
   return status.startedAtMs === undefined || status.atMs - status.startedAtMs <= monitorMs;
 }
 

@@ -240,3 +240,74 @@ test('what only compose files can ask survives an update by a client that does n
   const gone = await update({ ...known, HostConfig: null }, kept.Version.Index);
   t.is(gone.Spec.TaskTemplate.ContainerSpec.HostConfig, undefined);
 });
+
+test('depends_on: shown, kept by an update through the Docker API, and part of the diff', async (t) => {
+  await using api = await ApiFixture.up();
+  const file = (condition: string): string => `services:
+  db: {image: redis, healthcheck: {test: x}}
+  web: {image: nginx, depends_on: {db: {condition: ${condition}}, no: {required: false}}}
+`;
+  api.obeys = false;
+  const first = await deploy(api, 's', file('service_healthy'));
+  t.is(first.status, 200, first.body.toString());
+  t.regex(first.json.warnings[0].message, /service 'no' is not in the files.*it is not waited for/);
+  const dependsOn = [
+    { Service: 's_db', Condition: 'service_healthy', Required: true },
+    { Service: 's_no', Condition: 'service_started', Required: false },
+  ];
+  const before = await api.get('/services/s_web');
+  t.deepEqual(before.DependsOn, dependsOn);
+  t.is(before.HeldBack.Failed, false);
+  t.regex(before.HeldBack.Reason, /^waits for service s_db to be healthy \(0 of 1\)$/);
+  t.is((await api.get('/services/s_db')).HeldBack, undefined);
+  t.notRegex(JSON.stringify(before.Spec), /s_db/);
+
+  const path = `/services/${before.ID}/update?version=${before.Version.Index}`;
+  t.is(
+    (await api.send('POST', path, { ...before.Spec, Labels: { ...before.Spec.Labels, a: 'b' } })).status,
+    200,
+  );
+  t.deepEqual((await api.get('/services/s_web')).DependsOn, dependsOn);
+  await deploy(api, 's', file('service_healthy'));
+  const diff = await api.send('POST', '/stacks/s/diff', file('service_started'), YAML);
+  t.is(diff.status, 200, diff.body.toString());
+  t.deepEqual(
+    diff.json.services.map((one: Json) => [one.name, one.action, one.changes.map((c: Json) => c.path)]),
+    [
+      ['s_db', 'unchanged', []],
+      ['s_web', 'update', ['DependsOn']],
+    ],
+  );
+});
+
+test('restart: true under a dependency: replaced in the same deployment, and in no other', async (t) => {
+  await using api = await ApiFixture.up();
+  const file = (image: string, replicas = 1): string => `services:
+  web: {image: nginx, depends_on: {api: {condition: service_started, restart: true}}}
+  other: {image: nginx, depends_on: [db]}
+  api: {image: nginx, depends_on: {db: {condition: service_started, restart: true}}}
+  db: {image: "${image}", deploy: {replicas: ${replicas}}}
+`;
+  const done = async (image: string, replicas?: number): Promise<string[]> =>
+    actions((await deploy(api, 's', file(image, replicas))).json.services);
+  t.deepEqual(await done('redis:1'), ['s_db created', 's_api created', 's_web created', 's_other created']);
+  t.deepEqual(await done('redis:1', 2), [
+    's_db updated',
+    's_api unchanged',
+    's_web unchanged',
+    's_other unchanged',
+  ]);
+  t.deepEqual(await done('redis:2', 2), [
+    's_db updated',
+    's_api updated',
+    's_web updated',
+    's_other unchanged',
+  ]);
+  t.is((await api.get('/services/s_web')).Spec.TaskTemplate.ForceUpdate, 1);
+  t.deepEqual(await done('redis:2', 2), [
+    's_db unchanged',
+    's_api unchanged',
+    's_web unchanged',
+    's_other unchanged',
+  ]);
+});

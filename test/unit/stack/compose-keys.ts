@@ -54,7 +54,7 @@ export const SERVICE_KEYS: readonly KeySample[] = [
   key('cpus', '0.5', 'as `deploy.resources.limits.cpus`'),
   key('cpuset', '0-1'),
   key('credential_spec', '{file: x}'),
-  key('depends_on', '[other]'),
+  key('depends_on', '[other]', 'list, or conditions by name, see below'),
   key('deploy', '{replicas: 2}', 'see below'),
   key('develop', '{watch: []}'),
   key('device_cgroup_rules', '["c 1:3 r"]'),
@@ -84,7 +84,7 @@ export const SERVICE_KEYS: readonly KeySample[] = [
   key('isolation', 'hyperv'),
   key('label_file', 'a.env', 'path or list; `labels` win'),
   key('labels', '{a: b}', 'on the container; `deploy.labels` are the service’s'),
-  key('links', '[a]'),
+  key('links', '[other]', 'as `depends_on`; an alias has no effect'),
   key('logging', '{driver: syslog}'),
   key('mac_address', '"02:00:00:00:00:01"'),
   key('mem_limit', '64m', 'as `deploy.resources.limits.memory`'),
@@ -156,6 +156,13 @@ export const SERVICE_KEYS: readonly KeySample[] = [
 ];
 
 export const NESTED_KEYS: readonly KeySample[] = [
+  key(
+    'depends_on.other.condition',
+    'service_healthy',
+    '`service_started`, `service_healthy`, `service_completed_successfully`',
+  ),
+  key('depends_on.other.required', 'false', 'false: missing or failed for good, it is not waited for'),
+  idle('depends_on.other.restart', 'true', 'true: redeployed when a deployment replaces tasks of the other'),
   key('deploy.endpoint_mode', 'dnsrr', '`vip` or `dnsrr`, which goes with no port in mode `ingress`'),
   key('deploy.labels', '{a: b}', 'mapping or list'),
   key('deploy.mode', 'global', '`replicated` or `global`; jobs are refused'),

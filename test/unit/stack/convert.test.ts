@@ -305,7 +305,6 @@ services:
   t.deepEqual(said(problems, 'warning'), [
     '1:1 version: is obsolete and has no effect',
     '8:5 services.a.container_name: has no effect: containers are named after service, slot and task',
-    '9:5 services.a.depends_on: has no effect yet: all services start at once, and a task that fails is started again',
     '13:5 services.a.tty: has no effect yet: containers have no terminal',
   ]);
 });
