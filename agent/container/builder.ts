@@ -1,7 +1,7 @@
 /** From a task's assignment to everything that its container needs: image, volumes, files, OCI configuration. */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { readFileSync } from 'node:fs';
-import { hostname as hostnameOfNode } from 'node:os';
+import { arch, hostname as hostnameOfNode, release as kernelRelease } from 'node:os';
 import { join } from 'node:path';
 import { taskContext, type TemplateContext } from '../../shared/lib/template.ts';
 import { InvalidError } from '../../shared/errors/index.ts';
@@ -9,6 +9,7 @@ import { newContainerId } from '../../shared/lib/ids.ts';
 import {
   DEFAULT_STOP_GRACE_NS,
   STACK_LABEL,
+  type ContainerSpec,
   type HealthCheck,
   type MountSpec,
   type TaskAssignment,
@@ -52,9 +53,22 @@ export class ContainerBuilder {
   /** Fetches the image. Rejects with the registry's message when there is none. */
   async prepare(task: TaskAssignment, signal: AbortSignal): Promise<ResolvedImage> {
     const { registryAuth, container } = task.spec;
-    const image = await this.#options.images.ensure(container.image, parseRegistryAuth(registryAuth), signal);
+    const here = await this.#imageHere(container);
+    const image =
+      here ?? (await this.#options.images.ensure(container.image, parseRegistryAuth(registryAuth), signal));
     this.#prepared.set(task.taskId, image);
     return image;
+  }
+
+  /** The image as it is here, where the registry is not to be asked. */
+  async #imageHere({ image, runtime }: ContainerSpec): Promise<ResolvedImage | undefined> {
+    const policy = runtime?.pullPolicy;
+    if (policy === undefined) return undefined;
+    const here = await this.#options.images.resolveLocal(image);
+    if (here === undefined && policy === 'never') {
+      throw new InvalidError(`image ${image} is not on this node, and its pull policy is never`);
+    }
+    return here;
   }
 
   forget(taskId: string): void {
@@ -93,6 +107,7 @@ export class ContainerBuilder {
       reservations: task.spec.reservations,
       cgroupsPath: join(this.#options.cgroupParent, id),
       devices: await resolveDevices(spec.runtime ?? {}),
+      machine: { arch: GO_ARCH[arch()] ?? arch(), release: kernelRelease() },
       available: availableCapabilities(),
     });
     const { args, env = [], cwd, capabilities, rlimits = [], noNewPrivileges = false } = config.process;
@@ -166,6 +181,9 @@ export class ContainerBuilder {
     return binds;
   }
 }
+
+/** Go's names for what Node calls otherwise. */
+const GO_ARCH: Readonly<Record<string, string>> = { x64: 'amd64', ia32: '386', ppc64: 'ppc64le' };
 
 /** The agent's own: it can give no others. */
 function availableCapabilities(): string[] {

@@ -25,8 +25,12 @@ export interface Deploy {
   readonly rollback: UpdateConfig;
 }
 
-const NOT_YET = { severity: 'error', message: 'not supported yet' } as const;
-const DEVICE_RULES: KeyRules = { devices: NOT_YET, generic_resources: NOT_YET };
+const NOT_COUNTED = {
+  severity: 'error',
+  message:
+    'not supported yet: nodes count CPUs and memory only; give the device under devices, and choose nodes by a label',
+} as const;
+const DEVICE_RULES: KeyRules = { devices: NOT_COUNTED, generic_resources: NOT_COUNTED };
 const NO_AMOUNTS: ResourceAmounts = {};
 
 export function readDeploy(service: Section): Deploy {
@@ -37,7 +41,7 @@ export function readDeploy(service: Section): Deploy {
     labels: deploy === undefined ? {} : labels(deploy, 'labels'),
     endpointMode: deploy?.oneOf('endpoint_mode', ['vip', 'dnsrr']) ?? 'vip',
     limits: withOwn(service, readAmounts(resources, 'limits'), 'limits', {
-      nanoCpus: ['cpus', service.cpus('cpus')],
+      nanoCpus: readOwnCpus(service),
       memoryBytes: ['mem_limit', service.bytes('mem_limit')],
       pids: ['pids_limit', service.whole('pids_limit', -1)],
     }),
@@ -53,6 +57,17 @@ export function readDeploy(service: Section): Deploy {
   resources?.end();
   deploy?.end();
   return result;
+}
+
+/** `cpus`, or `cpu_quota` of each `cpu_period`, both in microseconds; -1 is no limit. */
+function readOwnCpus(service: Section): readonly [key: string, nanoCpus: number | undefined] {
+  const cpus = service.cpus('cpus');
+  const quota = service.whole('cpu_quota', -1) ?? 0;
+  const nanoCpus =
+    quota > 0 ? Math.round((quota * 1e9) / (service.whole('cpu_period') || 100_000)) : undefined;
+  if (cpus !== undefined && nanoCpus !== undefined && cpus !== nanoCpus)
+    differs(service, 'cpu_quota', 'cpus');
+  return cpus === undefined ? ['cpu_quota', nanoCpus] : ['cpus', cpus];
 }
 
 /** The older keys beside `deploy` say the same; both may be given if they agree. */

@@ -7,6 +7,7 @@ import { mergeValues, plain, settle } from './merge.ts';
 import { type Budget, parseCompose, VALUE_LIMIT } from './parse-yaml.ts';
 import { directoryOf, resolvePath } from './paths.ts';
 import type { Position, Problems } from './problem.ts';
+import { profileFile } from './runtime-keys.ts';
 import { Section } from './section.ts';
 import { isNull, type MapEntry, type MapValue, mapWith, placeOnly, type Value } from './value.ts';
 
@@ -216,7 +217,18 @@ function servicePaths(service: MapValue, directory: string): MapValue {
     const value = service.entries.get(name)?.value;
     if (value !== undefined) result = mapWith(result, { [name]: seenFrom(directory, value) });
   }
-  return result;
+  const security = service.entries.get('security_opt')?.value;
+  if (security?.kind !== 'list') return result;
+  const items = security.items.map((item) => profilePath(item, directory));
+  return mapWith(result, { security_opt: { ...security, items } });
+}
+
+/** seccomp=FILE */
+function profilePath(item: Value, directory: string): Value {
+  const file = item.kind === 'scalar' ? profileFile(item.text) : undefined;
+  if (file === undefined) return item;
+  const text = `seccomp=${resolvePath(directory, file)}`;
+  return { ...item, kind: 'scalar', value: text, text };
 }
 
 function seenFrom(directory: string, value: Value): Value {

@@ -90,7 +90,7 @@ function readContainer(service: Section, context: ServiceContext): ContainerSpec
     sysctls: readSysctls(service),
     ulimits: readUlimits(service),
     ...readFileReferences(service, context.stored),
-    ...readRuntime(service),
+    ...readRuntime(service, context.files),
   }) as ContainerSpec;
 }
 
@@ -273,17 +273,23 @@ function readAttachments(key: string, service: Section, context: ServiceContext)
 
 const ADDRESS_RULE = {
   severity: 'error',
-  message: 'not supported: addresses are given by the manager',
+  message: 'not supported: the manager gives each task an address of its own; services are reached by name',
 } as const;
 const ATTACHMENT_RULES = {
   ipv4_address: ADDRESS_RULE,
   ipv6_address: ADDRESS_RULE,
   link_local_ips: ADDRESS_RULE,
   mac_address: ADDRESS_RULE,
-  driver_opts: { severity: 'error', message: 'not supported yet' },
-  interface_name: { severity: 'error', message: 'not supported yet' },
-  gw_priority: { severity: 'warning', message: 'has no effect' },
-  priority: { severity: 'warning', message: 'has no effect' },
+  driver_opts: { severity: 'error', message: 'not supported: networks are overlay networks without options' },
+  interface_name: { severity: 'error', message: 'not supported: the interfaces are eth0, eth1, ...' },
+  gw_priority: {
+    severity: 'warning',
+    message: 'has no effect: the way out is through the first network that has one',
+  },
+  priority: {
+    severity: 'warning',
+    message: 'has no effect: all networks are joined before the container starts',
+  },
 } as const;
 
 function readAliases(service: Section, value: Value): string[] {

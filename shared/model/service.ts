@@ -84,6 +84,8 @@ export interface ContainerSpec {
   readonly configs?: readonly FileReference[];
   readonly noNewPrivileges?: boolean;
   readonly seccompUnconfined?: boolean;
+  /** A seccomp profile as Docker has them, JSON text, in place of the default one. */
+  readonly seccompProfile?: string;
   /** -1000 to 1000, proc(5). */
   readonly oomScoreAdj?: number;
   readonly runtime?: RuntimeOptions;

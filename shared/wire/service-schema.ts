@@ -100,8 +100,10 @@ const runtime = conforms<RuntimeOptions>()(
     network: z.enum(['host', 'none']).exactOptional(),
     domainname: optionalText,
     cpuShares: optionalCount,
+    cpuPeriodUs: optionalCount,
     cpuset: optionalText,
     memorySwapBytes: z.number().int().exactOptional(),
+    pullPolicy: z.enum(['missing', 'never']).exactOptional(),
   }),
 );
 
@@ -134,6 +136,7 @@ const container = conforms<ContainerSpec>()(
     configs: z.array(fileReference).exactOptional(),
     noNewPrivileges: optionalFlag,
     seccompUnconfined: optionalFlag,
+    seccompProfile: optionalText,
     oomScoreAdj: z.number().int().exactOptional(),
     runtime: runtime.exactOptional(),
   }),

@@ -1,5 +1,6 @@
 import type { ContainerSpec, HealthCheck, MountSpec } from '../../../shared/model/index.ts';
 import { templateProblem } from '../../../shared/lib/template.ts';
+import { parseSeccompProfile } from '../../../shared/lib/seccomp-profile.ts';
 import { checkFiles } from './files.ts';
 import type { SpecProblem } from './service-spec.ts';
 
@@ -80,6 +81,8 @@ function checkRuntime(container: ContainerSpec): SpecProblem[] {
     'oomScoreAdj',
     'a number from -1000 to 1000 is expected',
   );
+  const profileProblem = seccompProblem(container);
+  check(profileProblem === undefined, 'seccomp', profileProblem ?? '');
   for (const { source, target, access } of runtime.devices ?? []) {
     check(source.startsWith('/dev/'), 'devices', `'${source}': a path below /dev is expected`);
     check(target.startsWith('/'), 'devices', `'${target}': an absolute path is expected`);
@@ -88,6 +91,12 @@ function checkRuntime(container: ContainerSpec): SpecProblem[] {
   for (const rule of runtime.deviceRules ?? []) {
     check(DEVICE_RULE.test(rule), 'deviceRules', `'${rule}': such as 'c 1:3 rwm' is expected`);
   }
+  const { cpuPeriodUs = 100_000 } = runtime;
+  check(
+    cpuPeriodUs >= 1000 && cpuPeriodUs <= 1_000_000,
+    'cpuPeriod',
+    'from 1000 to 1000000 microseconds are expected',
+  );
   const { cpuset, cpuShares, hostUts, hostIpc, domainname, shmBytes } = runtime;
   check(cpuset === undefined || CPU_LIST.test(cpuset), 'cpuset', `'${cpuset}': such as '0-2,4' is expected`);
   check(cpuShares === undefined || cpuShares >= 2, 'cpuShares', 'at least 2 are expected');
@@ -103,6 +112,17 @@ function checkRuntime(container: ContainerSpec): SpecProblem[] {
     "with the node's ipc namespace /dev/shm is the node's",
   );
   return problems;
+}
+
+function seccompProblem({ seccompProfile, seccompUnconfined }: ContainerSpec): string | undefined {
+  if (seccompProfile === undefined) return undefined;
+  if (seccompUnconfined === true) return 'unconfined and a profile: one of the two is expected';
+  try {
+    parseSeccompProfile(seccompProfile);
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
 }
 
 function checkMounts(mounts: readonly MountSpec[]): SpecProblem[] {

@@ -296,8 +296,8 @@ services:
     build: .
 `);
   t.deepEqual(said(problems, 'error'), [
-    '5:5 services.a.runtime: not supported yet',
-    '6:5 services.a.gpus: not supported yet',
+    '5:5 services.a.runtime: not supported: nodes have one runtime',
+    '6:5 services.a.gpus: not supported yet: nodes do not count GPUs; give the device under devices, and choose nodes by a label',
     '7:5 services.a.network_mode: not supported yet: use networks',
     '12:5 services.a.colour: unknown key',
     '15:5 services.b.build: a cluster builds no images: build it, push it to a registry, and name it under image',
