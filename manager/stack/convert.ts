@@ -1,10 +1,17 @@
 /** Compose YAML -> what a stack consists of. Pure; never throws for what a file may contain. */
 import type { ServiceSpec } from '../../shared/model/index.ts';
-import { checkDependencies, completingRestart, type Dependency, inOrder } from './depends-on.ts';
+import {
+  checkDependencies,
+  completingRestart,
+  completingServices,
+  type Dependency,
+  inOrder,
+} from './depends-on.ts';
 import { type FileTexts, ProjectFiles } from './files.ts';
 import type { Variables } from './interpolate.ts';
 import { type ComposeText, Loader } from './load.ts';
 import { type Position, type Problem, Problems } from './problem.ts';
+import { STACK_PORTS_MAX } from './ports.ts';
 import { Section } from './section.ts';
 import { readService, usesDefaultNetwork } from './service.ts';
 import { TOP_RULES } from './service-keys.ts';
@@ -49,6 +56,8 @@ export interface StackConversion {
   readonly missing: readonly string[];
 }
 
+/** One deployment writes all of them. */
+const SERVICES_MAX = 1000;
 const SERVICE_NAME = /^[a-zA-Z0-9._-]+$/;
 
 export function convertStack(input: StackInput): StackConversion {
@@ -80,7 +89,9 @@ function convertRoot(
   );
   const volumes = readVolumes(top, input.stack);
   const stored = readStackFiles(top, input);
-  const context = { stack: input.stack, variables: input.variables, files, stored, networks, volumes };
+  const { stack, variables } = input;
+  const ports = { left: STACK_PORTS_MAX };
+  const context = { stack, variables, files, stored, networks, volumes, ports };
   const services = orderedServices(
     entries.map(({ key, section }) => ({
       key,
@@ -107,8 +118,9 @@ type ReadService = ReturnType<typeof readService> & Pick<StackService, 'key' | '
 
 function orderedServices(all: readonly ReadService[], problems: Problems): StackService[] {
   checkDependencies(all, problems);
+  const completing = completingServices(all);
   const services = all.map((service) => {
-    const restart = completingRestart(service, all);
+    const restart = completingRestart(service, completing);
     return restart === undefined ? service : { ...service, spec: { ...service.spec, restart } };
   });
   return inOrder(services);
@@ -120,6 +132,10 @@ function serviceEntries(top: Section, profiles: readonly string[]): { key: strin
   const none = value === undefined || isNull(value) || services?.map.entries.size === 0;
   if (none) top.problems.error(value ?? top.map, 'services', 'there are no services');
   if (none || services === undefined) return [];
+  if (services.map.entries.size > SERVICES_MAX) {
+    top.problems.error(services.map, 'services', `a stack has at most ${SERVICES_MAX} services`);
+    return [];
+  }
   const enabled = [...services.map.entries.values()].flatMap(({ name, at, value }) => {
     if (name.startsWith('x-')) return [];
     if (!SERVICE_NAME.test(name)) {

@@ -135,20 +135,61 @@ function reportNever({ key, condition, at }: Dependency, target: Dependent, prob
   }
 }
 
-/** Each cycle once, by the way around it. */
+/** Each cycle once, by the way around it. Without recursion: a chain may be as long as the file. */
 function reportCycles(byKey: ReadonlyMap<string, Dependent>, problems: Problems): void {
-  const done = new Set<string>();
-  const walk = (key: string, path: readonly string[]): void => {
-    for (const { key: next, at } of byKey.get(key)?.dependencies ?? []) {
-      const start = path.indexOf(next);
-      if (start >= 0) {
-        const way = [...path.slice(start), next].join(' -> ');
-        problems.error(at, at.key, `services wait for one another: ${way}`);
-      } else if (!done.has(next) && byKey.has(next)) walk(next, [...path, next]);
+  let reported = 0;
+  walkDepthFirst(byKey, {
+    back: ({ at }, path) => {
+      reported += 1;
+      if (reported > CYCLES_REPORTED) return;
+      const way = path();
+      const shown = way.length > WAY_SHOWN ? [...way.slice(0, WAY_SHOWN - 1), '...', way.at(-1)] : way;
+      problems.error(at, at.key, `services wait for one another: ${shown.join(' -> ')}`);
+    },
+  });
+}
+
+/** Enough for people; a file of many thousand services could have as many cycles. */
+const CYCLES_REPORTED = 20;
+const WAY_SHOWN = 20;
+
+interface Walker {
+  /** An edge leads back into the path that led here; `path` begins and ends with the same service. */
+  readonly back?: (edge: Dependency, path: () => readonly string[]) => void;
+  /** All that the service depends on has been left. */
+  readonly leave?: (key: string) => void;
+}
+
+function walkDepthFirst(
+  services: ReadonlyMap<string, Pick<Dependent, 'dependencies'>>,
+  { back, leave }: Walker,
+): void {
+  const entered = new Set<string>();
+  for (const root of services.keys()) {
+    if (entered.has(root)) continue;
+    /** The way from the root: where on it each service is, and which dependency of it comes next. */
+    const path: { key: string; next: number }[] = [];
+    const onPath = new Map<string, number>();
+    const enter = (key: string): void => {
+      entered.add(key);
+      onPath.set(key, path.length);
+      path.push({ key, next: 0 });
+    };
+    enter(root);
+    for (let top = path.at(-1); top !== undefined; top = path.at(-1)) {
+      const edge = services.get(top.key)?.dependencies[top.next];
+      top.next += 1;
+      if (edge === undefined) {
+        leave?.(top.key);
+        onPath.delete(top.key);
+        path.pop();
+        continue;
+      }
+      const start = onPath.get(edge.key);
+      if (start !== undefined) back?.(edge, () => [...path.slice(start).map(({ key }) => key), edge.key]);
+      else if (services.has(edge.key) && !entered.has(edge.key)) enter(edge.key);
     }
-    done.add(key);
-  };
-  for (const key of byKey.keys()) if (!done.has(key)) walk(key, [key]);
+  }
 }
 
 /**
@@ -156,29 +197,29 @@ function reportCycles(byKey: ReadonlyMap<string, Dependent>, problems: Problems)
  * compose specification has it (a service of a cluster would be started again).
  */
 export function completingRestart(
-  target: Dependent,
-  services: readonly Dependent[],
+  { saysRestart, key }: Dependent,
+  completing: ReadonlySet<string>,
 ): RestartPolicy | undefined {
-  if (target.saysRestart) return undefined;
-  const awaited = services.some(({ dependencies }) =>
-    dependencies.some(({ key, condition }) => key === target.key && condition === 'completed'),
+  return saysRestart || !completing.has(key) ? undefined : { ...DEFAULT_RESTART, condition: 'none' };
+}
+
+/** Keys of the services that another one waits for to complete. */
+export function completingServices(services: readonly Dependent[]): Set<string> {
+  const awaited = services.flatMap(({ dependencies }) =>
+    dependencies.filter(({ condition }) => condition === 'completed').map(({ key }) => key),
   );
-  return awaited ? { ...DEFAULT_RESTART, condition: 'none' } : undefined;
+  return new Set(awaited);
 }
 
 /** Those that are waited for before those that wait; else in the order of the file. */
 export function inOrder<T extends Pick<Dependent, 'key' | 'dependencies'>>(services: readonly T[]): T[] {
   const byKey = new Map(services.map((service) => [service.key, service]));
-  const placed = new Set<T>();
-  const place = (service: T): void => {
-    if (placed.has(service)) return;
-    byKey.delete(service.key);
-    for (const { key } of service.dependencies) {
-      const other = byKey.get(key);
-      if (other !== undefined) place(other);
-    }
-    placed.add(service);
-  };
-  for (const service of services) place(service);
-  return [...placed];
+  const ordered: T[] = [];
+  walkDepthFirst(byKey, {
+    leave: (key) => {
+      const service = byKey.get(key);
+      if (service !== undefined) ordered.push(service);
+    },
+  });
+  return ordered;
 }

@@ -4,7 +4,7 @@ import { Extender } from './extends.ts';
 import type { ProjectFiles } from './files.ts';
 import type { Variables } from './interpolate.ts';
 import { mergeValues, plain, settle } from './merge.ts';
-import { type Budget, parseCompose, VALUE_LIMIT } from './parse-yaml.ts';
+import { type Budget, newBudget, parseCompose } from './parse-yaml.ts';
 import { directoryOf, resolvePath } from './paths.ts';
 import type { Position, Problems } from './problem.ts';
 import { profileFile } from './runtime-keys.ts';
@@ -29,7 +29,7 @@ export class Loader {
   #read = 0;
   #chars = 0;
   /** Whatever the files unfold to, all of them together. */
-  readonly #budget: Budget = { left: VALUE_LIMIT };
+  readonly #budget: Budget = newBudget();
 
   constructor(files: ProjectFiles, problems: Problems) {
     this.#files = files;

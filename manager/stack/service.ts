@@ -30,6 +30,8 @@ export interface ServiceContext {
   readonly networks: ReadonlyMap<string, StackNetwork>;
   readonly volumes: ReadonlyMap<string, StackVolume>;
   readonly stored: StackFiles;
+  /** How many more ports the stack may publish. */
+  readonly ports: { left: number };
 }
 
 export function readService(key: string, service: Section, context: ServiceContext): Omit<Dependent, 'key'> {
@@ -54,7 +56,7 @@ export function readService(key: string, service: Section, context: ServiceConte
     rollback: deploy.rollback,
     networks: readAttachments(key, service, context),
     endpointMode: deploy.endpointMode,
-    ports: readPorts(service),
+    ports: readPorts(service, context.ports),
     forceUpdate: 0,
     logDriver,
     dependsOn: dependsOn(context.stack, dependencies),
@@ -96,7 +98,7 @@ function readContainer(service: Section, context: ServiceContext): ContainerSpec
 
 /** As docker writes it: a name alone is its latest. */
 function withTag(image: string): string {
-  const named = /@|:[^/]*$/.test(image);
+  const named = image.includes('@') || image.lastIndexOf(':') > image.lastIndexOf('/');
   return image === '' || named ? image : `${image}:latest`;
 }
 

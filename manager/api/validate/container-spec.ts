@@ -11,6 +11,8 @@ const IMAGE_MAX = 512;
 const HOSTNAME = /^[a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?$/;
 const SIGNAL = /^(SIG)?[A-Z][A-Z0-9+-]*$|^\d{1,2}$/i;
 const VOLUME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
+/** limits.h */
+const PATH_MAX = 4096;
 const MS_NS = 1_000_000;
 
 export function checkContainer(container: ContainerSpec): SpecProblem[] {
@@ -132,6 +134,10 @@ function checkMounts(mounts: readonly MountSpec[]): SpecProblem[] {
     const report = (message: string): void => {
       problems.push({ field: 'mounts', message: `${mount.target}: ${message}` });
     };
+    if (mount.target.length > PATH_MAX) {
+      problems.push({ field: 'mounts', message: `a target has at most ${PATH_MAX} characters` });
+      continue;
+    }
     if (!mount.target.startsWith('/')) report('the target must be an absolute path');
     const target = mount.target.replace(/\/+$/, '') || '/';
     if (target === '/') report("a mount over '/' is not possible");

@@ -82,7 +82,10 @@ test('a file with problems is refused with all of them and their places, and not
     first.json.errors.map((e: Json) => `${e.line}:${e.column} ${e.key}`),
     ['4:5 services.web.runtime', '10:5 services.two.colour'],
   );
-  t.regex(first.json.message, /line 4, column 5: services\.web\.runtime: not supported yet/);
+  t.regex(
+    first.json.message,
+    /line 4, column 5: services\.web\.runtime: not supported: nodes have one runtime/,
+  );
   const second = await deploy(
     api,
     's',
