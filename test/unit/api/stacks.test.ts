@@ -314,3 +314,55 @@ test('restart: true under a dependency: replaced in the same deployment, and in 
     's_other unchanged',
   ]);
 });
+
+test('a deployment that fails half-way says what was done, and records no revision; the next one goes on', async (t) => {
+  await using api = await ApiFixture.up();
+  const { store } = api;
+  const file = 'services:\n  a: {image: x}\n  b: {image: x, ports: ["80:80"]}\n';
+  // Somebody takes the port after the files were checked, and before service b is made.
+  const undo = store.onChange((changes) => {
+    const made = changes.flatMap((one) => (one.table === 'services' ? (one.after ?? []) : []));
+    const own = made.find(({ name }) => name === 's_a');
+    if (own === undefined || store.get('services', 'other') !== undefined) return;
+    const spec = store.get('revisions', `${own.id}.1`)?.spec;
+    if (spec === undefined) return;
+    const ports = [{ protocol: 'tcp', targetPort: 80, publishedPort: 80, mode: 'ingress' }] as const;
+    const other = { ...own, id: 'other', name: 'other' };
+    const value = { id: 'other.1', serviceId: 'other', revision: 1, createdAtMs: 1 };
+    void api.write([
+      { table: 'services', key: 'other', value: other },
+      { table: 'revisions', key: 'other.1', value: { ...value, spec: { ...spec, labels: {}, ports } } },
+    ]);
+  });
+  const failed = await deploy(api, 's', file);
+  undo();
+  t.is(failed.status, 400, failed.body.toString());
+  t.regex(failed.json.message, /deployed in part.*port '80' is already in use by service 'other'/);
+  t.regex(failed.json.message, /done so far: network s_default created, service s_a created/);
+  t.is(store.get('stacks', 's'), undefined);
+  t.is((await api.send('DELETE', '/services/other')).status, 200);
+  const next = await deploy(api, 's', file);
+  t.deepEqual(actions(next.json.services), ['s_a unchanged', 's_b created']);
+  t.is(next.json.revision, 1);
+});
+
+test('diff: secrets and configs, by name and whether their contents differ', async (t) => {
+  await using api = await ApiFixture.up();
+  const source = (files: string): object => ({
+    compose: `services: {a: {image: x}}\n${files}`,
+    contents: { files: { 'one.txt': 'b25l', 'two.txt': 'dHdv' } },
+  });
+  const JSON_TYPE = { 'content-type': 'application/json' };
+  const first = 'secrets: {s: {file: one.txt}}\nconfigs: {c: {file: one.txt}, old: {content: x}}';
+  t.is((await api.send('PUT', '/stacks/s', source(first), JSON_TYPE)).status, 200);
+  const diff = async (files: string): Promise<Json> => {
+    const answer = await api.send('POST', '/stacks/s/diff', source(files), JSON_TYPE);
+    t.is(answer.status, 200, answer.body.toString());
+    return [...answer.json.secrets, ...answer.json.configs].map((one: Json) => `${one.name} ${one.action}`);
+  };
+  t.deepEqual(await diff(first), ['s_s unchanged', 's_c unchanged', 's_old unchanged']);
+  t.deepEqual(
+    await diff('secrets: {s: {file: two.txt}, t: {file: one.txt}}\nconfigs: {c: {file: one.txt}}'),
+    ['s_s update', 's_t create', 's_c unchanged', 's_old extra'],
+  );
+});
