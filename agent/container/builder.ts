@@ -1,7 +1,7 @@
 /** From a task's assignment to everything that its container needs: image, volumes, files, OCI configuration. */
 import { copyFile, mkdir, writeFile } from 'node:fs/promises';
 import { readFileSync } from 'node:fs';
-import { hostname as hostnameOfNode } from 'node:os';
+import { arch, hostname as hostnameOfNode, release as kernelRelease } from 'node:os';
 import { join } from 'node:path';
 import { taskContext, type TemplateContext } from '../../shared/lib/template.ts';
 import { InvalidError, NotFoundError } from '../../shared/errors/index.ts';
@@ -9,6 +9,7 @@ import { newContainerId } from '../../shared/lib/ids.ts';
 import {
   DEFAULT_STOP_GRACE_NS,
   STACK_LABEL,
+  type ContainerSpec,
   type HealthCheck,
   type MountSpec,
   type TaskAssignment,
@@ -58,7 +59,9 @@ export class ContainerBuilder {
     const { registryAuth, container } = task.spec;
     const mode = standaloneMode(task);
     if (mode !== undefined) return this.#prepareStandalone(task, mode.containerId);
-    const image = await this.#options.images.ensure(container.image, parseRegistryAuth(registryAuth), signal);
+    const here = await this.#imageHere(container);
+    const image =
+      here ?? (await this.#options.images.ensure(container.image, parseRegistryAuth(registryAuth), signal));
     this.#prepared.set(task.taskId, image);
     return image;
   }
@@ -72,6 +75,17 @@ export class ContainerBuilder {
     if (image === undefined) throw new NotFoundError(`No such image: ${name}`);
     this.#prepared.set(task.taskId, image);
     return image;
+  }
+
+  /** The image as it is here, where the registry is not to be asked. */
+  async #imageHere({ image, runtime }: ContainerSpec): Promise<ResolvedImage | undefined> {
+    const policy = runtime?.pullPolicy;
+    if (policy === undefined) return undefined;
+    const here = await this.#options.images.resolveLocal(image);
+    if (here === undefined && policy === 'never') {
+      throw new InvalidError(`image ${image} is not on this node, and its pull policy is never`);
+    }
+    return here;
   }
 
   forget(taskId: string): void {
@@ -137,6 +151,7 @@ export class ContainerBuilder {
       reservations: task.spec.reservations,
       cgroupsPath: join(this.#options.cgroupParent, id),
       devices: await resolveDevices(spec.runtime ?? {}),
+      machine: { arch: GO_ARCH[arch()] ?? arch(), release: kernelRelease() },
       available: availableCapabilities(),
     });
     const { env = [], cwd, capabilities, rlimits = [], noNewPrivileges = false } = config.process;
@@ -245,6 +260,9 @@ function hostsOf(task: TaskAssignment, hostname: string): string {
   const addresses = task.addresses.map((one) => one.address);
   return hostsFile(hostname, addresses, extraHosts);
 }
+
+/** Go's names for what Node calls otherwise. */
+const GO_ARCH: Readonly<Record<string, string>> = { x64: 'amd64', ia32: '386', ppc64: 'ppc64le' };
 
 /** The agent's own: it can give no others. */
 function availableCapabilities(): string[] {

@@ -1,6 +1,7 @@
 /** PURE. From a task's spec and its image's configuration to an OCI runtime-spec config.json (v1.1). */
 import type { ContainerSpec, ResourceAmounts, RuntimeOptions } from '../../shared/model/index.ts';
-import type { OciConfig, OciMount, OciResources } from '../native/container.ts';
+import { parseSeccompProfile, resolveSeccomp } from '../../shared/lib/seccomp-profile.ts';
+import type { OciConfig, OciMount, OciResources, OciSeccomp } from '../native/container.ts';
 import { ALL_CAPABILITIES, capabilitySet } from './capabilities.ts';
 import type { ResolvedDevice } from './devices.ts';
 import { DEFAULT_SECCOMP } from './seccomp-default.ts';
@@ -32,6 +33,8 @@ export interface RuntimeSpecInput {
   /** Volumes and binds, sources resolved to host paths, and the agent's own files (/etc/hosts ...). */
   readonly binds: readonly BindMount[];
   readonly devices?: readonly ResolvedDevice[];
+  /** Architecture as Go names it, and the kernel's release: what a seccomp profile may depend on. */
+  readonly machine?: { readonly arch: string; readonly release: string };
   /** What ALL, and privileged, stand for: a process gives no more than it has. */
   readonly available?: readonly string[];
 }
@@ -108,7 +111,9 @@ export function runtimeSpec(input: RuntimeSpecInput): OciConfig {
       },
       maskedPaths: privileged ? [] : MASKED,
       readonlyPaths: privileged ? [] : READ_ONLY,
-      ...(privileged || spec.seccompUnconfined === true ? {} : { seccomp: DEFAULT_SECCOMP }),
+      ...(privileged || spec.seccompUnconfined === true
+        ? {}
+        : { seccomp: seccompOf(spec, input.machine, capabilities) }),
     },
   };
 }
@@ -122,6 +127,17 @@ export const INIT_PATH = '/sbin/docker-init';
 
 function initArgs(spec: ContainerSpec): string[] {
   return spec.init === true ? [INIT_PATH, '--'] : [];
+}
+
+/** The service's own profile, as far as it holds on this machine, or the default one. */
+function seccompOf(
+  { seccompProfile }: ContainerSpec,
+  machine: RuntimeSpecInput['machine'],
+  capabilities: readonly string[],
+): OciSeccomp {
+  if (seccompProfile === undefined) return DEFAULT_SECCOMP;
+  const { arch = '', release = '' } = machine ?? {};
+  return resolveSeccomp(parseSeccompProfile(seccompProfile), { arch, release, capabilities });
 }
 
 /** Docker's rule: an entrypoint given by the service drops the image's command. */
@@ -238,7 +254,7 @@ function rlimits(spec: ContainerSpec): { type: string; soft: number; hard: numbe
 /** CPU as a quota over the usual period of 100 ms (cgroup v1 cfs_quota_us, v2 cpu.max). */
 function resources(input: RuntimeSpecInput, options: RuntimeOptions): OciResources {
   const { limits, reservations } = input;
-  const periodUs = 100_000;
+  const periodUs = options.cpuPeriodUs ?? 100_000;
   const cpu = {
     ...(limits.nanoCpus ? { quota: Math.round((limits.nanoCpus * periodUs) / 1e9), period: periodUs } : {}),
     ...(options.cpuShares ? { shares: options.cpuShares } : {}),

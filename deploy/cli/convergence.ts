@@ -34,6 +34,8 @@ export const serviceSchema = z.object({
     .optional(),
   ServiceStatus: z.object({ RunningTasks: z.number(), DesiredTasks: z.number() }).optional(),
   UpdateStatus: z.object({ State: z.string().optional(), Message: z.string().optional() }).nullish(),
+  /** Shoal's own: it waits for what it depends on. */
+  HeldBack: z.object({ Reason: z.string(), Failed: z.boolean() }).optional(),
 });
 export type ServiceJson = z.infer<typeof serviceSchema>;
 
@@ -84,6 +86,7 @@ export class ServiceWatch {
   judge(service: ServiceJson, tasks: readonly TaskJson[], nowMs: number): Verdict {
     const updating = judgeUpdate(service);
     if (updating?.kind === 'failed') return updating;
+    if (service.HeldBack !== undefined) return this.#heldBack(service.HeldBack);
     const wanted = desiredCount(service, tasks);
     const running = tasks.filter((task) => WANTED.has(task.DesiredState) && task.Status.State === 'running');
     const alive = tasks.filter((task) => !TERMINAL.has(task.Status.State));
@@ -101,6 +104,13 @@ export class ServiceWatch {
     return { kind: 'waiting', text: `${running.length}/${wanted} running${hint(updating, alive, tasks)}` };
   }
 
+  /** The time in which its tasks must find a node begins when they may look for one. */
+  #heldBack({ Reason, Failed }: NonNullable<ServiceJson['HeldBack']>): Verdict {
+    this.#pendingSinceMs = undefined;
+    this.#completeSinceMs = undefined;
+    return Failed ? { kind: 'failed', reason: Reason } : { kind: 'waiting', text: Reason };
+  }
+
   #steady(running: readonly TaskJson[], wanted: number, nowMs: number): Verdict {
     const ids = running
       .map((task) => task.ID)
@@ -114,6 +124,10 @@ export class ServiceWatch {
 
   #whyNever(tasks: readonly TaskJson[], nowMs: number): string | undefined {
     const recent = tasks.filter((task) => Date.parse(task.CreatedAt) >= this.#startedAtMs);
+    const over = tasks.filter(
+      (task) => task.DesiredState === 'complete' && ['failed', 'rejected'].includes(task.Status.State),
+    );
+    if (over.length > 0) return `its task failed and is not restarted: ${whyOf(over)}`;
     const failed = worstSlot(recent, 'failed');
     if (failed.length >= FAILURES) return `its tasks fail: ${whyOf(failed)}`;
     const rejected = worstSlot(recent, 'rejected');

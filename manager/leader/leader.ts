@@ -129,7 +129,7 @@ class Leader {
       } catch (error) {
         this.#options.logger.error({ error, serviceId: id }, 'this service can not be planned');
         const again = new Map([[id, this.#options.clock.now() + POISONED_RETRY_MS]]);
-        this.#dirty.planned(single, again, new Set());
+        this.#dirty.planned(single, { timers: again, starved: new Set(), waits: new Map() });
       }
     }
   }
@@ -142,7 +142,7 @@ class Leader {
       seed: randomUUID(),
       limit: slotsPerTurn ?? SLOTS_PER_TURN,
     });
-    this.#dirty.planned(taken, result.timers, result.starved);
+    this.#dirty.planned(taken, result);
     return result;
   }
 

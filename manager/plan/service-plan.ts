@@ -42,6 +42,7 @@ export class ServicePlan {
   /** At most `limit` slots are written; `changed` says how many were. */
   apply(decision: ServiceDecision, limit: number): { readonly changed: number; readonly more: boolean } {
     if (this.#service.removing !== true) this.#allocate();
+    this.#blocked = decision.hold ?? this.#blocked;
     for (const action of decision.service) this.#applyToService(action);
     if (this.#service !== this.#before) this.#put();
     // The slots were decided for the spec that was just given up.
@@ -86,6 +87,9 @@ export class ServicePlan {
         return;
       case 'rollback':
         this.#rollBack(action.toRevision, action.message);
+        return;
+      case 'release':
+        this.#service = { ...this.#service, released: true };
         return;
       case 'delete-revision':
         draft.put(this.#unit, 0, 'revisions', revisionKey(id, action.revision), null);

@@ -22,14 +22,20 @@ export interface Deploy {
   readonly limits: ResourceAmounts;
   readonly reservations: ResourceAmounts;
   readonly restart: RestartPolicy;
+  /** The file itself says when to restart. */
+  readonly saysRestart: boolean;
   readonly placement: Placement;
   readonly update: UpdateConfig;
   readonly rollback: UpdateConfig;
   readonly updateDeadlineMs?: number;
 }
 
-const NOT_YET = { severity: 'error', message: 'not supported yet' } as const;
-const DEVICE_RULES: KeyRules = { devices: NOT_YET, generic_resources: NOT_YET };
+const NOT_COUNTED = {
+  severity: 'error',
+  message:
+    'not supported yet: nodes count CPUs and memory only; give the device under devices, and choose nodes by a label',
+} as const;
+const DEVICE_RULES: KeyRules = { devices: NOT_COUNTED, generic_resources: NOT_COUNTED };
 const NO_AMOUNTS: ResourceAmounts = {};
 
 export function readDeploy(service: Section): Deploy {
@@ -41,7 +47,7 @@ export function readDeploy(service: Section): Deploy {
     labels: own,
     endpointMode: deploy?.oneOf('endpoint_mode', ['vip', 'dnsrr']) ?? 'vip',
     limits: withOwn(service, readAmounts(resources, 'limits'), 'limits', {
-      nanoCpus: ['cpus', service.cpus('cpus')],
+      nanoCpus: readOwnCpus(service),
       memoryBytes: ['mem_limit', service.bytes('mem_limit')],
       pids: ['pids_limit', service.whole('pids_limit', -1)],
     }),
@@ -49,6 +55,7 @@ export function readDeploy(service: Section): Deploy {
       memoryBytes: ['mem_reservation', service.bytes('mem_reservation')],
     }),
     restart: readRestart(service, deploy),
+    saysRestart: service.has('restart') || deploy?.has('restart_policy') === true,
     placement: { ...readPlacement(service, deploy), ...readPlacementRules(deploy, own) },
     update: readUpdate(deploy, 'update_config'),
     rollback: readUpdate(deploy, 'rollback_config'),
@@ -58,6 +65,17 @@ export function readDeploy(service: Section): Deploy {
   resources?.end();
   deploy?.end();
   return result;
+}
+
+/** `cpus`, or `cpu_quota` of each `cpu_period`, both in microseconds; -1 is no limit. */
+function readOwnCpus(service: Section): readonly [key: string, nanoCpus: number | undefined] {
+  const cpus = service.cpus('cpus');
+  const quota = service.whole('cpu_quota', -1) ?? 0;
+  const nanoCpus =
+    quota > 0 ? Math.round((quota * 1e9) / (service.whole('cpu_period') || 100_000)) : undefined;
+  if (cpus !== undefined && nanoCpus !== undefined && cpus !== nanoCpus)
+    differs(service, 'cpu_quota', 'cpus');
+  return cpus === undefined ? ['cpu_quota', nanoCpus] : ['cpus', cpus];
 }
 
 /** The older keys beside `deploy` say the same; both may be given if they agree. */

@@ -7,6 +7,7 @@ import {
   STACK_LABEL,
 } from '../../shared/model/index.ts';
 import { readDeploy } from './deploy.ts';
+import { type Dependent, dependsOn, readDependencies } from './depends-on.ts';
 import { readEnvironment, readLabels } from './environment.ts';
 import type { ProjectFiles } from './files.ts';
 import { readHealthCheck } from './healthcheck.ts';
@@ -30,9 +31,12 @@ export interface ServiceContext {
   readonly networks: ReadonlyMap<string, StackNetwork>;
   readonly volumes: ReadonlyMap<string, StackVolume>;
   readonly stored: StackFiles;
+  /** How many more ports the stack may publish. */
+  readonly ports: { left: number };
 }
 
-export function readService(key: string, service: Section, context: ServiceContext): ServiceSpec {
+export function readService(key: string, service: Section, context: ServiceContext): Omit<Dependent, 'key'> {
+  const dependencies = readDependencies(service);
   const deploy = readDeploy(service);
   const container = readContainer(service, context);
   const logDriver = readLogging(service);
@@ -54,12 +58,13 @@ export function readService(key: string, service: Section, context: ServiceConte
     networks: readNetworkMode(service) ?? readAttachments(key, service, context),
     ...(deploy.updateDeadlineMs === undefined ? {} : { updateDeadlineMs: deploy.updateDeadlineMs }),
     endpointMode: deploy.endpointMode,
-    ports: readPorts(service),
+    ports: readPorts(service, context.ports),
     forceUpdate: 0,
     logDriver,
+    dependsOn: dependsOn(context.stack, dependencies),
   }) as ServiceSpec;
   service.end(SERVICE_RULES);
-  return spec;
+  return { spec, dependencies, saysRestart: deploy.saysRestart };
 }
 
 function readContainer(service: Section, context: ServiceContext): ContainerSpec {
@@ -88,13 +93,13 @@ function readContainer(service: Section, context: ServiceContext): ContainerSpec
     sysctls: readSysctls(service),
     ulimits: readUlimits(service),
     ...readFileReferences(service, context.stored),
-    ...readRuntime(service),
+    ...readRuntime(service, context.files),
   }) as ContainerSpec;
 }
 
 /** As docker writes it: a name alone is its latest. */
 function withTag(image: string): string {
-  const named = /@|:[^/]*$/.test(image);
+  const named = image.includes('@') || image.lastIndexOf(':') > image.lastIndexOf('/');
   return image === '' || named ? image : `${image}:latest`;
 }
 
@@ -262,17 +267,23 @@ function readAttachments(key: string, service: Section, context: ServiceContext)
 
 const ADDRESS_RULE = {
   severity: 'error',
-  message: 'not supported: addresses are given by the manager',
+  message: 'not supported: the manager gives each task an address of its own; services are reached by name',
 } as const;
 const ATTACHMENT_RULES = {
   ipv4_address: ADDRESS_RULE,
   ipv6_address: ADDRESS_RULE,
   link_local_ips: ADDRESS_RULE,
   mac_address: ADDRESS_RULE,
-  driver_opts: { severity: 'error', message: 'not supported yet' },
-  interface_name: { severity: 'error', message: 'not supported yet' },
-  gw_priority: { severity: 'warning', message: 'has no effect' },
-  priority: { severity: 'warning', message: 'has no effect' },
+  driver_opts: { severity: 'error', message: 'not supported: networks are overlay networks without options' },
+  interface_name: { severity: 'error', message: 'not supported: the interfaces are eth0, eth1, ...' },
+  gw_priority: {
+    severity: 'warning',
+    message: 'has no effect: the way out is through the first network that has one',
+  },
+  priority: {
+    severity: 'warning',
+    message: 'has no effect: all networks are joined before the container starts',
+  },
 } as const;
 
 function readAliases(service: Section, value: Value): string[] {

@@ -2,7 +2,7 @@
 import { type Labels, type NetworkSpec, STACK_LABEL } from '../../shared/model/index.ts';
 import type { StackVolume } from './mounts.ts';
 import type { Position } from './problem.ts';
-import { defined, type KeyRules, labels, Section } from './section.ts';
+import { defined, labels, Section } from './section.ts';
 import type { MapEntry } from './value.ts';
 
 export interface StackNetwork {
@@ -17,7 +17,14 @@ export interface StackNetwork {
 
 const NAME = /^[a-zA-Z0-9._-]+$/;
 const NOT_YET = { severity: 'error', message: 'not supported yet' } as const;
-const NETWORK_RULES: KeyRules = { enable_ipv4: NOT_YET, enable_ipv6: NOT_YET };
+const IPV4_ONLY = {
+  severity: 'error',
+  message: 'not supported: overlay networks are IPv4 networks',
+} as const;
+const WHOLE_SUBNET = {
+  severity: 'error',
+  message: 'not supported: addresses are given out of the whole subnet',
+} as const;
 /** Kept and shown, without an effect. */
 const IDLE_OPTIONS = ['com.docker.network.driver.mtu'];
 
@@ -61,8 +68,11 @@ function readNetwork(section: Section, entry: MapEntry, stack: string): StackNet
     driverOptions: options,
     ...readSubnet(section),
   };
-  section.end(NETWORK_RULES);
   const at = entry.at;
+  // The other value of each is what is so anyway.
+  if (section.flag('enable_ipv4') === false)
+    section.problems.error(at, `${at.key}.enable_ipv4`, IPV4_ONLY.message);
+  section.end({ enable_ipv6: IPV4_ONLY });
   if (external.is) {
     return { key: entry.name, name, at };
   }
@@ -91,7 +101,7 @@ function readSubnet(section: Section): { subnet?: string; gateway?: string } {
   if (driver !== 'default')
     ipam.problems.error(ipam.map, `${ipam.map.key}.driver`, `'${driver}' is not supported`);
   const configs = ipam.list('config')?.items ?? [];
-  ipam.end({ options: NOT_YET });
+  ipam.end({ options: { severity: 'error', message: 'not supported: the manager gives the addresses' } });
   if (configs.length > 1)
     ipam.problems.error(ipam.map, `${ipam.map.key}.config`, 'one subnet is supported, not several');
   const [config] = configs;
@@ -102,7 +112,7 @@ function readSubnet(section: Section): { subnet?: string; gateway?: string } {
   }
   const pool = new Section(config, ipam.problems);
   const result = { subnet: pool.text('subnet'), gateway: pool.text('gateway') };
-  pool.end({ ip_range: NOT_YET, aux_addresses: NOT_YET });
+  pool.end({ ip_range: WHOLE_SUBNET, aux_addresses: WHOLE_SUBNET });
   return defined(result) as { subnet?: string; gateway?: string };
 }
 

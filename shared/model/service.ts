@@ -129,6 +129,8 @@ export interface ContainerSpec {
   readonly configs?: readonly FileReference[];
   readonly noNewPrivileges?: boolean;
   readonly seccompUnconfined?: boolean;
+  /** A seccomp profile as Docker has them, JSON text, in place of the default one. */
+  readonly seccompProfile?: string;
   /** -1000 to 1000, proc(5). */
   readonly oomScoreAdj?: number;
   readonly runtime?: RuntimeOptions;
@@ -195,6 +197,22 @@ export interface NetworkAttachment {
   readonly aliases: readonly string[];
 }
 
+/**
+ * Another service that must have come to a condition before this one's first tasks start; by its name, so that the two may
+ * be deployed, removed and deployed again in any order. Compose files have it; the Docker API has no field for it.
+ */
+export interface ServiceDependency {
+  /** Name of the service in the cluster: shop_db. */
+  readonly service: string;
+  /**
+   * `started`: each of its tasks ran, be it for a moment. `healthy`: each runs, and its health check passes. `completed`:
+   * each has ended with exit code 0 and is not run again.
+   */
+  readonly condition: 'started' | 'healthy' | 'completed';
+  /** False: that it is missing, or failed for good, is no reason to wait. */
+  readonly required: boolean;
+}
+
 export interface ServiceSpec {
   readonly name: string;
   readonly labels: Labels;
@@ -217,6 +235,7 @@ export interface ServiceSpec {
   readonly registryAuth?: string;
   /** Container options of the Docker API that Shoal stores and shows again but whose meaning other fields carry. */
   readonly logDriver?: { readonly name: string; readonly options: Labels };
+  readonly dependsOn?: readonly ServiceDependency[];
 }
 
 export type UpdateState =
@@ -249,6 +268,8 @@ export interface Service {
     readonly vips: readonly { readonly network: string; readonly address: string }[];
     readonly ports: readonly PublishedPort[];
   };
+  /** Set once what the service depends on was there: it is not held back again. */
+  readonly released?: boolean;
   /** Set once removal was asked for; the record goes when the last task is gone. */
   readonly removing?: boolean;
   /** Set for a standalone container only: the API does not show it as a service. */

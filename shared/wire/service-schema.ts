@@ -11,6 +11,7 @@ import type {
   PublishedPort,
   ResourceAmounts,
   RestartPolicy,
+  ServiceDependency,
   ServiceMode,
   ServiceSpec,
   UpdateConfig,
@@ -118,8 +119,10 @@ const runtime = conforms<RuntimeOptions>()(
     network: z.enum(['host', 'none']).exactOptional(),
     domainname: optionalText,
     cpuShares: optionalCount,
+    cpuPeriodUs: optionalCount,
     cpuset: optionalText,
     memorySwapBytes: z.number().int().exactOptional(),
+    pullPolicy: z.enum(['missing', 'never']).exactOptional(),
   }),
 );
 
@@ -154,6 +157,7 @@ const container = conforms<ContainerSpec>()(
     configs: z.array(fileReference).exactOptional(),
     noNewPrivileges: optionalFlag,
     seccompUnconfined: optionalFlag,
+    seccompProfile: optionalText,
     oomScoreAdj: z.number().int().exactOptional(),
     runtime: runtime.exactOptional(),
   }),
@@ -212,6 +216,14 @@ const publishedPort = conforms<PublishedPort>()(
 
 const attachment = conforms<NetworkAttachment>()(z.strictObject({ network: text, aliases: texts }));
 
+const dependency = conforms<ServiceDependency>()(
+  z.strictObject({
+    service: text,
+    condition: z.enum(['started', 'healthy', 'completed']),
+    required: flag,
+  }),
+);
+
 export const serviceSpecSchema = conforms<ServiceSpec>()(
   z.strictObject({
     name: text,
@@ -231,5 +243,6 @@ export const serviceSpecSchema = conforms<ServiceSpec>()(
     forceUpdate: count,
     registryAuth: optionalText,
     logDriver: z.strictObject({ name: text, options: labels }).exactOptional(),
+    dependsOn: z.array(dependency).exactOptional(),
   }),
 );

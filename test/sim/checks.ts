@@ -1,5 +1,6 @@
 /** The design's invariants, as far as the deciding part can break them. */
 import { plan } from '../../manager/plan/plan.ts';
+import { gateOf } from '../../manager/plan/reconcile/dependencies.ts';
 import { sameJson } from '../../manager/plan/reconcile/dirty.ts';
 import { holdsResources, isWanted, revisionKey } from '../../manager/plan/states.ts';
 import type { Change, Write } from '../../manager/store/store.ts';
@@ -134,6 +135,10 @@ function checkService(world: World, service: Service, starved: boolean): void {
     const key = isGlobalMode(spec.mode) ? (task.nodeId ?? '') : String(task.slot);
     slots.set(key, [...(slots.get(key) ?? []), task]);
   }
+  if (gateOf(world.swarm.view(), service, spec).kind === 'held') {
+    checkHeld(service, spec, tasks);
+    return;
+  }
   let filled = 0;
   for (const [key, members] of slots) filled += checkSlot(world, spec, key, members);
   if (spec.mode.kind === 'replicated' && filled !== spec.mode.replicas) {
@@ -145,6 +150,16 @@ function checkService(world: World, service: Service, starved: boolean): void {
   if (spec.mode.kind === 'global' && !starved) checkGlobal(world, service, spec, tasks);
   if (service.updateStatus?.state === 'updating' && !starved)
     fail(`the update of ${service.name} does not end`);
+}
+
+/** It waits for another service: nothing of it is on a node, and one task says why (a global service has none). */
+function checkHeld(service: Service, spec: ServiceSpec, tasks: readonly Task[]): void {
+  if (tasks.some(({ nodeId }) => nodeId !== undefined)) fail(`${service.name} is held back and was placed`);
+  const expected = spec.mode.kind === 'replicated' ? Math.min(1, spec.mode.replicas) : 0;
+  const waiting = tasks.filter((task) => task.pendingReason?.startsWith('waits for') === true);
+  if (waiting.length !== expected || tasks.length !== expected) {
+    fail(`${service.name} is held back with ${tasks.length} tasks, ${waiting.length} of which say so`);
+  }
 }
 
 /** 1 when the slot is filled. */

@@ -1,7 +1,7 @@
 /** A whole cluster in simulated time, made from one seed: store, leaders, agents, users, and what goes wrong. */
 import type { Prng } from '../../shared/lib/prng.ts';
 import { prng } from '../../shared/lib/prng.ts';
-import type { TaskState, TaskStatus } from '../../shared/model/index.ts';
+import type { ServiceDependency, TaskState, TaskStatus } from '../../shared/model/index.ts';
 import { compareStates } from '../../shared/model/index.ts';
 import { cluster, GB, SECOND } from '../unit/plan/_cluster.ts';
 import type { SpecChanges, TestCluster } from '../unit/plan/_cluster.ts';
@@ -168,6 +168,7 @@ export class World {
       },
       update,
       rollback: update,
+      dependsOn: this.random.below(3) === 0 ? this.#dependencies(name) : [],
     };
   }
 
@@ -188,6 +189,17 @@ export class World {
   isJob(taskId: string): boolean {
     const task = this.swarm.store.get('tasks', taskId);
     return ['batch', 'sweep', 'clock'].includes(task?.serviceId ?? '');
+  }
+
+  /** On services further down the list only, so that none wait for one another. */
+  #dependencies(name: string): ServiceDependency[] {
+    return SERVICES.slice(SERVICES.indexOf(name) + 1)
+      .filter(() => this.random.below(2) === 0)
+      .map((service) => ({
+        service,
+        condition: service === 'job' ? this.#pick(['started', 'completed'] as const) : 'started',
+        required: this.random.below(3) > 0,
+      }));
   }
 
   #removeService(name: string): void {

@@ -4,6 +4,7 @@ import { isJob } from '../../../shared/model/index.ts';
 import type { Store } from '../../store/store.ts';
 import { revisionKey, specOf } from '../ops/service-reads.ts';
 import { defined, timeText } from './common.ts';
+import { encodeDependencies } from './dependency-codec.ts';
 import { encodePort, encodeServiceSpec } from './service-spec-codec.ts';
 import { observedState } from './task-codec.ts';
 
@@ -20,6 +21,7 @@ export function encodeService(store: Store, service: Service, spec: ServiceSpec)
     Endpoint: encodeEndpoint(store, service, spec),
     UpdateStatus: service.updateStatus === undefined ? undefined : encodeUpdateStatus(service.updateStatus),
     JobStatus: isJob(spec.mode) ? encodeJobStatus(store, service) : undefined,
+    ...encodeDependencies(store, service, spec),
   });
 }
 

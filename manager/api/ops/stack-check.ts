@@ -37,9 +37,11 @@ const PLACES: Readonly<Record<string, readonly string[]>> = {
   deviceRules: ['device_cgroup_rules'],
   cpuset: ['cpuset'],
   cpuShares: ['cpu_shares'],
+  cpuPeriod: ['cpu_period'],
   memorySwap: ['memswap_limit'],
   uts: ['uts'],
   shmSize: ['shm_size'],
+  seccomp: ['security_opt'],
   replicas: ['deploy', 'replicas'],
   endpointMode: ['deploy', 'endpoint_mode'],
   'limits.cpus': ['deploy', 'resources', 'limits', 'cpus'],
@@ -93,7 +95,15 @@ function checkPorts(store: Store, services: readonly StackService[]): Found[] {
   });
 }
 
+/** etcd takes 1.5 MiB in one request. */
+const SPEC_LIMIT_BYTES = 1024 * 1024;
+
 function checkSpec(service: StackService): Found[] {
+  const size = Buffer.byteLength(JSON.stringify(service.spec));
+  if (size > SPEC_LIMIT_BYTES) {
+    const message = `the service has ${size} bytes as JSON: at most ${SPEC_LIMIT_BYTES} can be kept`;
+    return [{ message, ...placeOf(service.source, []) }];
+  }
   // A missing image was reported by the conversion.
   return checkServiceSpec(service.spec).map(({ field, message }) => ({
     message,

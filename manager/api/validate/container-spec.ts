@@ -2,6 +2,7 @@ import type { ContainerSpec, HealthCheck, Labels, MountSpec } from '../../../sha
 import { describeError } from '../../../shared/errors/index.ts';
 import { volumeMount } from '../../../shared/lib/local-volume.ts';
 import { templateProblem } from '../../../shared/lib/template.ts';
+import { parseSeccompProfile } from '../../../shared/lib/seccomp-profile.ts';
 import { checkFiles } from './files.ts';
 import type { SpecProblem } from './service-spec.ts';
 
@@ -12,6 +13,8 @@ const IMAGE_MAX = 512;
 const HOSTNAME = /^[a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?$/;
 const SIGNAL = /^(SIG)?[A-Z][A-Z0-9+-]*$|^\d{1,2}$/i;
 const VOLUME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
+/** limits.h */
+const PATH_MAX = 4096;
 const MS_NS = 1_000_000;
 
 export function checkContainer(container: ContainerSpec): SpecProblem[] {
@@ -82,6 +85,8 @@ function checkRuntime(container: ContainerSpec): SpecProblem[] {
     'oomScoreAdj',
     'a number from -1000 to 1000 is expected',
   );
+  const profileProblem = seccompProblem(container);
+  check(profileProblem === undefined, 'seccomp', profileProblem ?? '');
   for (const { source, target, access } of runtime.devices ?? []) {
     check(source.startsWith('/dev/'), 'devices', `'${source}': a path below /dev is expected`);
     check(target.startsWith('/'), 'devices', `'${target}': an absolute path is expected`);
@@ -90,6 +95,12 @@ function checkRuntime(container: ContainerSpec): SpecProblem[] {
   for (const rule of runtime.deviceRules ?? []) {
     check(DEVICE_RULE.test(rule), 'deviceRules', `'${rule}': such as 'c 1:3 rwm' is expected`);
   }
+  const { cpuPeriodUs = 100_000 } = runtime;
+  check(
+    cpuPeriodUs >= 1000 && cpuPeriodUs <= 1_000_000,
+    'cpuPeriod',
+    'from 1000 to 1000000 microseconds are expected',
+  );
   const { cpuset, cpuShares, hostUts, hostIpc, domainname, shmBytes } = runtime;
   check(cpuset === undefined || CPU_LIST.test(cpuset), 'cpuset', `'${cpuset}': such as '0-2,4' is expected`);
   check(cpuShares === undefined || cpuShares >= 2, 'cpuShares', 'at least 2 are expected');
@@ -107,6 +118,17 @@ function checkRuntime(container: ContainerSpec): SpecProblem[] {
   return problems;
 }
 
+function seccompProblem({ seccompProfile, seccompUnconfined }: ContainerSpec): string | undefined {
+  if (seccompProfile === undefined) return undefined;
+  if (seccompUnconfined === true) return 'unconfined and a profile: one of the two is expected';
+  try {
+    parseSeccompProfile(seccompProfile);
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
 function checkMounts(mounts: readonly MountSpec[]): SpecProblem[] {
   const problems: SpecProblem[] = [];
   const targets = new Set<string>();
@@ -114,6 +136,10 @@ function checkMounts(mounts: readonly MountSpec[]): SpecProblem[] {
     const report = (message: string): void => {
       problems.push({ field: 'mounts', message: `${mount.target}: ${message}` });
     };
+    if (mount.target.length > PATH_MAX) {
+      problems.push({ field: 'mounts', message: `a target has at most ${PATH_MAX} characters` });
+      continue;
+    }
     if (!mount.target.startsWith('/')) report('the target must be an absolute path');
     const target = mount.target.replace(/\/+$/, '') || '/';
     if (target === '/') report("a mount over '/' is not possible");

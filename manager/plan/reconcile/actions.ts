@@ -39,6 +39,8 @@ export type ServiceAction =
   | { readonly kind: 'delete-revision'; readonly revision: number }
   /** A container that removes itself has ended. */
   | { readonly kind: 'remove-service' }
+  /** What it depends on is there: its tasks may start, from now on whatever becomes of that. */
+  | { readonly kind: 'release' }
   | { readonly kind: 'delete-service' };
 
 export interface SlotDecision {
@@ -54,6 +56,8 @@ export interface ServiceDecision {
   readonly wakeAt: number | undefined;
   /** More is to be done than the limit allowed. */
   readonly more: boolean;
+  /** Why no task of it may be placed yet: it waits for other services. */
+  readonly hold?: string;
 }
 
 export const NOTHING: ServiceDecision = { service: [], slots: [], wakeAt: undefined, more: false };

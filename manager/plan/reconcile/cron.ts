@@ -11,18 +11,19 @@ import { clearSlot, reapSlot, retained } from './history.ts';
 import type { SlotOutcome } from './slot.ts';
 import { decideSlot, shutdown } from './slot.ts';
 
-/** `all`: a slot a run, of whatever revision. */
+/** `all`: a slot a run, of whatever revision. `held`: it waits for other services, so no run is started. */
 export function reconcileCron(
   context: ServiceContext,
   mode: CronMode,
   all: ReadonlyMap<string, Slot>,
   limit: number,
+  held: boolean,
 ): ServiceDecision {
   const runs = [...all.values()].sort((a, b) => a.slot - b.slot);
   const outcomes = runs.map((slot) => decideSlot(context, slot, false));
   const active = outcomes.filter(isActive);
   const due = dueTime(context, mode, runs);
-  const starts = due !== undefined && (mode.concurrency !== 'forbid' || active.length === 0);
+  const starts = due !== undefined && !held && (mode.concurrency !== 'forbid' || active.length === 0);
   const replaces = starts && mode.concurrency === 'replace';
   const old = new Set(runs.slice(0, Math.max(0, runs.length - mode.history)));
   let wakeAt = nextTime(mode.schedule, mode.timeZone, context.now);

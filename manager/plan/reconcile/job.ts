@@ -15,19 +15,23 @@ interface Slots {
   readonly unwanted: readonly { readonly slot: Slot; readonly reason: string }[];
 }
 
-/** `all`: the service's slots with the tasks of all executions. At most `limit` slots are acted upon. */
+/**
+ * `all`: the service's slots with the tasks of all executions. At most `limit` slots are acted upon. `held`: it waits for
+ * other services, so it has one task, which says so.
+ */
 export function reconcileJob(
   context: ServiceContext,
   all: ReadonlyMap<string, Slot>,
   limit: number,
+  held: boolean,
 ): ServiceDecision {
   const { current, earlier: past } = executions(context, all);
   const decisions: SlotDecision[] = past.map((slot) => ({
     key: slot.key,
     actions: clearSlot(slot, 'the job was started anew'),
   }));
-  const { open, unwanted } =
-    context.spec.mode.kind === 'global-job' ? nodeSlots(context, current) : existing(current);
+  const perNode = context.spec.mode.kind === 'global-job' && !held;
+  const { open, unwanted } = perNode ? nodeSlots(context, current) : existing(current);
   for (const { slot, reason } of unwanted)
     decisions.push({ key: slot.key, actions: clearSlot(slot, reason) });
   const outcomes = open.map(({ slot, canCreate }) => decideSlot(context, slot, canCreate));
@@ -37,7 +41,7 @@ export function reconcileJob(
     wakeAt = earlier(earlier(wakeAt, outcome.wakeAt), history.wakeAt);
     decisions.push({ key: outcome.slot.key, actions: [...outcome.actions, ...history.actions] });
   }
-  const fresh = newSlots(context, current, outcomes, limit);
+  const fresh = newSlots(context, current, outcomes, limit, held);
   for (const slot of fresh.slots) {
     decisions.push({ key: slot.key, actions: decideSlot(context, slot, true).actions });
   }
@@ -88,18 +92,21 @@ function isOver(slot: Slot): boolean {
   return slot.tasks.some(({ task, state }) => task.desired === 'complete' || state === 'complete');
 }
 
-/** As many as may run beside those that do, up to the number of completions asked for; the lowest numbers first, from 0 as Docker clients expect. */
+/**
+ * As many as may run beside those that do, up to the number of completions asked for; the lowest numbers first, from 0 as
+ * Docker clients expect.
+ */
 function newSlots(
   { spec: { mode } }: ServiceContext,
   current: ReadonlyMap<string, Slot>,
   outcomes: readonly SlotOutcome[],
   limit: number,
+  held: boolean,
 ): { readonly slots: readonly Slot[]; readonly more: boolean } {
   if (mode.kind !== 'replicated-job') return { slots: [], more: false };
-  const count = Math.min(
-    mode.maxConcurrent - outcomes.filter(isActive).length,
-    mode.totalCompletions - current.size,
-  );
+  const room = mode.maxConcurrent - outcomes.filter(isActive).length;
+  const allowed = held ? Math.min(1, mode.totalCompletions) : mode.totalCompletions;
+  const count = Math.min(room, allowed - current.size);
   const slots: Slot[] = [];
   for (let number = 0; slots.length < Math.min(count, limit); number += 1) {
     const key = String(number);

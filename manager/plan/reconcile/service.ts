@@ -9,6 +9,7 @@ import type { Slot } from './context.ts';
 import { reconcileContainer } from './container.ts';
 import { isOccupied, ServiceContext } from './context.ts';
 import { reconcileCron } from './cron.ts';
+import { gateOf } from './dependencies.ts';
 import { clearSlot, reapSlot, retained } from './history.ts';
 import { reconcileJob } from './job.ts';
 import { mayTakeTask, whyNotGlobal } from './nodes.ts';
@@ -36,13 +37,19 @@ export function reconcileService(view: View, service: Service, now: number, limi
   if (service.run !== undefined) return reconcileContainer(view, service, revision, now);
   const context = new ServiceContext(view, service, revision, now);
   const all = context.slots();
+  const gate = gateOf(view, service, revision.spec);
+  const released: ServiceAction[] = gate.kind === 'met' ? [{ kind: 'release' }] : [];
+  const held = gate.kind === 'held';
   if (isJob(context.spec.mode)) {
     const { mode } = context.spec;
     const job =
-      mode.kind === 'cron' ? reconcileCron(context, mode, all, limit) : reconcileJob(context, all, limit);
-    return { ...job, service: [...job.service, ...oldRevisions(context, all)] };
+      mode.kind === 'cron'
+        ? reconcileCron(context, mode, all, limit, held)
+        : reconcileJob(context, all, limit, held);
+    const decision = { ...job, service: [...released, ...job.service, ...oldRevisions(context, all)] };
+    return held ? { ...decision, hold: gate.reason } : decision;
   }
-  const chosen = context.isGlobal ? globalSlots(context, all) : replicatedSlots(context, all, limit);
+  const chosen = chooseSlots(context, all, limit, held);
   const outcomes = chosen.wanted.map(({ slot, canCreate }) => decideSlot(context, slot, canCreate));
   const update = decideUpdate(context, outcomes);
   const decisions: SlotDecision[] = [];
@@ -55,8 +62,21 @@ export function reconcileService(view: View, service: Service, now: number, limi
     const actions = mergeSlotActions(outcome, update.slots.get(outcome.slot.key), history.actions);
     decisions.push({ key: outcome.slot.key, actions });
   }
-  const service1 = [...update.service, ...oldRevisions(context, all)];
-  return bounded(service1, decisions, wakeAt, limit, chosen.more);
+  const service1 = [...released, ...update.service, ...oldRevisions(context, all)];
+  const decision = bounded(service1, decisions, wakeAt, limit, chosen.more);
+  return held ? { ...decision, hold: gate.reason } : decision;
+}
+
+/**
+ * Of a service that is held back, one slot is filled: a pending task that says what is waited for. A global service has no
+ * task without a node, so it has none.
+ */
+function chooseSlots(context: ServiceContext, all: Map<string, Slot>, limit: number, held: boolean): Slots {
+  const { mode } = context.spec;
+  if (mode.kind === 'replicated') {
+    return replicatedSlots(all, limit, held ? Math.min(1, mode.replicas) : mode.replicas);
+  }
+  return held ? { wanted: [], unwanted: [], more: false } : globalSlots(context, all);
 }
 
 /** A slot that the rules act on is not updated in the same breath, but for placing and promoting. */
@@ -69,9 +89,7 @@ function mergeSlotActions(
   return [...outcome.actions.filter(({ kind }) => kind !== 'place-task'), ...update, ...history];
 }
 
-function replicatedSlots(context: ServiceContext, all: Map<string, Slot>, limit: number): Slots {
-  const mode = context.spec.mode;
-  const replicas = mode.kind === 'replicated' ? mode.replicas : 0;
+function replicatedSlots(all: Map<string, Slot>, limit: number, replicas: number): Slots {
   const occupied: Slot[] = [];
   const idle: Slot[] = [];
   for (const slot of all.values()) (isOccupied(slot) ? occupied : idle).push(slot);

@@ -92,7 +92,7 @@ function progressOf(
   );
   const coming = ours.filter(isComing);
   const hung = coming.find((item) => deadlineOf(context, item) <= context.now);
-  const failed = ours.find((item) => failedEarly(item, monitorMs)) ?? hung;
+  const failed = ours.find((item) => failedEarly(context, item, monitorMs)) ?? hung;
   const current = outcome.survivors.find(({ task }) => !context.isStale(task));
   const old = [...outcome.survivors, ...(outcome.finished === undefined ? [] : [outcome.finished])];
   const upAt = isUp(current?.status) ? (current?.status?.startedAtMs ?? current?.status?.atMs) : undefined;
@@ -121,9 +121,13 @@ function deadlineOf({ spec }: ServiceContext, { task }: SlotTask): number {
   return since + (spec.updateDeadlineMs ?? DEFAULT_UPDATE_DEADLINE_MS);
 }
 
-/** It ended by itself before it ran, or within the monitoring time of that. */
-function failedEarly({ state, status }: SlotTask, monitorMs: number): boolean {
+/**
+ * It ended by itself before it ran, or within the monitoring time of that. A task that completes has not failed where that
+ * is its purpose: where the policy would not run it again.
+ */
+function failedEarly({ spec }: ServiceContext, { state, status }: SlotTask, monitorMs: number): boolean {
   if (status === undefined || !endedByItself(state)) return false;
+  if (state === 'complete' && spec.restart.condition !== 'any') return false;
   return status.startedAtMs === undefined || status.atMs - status.startedAtMs <= monitorMs;
 }
 

@@ -125,3 +125,18 @@ test('a removed job goes with all its tasks', (t) => {
   t.is(swarm.tasks('job').length, 0);
   t.is(swarm.store.get('services', 'job'), undefined);
 });
+
+test('a job that depends on another waits for its completions, and says so', (t) => {
+  const dependsOn = [{ service: 'job', condition: 'completed', required: true }] as const;
+  const swarm = cluster().nodes(2).service('job', job(2, 1));
+  const mode: ServiceMode = { kind: 'replicated-job', totalCompletions: 3, maxConcurrent: 3 };
+  swarm.service('next', { mode, dependsOn }).service('sweep', { mode: { kind: 'global-job' }, dependsOn });
+  swarm.settle();
+  t.deepEqual(swarm.reasons('next'), ['waits for service job to complete (0 of 2)']);
+  t.is(swarm.tasks('sweep').length, 0);
+  finish(swarm, 'complete');
+  t.deepEqual(swarm.running('next'), []);
+  finish(swarm, 'complete');
+  t.is(swarm.running('next').length, 3);
+  t.is(swarm.running('sweep').length, 2);
+});

@@ -305,3 +305,19 @@ test('a stop-first update leaves the tasks as evenly spread as they were', (t) =
     t.deepEqual([...perNode.values()].sort(), [1, 1, 2], `revision ${round}`);
   }
 });
+
+test('a task that completes has not failed, where it is not to run again', (t) => {
+  const swarm = cluster()
+    .nodes(1)
+    .service('job', { restart: { condition: 'none' } })
+    .settle();
+  const end = (): void => {
+    for (const { id } of swarm.running('job')) swarm.report(id, 'complete');
+  };
+  end();
+  swarm.settle();
+  swarm.service('job', { image: 'img:2', restart: { condition: 'none' } }).settle();
+  end();
+  swarm.elapse(60_000);
+  t.is(swarm.get('job').updateStatus?.state, 'completed');
+});

@@ -354,8 +354,8 @@ services:
     build: .
 `);
   t.deepEqual(said(problems, 'error'), [
-    '5:5 services.a.runtime: not supported yet',
-    '6:5 services.a.gpus: not supported yet',
+    '5:5 services.a.runtime: not supported: nodes have one runtime',
+    '6:5 services.a.gpus: not supported yet: nodes do not count GPUs; give the device under devices, and choose nodes by a label',
     "7:19 services.a.network_mode: 'service:b' is not supported: two containers of a cluster can not share a network namespace",
     '12:5 services.a.colour: unknown key',
     '15:5 services.b.build: a cluster builds no images: build it, push it to a registry, and name it under image',
@@ -363,7 +363,6 @@ services:
   t.deepEqual(said(problems, 'warning'), [
     '1:1 version: is obsolete and has no effect',
     '8:5 services.a.container_name: has no effect: containers are named after service, slot and task',
-    '9:5 services.a.depends_on: has no effect yet: all services start at once, and a task that fails is started again',
   ]);
 });
 
