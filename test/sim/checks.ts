@@ -4,7 +4,7 @@ import { gateOf } from '../../manager/plan/reconcile/dependencies.ts';
 import { sameJson } from '../../manager/plan/reconcile/dirty.ts';
 import { holdsResources, isWanted, revisionKey } from '../../manager/plan/states.ts';
 import type { Change, Write } from '../../manager/store/store.ts';
-import type { CronMode, Service, ServiceSpec, Task } from '../../shared/model/index.ts';
+import type { CronMode, Service, ServiceMode, ServiceSpec, Task } from '../../shared/model/index.ts';
 import { compareStates, isGlobalMode, isJob, isTerminal } from '../../shared/model/index.ts';
 import type { World } from './world.ts';
 
@@ -155,11 +155,17 @@ function checkService(world: World, service: Service, starved: boolean): void {
 /** It waits for another service: nothing of it is on a node, and one task says why (a global service has none). */
 function checkHeld(service: Service, spec: ServiceSpec, tasks: readonly Task[]): void {
   if (tasks.some(({ nodeId }) => nodeId !== undefined)) fail(`${service.name} is held back and was placed`);
-  const expected = spec.mode.kind === 'replicated' ? Math.min(1, spec.mode.replicas) : 0;
+  const expected = Math.min(1, slotsOf(spec.mode));
   const waiting = tasks.filter((task) => task.pendingReason?.startsWith('waits for') === true);
   if (waiting.length !== expected || tasks.length !== expected) {
     fail(`${service.name} is held back with ${tasks.length} tasks, ${waiting.length} of which say so`);
   }
+}
+
+/** How many slots it has that are not a node's each or a time's each. */
+function slotsOf(mode: ServiceMode): number {
+  if (mode.kind === 'replicated') return mode.replicas;
+  return mode.kind === 'replicated-job' ? Math.min(mode.totalCompletions, mode.maxConcurrent) : 0;
 }
 
 /** 1 when the slot is filled. */
