@@ -32,6 +32,13 @@ export interface FakeNode {
   containers: ContainerInfo[];
   /** Log records by container id. */
   logs: Map<string, StreamChunk[]>;
+  /** Answers streams with input; none: they are refused. */
+  duplex?: (
+    method: string,
+    params: Json,
+    input: AsyncIterable<Buffer>,
+    signal: AbortSignal,
+  ) => AsyncIterable<StreamChunk>;
   /** While true, calls never answer (until they are cancelled). */
   silent: boolean;
 }
@@ -121,8 +128,10 @@ export class ApiFixture implements AsyncDisposable {
         return node.containers.find((container) => container.id === containerId);
       },
       stream: (nodeId, _method, params, signal) => logStream(nodeOf(nodeId), params as LogsParams, signal),
-      duplex: () => {
-        throw new UnavailableError('this fixture has no commands');
+      duplex: (nodeId, method, params, input, signal) => {
+        const { duplex } = nodeOf(nodeId);
+        if (duplex === undefined) throw new UnavailableError('this fixture has no commands');
+        return duplex(method, params, input, signal);
       },
     };
   }
