@@ -35,6 +35,10 @@ export class ContainerService {
     'container.kill': async (params, signal) => this.#kill(params.containerId, params.signal, signal),
     'container.stop': async (params, signal) => this.#stop(params, signal),
     'container.discard-volumes': async ({ containerId }) => this.#discardVolumes(containerId),
+    'container.until-removed': async ({ containerId }, signal) => {
+      await this.#containers.untilRemoved(containerId, signal);
+      return {};
+    },
     'container.size': async ({ containerId }, signal) => {
       const { id, imageId } = this.#find(containerId);
       const ownBytes = await directoryBytes(this.#containers.upperDirectory(id), signal);
