@@ -172,7 +172,10 @@ test('what one node refuses to remove is removed from none', async (t) => {
   const first = give(api.nodes.get('nodea1'), info('a'));
   const second = give(api.nodes.get('nodea2'), info('a'));
   t.deepEqual((await api.send('POST', '/images/a:1/tag?repo=x&tag=2')).status, 201);
-  t.deepEqual([...first.asked, ...second.asked], Array(2).fill({ reference: 'a:1', target: 'x:2' }));
+  t.deepEqual(
+    [...first.asked, ...second.asked],
+    Array.from({ length: 2 }, () => ({ reference: 'a:1', target: 'x:2' })),
+  );
   const refusal = 'conflict: unable to remove repository reference "a:1" (must force)';
   const remove = api.nodes.get('nodea2')?.answers.get('image.remove');
   api.nodes.get('nodea2')?.answers.set('image.remove', () => {
