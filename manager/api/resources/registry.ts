@@ -10,8 +10,8 @@ import { callNode } from '../node-call.ts';
 import { withAuth } from './image-transfers.ts';
 import { refOf } from './images.ts';
 
-/** Longer than a node's own attempts. */
-const REGISTRY_TIMEOUT_MS = 60_000;
+/** Creating a service waits for it; without an answer the image is not pinned to a digest. */
+const REGISTRY_TIMEOUT_MS = 20_000;
 
 const zText = z.string().nullish();
 const zAuth = z.object({

@@ -1,6 +1,6 @@
 /** What managers ask of a node's images, answered from a real store and with a real registry. */
 import { setMaxListeners } from 'node:events';
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -325,6 +325,25 @@ test('no registry is asked about what was only loaded; malformed names are refus
   const xz = Buffer.from('fd377a585a0000', 'hex');
   await t.throwsAsync(eventsOf(load(one, xz)), { message: /compressed by xz is not supported/ });
   t.deepEqual(await readdir(join(one.dir, 'tmp')), []);
+});
+
+test('an image whose configuration is damaged is listed, refused to be used, and can be removed', async (t) => {
+  await using one = await node();
+  const built = await image('damaged:1', 'a');
+  await eventsOf(load(one, imageArchive([built])));
+  await writeFile(join(one.dir, 'blobs/sha256', built.id.slice(7)), '{}');
+  const reopened = await ImageService.open({ dir: one.dir, logger: silentLogger });
+  const { methods, streams } = imageAnswers(reopened, () => undefined);
+  t.like((await methods['image.list']({}, forever))[0], {
+    id: built.id,
+    repoTags: ['damaged:1'],
+    labels: {},
+  });
+  await t.throwsAsync(methods['image.inspect']({ reference: 'damaged:1' }, forever), { message: /damaged/ });
+  const saving = bytesOf(streams['image.save']({ references: ['damaged:1'] }, noInput(), forever));
+  await t.throwsAsync(saving, { message: /damaged/ });
+  const pruned = await methods['image.prune']({ all: true, labels: [], withoutLabels: [] }, forever);
+  t.is(pruned.deleted[0], built.id);
 });
 
 test('a reader of a save that leaves takes nothing along', async (t) => {
