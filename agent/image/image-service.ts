@@ -9,6 +9,7 @@ import { ImageInvalidError } from './errors.ts';
 import { type ArchivedImage, linkLayer, readImageArchive } from './image-archive.ts';
 import { ImageCatalog, type ResolvedImage } from './image-catalog.ts';
 import { parseImageBlob } from './image-config.ts';
+import { parsePlatform } from './manifest.ts';
 import { layerObserver, shortLayerId, throttled } from './image-progress.ts';
 import {
   canonicalName,
@@ -296,8 +297,8 @@ function assertAllDone(results: readonly PromiseSettledResult<void>[]): void {
 
 /** A manifest that is alone says nothing of its platform, its configuration does. */
 function checkPlatform(config: Buffer, name: string, platform: string | undefined): void {
-  const wanted = platform?.split('/')[1];
+  if (platform === undefined) return;
   const { architecture } = parseImageBlob(config, name);
-  if (wanted !== undefined && architecture !== wanted)
+  if (parsePlatform(platform).architecture !== architecture)
     throw new ImageInvalidError(`${name} is for linux/${architecture}, not for the platform ${platform}`);
 }

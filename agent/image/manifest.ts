@@ -108,7 +108,7 @@ export function selectPlatform(index: Index, name: string, platform?: string): D
 }
 
 /** Throws ImageInvalidError for what no node can run. */
-function parsePlatform(text: string): { architecture: string; variant?: string } {
+export function parsePlatform(text: string): { architecture: string; variant?: string } {
   const [os, architecture, variant, ...more] = text.split('/');
   if (os !== 'linux' || architecture === '' || more.length > 0)
     throw new ImageInvalidError(

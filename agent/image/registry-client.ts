@@ -245,10 +245,12 @@ export class RegistrySession {
       const headers = { ...options.headers, ...authorization };
       return httpFetch(url, { verifyCertificate, ...options, headers }, signal);
     };
+    const refused = this.#authorization;
     const response = await send();
     if (response.statusCode !== 401) return response;
     const authorization = await this.#answer(response.headers['www-authenticate'], signal);
-    if (authorization === undefined || authorization === this.#authorization) return response;
+    // Another request beside this one may have had the same answer first: that is worth a second try all the same.
+    if (authorization === undefined || authorization === refused) return response;
     response.destroy();
     this.#authorization = authorization;
     return send();

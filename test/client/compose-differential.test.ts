@@ -33,6 +33,38 @@ for (const [name, file] of Object.entries(COMPOSE_FILES)) {
   });
 }
 
+test('images that docker stack deploy pinned by their digest are what the same file means to Shoal', async (t) => {
+  if (debian === undefined) throw new Error('there is no docker client');
+  const directory = await mkdtemp(path.join(os.tmpdir(), 'shoal-differential-'));
+  t.teardown(() => rm(directory, { recursive: true }));
+  const yaml = path.join(directory, 'compose.yaml');
+  const file = 'version: "3.8"\nservices: { web: { image: nginx }, db: { image: "redis:7" } }\n';
+  await writeFile(yaml, file);
+  await using api = await prepared();
+  const digest = `sha256:${'d'.repeat(64)}`;
+  const described = {
+    ...{ mediaType: 'application/vnd.oci.image.index.v1+json', digest, sizeBytes: 1_000 },
+    platforms: [{ os: 'linux', architecture: 'amd64' }],
+  };
+  for (const node of api.nodes.values()) node.answers.set('image.describe-remote', () => described);
+  const flags = ['--config', directory, '-H', `unix://${api.socket}`];
+  await promisify(execFile)(debian.path, [...flags, 'stack', 'deploy', '-c', yaml, 'shop'], {
+    timeout: 60_000,
+  });
+  const imageOf = async (name: string): Promise<string> =>
+    (await api.get(`/services/${name}`)).Spec.TaskTemplate.ContainerSpec.Image;
+  t.is(await imageOf('shop_web'), `nginx:latest@${digest}`);
+  const type = { 'content-type': 'application/yaml' };
+  const actions = ({ services }: Json): string[] => services.map((one: Json) => one.action);
+  const compared = await api.send('POST', '/stacks/shop/diff', file, type);
+  t.deepEqual(actions(compared.json), ['unchanged', 'unchanged'], compared.body.toString());
+  const deployed = await api.send('PUT', '/stacks/shop', file, type);
+  t.deepEqual(actions(deployed.json), ['unchanged', 'unchanged'], deployed.body.toString());
+  const other = await api.send('PUT', '/stacks/shop', file.replace('redis:7', 'redis:8'), type);
+  t.deepEqual(actions(other.json).toSorted(), ['unchanged', 'updated'], other.body.toString());
+  t.deepEqual([await imageOf('shop_web'), await imageOf('shop_db')], [`nginx:latest@${digest}`, 'redis:8']);
+});
+
 /** With the network that some of the files take as given. */
 async function prepared(): Promise<ApiFixture> {
   const api = await ApiFixture.up();

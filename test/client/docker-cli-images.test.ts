@@ -10,7 +10,7 @@ import { reachableAddress } from '../harness/outside.ts';
 import { IMAGE, suite, SWIFT } from './suite.ts';
 
 const open: Registry = await startRegistry(reachableAddress());
-const closed: Registry = await startRegistry(reachableAddress(), 0, true);
+const closed: Registry = await startRegistry(reachableAddress(), 0, { closed: true });
 const { test } = await suite((cluster) => cluster.agents(2).registry(open.address).registry(closed.address));
 
 ava.after.always(async () => {

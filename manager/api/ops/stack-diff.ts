@@ -6,6 +6,7 @@ import { encodeServiceSpec } from '../codec/service-spec-codec.ts';
 import { currentSpec } from './service-reads.ts';
 import { takeNodeNetwork } from './node-networks.ts';
 import { stackNetworks, stackServices } from './stack-members.ts';
+import { withKeptPin } from './stack-pins.ts';
 
 export interface Difference {
   /** Path in the Docker API's ServiceSpec: TaskTemplate.ContainerSpec.Image. */
@@ -61,7 +62,8 @@ function diffService(store: Store, stack: string, wanted: ServiceSpec): DiffEntr
     })),
     container: withoutIds(current.container),
   };
-  const to = encodeServiceSpec({ ...takeNodeNetwork(wanted), forceUpdate: current.forceUpdate });
+  const pinned = withKeptPin(takeNodeNetwork(wanted), current);
+  const to = encodeServiceSpec({ ...pinned, forceUpdate: current.forceUpdate });
   const changes = differences(encodeServiceSpec(named), to);
   return { name, action: changes.length === 0 ? 'unchanged' : 'update', changes };
 }

@@ -24,6 +24,7 @@ import { ensureFile, removeFiles, removeOldVersions, stackFiles } from './stack-
 import { checkStack } from './stack-check.ts';
 import { diffStack, type StackDiff } from './stack-diff.ts';
 import { stackNetworks, stackServices } from './stack-members.ts';
+import { withKeptPin } from './stack-pins.ts';
 import { checkSourceSize, findRevision, recordRevision, revisionRemoval } from './stack-revisions.ts';
 import { type Finding, finding, StackError } from './stack-error.ts';
 
@@ -177,7 +178,8 @@ async function ensureService(
   const { id } = existing;
   const current = currentSpec(store, existing);
   const kept = current.registryAuth === undefined ? {} : { registryAuth: current.registryAuth };
-  const spec = resolveSpec(store, { ...converted, forceUpdate: current.forceUpdate, ...kept, ...auth });
+  const wanted = withKeptPin(converted, current);
+  const spec = resolveSpec(store, { ...wanted, forceUpdate: current.forceUpdate, ...kept, ...auth });
   if (sameJson(spec, current)) return { id, name, action: 'unchanged' };
   await updateService(ctx, existing, { version: store.version('services', id), spec }, signal);
   return { id, name, action: 'updated' };
