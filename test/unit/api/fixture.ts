@@ -8,7 +8,7 @@ import { EventLog } from '../../../manager/api/events/event-log.ts';
 import { loadOrCreateCluster } from '../../../manager/ca/cluster.ts';
 import type { NodeGateway } from '../../../manager/dispatcher/node-gateway.ts';
 import type { Change, Write } from '../../../manager/store/store.ts';
-import { UnavailableError } from '../../../shared/errors/index.ts';
+import { NotFoundError, UnavailableError } from '../../../shared/errors/index.ts';
 import { newContainerId, newId } from '../../../shared/lib/ids.ts';
 import type { Node, Service, Task, TaskStatus } from '../../../shared/model/index.ts';
 import type { ContainerInfo, LogsParams, StreamChunk } from '../../../shared/model/node-methods/index.ts';
@@ -35,6 +35,8 @@ export interface FakeNode {
   logs: Map<string, StreamChunk[]>;
   /** While true, calls never answer (until they are cancelled). */
   silent: boolean;
+  /** Of other methods. */
+  answer?: (method: string, params: unknown) => unknown;
 }
 
 export class ApiFixture implements AsyncDisposable {
@@ -119,7 +121,10 @@ export class ApiFixture implements AsyncDisposable {
         const node = nodeOf(nodeId);
         if (node.silent)
           await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+        if (node.answer !== undefined) return node.answer(method, params);
         if (method === 'container.list') return node.containers;
+        if (method === 'volume.list') return { volumes: [], freeBytes: 0 };
+        if (method === 'volume.inspect') throw new NotFoundError('no such volume');
         const { containerId } = params as { containerId: string };
         return node.containers.find((container) => container.id === containerId);
       },
