@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { InvalidError, describeError } from '../shared/errors/index.ts';
 import type { AgentOptions, AgentRunFile, Logger } from '../shared/model/options.ts';
 import { type TaskAssignment, type TaskState, type TaskStatus } from '../shared/model/index.ts';
+import { Attachments } from './container/attach.ts';
 import { ArchiveService } from './container/archive.ts';
 import { ContainerBuilder } from './container/builder.ts';
 import { type Belongings, Containers } from './container/containers.ts';
@@ -74,6 +75,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     layersOf: async (imageId) => (await images.resolveLocal(imageId))?.layers ?? [],
   });
   const volumeMethods = volumeAnswers(volumes, containers, imageBytes);
+  const attachments = new Attachments(containers);
   const reports: { send: (status: TaskStatus) => void } = { send: () => undefined };
   const worker = new Worker({
     executor,
@@ -96,8 +98,14 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     {
       onAssignments: (set, acknowledge) => worker.assign(set, acknowledge),
       ...answerRequests(
-        { ...service.methods, ...image.methods, ...archive.methods, ...volumeMethods },
-        { ...service.streams, ...image.streams, ...archive.streams },
+        {
+          ...service.methods,
+          ...image.methods,
+          ...attachments.methods,
+          ...archive.methods,
+          ...volumeMethods,
+        },
+        { ...service.streams, ...image.streams, ...attachments.streams, ...archive.streams },
       ),
     },
     logger.child({ part: 'session' }),

@@ -103,7 +103,7 @@ export class ArchiveService {
   }
 
   async *#changes(containerId: string, signal: AbortSignal): AsyncGenerator<StreamChunk> {
-    const record = this.#options.containers.get(containerId);
+    const record = this.#options.containers.find(containerId);
     if (record === undefined) throw new NotFoundError(`No such container: ${containerId}`);
     const root = await layersRoot(this.#options, record);
     const helper = new FilesHelper({ mode: 'changes', root }, undefined, signal);

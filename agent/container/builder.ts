@@ -1,5 +1,5 @@
 /** From a task's assignment to everything that its container needs: image, volumes, files, OCI configuration. */
-import { mkdir, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, writeFile } from 'node:fs/promises';
 import { readFileSync } from 'node:fs';
 import { hostname as hostnameOfNode } from 'node:os';
 import { join } from 'node:path';
@@ -22,10 +22,11 @@ import { ALL_CAPABILITIES, capabilitiesOf } from './capabilities.ts';
 import { resolveDevices } from './devices.ts';
 import type { Containers, NewContainer } from './containers.ts';
 import { heldMounts } from './held-mounts.ts';
-import { hostsFile } from './hosts-file.ts';
+import { hostsFile, hostsFileOfNode } from './hosts-file.ts';
 import type { ContainerRecord } from './record.ts';
 import { fillSpec } from './fill-spec.ts';
-import { runtimeSpec, type BindMount } from './runtime-spec.ts';
+import { INIT_PATH, processArgs, runtimeSpec, type BindMount } from './runtime-spec.ts';
+import { nativeDir } from '../native/library.ts';
 import { parseSignal } from './signals.ts';
 import { detailsOf, type StandaloneRecord, standaloneMode, withAnonymousVolumes } from './standalone.ts';
 import { readImageFile, resolveUser } from './users.ts';
@@ -66,7 +67,7 @@ export class ContainerBuilder {
   async #prepareStandalone(task: TaskAssignment, containerId: string): Promise<ResolvedImage> {
     const { images, containers } = this.#options;
     const { image: name } = task.spec.container;
-    const reference = containers.get(containerId)?.imageId ?? name;
+    const reference = containers.find(containerId)?.imageId ?? name;
     const image = await images.resolveLocal(reference);
     if (image === undefined) throw new NotFoundError(`No such image: ${name}`);
     this.#prepared.set(task.taskId, image);
@@ -118,9 +119,11 @@ export class ContainerBuilder {
     );
     const user = resolveUser(spec.user ?? image.config.user, spec.groups ?? [], passwd ?? '', group ?? '');
     const hostUts = spec.runtime?.hostUts === true;
-    const hostname = hostUts ? hostnameOfNode() : spec.hostname || id.slice(0, 12);
+    const ownName = spec.runtime?.network === 'host' ? this.#options.hostname : id.slice(0, 12);
+    const hostname = hostUts ? hostnameOfNode() : spec.hostname || ownName;
     const binds = [
       ...(await this.#files(task, id, hostname, networked)),
+      ...(spec.init === true ? [await this.#init(id)] : []),
       ...(await this.#mounts({ mounts: spec.mounts, anonymous: names, image, id }, signal)),
       ...this.#options.files.mounts(id, spec),
     ];
@@ -136,8 +139,15 @@ export class ContainerBuilder {
       devices: await resolveDevices(spec.runtime ?? {}),
       available: availableCapabilities(),
     });
-    const { args, env = [], cwd, capabilities, rlimits = [], noNewPrivileges = false } = config.process;
-    const process = { args, env, cwd, rlimits, noNewPrivileges, capabilities: capabilities?.bounding ?? [] };
+    const { env = [], cwd, capabilities, rlimits = [], noNewPrivileges = false } = config.process;
+    const process = {
+      args: processArgs(spec, image.config),
+      env,
+      cwd,
+      rlimits,
+      noNewPrivileges,
+      capabilities: capabilities?.bounding ?? [],
+    };
     const { uid, gid, additionalGids } = user;
     const identity = { id, uid, gid, additionalGids, imageId: image.id };
     const stop = spec.stopSignal ?? image.config.stopSignal ?? 'SIGTERM';
@@ -150,7 +160,7 @@ export class ContainerBuilder {
       ...(spec.readOnlyRoot === true ? { readOnlyRoot: true } : {}),
     };
     if (mode === undefined) return { record, config, layers: image.layers };
-    const known = this.#options.containers.get(id);
+    const known = this.#options.containers.find(id);
     const standalone: StandaloneRecord = {
       details: detailsOf(spec, image.config, hostname, binds),
       anonymousVolumes: names,
@@ -161,6 +171,13 @@ export class ContainerBuilder {
       config,
       layers: image.layers,
     };
+  }
+
+  /** A copy of the container's own: what a privileged one could do to it harms no other. */
+  async #init(id: string): Promise<BindMount> {
+    const source = join(this.#options.containers.directory(id), 'init');
+    await copyFile(join(nativeDir, 'shoal-init'), source);
+    return { source, target: INIT_PATH, options: ['bind', 'ro', 'rprivate'] };
   }
 
   #context(task: TaskAssignment): TemplateContext {
@@ -174,11 +191,7 @@ export class ContainerBuilder {
     const directory = this.#options.containers.directory(id);
     await mkdir(directory, { recursive: true, mode: 0o700 });
     const files = {
-      hosts: hostsFile(
-        hostname,
-        task.addresses.map((one) => one.address),
-        task.spec.container.extraHosts ?? [],
-      ),
+      hosts: hostsOf(task, hostname),
       hostname: `${hostname}\n`,
       'resolv.conf': networked ? await this.#options.resolvConf(task) : '',
     };
@@ -226,6 +239,13 @@ export class ContainerBuilder {
   }
 }
 
+function hostsOf(task: TaskAssignment, hostname: string): string {
+  const { extraHosts = [], runtime } = task.spec.container;
+  if (runtime?.network === 'host') return hostsFileOfNode(readFileSync('/etc/hosts', 'utf8'), extraHosts);
+  const addresses = task.addresses.map((one) => one.address);
+  return hostsFile(hostname, addresses, extraHosts);
+}
+
 /** The agent's own: it can give no others. */
 function availableCapabilities(): string[] {
   const mask = /^CapBnd:\s*([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1];
@@ -262,6 +282,9 @@ function recordOf(
       'com.docker.swarm.task.id': task.taskId,
       'com.docker.swarm.task.name': `${task.serviceName}.${place}.${task.taskId}`,
     },
+    tty: spec.tty === true,
+    openStdin: spec.openStdin === true,
+    stdinOnce: spec.stdinOnce === true,
     createdAtMs: Date.now(),
     stopSignal: parseSignal(stopSignal),
     stopGraceMs: (spec.stopGraceNs ?? DEFAULT_STOP_GRACE_NS) / 1e6,

@@ -41,7 +41,7 @@ export async function openView(
   containerId: string,
   signal: AbortSignal,
 ): Promise<ContainerView> {
-  const record = options.containers.get(containerId);
+  const record = options.containers.find(containerId);
   if (record === undefined) throw new NotFoundError(`No such container: ${containerId}`);
   const namespace = await namespaceOf(options.containers, record);
   if (namespace !== undefined) return { record, namespace, close: () => namespace.close() };

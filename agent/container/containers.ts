@@ -38,6 +38,13 @@ export interface Belongings {
   sweep(living: readonly string[]): Promise<void>;
 }
 
+/** Hears of containers' turns. */
+export interface Watcher {
+  /** It was created; its command runs when this has resolved. */
+  starting(id: string): Promise<void>;
+  removed(id: string): void;
+}
+
 export class Containers {
   readonly #stateDir: string;
   readonly #runDir: string;
@@ -46,6 +53,7 @@ export class Containers {
   readonly #records = new Map<string, ContainerRecord>();
   readonly #exclusive = new KeyedMutex();
   readonly #endings = new Map<string, Promise<void>>();
+  #watcher: Watcher | undefined;
 
   /** `stateDir` and `runDir` are the agent's; containers live in `containers/` and `c/` below them. */
   constructor(stateDir: string, runDir: string, logger: Logger, belongings?: Belongings) {
@@ -53,6 +61,15 @@ export class Containers {
     this.#runDir = join(runDir, 'c');
     this.#logger = logger;
     this.#belongings = belongings;
+  }
+
+  /** One watcher hears of all containers. */
+  watch(watcher: Watcher): void {
+    this.#watcher = watcher;
+  }
+
+  find(id: string): ContainerRecord | undefined {
+    return this.#records.get(id);
   }
 
   /** Where a container's files are: log, upper and work directories, hosts, resolv.conf. */
@@ -96,10 +113,6 @@ export class Containers {
     await this.#belongings?.sweep(living.map((record) => record.id));
   }
 
-  get(id: string): ContainerRecord | undefined {
-    return this.#records.get(id);
-  }
-
   /** Writes what is known of a container, without making or touching anything of it. */
   async note(record: ContainerRecord): Promise<void> {
     await mkdir(this.directory(record.id), { recursive: true, mode: 0o700 });
@@ -138,12 +151,15 @@ export class Containers {
         work: join(directory, 'work'),
       },
       logPath: this.logPath(record.id),
+      stdin: record.openStdin ?? false,
+      stdinOnce: record.stdinOnce ?? false,
     });
     return pid;
   }
 
-  start(id: string): Promise<void> {
-    return startContainer(this.runDirectory(id));
+  async start(id: string): Promise<void> {
+    await this.#watcher?.starting(id);
+    await startContainer(this.runDirectory(id));
   }
 
   /** What the monitor says now. Throws MonitorLostError when there is none and no exit was recorded. */
@@ -262,6 +278,7 @@ export class Containers {
     await this.release(id);
     await rm(this.directory(id), { recursive: true, force: true });
     this.#records.delete(id);
+    this.#watcher?.removed(id);
   }
 
   async #sweep(id: string): Promise<void> {

@@ -41,6 +41,9 @@ export interface ContainerRecord {
   readonly capabilities?: readonly string[];
   readonly rlimits?: OciProcess['rlimits'];
   readonly noNewPrivileges?: boolean;
+  readonly tty?: boolean;
+  readonly openStdin?: boolean;
+  readonly stdinOnce?: boolean;
   readonly createdAtMs: number;
   readonly stopSignal: number;
   readonly stopGraceMs: number;

@@ -55,6 +55,11 @@ const MASKED = [
 ];
 const READ_ONLY = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'];
 
+const NETWORK_SYSCTLS = {
+  'net.ipv4.ip_unprivileged_port_start': '0',
+  'net.ipv4.ping_group_range': '0 2147483647',
+};
+
 /** Throws TypeError when neither the service nor its image says what to run. */
 export function runtimeSpec(input: RuntimeSpecInput): OciConfig {
   const { spec, user } = input;
@@ -73,9 +78,10 @@ export function runtimeSpec(input: RuntimeSpecInput): OciConfig {
     ...(options.domainname === undefined ? {} : { domainname: options.domainname }),
     root: { path: 'rootfs', readonly: spec.readOnlyRoot ?? false },
     process: {
-      terminal: false,
+      terminal: spec.tty === true,
+      ...(spec.consoleSize === undefined ? {} : { consoleSize: consoleSize(spec.consoleSize) }),
       user: { uid: user.uid, gid: user.gid, additionalGids: [...user.additionalGids] },
-      args: processArgs(spec, input.image),
+      args: [...initArgs(spec), ...processArgs(spec, input.image)],
       env: processEnv(spec, input.image, input.hostname, user.home),
       cwd: spec.workingDir || input.image.workingDir || '/',
       capabilities: {
@@ -96,8 +102,8 @@ export function runtimeSpec(input: RuntimeSpecInput): OciConfig {
       resources: resources(input, options),
       devices: (input.devices ?? []).map(({ device }) => device),
       sysctl: {
-        'net.ipv4.ip_unprivileged_port_start': '0',
-        'net.ipv4.ping_group_range': '0 2147483647',
+        // The node's own are not the container's to set.
+        ...(options.network === 'host' ? {} : NETWORK_SYSCTLS),
         ...spec.sysctls,
       },
       maskedPaths: privileged ? [] : MASKED,
@@ -105,6 +111,17 @@ export function runtimeSpec(input: RuntimeSpecInput): OciConfig {
       ...(privileged || spec.seccompUnconfined === true ? {} : { seccomp: DEFAULT_SECCOMP }),
     },
   };
+}
+
+function consoleSize(size: { rows: number; columns: number }): { height: number; width: number } {
+  return { height: size.rows, width: size.columns };
+}
+
+/** Where an init of ours is in a container that asked for one: as with Docker. */
+export const INIT_PATH = '/sbin/docker-init';
+
+function initArgs(spec: ContainerSpec): string[] {
+  return spec.init === true ? [INIT_PATH, '--'] : [];
 }
 
 /** Docker's rule: an entrypoint given by the service drops the image's command. */
@@ -128,6 +145,7 @@ export function processEnv(
   const env = new Map<string, string>([
     ['PATH', DEFAULT_PATH],
     ['HOSTNAME', hostname],
+    ...(spec.tty === true ? [['TERM', 'xterm'] as const] : []),
     ['HOME', home],
   ]);
   for (const line of [...image.env, ...spec.env]) {
@@ -143,6 +161,7 @@ function namespaces(options: RuntimeOptions): { type: string }[] {
     pid: options.hostPid,
     ipc: options.hostIpc,
     uts: options.hostUts,
+    network: options.network === 'host',
     cgroup: options.hostCgroup,
   };
   const types = ['pid', 'network', 'ipc', 'uts', 'mount', 'cgroup'];

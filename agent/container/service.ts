@@ -119,7 +119,7 @@ export class ContainerService {
   ) {
     const record = this.#find(containerId);
     const stopSignal = name === undefined ? record.stopSignal : signalNumber(name);
-    if (record.exit !== undefined) return { stopped: true };
+    if (record.exit !== undefined || record.standalone?.created === true) return { stopped: true };
     // Docker's -1: as long as it takes.
     const grace = graceMs === undefined ? record.stopGraceMs : graceMs < 0 ? FOREVER_MS : graceMs;
     await this.#containers.stop({ id: record.id, stopSignal, stopGraceMs: grace }, signal);

@@ -1,6 +1,6 @@
 /** What managers ask of this node's images, method by method. */
 import { Readable } from 'node:stream';
-import { InvalidError } from '../../shared/errors/index.ts';
+import { InvalidError, NotFoundError } from '../../shared/errors/index.ts';
 import { Channel } from '../../shared/lib/channel.ts';
 import type {
   ImageEvent,
@@ -15,6 +15,7 @@ import type { ImageService } from './image-service.ts';
 import { pruneImages, removeImage, type UserOf } from './image-removal.ts';
 import { saveImages } from './image-save.ts';
 import { pushImage } from './image-push.ts';
+import { parseRegistryAuth } from './registry-auth.ts';
 import { canonicalName, parseReference } from './reference.ts';
 
 /** Events that may wait for their reader. */
@@ -38,12 +39,17 @@ export function imageAnswers(images: ImageService, userOf: UserOf): ImageAnswers
       },
       'image.remove': (params) => removeImage(catalog, userOf, params),
       'image.prune': (params) => pruneImages(catalog, userOf, params),
-      'image.describe-remote': async ({ reference, auth }, signal) =>
-        registries.describe(parseReference(reference), auth, signal),
-      'image.login': ({ server, auth }, signal) => registries.login(server, auth, signal),
+      'image.describe-remote': async ({ reference, registryAuth }, signal) => {
+        if (images.isLocal(reference))
+          throw new NotFoundError(`manifest unknown: ${reference} was loaded here and is in no registry`);
+        return registries.describe(parseReference(reference), parseRegistryAuth(registryAuth), signal);
+      },
+      'image.login': async ({ server, registryAuth }, signal) =>
+        registries.login(server, parseRegistryAuth(registryAuth) ?? {}, signal),
     },
     streams: {
-      'image.pull': ({ reference, auth, platform }, _input, signal) => {
+      'image.pull': ({ reference, registryAuth, platform }, _input, signal) => {
+        const auth = parseRegistryAuth(registryAuth);
         const options = { ...(auth && { auth }), ...(platform && { platform }) };
         return events((observe) => images.pull(reference, options, observe, signal));
       },

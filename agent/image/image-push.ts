@@ -8,6 +8,7 @@ import { partsOf, pinImages } from './image-parts.ts';
 import { shortLayerId, throttled } from './image-progress.ts';
 import type { ImageService } from './image-service.ts';
 import { familiarRepository, parseReference, repositoryName } from './reference.ts';
+import { parseRegistryAuth } from './registry-auth.ts';
 import type { RegistrySession } from './registry-client.ts';
 import { hasBlob, putManifest, uploadBlob, uploadBytes } from './registry-upload.ts';
 
@@ -16,7 +17,7 @@ const PARALLEL_LAYERS = 3;
 /** Uploads what the registry does not have, then the manifest. Rejects with the registry's message. */
 export async function pushImage(
   images: ImageService,
-  { reference, auth }: NodeStreams['image.push'],
+  { reference, registryAuth }: NodeStreams['image.push'],
   observe: (event: ImageEvent) => void,
   signal: AbortSignal,
 ): Promise<void> {
@@ -27,7 +28,7 @@ export async function pushImage(
   const { id } = catalog.get(reference);
   using _pin = await pinImages(catalog, [id]);
   const { config, layers, manifest } = await partsOf(catalog, id);
-  const session = await registries.open(ref, auth, signal);
+  const session = await registries.open(ref, parseRegistryAuth(registryAuth), signal);
   observe({ kind: 'begin', repository: familiarRepository(ref), tag: ref.tag });
   for (const { digest } of layers) observe({ kind: 'layer', id: shortLayerId(digest), step: 'preparing' });
   await uploadAll(session, layers, observe, signal);

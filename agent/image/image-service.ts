@@ -84,6 +84,12 @@ export class ImageService {
     return this.catalog.resolve(id);
   }
 
+  /** Whether the image is here under a name that no registry gave: loaded, or tagged. */
+  isLocal(reference: string): boolean {
+    const local = this.catalog.find(reference);
+    return local !== undefined && !this.#isPulled(local);
+  }
+
   /** The image of this name, digest or id, if it is here; asks no registry. */
   async resolveLocal(reference: string): Promise<ResolvedImage | undefined> {
     const local = this.catalog.find(reference);
@@ -210,6 +216,7 @@ export class ImageService {
     for (const { digest } of remote.layers)
       observe({ kind: 'layer', id: shortLayerId(digest), step: 'pulling' });
     const config = await session.readBlob(remote.config, signal);
+    checkPlatform(config, familiarName(ref), platform);
     const layers = remote.layers.map((layer): LayerParts => {
       const onBytes = throttled(layer, observe);
       return {
@@ -285,4 +292,12 @@ export class ImageService {
 
 function assertAllDone(results: readonly PromiseSettledResult<void>[]): void {
   for (const result of results) if (result.status === 'rejected') throw result.reason;
+}
+
+/** A manifest that is alone says nothing of its platform, its configuration does. */
+function checkPlatform(config: Buffer, name: string, platform: string | undefined): void {
+  const wanted = platform?.split('/')[1];
+  const { architecture } = parseImageBlob(config, name);
+  if (wanted !== undefined && architecture !== wanted)
+    throw new ImageInvalidError(`${name} is for linux/${architecture}, not for the platform ${platform}`);
 }

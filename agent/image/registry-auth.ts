@@ -1,8 +1,15 @@
 import { z } from 'zod';
 import { InvalidError } from '../../shared/errors/index.ts';
-import type { RegistryAuth } from '../../shared/model/node-methods/index.ts';
 
-export type { RegistryAuth };
+/** Credentials for a registry, as clients send them in X-Registry-Auth. */
+export interface RegistryAuth {
+  readonly username?: string;
+  readonly password?: string;
+  /** An OAuth2 refresh token, in place of a password. */
+  readonly identityToken?: string;
+  /** A bearer token to be sent as it is. */
+  readonly registryToken?: string;
+}
 
 const authSchema = z.object({
   username: z.string().optional(),

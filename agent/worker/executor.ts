@@ -7,8 +7,8 @@ import type { Containers } from '../container/containers.ts';
 import { probeArgs } from '../container/health.ts';
 import { anonymousVolumesOf } from '../container/held-mounts.ts';
 import type { ContainerExit, ContainerRecord } from '../container/record.ts';
-import { NativeError, type OciProcess } from '../native/container.ts';
-import { capabilitySet } from '../container/capabilities.ts';
+import { NativeError } from '../native/container.ts';
+import { commandProcess } from '../container/exec-process.ts';
 import { standaloneMode } from '../container/standalone.ts';
 import type { ContainerClaims } from './container-claims.ts';
 import { TaskHealth } from './task-health.ts';
@@ -51,7 +51,9 @@ export class TaskExecutor implements StepExecutor {
   async prepare(task: TaskAssignment, interrupt: AbortSignal): Promise<Outcome> {
     await this.#builder.prepare(task, interrupt);
     await this.#createStandalone(task, interrupt);
-    return { state: 'ready', message: 'prepared' };
+    const id = standaloneMode(task)?.containerId;
+    const container = id === undefined ? {} : { container: { containerId: id } };
+    return { state: 'ready', message: 'prepared', ...container };
   }
 
   async start(task: TaskAssignment, progress: Progress, interrupt: AbortSignal): Promise<Outcome> {
@@ -116,7 +118,7 @@ export class TaskExecutor implements StepExecutor {
   /** Its directory and record, so that it can be looked at before it is started. */
   async #createStandalone(task: TaskAssignment, interrupt: AbortSignal): Promise<void> {
     const mode = standaloneMode(task);
-    if (mode === undefined || this.#containers.get(mode.containerId) !== undefined) return;
+    if (mode === undefined || this.#containers.find(mode.containerId) !== undefined) return;
     const { record } = await this.#builder.build(task, interrupt, false);
     if (record.standalone === undefined) return;
     await this.#containers.note({ ...record, standalone: { ...record.standalone, created: true } });
@@ -124,7 +126,7 @@ export class TaskExecutor implements StepExecutor {
 
   #standaloneOf(taskId: string): ContainerRecord | undefined {
     const id = this.#claims.containerOf(taskId);
-    return id === undefined ? undefined : this.#containers.get(id);
+    return id === undefined ? undefined : this.#containers.find(id);
   }
 
   /** A container that an earlier agent started, or that ended meanwhile; one that never started is thrown away. */
@@ -167,12 +169,12 @@ export class TaskExecutor implements StepExecutor {
     { id, standalone }: ContainerRecord,
     interrupt: AbortSignal,
   ): Promise<ContainerRecord | undefined> {
-    const last = this.#containers.get(id);
+    const last = this.#containers.find(id);
     if (standalone === undefined || last === undefined) return undefined;
     if (last.exit === undefined && last.standalone?.created !== true)
       await this.#containers.stop(last, interrupt);
     await this.#containers.release(id);
-    return this.#containers.get(id);
+    return this.#containers.find(id);
   }
 
   /** A start that was interrupted has not been. */
@@ -189,7 +191,7 @@ export class TaskExecutor implements StepExecutor {
     const runDir = this.#containers.runDirectory(record.id);
     const health = new TaskHealth(
       record.healthCheck,
-      probeProcess(task, record, args),
+      commandProcess(record, args),
       Date.now(),
       async (process, options) => {
         await this.#containers.untilUnpaused(record.id);
@@ -260,21 +262,6 @@ export class TaskExecutor implements StepExecutor {
   }
 }
 
-function probeProcess(task: TaskAssignment, record: ContainerRecord, args: string[]): OciProcess {
-  const { capAdd = [], capDrop = [] } = task.spec.container;
-  const bounding = capabilitySet(capAdd, capDrop);
-  const held = record.uid === 0 ? bounding : [];
-  return {
-    terminal: false,
-    user: { uid: record.uid, gid: record.gid },
-    args,
-    env: [...record.env],
-    cwd: record.cwd,
-    capabilities: { bounding, effective: held, permitted: held, inheritable: [], ambient: [] },
-    noNewPrivileges: false,
-  };
-}
-
 /** When it began to run: what ends later than a rolling update monitors is no failure of the update. */
 function startedAt(seen: { readonly startedAtMs?: number } | undefined): Pick<Outcome, 'startedAtMs'> {
   return seen?.startedAtMs === undefined ? {} : { startedAtMs: seen.startedAtMs };
@@ -314,9 +301,16 @@ function startExitCode(error: unknown): number {
   return error.code === 'ENOENT' ? 127 : 126;
 }
 
+/** Docker's clients look for these words: they end with 127, or 126. */
+const EXEC_ERRORS: ReadonlyMap<string, string> = new Map([
+  ['ENOENT', 'executable file not found in the image'],
+  ['EACCES', 'permission denied'],
+  ['EISDIR', 'is a directory: permission denied'],
+]);
+
 function startReason(error: unknown, record: ContainerRecord): string {
   if (error instanceof NativeError && error.step === 'exec') {
-    const what = error.code === 'ENOENT' ? 'executable file not found in the image' : describeError(error);
+    const what = EXEC_ERRORS.get(error.code) ?? describeError(error);
     return `starting the container failed: exec: "${record.args[0] ?? ''}": ${what}`;
   }
   return `starting the container failed: ${describeError(error)}`;

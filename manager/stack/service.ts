@@ -11,6 +11,7 @@ import { readEnvironment, readLabels } from './environment.ts';
 import type { ProjectFiles } from './files.ts';
 import { readHealthCheck } from './healthcheck.ts';
 import type { Variables } from './interpolate.ts';
+import { hasNetworkMode, readNetworkMode } from './network-mode.ts';
 import { readMounts, type StackVolume } from './mounts.ts';
 import type { Position } from './problem.ts';
 import { readPorts } from './ports.ts';
@@ -50,7 +51,7 @@ export function readService(key: string, service: Section, context: ServiceConte
     placement: deploy.placement,
     update: deploy.update,
     rollback: deploy.rollback,
-    networks: readAttachments(key, service, context),
+    networks: readNetworkMode(service) ?? readAttachments(key, service, context),
     endpointMode: deploy.endpointMode,
     ports: readPorts(service),
     forceUpdate: 0,
@@ -72,10 +73,9 @@ function readContainer(service: Section, context: ServiceContext): ContainerSpec
     groups: nonEmpty(service.texts('group_add')),
     hostname: service.text('hostname'),
     readOnlyRoot: service.flag('read_only') === true ? true : undefined,
-    init: flagWithoutEffect(service, 'init', "the image's program is process 1 of its container"),
-    tty: flagWithoutEffect(service, 'tty', 'containers have no terminal') || undefined,
-    openStdin:
-      flagWithoutEffect(service, 'stdin_open', 'the standard input of containers is empty') || undefined,
+    init: service.flag('init'),
+    tty: service.flag('tty') || undefined,
+    openStdin: service.flag('stdin_open') || undefined,
     stopSignal: service.text('stop_signal'),
     stopGraceNs: service.duration('stop_grace_period'),
     mounts: readMounts(service, context.volumes),
@@ -101,15 +101,6 @@ function withTag(image: string): string {
 function capabilities(service: Section, name: 'cap_add' | 'cap_drop'): readonly string[] | undefined {
   const names = service.texts(name)?.map((text) => text.toUpperCase());
   return nonEmpty(names?.map((text) => (text === 'ALL' || text.startsWith('CAP_') ? text : `CAP_${text}`)));
-}
-
-/** A flag that is kept, so that it shows what the file said, and that no node acts on. */
-function flagWithoutEffect(service: Section, name: string, instead: string): boolean | undefined {
-  const flag = service.flag(name);
-  if (flag !== true) return flag;
-  const at = service.map.entries.get(name)?.at ?? service.map;
-  service.problems.warning(at, `${service.map.key}.${name}`, `has no effect yet: ${instead}`);
-  return true;
 }
 
 function nonEmpty<T>(list: readonly T[] | undefined): readonly T[] | undefined {
@@ -297,6 +288,7 @@ function readAliases(service: Section, value: Value): string[] {
 
 /** True when the service is on the stack's default network. */
 export function usesDefaultNetwork(service: Section): boolean {
+  if (hasNetworkMode(service)) return false;
   const value = service.map.entries.get('networks')?.value;
   if (value === undefined || (value.kind === 'scalar' && value.value === null)) return true;
   if (value.kind === 'map') return value.entries.has('default');

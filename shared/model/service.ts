@@ -65,9 +65,15 @@ export interface ContainerSpec {
   readonly groups?: readonly string[];
   readonly hostname?: string;
   readonly readOnlyRoot?: boolean;
+  /** The container's first process is an init of ours, which runs the command. */
   readonly init?: boolean;
   readonly tty?: boolean;
+  /** Standard input is kept open for who attaches; else it is empty. */
   readonly openStdin?: boolean;
+  /** Standard input ends with the first client that was attached to it; without a terminal only. */
+  readonly stdinOnce?: boolean;
+  /** The terminal's first size, in characters. */
+  readonly consoleSize?: { readonly rows: number; readonly columns: number };
   readonly stopSignal?: string;
   /** Default 10 s. */
   readonly stopGraceNs?: number;
@@ -234,9 +240,11 @@ export const DEFAULT_STOP_GRACE_NS = 10_000_000_000;
 /**
  * A task takes part in its own networks, and in ingress when it publishes a port (one of mode host too, for its own
  * networks, if it has any, may be internal and then the host can not lead to it), or when it has no network: ingress is
- * then its way out. Containers can not reach one another through ingress.
+ * then its way out. Containers can not reach one another through ingress. One that has its node's network, or none, has no
+ * address of the cluster's at all.
  */
 export function usesIngress(spec: ServiceSpec): boolean {
+  if (spec.container.runtime?.network !== undefined) return false;
   return spec.ports.length > 0 || spec.networks.length === 0;
 }
 

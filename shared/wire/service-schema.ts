@@ -128,6 +128,8 @@ const container = conforms<ContainerSpec>()(
     init: optionalFlag,
     tty: optionalFlag,
     openStdin: optionalFlag,
+    stdinOnce: optionalFlag,
+    consoleSize: z.strictObject({ rows: count, columns: count }).exactOptional(),
     stopSignal: optionalText,
     stopGraceNs: optionalCount,
     mounts: z.array(mount),

@@ -21,14 +21,23 @@ export interface Registry extends AsyncDisposable {
 
 const START_TIMEOUT_MS = 30_000;
 
-/** Starts a registry on `host`, on `port` or any free one. */
-export async function startRegistry(host = '127.0.0.1', port = 0): Promise<Registry> {
+/** Who may use a registry that is closed to others. The hash is bcrypt's (crypt(5)): the only kind that it reads. */
+export const REGISTRY_USER = {
+  username: 'ali',
+  password: 'open sesame',
+  hash: '$2y$05$abcdefghijklmnopqrstuupx2xBUC4954936wVIjyyPHmUBFu0wCW',
+};
+
+/** Starts a registry on `host`, on `port` or any free one; `closed`: for REGISTRY_USER alone. */
+export async function startRegistry(host = '127.0.0.1', port = 0, closed = false): Promise<Registry> {
   const { registry, env } = await ensurePeers();
   const directory = await mkdtemp(join(tmpdir(), 'shoal-registry-'));
   const address = `${host}:${port === 0 ? await freePort(host) : port}`;
   const storageDir = join(directory, 'storage');
   const configFile = join(directory, 'config.yml');
-  await writeFile(configFile, configOf(address, storageDir));
+  const users = join(directory, 'htpasswd');
+  await writeFile(users, `${REGISTRY_USER.username}:${REGISTRY_USER.hash}\n`);
+  await writeFile(configFile, configOf(address, storageDir, closed ? users : undefined));
   const log = join(directory, 'log');
   // A test run that is killed takes it along.
   const serve = ['/bin/sh', '-c', 'exec "$0" serve "$1" >"$2" 2>&1', registry, configFile, log];
@@ -49,12 +58,12 @@ export async function startRegistry(host = '127.0.0.1', port = 0): Promise<Regis
   return { address, storageDir, [Symbol.asyncDispose]: dispose };
 }
 
-function configOf(address: string, storageDir: string): string {
+function configOf(address: string, storageDir: string, users: string | undefined): string {
   return `version: 0.1
 log: { level: warn }
 storage: { filesystem: { rootdirectory: ${JSON.stringify(storageDir)} }, delete: { enabled: true } }
 http: { addr: ${JSON.stringify(address)} }
-`;
+${users === undefined ? '' : `auth: { htpasswd: { realm: test, path: ${JSON.stringify(users)} } }\n`}`;
 }
 
 /** A port that was free a moment ago. */
@@ -72,7 +81,7 @@ async function waitUntilItAnswers(address: string, child: ChildProcess, log: str
   const deadline = Date.now() + START_TIMEOUT_MS;
   while (Date.now() < deadline && child.exitCode === null && child.signalCode === null) {
     const response = await fetch(`http://${address}/v2/`).catch(() => undefined);
-    if (response?.ok) return;
+    if (response?.ok || response?.status === 401) return;
     await sleep(50);
   }
   throw new Error(

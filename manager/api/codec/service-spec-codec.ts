@@ -4,6 +4,7 @@ import { InvalidError, UnsupportedError } from '../../../shared/errors/index.ts'
 import {
   DEFAULT_RESTART,
   DEFAULT_UPDATE,
+  nodeNetworkId,
   type Placement,
   type PublishedPort,
   type ResourceAmounts,
@@ -132,7 +133,7 @@ export function decodeServiceSpec(value: unknown): DecodedSpec {
 }
 
 /** Fields that are stored and shown again without an effect. */
-function specWarnings({ container, logDriver }: ServiceSpec): string[] {
+function specWarnings({ logDriver }: ServiceSpec): string[] {
   const warnings: string[] = [];
   const warn = (field: string, why: string): void => void warnings.push(`TaskTemplate.${field}: ${why}`);
   if (logDriver !== undefined && !['json-file', 'local'].includes(logDriver.name)) {
@@ -141,9 +142,6 @@ function specWarnings({ container, logDriver }: ServiceSpec): string[] {
   } else if (Object.keys(logDriver?.options ?? {}).length > 0) {
     warn('LogDriver.Options', 'have no effect yet');
   }
-  if (container.tty) warn('ContainerSpec.TTY', 'has no effect yet: containers have no terminal');
-  if (container.openStdin) warn('ContainerSpec.OpenStdin', 'has no effect yet: standard input is empty');
-  if (container.init) warn('ContainerSpec.Init', "has no effect yet: the image's program is process 1");
   return warnings;
 }
 
@@ -225,6 +223,13 @@ export function encodeServiceSpec(spec: ServiceSpec): object {
   };
 }
 
+/** By id, a network of the node as well: clients compare it with what they looked up. */
+function encodeNetworks({ networks, container }: ServiceSpec): object[] | undefined {
+  const own = container.runtime?.network;
+  if (own !== undefined) return [{ Target: nodeNetworkId(own) }];
+  return given(networks)?.map((n) => defined({ Target: n.network, Aliases: given(n.aliases) }));
+}
+
 /** What a service's TaskTemplate and a task's Spec have in common: all of it. */
 export function encodeTaskTemplate(spec: ServiceSpec): object {
   return defined({
@@ -237,7 +242,7 @@ export function encodeTaskTemplate(spec: ServiceSpec): object {
       Window: spec.restart.windowNs,
     },
     Placement: encodePlacement(spec.placement),
-    Networks: given(spec.networks)?.map((n) => defined({ Target: n.network, Aliases: given(n.aliases) })),
+    Networks: encodeNetworks(spec),
     ForceUpdate: spec.forceUpdate,
     Runtime: 'container',
     LogDriver:

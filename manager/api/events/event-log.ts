@@ -54,6 +54,6 @@ export class EventLog {
   }
 
   #take(changes: readonly Change[]): void {
-    for (const draft of changes.flatMap((change) => eventsOf(this.#store, change))) this.emit(draft);
+    for (const draft of eventsOf(this.#store, changes)) this.emit(draft);
   }
 }

@@ -1,12 +1,33 @@
 /** Docker's events, made from what changes in the store. */
 import { isTerminal } from '../../../shared/model/index.ts';
-import type { Change, Store } from '../../store/store.ts';
+import type { Change, Store, TableName, Tables } from '../../store/store.ts';
 import { draft, type EventDraft } from './event.ts';
+import { isSingle, singleContainerEvents, singleRunEvents } from './single-container-events.ts';
 
-export function eventsOf(store: Store, change: Change): EventDraft[] {
+/** Records as they are, and those that went in the same moment: a container outlives none of what describes it. */
+type Records = Pick<Store, 'get'>;
+
+/** Events of one batch of changes, in their order. */
+export function eventsOf(store: Store, changes: readonly Change[]): EventDraft[] {
+  const records = withGone(store, changes);
+  return changes.flatMap((change) => eventsOfOne(records, change));
+}
+
+function withGone(store: Store, changes: readonly Change[]): Records {
+  const gone = new Map<string, Change['before']>();
+  for (const { table, key, before, after } of changes)
+    if (after === undefined && before !== undefined) gone.set(`${table}/${key}`, before);
+  if (gone.size === 0) return store;
+  return {
+    get: <T extends TableName>(table: T, key: string) =>
+      store.get(table, key) ?? (gone.get(`${table}/${key}`) as Tables[T] | undefined),
+  };
+}
+
+function eventsOfOne(store: Records, change: Change): EventDraft[] {
   switch (change.table) {
     case 'services':
-      return serviceEvents(change);
+      return isSingle(change) ? singleContainerEvents(store, change) : serviceEvents(change);
     case 'nodes':
       return nodeEvents(change);
     case 'networks': {
@@ -22,7 +43,7 @@ export function eventsOf(store: Store, change: Change): EventDraft[] {
       return [draft(type, actionOf(change), change.key, { name }, 'swarm')];
     }
     case 'statuses':
-      return containerEvents(store, change);
+      return singleRunEvents(store, change) ?? containerEvents(store, change);
     default:
       return [];
   }
@@ -61,7 +82,7 @@ function nodeEvents(change: Extract<Change, { table: 'nodes' }>): EventDraft[] {
 }
 
 /** Of the container of a task: in Docker's order, with its networks' `connect` and `disconnect` around its life. */
-function containerEvents(store: Store, change: Extract<Change, { table: 'statuses' }>): EventDraft[] {
+function containerEvents(store: Records, change: Extract<Change, { table: 'statuses' }>): EventDraft[] {
   const { before, after } = change;
   const container = (after ?? before)?.container;
   if (container === undefined) return [];
@@ -81,7 +102,7 @@ function containerEvents(store: Store, change: Extract<Change, { table: 'statuse
 }
 
 function networkEvents(
-  store: Store,
+  store: Records,
   action: 'connect' | 'disconnect',
   taskId: string,
   container: string,
@@ -93,7 +114,7 @@ function networkEvents(
 }
 
 function containerAttributes(
-  store: Store,
+  store: Records,
   taskId: string,
   exitCode: number | undefined,
 ): Record<string, string> {

@@ -11,11 +11,26 @@ export function queryText(req: Request, name: string): string | undefined {
   return Array.isArray(value) && typeof value[0] === 'string' ? value[0] : undefined;
 }
 
+/** All values of a parameter that may be repeated. */
+export function queryTexts(req: Request, name: string): string[] {
+  const value: unknown = req.query[name];
+  const values = Array.isArray(value) ? value : [value];
+  return values.filter((one): one is string => typeof one === 'string' && one !== '');
+}
+
 /** Docker's rule: absent, empty, 0, no, false and none are false; anything else is true (httputils/form.go). */
 export function queryFlag(req: Request, name: string, absent = false): boolean {
   const value = queryText(req, name)?.trim().toLowerCase();
   if (value === undefined) return absent;
   return !['', '0', 'no', 'false', 'none'].includes(value);
+}
+
+/** Of a terminal, in characters. Throws InvalidError. */
+export function queryDimension(req: Request, name: string): number {
+  const text = queryText(req, name) ?? '';
+  if (!/^\d{1,5}$/.test(text) || Number(text) > 65_535)
+    throw new InvalidError(`invalid ${name} '${text}': a number of characters is expected`);
+  return Number(text);
 }
 
 /** The object's version that an update names. Throws InvalidError when it is missing or no number. */

@@ -82,14 +82,14 @@ export function containerActionsRouter(ctx: ApiContext): Router {
 }
 
 /** As events show it: SIGTERM, TERM and 15 are 15. */
-function signalNumber(name: string): string {
+export function signalNumber(name: string): string {
   const upper = name.toUpperCase();
   const known = new Map<string, number>(Object.entries(constants.signals));
   return String(known.get(upper) ?? known.get(`SIG${upper}`) ?? name);
 }
 
 /** `t` in seconds, -1 for as long as it takes. */
-function stopOptions(req: Request): { graceMs?: number; signal?: string } {
+export function stopOptions(req: Request): { graceMs?: number; signal?: string } {
   const text = queryText(req, 't') ?? '';
   if (!/^(-?\d{1,7})?$/.test(text)) throw new InvalidError(`invalid t '${text}': seconds are expected`);
   const name = queryText(req, 'signal') ?? '';

@@ -64,9 +64,14 @@ export function taskSpec(store: Store, task: Task): ServiceSpec | undefined {
   return store.get('revisions', revisionKey(task.serviceId, task.revision))?.spec;
 }
 
+/** Those of standalone containers are not shown. */
+function* serviceTasks(store: Store): Generator<Task> {
+  for (const task of store.all('tasks').values()) if (task.run === undefined) yield task;
+}
+
 /** By id, by name (web.1), or by a unique prefix of the id. */
 export function findTask(store: Store, ref: string): Task {
-  return lookup(store.all('tasks').values(), ref, {
+  return lookup(serviceTasks(store), ref, {
     kind: 'task',
     id: (task) => task.id,
     name: (task) => {
@@ -80,7 +85,7 @@ function listTasks(ctx: ApiContext, filters: Filters): Task[] {
   const { store } = ctx;
   for (const state of filters.get('desired-state') ?? []) {
     if (!(TASK_STATES as readonly string[]).includes(state))
-      throw new InvalidError(`invalid desired-state '${state}'`);
+      throw new InvalidError(`Invalid desired-state filter: '${state}'`);
   }
   const onNode = nodeMatcher(ctx);
   return [...candidates(store, filters)].filter((task) => {
@@ -103,12 +108,13 @@ function listTasks(ctx: ApiContext, filters: Filters): Task[] {
 function* candidates(store: Store, filters: Filters): Generator<Task> {
   const wanted = filters.get('service') ?? [];
   if (wanted.length === 0) {
-    yield* store.all('tasks').values();
+    yield* serviceTasks(store);
     return;
   }
   const ids = new Set<string>();
   for (const ref of wanted) {
-    if (store.get('services', ref) !== undefined) ids.add(ref);
+    const known = store.get('services', ref);
+    if (known !== undefined && known.run === undefined) ids.add(ref);
     for (const service of liveServices(store))
       if (service.name === ref || service.id.startsWith(ref)) ids.add(service.id);
   }

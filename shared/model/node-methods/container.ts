@@ -37,6 +37,9 @@ export interface ContainerInfo {
   readonly startedAtMs?: number;
   readonly finishedAtMs?: number;
   readonly logPath: string;
+  readonly tty?: boolean;
+  readonly openStdin?: boolean;
+  readonly stdinOnce?: boolean;
   readonly networks: readonly { readonly network: string; readonly address: string }[];
   /** Of a standalone container only. */
   readonly details?: ContainerDetails;

@@ -67,16 +67,6 @@ export interface ImagePlatform {
   readonly variant?: string;
 }
 
-/** Credentials for a registry. */
-export interface RegistryAuth {
-  readonly username?: string;
-  readonly password?: string;
-  /** An OAuth2 refresh token, in place of a password. */
-  readonly identityToken?: string;
-  /** A bearer token to be sent as it is. */
-  readonly registryToken?: string;
-}
-
 /** How far a layer is; `id` is the first 12 digits of the digest that its registry or archive knows it by. */
 export type LayerStep =
   | 'pulling'
@@ -146,7 +136,7 @@ export interface ImageMethods {
   };
   /** What a registry has under the name. NotFoundError, UnauthorizedError, UnavailableError. */
   'image.describe-remote': {
-    params: { reference: string; auth?: RegistryAuth };
+    params: { reference: string; registryAuth?: string };
     result: {
       mediaType: string;
       digest: string;
@@ -155,19 +145,20 @@ export interface ImageMethods {
     };
   };
   /** Whether a registry accepts the credentials: UnauthorizedError when not. `server` is host[:port] or a URL. */
-  'image.login': { params: { server: string; auth: RegistryAuth }; result: { identityToken?: string } };
+  'image.login': { params: { server: string; registryAuth: string }; result: { identityToken?: string } };
 }
 
 export interface ImageStreams {
   /** Chunks are ImageEvents. Asks the registry, whatever is here. */
   'image.pull': {
     readonly reference: string;
-    readonly auth?: RegistryAuth;
+    /** As X-Registry-Auth has it, in all of these. */
+    readonly registryAuth?: string;
     /** os[/architecture[/variant]]; default: the node's. */
     readonly platform?: string;
   };
   /** Chunks are ImageEvents. */
-  'image.push': { readonly reference: string; readonly auth?: RegistryAuth };
+  'image.push': { readonly reference: string; readonly registryAuth?: string };
   /** The input is an archive, as `docker save` writes it or of an OCI layout; chunks are ImageEvents. */
   'image.load': Nothing;
   /** Chunks are an archive, which is both. A name without a tag is all tags of it. */

@@ -6,7 +6,6 @@ import type {
   ImageMethods,
   ImageStreams,
   ImageSummary,
-  RegistryAuth,
 } from '../../model/node-methods/index.ts';
 import { conforms } from '../conforms.ts';
 import { count, flag, healthCheck, labels, text, texts } from '../service-schema.ts';
@@ -50,15 +49,6 @@ const info = conforms<ImageInfo>()(
     comment: text,
     diffIds: texts,
     history: z.array(z.strictObject({ createdAt: text, createdBy: text, comment: text, sizeBytes: count })),
-  }),
-);
-
-const auth = conforms<RegistryAuth>()(
-  z.strictObject({
-    username: text.exactOptional(),
-    password: text.exactOptional(),
-    identityToken: text.exactOptional(),
-    registryToken: text.exactOptional(),
   }),
 );
 
@@ -114,7 +104,7 @@ export const imageMethods: MethodSchemas<keyof ImageMethods> = {
     result: z.strictObject({ ...removedShape, reclaimedBytes: count }),
   },
   'image.describe-remote': {
-    params: reference.extend({ auth: auth.exactOptional() }),
+    params: reference.extend({ registryAuth: text.exactOptional() }),
     result: z.strictObject({
       mediaType: text,
       digest: text,
@@ -123,14 +113,14 @@ export const imageMethods: MethodSchemas<keyof ImageMethods> = {
     }),
   },
   'image.login': {
-    params: z.strictObject({ server: text, auth }),
+    params: z.strictObject({ server: text, registryAuth: text }),
     result: z.strictObject({ identityToken: text.exactOptional() }),
   },
 };
 
 export const imageStreams: StreamSchemas<keyof ImageStreams> = {
-  'image.pull': reference.extend({ auth: auth.exactOptional(), platform: text.exactOptional() }),
-  'image.push': reference.extend({ auth: auth.exactOptional() }),
+  'image.pull': reference.extend({ registryAuth: text.exactOptional(), platform: text.exactOptional() }),
+  'image.push': reference.extend({ registryAuth: text.exactOptional() }),
   'image.load': nothing,
   'image.save': z.strictObject({ references: texts }),
 };

@@ -1,6 +1,7 @@
 /** Schemas of what a node is asked and of its answers, subject by subject. */
 import type { NodeMethods, NodeStreams } from '../../model/node-methods/index.ts';
 import { archiveMethods, archiveStreams } from './archive.ts';
+import { attachMethods, attachStreams } from './attach.ts';
 import { containerMethods, containerStreams } from './container.ts';
 import { execMethods, execStreams } from './exec.ts';
 import { imageMethods, imageStreams } from './image.ts';
@@ -8,6 +9,7 @@ import { volumeMethods } from './volume.ts';
 import type { MethodSchemas, StreamSchemas } from './schema-table.ts';
 
 export const methodSchemas: MethodSchemas<keyof NodeMethods> = {
+  ...attachMethods,
   ...containerMethods,
   ...execMethods,
   ...imageMethods,
@@ -16,6 +18,7 @@ export const methodSchemas: MethodSchemas<keyof NodeMethods> = {
 };
 
 export const streamSchemas: StreamSchemas<keyof NodeStreams> = {
+  ...attachStreams,
   ...containerStreams,
   ...execStreams,
   ...imageStreams,

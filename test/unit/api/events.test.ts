@@ -185,3 +185,23 @@ test('only the newest are kept for since', (t) => {
   t.is(kept.at(-1)?.Actor.ID, 'v2999');
   log.close();
 });
+
+test('a container’s destroy still says whose it was, though all its records go at once', async (t) => {
+  await using api = await ApiFixture.up();
+  const body = {
+    Name: 'web',
+    TaskTemplate: { ContainerSpec: { Image: 'nginx', Labels: { tier: 'front' } } },
+  };
+  const began = Date.now();
+  const { json } = await api.send('POST', '/services/create', body);
+  const [task] = [...api.store.tasksOfService(json.ID)];
+  await api.send('DELETE', '/services/web');
+  const destroyed = api.events.since(began).find(({ Action }) => Action === 'destroy');
+  t.like(destroyed?.Actor.Attributes, {
+    'com.docker.swarm.service.name': 'web',
+    'com.docker.swarm.task.id': task,
+    image: 'nginx',
+    tier: 'front',
+  });
+  t.is(destroyed?.Actor.Attributes['name'], `web.1.${task}`);
+});

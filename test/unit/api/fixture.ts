@@ -11,7 +11,12 @@ import type { Change, Write } from '../../../manager/store/store.ts';
 import { NotFoundError, UnavailableError } from '../../../shared/errors/index.ts';
 import { newContainerId, newId } from '../../../shared/lib/ids.ts';
 import type { Node, Service, Task, TaskStatus } from '../../../shared/model/index.ts';
-import type { ContainerInfo, LogsParams, StreamChunk } from '../../../shared/model/node-methods/index.ts';
+import type {
+  ContainerInfo,
+  ContainerSample,
+  LogsParams,
+  StreamChunk,
+} from '../../../shared/model/node-methods/index.ts';
 import { MemoryStore } from '../../harness/memory-store.ts';
 import { testVault } from '../../harness/vault.ts';
 import { silentLogger } from '../../harness/silent-logger.ts';
@@ -33,10 +38,37 @@ export interface FakeNode {
   containers: ContainerInfo[];
   /** Log records by container id. */
   logs: Map<string, StreamChunk[]>;
+  /** What it answers to calls and streams besides these, by method. */
+  answers: Map<string, (params: Json, input?: AsyncIterable<Buffer>) => Json>;
   /** While true, calls never answer (until they are cancelled). */
   silent: boolean;
-  /** Of other methods. */
-  answer?: (method: string, params: unknown) => unknown;
+  /** Streams of it that are read now: each is ended by its entry. */
+  readonly streams: Set<(error: Error) => void>;
+  /** Log records that were taken from it. */
+  given: number;
+  /** What containers use; and how often it was asked. */
+  sample: ContainerSample | undefined;
+  sampled: number;
+  /** Ends all its streams as a session's end would. */
+  breakStreams(error: Error): void;
+}
+
+function fakeNode(): FakeNode {
+  const streams = new Set<(error: Error) => void>();
+  const breakStreams = (error: Error): void => {
+    for (const end of [...streams]) end(error);
+  };
+  const counts = { given: 0, sampled: 0, sample: undefined };
+  return {
+    connected: true,
+    containers: [],
+    logs: new Map(),
+    answers: noImages(),
+    silent: false,
+    streams,
+    ...counts,
+    breakStreams,
+  };
 }
 
 export class ApiFixture implements AsyncDisposable {
@@ -101,7 +133,7 @@ export class ApiFixture implements AsyncDisposable {
       createdAtMs: 1,
       updatedAtMs: 1,
     };
-    this.nodes.set(id, { connected: true, containers: [], logs: new Map(), silent: false });
+    this.nodes.set(id, fakeNode());
     await this.write([{ table: 'nodes', key: id, value }]);
   }
 
@@ -121,16 +153,23 @@ export class ApiFixture implements AsyncDisposable {
         const node = nodeOf(nodeId);
         if (node.silent)
           await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
-        if (node.answer !== undefined) return node.answer(method, params);
+        const answer = node.answers.get(method);
+        if (answer !== undefined) return answer(params);
         if (method === 'container.list') return node.containers;
-        if (method === 'volume.list') return { volumes: [], freeBytes: 0 };
-        if (method === 'volume.inspect') throw new NotFoundError('no such volume');
+        if (method === 'container.sample') {
+          node.sampled += 1;
+          return node.sample === undefined ? {} : { sample: node.sample };
+        }
         const { containerId } = params as { containerId: string };
         return node.containers.find((container) => container.id === containerId);
       },
-      stream: (nodeId, _method, params, signal) => logStream(nodeOf(nodeId), params as LogsParams, signal),
-      duplex: () => {
-        throw new UnavailableError('this fixture has no commands');
+      stream: (nodeId, method, params, signal) =>
+        nodeOf(nodeId).answers.get(method)?.(params) ??
+        logStream(nodeOf(nodeId), params as LogsParams, signal),
+      duplex: (nodeId, method, params, input) => {
+        const answer = nodeOf(nodeId).answers.get(method);
+        if (answer === undefined) throw new UnavailableError('this fixture has no commands');
+        return answer(params, input);
       },
     };
   }
@@ -205,6 +244,19 @@ export class ApiFixture implements AsyncDisposable {
   }
 }
 
+/** A node without images, which reaches no registry. */
+function noImages(): FakeNode['answers'] {
+  const none = ({ reference }: { reference: string }): never => {
+    throw new NotFoundError(`No such image: ${reference}`);
+  };
+  return new Map<string, (params: Json) => Json>([
+    ['volume.list', () => ({ volumes: [], freeBytes: 0 })],
+    ['image.list', () => []],
+    ['image.inspect', none],
+    ['image.describe-remote', none],
+  ]);
+}
+
 export function runningTask(service: Service, slot: number, nodeId: string, global = false): Write[] {
   const id = newId();
   const now = Date.now();
@@ -242,12 +294,25 @@ async function* logStream(
   signal: AbortSignal,
 ): AsyncGenerator<StreamChunk> {
   const records = node.logs.get(params.containerId) ?? [];
-  const shown = records.filter((record) => (record.stream === 1 ? params.stdout : params.stderr));
-  yield* params.tail === undefined ? shown : shown.slice(-params.tail);
-  if (!params.follow) return;
-  await new Promise((_, reject) =>
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true }),
-  );
+  const wanted = records.filter((record) => (record.stream === 1 ? params.stdout : params.stderr));
+  const broken = new AbortController();
+  const end = (error: Error): void => broken.abort(error);
+  node.streams.add(end);
+  try {
+    for (const record of params.tail === undefined ? wanted : wanted.slice(-params.tail)) {
+      signal.throwIfAborted();
+      node.given += 1;
+      yield record;
+    }
+    if (!params.follow) return;
+    const either = AbortSignal.any([signal, broken.signal]);
+    await new Promise((_, reject) => {
+      if (either.aborted) reject(either.reason);
+      either.addEventListener('abort', () => reject(either.reason), { once: true });
+    });
+  } finally {
+    node.streams.delete(end);
+  }
 }
 
 function tryJson(body: Buffer): unknown {

@@ -21,7 +21,7 @@ function holdVolumes(api: ApiFixture, nodeId: string, freeBytes = 1e9): VolumeIn
       throw new ConflictError(`remove ${name}: volume is in use - [${usedBy.join(', ')}]`);
     volumes.splice(volumes.indexOf(find(name)), 1);
   };
-  node.answer = (method, params) => {
+  const answer = (method: string, params: unknown): unknown => {
     const { name = '', names = [] } = params as { name?: string; names?: string[] };
     switch (method) {
       case 'volume.list':
@@ -49,6 +49,8 @@ function holdVolumes(api: ApiFixture, nodeId: string, freeBytes = 1e9): VolumeIn
         throw new Error(method);
     }
   };
+  for (const method of ['list', 'inspect', 'create', 'remove', 'prune'])
+    node.answers.set(`volume.${method}`, (params) => answer(`volume.${method}`, params));
   return volumes;
 }
 
