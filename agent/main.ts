@@ -35,12 +35,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const identity = await identify(options, signal);
   const address = options.address ?? (await sourceAddress(identity.managers[0] ?? ''));
   const description = await describeMachine(options.hostname, address, options.labels);
-  const images = await ImageService.open({
-    dir: join(stateDir, 'images'),
-    insecureRegistries: [...options.insecureRegistries],
-    logger,
-  });
-  await preload(images, options, signal);
+  const images = await openImages(options, signal);
   const network = new NetworkDriver({
     clusterName: options.name,
     nodeId: identity.nodeId,
@@ -51,7 +46,6 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const volumes = new Volumes(stateDir, () => containers.list(), logger);
   const containers: Containers = new Containers(stateDir, runDir, logger, belongings(files, volumes));
   await containers.load();
-  const imageBytes = async (id: string) => (await images.resolveLocal(id))?.sizeBytes;
   const builder = new ContainerBuilder({
     images,
     containers,
@@ -67,27 +61,13 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const executor = new TaskExecutor(containers, builder, network, logger, claims, (name) =>
     volumes.discard(name),
   );
-  const service = new ContainerService(containers, (taskId) => executor.healthOf(taskId), imageBytes);
-  const image = imageAnswers(images, (imageId) => builder.userOf(imageId));
-  const archive = new ArchiveService({
-    containers,
-    volumes,
-    layersOf: async (imageId) => (await images.resolveLocal(imageId))?.layers ?? [],
-  });
-  const volumeMethods = volumeAnswers(volumes, containers, imageBytes);
-  const attachments = new Attachments(containers);
   const reports: { send: (status: TaskStatus) => void } = { send: () => undefined };
   const worker = new Worker({
     executor,
     networks: network,
     report: (status) => reports.send(status),
     adopted: adoptedStates(containers),
-    files: {
-      take: (set) => {
-        files.take(set);
-        claims.take(set);
-      },
-    },
+    files: takers(files, claims),
     assignments,
     now: Date.now,
     logger,
@@ -97,16 +77,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     { nodeId: identity.nodeId, managers: identity.managers, description, tls: identity },
     {
       onAssignments: (set, acknowledge) => worker.assign(set, acknowledge),
-      ...answerRequests(
-        {
-          ...service.methods,
-          ...image.methods,
-          ...attachments.methods,
-          ...archive.methods,
-          ...volumeMethods,
-        },
-        { ...service.streams, ...image.streams, ...attachments.streams, ...archive.streams },
-      ),
+      ...answers({ containers, volumes, images, builder, executor }),
     },
     logger.child({ part: 'session' }),
   );
@@ -120,6 +91,58 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     await worker.close();
     await network.close();
   }
+}
+
+async function openImages(options: AgentOptions, signal: AbortSignal): Promise<ImageService> {
+  const { stateDir, insecureRegistries, logger } = options;
+  const images = await ImageService.open({
+    dir: join(stateDir, 'images'),
+    insecureRegistries: [...insecureRegistries],
+    logger,
+  });
+  await preload(images, options, signal);
+  return images;
+}
+
+/** Who has to know the newest assignments before a task of theirs is begun. */
+function takers(files: TaskFiles, claims: ContainerClaims): WorkerOptions['files'] {
+  return {
+    take: (set) => {
+      files.take(set);
+      claims.take(set);
+    },
+  };
+}
+
+interface Parts {
+  readonly containers: Containers;
+  readonly volumes: Volumes;
+  readonly images: ImageService;
+  readonly builder: ContainerBuilder;
+  readonly executor: TaskExecutor;
+}
+
+/** What managers may ask of this node, subject by subject. */
+function answers({ containers, volumes, images, builder, executor }: Parts) {
+  const imageBytes = async (id: string) => (await images.resolveLocal(id))?.sizeBytes;
+  const service = new ContainerService(containers, (taskId) => executor.healthOf(taskId), imageBytes);
+  const image = imageAnswers(images, (imageId) => builder.userOf(imageId));
+  const archive = new ArchiveService({
+    containers,
+    volumes,
+    layersOf: async (imageId) => (await images.resolveLocal(imageId))?.layers ?? [],
+  });
+  const attachments = new Attachments(containers);
+  return answerRequests(
+    {
+      ...service.methods,
+      ...image.methods,
+      ...attachments.methods,
+      ...archive.methods,
+      ...volumeAnswers(volumes, containers, imageBytes),
+    },
+    { ...service.streams, ...image.streams, ...attachments.streams, ...archive.streams },
+  );
 }
 
 /** What ends with a container: secrets and configs, and its part in what is mounted for volumes. */

@@ -1,5 +1,5 @@
 /** A single container as the Docker Engine API shows it: what its client asked for, with what its node made of it. */
-import { elapsedText } from './container-codec.ts';
+import { elapsedText } from './elapsed-text.ts';
 import type { ContainerFacts, PlacedContainer } from './container-codec.ts';
 import { defined } from './common.ts';
 import type { StoredContainer } from '../ops/container-reads.ts';

@@ -55,13 +55,13 @@ export function containerLifecycleRouter(ctx: ApiContext): Router {
 
   /** What a service's container is refused, or has a way of its own for (`next`). */
   const single = (
-    action: string,
+    action: 'start' | 'restart' | 'rename' | 'update' | 'stop' | 'kill' | 'wait',
     act: (container: StoredContainer, req: Request, res: Response, signal: AbortSignal) => Promise<void>,
     others: 'refused' | 'next' = 'refused',
   ): void => {
     router.post(`/containers/:id/${action}`, async (req, res, next) => {
       const signal = requestSignal(res, ctx.signal);
-      const found = await findSingle(ctx, String(req.params['id']), signal);
+      const found = await findSingle(ctx, req.params.id, signal);
       if ('service' in found) return act(found, req, res, signal);
       if (others === 'next') return next();
       throw serviceDecides(action, found);

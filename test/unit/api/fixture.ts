@@ -252,6 +252,7 @@ function noImages(): FakeNode['answers'] {
   return new Map<string, (params: Json) => Json>([
     ['volume.list', () => ({ volumes: [], freeBytes: 0 })],
     ['image.list', () => []],
+    ['volume.list', () => ({ volumes: [], freeBytes: 0 })],
     ['image.inspect', none],
     ['image.describe-remote', none],
   ]);
