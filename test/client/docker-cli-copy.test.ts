@@ -315,7 +315,10 @@ test('cp into a container that was created: it finds the file when it starts, ag
     await writeFile(file, 'given\n');
     const shell = ['--entrypoint', '/bin/sh', IMAGE, '-c', 'cat /given /vol/given; echo ran >> /runs'];
     await docker.ok('create', '--name', name, '--volume', `made-${tag}:/vol`, ...shell);
-    t.regex(await docker.fails('cp', `${name}:/runs`, directory), /Could not find the file|No such container:path/);
+    t.regex(
+      await docker.fails('cp', `${name}:/runs`, directory),
+      /Could not find the file|No such container:path/,
+    );
     await docker.ok('cp', file, `${name}:/given`);
     await docker.ok('cp', file, `${name}:/vol/given`);
     t.is(await docker.ok('start', '--attach', name), 'given\ngiven');
