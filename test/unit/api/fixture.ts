@@ -259,6 +259,7 @@ function noImages(): FakeNode['answers'] {
     throw new NotFoundError(`No such image: ${reference}`);
   };
   return new Map<string, (params: Json) => Json>([
+    ['volume.list', () => ({ volumes: [], freeBytes: 0 })],
     ['image.list', () => []],
     ['volume.list', () => ({ volumes: [], freeBytes: 0 })],
     ['image.inspect', none],
