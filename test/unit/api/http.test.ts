@@ -112,7 +112,6 @@ test('what Docker has and Shoal has not is a list that is empty, a clean 404, or
     'tasks/a',
     'nodes/a',
     'networks/a',
-    'networks/host',
     'containers/a/json',
   ]) {
     const { status, json } = await api.send('GET', `/${path}`);
