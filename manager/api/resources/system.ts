@@ -103,7 +103,7 @@ function infoBody(ctx: ApiContext): object {
     NFd: openFiles(),
     NGoroutines: 0,
     NEventsListener: ctx.events.listenerCount,
-    DockerRootDir: '/var/lib/shoal',
+    DockerRootDir: ctx.stateDir ?? '',
     CgroupDriver: 'cgroupfs',
     CgroupVersion: existsSync('/sys/fs/cgroup/cgroup.controllers') ? '2' : '1',
     Runtimes: { shoal: { path: 'shoal' } },
