@@ -138,7 +138,7 @@ export class Attachments implements Watcher {
         },
         reject: (error) => {
           settled();
-          reject(error as Error);
+          reject(error);
         },
       };
       signal.addEventListener('abort', abort, { once: true });

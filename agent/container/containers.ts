@@ -2,7 +2,7 @@
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describeError } from '../../shared/errors/index.ts';
-import { delay, isAbort } from '../../shared/lib/abort.ts';
+import { delay, isAbort, untilAborted } from '../../shared/lib/abort.ts';
 import { KeyedMutex } from '../../shared/lib/mutex.ts';
 import type { Logger } from '../../shared/model/options.ts';
 import { isFrozen, setFrozen } from '../native/cgroup-files.ts';
@@ -53,6 +53,8 @@ export class Containers {
   readonly #records = new Map<string, ContainerRecord>();
   readonly #exclusive = new KeyedMutex();
   readonly #endings = new Map<string, Promise<void>>();
+  readonly #removing = new Set<string>();
+  readonly #removals = new Map<string, (() => void)[]>();
   #watcher: Watcher | undefined;
 
   /** `stateDir` and `runDir` are the agent's; containers live in `containers/` and `c/` below them. */
@@ -273,12 +275,29 @@ export class Containers {
     await rm(this.runDirectory(id), { recursive: true, force: true });
   }
 
-  /** Everything of it: processes, cgroup, files. Idempotent. */
-  async remove(id: string): Promise<void> {
-    await this.release(id);
-    await rm(this.directory(id), { recursive: true, force: true });
-    this.#records.delete(id);
-    this.#watcher?.removed(id);
+  /** Everything of it: processes, cgroup, files; then `rest`, which belongs to it, too. Idempotent. */
+  async remove(id: string, rest?: () => Promise<void>): Promise<void> {
+    this.#removing.add(id);
+    try {
+      await this.release(id);
+      await rm(this.directory(id), { recursive: true, force: true });
+      this.#records.delete(id);
+      this.#watcher?.removed(id);
+      await rest?.();
+    } finally {
+      this.#removing.delete(id);
+    }
+    for (const resolve of this.#removals.get(id) ?? []) resolve();
+    this.#removals.delete(id);
+  }
+
+  /** Resolves when there is nothing of it, now or later. */
+  async untilRemoved(id: string, signal: AbortSignal): Promise<void> {
+    if (!this.#records.has(id) && !this.#removing.has(id)) return;
+    const removed = new Promise<void>((resolve) => {
+      this.#removals.set(id, [...(this.#removals.get(id) ?? []), resolve]);
+    });
+    await Promise.race([removed, untilAborted(signal)]);
   }
 
   async #sweep(id: string): Promise<void> {

@@ -14,9 +14,9 @@ import type {
   StreamChunk,
   StreamHandlers,
 } from '../../shared/model/node-methods/index.ts';
+import { sizesOf } from '../native/files-helper.ts';
 import type { Containers } from './containers.ts';
 import { describeContainer } from './describe.ts';
-import { directoryBytes } from './directory-bytes.ts';
 import { Execs } from './execs.ts';
 import { readLog } from './log-reader.ts';
 import type { ContainerRecord } from './record.ts';
@@ -35,9 +35,14 @@ export class ContainerService {
     'container.kill': async (params, signal) => this.#kill(params.containerId, params.signal, signal),
     'container.stop': async (params, signal) => this.#stop(params, signal),
     'container.discard-volumes': async ({ containerId }) => this.#discardVolumes(containerId),
+    'container.until-removed': async ({ containerId }, signal) => {
+      await this.#containers.untilRemoved(containerId, signal);
+      return {};
+    },
     'container.size': async ({ containerId }, signal) => {
       const { id, imageId } = this.#find(containerId);
-      const ownBytes = await directoryBytes(this.#containers.upperDirectory(id), signal);
+      const [counted = 0] = await sizesOf([this.#containers.upperDirectory(id)], signal);
+      const ownBytes = Math.max(0, counted);
       return { ownBytes, totalBytes: ownBytes + ((await this.#imageBytes(imageId)) ?? 0) };
     },
     'container.pause': async ({ containerId }, signal) => this.#pause(containerId, signal),

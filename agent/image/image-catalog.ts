@@ -111,16 +111,28 @@ export class ImageCatalog {
     return this.#lastUsed.get(id) ?? 0;
   }
 
+  /** One whose configuration is damaged is there too, without what it would say: so that it can be removed. */
   async list(): Promise<ImageSummary[]> {
-    const ids = [...this.index.images.keys()].filter((id) => !this.#leaving.has(id));
-    return Promise.all(ids.map((id) => this.#summary(id)));
+    const images = [...this.index.images].filter(([id]) => !this.#leaving.has(id));
+    return Promise.all(
+      images.map(async ([id, image]) => {
+        const blob = await this.#blob(id).catch((error: unknown) => {
+          if (error instanceof ImageInvalidError) return undefined;
+          throw error;
+        });
+        return this.#summary(id, image, blob);
+      }),
+    );
   }
 
   /** Throws NotFoundError. */
   async inspect(reference: string): Promise<ImageInfo> {
     const { id } = this.get(reference);
-    const { config, diffIds, os, architecture, variant, author, comment, history } = await this.#blob(id);
-    const summary = await this.#summary(id);
+    const image = this.index.images.get(id);
+    if (image === undefined) throw new NotFoundError(`No such image: ${reference}`);
+    const blob = await this.#blob(id);
+    const { config, diffIds, os, architecture, variant, author, comment, history } = blob;
+    const summary = await this.#summary(id, image, blob);
     const sizes = summary.layers.map((layer) => layer.sizeBytes);
     return {
       ...summary,
@@ -176,10 +188,7 @@ export class ImageCatalog {
     await this.store.removeAllBut(new Set(kept), new Set(this.index.images.keys()));
   }
 
-  async #summary(id: string): Promise<ImageSummary> {
-    const image = this.index.images.get(id);
-    if (image === undefined) throw new NotFoundError(`No such image: ${id}`);
-    const { config, createdAt } = await this.#blob(id);
+  async #summary(id: string, image: IndexedImage, blob: ImageBlob | undefined): Promise<ImageSummary> {
     const layers = image.chainIds.map(async (chainId) => ({
       chainId,
       sizeBytes: await this.store.layerSize(chainId),
@@ -187,9 +196,9 @@ export class ImageCatalog {
     return {
       id,
       ...this.namesOf(id),
-      labels: config.labels,
+      labels: blob?.config.labels ?? {},
       sizeBytes: image.sizeBytes,
-      createdAt: createdAt ?? '',
+      createdAt: blob?.createdAt ?? '',
       layers: await Promise.all(layers),
     };
   }

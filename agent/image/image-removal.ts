@@ -126,6 +126,7 @@ async function fits(
     const created = Date.parse(await catalog.createdAt(id));
     if (!(created < createdBeforeMs)) return false;
   }
+  if (labels.length + withoutLabels.length === 0) return true;
   const own = await catalog.labelsOf(id);
   return labels.every((one) => hasLabel(own, one)) && !withoutLabels.some((one) => hasLabel(own, one));
 }

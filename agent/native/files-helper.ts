@@ -208,7 +208,7 @@ export async function runFiles(
  */
 export async function sizesOf(paths: readonly string[], signal: AbortSignal): Promise<number[]> {
   const sizes: number[] = [];
-  if (paths.length === 0) return sizes;
+  if (paths.length === 0 || signal.aborted) return paths.map(() => -1);
   const helper = new FilesHelper({ mode: 'size', paths }, undefined, signal);
   helper.input.end();
   try {

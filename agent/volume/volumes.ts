@@ -17,7 +17,7 @@ import type { Logger } from '../../shared/model/options.ts';
 import { type HeldMount, volumesOf } from '../container/held-mounts.ts';
 import { runFiles } from '../native/files-helper.ts';
 import { copyImageDirectory } from './copy-image-directory.ts';
-import { serverOf, volumeMount, withServer } from '../../shared/lib/local-volume.ts';
+import { ANONYMOUS_LABEL, serverOf, volumeMount, withServer } from '../../shared/lib/local-volume.ts';
 import { timesMounted } from './mounted.ts';
 import { readVolumeRecord, type VolumeRecord, writeVolumeRecord } from './volume-record.ts';
 
@@ -25,8 +25,6 @@ const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}$/;
 /** Volumes that are being removed: no volume's name begins so. */
 const REMOVED = '.removed-';
 const MOUNT_TIMEOUT_MS = 60_000;
-/** What Docker labels volumes with that have no name of their own. */
-export const ANONYMOUS_LABEL = 'com.docker.volume.anonymous';
 
 /** A container, as far as it has volumes. */
 interface VolumeUser {

@@ -110,9 +110,10 @@ export class TaskExecutor implements StepExecutor {
     if (record === undefined) return;
     // Another task of this node goes on with its files.
     if (record.standalone !== undefined && this.#claims.isClaimed(record.id)) return;
-    await this.#containers.remove(record.id);
-    if (record.standalone?.discardVolumes === false) return;
-    for (const name of anonymousVolumesOf(record)) await this.#discardVolume(name);
+    const own = record.standalone?.discardVolumes === false ? [] : anonymousVolumesOf(record);
+    await this.#containers.remove(record.id, async () => {
+      for (const name of own) await this.#discardVolume(name);
+    });
   }
 
   /** Its directory and record, so that it can be looked at before it is started. */

@@ -2,6 +2,8 @@
 
 #include "check.h"
 #include "monitor/control.c"
+#include "monitor/sys.c"
+#include "monitor/terminal.c"
 
 static int starts, last_signal;
 
@@ -99,6 +101,12 @@ static void an_attached_connection_is_handed_over(void) {
   int fd = client(), other = client();
   say(other, "resize 24 80\n");
   CHECK_STR(hear(other), "ok\n");
+  for (size_t i = 0; i < 5; i++) {
+    static const char *const bad[] = {"resize 24\n", "resize 24 \n", "resize -1 80\n", "resize 24 80x\n",
+                                      "resize 99999 80\n"};
+    say(other, bad[i]);
+    CHECK_STR(hear(other), "error 22 control\tunknown command\n");
+  }
   say(other, "resize 1 1\n");
   CHECK_STR(hear(other), "error 25 resize\tnone\n");
   say(fd, "attach output replay\n");

@@ -4,6 +4,9 @@
  */
 import { InvalidError, UnsupportedError } from '../errors/index.ts';
 
+/** What Docker labels volumes with that have no name of their own. */
+export const ANONYMOUS_LABEL = 'com.docker.volume.anonymous';
+
 /** What mount(2) is given. */
 export interface VolumeMount {
   readonly type: string;

@@ -306,3 +306,30 @@ test('dockerode: infoArchive, getArchive, putArchive, changes, export, df', asyn
   t.true((usage.Containers.find((one) => one.Id === id)?.SizeRw ?? 0) > 0);
   await docker.ok('service', 'rm', `rode-${tag}`);
 });
+
+test('cp into a container that was created: it finds the file when it starts, again and again', async (t, scene) => {
+  const { docker, tag } = scene;
+  const name = `made-${tag}`;
+  await withDirectory(async (directory) => {
+    const file = path.join(directory, 'given');
+    await writeFile(file, 'given\n');
+    const shell = ['--entrypoint', '/bin/sh', IMAGE, '-c', 'cat /given /vol/given; echo ran >> /runs'];
+    await docker.ok('create', '--name', name, '--volume', `made-${tag}:/vol`, ...shell);
+    t.regex(
+      await docker.fails('cp', `${name}:/runs`, directory),
+      /Could not find the file|No such container:path/,
+    );
+    await docker.ok('cp', file, `${name}:/given`);
+    await docker.ok('cp', file, `${name}:/vol/given`);
+    t.is(await docker.ok('start', '--attach', name), 'given\ngiven');
+    await writeFile(file, 'later\n');
+    await docker.ok('cp', file, `${name}:/given`);
+    t.is(await docker.ok('start', '--attach', name), 'later\ngiven');
+    await docker.ok('cp', `${name}:/runs`, file);
+    t.is(await readFile(file, 'utf8'), 'ran\nran\n');
+    t.true((await docker.lines('diff', name)).includes('A /runs'));
+    t.regex(await docker.fails('volume', 'rm', `made-${tag}`), /volume is in use/);
+    await docker.ok('rm', name);
+    await docker.ok('volume', 'rm', `made-${tag}`);
+  });
+});

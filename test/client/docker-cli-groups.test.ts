@@ -96,6 +96,7 @@ group('nodes', [
     'node inspect --pretty self',
     /Hostname:\s+a1[\s\S]*Manager Status:[\s\S]*TLS Info:|Hostname:\s+a1[\s\S]*Manager Status:/,
   ),
+  run('node ls --format', /^a1 Ready\na2 Ready$/m, '{{.Hostname}} {{.TLSStatus}}'),
   run('node ps self'),
   run('node update --label-add group=TAG a2', /^a2$/m),
   run('node ls --filter node.label=group=TAG --format {{.Hostname}}', /^a2$/m),
@@ -139,6 +140,7 @@ group('a service on the node’s own network', [
   run(`${CREATE} --name own-TAG --network host --entrypoint /bin/sleep ${IMAGE} 1000`),
   run('service inspect --pretty own-TAG', /Networks: host/),
   run('service inspect own-TAG --format', /"Target":"host0+"/, '{{json .Spec.TaskTemplate.Networks}}'),
+  run('ps --filter network=host --format {{.Names}}', /^own-v\d+\.1\.\w+$/m),
   run('service update --quiet --network-rm host own-TAG'),
   run('service inspect own-TAG --format', /^(null|\[\])?$/m, '{{json .Spec.TaskTemplate.Networks}}'),
   refused(

@@ -38,7 +38,12 @@ export interface ManagerStatus {
   readonly address: string;
 }
 
-export function encodeNode(node: Node, version: number, manager: ManagerStatus | undefined): object {
+export function encodeNode(
+  node: Node,
+  version: number,
+  manager: ManagerStatus | undefined,
+  tls: object = {},
+): object {
   const description = node.description;
   return defined({
     ID: node.id,
@@ -63,7 +68,7 @@ export function encodeNode(node: Node, version: number, manager: ManagerStatus |
           { Type: 'Volume', Name: 'local' },
         ],
       },
-      TLSInfo: {},
+      TLSInfo: tls,
     },
     Status: defined({ State: node.status, Message: node.statusMessage, Addr: description?.address ?? '' }),
     ManagerStatus:

@@ -8,6 +8,7 @@ import {
   nodeNetworkId,
   isJob,
   type Labels,
+  nodeNetworkOf,
   type Placement,
   type PublishedPort,
   type ResourceAmounts,
@@ -142,7 +143,7 @@ export function decodeServiceSpec(value: unknown): DecodedSpec {
 }
 
 /** Fields that are stored and shown again without an effect. */
-function specWarnings({ logDriver }: ServiceSpec): string[] {
+function specWarnings({ logDriver, networks }: ServiceSpec): string[] {
   const warnings: string[] = [];
   const warn = (field: string, why: string): void => void warnings.push(`TaskTemplate.${field}: ${why}`);
   if (logDriver !== undefined && !['json-file', 'local'].includes(logDriver.name)) {
@@ -150,6 +151,10 @@ function specWarnings({ logDriver }: ServiceSpec): string[] {
     warn('LogDriver', `'${logDriver.name}' has no effect: ${why}`);
   } else if (Object.keys(logDriver?.options ?? {}).length > 0) {
     warn('LogDriver.Options', 'have no effect yet');
+  }
+  for (const { network, aliases } of networks) {
+    if (nodeNetworkOf(network) !== undefined && aliases.length > 0)
+      warn('Networks', `aliases have no effect on network ${network}: it has no names`);
   }
   return warnings;
 }

@@ -2,11 +2,9 @@
 import { z } from 'zod';
 import { NotFoundError } from '../../../shared/errors/index.ts';
 import type { NewVolume, VolumeInfo } from '../../../shared/model/node-methods/index.ts';
+import { ANONYMOUS_LABEL } from '../../../shared/lib/local-volume.ts';
 import { parseStrict } from '../http/unsupported.ts';
 import { timeText, zLabels, zText } from './common.ts';
-
-/** What volumes without a name of their own are labelled with. */
-export const ANONYMOUS_LABEL = 'com.docker.volume.anonymous';
 
 const zCreate = z.object({ Name: zText, Driver: zText, DriverOpts: zLabels, Labels: zLabels });
 

@@ -1,6 +1,6 @@
 /**
- * Several streams, each in the order of time, as one in the order of time. Of each stream at most one record is held here,
- * and none is asked for its next before the consumer has taken its last: a slow consumer stops the sources.
+ * Several streams, each in the order of time, as one in the order of time. Of each stream at most two records are held here, and
+ * it is asked for its next only when one of them was taken: a slow consumer stops the sources.
  */
 import { MinHeap } from '../../../shared/lib/min-heap.ts';
 
@@ -8,6 +8,7 @@ import { MinHeap } from '../../../shared/lib/min-heap.ts';
 export interface Patience {
   /** For its first record, which may have a long way. */
   readonly firstMs: number;
+  /** For every other one, from when it was asked for: while the record before it waits for its turn. */
   readonly nextMs: number;
 }
 
@@ -21,20 +22,25 @@ interface Lane<T> {
   /** Of two records of the same time, that of the older lane goes first. */
   readonly order: number;
   head: T | undefined;
+  next: T | undefined;
+  ended: boolean;
+  /** Until when it is waited for, of the record that is asked for. */
+  deadline: number;
 }
 
 export class TimeMerge<T extends Timed> {
   readonly #patience: Patience | undefined;
-  readonly #ready = new MinHeap<Lane<T>>(isBefore);
-  /** Lanes that are waited for, and until when; each map is in the order of its deadlines. */
-  readonly #fresh = new Map<Lane<T>, number>();
-  readonly #busy = new Map<Lane<T>, number>();
-  /** Lanes that have nothing and are not waited for. */
-  readonly #idle = new Set<Lane<T>>();
   /** All that have not ended, the one whose record the consumer has among them. */
   readonly #lanes = new Set<Lane<T>>();
+  readonly #ready = new MinHeap<Lane<T>>(isBefore);
+  /** Lanes without a record that are waited for; no deadline of theirs is before `#nextDeadline`. */
+  readonly #waiting = new Set<Lane<T>>();
+  #nextDeadline = Infinity;
+  /** Lanes without a record that are not waited for. */
+  #idle = 0;
   #added = 0;
   #sealed = false;
+  #drained = false;
   #failure: { readonly error: unknown } | undefined;
   #wake: () => void = () => undefined;
 
@@ -47,14 +53,22 @@ export class TimeMerge<T extends Timed> {
   add(source: AsyncIterable<T>): void {
     const iterator = source[Symbol.asyncIterator]();
     this.#added += 1;
-    const lane = { iterator, order: this.#added, head: undefined };
+    const empty = { head: undefined, next: undefined, ended: false, deadline: Infinity };
+    const lane: Lane<T> = { iterator, order: this.#added, ...empty };
     this.#lanes.add(lane);
-    this.#fetch(lane, this.#fresh, this.#patience?.firstMs);
+    this.#ask(lane, this.#patience?.firstMs);
+    this.#wait(lane);
   }
 
   /** No lane will be added any more: run() ends when the last one does. */
   seal(): void {
     this.#sealed = true;
+    this.#wake();
+  }
+
+  /** Lanes are waited for once more, as patiently as before: run() ends when none has a record, though they go on. */
+  drain(): void {
+    this.#drained = true;
     this.#wake();
   }
 
@@ -65,55 +79,87 @@ export class TimeMerge<T extends Timed> {
         signal.throwIfAborted();
         if (this.#failure !== undefined) throw this.#failure.error;
         this.#giveUpWaiting();
-        if (this.#fresh.size + this.#busy.size === 0) {
+        if (this.#waiting.size === 0) {
           const lane = this.#ready.pop();
           if (lane?.head !== undefined) {
             yield lane.head;
-            lane.head = undefined;
-            this.#fetch(lane, this.#busy, this.#patience?.nextMs);
+            this.#advance(lane);
             continue;
           }
-          if (this.#sealed && this.#idle.size === 0) return;
+          if (this.#drained || (this.#sealed && this.#idle === 0)) return;
         }
         await this.#event(signal);
       }
     } finally {
-      this.#leave();
+      // A source that waits for its node ends only when its own signal says so: nobody waits for it here.
+      for (const { iterator } of this.#lanes) iterator.return?.().catch(() => undefined);
     }
   }
 
-  #fetch(lane: Lane<T>, waiting: Map<Lane<T>, number>, patienceMs = Infinity): void {
-    waiting.set(lane, performance.now() + patienceMs);
-    const settle = (): void => {
-      waiting.delete(lane);
-      this.#idle.delete(lane);
-      this.#wake();
-    };
+  /** Its head was taken. */
+  #advance(lane: Lane<T>): void {
+    lane.head = lane.next;
+    lane.next = undefined;
+    if (lane.head === undefined) {
+      if (!lane.ended) this.#wait(lane);
+      return;
+    }
+    this.#ready.push(lane);
+    if (!lane.ended) this.#ask(lane, this.#patience?.nextMs);
+  }
+
+  #wait(lane: Lane<T>): void {
+    if (lane.deadline <= performance.now()) {
+      this.#idle += 1;
+      return;
+    }
+    this.#waiting.add(lane);
+    this.#nextDeadline = Math.min(this.#nextDeadline, lane.deadline);
+  }
+
+  #ask(lane: Lane<T>, patienceMs = Infinity): void {
+    lane.deadline = performance.now() + patienceMs;
     lane.iterator.next().then(
-      ({ done, value }) => {
-        if (done === true) this.#lanes.delete(lane);
-        else {
-          lane.head = value;
-          this.#ready.push(lane);
-        }
-        settle();
-      },
+      ({ done, value }) => (done === true ? this.#end(lane) : this.#take(lane, value)),
       (error: unknown) => {
-        this.#lanes.delete(lane);
         this.#failure ??= { error };
-        settle();
+        this.#end(lane);
       },
     );
   }
 
+  #take(lane: Lane<T>, record: T): void {
+    if (lane.head !== undefined) {
+      lane.next = record;
+      return;
+    }
+    this.#unwait(lane);
+    lane.head = record;
+    this.#ready.push(lane);
+    this.#ask(lane, this.#patience?.nextMs);
+    this.#wake();
+  }
+
+  #end(lane: Lane<T>): void {
+    lane.ended = true;
+    this.#lanes.delete(lane);
+    if (lane.head === undefined) this.#unwait(lane);
+    this.#wake();
+  }
+
+  #unwait(lane: Lane<T>): void {
+    if (!this.#waiting.delete(lane)) this.#idle -= 1;
+  }
+
   #giveUpWaiting(): void {
-    if (this.#patience === undefined) return;
     const now = performance.now();
-    for (const waiting of [this.#fresh, this.#busy]) {
-      for (const [lane, deadline] of waiting) {
-        if (deadline > now) break;
-        waiting.delete(lane);
-        this.#idle.add(lane);
+    if (this.#nextDeadline > now) return;
+    this.#nextDeadline = Infinity;
+    for (const lane of this.#waiting) {
+      if (lane.deadline > now) this.#nextDeadline = Math.min(this.#nextDeadline, lane.deadline);
+      else {
+        this.#waiting.delete(lane);
+        this.#idle += 1;
       }
     }
   }
@@ -121,8 +167,7 @@ export class TimeMerge<T extends Timed> {
   /** Until a lane has a record or ends, one has been waited for long enough, or the signal aborts. */
   async #event(signal: AbortSignal): Promise<void> {
     await new Promise<void>((resolve) => {
-      const deadlines = [this.#fresh, this.#busy].map((waiting) => waiting.values().next().value ?? Infinity);
-      const ms = Math.min(...deadlines) - performance.now();
+      const ms = this.#waiting.size === 0 ? Infinity : this.#nextDeadline - performance.now();
       const timer = ms === Infinity ? undefined : setTimeout(() => settle(), Math.max(1, ms));
       const settle = (): void => {
         clearTimeout(timer);
@@ -134,11 +179,6 @@ export class TimeMerge<T extends Timed> {
       signal.addEventListener('abort', settle, { once: true });
       if (signal.aborted) settle();
     });
-  }
-
-  #leave(): void {
-    // A source that waits for its node ends only when its own signal says so: nobody waits for it here.
-    for (const { iterator } of this.#lanes) iterator.return?.().catch(() => undefined);
   }
 }
 

@@ -15,6 +15,9 @@ import { waitForStore } from '../wait.ts';
 import { containerById, hasEnded, isLive, stateOf, type StoredContainer } from './container-reads.ts';
 import { AS_LONG_AS_IT_TAKES_MS, wantContainer } from './containers.ts';
 
+/** A node is not waited for longer than this when it removes a container's files. */
+const NODE_REMOVAL_MS = 60_000;
+
 /** Throws UnavailableError that names the node when it can not be asked; ConflictError when it was removed. */
 export function requireNode(ctx: ApiContext, container: StoredContainer): string {
   const { node, task, id } = container;
@@ -140,10 +143,31 @@ async function untilEnded(ctx: ApiContext, id: string, signal: AbortSignal): Pro
   await waitForStore(ctx.store, ended, AS_LONG_AS_IT_TAKES_MS, signal);
 }
 
+/** Resolves when it is gone, from its node, too, if that can be asked: its volumes and its image are free then. */
+export async function untilRemoved(
+  ctx: ApiContext,
+  { id, service, task }: StoredContainer,
+  signal: AbortSignal,
+): Promise<void> {
+  const gone = (): boolean => ctx.store.get('services', service.id) === undefined;
+  await waitForStore(ctx.store, gone, AS_LONG_AS_IT_TAKES_MS, signal);
+  const nodeId = task?.nodeId ?? '';
+  if (!ctx.gateway.connected(nodeId)) return;
+  try {
+    await callNode(ctx, nodeId, 'container.until-removed', { containerId: id }, signal, NODE_REMOVAL_MS);
+  } catch (error) {
+    signal.throwIfAborted();
+    ctx.logger.warn(
+      { containerId: id, nodeId, err: error },
+      'a node did not say that it removed a container',
+    );
+  }
+}
+
 export type WaitCondition = 'not-running' | 'next-exit' | 'removed';
 
 /** Resolves with the exit code of its newest run once the condition holds: 0 when it never was started. */
-export function waitForExit(
+export async function waitForExit(
   ctx: ApiContext,
   container: StoredContainer,
   condition: WaitCondition,
@@ -168,7 +192,9 @@ export function waitForExit(
     if (condition === 'next-exit') return hasEnded(now) && now.task?.id !== endedBefore;
     return hasEnded(now) || (now.service.run?.wanted === 'created' && !isLive(now));
   };
-  return untilHolds(ctx, note, holds, signal).then(() => exitCodeOf(last));
+  await untilHolds(ctx, note, holds, signal);
+  if (condition === 'removed') await untilRemoved(ctx, container, signal);
+  return exitCodeOf(last);
 }
 
 async function untilHolds(

@@ -6,9 +6,10 @@ import { InvalidError, NotFoundError, UnavailableError } from '../../../shared/e
 import { newContainerId } from '../../../shared/lib/ids.ts';
 import type { Node } from '../../../shared/model/index.ts';
 import type { NewVolume, VolumeInfo } from '../../../shared/model/node-methods/index.ts';
-import { ANONYMOUS_LABEL, type ShownVolume } from '../codec/volume-codec.ts';
+import { ANONYMOUS_LABEL } from '../../../shared/lib/local-volume.ts';
+import { askNodes } from '../ask-nodes.ts';
+import type { ShownVolume } from '../codec/volume-codec.ts';
 import type { ApiContext } from '../context.ts';
-import { askEveryNode } from '../every-node.ts';
 import { callNode } from '../node-call.ts';
 import { findNode, nodeName } from '../resources/nodes.ts';
 
@@ -27,12 +28,13 @@ export interface Volumes {
 
 /** Of all nodes, by name. */
 export async function listVolumes(ctx: ApiContext, signal: AbortSignal): Promise<Volumes> {
-  const { answers, missing } = await askEveryNode(ctx, 'volume.list', {}, signal);
+  const { answers, refusals, missing } = await askNodes(ctx, 'volume.list', {}, signal);
   const volumes = answers.flatMap(({ nodeId, result }) =>
     result.volumes.map((volume) => ({ nodeId, volume })),
   );
   const freeBytes = new Map(answers.map(({ nodeId, result }) => [nodeId, result.freeBytes]));
-  return { volumes: showVolumes(ctx, volumes), missing, freeBytes };
+  const silent = [...missing, ...refusals.map(({ nodeId }) => nodeId)];
+  return { volumes: showVolumes(ctx, volumes), missing: silent, freeBytes };
 }
 
 /** Gives each the name that it is called by. */

@@ -2,7 +2,7 @@
 import { Router } from 'express';
 import type { Request, Response } from 'express';
 import { WebSocketServer } from 'ws';
-import { ConflictError, InvalidError } from '../../../shared/errors/index.ts';
+import { ConflictError, InvalidError, UnavailableError } from '../../../shared/errors/index.ts';
 import type { AttachParams, StreamChunk } from '../../../shared/model/node-methods/index.ts';
 import type { PlacedContainer } from '../codec/container-codec.ts';
 import type { ApiContext } from '../context.ts';
@@ -13,7 +13,7 @@ import { queryDimension, queryFlag, queryText } from '../http/query.ts';
 import { requestSignal, sendEmpty } from '../http/respond.ts';
 import { upgradeSocket } from '../http/upgrade.ts';
 import { streamContentType } from '../logs/respond.ts';
-import { callNode } from '../node-call.ts';
+import { callNode, NODE_TIMEOUT_MS } from '../node-call.ts';
 import { findContainer } from './containers.ts';
 
 export function attachRouter(ctx: ApiContext): Router {
@@ -95,14 +95,16 @@ async function serve(
   accept: () => Promise<Channel>,
 ): Promise<void> {
   const over = new AbortController();
-  const early = requestSignal(res, ctx.signal);
   const leave = (): void => over.abort();
+  // Nothing is read from the client yet, so it may have gone unnoticed.
+  const late = AbortSignal.timeout(NODE_TIMEOUT_MS);
+  const early = AbortSignal.any([requestSignal(res, ctx.signal), late]);
   early.addEventListener('abort', leave, { once: true });
   const input = new LateInput();
   const source = ctx.gateway.duplex(container.nodeId, 'container.attach', params, input.read(), over.signal);
   const chunks = source[Symbol.asyncIterator]();
   try {
-    await chunks.next();
+    await answered(chunks, container.nodeId, late);
     early.removeEventListener('abort', leave);
     const open: OpenOutput = (typed, signal) => {
       signal.addEventListener('abort', leave, { once: true });
@@ -114,6 +116,21 @@ async function serve(
   } finally {
     over.abort();
     input.give(none());
+  }
+}
+
+async function answered(
+  chunks: AsyncIterator<StreamChunk>,
+  nodeId: string,
+  late: AbortSignal,
+): Promise<void> {
+  try {
+    await chunks.next();
+  } catch (error) {
+    if (!late.aborted) throw error;
+    throw new UnavailableError(`node ${nodeId} did not answer within ${NODE_TIMEOUT_MS} ms`, {
+      cause: error,
+    });
   }
 }
 

@@ -1,4 +1,5 @@
 /** The filters of GET /containers/json (API 1.47), over single containers and those of services. */
+import { nodeNetworkOf } from '../../../shared/model/index.ts';
 import { InvalidError, NotFoundError } from '../../../shared/errors/index.ts';
 import { containerLabels, type PlacedContainer } from '../codec/container-codec.ts';
 import { shownPorts } from '../codec/standalone-codec.ts';
@@ -7,6 +8,7 @@ import { type Filters, passes, passesLabels } from '../http/query.ts';
 import { clientRegExp } from '../http/regexp.ts';
 import type { ContainerState } from '../ops/container-reads.ts';
 import { nodeMatcher } from './nodes.ts';
+import { taskSpec } from './tasks.ts';
 
 export const CONTAINER_FILTERS = [
   'ancestor',
@@ -60,7 +62,7 @@ export function containerFilter(
     passes(filters, 'exited', (code) => container.state === 'exited' && exitCodeIs(container, code)) &&
     passes(filters, 'health', (health) => (container.health ?? 'none') === health) &&
     passes(filters, 'ancestor', (image) => isImage(container, image)) &&
-    passes(filters, 'network', (name) => container.networks.some((n) => networkIs(ctx, n.network, name))) &&
+    passes(filters, 'network', (name) => isOnNetwork(ctx, container, name)) &&
     passes(filters, 'volume', (volume) => hasVolume(container, volume)) &&
     passes(filters, 'publish', (ports) => hasPort(container, ports, 'published')) &&
     passes(filters, 'expose', (ports) => hasPort(container, ports, 'exposed')) &&
@@ -118,6 +120,17 @@ function isImage({ image, imageId }: PlacedContainer, wanted: string): boolean {
     name.replace(/:[^/:]*$/, '') === wanted ||
     (/^[0-9a-f]{4,64}$/.test(digits) && imageId.replace(/^sha256:/, '').startsWith(digits))
   );
+}
+
+function isOnNetwork(ctx: ApiContext, container: PlacedContainer, name: string): boolean {
+  const own = nodeNetworkOf(name);
+  if (own === undefined) return container.networks.some(({ network }) => networkIs(ctx, network, name));
+  const task = ctx.store.get('tasks', container.taskId);
+  const spec =
+    container.stored?.revision.spec ?? (task === undefined ? undefined : taskSpec(ctx.store, task));
+  // What is on no network of its own is what Docker puts on its bridge.
+  if (own === 'bridge') return spec?.networks.length === 0 && spec.container.runtime?.network === undefined;
+  return spec?.container.runtime?.network === own;
 }
 
 function networkIs(ctx: ApiContext, network: string, ref: string): boolean {

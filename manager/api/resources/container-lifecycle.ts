@@ -30,11 +30,11 @@ import {
   requireNode,
   startContainer,
   stopContainer,
+  untilRemoved,
   waitForExit,
   type WaitCondition,
 } from '../ops/container-runs.ts';
 import {
-  AS_LONG_AS_IT_TAKES_MS,
   createContainer,
   removeContainer,
   renameContainer,
@@ -43,7 +43,6 @@ import {
 } from '../ops/containers.ts';
 import { pruneUntil } from '../ops/prune-until.ts';
 import { randomName } from '../ops/random-name.ts';
-import { waitForStore } from '../wait.ts';
 import { signalNumber, stopOptions } from './container-actions.ts';
 import { findContainer } from './containers.ts';
 
@@ -270,8 +269,7 @@ async function removeSingle(
   if (reachable && container.taskState === 'running' && isLive(container))
     await killFirst(ctx, container, signal);
   await removeContainer(ctx, service.id, signal);
-  const gone = (): boolean => ctx.store.get('services', service.id) === undefined;
-  await waitForStore(ctx.store, gone, AS_LONG_AS_IT_TAKES_MS, signal);
+  await untilRemoved(ctx, container, signal);
 }
 
 /** At once: its stop signal and grace period are for those who stop it. */

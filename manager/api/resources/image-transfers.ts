@@ -13,6 +13,7 @@ import { pullOnNodes } from '../ops/image-pull.ts';
 import { imageEvents } from '../ops/image-events.ts';
 import { findImage } from '../ops/images.ts';
 import { refOf } from './images.ts';
+import { registryAuth } from './services.ts';
 
 export function imageTransfersRouter(ctx: ApiContext): Router {
   const router = Router();
@@ -40,7 +41,7 @@ export function imageTransfersRouter(ctx: ApiContext): Router {
     const signal = requestSignal(res, ctx.signal);
     const { reference, nodeIds } = await findImage(ctx, `${name}:${tag}`, queryNode(ctx, req), signal);
     const lines = new JsonStream(res, signal);
-    const params = { reference, ...registryAuth(req) };
+    const params = { reference, ...withAuth(req) };
     await lines.run(() => push(ctx, nodeIds[0] ?? '', params, lines, signal));
   });
 
@@ -53,10 +54,10 @@ export function imageTransfersRouter(ctx: ApiContext): Router {
   return router;
 }
 
-/** X-Registry-Auth as it came: the node reads it. */
-export function registryAuth(req: Request): { registryAuth?: string } {
-  const header = req.headers['x-registry-auth'];
-  return typeof header === 'string' && header !== '' ? { registryAuth: header } : {};
+/** X-Registry-Auth as it came, for a node to read. */
+export function withAuth(req: Request): { registryAuth?: string } {
+  const header = registryAuth(req);
+  return header === undefined ? {} : { registryAuth: header };
 }
 
 function pullParams(req: Request) {
@@ -71,7 +72,7 @@ function pullParams(req: Request) {
     throw new UnsupportedError('pulling all tags of a repository: not supported by Shoal (name a tag)');
   const reference = tag === '' ? image : `${image}${tag.includes(':') ? '@' : ':'}${tag}`;
   const platform = queryText(req, 'platform') ?? '';
-  return { reference, ...registryAuth(req), ...(platform === '' ? {} : { platform }) };
+  return { reference, ...withAuth(req), ...(platform === '' ? {} : { platform }) };
 }
 
 /** From one node that has it. */

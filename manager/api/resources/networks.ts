@@ -102,7 +102,7 @@ function addConnect(router: Router, { store }: ApiContext): void {
     router.post(`/networks/:id/${action}`, (req) => {
       if (nodeNetworkOf(req.params['id'] ?? '') === undefined) findNetwork(store, req.params['id'] ?? '');
       throw new UnsupportedError(
-        `network ${action}: a container's networks are those that it was created with: update its service ` +
+        `network ${action}: not supported by Shoal: a container's networks are those that it was created with: update its service ` +
           `(docker service update --network-${flag}), or create the container anew with --network`,
       );
     });

@@ -3,6 +3,7 @@ import { InvalidError, NotFoundError, OutOfSequenceError } from '../../../shared
 import type { Node } from '../../../shared/model/index.ts';
 import { StaleError, type Store } from '../../store/store.ts';
 import { decodeNodeSpec, encodeNode, type ManagerStatus } from '../codec/node-codec.ts';
+import { tlsInfo } from '../codec/tls-info.ts';
 import type { ApiContext } from '../context.ts';
 import { readJson } from '../http/body.ts';
 import { type Filters, passes, passesLabels, queryFilters, queryFlag, queryVersion } from '../http/query.ts';
@@ -13,7 +14,12 @@ export function nodesRouter(ctx: ApiContext): Router {
   const router = Router();
   const { store } = ctx;
   const encode = (node: Node): object =>
-    encodeNode(node, store.version('nodes', node.id), managerStatus(ctx, node));
+    encodeNode(
+      node,
+      store.version('nodes', node.id),
+      managerStatus(ctx, node),
+      tlsInfo(store.get('cluster', 'self')),
+    );
 
   router.get('/nodes', (req, res) => {
     const filters = queryFilters(req, ['id', 'name', 'label', 'node.label', 'role', 'membership']);

@@ -7,11 +7,11 @@ import { readJson } from '../http/body.ts';
 import { requestSignal, sendJson } from '../http/respond.ts';
 import { parseStrict } from '../http/unsupported.ts';
 import { callNode } from '../node-call.ts';
-import { registryAuth } from './image-transfers.ts';
+import { withAuth } from './image-transfers.ts';
 import { refOf } from './images.ts';
 
-/** Longer than a node's own attempts. */
-const REGISTRY_TIMEOUT_MS = 60_000;
+/** Creating a service waits for it; without an answer the image is not pinned to a digest. */
+const REGISTRY_TIMEOUT_MS = 20_000;
 
 const zText = z.string().nullish();
 const zAuth = z.object({
@@ -31,7 +31,7 @@ export function registryRouter(ctx: ApiContext): Router {
   router.get('/distribution/*ref/json', async (req, res) => {
     const signal = requestSignal(res, ctx.signal);
     const [node] = workingNodes(ctx, queryNode(ctx, req));
-    const params = { reference: refOf(req), ...registryAuth(req) };
+    const params = { reference: refOf(req), ...withAuth(req) };
     const found = await callNode(
       ctx,
       node?.id ?? '',

@@ -1,12 +1,13 @@
 /** GET /system/df: what images, containers and volumes of all nodes take up. */
 import { Router, type Request } from 'express';
 import { InvalidError } from '../../../shared/errors/index.ts';
-import type { ImageSummary } from '../../../shared/model/node-methods/index.ts';
+import { askNodes, nameMissing } from '../ask-nodes.ts';
 import { encodeSummary } from '../codec/container-codec.ts';
+import { encodeImageSummary } from '../codec/image-codec.ts';
 import { encodeVolume } from '../codec/volume-codec.ts';
-import type { ApiContext } from '../context.ts';
-import { askEveryNode } from '../every-node.ts';
+import { API_VERSION, type ApiContext } from '../context.ts';
 import { requestSignal, sendJson } from '../http/respond.ts';
+import { imagesUsage } from '../ops/images.ts';
 import { showVolumes } from '../ops/volumes.ts';
 import { allContainers, factsOf } from './containers.ts';
 
@@ -25,12 +26,17 @@ export function systemDfRouter(ctx: ApiContext): Router {
       wants('container') || wants('volume')
         ? readUsage(ctx, { containers: wants('container'), volumes: wants('volume') }, signal)
         : { containers: undefined, volumes: undefined, missing: [] },
-      wants('image') ? readImages(ctx, signal) : undefined,
+      wants('image') ? imagesUsage(ctx, signal) : undefined,
     ]);
-    const missing = [...new Set([...usage.missing, ...(images?.missing ?? [])])];
-    if (missing.length > 0) res.setHeader('X-Shoal-Nodes-Missing', missing.join(','));
+    nameMissing(res, [...usage.missing, ...(images?.missing ?? [])]);
+    const version = String(res.locals['apiVersion'] ?? API_VERSION);
     sendJson(res, 200, {
-      ...(images === undefined ? {} : { LayersSize: images.layersBytes, Images: images.images }),
+      ...(images === undefined
+        ? {}
+        : {
+            LayersSize: images.layersBytes,
+            Images: images.images.map((image) => encodeImageSummary(image, version)),
+          }),
       ...(usage.containers === undefined ? {} : { Containers: usage.containers }),
       ...(usage.volumes === undefined ? {} : { Volumes: usage.volumes }),
       ...(wants('build-cache') ? { BuildCache: [], BuilderSize: 0 } : {}),
@@ -53,8 +59,8 @@ async function readUsage(
   signal: AbortSignal,
 ) {
   const params = { ...wanted, limitMs: COUNT_MS };
-  const [{ answers, missing }, listing] = await Promise.all([
-    askEveryNode(ctx, 'storage.usage', params, signal, ANSWER_MS),
+  const [{ answers, refusals, missing }, listing] = await Promise.all([
+    askNodes(ctx, 'storage.usage', params, signal, { timeoutMs: ANSWER_MS }),
     wanted.containers ? allContainers(ctx, signal) : undefined,
   ]);
   const sizes = new Map(
@@ -77,61 +83,6 @@ async function readUsage(
   return {
     containers,
     volumes: wanted.volumes ? volumes : undefined,
-    missing: [...missing, ...(listing?.missing ?? [])],
+    missing: [...missing, ...refusals.map(({ nodeId }) => nodeId), ...(listing?.missing ?? [])],
   };
-}
-
-interface HeldImage {
-  readonly summary: ImageSummary;
-  readonly tags: Set<string>;
-  readonly digests: Set<string>;
-}
-
-/** An image that several nodes have is one; its layers take room on each. */
-async function readImages(ctx: ApiContext, signal: AbortSignal) {
-  const { answers, missing } = await askEveryNode(ctx, 'image.list', {}, signal);
-  const images = new Map<string, HeldImage>();
-  let layersBytes = 0;
-  for (const { result } of answers) {
-    const layers = new Map(
-      result.flatMap((image) => image.layers.map((layer) => [layer.chainId, layer.sizeBytes])),
-    );
-    for (const bytes of layers.values()) layersBytes += bytes;
-    for (const summary of result) {
-      const held = images.get(summary.id) ?? { summary, tags: new Set(), digests: new Set() };
-      for (const tag of summary.repoTags) held.tags.add(tag);
-      for (const digest of summary.repoDigests) held.digests.add(digest);
-      images.set(summary.id, held);
-    }
-  }
-  const { containers } = await allContainers(ctx, signal);
-  const users = (id: string): number => containers.filter(({ imageId }) => imageId === id).length;
-  const shared = sharedLayers([...images.values()]);
-  const encoded = [...images.values()].map(({ summary, tags, digests }) => ({
-    Id: summary.id,
-    ParentId: '',
-    RepoTags: [...tags],
-    RepoDigests: [...digests],
-    Created: Math.floor((Date.parse(summary.createdAt) || 0) / 1000),
-    Size: summary.sizeBytes,
-    SharedSize: summary.layers.reduce(
-      (sum, layer) => sum + (shared.has(layer.chainId) ? layer.sizeBytes : 0),
-      0,
-    ),
-    Labels: summary.labels,
-    Containers: users(summary.id),
-  }));
-  return { images: encoded, layersBytes, missing };
-}
-
-/** Chain ids of the layers that several images have. */
-function sharedLayers(images: readonly HeldImage[]): Set<string> {
-  const seen = new Set<string>();
-  const shared = new Set<string>();
-  for (const { summary } of images)
-    for (const chainId of new Set(summary.layers.map((layer) => layer.chainId))) {
-      if (seen.has(chainId)) shared.add(chainId);
-      seen.add(chainId);
-    }
-  return shared;
 }

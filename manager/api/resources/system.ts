@@ -3,6 +3,7 @@ import { arch, release } from 'node:os';
 import { Router } from 'express';
 import { isTerminal } from '../../../shared/model/index.ts';
 import { encodeSwarmSpec } from '../codec/swarm-codec.ts';
+import { tlsInfo } from '../codec/tls-info.ts';
 import { API_VERSION, MIN_API_VERSION, type ApiContext } from '../context.ts';
 import { sendJson } from '../http/respond.ts';
 import { managerStatus, nodeName } from './nodes.ts';
@@ -103,7 +104,7 @@ function infoBody(ctx: ApiContext): object {
     NFd: openFiles(),
     NGoroutines: 0,
     NEventsListener: ctx.events.listenerCount,
-    DockerRootDir: '/var/lib/shoal',
+    DockerRootDir: ctx.stateDir ?? '',
     CgroupDriver: 'cgroupfs',
     CgroupVersion: existsSync('/sys/fs/cgroup/cgroup.controllers') ? '2' : '1',
     Runtimes: { shoal: { path: 'shoal' } },
@@ -174,7 +175,7 @@ export function clusterInfo(ctx: ApiContext): Record<string, unknown> {
     CreatedAt: time(cluster?.createdAtMs),
     UpdatedAt: time(cluster?.updatedAtMs),
     Spec: encodeSwarmSpec(cluster),
-    TLSInfo: { TrustRoot: cluster?.caCertificatePem ?? '' },
+    TLSInfo: tlsInfo(cluster),
     RootRotationInProgress: false,
     DefaultAddrPool: cluster === undefined ? [] : [cluster.addressPool],
     SubnetSize: cluster?.subnetBits ?? 24,

@@ -22,8 +22,8 @@ static void tell(char kind, const char *path) {
 
 /* Made so that there is a place to mount to: no doing of the container's. */
 static bool is_place(const char *path) {
-  static const char *const places[] = {"/dev",           "/proc",     "/sys", "/etc/hosts", "/etc/hostname",
-                                       "/etc/resolv.conf", "/etc/mtab", "/.dockerenv"};
+  static const char *const places[] = {
+      "/dev", "/proc", "/sys", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/etc/mtab", "/.dockerenv"};
   for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
     if (strcmp(path, places[i]) == 0) return true;
   }

@@ -18,6 +18,8 @@
 #include <string.h>
 #include <sys/prctl.h>
 
+#include "monitor/monitor.h"
+
 #define REQUEST_MAX (1 << 20)
 
 static cJSON *read_request(void) {
@@ -96,6 +98,7 @@ int main(void) {
   /* libarchive drops names that do not fit into the "C" character set */
   (void)setlocale(LC_CTYPE, "C.UTF-8");
   (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+  (void)sys_close_range(FILES_FD_NAMESPACE + 1, ~0U, 0);
   (void)umask(0);
   cJSON *request = read_request();
   if (request == NULL) return 2;

@@ -1,8 +1,8 @@
 #include "monitor/attach.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -82,18 +82,6 @@ bool attach_busy(const struct attach *attach) {
   return false;
 }
 
-/* Returns false, and holds nothing any more, when there is no memory. */
-static bool make_room(struct attach *attach, size_t size) {
-  if (attach->size + size <= attach->capacity) return true;
-  size_t capacity = attach->capacity * 2;
-  char *bigger = realloc(attach->data == attach->own ? NULL : attach->data, capacity);
-  if (bigger == NULL) return false;
-  if (attach->data == attach->own) memcpy(bigger, attach->own, attach->size);
-  attach->data = bigger;
-  attach->capacity = capacity;
-  return true;
-}
-
 void attach_output(struct attach *attach, int stream, const char *data, size_t size) {
   char header[ATTACH_FRAME_HEADER];
   if (attach->count == 0 || size == 0) return;
@@ -103,7 +91,7 @@ void attach_output(struct attach *attach, int stream, const char *data, size_t s
     for (size_t i = 0; i < attach->count; i++)
       attach->clients[i].sent = 0;
   }
-  if (!make_room(attach, before + size)) return;
+  if (attach->size + before + size > attach->capacity) return;
   memcpy(attach->data + attach->size, header, before);
   memcpy(attach->data + attach->size + before, data, size);
   attach->size += before + size;
@@ -204,7 +192,16 @@ int attach_timeout_ms(const struct attach *attach) {
   return left < 0 ? 0 : (int)left;
 }
 
-void attach_collect(struct attach *attach) { attach->collecting = true; }
+void attach_collect(struct attach *attach) {
+  attach->collecting = true;
+  if (attach->count == 0) return;
+  /* Only what is written to is really there. */
+  char *bigger = mmap(NULL, ATTACH_REST_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (bigger == MAP_FAILED) return;
+  memcpy(bigger, attach->data, attach->size);
+  attach->data = bigger;
+  attach->capacity = ATTACH_REST_BYTES;
+}
 
 void attach_finish(struct attach *attach) {
   int64_t deadline_ms = now_ms() + ATTACH_STALL_MS;
@@ -224,6 +221,6 @@ void attach_finish(struct attach *attach) {
   }
   while (attach->count > 0)
     drop(attach, 0);
-  if (attach->data != attach->own) free(attach->data);
+  if (attach->data != attach->own) (void)munmap(attach->data, ATTACH_REST_BYTES);
   attach->data = attach->own;
 }

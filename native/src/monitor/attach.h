@@ -25,6 +25,7 @@
 #define ATTACH_STALL_MS 10000
 #define ATTACH_INPUT_BYTES 4096
 #define ATTACH_FRAME_HEADER 8
+#define ATTACH_REST_BYTES (3u << 20)
 
 struct attach_client {
   int fd;
@@ -43,10 +44,10 @@ struct attach {
   int stdin_fd;    /* the container's, non-blocking, ours; -1: what comes for it is forgotten */
   bool collecting; /* pieces are put one after the other: nobody waits for the clients any more */
   size_t count;
-  struct attach_client clients[ATTACH_CLIENTS];
   size_t input_start, input_size;
   size_t size, capacity;
-  char *data; /* the piece: `own`, or while collecting, memory from malloc */
+  char *data; /* the piece: `own`, or while collecting, memory of its own */
+  struct attach_client clients[ATTACH_CLIENTS];
   char input[ATTACH_INPUT_BYTES];
   char own[ATTACH_FRAME_HEADER + LOG_LINE_MAX];
 };
@@ -74,7 +75,7 @@ void attach_handle(struct attach *attach, const struct pollfd *entries);
 /* For poll(2): until the first deadline; -1: none. */
 int attach_timeout_ms(const struct attach *attach);
 
-/* From now on attach_output never waits. */
+/* From now on attach_output never waits, for up to ATTACH_REST_BYTES, frames included; what is beyond is forgotten. */
 void attach_collect(struct attach *attach);
 
 /* Sends what is left, for at most ATTACH_STALL_MS, and closes everything. */

@@ -7,6 +7,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "monitor/terminal.h"
+
 void control_init(struct control *control, int listen_fd, struct control_handlers handlers) {
   control->listen_fd = listen_fd;
   control->handlers = handlers;
@@ -78,7 +80,7 @@ static void run_line(struct control *control, struct control_client *client, con
     if (!client->waits_for_start) answer_error(client, &error);
   } else if (strncmp(line, "kill ", 5) == 0) {
     answer_done(client, handlers->kill(context, atoi(line + 5), &error), &error);
-  } else if (sscanf(line, "resize %u %u", &rows, &columns) == 2) {
+  } else if (strncmp(line, "resize ", 7) == 0 && terminal_parse_size(line + 7, &rows, &columns)) {
     answer_done(client, handlers->resize(context, rows, columns, &error), &error);
   } else if (strncmp(line, "attach", 6) == 0 && (line[6] == ' ' || line[6] == '\0')) {
     attach(control, client, line + 6);

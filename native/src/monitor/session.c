@@ -124,7 +124,8 @@ static void connect_pumps(struct session *s) {
 
 static void run_line(struct session *s, const char *line) {
   unsigned int rows, columns;
-  if (sscanf(line, "resize %u %u", &rows, &columns) == 2) terminal_resize(s->terminal_fd, rows, columns);
+  if (strncmp(line, "resize ", 7) == 0 && terminal_parse_size(line + 7, &rows, &columns))
+    terminal_resize(s->terminal_fd, rows, columns);
 }
 
 static void read_control(struct session *s) {

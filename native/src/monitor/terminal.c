@@ -98,6 +98,20 @@ ssize_t terminal_receive(int sync_fd, struct report *report, int *master_fd) {
   return n;
 }
 
+static const char *parse_number(const char *text, unsigned int *out) {
+  const char *digit = text;
+  for (*out = 0; *digit >= '0' && *digit <= '9' && *out <= UINT16_MAX; digit++)
+    *out = *out * 10 + (unsigned int)(*digit - '0');
+  return digit == text || *out > UINT16_MAX ? NULL : digit;
+}
+
+bool terminal_parse_size(const char *text, unsigned int *rows, unsigned int *columns) {
+  const char *rest = parse_number(text, rows);
+  if (rest == NULL || *rest != ' ') return false;
+  rest = parse_number(rest + 1, columns);
+  return rest != NULL && *rest == '\0';
+}
+
 void terminal_resize(int master_fd, unsigned int rows, unsigned int columns) {
   struct winsize size = {.ws_row = (unsigned short)rows, .ws_col = (unsigned short)columns};
   if (master_fd >= 0) (void)ioctl(master_fd, TIOCSWINSZ, &size);

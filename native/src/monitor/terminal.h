@@ -2,6 +2,7 @@
 #ifndef SHOAL_MONITOR_TERMINAL_H
 #define SHOAL_MONITOR_TERMINAL_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "plan.h"
@@ -15,6 +16,9 @@ int terminal_console(struct shoal_error *err);
 
 /* In the monitor: the next message of the child. As recv(2); *master_fd is replaced if it brings a terminal. */
 ssize_t terminal_receive(int sync_fd, struct report *report, int *master_fd);
+
+/* "ROWS COLUMNS"; false for anything else. scanf would bring its whole machinery into a process that is kept small. */
+bool terminal_parse_size(const char *text, unsigned int *rows, unsigned int *columns);
 
 /* Nothing happens to a descriptor of -1. */
 void terminal_resize(int master_fd, unsigned int rows, unsigned int columns);

@@ -129,6 +129,8 @@ export interface ContainerMethods {
   };
   /** From now on the volumes that were made for it alone go with it. */
   'container.discard-volumes': { params: OfContainer; result: Nothing };
+  /** Resolves when the node has nothing of it, or never had. */
+  'container.until-removed': { params: OfContainer; result: Nothing };
   /** What it has written, and that with its image's layers. */
   'container.size': { params: OfContainer; result: { ownBytes: number; totalBytes: number } };
   'container.pause': { params: OfContainer; result: Nothing };

@@ -137,6 +137,7 @@ export const containerMethods: MethodSchemas<keyof ContainerMethods> = {
     result: z.strictObject({ stopped: flag }),
   },
   'container.discard-volumes': { params: ofContainer, result: nothing },
+  'container.until-removed': { params: ofContainer, result: nothing },
   'container.size': {
     params: ofContainer,
     result: z.strictObject({ ownBytes: count, totalBytes: count }),

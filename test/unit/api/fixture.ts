@@ -40,6 +40,13 @@ export interface FakeNode {
   logs: Map<string, StreamChunk[]>;
   /** What it answers to calls and streams besides these, by method. */
   answers: Map<string, (params: Json, input?: AsyncIterable<Buffer>) => Json>;
+  /** Answers streams with input; none: they are refused. */
+  duplex?: (
+    method: string,
+    params: Json,
+    input: AsyncIterable<Buffer>,
+    signal: AbortSignal,
+  ) => AsyncIterable<StreamChunk>;
   /** While true, calls never answer (until they are cancelled). */
   silent: boolean;
   /** Streams of it that are read now: each is ended by its entry. */
@@ -166,10 +173,12 @@ export class ApiFixture implements AsyncDisposable {
       stream: (nodeId, method, params, signal) =>
         nodeOf(nodeId).answers.get(method)?.(params) ??
         logStream(nodeOf(nodeId), params as LogsParams, signal),
-      duplex: (nodeId, method, params, input) => {
-        const answer = nodeOf(nodeId).answers.get(method);
-        if (answer === undefined) throw new UnavailableError('this fixture has no commands');
-        return answer(params, input);
+      duplex: (nodeId, method, params, input, signal) => {
+        const { duplex, answers } = nodeOf(nodeId);
+        const answer = answers.get(method);
+        if (answer !== undefined) return answer(params, input);
+        if (duplex === undefined) throw new UnavailableError('this fixture has no commands');
+        return duplex(method, params, input, signal);
       },
     };
   }
@@ -250,6 +259,7 @@ function noImages(): FakeNode['answers'] {
     throw new NotFoundError(`No such image: ${reference}`);
   };
   return new Map<string, (params: Json) => Json>([
+    ['volume.list', () => ({ volumes: [], freeBytes: 0 })],
     ['image.list', () => []],
     ['volume.list', () => ({ volumes: [], freeBytes: 0 })],
     ['image.inspect', none],
