@@ -36,12 +36,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     logger,
   });
   await preload(images, options, signal);
-  const network = new NetworkDriver({
-    clusterName: options.name,
-    nodeId: identity.nodeId,
-    vxlanPort: options.vxlanPort,
-    logger: logger.child({ part: 'network' }),
-  });
+  const network = networkDriver(options, identity);
   const { files, assignments } = await openMemory(runDir, logger);
   const containers = new Containers(stateDir, runDir, logger, files);
   await containers.load();
@@ -92,6 +87,12 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     await worker.close();
     await network.close();
   }
+}
+
+function networkDriver(options: AgentOptions, { nodeId }: Identity): NetworkDriver {
+  const { name: clusterName, vxlanPort } = options;
+  const logger = options.logger.child({ part: 'network' });
+  return new NetworkDriver({ clusterName, nodeId, vxlanPort, logger });
 }
 
 /** What is kept in memory, and only there when it is secret. */
