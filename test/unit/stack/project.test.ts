@@ -376,3 +376,27 @@ test('CPU time by quota and period, and pull policies', (t) => {
   t.is(spec('pull_policy: if_not_present')?.container.runtime?.pullPolicy, 'missing');
   t.is(spec('pull_policy: always')?.container.runtime, undefined);
 });
+
+test('a volume that is a directory of the node; other options are refused with what is possible', (t) => {
+  const convert = (options: string): StackConversion =>
+    convertStack({
+      stack: 's',
+      compose: `services: {a: {image: x, volumes: ["data:/d"]}}\nvolumes: {data: {driver_opts: ${options}}}`,
+      variables: {},
+    });
+  const bound = (options: string): unknown => convert(options).services[0]?.spec.container.mounts;
+  const mount = { kind: 'bind', source: '/srv/data', target: '/d', readOnly: false };
+  t.deepEqual(bound('{type: none, o: bind, device: /srv/data}'), [mount]);
+  t.deepEqual(bound('{o: "bind,ro", device: /srv/data}'), [{ ...mount, readOnly: true }]);
+  const refused: [string, RegExp][] = [
+    ['{type: nfs, o: "addr=10.0.0.1", device: ":/x"}', /type 'nfs' is not supported: mount it on the nodes/],
+    ['{type: none, o: bind, device: data}', /an absolute device/],
+    ['{type: none, o: "bind,uid=5", device: /x}', /are supported/],
+    ['{size: 5g}', /are supported/],
+  ];
+  for (const [options, message] of refused) {
+    const [problem] = convert(options).problems;
+    t.is(problem?.key, 'volumes.data.driver_opts');
+    t.regex(problem?.message ?? '', message);
+  }
+});
