@@ -7,12 +7,13 @@ import { promisify } from 'node:util';
 import test from 'ava';
 import { ApiFixture, type Json } from '../unit/api/fixture.ts';
 import { dockerPrograms } from './docker.ts';
+import { STORED_COMPOSE_FILES } from './compose-files-stored.ts';
 import { COMPOSE_FILES } from './compose-files.ts';
 
 const programs = await dockerPrograms();
 const [debian] = programs;
 
-for (const [name, file] of Object.entries(COMPOSE_FILES)) {
+for (const [name, file] of Object.entries({ ...COMPOSE_FILES, ...STORED_COMPOSE_FILES })) {
   test(`${name}: docker stack deploy and shoal deploy give the same services`, async (t) => {
     if (debian === undefined) throw new Error('there is no docker client');
     const directory = await mkdtemp(path.join(os.tmpdir(), 'shoal-differential-'));
