@@ -46,13 +46,28 @@ class Filler {
         this.#at += 1;
         return out;
       }
-      this.#at += 1;
-      out += char === '$' ? this.#variable(depth) : char;
+      out += char === '$' ? this.#dollar(depth) : this.#plainRun(close);
       if (out.length > FILLED_LIMIT) return this.#tooLong();
     }
     if (close !== undefined)
       this.errors.push(`invalid interpolation in '${this.#text}': a closing brace is missing`);
     return out;
+  }
+
+  #dollar(depth: number): string {
+    this.#at += 1;
+    return this.#variable(depth);
+  }
+
+  /** Up to what means something: a dollar sign, or the closing brace. */
+  #plainRun(close: '}' | undefined): string {
+    const start = this.#at;
+    while (this.#at < this.#text.length) {
+      const char = this.#text.charAt(this.#at);
+      if (char === '$' || char === close) break;
+      this.#at += 1;
+    }
+    return this.#text.slice(start, this.#at);
   }
 
   /** After a dollar sign. */

@@ -22,8 +22,8 @@ const VALUE_LIMIT = 50_000;
 const CHARS_LIMIT = 4 * 1024 * 1024;
 /** Far beyond any real file, text with brackets included; the parser would take seconds to give up. */
 const OPEN_LIMIT = 2000;
-/** Twice what a file of as many values as are allowed has on lines of their own. */
-const TOKEN_LIMIT = 100_000;
+/** More than a file of as many values as are allowed needs. */
+const TOKEN_LIMIT = 60_000;
 const TOO_DEEP = `the file is nested deeper than ${DEPTH_LIMIT} levels`;
 
 /** Of values; all files of a project draw from one. */

@@ -3,13 +3,12 @@ import type { KeyRule, KeyRules } from './section.ts';
 
 const refuse = (why: string): KeyRule => ({ severity: 'error', message: why });
 const warn = (why: string): KeyRule => ({ severity: 'warning', message: why });
-const NOT_YET = refuse('not supported yet');
 const REAL_TIME = refuse('not supported: kernels share real-time CPU time out by cgroup v1 alone, if at all');
 
 export const SERVICE_RULES: KeyRules = {
   annotations: warn('has no effect: nothing here reads them'),
   attach: warn('has no effect in a cluster: logs are read with docker service logs'),
-  blkio_config: NOT_YET,
+  blkio_config: refuse('not supported yet: nodes share disk time out among containers as the kernel does'),
   cgroup_parent: refuse('not supported: the agent of a node chooses where in the cgroups its containers are'),
   container_name: warn('has no effect: containers are named after service, slot and task'),
   cpu_count: refuse('is for Windows: use cpus'),
@@ -27,9 +26,11 @@ export const SERVICE_RULES: KeyRules = {
   ),
   isolation: refuse('is for Windows'),
   mac_address: refuse('not supported: addresses are given by the manager'),
-  mem_swappiness: NOT_YET,
+  mem_swappiness: refuse(
+    'not supported: cgroup v2 has none; set vm.swappiness on the nodes, or memswap_limit',
+  ),
   models: refuse('has no meaning in a cluster: there is nothing here that runs models'),
-  oom_kill_disable: NOT_YET,
+  oom_kill_disable: refuse('not supported: cgroup v2 has none; use oom_score_adj'),
   post_start: refuse(
     'not supported: do it in the command of the service, or in a service that depends on it',
   ),

@@ -16,7 +16,6 @@ export interface StackNetwork {
 }
 
 const NAME = /^[a-zA-Z0-9._-]+$/;
-const NOT_YET = { severity: 'error', message: 'not supported yet' } as const;
 const IPV4_ONLY = {
   severity: 'error',
   message: 'not supported: overlay networks are IPv4 networks',
@@ -127,7 +126,8 @@ export function readVolumes(top: Section, stack: string): Map<string, StackVolum
       external.name ?? section.text('name') ?? (external.is ? entry.name : `${stack}_${entry.name}`);
     const driver = section.text('driver') ?? 'local';
     const own: Labels = { ...labels(section, 'labels'), [STACK_LABEL]: stack };
-    section.end({ driver_opts: NOT_YET });
+    const directory = readDirectory(section);
+    section.end();
     if (driver !== 'local') {
       section.problems.error(
         entry.at,
@@ -135,9 +135,32 @@ export function readVolumes(top: Section, stack: string): Map<string, StackVolum
         `'${driver}' is not supported: the driver is local`,
       );
     }
-    volumes.set(entry.name, external.is ? { name } : { name, labels: own });
+    const volume = directory === undefined ? { name, labels: own } : { name, labels: own, directory };
+    volumes.set(entry.name, external.is ? { name } : volume);
   }
   return volumes;
+}
+
+/** `driver_opts: {type: none, o: bind, device: /path}`: a directory of the node under a name. */
+function readDirectory(volume: Section): StackVolume['directory'] {
+  const options = labels(volume, 'driver_opts');
+  if (Object.keys(options).length === 0) return undefined;
+  const { type = '', o = '', device = '', ...others } = options;
+  const words = new Set(o.split(','));
+  const binds = words.delete('bind') || words.delete('rbind');
+  const readOnly = words.delete('ro');
+  for (const usual of ['', 'rw']) words.delete(usual);
+  const isNone = ['', 'none', 'bind'].includes(type);
+  if (isNone && binds && words.size === 0 && device.startsWith('/') && Object.keys(others).length === 0) {
+    return { path: device, readOnly };
+  }
+  const at = volume.map.entries.get('driver_opts')?.at ?? volume.map;
+  const message =
+    isNone || type === ''
+      ? 'type: none, o: bind and an absolute device are supported'
+      : `type '${type}' is not supported: mount it on the nodes, and name its directory by type: none, o: bind`;
+  volume.problems.error(at, at.key, message);
+  return undefined;
 }
 
 /** `external: true`, or the older `external: { name: NAME }`. */

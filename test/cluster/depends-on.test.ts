@@ -1,5 +1,6 @@
 /** depends_on through `shoal deploy`: the order in which services start, what a client sees of it, and what fails. */
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
@@ -13,22 +14,43 @@ interface Result {
   readonly stderr: string;
 }
 
+async function commandOf(
+  t: ExecutionContext,
+  swarm: TestCluster,
+  compose: string,
+  ...more: string[]
+): Promise<string[]> {
+  const directory = await mkdtemp(path.join(os.tmpdir(), 'shoal-depends-'));
+  t.teardown(() => rm(directory, { recursive: true }));
+  const file = path.join(directory, 'compose.yaml');
+  await writeFile(file, compose);
+  return [CLI_PATH, 'deploy', '-c', file, '--socket', swarm.layout.socket, ...more, 'shop'];
+}
+
 async function deploy(
   t: ExecutionContext,
   swarm: TestCluster,
   compose: string,
   ...more: string[]
 ): Promise<Result> {
-  const directory = await mkdtemp(path.join(os.tmpdir(), 'shoal-depends-'));
-  t.teardown(() => rm(directory, { recursive: true }));
-  const file = path.join(directory, 'compose.yaml');
-  await writeFile(file, compose);
-  const args = [CLI_PATH, 'deploy', '-c', file, '--socket', swarm.layout.socket, ...more, 'shop'];
+  const args = await commandOf(t, swarm, compose, ...more);
   return new Promise((resolve) => {
     execFile(process.execPath, args, (error, stdout, stderr) => {
       resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr });
     });
   });
+}
+
+/** Ctrl-C once it waits. Resolves with the exit code. */
+async function interrupted(t: ExecutionContext, swarm: TestCluster, compose: string): Promise<number | null> {
+  const child = spawn(process.execPath, await commandOf(t, swarm, compose), {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  for await (const chunk of child.stdout) {
+    if (String(chunk).includes('waits for service')) break;
+  }
+  child.kill('SIGINT');
+  return child.exitCode ?? once(child, 'exit').then(([code]) => code as number | null);
 }
 
 const service = (script: string, more = ''): string => `
@@ -69,6 +91,14 @@ test('services start when what they depend on is healthy and complete, and a cli
     (await swarm.state()).tasks('shop_migrate').tasks.filter((task) => task.NodeID !== undefined).length,
     0,
   );
+  const impatient = await deploy(t, swarm, stack(0, gate.directory), '--timeout', '2');
+  t.is(impatient.code, 1);
+  t.regex(
+    impatient.stderr,
+    /not converged within 2 s \(it goes on\):[\s\S]*shop_migrate: waits for service shop_db to be healthy/,
+  );
+  t.is((await deploy(t, swarm, stack(0, gate.directory), '--detach')).code, 0);
+  t.is(await interrupted(t, swarm, stack(0, gate.directory)), 130);
   await gate.open();
   const { code, stdout, stderr } = await deploying;
   t.is(code, 0, stderr);

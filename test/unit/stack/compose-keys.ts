@@ -266,7 +266,11 @@ export const NETWORK_KEYS: readonly KeySample[] = [
 
 export const VOLUME_KEYS: readonly KeySample[] = [
   idle('driver', 'local', '`local`; others are refused'),
-  key('driver_opts', '{a: b}'),
+  key(
+    'driver_opts',
+    '{type: none, o: bind, device: /srv}',
+    '`type: none`, `o: bind[,ro]` and `device`: that directory of the node; others are refused',
+  ),
   key('external', 'true'),
   key('labels', '{a: b}', 'mapping or list'),
   key('name', 'other'),
