@@ -6,6 +6,7 @@ import type { Task } from '../../../shared/model/index.ts';
 import type { StreamChunk } from '../../../shared/model/node-methods/index.ts';
 import type { ApiContext } from '../context.ts';
 import type { LogOptions } from './options.ts';
+import { RecordJoiner } from './records.ts';
 
 /** Where a record came from. */
 export interface LogSource {
@@ -15,6 +16,7 @@ export interface LogSource {
   readonly containerId: string;
 }
 
+/** Gets whole records, `<time> <text>\n`, as many as came together from the source. */
 export type LogSink = (source: LogSource, chunk: StreamChunk) => Promise<void>;
 
 /** The container of a task, once there is one. */
@@ -25,7 +27,7 @@ export function logSource(ctx: ApiContext, task: Task): LogSource | undefined {
 }
 
 /**
- * Copies the logs of all tasks that `tasks` names into the sink, one record at a time. With follow, tasks that appear
+ * Copies the logs of all tasks that `tasks` names into the sink, whole records at a time. With follow, tasks that appear
  * later are joined, until the signal aborts or `ended` says that nothing more can come. A node that can not be reached
  * gives a record on stderr in place of its logs.
  */
@@ -94,8 +96,15 @@ async function copyOne(
   const params = { ...options.params, containerId: source.containerId };
   try {
     if (!ctx.gateway.connected(source.nodeId)) throw new Error('the node is not connected');
-    for await (const chunk of ctx.gateway.stream(source.nodeId, 'container.logs', params, signal)) {
-      await sink(source, chunk);
+    const whole = new RecordJoiner();
+    for await (const { stream, data } of ctx.gateway.stream(
+      source.nodeId,
+      'container.logs',
+      params,
+      signal,
+    )) {
+      const records = whole.push(data);
+      if (records.length > 0) await sink(source, { stream, data: records });
     }
   } catch (error) {
     if (signal.aborted || isAbort(error)) throw error;

@@ -68,7 +68,8 @@ export function reportLogs(ours: LogFigures, peer: LogFigures): void {
   report(`${name}-lag-p99`, ours.lagP99Ms, peer.lagP99Ms, 'ms');
   const sum = (map: ReadonlyMap<string, number>): number => [...map.values()].reduce((a, b) => a + b, 0);
   report(`${name}-cpu`, sum(ours.cpuMsByDaemon), sum(peer.cpuMsByDaemon), 'ms/Mline');
-  for (const [daemon, ms] of ours.cpuMsByDaemon) report(`${name}-cpu-of-${daemon}`, ms, undefined, 'ms/Mline');
+  for (const [daemon, ms] of ours.cpuMsByDaemon)
+    report(`${name}-cpu-of-${daemon}`, ms, undefined, 'ms/Mline');
   report(`${name}-rss`, sum(ours.residentMiBByDaemon), sum(peer.residentMiBByDaemon), 'MiB');
   for (const [daemon, mib] of ours.residentMiBByDaemon)
     report(`${name}-rss-of-${daemon}`, mib, undefined, 'MiB');
@@ -97,8 +98,7 @@ function figures(
 ): LogFigures {
   const received = followers.reduce((sum, one) => sum + one.received, 0);
   const seconds =
-    (Math.max(...followers.map((one) => one.lastAtMs)) -
-      Math.min(...followers.map((one) => one.firstAtMs))) /
+    (Math.max(...followers.map((one) => one.lastAtMs)) - Math.min(...followers.map((one) => one.firstAtMs))) /
     1_000;
   const perMillion = (name: string): number =>
     ((after.get(name) ?? 0) - (before.get(name) ?? 0)) / (received / 1e6);
@@ -161,7 +161,8 @@ class Follower {
   #line(data: Buffer, start: number, end: number): void {
     let number = 0;
     const space = data.indexOf(SPACE, start);
-    for (let at = space + 1; at < end && data[at] !== NEWLINE; at += 1) number = number * 10 + (data[at] ?? 0) - ZERO;
+    for (let at = space + 1; at < end && data[at] !== NEWLINE; at += 1)
+      number = number * 10 + (data[at] ?? 0) - ZERO;
     if (number !== this.#expected) this.disordered += 1;
     this.#expected = number + 1;
     this.received += 1;
