@@ -15,7 +15,12 @@ export function taskName(task: Task, serviceName: string): string {
   return `${serviceName}.${task.slot > 0 ? task.slot : (task.nodeId ?? '')}`;
 }
 
-export function encodeTask(store: Store, task: Task, spec: ServiceSpec | undefined): object {
+export function encodeTask(
+  store: Store,
+  task: Task,
+  spec: ServiceSpec | undefined,
+  shownSpec: unknown = encodeSpec(spec),
+): object {
   const status = store.get('statuses', task.id);
   const version = Math.max(store.version('tasks', task.id), store.version('statuses', task.id));
   return defined({
@@ -24,8 +29,7 @@ export function encodeTask(store: Store, task: Task, spec: ServiceSpec | undefin
     CreatedAt: timeText(task.createdAtMs),
     UpdatedAt: timeText(Math.max(task.desiredAtMs, status?.atMs ?? 0)),
     Labels: {},
-    // The CLI dereferences ContainerSpec; a revision can be gone only while the whole service goes.
-    Spec: spec === undefined ? { ContainerSpec: { Image: '' }, ForceUpdate: 0 } : encodeTaskTemplate(spec),
+    Spec: shownSpec,
     ServiceID: task.serviceId,
     Slot: task.slot > 0 ? task.slot : undefined,
     NodeID: task.nodeId,
@@ -39,6 +43,11 @@ export function encodeTask(store: Store, task: Task, spec: ServiceSpec | undefin
       return [{ Network: attachedNetwork(encoded), Addresses: [`${a.address}/${bits}`] }];
     }),
   });
+}
+
+/** The CLI dereferences ContainerSpec; a revision can be gone only while the whole service goes. */
+function encodeSpec(spec: ServiceSpec | undefined): object {
+  return spec === undefined ? { ContainerSpec: { Image: '' }, ForceUpdate: 0 } : encodeTaskTemplate(spec);
 }
 
 function encodeStatus(task: Task, status: TaskStatus | undefined): object {

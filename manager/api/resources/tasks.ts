@@ -2,13 +2,15 @@ import { Router } from 'express';
 import { InvalidError } from '../../../shared/errors/index.ts';
 import { isTerminal, TASK_STATES, type ServiceSpec, type Task } from '../../../shared/model/index.ts';
 import type { Store } from '../../store/store.ts';
-import { encodeTask, taskName } from '../codec/task-codec.ts';
+import { taskText } from '../codec/json-text.ts';
+import { taskName } from '../codec/task-codec.ts';
 import type { ApiContext } from '../context.ts';
 import { type Filters, passes, passesLabels, queryFilters } from '../http/query.ts';
-import { sendJson } from '../http/respond.ts';
+import { sendJsonText } from '../http/respond.ts';
+import { sendJsonList } from '../http/send-list.ts';
 import { respondLogs } from '../logs/respond.ts';
 import { lookup } from '../lookup.ts';
-import { liveServices, revisionKey } from '../ops/service-reads.ts';
+import { revisionKey, servicesLike } from '../ops/service-reads.ts';
 import { taskIsCurrent } from '../task-is-current.ts';
 import { nodeMatcher } from './nodes.ts';
 
@@ -20,16 +22,13 @@ export function tasksRouter(ctx: ApiContext): Router {
 
   router.get('/tasks', (req, res) => {
     const filters = queryFilters(req, FILTERS);
-    sendJson(
-      res,
-      200,
-      listTasks(ctx, filters).map((task) => encodeTask(store, task, taskSpec(store, task))),
-    );
+    const texts = listTasks(ctx, filters).map((task) => taskText(store, task, taskSpec(store, task)));
+    return sendJsonList(res, texts, ctx.signal);
   });
 
   router.get('/tasks/:id', (req, res) => {
     const task = findTask(store, req.params.id);
-    sendJson(res, 200, encodeTask(store, task, taskSpec(store, task)));
+    sendJsonText(res, 200, taskText(store, task, taskSpec(store, task)));
   });
 
   router.get('/tasks/:id/logs', async (req, res) => {
@@ -66,7 +65,8 @@ export function taskSpec(store: Store, task: Task): ServiceSpec | undefined {
 
 /** By id, by name (web.1), or by a unique prefix of the id. */
 export function findTask(store: Store, ref: string): Task {
-  return lookup(store.all('tasks').values(), ref, {
+  const known = store.get('tasks', ref);
+  return lookup(known === undefined ? store.all('tasks').values() : [known], ref, {
     kind: 'task',
     id: (task) => task.id,
     name: (task) => {
@@ -82,6 +82,7 @@ function listTasks(ctx: ApiContext, filters: Filters): Task[] {
     if (!(TASK_STATES as readonly string[]).includes(state))
       throw new InvalidError(`invalid desired-state '${state}'`);
   }
+  if (filters.size === 0) return [...candidates(store, filters)];
   const onNode = nodeMatcher(ctx);
   return [...candidates(store, filters)].filter((task) => {
     const service = store.get('services', task.serviceId);
@@ -109,8 +110,7 @@ function* candidates(store: Store, filters: Filters): Generator<Task> {
   const ids = new Set<string>();
   for (const ref of wanted) {
     if (store.get('services', ref) !== undefined) ids.add(ref);
-    for (const service of liveServices(store))
-      if (service.name === ref || service.id.startsWith(ref)) ids.add(service.id);
+    for (const service of servicesLike(store, ref)) ids.add(service.id);
   }
   for (const id of ids) {
     for (const taskId of store.tasksOfService(id)) {

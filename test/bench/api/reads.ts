@@ -2,9 +2,9 @@
  * Reads over the unix socket while the store holds 1,000 services and 10,000 tasks. No node fits the services'
  * constraint, so that the tasks are there and no container is: both sides hold the very same objects on one node.
  */
-import { Agent, request } from 'node:http';
 import { quantile, report, reportRate } from '../report.ts';
-import { type Side, VERSION } from './side.ts';
+import { Connection } from './connection.ts';
+import { cpuMs, type Side, VERSION } from './side.ts';
 
 const SERVICES = 1_000;
 const REPLICAS = 10;
@@ -19,6 +19,8 @@ type Read = (turn: number) => string;
 interface Measured {
   readonly perSecond: number;
   readonly p99Ms: number;
+  /** Of the processor, of all daemons: what other work on the machine does not change. */
+  readonly cpuMsPerRead: number;
 }
 
 export type ReadFigures = ReadonlyMap<string, Measured>;
@@ -47,6 +49,7 @@ export function reportReads(ours: ReadFigures, peer: ReadFigures): void {
     const they = peer.get(name);
     reportRate(`api-${name}`, we.perSecond, they?.perSecond, 'reads/s');
     report(`api-${name}-p99`, we.p99Ms, they?.p99Ms, 'ms');
+    report(`api-${name}-cpu`, we.cpuMsPerRead, they?.cpuMsPerRead, 'ms/read');
   }
 }
 
@@ -69,44 +72,31 @@ async function fill(side: Side): Promise<string[]> {
 }
 
 async function measure(side: Side, read: Read): Promise<Measured> {
-  const agent = new Agent({ keepAlive: true, maxSockets: CLIENTS });
-  await during(WARM_UP_MS, side.socket, agent, read);
+  const clients = Array.from({ length: CLIENTS }, () => new Connection(side.socket));
+  await during(WARM_UP_MS, clients, read);
+  const pids = Object.values(await side.daemons()).flat();
+  const cpuBefore = await cpuMs(pids);
   const begin = performance.now();
-  const took = await during(MEASURE_MS, side.socket, agent, read);
+  const took = await during(MEASURE_MS, clients, read);
   const seconds = (performance.now() - begin) / 1_000;
-  agent.destroy();
-  return { perSecond: took.length / seconds, p99Ms: quantile(took, 0.99) };
+  const cpuMsPerRead = ((await cpuMs(pids)) - cpuBefore) / took.length;
+  for (const client of clients) client.close();
+  return { perSecond: took.length / seconds, p99Ms: quantile(took, 0.99), cpuMsPerRead };
 }
 
 /** Milliseconds of each read. */
-async function during(ms: number, socket: string, agent: Agent, read: Read): Promise<number[]> {
+async function during(ms: number, clients: readonly Connection[], read: Read): Promise<number[]> {
   const end = performance.now() + ms;
   const took: number[] = [];
   let turn = 0;
-  const client = async (): Promise<void> => {
+  const work = async (client: Connection): Promise<void> => {
     while (performance.now() < end) {
       turn += 1;
       const begin = performance.now();
-      await fetchWhole(socket, agent, `${VERSION}${read(turn)}`);
+      await client.get(`${VERSION}${read(turn)}`);
       took.push(performance.now() - begin);
     }
   };
-  await Promise.all(Array.from({ length: CLIENTS }, client));
+  await Promise.all(clients.map(work));
   return took;
-}
-
-/** Reads the answer to its end and forgets it: what is measured is not this process's JSON parser. */
-function fetchWhole(socketPath: string, agent: Agent, path: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const asked = request({ socketPath, agent, path }, (answer) => {
-      answer.on('error', reject);
-      answer.on('end', () => {
-        if (answer.statusCode === 200) resolve();
-        else reject(new Error(`${path}: status ${answer.statusCode}`));
-      });
-      answer.resume();
-    });
-    asked.on('error', reject);
-    asked.end();
-  });
 }
