@@ -19,6 +19,9 @@ import { Volumes } from './volume/volumes.ts';
 import { TaskExecutor } from './worker/executor.ts';
 import { Worker, type WorkerOptions } from './worker/worker.ts';
 
+/** A task that ends is mostly followed by another one before. */
+const NETWORK_LINGER_MS = 10_000;
+
 /** Runs until the signal aborts. Containers go on when the agent ends; a later agent takes them up again. */
 export async function runAgent(options: AgentOptions, signal: AbortSignal): Promise<void> {
   const { logger, stateDir, runDir } = options;
@@ -39,6 +42,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     clusterName: options.name,
     nodeId: identity.nodeId,
     vxlanPort: options.vxlanPort,
+    lingerMs: NETWORK_LINGER_MS,
     logger: logger.child({ part: 'network' }),
   });
   const { files, assignments } = await openMemory(runDir, logger);

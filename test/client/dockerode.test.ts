@@ -247,9 +247,8 @@ test.serial(
   async (t) => {
     const { docker, swarm } = scene();
     const data = Buffer.from('hidden').toString('base64');
-    // Its types know nothing of Data.
-    const secret = await docker.createSecret({ Name: 'word', Labels: { kind: 'a' }, Data: data } as object);
-    const config = await docker.createConfig({ Name: 'conf', Labels: { kind: 'a' }, Data: data } as object);
+    const secret = await docker.createSecret({ Name: 'word', Labels: { kind: 'a' }, Data: data });
+    const config = await docker.createConfig({ Name: 'conf', Labels: { kind: 'a' }, Data: data });
     const ids = [secret, config].map(
       (made) => (made as unknown as { ID?: string; id?: string }).ID ?? made.id,
     );
@@ -272,7 +271,7 @@ test.serial(
       t.is(stale?.statusCode, 400);
     }
     const again = await t.throwsAsync<Error & { statusCode?: number }>(
-      docker.createSecret({ Name: 'word', Data: data } as object),
+      docker.createSecret({ Name: 'word', Data: data }),
     );
     t.is(again?.statusCode, 409);
 
@@ -391,7 +390,7 @@ test.serial('logs of a service of several tasks are followed by several clients'
   await swarm.eventually((s) => s.running('many').count === 2);
   const follow = { stdout: true, stderr: true, follow: true, details: true, timestamps: true } as const;
   const followers = await Promise.all(Array.from({ length: 5 }, () => service.logs(follow)));
-  const texts = followers.map((frames) => demultiplexed(docker, frames as unknown as NodeJS.ReadableStream));
+  const texts = followers.map((frames) => demultiplexed(docker, frames));
   const task =
     ((await docker.listTasks({ filters: { service: ['many'] } })) as { ID: string }[])[0]?.ID ?? '';
   // Its types know nothing of a task's logs. Without follow it hands the whole answer back.
