@@ -20,7 +20,7 @@ import type { Volumes } from '../volume/volumes.ts';
 import { ALL_CAPABILITIES, capabilitiesOf } from './capabilities.ts';
 import { resolveDevices } from './devices.ts';
 import type { Containers, NewContainer } from './containers.ts';
-import { hostsFile } from './hosts-file.ts';
+import { hostsFile, hostsFileOfNode } from './hosts-file.ts';
 import type { ContainerRecord } from './record.ts';
 import { fillSpec } from './fill-spec.ts';
 import { runtimeSpec, type BindMount } from './runtime-spec.ts';
@@ -77,7 +77,8 @@ export class ContainerBuilder {
     );
     const user = resolveUser(spec.user ?? image.config.user, spec.groups ?? [], passwd ?? '', group ?? '');
     const hostUts = spec.runtime?.hostUts === true;
-    const hostname = hostUts ? hostnameOfNode() : spec.hostname || id.slice(0, 12);
+    const ownName = spec.runtime?.network === 'host' ? this.#options.hostname : id.slice(0, 12);
+    const hostname = hostUts ? hostnameOfNode() : spec.hostname || ownName;
     const binds = [
       ...(await this.#files(task, id, hostname)),
       ...(await this.#mounts(spec.mounts, image, task)),
@@ -121,11 +122,7 @@ export class ContainerBuilder {
     const directory = this.#options.containers.directory(id);
     await mkdir(directory, { recursive: true, mode: 0o700 });
     const files = {
-      hosts: hostsFile(
-        hostname,
-        task.addresses.map((one) => one.address),
-        task.spec.container.extraHosts ?? [],
-      ),
+      hosts: hostsOf(task, hostname),
       hostname: `${hostname}\n`,
       'resolv.conf': await this.#options.resolvConf(task),
     };
@@ -165,6 +162,13 @@ export class ContainerBuilder {
     }
     return binds;
   }
+}
+
+function hostsOf(task: TaskAssignment, hostname: string): string {
+  const { extraHosts = [], runtime } = task.spec.container;
+  if (runtime?.network === 'host') return hostsFileOfNode(readFileSync('/etc/hosts', 'utf8'), extraHosts);
+  const addresses = task.addresses.map((one) => one.address);
+  return hostsFile(hostname, addresses, extraHosts);
 }
 
 /** The agent's own: it can give no others. */

@@ -55,6 +55,11 @@ const MASKED = [
 ];
 const READ_ONLY = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'];
 
+const NETWORK_SYSCTLS = {
+  'net.ipv4.ip_unprivileged_port_start': '0',
+  'net.ipv4.ping_group_range': '0 2147483647',
+};
+
 /** Throws TypeError when neither the service nor its image says what to run. */
 export function runtimeSpec(input: RuntimeSpecInput): OciConfig {
   const { spec, user } = input;
@@ -96,8 +101,8 @@ export function runtimeSpec(input: RuntimeSpecInput): OciConfig {
       resources: resources(input, options),
       devices: (input.devices ?? []).map(({ device }) => device),
       sysctl: {
-        'net.ipv4.ip_unprivileged_port_start': '0',
-        'net.ipv4.ping_group_range': '0 2147483647',
+        // The node's own are not the container's to set.
+        ...(options.network === 'host' ? {} : NETWORK_SYSCTLS),
         ...spec.sysctls,
       },
       maskedPaths: privileged ? [] : MASKED,
@@ -143,6 +148,7 @@ function namespaces(options: RuntimeOptions): { type: string }[] {
     pid: options.hostPid,
     ipc: options.hostIpc,
     uts: options.hostUts,
+    network: options.network === 'host',
     cgroup: options.hostCgroup,
   };
   const types = ['pid', 'network', 'ipc', 'uts', 'mount', 'cgroup'];

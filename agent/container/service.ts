@@ -47,6 +47,7 @@ export class ContainerService {
       return {};
     },
     'exec.inspect': async ({ execId }) => this.#execs.inspect(execId),
+    'exec.wait': async ({ execId }, signal) => ({ exitCode: await this.#execs.wait(execId, signal) }),
     'exec.resize': async ({ execId, rows, columns }) => {
       this.#execs.resize(execId, { rows, columns });
       return {};

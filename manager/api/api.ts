@@ -23,7 +23,7 @@ import { tasksRouter } from './resources/tasks.ts';
 /** Builds the request handler; listenUnix serves it. Listens to the store until `signal` aborts. */
 export function createApi(options: ApiOptions): Express {
   const signal = options.signal ?? new AbortController().signal;
-  const events = new EventLog(options.store, options.clock);
+  const events = options.events ?? new EventLog(options.store, options.clock);
   signal.addEventListener('abort', () => events.close(), { once: true });
   const ctx: ApiContext = { ...options, signal, events };
 

@@ -29,7 +29,6 @@ export const SERVICE_RULES: KeyRules = {
   mac_address: NOT_YET,
   mem_swappiness: NOT_YET,
   models: NOT_YET,
-  network_mode: refuse('not supported yet: use networks'),
   oom_kill_disable: NOT_YET,
   post_start: NOT_YET,
   pre_stop: NOT_YET,

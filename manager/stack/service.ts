@@ -11,6 +11,7 @@ import { readEnvironment, readLabels } from './environment.ts';
 import type { ProjectFiles } from './files.ts';
 import { readHealthCheck } from './healthcheck.ts';
 import type { Variables } from './interpolate.ts';
+import { hasNetworkMode, readNetworkMode } from './network-mode.ts';
 import { readMounts, type StackVolume } from './mounts.ts';
 import type { Position } from './problem.ts';
 import { readPorts } from './ports.ts';
@@ -50,7 +51,7 @@ export function readService(key: string, service: Section, context: ServiceConte
     placement: deploy.placement,
     update: deploy.update,
     rollback: deploy.rollback,
-    networks: readAttachments(key, service, context),
+    networks: readNetworkMode(service) ?? readAttachments(key, service, context),
     endpointMode: deploy.endpointMode,
     ports: readPorts(service),
     forceUpdate: 0,
@@ -297,6 +298,7 @@ function readAliases(service: Section, value: Value): string[] {
 
 /** True when the service is on the stack's default network. */
 export function usesDefaultNetwork(service: Section): boolean {
+  if (hasNetworkMode(service)) return false;
   const value = service.map.entries.get('networks')?.value;
   if (value === undefined || (value.kind === 'scalar' && value.value === null)) return true;
   if (value.kind === 'map') return value.entries.has('default');

@@ -18,7 +18,6 @@ export interface StackNetwork {
 const NAME = /^[a-zA-Z0-9._-]+$/;
 const NOT_YET = { severity: 'error', message: 'not supported yet' } as const;
 const NETWORK_RULES: KeyRules = { enable_ipv4: NOT_YET, enable_ipv6: NOT_YET };
-const NODE_NETWORKS = ['host', 'bridge', 'none'];
 /** Kept and shown, without an effect. */
 const IDLE_OPTIONS = ['com.docker.network.driver.mtu'];
 
@@ -65,9 +64,6 @@ function readNetwork(section: Section, entry: MapEntry, stack: string): StackNet
   section.end(NETWORK_RULES);
   const at = entry.at;
   if (external.is) {
-    if (NODE_NETWORKS.includes(name)) {
-      section.problems.error(at, at.key, `Docker's node network '${name}' is not supported yet`);
-    }
     return { key: entry.name, name, at };
   }
   if (driver !== undefined && driver !== 'overlay' && driver !== 'default') {

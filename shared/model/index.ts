@@ -1,6 +1,7 @@
 export * from './assignment.ts';
 export * from './cluster.ts';
 export * from './network.ts';
+export * from './node-network.ts';
 export * from './node.ts';
 export * from './options.ts';
 export * from './runtime-options.ts';

@@ -226,9 +226,11 @@ export const DEFAULT_STOP_GRACE_NS = 10_000_000_000;
 /**
  * A task takes part in its own networks, and in ingress when it publishes a port (one of mode host too, for its own
  * networks, if it has any, may be internal and then the host can not lead to it), or when it has no network: ingress is
- * then its way out. Containers can not reach one another through ingress.
+ * then its way out. Containers can not reach one another through ingress. One that has its node's network, or none, has no
+ * address of the cluster's at all.
  */
 export function usesIngress(spec: ServiceSpec): boolean {
+  if (spec.container.runtime?.network !== undefined) return false;
   return spec.ports.length > 0 || spec.networks.length === 0;
 }
 

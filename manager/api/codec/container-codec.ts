@@ -1,5 +1,10 @@
 /** A container as its node describes it -> the Docker Engine API's summary and inspection. */
-import type { MountSpec, ServiceSpec, TaskStatus } from '../../../shared/model/index.ts';
+import {
+  nodeNetworkId,
+  type MountSpec,
+  type ServiceSpec,
+  type TaskStatus,
+} from '../../../shared/model/index.ts';
 import type { ContainerInfo } from '../../../shared/model/node-methods/index.ts';
 import { defined, timeText } from './common.ts';
 
@@ -46,16 +51,22 @@ export function encodeSummary(container: PlacedContainer, facts: ContainerFacts,
     Labels: containerLabels(container),
     State: container.state,
     Status: statusText(container, nowMs),
-    HostConfig: { NetworkMode: 'default' },
+    HostConfig: { NetworkMode: networkMode(facts) },
     NetworkSettings: { Networks: encodeNetworks(container, facts) },
     Mounts: [],
   };
 }
 
-function encodeNetworks(container: PlacedContainer, { networkName }: ContainerFacts): Record<string, object> {
+function networkMode({ spec }: ContainerFacts): string {
+  return spec?.container.runtime?.network ?? 'default';
+}
+
+function encodeNetworks(container: PlacedContainer, facts: ContainerFacts): Record<string, object> {
+  const own = facts.spec?.container.runtime?.network;
+  if (own !== undefined) return { [own]: { NetworkID: nodeNetworkId(own), IPAddress: '', Aliases: [] } };
   return Object.fromEntries(
     container.networks.map((n) => [
-      networkName(n.network),
+      facts.networkName(n.network),
       { NetworkID: n.network, IPAddress: n.address, Aliases: [] },
     ]),
   );
@@ -126,7 +137,7 @@ export function encodeInspection(container: PlacedContainer, facts: ContainerFac
     Platform: 'linux',
     Mounts: (spec?.container.mounts ?? []).map(encodeMountPoint),
     HostConfig: {
-      NetworkMode: 'default',
+      NetworkMode: networkMode(facts),
       RestartPolicy: { Name: 'no' },
       LogConfig: { Type: 'json-file' },
       Memory: spec?.limits.memoryBytes ?? 0,

@@ -172,7 +172,7 @@ export function encodeContainerSpec(spec: ContainerSpec): object {
     Isolation: 'default',
     Privileges: encodePrivileges(spec),
     OomScoreAdj: spec.oomScoreAdj,
-    HostConfig: spec.runtime === undefined ? undefined : encodeHostConfig(spec.runtime),
+    HostConfig: spec.runtime === undefined ? undefined : given(encodeHostConfig(spec.runtime)),
   });
 }
 

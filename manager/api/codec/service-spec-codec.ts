@@ -4,6 +4,7 @@ import { InvalidError, UnsupportedError } from '../../../shared/errors/index.ts'
 import {
   DEFAULT_RESTART,
   DEFAULT_UPDATE,
+  nodeNetworkId,
   type Placement,
   type PublishedPort,
   type ResourceAmounts,
@@ -225,6 +226,13 @@ export function encodeServiceSpec(spec: ServiceSpec): object {
   };
 }
 
+/** By id, a network of the node as well: clients compare it with what they looked up. */
+function encodeNetworks({ networks, container }: ServiceSpec): object[] | undefined {
+  const own = container.runtime?.network;
+  if (own !== undefined) return [{ Target: nodeNetworkId(own) }];
+  return given(networks)?.map((n) => defined({ Target: n.network, Aliases: given(n.aliases) }));
+}
+
 /** What a service's TaskTemplate and a task's Spec have in common: all of it. */
 export function encodeTaskTemplate(spec: ServiceSpec): object {
   return defined({
@@ -237,7 +245,7 @@ export function encodeTaskTemplate(spec: ServiceSpec): object {
       Window: spec.restart.windowNs,
     },
     Placement: encodePlacement(spec.placement),
-    Networks: given(spec.networks)?.map((n) => defined({ Target: n.network, Aliases: given(n.aliases) })),
+    Networks: encodeNetworks(spec),
     ForceUpdate: spec.forceUpdate,
     Runtime: 'container',
     LogDriver:

@@ -12,6 +12,11 @@ const SHORT_BYTES = 128;
 export class RecordJoiner {
   #rest: Buffer | undefined;
 
+  /** What has come of a record that is not whole yet. */
+  get rest(): Buffer | undefined {
+    return this.#rest;
+  }
+
   /** What is whole of it; may be empty. */
   push(data: Buffer): Buffer {
     const all = this.#rest === undefined ? data : Buffer.concat([this.#rest, data]);

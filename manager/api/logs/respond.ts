@@ -3,7 +3,8 @@ import { isAbort } from '../../../shared/lib/abort.ts';
 import type { Task } from '../../../shared/model/index.ts';
 import type { ApiContext } from '../context.ts';
 import { compareVersions } from '../http/api-version.ts';
-import { requestSignal, writeAll } from '../http/respond.ts';
+import { BatchWriter } from '../http/batch-writer.ts';
+import { requestSignal } from '../http/respond.ts';
 import { detailsText } from './frame.ts';
 import { copyLogs, type LogSource } from './merge.ts';
 import { logOptions } from './options.ts';
@@ -30,6 +31,7 @@ export async function respondLogs(
   res.statusCode = 200;
   res.setHeader('Content-Type', streamContentType(res, target.tty));
   res.flushHeaders();
+  const out = new BatchWriter(res, signal);
   try {
     await copyLogs(
       ctx,
@@ -39,10 +41,11 @@ export async function respondLogs(
       async (source, { stream, data }) => {
         const details = options.details ? detailsOf(source, target.swarmDetails) : NO_DETAILS;
         const form = { timestamps: options.timestamps, details, framed: !target.tty };
-        await writeAll(res, frameRecords(stream, data, form), signal);
+        await out.write(frameRecords(stream, data, form));
       },
       signal,
     );
+    await out.flush();
     res.end();
   } catch (error) {
     if (!signal.aborted && !isAbort(error)) throw error;

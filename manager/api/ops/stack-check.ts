@@ -1,5 +1,5 @@
 /** Everything that can be wrong with a converted stack in this cluster, found before anything is written. */
-import { STACK_LABEL } from '../../../shared/model/index.ts';
+import { nodeNetworkOf, STACK_LABEL } from '../../../shared/model/index.ts';
 import { cidrsOverlap, parseCidr } from '../../../shared/lib/cidr.ts';
 import type { Store } from '../../store/store.ts';
 import {
@@ -29,6 +29,7 @@ const PLACES: Readonly<Record<string, readonly string[]>> = {
   secrets: ['secrets'],
   configs: ['configs'],
   ports: ['ports'],
+  networks: ['networks'],
   ulimits: ['ulimits'],
   healthCheck: ['healthcheck'],
   oomScoreAdj: ['oom_score_adj'],
@@ -135,6 +136,7 @@ function checkNetwork(store: Store, stack: string, network: StackNetwork): Found
   const id = store.get('names', `network:${network.name}`)?.id;
   const existing = id === undefined ? undefined : store.get('networks', id);
   if (network.spec === undefined) {
+    if (nodeNetworkOf(network.name) !== undefined) return [];
     if (existing === undefined) {
       return report(
         `the external network ${network.name} does not exist: docker network create -d overlay ${network.name}`,

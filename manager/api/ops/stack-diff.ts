@@ -4,6 +4,7 @@ import type { StackConversion } from '../../stack/index.ts';
 import type { Store } from '../../store/store.ts';
 import { encodeServiceSpec } from '../codec/service-spec-codec.ts';
 import { currentSpec } from './service-reads.ts';
+import { takeNodeNetwork } from './node-networks.ts';
 import { stackNetworks, stackServices } from './stack-members.ts';
 
 export interface Difference {
@@ -60,7 +61,7 @@ function diffService(store: Store, stack: string, wanted: ServiceSpec): DiffEntr
     })),
     container: withoutIds(current.container),
   };
-  const to = encodeServiceSpec({ ...wanted, forceUpdate: current.forceUpdate });
+  const to = encodeServiceSpec({ ...takeNodeNetwork(wanted), forceUpdate: current.forceUpdate });
   const changes = differences(encodeServiceSpec(named), to);
   return { name, action: changes.length === 0 ? 'unchanged' : 'update', changes };
 }

@@ -48,9 +48,6 @@ const NOT_YET: readonly (readonly [Method, string, string])[] = [
   ['put', '/containers/:id/archive', 'copying to containers'],
   ['post', '/containers/:id/:action', 'acting on a single container (its service decides)'],
   ['delete', '/containers/:id', 'removing single containers (its service decides)'],
-  ['post', '/networks/prune', 'pruning networks'],
-  ['post', '/networks/:id/connect', 'connecting single containers'],
-  ['post', '/networks/:id/disconnect', 'disconnecting single containers'],
   ['post', '/session', 'build sessions'],
   ['post', '/plugins/pull', 'plugins'],
 ];

@@ -1,4 +1,5 @@
 import { Router } from 'express';
+import { nodeNetworkOf } from '../../../shared/model/index.ts';
 import {
   containerLabels,
   encodeInspection,
@@ -148,11 +149,17 @@ function matches(ctx: ApiContext, container: PlacedContainer, filters: Filters):
     ) &&
     passes(filters, 'health', (health) => (container.health ?? 'none') === health) &&
     passes(filters, 'ancestor', (image) => container.image === image || container.imageId.includes(image)) &&
-    passes(filters, 'network', (name) => container.networks.some((n) => networkIs(ctx, n.network, name))) &&
+    passes(filters, 'network', (name) => isOnNetwork(ctx, container, name)) &&
     passes(filters, 'node', (node) => onNode(node, container.nodeId)) &&
     passes(filters, 'is-task', (on) => ['true', '1'].includes(on)) &&
     passesLabels(filters, 'label', containerLabels(container))
   );
+}
+
+function isOnNetwork(ctx: ApiContext, container: PlacedContainer, name: string): boolean {
+  const own = nodeNetworkOf(name);
+  if (own !== undefined) return factsOf(ctx, container).spec?.container.runtime?.network === own;
+  return container.networks.some(({ network }) => networkIs(ctx, network, name));
 }
 
 function networkIs(ctx: ApiContext, network: string, ref: string): boolean {

@@ -14,6 +14,7 @@ import type { Node } from '../../../shared/model/index.ts';
 import type { ExecInfo, ExecSpec, TerminalSize } from '../../../shared/model/node-methods/index.ts';
 import { zFlag, zText, zTexts } from '../codec/common.ts';
 import type { ApiContext } from '../context.ts';
+import { emitExecCreated, followExec } from '../events/exec-events.ts';
 import { readJson } from '../http/body.ts';
 import { type Channel, openChannel } from '../http/channel.ts';
 import { queryText } from '../http/query.ts';
@@ -65,7 +66,9 @@ export function execRouter(ctx: ApiContext): Router {
     const signal = requestSignal(res, ctx.signal);
     const container = await findContainer(ctx, req.params.id, signal);
     const execId = newExecId(ctx, container.nodeId);
-    await callNode(ctx, container.nodeId, 'exec.create', execSpec(execId, container.id, body), signal);
+    const spec = execSpec(execId, container.id, body);
+    await callNode(ctx, container.nodeId, 'exec.create', spec, signal);
+    emitExecCreated(ctx, container, spec);
     sendJson(res, 201, { Id: execId });
   });
 
@@ -79,9 +82,12 @@ export function execRouter(ctx: ApiContext): Router {
     const params = { execId: info.spec.execId, ...(size === undefined ? {} : { size }) };
     if (body.Detach === true) {
       await callNode(ctx, nodeId, 'exec.start', params, signal, Infinity);
+      followExec(ctx, nodeId, info.spec);
       return sendEmpty(res, 200);
     }
-    await attach(ctx, req, res, nodeId, info.spec, params);
+    const ended = attach(ctx, req, res, nodeId, info.spec, params);
+    followExec(ctx, nodeId, info.spec);
+    await ended;
   });
 
   router.post('/exec/:id/resize', async (req, res) => {

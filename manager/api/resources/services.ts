@@ -20,6 +20,7 @@ import { requestSignal, sendEmpty, sendJson, sendJsonText } from '../http/respon
 import { sendJsonList } from '../http/send-list.ts';
 import { respondLogs } from '../logs/respond.ts';
 import { currentSpec, findService, liveServices, specOf } from '../ops/service-reads.ts';
+import { withoutNodeNetwork } from '../ops/node-networks.ts';
 import { randomName } from '../ops/random-name.ts';
 import { createService, removeService, rollbackService, updateService } from '../ops/services.ts';
 
@@ -126,7 +127,9 @@ function withAuth(store: Store, service: Service, spec: ServiceSpec, req: Reques
 function withRuntime(store: Store, service: Service, spec: ServiceSpec, body: unknown): ServiceSpec {
   const named = zNamesHostConfig.safeParse(body).success;
   const runtime = specOf(store, service)?.container.runtime;
-  return named || runtime === undefined ? spec : { ...spec, container: { ...spec.container, runtime } };
+  // Which network it has is what the request's networks say.
+  const kept = withoutNodeNetwork(runtime);
+  return named || kept === undefined ? spec : { ...spec, container: { ...spec.container, runtime: kept } };
 }
 
 export function* serviceTasks(store: Store, serviceId: string): Generator<Task> {

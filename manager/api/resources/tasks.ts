@@ -80,7 +80,7 @@ function listTasks(ctx: ApiContext, filters: Filters): Task[] {
   const { store } = ctx;
   for (const state of filters.get('desired-state') ?? []) {
     if (!(TASK_STATES as readonly string[]).includes(state))
-      throw new InvalidError(`invalid desired-state '${state}'`);
+      throw new InvalidError(`Invalid desired-state filter: '${state}'`);
   }
   if (filters.size === 0) return [...candidates(store, filters)];
   const onNode = nodeMatcher(ctx);

@@ -4,13 +4,19 @@ import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createApi, listenUnix } from '../../../manager/api/index.ts';
+import { EventLog } from '../../../manager/api/events/event-log.ts';
 import { loadOrCreateCluster } from '../../../manager/ca/cluster.ts';
 import type { NodeGateway } from '../../../manager/dispatcher/node-gateway.ts';
 import type { Change, Write } from '../../../manager/store/store.ts';
 import { UnavailableError } from '../../../shared/errors/index.ts';
 import { newContainerId, newId } from '../../../shared/lib/ids.ts';
 import type { Node, Service, Task, TaskStatus } from '../../../shared/model/index.ts';
-import type { ContainerInfo, LogsParams, StreamChunk } from '../../../shared/model/node-methods/index.ts';
+import type {
+  ContainerInfo,
+  ContainerSample,
+  LogsParams,
+  StreamChunk,
+} from '../../../shared/model/node-methods/index.ts';
 import { MemoryStore } from '../../harness/memory-store.ts';
 import { testVault } from '../../harness/vault.ts';
 import { silentLogger } from '../../harness/silent-logger.ts';
@@ -34,11 +40,38 @@ export interface FakeNode {
   logs: Map<string, StreamChunk[]>;
   /** While true, calls never answer (until they are cancelled). */
   silent: boolean;
+  /** Streams of it that are read now: each is ended by its entry. */
+  readonly streams: Set<(error: Error) => void>;
+  /** Log records that were taken from it. */
+  given: number;
+  /** What containers use; and how often it was asked. */
+  sample: ContainerSample | undefined;
+  sampled: number;
+  /** Ends all its streams as a session's end would. */
+  breakStreams(error: Error): void;
+}
+
+function fakeNode(): FakeNode {
+  const streams = new Set<(error: Error) => void>();
+  const breakStreams = (error: Error): void => {
+    for (const end of [...streams]) end(error);
+  };
+  const counts = { given: 0, sampled: 0, sample: undefined };
+  return {
+    connected: true,
+    containers: [],
+    logs: new Map(),
+    silent: false,
+    streams,
+    ...counts,
+    breakStreams,
+  };
 }
 
 export class ApiFixture implements AsyncDisposable {
   readonly store = new MemoryStore();
   readonly nodes = new Map<string, FakeNode>();
+  readonly events = new EventLog(this.store, { now: () => Date.now() });
   readonly stopping = new AbortController();
   socket = '';
   /** Tasks run, and services go, as soon as they are asked to; false: the test does it. */
@@ -64,6 +97,7 @@ export class ApiFixture implements AsyncDisposable {
       leader: () => 'nodea1',
       logger: silentLogger,
       clock: { now: () => Date.now() },
+      events: fixture.events,
       signal,
     });
     fixture.#directory = await mkdtemp(join(tmpdir(), 'shoal-api-'));
@@ -96,7 +130,7 @@ export class ApiFixture implements AsyncDisposable {
       createdAtMs: 1,
       updatedAtMs: 1,
     };
-    this.nodes.set(id, { connected: true, containers: [], logs: new Map(), silent: false });
+    this.nodes.set(id, fakeNode());
     await this.write([{ table: 'nodes', key: id, value }]);
   }
 
@@ -117,6 +151,10 @@ export class ApiFixture implements AsyncDisposable {
         if (node.silent)
           await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
         if (method === 'container.list') return node.containers;
+        if (method === 'container.sample') {
+          node.sampled += 1;
+          return node.sample === undefined ? {} : { sample: node.sample };
+        }
         const { containerId } = params as { containerId: string };
         return node.containers.find((container) => container.id === containerId);
       },
@@ -234,12 +272,25 @@ async function* logStream(
   signal: AbortSignal,
 ): AsyncGenerator<StreamChunk> {
   const records = node.logs.get(params.containerId) ?? [];
-  const shown = records.filter((record) => (record.stream === 1 ? params.stdout : params.stderr));
-  yield* params.tail === undefined ? shown : shown.slice(-params.tail);
-  if (!params.follow) return;
-  await new Promise((_, reject) =>
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true }),
-  );
+  const wanted = records.filter((record) => (record.stream === 1 ? params.stdout : params.stderr));
+  const broken = new AbortController();
+  const end = (error: Error): void => broken.abort(error);
+  node.streams.add(end);
+  try {
+    for (const record of params.tail === undefined ? wanted : wanted.slice(-params.tail)) {
+      signal.throwIfAborted();
+      node.given += 1;
+      yield record;
+    }
+    if (!params.follow) return;
+    const either = AbortSignal.any([signal, broken.signal]);
+    await new Promise((_, reject) => {
+      if (either.aborted) reject(either.reason);
+      either.addEventListener('abort', () => reject(either.reason), { once: true });
+    });
+  } finally {
+    node.streams.delete(end);
+  }
 }
 
 function tryJson(body: Buffer): unknown {

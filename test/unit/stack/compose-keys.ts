@@ -96,7 +96,7 @@ export const SERVICE_KEYS: readonly KeySample[] = [
     'memory and swap together, or `-1`; needs a limit of memory, and a kernel that accounts for swap',
   ),
   key('models', '[m]'),
-  key('network_mode', 'host'),
+  key('network_mode', 'host', '`host`, `none` or `bridge` (as no network); in place of `networks`'),
   key('networks', '[front]', 'list or mapping, see below; none is the stack’s `default`'),
   key('oom_kill_disable', 'true'),
   key('oom_score_adj', '5'),

@@ -285,7 +285,7 @@ services:
     image: x
     runtime: kata
     gpus: all
-    network_mode: host
+    network_mode: service:b
     container_name: c
     depends_on: [b]
     read_only: false
@@ -298,7 +298,7 @@ services:
   t.deepEqual(said(problems, 'error'), [
     '5:5 services.a.runtime: not supported yet',
     '6:5 services.a.gpus: not supported yet',
-    '7:5 services.a.network_mode: not supported yet: use networks',
+    "7:19 services.a.network_mode: 'service:b' is not supported: two containers of a cluster can not share a network namespace",
     '12:5 services.a.colour: unknown key',
     '15:5 services.b.build: a cluster builds no images: build it, push it to a registry, and name it under image',
   ]);
@@ -357,4 +357,34 @@ test('malformed YAML: line and column', (t) => {
   t.regex(errorsOf('just text')[0] ?? '', /a mapping with services is expected/);
   t.regex(errorsOf('services:\n')[0] ?? '', /there are no services/);
   t.regex(errorsOf('services: {a: {image: x}}\n---\nb: 1\n').join(), /one YAML document/);
+});
+
+test('network_mode: a network of the node in place of the stack’s', (t) => {
+  const modes = (mode: string, more = '') =>
+    convert(`services: { a: { image: x, network_mode: "${mode}"${more} } }`);
+  const host = modes('host');
+  t.deepEqual(host.problems, []);
+  t.deepEqual(host.services[0]?.spec.networks, [{ network: 'host', aliases: [] }]);
+  t.deepEqual(host.networks, [], 'no default network is made');
+  t.deepEqual(modes('none').services[0]?.spec.networks, [{ network: 'none', aliases: [] }]);
+  t.deepEqual(modes('bridge').services[0]?.spec.networks, []);
+  t.deepEqual(said(modes('default').problems, 'error'), [
+    "1:42 services.a.network_mode: 'default' is not supported: host, none or bridge is expected",
+  ]);
+  t.deepEqual(said(modes('host', ', networks: [default]').problems, 'error'), [
+    '1:42 services.a.network_mode: can not be combined with networks',
+  ]);
+});
+
+test('an external network may be one of the node', (t) => {
+  const { problems, services, networks } = convert(`
+services: { a: { image: x, networks: [outside] } }
+networks: { outside: { external: true, name: host } }
+`);
+  t.deepEqual(problems, []);
+  t.is(services[0]?.spec.networks[0]?.network, 'host');
+  t.deepEqual(
+    networks.map(({ name, spec }) => [name, spec]),
+    [['host', undefined]],
+  );
 });
