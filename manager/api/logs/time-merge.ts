@@ -74,13 +74,8 @@ export class TimeMerge<T extends Timed> {
         if (this.#fresh.size + this.#busy.size === 0) {
           const lane = this.#ready.pop();
           if (lane?.head !== undefined) {
-            // What is later than the first of the next lane has to wait for that one.
-            const next = this.#ready.least?.head;
-            const cut = next === undefined ? undefined : this.#cut(lane.head, next.key);
-            yield cut === undefined ? lane.head : cut[0];
-            lane.head = cut?.[1];
-            if (cut !== undefined) this.#ready.push(lane);
-            else this.#fetch(lane, this.#busy, this.#patience?.nextMs);
+            yield this.#due(lane, lane.head);
+            this.#goOn(lane);
             continue;
           }
           if (this.#sealed && this.#idle.size === 0) return;
@@ -90,6 +85,19 @@ export class TimeMerge<T extends Timed> {
     } finally {
       this.#leave();
     }
+  }
+
+  /** What of the lane's head may go now: what is later than the first of the next lane has to wait for that one. */
+  #due(lane: Lane<T>, head: T): T {
+    const next = this.#ready.least?.head;
+    const cut = next === undefined ? undefined : this.#cut(head, next.key);
+    lane.head = cut?.[1];
+    return cut === undefined ? head : cut[0];
+  }
+
+  #goOn(lane: Lane<T>): void {
+    if (lane.head !== undefined) this.#ready.push(lane);
+    else this.#fetch(lane, this.#busy, this.#patience?.nextMs);
   }
 
   #fetch(lane: Lane<T>, waiting: Map<Lane<T>, number>, patienceMs = Infinity): void {
