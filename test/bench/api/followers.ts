@@ -31,7 +31,8 @@ const WRITER = `
 
 export interface LogFigures {
   readonly deliveredPerSecond: number;
-  readonly lost: number;
+  /** Of all that all followers should have got. */
+  readonly missing: number;
   readonly disordered: number;
   readonly lagP99Ms: number;
   /** Milliseconds of processor time for a million lines delivered. */
@@ -63,7 +64,7 @@ export async function measureLogs(side: Side): Promise<LogFigures> {
 export function reportLogs(ours: LogFigures, peer: LogFigures): void {
   const name = `logs-${FOLLOWERS}-followers`;
   reportRate(`${name}-delivered`, ours.deliveredPerSecond, peer.deliveredPerSecond, 'lines/s');
-  report(`${name}-lost`, ours.lost, peer.lost, 'lines');
+  report(`${name}-missing-after-${DEADLINE_MS / 1_000}s`, ours.missing, peer.missing, 'lines');
   report(`${name}-out-of-order`, ours.disordered, peer.disordered, 'lines');
   report(`${name}-lag-p99`, ours.lagP99Ms, peer.lagP99Ms, 'ms');
   const sum = (map: ReadonlyMap<string, number>): number => [...map.values()].reduce((a, b) => a + b, 0);
@@ -104,7 +105,7 @@ function figures(
     ((after.get(name) ?? 0) - (before.get(name) ?? 0)) / (received / 1e6);
   return {
     deliveredPerSecond: received / seconds,
-    lost: FOLLOWERS * LINES - received,
+    missing: FOLLOWERS * LINES - received,
     disordered: followers.reduce((sum, one) => sum + one.disordered, 0),
     lagP99Ms: quantile(
       followers.flatMap((one) => one.lagsMs),

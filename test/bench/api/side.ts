@@ -9,7 +9,7 @@ import { cluster } from '../../harness/cluster.ts';
 import { checkoutDir } from '../../harness/peers.ts';
 import { importBusybox, startDockerd } from '../../harness/dockerd.ts';
 
-const DEADLINE_MS = 90_000;
+const DEADLINE_MS = 300_000;
 const POLL_MS = 10;
 const PEER_IMAGE = 'busybox:bench';
 /** Both sides speak it. */
