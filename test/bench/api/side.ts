@@ -1,5 +1,6 @@
 /** One side of the comparison: an API on a unix socket, an image that it has, and the processes behind it. */
 import { execFile } from 'node:child_process';
+import { setMaxListeners } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { ApiClient } from '../../../deploy/cli/client.ts';
@@ -33,6 +34,8 @@ export class Side {
     this.deploy = options.deploy;
     this.daemons = options.daemons;
     this.#client = new ApiClient(options.socket);
+    // Many requests at a time listen to it.
+    setMaxListeners(0, this.#signal);
   }
 
   get(path: string): Promise<unknown> {
