@@ -2,6 +2,7 @@
 import {
   type ContainerSpec,
   type NetworkAttachment,
+  nodeNetworkOf,
   type ServiceSpec,
   STACK_IMAGE_LABEL,
   STACK_LABEL,
@@ -252,6 +253,10 @@ function readAttachments(key: string, service: Section, context: ServiceContext)
     const network = context.networks.get(name);
     if (network === undefined) {
       service.problems.error(at, at.key, `network '${name}' is not declared under the file's networks`);
+    } else if (nodeNetworkOf(network.name) !== undefined) {
+      if (aliases.length > 0)
+        service.problems.warning(at, at.key, 'aliases have no effect on a network of the node');
+      attachments.push({ network: network.name, aliases: [] });
     } else if (attachments.some((a) => a.network === network.name)) {
       service.problems.error(at, at.key, `network '${name}' is named twice`);
     } else attachments.push({ network: network.name, aliases: [...new Set([key, ...aliases])] });

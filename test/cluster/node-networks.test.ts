@@ -6,7 +6,7 @@ import { QUICK } from '../harness/settled.ts';
 const test = anyTest as TestFn<{ swarm: TestCluster }>;
 
 test.before(async (t) => {
-  t.context.swarm = await cluster().manager().agents(2).up();
+  t.context.swarm = await cluster().manager().agents(2).nodeDownAfter(60_000).up();
 });
 
 test.after.always(async (t) => {

@@ -5,6 +5,7 @@ import {
   DEFAULT_RESTART,
   DEFAULT_UPDATE,
   nodeNetworkId,
+  nodeNetworkOf,
   type Placement,
   type PublishedPort,
   type ResourceAmounts,
@@ -133,7 +134,7 @@ export function decodeServiceSpec(value: unknown): DecodedSpec {
 }
 
 /** Fields that are stored and shown again without an effect. */
-function specWarnings({ container, logDriver }: ServiceSpec): string[] {
+function specWarnings({ container, logDriver, networks }: ServiceSpec): string[] {
   const warnings: string[] = [];
   const warn = (field: string, why: string): void => void warnings.push(`TaskTemplate.${field}: ${why}`);
   if (logDriver !== undefined && !['json-file', 'local'].includes(logDriver.name)) {
@@ -141,6 +142,10 @@ function specWarnings({ container, logDriver }: ServiceSpec): string[] {
     warn('LogDriver', `'${logDriver.name}' has no effect: ${why}`);
   } else if (Object.keys(logDriver?.options ?? {}).length > 0) {
     warn('LogDriver.Options', 'have no effect yet');
+  }
+  for (const { network, aliases } of networks) {
+    if (nodeNetworkOf(network) !== undefined && aliases.length > 0)
+      warn('Networks', `aliases have no effect on network ${network}: it has no names`);
   }
   if (container.tty) warn('ContainerSpec.TTY', 'has no effect yet: containers have no terminal');
   if (container.openStdin) warn('ContainerSpec.OpenStdin', 'has no effect yet: standard input is empty');

@@ -24,9 +24,11 @@ export function followExec(ctx: ApiContext, nodeId: string, spec: ExecSpec): voi
 
 async function follow(ctx: ApiContext, nodeId: string, spec: ExecSpec): Promise<void> {
   const { execId, containerId, args } = spec;
-  const info = await callNode(ctx, nodeId, 'container.inspect', { containerId }, ctx.signal);
+  // Of its own: as many listen to the manager's end as commands run.
+  const signal = AbortSignal.any([ctx.signal]);
+  const info = await callNode(ctx, nodeId, 'container.inspect', { containerId }, signal);
   const container = { ...info, nodeId };
   ctx.events.emit(containerEvent(`exec_start: ${args.join(' ')}`, container, { execID: execId }));
-  const { exitCode } = await callNode(ctx, nodeId, 'exec.wait', { execId }, ctx.signal, Infinity);
+  const { exitCode } = await callNode(ctx, nodeId, 'exec.wait', { execId }, signal, Infinity);
   ctx.events.emit(containerEvent('exec_die', container, { execID: execId, exitCode: String(exitCode) }));
 }

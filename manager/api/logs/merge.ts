@@ -1,4 +1,5 @@
 /** Logs of many tasks as one stream of records, in the order of time. */
+import { setMaxListeners } from 'node:events';
 import { describeError } from '../../../shared/errors/index.ts';
 import { isAbort } from '../../../shared/lib/abort.ts';
 import type { Task } from '../../../shared/model/index.ts';
@@ -67,6 +68,8 @@ export async function copyLogs(
   const { follow } = options.params;
   const over = new AbortController();
   const stop = AbortSignal.any([signal, over.signal]);
+  // One for each task: Node warns of more than ten.
+  setMaxListeners(0, stop);
   const merge = new TimeMerge(follow ? PATIENCE : undefined, cutRun);
   const readings = new Map<string, Reading>();
   const join = (): void => {
@@ -88,13 +91,11 @@ export async function copyLogs(
     if (ended()) merge.seal();
   };
   const undo = follow ? whenTasksChange(ctx, look) : () => undefined;
-  const timer = follow ? atTime(ctx, options.params.untilMs, () => over.abort()) : undefined;
+  const timer = follow ? atTime(ctx, options.params.untilMs, () => merge.drain()) : undefined;
   try {
     join();
     if (!follow || ended()) merge.seal();
     for await (const { source, chunk } of merge.run(stop)) await sink(source, chunk);
-  } catch (error) {
-    if (signal.aborted || !over.signal.aborted) throw error;
   } finally {
     clearTimeout(timer);
     undo();

@@ -103,6 +103,12 @@ test('the node’s networks are alone, and publish nothing on the mesh', async (
     t.is(status, 400, JSON.stringify(networks));
     t.regex(json.message, message);
   }
+  const named = service('named', []) as Json;
+  named.TaskTemplate.Networks = [{ Target: 'host', Aliases: ['www'] }];
+  const warned = await api.send('POST', '/services/create', named);
+  t.deepEqual(warned.json.Warnings, [
+    'TaskTemplate.Networks: aliases have no effect on network host: it has no names',
+  ]);
   const fine = takeNodeNetwork(specOf(['host'], [port('host', 80)]));
   t.deepEqual(checkServiceSpec(fine), []);
 });
