@@ -1,10 +1,23 @@
 /** docker run as people use it, on a node that the scheduler chooses. */
 import { setTimeout as delay } from 'node:timers/promises';
+import ava from 'ava';
+import { buildImage, buildLayer } from '../../agent/image/build-tar.ts';
+import { BUSYBOX_PATH, busyboxLayer } from '../../agent/image/busybox-layer.ts';
+import { reachableAddress } from '../harness/outside.ts';
+import { pushImage, type Registry, startRegistry } from '../harness/registry.ts';
 import { busyboxImage, nginxImage } from '../images/images.ts';
 import { type Scene, suite } from './suite.ts';
 
 const images = [await busyboxImage(), await nginxImage()];
-const { test } = await suite((cluster) => cluster.agents(2).images(...images));
+const registry: Registry = await startRegistry(reachableAddress());
+const { test } = await suite((cluster) =>
+  cluster
+    .agents(2)
+    .registry(registry.address)
+    .images(...images),
+);
+
+ava.after.always(() => registry[Symbol.asyncDispose]());
 
 /** Asks again until it holds; fails after a minute. */
 async function until(condition: () => Promise<boolean>): Promise<void> {
@@ -51,6 +64,29 @@ test('run --rm: output, errors and exit codes are the command’s, and nothing i
   t.regex((await exits(scene, 126, '--rm', 'busybox', '/etc')).stderr, /permission denied/i);
   await exits(scene, 125, '--rm', '--restart', 'always', 'busybox', 'true');
   t.deepEqual(await docker.lines('ps', '--all', '--quiet'), []);
+});
+
+test('run of an image that no node has: the client pulls it; its volumes, user and labels count', async (t, scene) => {
+  const { docker, tag } = scene;
+  const mark = await buildLayer([{ kind: 'file', path: 'data/from-image', content: tag }]);
+  const image = buildImage(`made-${tag}:1`, [await busyboxLayer(), mark], {
+    Env: [BUSYBOX_PATH],
+    Cmd: ['sh', '-c', 'cat /data/from-image; id -u'],
+    User: '4321',
+    Labels: { from: 'image' },
+    Volumes: { '/data': {} },
+  });
+  const reference = await pushImage(registry, image);
+  const name = `pulled-${tag}`;
+  const { stdout, stderr } = await exits(scene, 0, '--name', name, reference);
+  t.is(stdout, `${tag}4321\n`);
+  t.regex(stderr, /Unable to find image .* locally/);
+  t.deepEqual(await inspect(scene, name, '.Config.Labels'), { from: 'image' });
+  t.like(await inspect(scene, name, '.Config'), { User: '4321', Volumes: { '/data': {} } });
+  const [mount] = await inspect<{ Name: string }[]>(scene, name, '.Mounts');
+  await docker.ok('rm', '-v', name);
+  t.false((await docker.lines('volume', 'ls', '--quiet')).includes(mount?.Name ?? ''));
+  await exits(scene, 0, '--rm', '--pull', 'always', reference);
 });
 
 test('run -i and run -it: input goes in, a terminal is one', async (t, scene) => {

@@ -467,3 +467,44 @@ test.serial('a network is inspected with its address ranges', async (t) => {
   const gone = await t.throwsAsync<Error & { statusCode?: number }>(network.inspect());
   t.is(gone?.statusCode, 404);
 });
+
+test.serial('a container is made, attached to, started, waited for and removed', async (t) => {
+  const { docker } = scene();
+  const container = await docker.createContainer({
+    name: 'tool',
+    Image: IMAGE,
+    Entrypoint: ['sh', '-c'],
+    Cmd: ['echo out; echo err >&2; exit 3'],
+    Labels: { made: 'by dockerode' },
+  });
+  t.like((await container.inspect()).State, { Status: 'created' });
+  const stream = await container.attach({ stream: true, stdout: true, stderr: true });
+  const output = demultiplexed(docker, stream);
+  await container.start();
+  t.deepEqual(await output, ['out\n', 'err\n']);
+  t.deepEqual(await container.wait(), { StatusCode: 3 });
+  const [listed] = await docker.listContainers({ all: true, filters: { label: ['made=by dockerode'] } });
+  t.like(listed, { Id: container.id, Names: ['/tool'], State: 'exited' });
+  const taken = await t.throwsAsync<Error & { statusCode?: number }>(
+    docker.createContainer({ name: 'tool', Image: IMAGE }),
+  );
+  t.is(taken?.statusCode, 409);
+  await container.rename({ name: 'instrument' });
+  t.is((await container.inspect()).Name, '/instrument');
+  await container.start();
+  await container.wait();
+  await container.remove();
+  const gone = await t.throwsAsync<Error & { statusCode?: number }>(container.inspect());
+  t.is(gone?.statusCode, 404);
+
+  const sleeper = await docker.createContainer({ Image: IMAGE, Entrypoint: ['sleep', '1000'] });
+  await sleeper.start();
+  const started = await t.throwsAsync<Error & { statusCode?: number }>(sleeper.start());
+  t.is(started?.statusCode, 304);
+  await sleeper.stop({ t: 0 });
+  await sleeper.remove({ v: true });
+  const missing = await t.throwsAsync<Error & { statusCode?: number }>(
+    docker.createContainer({ Image: 'nosuch:1' }),
+  );
+  t.is(missing?.statusCode, 404);
+});
