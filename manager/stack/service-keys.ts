@@ -26,7 +26,9 @@ export const SERVICE_RULES: KeyRules = {
   ),
   isolation: refuse('is for Windows'),
   mac_address: refuse('not supported: addresses are given by the manager'),
-  mem_swappiness: refuse('not supported: cgroup v2 has none; set vm.swappiness on the nodes, or memswap_limit'),
+  mem_swappiness: refuse(
+    'not supported: cgroup v2 has none; set vm.swappiness on the nodes, or memswap_limit',
+  ),
   models: refuse('has no meaning in a cluster: there is nothing here that runs models'),
   network_mode: refuse('not supported yet: use networks'),
   oom_kill_disable: refuse('not supported: cgroup v2 has none; use oom_score_adj'),
