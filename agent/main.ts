@@ -36,12 +36,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const address = options.address ?? (await sourceAddress(identity.managers[0] ?? ''));
   const description = await describeMachine(options.hostname, address, options.labels);
   const images = await openImages(options, signal);
-  const network = new NetworkDriver({
-    clusterName: options.name,
-    nodeId: identity.nodeId,
-    vxlanPort: options.vxlanPort,
-    logger: logger.child({ part: 'network' }),
-  });
+  const network = networkDriver(options, identity);
   const { files, assignments } = await openMemory(runDir, logger);
   const volumes = new Volumes(stateDir, () => containers.list(), logger);
   const containers: Containers = new Containers(stateDir, runDir, logger, belongings(files, volumes));
@@ -157,6 +152,12 @@ function belongings(files: TaskFiles, volumes: Volumes): Belongings {
       await volumes.sweep(living);
     },
   };
+}
+
+function networkDriver(options: AgentOptions, { nodeId }: Identity): NetworkDriver {
+  const { name: clusterName, vxlanPort } = options;
+  const logger = options.logger.child({ part: 'network' });
+  return new NetworkDriver({ clusterName, nodeId, vxlanPort, logger });
 }
 
 /** What is kept in memory, and only there when it is secret. */

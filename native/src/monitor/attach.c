@@ -195,7 +195,8 @@ int attach_timeout_ms(const struct attach *attach) {
 void attach_collect(struct attach *attach) {
   attach->collecting = true;
   if (attach->count == 0) return;
-  /* Only what is written to is really there. */
+  /* Only what is written to is really there. -1 is what MAP_ANONYMOUS wants. */
+  /* cppcheck-suppress invalidFunctionArg */
   char *bigger = mmap(NULL, ATTACH_REST_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (bigger == MAP_FAILED) return;
   memcpy(bigger, attach->data, attach->size);
