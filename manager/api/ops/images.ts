@@ -112,8 +112,7 @@ export async function findImage(
     const other = refusals.find(({ error }) => !(error instanceof NotFoundError));
     throw other?.error ?? new NotFoundError(`No such image: ${reference}`);
   }
-  const digits = reference.replace(/^sha256:/, '');
-  const isId = answers.some(({ result }) => result.id.slice('sha256:'.length).startsWith(digits));
+  const isId = answers.some(({ result }) => isCalledById(result, reference));
   if (isId && new Set(answers.map(({ result }) => result.id)).size > 1)
     throw new InvalidError(`image ${reference} is ambiguous: several images begin with these digits`);
   return {
@@ -122,6 +121,13 @@ export async function findImage(
     nodeIds: answers.map(({ nodeId }) => nodeId),
     missing,
   };
+}
+
+/** Names go first, also those that could be digits of an id. */
+function isCalledById({ id, repoTags }: ImageInfo, reference: string): boolean {
+  const digits = reference.replace(/^sha256:/, '');
+  const isName = repoTags.includes(reference) || repoTags.includes(`${reference}:latest`);
+  return !isName && id.slice('sha256:'.length).startsWith(digits);
 }
 
 function mergeInfo(one: ImageInfo, other: ImageInfo): ImageInfo {

@@ -163,6 +163,10 @@ test('an image is inspected by name and by id; digits that fit several are refus
   give(api.nodes.get('nodea1'), info('b', { id: `sha256:${'a'.repeat(63)}b` }));
   const two = await api.send('GET', '/images/aaaa/json');
   t.deepEqual([two.status, /ambiguous/.test(two.json.message)], [400, true]);
+  // A name that could be digits is a name.
+  const asked = give(api.nodes.get('nodea2'), info('a', { repoTags: ['aa:latest', 'aa'] })).asked;
+  t.is((await api.send('DELETE', '/images/aa?node=a2')).status, 200);
+  t.is(asked[0].reference, 'aa');
   const none = await api.send('GET', '/images/x/y:1/json');
   t.deepEqual([none.status, none.json.message], [404, 'No such image: x/y:1']);
 });
