@@ -73,7 +73,11 @@ export function imagesRouter(ctx: ApiContext): Router {
     ctx.events.emit(imageEvent('tag', info.id, target));
     sendEmpty(res, 201);
   });
+  serveRemoval(ctx, router);
+  return router;
+}
 
+function serveRemoval(ctx: ApiContext, router: Router): void {
   router.post('/images/prune', async (req, res) => {
     const filters = queryFilters(req, PRUNE_FILTERS);
     const signal = requestSignal(res, ctx.signal);
@@ -94,7 +98,6 @@ export function imagesRouter(ctx: ApiContext): Router {
     tellRemoved(ctx, done.removed);
     sendJson(res, 200, encodeRemoved(done.removed));
   });
-  return router;
 }
 
 /** One event for each name and for each image, however many nodes had it. */

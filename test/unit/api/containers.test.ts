@@ -1,7 +1,7 @@
 /** Single containers through the API: a real plan decides, and nodes that are objects do at once what they are told. */
 import test from 'ava';
 import { decodeContainer } from '../../../manager/api/codec/container-create-codec.ts';
-import { plan } from '../../../manager/plan/plan.ts';
+import { type Plan, plan } from '../../../manager/plan/plan.ts';
 import { effectiveState, isWanted } from '../../../manager/plan/states.ts';
 import { viewOf } from '../../../manager/plan/view.ts';
 import { ConflictError, NotFoundError } from '../../../shared/errors/index.ts';
@@ -65,16 +65,24 @@ class Cluster implements AsyncDisposable {
       seed: String(this.#calls),
       limit: 100,
     });
-    if (decided.writes.length > 0) return void (await this.api.write(decided.writes));
+    if (decided.writes.length > 0) return this.#write(decided);
     for (const task of store.all('tasks').values()) {
       const state = effectiveState(task, store.get('statuses', task.id));
       if (task.nodeId === undefined || isTerminal(state)) continue;
       const next = this.#next(task);
+<<<<<<< HEAD
       if (compareStates(state, next) < 0) {
         await this.report(task.id, next);
         return;
       }
+=======
+      if (compareStates(state, next) < 0) return this.report(task.id, next);
+>>>>>>> refs/heads/core
     }
+  }
+
+  async #write({ writes }: Plan): Promise<void> {
+    await this.api.write(writes);
   }
 
   #next(task: Task): TaskState {
@@ -283,7 +291,11 @@ test('events: create, start, die and destroy, once each', async (t) => {
   const until = Math.ceil(Date.now() / 1000) + 1;
   const { body } = await api.send('GET', `/events?since=1&until=${until}&filters={"type":["container"]}`);
   for (const line of body.toString().trim().split('\n')) {
+<<<<<<< HEAD
     const { Action, Actor } = JSON.parse(line);
+=======
+    const { Action, Actor }: Json = JSON.parse(line);
+>>>>>>> refs/heads/core
     t.is(Actor.ID, id);
     seen.push(Action === 'die' ? `die ${Actor.Attributes.exitCode}` : Action);
   }
