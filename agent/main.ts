@@ -160,11 +160,7 @@ function belongings(files: TaskFiles, volumes: Volumes): Belongings {
 function networkDriver(options: AgentOptions, { nodeId }: Identity): NetworkDriver {
   const { name: clusterName, vxlanPort } = options;
   const logger = options.logger.child({ part: 'network' });
-<<<<<<< HEAD
   return new NetworkDriver({ clusterName, nodeId, vxlanPort, lingerMs: NETWORK_LINGER_MS, logger });
-=======
-  return new NetworkDriver({ clusterName, nodeId, vxlanPort, logger });
->>>>>>> refs/heads/core
 }
 
 /** What is kept in memory, and only there when it is secret. */

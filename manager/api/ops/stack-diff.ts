@@ -107,14 +107,8 @@ function diffService(store: Store, stack: string, wanted: ServiceSpec): DiffEntr
     })),
     container: withoutIds(current.container),
   };
-<<<<<<< HEAD
   const to = shown({ ...withKeptPin(takeNodeNetwork(wanted), current), forceUpdate: current.forceUpdate });
   const changes = differences(shown(named), to);
-=======
-  const pinned = withKeptPin(takeNodeNetwork(wanted), current);
-  const to = encodeServiceSpec({ ...pinned, forceUpdate: current.forceUpdate });
-  const changes = differences(encodeServiceSpec(named), to);
->>>>>>> refs/heads/core
   return { name, action: changes.length === 0 ? 'unchanged' : 'update', changes };
 }
 

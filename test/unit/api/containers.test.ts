@@ -70,14 +70,7 @@ class Cluster implements AsyncDisposable {
       const state = effectiveState(task, store.get('statuses', task.id));
       if (task.nodeId === undefined || isTerminal(state)) continue;
       const next = this.#next(task);
-<<<<<<< HEAD
-      if (compareStates(state, next) < 0) {
-        await this.report(task.id, next);
-        return;
-      }
-=======
       if (compareStates(state, next) < 0) return this.report(task.id, next);
->>>>>>> refs/heads/core
     }
   }
 
@@ -291,11 +284,7 @@ test('events: create, start, die and destroy, once each', async (t) => {
   const until = Math.ceil(Date.now() / 1000) + 1;
   const { body } = await api.send('GET', `/events?since=1&until=${until}&filters={"type":["container"]}`);
   for (const line of body.toString().trim().split('\n')) {
-<<<<<<< HEAD
-    const { Action, Actor } = JSON.parse(line);
-=======
     const { Action, Actor }: Json = JSON.parse(line);
->>>>>>> refs/heads/core
     t.is(Actor.ID, id);
     seen.push(Action === 'die' ? `die ${Actor.Attributes.exitCode}` : Action);
   }
