@@ -1,6 +1,6 @@
 /** Which services the leader has to plan again: those that a change may matter to, and those whose time has come. */
 import type { Node, Task, TaskStatus } from '../../shared/model/index.ts';
-import { isTerminal } from '../../shared/model/index.ts';
+import { isGlobalMode, isTerminal } from '../../shared/model/index.ts';
 import { revisionKey } from '../plan/states.ts';
 import { Waiters } from './waiters.ts';
 import type { Plan } from '../plan/plan.ts';
@@ -18,6 +18,8 @@ export class DirtyServices {
   #services = new Set<string>();
   /** Something of theirs found no place; looked at again when room may have been made. */
   readonly #starved = new Set<string>();
+  /** Those of them that want to be near to tasks of others: looked at again when any task finds a node. */
+  readonly #followers = new Set<string>();
   readonly #timers = new Map<string, number>();
   readonly #waiters = new Waiters();
 
@@ -53,14 +55,27 @@ export class DirtyServices {
     if (taken.services === 'all') {
       this.#timers.clear();
       this.#starved.clear();
+      this.#followers.clear();
     } else {
       for (const id of taken.services) {
         this.#timers.delete(id);
         this.#starved.delete(id);
+        this.#followers.delete(id);
       }
     }
     for (const [id, at] of timers) this.#timers.set(id, at);
-    for (const id of starved) this.#starved.add(id);
+    for (const id of starved) {
+      this.#starved.add(id);
+      if (this.#followsOthers(id)) this.#followers.add(id);
+    }
+  }
+
+  /** Its tasks may wait for those of another service to have a node. */
+  #followsOthers(id: string): boolean {
+    const revision = this.#store.get('services', id)?.revision;
+    const spec =
+      revision === undefined ? undefined : this.#store.get('revisions', revisionKey(id, revision))?.spec;
+    return (spec?.placement.affinities?.length ?? 0) > 0;
   }
 
   /** Makes those dirty whose time has come. */
@@ -118,6 +133,8 @@ export class DirtyServices {
       this.#noteWaiters(this.#store.get('services', serviceId)?.name);
     }
     if (after === undefined) this.#noteRoom();
+    if (after?.nodeId !== undefined && before?.nodeId === undefined)
+      for (const id of this.#followers) this.#services.add(id);
   }
 
   #noteStatus(taskId: string, before: TaskStatus | undefined, after: TaskStatus | undefined): void {
@@ -141,7 +158,7 @@ export class DirtyServices {
     this.add(this.#waiters.all());
     for (const { id, revision } of this.#store.all('services').values()) {
       const mode = this.#store.get('revisions', revisionKey(id, revision))?.spec.mode;
-      if (mode?.kind === 'global') this.#services.add(id);
+      if (mode !== undefined && isGlobalMode(mode)) this.#services.add(id);
     }
   }
 

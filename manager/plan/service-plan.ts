@@ -184,6 +184,7 @@ export class ServicePlan {
       desiredAtMs: now,
       addresses: [],
       ...(action.startAfterMs === undefined ? {} : { startAfterMs: action.startAfterMs }),
+      ...(action.scheduledAtMs === undefined ? {} : { scheduledAtMs: action.scheduledAtMs }),
     };
     this.#write(unit, task, seat);
     return true;

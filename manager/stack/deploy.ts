@@ -2,6 +2,7 @@
 import {
   DEFAULT_RESTART,
   DEFAULT_UPDATE,
+  isJob,
   type Labels,
   type Placement,
   type ResourceAmounts,
@@ -9,6 +10,9 @@ import {
   type ServiceMode,
   type UpdateConfig,
 } from '../../shared/model/index.ts';
+import { CRON_PREFIX, readCronLabels, readCronSection } from './cron.ts';
+import { readPlacementLabels } from './placement-labels.ts';
+import { DEADLINE_LABEL, readUpdateDeadline } from './update-deadline.ts';
 import { defined, type KeyRules, labels, type Section } from './section.ts';
 
 export interface Deploy {
@@ -23,6 +27,7 @@ export interface Deploy {
   readonly placement: Placement;
   readonly update: UpdateConfig;
   readonly rollback: UpdateConfig;
+  readonly updateDeadlineMs?: number;
 }
 
 const NOT_COUNTED = {
@@ -36,9 +41,10 @@ const NO_AMOUNTS: ResourceAmounts = {};
 export function readDeploy(service: Section): Deploy {
   const deploy = service.section('deploy');
   const resources = deploy?.section('resources');
+  const own = deploy === undefined ? {} : { ...labels(deploy, 'labels'), ...readCronSection(deploy) };
   const result: Deploy = {
-    mode: readMode(service, deploy),
-    labels: deploy === undefined ? {} : labels(deploy, 'labels'),
+    mode: readSchedule(deploy, readMode(service, deploy), own),
+    labels: own,
     endpointMode: deploy?.oneOf('endpoint_mode', ['vip', 'dnsrr']) ?? 'vip',
     limits: withOwn(service, readAmounts(resources, 'limits'), 'limits', {
       nanoCpus: readOwnCpus(service),
@@ -50,10 +56,12 @@ export function readDeploy(service: Section): Deploy {
     }),
     restart: readRestart(service, deploy),
     saysRestart: service.has('restart') || deploy?.has('restart_policy') === true,
-    placement: readPlacement(service, deploy),
+    placement: { ...readPlacement(service, deploy), ...readPlacementRules(deploy, own) },
     update: readUpdate(deploy, 'update_config'),
     rollback: readUpdate(deploy, 'rollback_config'),
+    ...readDeadline(deploy, own),
   };
+  if (deploy !== undefined && isJob(result.mode)) refuseUpdateConfig(deploy);
   resources?.end();
   deploy?.end();
   return result;
@@ -98,32 +106,89 @@ function differs(service: Section, key: string, other: string): void {
   );
 }
 
+function readPlacementRules(
+  deploy: Section | undefined,
+  own: Labels,
+): Pick<Placement, 'strategy' | 'affinities'> {
+  const reading = readPlacementLabels(own);
+  if (reading.kind === 'read') return reading.placement;
+  const at = deploy?.map.entries.get('labels')?.at;
+  if (at !== undefined) deploy?.problems.error(at, at.key, `${reading.field}: ${reading.message}`);
+  return {};
+}
+
+function readDeadline(deploy: Section | undefined, own: Labels): Pick<Deploy, 'updateDeadlineMs'> {
+  const deadline = readUpdateDeadline(own);
+  if (deadline === undefined || deploy === undefined) return {};
+  if (typeof deadline === 'number') return { updateDeadlineMs: deadline };
+  const at = deploy.map.entries.get('labels')?.at ?? deploy.map;
+  deploy.problems.error(at, `${deploy.map.key}.labels`, `${DEADLINE_LABEL}: ${deadline}`);
+  return {};
+}
+
+/** A job's labels may say when it runs. */
+function readSchedule(deploy: Section | undefined, mode: ServiceMode, own: Labels): ServiceMode {
+  const cron = readCronLabels(own);
+  if (cron.kind === 'none' || deploy === undefined) return mode;
+  const key = deploy.has('x-shoal-cron') ? 'x-shoal-cron' : 'labels';
+  const at = deploy.map.entries.get(key)?.at ?? deploy.map;
+  const say = (field: string, message: string): void =>
+    deploy.problems.error(at, `${deploy.map.key}.${key}`, `${field}: ${message}`);
+  if (cron.kind === 'problem') {
+    say(cron.field, cron.message);
+    return mode;
+  }
+  const implied = key === 'x-shoal-cron' && !deploy.has('mode');
+  if (!implied && mode.kind !== 'replicated-job') say(`${CRON_PREFIX}schedule`, 'needs mode replicated-job');
+  else if (sizeOf(mode) > 1)
+    say(`${CRON_PREFIX}schedule`, 'a run is one task: replicas can not be more than 1');
+  return cron.mode;
+}
+
+function sizeOf(mode: ServiceMode): number {
+  if (mode.kind === 'replicated') return mode.replicas;
+  return mode.kind === 'replicated-job' ? mode.totalCompletions : 1;
+}
+
 function readMode(service: Section, deploy: Section | undefined): ServiceMode {
   const text = deploy?.text('mode') ?? 'replicated';
   const scale = service.whole('scale');
   const own = deploy?.whole('replicas');
   if (own !== undefined && scale !== undefined && own !== scale) differs(service, 'scale', 'deploy.replicas');
-  if (text === 'global' && scale !== undefined) differs(service, 'scale', 'deploy.mode global');
+  const global = text === 'global' || text === 'global-job';
+  if (global && scale !== undefined) differs(service, 'scale', `deploy.mode ${text}`);
   const replicas = own ?? scale;
-  if (text === 'global') {
+  if (global) {
     if (own !== undefined && deploy !== undefined) {
       deploy.problems.error(
         deploy.map,
         `${deploy.map.key}.replicas`,
-        'replicas can not be used with mode global',
+        `replicas can not be used with mode ${text}`,
       );
     }
-    return { kind: 'global' };
+    return { kind: text };
+  }
+  if (text === 'replicated-job') {
+    const total = replicas ?? 1;
+    return { kind: 'replicated-job', totalCompletions: total, maxConcurrent: total };
   }
   if (text !== 'replicated' && deploy !== undefined) {
-    const why = text.endsWith('-job') ? 'jobs are not supported yet' : 'replicated or global is expected';
     deploy.problems.error(
       deploy.map.entries.get('mode')?.value ?? deploy.map,
       `${deploy.map.key}.mode`,
-      `'${text}': ${why}`,
+      `'${text}': replicated, global, replicated-job or global-job is expected`,
     );
   }
   return { kind: 'replicated', replicas: replicas ?? 1 };
+}
+
+/** An update of a job is a new execution: there is nothing to roll. */
+function refuseUpdateConfig(deploy: Section): void {
+  for (const key of ['update_config', 'rollback_config']) {
+    const entry = deploy.map.entries.get(key);
+    if (entry !== undefined)
+      deploy.problems.error(entry.at, `${deploy.map.key}.${key}`, 'can not be used with jobs');
+  }
 }
 
 function readAmounts(resources: Section | undefined, name: 'limits' | 'reservations'): ResourceAmounts {

@@ -54,6 +54,7 @@ export function readService(key: string, service: Section, context: ServiceConte
     placement: deploy.placement,
     update: deploy.update,
     rollback: deploy.rollback,
+    ...(deploy.updateDeadlineMs === undefined ? {} : { updateDeadlineMs: deploy.updateDeadlineMs }),
     networks: readAttachments(key, service, context),
     endpointMode: deploy.endpointMode,
     ports: readPorts(service, context.ports),

@@ -7,7 +7,42 @@ export type Labels = Readonly<Record<string, string>>;
 
 export type ServiceMode =
   | { readonly kind: 'replicated'; readonly replicas: number }
-  | { readonly kind: 'global' };
+  | { readonly kind: 'global' }
+  /** Runs tasks until so many have completed, each anew at every update of the service. */
+  | { readonly kind: 'replicated-job'; readonly totalCompletions: number; readonly maxConcurrent: number }
+  /** One completion on every node. */
+  | { readonly kind: 'global-job' }
+  | CronMode;
+
+/** A job of one task whenever its time comes. */
+export interface CronMode {
+  readonly kind: 'cron';
+  /** Five fields, or six with seconds first. */
+  readonly schedule: string;
+  /** A name of the IANA time zone database. */
+  readonly timeZone: string;
+  /** What becomes of a run that comes while the last one is not over. */
+  readonly concurrency: 'allow' | 'forbid' | 'replace';
+  /** A run that could not be started in time is given up after this. */
+  readonly catchUpMs: number;
+  /** So many runs are kept to be looked at. */
+  readonly history: number;
+}
+
+/** Its tasks shall complete. */
+export function isJob(mode: ServiceMode): boolean {
+  return mode.kind === 'replicated-job' || mode.kind === 'global-job' || mode.kind === 'cron';
+}
+
+/** What an update may not change. A job may get a schedule, and lose it. */
+export function modeFamily(mode: ServiceMode): 'replicated' | 'global' | 'replicated-job' | 'global-job' {
+  return mode.kind === 'cron' ? 'replicated-job' : mode.kind;
+}
+
+/** One slot a node, rather than a number of them anywhere. */
+export function isGlobalMode(mode: ServiceMode): boolean {
+  return mode.kind === 'global' || mode.kind === 'global-job';
+}
 
 export interface HealthCheck {
   /** ['NONE'], ['CMD', ...argv] or ['CMD-SHELL', line]; [] inherits the image's. */
@@ -114,6 +149,17 @@ export interface Placement {
   /** 0: no limit. */
   readonly maxReplicasPerNode: number;
   readonly platforms?: readonly { readonly os: string; readonly arch: string }[];
+  /** Fewest tasks first (default), or the fullest node that has room. */
+  readonly strategy?: 'spread' | 'binpack';
+  readonly affinities?: readonly Affinity[];
+}
+
+/** Where the tasks of another service are matters: only there, there if possible; not there, not there if possible. */
+export interface Affinity {
+  /** By name; within a stack also by the short one. */
+  readonly service: string;
+  readonly kind: 'with' | 'apart';
+  readonly hard: boolean;
 }
 
 export interface UpdateConfig {
@@ -168,6 +214,8 @@ export interface ServiceSpec {
   readonly placement: Placement;
   readonly update: UpdateConfig;
   readonly rollback: UpdateConfig;
+  /** A task of an update that does not serve after this long counts as failed. Default: DEFAULT_UPDATE_DEADLINE_MS. */
+  readonly updateDeadlineMs?: number;
   readonly networks: readonly NetworkAttachment[];
   readonly endpointMode: 'vip' | 'dnsrr';
   readonly ports: readonly PublishedPort[];
@@ -241,6 +289,9 @@ export const DEFAULT_UPDATE: UpdateConfig = {
   failureAction: 'pause',
   maxFailureRatio: 0,
 };
+
+/** Kubernetes' progressDeadlineSeconds. Swarm has none: a task that hangs holds up its update for ever. */
+export const DEFAULT_UPDATE_DEADLINE_MS = 600_000;
 
 export const DEFAULT_STOP_GRACE_NS = 10_000_000_000;
 

@@ -34,6 +34,16 @@ const mode = conforms<ServiceMode>()(
   z.discriminatedUnion('kind', [
     z.strictObject({ kind: z.literal('replicated'), replicas: count }),
     z.strictObject({ kind: z.literal('global') }),
+    z.strictObject({ kind: z.literal('replicated-job'), totalCompletions: count, maxConcurrent: count }),
+    z.strictObject({ kind: z.literal('global-job') }),
+    z.strictObject({
+      kind: z.literal('cron'),
+      schedule: text,
+      timeZone: text,
+      concurrency: z.enum(['allow', 'forbid', 'replace']),
+      catchUpMs: count,
+      history: count,
+    }),
   ]),
 );
 
@@ -165,6 +175,10 @@ const placement = conforms<Placement>()(
     spread: texts,
     maxReplicasPerNode: count,
     platforms: z.array(z.strictObject({ os: text, arch: text })).exactOptional(),
+    strategy: z.enum(['spread', 'binpack']).exactOptional(),
+    affinities: z
+      .array(z.strictObject({ service: text, kind: z.enum(['with', 'apart']), hard: flag }))
+      .exactOptional(),
   }),
 );
 
@@ -211,6 +225,7 @@ export const serviceSpecSchema = conforms<ServiceSpec>()(
     placement,
     update,
     rollback: update,
+    updateDeadlineMs: optionalCount,
     networks: z.array(attachment),
     endpointMode: z.enum(['vip', 'dnsrr']),
     ports: z.array(publishedPort),

@@ -1,5 +1,5 @@
 /** Everything that can be wrong with a converted stack in this cluster, found before anything is written. */
-import { STACK_LABEL } from '../../../shared/model/index.ts';
+import { STACK_LABEL, modeFamily } from '../../../shared/model/index.ts';
 import { cidrsOverlap, parseCidr } from '../../../shared/lib/cidr.ts';
 import type { Store } from '../../store/store.ts';
 import {
@@ -129,7 +129,7 @@ function checkExisting(store: Store, stack: string, service: StackService): Foun
         },
       ];
     }
-    if (current.mode.kind !== mode.kind) {
+    if (modeFamily(current.mode) !== modeFamily(mode)) {
       const message = `the mode can not change from ${current.mode.kind} to ${mode.kind}: remove the service first`;
       return [{ message, ...placeOf(service.source, ['deploy', 'mode']) }];
     }

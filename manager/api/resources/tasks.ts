@@ -1,8 +1,8 @@
 import { Router } from 'express';
 import { InvalidError } from '../../../shared/errors/index.ts';
-import { isTerminal, TASK_STATES, type ServiceSpec, type Task } from '../../../shared/model/index.ts';
+import { isJob, isTerminal, TASK_STATES, type ServiceSpec, type Task } from '../../../shared/model/index.ts';
 import type { Store } from '../../store/store.ts';
-import { encodeTask, taskName } from '../codec/task-codec.ts';
+import { encodeTask, taskName, desiredText } from '../codec/task-codec.ts';
 import type { ApiContext } from '../context.ts';
 import { type Filters, passes, passesLabels, queryFilters } from '../http/query.ts';
 import { sendJson } from '../http/respond.ts';
@@ -86,15 +86,17 @@ function listTasks(ctx: ApiContext, filters: Filters): Task[] {
   return [...candidates(store, filters)].filter((task) => {
     const service = store.get('services', task.serviceId);
     const name = taskName(task, service?.name ?? task.serviceId);
+    const spec = taskSpec(store, task);
+    const desired = desiredText(task, spec !== undefined && isJob(spec.mode));
     return (
       passes(filters, 'id', (id) => task.id.startsWith(id)) &&
       passes(filters, 'name', (wanted) => `${name}.${task.id}`.startsWith(wanted)) &&
       passes(filters, 'node', (node) => task.nodeId !== undefined && onNode(node, task.nodeId)) &&
-      passes(filters, 'desired-state', (state) => task.desired === state) &&
+      passes(filters, 'desired-state', (state) => desired === state) &&
       passes(filters, '_up-to-date', (on) => taskIsCurrent(store, task) === isTrue(on)) &&
       passes(filters, 'runtime', (runtime) => runtime === 'container') &&
       // Tasks carry no labels of their own: their service's are meant, as docker stack ps asks.
-      passesLabels(filters, 'label', taskSpec(store, task)?.labels ?? {})
+      passesLabels(filters, 'label', spec?.labels ?? {})
     );
   });
 }

@@ -32,6 +32,12 @@ export function checkServiceSpec(spec: ServiceSpec): SpecProblem[] {
     check(isWhole(spec.mode.replicas), 'replicas', 'a whole number from 0 is expected');
     check(spec.mode.replicas <= 1_000_000, 'replicas', 'at most 1000000 are supported');
   }
+  if (spec.mode.kind === 'replicated-job') {
+    for (const field of ['totalCompletions', 'maxConcurrent'] as const) {
+      const amount = spec.mode[field];
+      check(isWhole(amount) && amount <= 1_000_000, field, 'a whole number from 0 to 1000000 is expected');
+    }
+  }
   problems.push(...checkContainer(spec.container));
   problems.push(...checkResources(spec), ...checkPlacement(spec));
   problems.push(...checkUpdate('update', spec.update), ...checkUpdate('rollback', spec.rollback));

@@ -9,6 +9,7 @@ export type SlotAction =
       readonly nodeId?: string;
       readonly desired: 'ready' | 'running';
       readonly startAfterMs?: number;
+      readonly scheduledAtMs?: number;
       readonly reason: string;
     }
   | {
@@ -49,6 +50,18 @@ export interface ServiceDecision {
 }
 
 export const NOTHING: ServiceDecision = { service: [], slots: [], wakeAt: undefined, more: false };
+
+/** Slots with something to do, at most `limit` of them. */
+export function bounded(
+  service: readonly ServiceAction[],
+  decisions: readonly SlotDecision[],
+  wakeAt: number | undefined,
+  limit: number,
+  more: boolean,
+): ServiceDecision {
+  const slots = decisions.filter(({ actions }) => actions.length > 0);
+  return { service, slots: slots.slice(0, limit), wakeAt, more: more || slots.length > limit };
+}
 
 /** The earlier of two times, either of which may be absent. */
 export function earlier(a: number | undefined, b: number | undefined): number | undefined {

@@ -4,6 +4,7 @@ import type { ServiceSpec } from '../../../shared/model/index.ts';
 import { isTerminal } from '../../../shared/model/index.ts';
 import { effectiveState, isWanted } from '../states.ts';
 import type { View } from '../view.ts';
+import { affinityRows } from './affinity.ts';
 import { Candidates } from './candidates.ts';
 import type { ClusterColumns } from './columns.ts';
 import type { Filter, Refusals, Request } from './filters.ts';
@@ -45,7 +46,7 @@ export class ServiceScheduler {
     this.#columns = columns;
     this.#random = random;
     const { counts, bad } = countTasks(view, columns, serviceId, now, leaving);
-    this.#request = requestFor(spec, counts);
+    this.#request = requestFor(spec, counts, affinityRows(view, columns, spec));
     this.#fixed = FIXED_FILTERS.filter((filter) => filter.applies(this.#request));
     this.#changing = CHANGING_FILTERS.filter((filter) => filter.applies(this.#request));
     this.#bad = bad;
@@ -81,7 +82,8 @@ export class ServiceScheduler {
     const count = this.#columns.nodes.length;
     const { counts, spec } = this.#request;
     if (this.#candidates !== undefined || this.#expected * SAMPLE_FACTOR > count) return undefined;
-    if (spec.placement.spread.length > 0) return undefined;
+    const { spread, strategy, affinities = [] } = spec.placement;
+    if (spread.length > 0 || strategy === 'binpack' || affinities.length > 0) return undefined;
     let best: number | undefined;
     for (let i = 0; i < SAMPLE; i += 1) {
       const row = this.#random.below(count);

@@ -165,7 +165,11 @@ export const NESTED_KEYS: readonly KeySample[] = [
   idle('depends_on.other.restart', 'true', 'true: redeployed when a deployment replaces tasks of the other'),
   key('deploy.endpoint_mode', 'dnsrr', '`vip` or `dnsrr`, which goes with no port in mode `ingress`'),
   key('deploy.labels', '{a: b}', 'mapping or list'),
-  key('deploy.mode', 'global', '`replicated` or `global`; jobs are refused'),
+  key(
+    'deploy.mode',
+    'global',
+    '`replicated`, `global`, `replicated-job` (`replicas` is the number of completions, all at once) or `global-job`',
+  ),
   key('deploy.placement.constraints', '["node.role == worker"]', '`==`, `!=`'),
   key('deploy.placement.max_replicas_per_node', '2'),
   key('deploy.placement.preferences', '[{spread: node.labels.zone}]', '`spread`'),

@@ -76,6 +76,64 @@ test('environment: mapping and list; numbers stay as written; variables fill wha
   t.deepEqual(specOf('environment: ["A=b=c", "B="]').container.env, ['A=b=c', 'B=']);
 });
 
+test('jobs', (t) => {
+  const modeOf = (yaml: string) => specOf(yaml).mode;
+  t.deepEqual(modeOf('deploy: {mode: global-job}'), { kind: 'global-job' });
+  const mode = { kind: 'replicated-job', totalCompletions: 3, maxConcurrent: 3 } as const;
+  t.deepEqual(modeOf('deploy: {mode: replicated-job, replicas: 3}'), mode);
+  t.deepEqual(
+    errorsOf('services:\n  a:\n    image: a\n    deploy:\n      mode: global-job\n      update_config: {}\n'),
+    ['6:7 services.a.deploy.update_config: can not be used with jobs'],
+  );
+});
+
+test('the deadline of an update is a label', (t) => {
+  t.is(specOf('deploy: {labels: {shoal.update.deadline: 2m}}').updateDeadlineMs, 120_000);
+  t.deepEqual(
+    errorsOf('services:\n  a:\n    image: a\n    deploy:\n      labels: [shoal.update.deadline=x]\n'),
+    [
+      '5:7 services.a.deploy.labels: shoal.update.deadline: a duration such as 90s or 15m is expected, at least 1s',
+    ],
+  );
+});
+
+test('placement beyond what Docker has is labels', (t) => {
+  const { placement } = specOf(
+    'deploy: {labels: {shoal.placement.strategy: binpack, shoal.placement.near: db}}',
+  );
+  t.like(placement, { strategy: 'binpack', affinities: [{ service: 'db', kind: 'with', hard: false }] });
+  t.regex(
+    errorsOf(
+      'services:\n  a:\n    image: a\n    deploy:\n      labels: {shoal.placement.strategy: x}\n',
+    ).join(),
+    /5:7 services\.a\.deploy\.labels: shoal\.placement\.strategy: spread or binpack is expected/,
+  );
+});
+
+test('jobs on a schedule: a key, or labels', (t) => {
+  const spec = specOf('deploy:\n  x-shoal-cron:\n    schedule: "0 3 * * *"\n    timezone: Europe/Berlin');
+  const mode = {
+    kind: 'cron',
+    schedule: '0 3 * * *',
+    timeZone: 'Europe/Berlin',
+    concurrency: 'allow',
+  } as const;
+  t.like(spec.mode, { ...mode, catchUpMs: 60_000, history: 5 });
+  t.is(spec.labels['shoal.cron.schedule'], '0 3 * * *');
+  const labels = 'deploy:\n  mode: replicated-job\n  labels: {shoal.cron.schedule: "@daily"}';
+  t.like(specOf(labels).mode, { kind: 'cron', schedule: '@daily', timeZone: 'UTC' });
+  const wrong = (deploy: string) =>
+    errorsOf(`services:\n  a:\n    image: a\n    deploy:\n      ${deploy}\n`).join();
+  t.regex(
+    wrong('labels: {shoal.cron.schedule: "@daily"}'),
+    /5:7 .*deploy\.labels: .*needs mode replicated-job/,
+  );
+  t.regex(wrong('x-shoal-cron: {schedule: "@daily", zone: UTC}'), /x-shoal-cron\.zone: unknown key/);
+  t.regex(wrong('x-shoal-cron: {schedule: "x"}'), /deploy\.x-shoal-cron: .*no cron schedule/);
+  t.regex(wrong('x-shoal-cron: {}'), /x-shoal-cron: a schedule is expected/);
+  t.regex(wrong('{replicas: 2, x-shoal-cron: {schedule: "@daily"}}'), /replicas can not be more than 1/);
+});
+
 test('ports: short forms, ranges, protocols, and the long form', (t) => {
   const spec = specOf(
     `ports:\n  - "8080:80"\n  - 9000\n  - "5000-5001:50-51/udp"\n  - {target: 53, published: "5353", protocol: udp, mode: host, name: dns}`,
