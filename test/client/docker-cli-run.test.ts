@@ -261,7 +261,7 @@ test('placed by label; on an attachable network by name; host and none', async (
   await docker.ok('network', 'create', '--driver', 'overlay', closed);
   t.regex(await docker.fails('create', '--network', closed, 'busybox'), /not manually attachable/);
   const on = (node: string) => ['--label', `com.docker.swarm.constraints=["node.hostname==${node}"]`];
-  await docker.ok(
+  const id = await docker.ok(
     'run',
     '-d',
     '--name',
@@ -273,7 +273,7 @@ test('placed by label; on an attachable network by name; host and none', async (
     'store',
     'nginx',
   );
-  for (const name of [db, 'store']) {
+  for (const name of [db, 'store', id.slice(0, 12)]) {
     const { stdout } = await exits(
       scene,
       0,
@@ -292,6 +292,11 @@ test('placed by label; on an attachable network by name; host and none', async (
   const networks = await inspect<Record<string, Endpoint>>(scene, db, '.NetworkSettings.Networks');
   t.regex(networks[net]?.IPAddress ?? '', /^10\.\d+\.\d+\.\d+$/);
   t.deepEqual(await docker.lines('ps', '--filter', `network=${net}`, '--format', '{{.Names}}'), [db]);
+  const users = await docker.json<Record<string, { Name: string }>>(
+    ...['network', 'inspect', '--format', '{{json .Containers}}', net],
+  );
+  t.is(users[id]?.Name, db);
+  t.regex(await docker.fails('network', 'rm', net), /is in use/);
   const none = await exits(scene, 0, '--rm', '--network', 'none', 'busybox', 'ls', '/sys/class/net');
   t.is(none.stdout.trim(), 'lo');
   const host = await exits(scene, 0, '--rm', '--network', 'host', ...on('a2'), 'busybox', 'hostname');
@@ -387,4 +392,59 @@ test('start -a, wait, logs, diff of a service’s container and a single one', a
   }
   t.regex(await docker.fails('rename', task, 'other'), new RegExp(`belongs to service ${service}`));
   await docker.ok('service', 'rm', service);
+});
+
+test('health, exec, pause, top and copies of a single container by its name', async (t, scene) => {
+  const { docker, tag } = scene;
+  const name = `health-${tag}`;
+  const check = ['--health-cmd', 'test -e /well', '--health-interval', '100ms', '--health-retries', '1'];
+  await docker.ok('run', '-d', '--name', name, ...check, 'busybox', 'sleep', '1000');
+  const health = (): Promise<string> => inspect<string>(scene, name, '.State.Health.Status');
+  await until(async () => (await health()) === 'unhealthy');
+  t.is(await inspect(scene, name, '.State.Status'), 'running', 'it goes on');
+  await docker.ok('exec', name, 'touch', '/well');
+  await until(async () => (await health()) === 'healthy');
+  t.deepEqual(await docker.lines('ps', '--filter', 'health=healthy', '--format', '{{.Names}}'), [name]);
+  t.regex(await docker.ok('top', name), /sleep 1000/);
+  await docker.ok('pause', name);
+  t.regex(await docker.fails('start', name), /cannot start a paused container/);
+  t.is(await inspect(scene, name, '.State.Status'), 'paused');
+  await docker.ok('unpause', name);
+  t.regex(await docker.ok('diff', name), /A \/well/);
+  const followed = docker.ok('logs', '--follow', name);
+  await docker.ok('stop', '-t', '0', name);
+  t.is(await followed, '', 'the followed log ends with the run');
+  await docker.ok('rm', name);
+});
+
+test('privileged, devices, namespaces of the node, a service of the same name', async (t, scene) => {
+  const { docker, tag } = scene;
+  const bounding = async (...args: string[]) =>
+    (await exits(scene, 0, '--rm', ...args, 'busybox', 'grep', 'CapBnd', '/proc/self/status')).stdout.trim();
+  const usual = await bounding();
+  t.not(await bounding('--privileged'), usual);
+  t.not(await bounding('--cap-add', 'SYS_TIME'), usual);
+  const device = ['--device', '/dev/null:/dev/nothing:rw'];
+  t.regex((await exits(scene, 0, '--rm', ...device, 'busybox', 'ls', '-l', '/dev/nothing')).stdout, /^c/);
+  const pid = await exits(scene, 0, '--rm', '--pid', 'host', 'busybox', 'sh', '-c', 'echo $$');
+  t.true(Number(pid.stdout) > 1);
+  const name = `same-${tag}`;
+  await docker.ok(
+    ...[
+      'service',
+      'create',
+      '--quiet',
+      '--detach',
+      '--no-resolve-image',
+      '--name',
+      name,
+      'busybox',
+      'sleep',
+      '9',
+    ],
+  );
+  await docker.ok('create', '--name', name, 'busybox', 'true');
+  await docker.ok('service', 'rm', name);
+  t.is(await inspect(scene, name, '.Name'), `/${name}`);
+  await docker.ok('rm', name);
 });
