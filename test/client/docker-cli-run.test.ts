@@ -1,4 +1,7 @@
 /** docker run as people use it, on a node that the scheduler chooses. */
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import ava from 'ava';
 import { buildImage, buildLayer } from '../../agent/image/build-tar.ts';
@@ -37,8 +40,8 @@ async function exits({ docker }: Scene, code: number, ...args: string[]) {
   return output;
 }
 
-function inspect<T>({ docker }: Scene, name: string, path: string): Promise<T> {
-  return docker.json<T>('inspect', '--format', `{{json ${path}}}`, name);
+function inspect<T>({ docker }: Scene, name: string, field: string): Promise<T> {
+  return docker.json<T>('inspect', '--format', `{{json ${field}}}`, name);
 }
 
 test('run --rm: output, errors and exit codes are the command’s, and nothing is left', async (t, scene) => {
@@ -131,19 +134,22 @@ test('run -d -p: published on every node, with the image’s ports; -P chooses',
 test('run with volumes: named, bound, anonymous, tmpfs; -v of rm', async (t, scene) => {
   const { docker, tag } = scene;
   const [one, two, volume] = [`v1-${tag}`, `v2-${tag}`, `data-${tag}`];
+  const host = await mkdtemp(path.join(os.tmpdir(), 'shoal-client-'));
+  t.teardown(() => rm(host, { recursive: true, force: true }));
   const write =
     'echo kept >/data/f; echo host >/host/g; touch /anon/h /scratch/i; grep " /scratch " /proc/mounts';
   const mounts = [
     '-v',
     `${volume}:/data`,
     '-v',
-    `/tmp/shoal-run-${tag}:/host`,
+    `${host}/made:/host`,
     '-v',
     '/anon',
     '--tmpfs',
     '/scratch:size=64k',
   ];
   const first = await exits(scene, 0, '--name', one, ...mounts, 'busybox', 'sh', '-c', write);
+  t.is(await readFile(path.join(host, 'made', 'g'), 'utf8'), 'host\n');
   t.regex(first.stdout, /tmpfs.*size=64k/);
   type Point = { Type: string; Name?: string; Destination: string; RW: boolean };
   const points = await inspect<Point[]>(scene, one, '.Mounts');
