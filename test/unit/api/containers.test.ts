@@ -1,6 +1,11 @@
 /** Single containers through the API: a real plan decides, and nodes that are objects do at once what they are told. */
 import test from 'ava';
+import fc from 'fast-check';
+import type { z } from 'zod';
 import { decodeContainer } from '../../../manager/api/codec/container-create-codec.ts';
+import { zCreate, zHostConfig } from '../../../manager/api/codec/container-create-schema.ts';
+import { waitForStore } from '../../../manager/api/wait.ts';
+import { serviceSpecSchema } from '../../../shared/wire/service-schema.ts';
 import { type Plan, plan } from '../../../manager/plan/plan.ts';
 import { effectiveState, isWanted } from '../../../manager/plan/states.ts';
 import { viewOf } from '../../../manager/plan/view.ts';
@@ -14,6 +19,8 @@ class Cluster implements AsyncDisposable {
   readonly api: ApiFixture;
   /** Containers whose commands can not be run. */
   readonly broken = new Set<string>();
+  /** Neither plans nor obeys. */
+  idle = false;
   #calls = 0;
   #work: Promise<void> = Promise.resolve();
 
@@ -55,7 +62,7 @@ class Cluster implements AsyncDisposable {
   /** Plans, and lets the nodes do what that asks for. */
   async #turn(): Promise<void> {
     const { store } = this.api;
-    if (this.api.stopping.signal.aborted) return;
+    if (this.idle || this.api.stopping.signal.aborted) return;
     const view = viewOf(store);
     if (view === undefined) return;
     this.#calls += 1;
@@ -72,6 +79,10 @@ class Cluster implements AsyncDisposable {
       const next = this.#next(task);
       if (compareStates(state, next) < 0) return this.report(task.id, next);
     }
+  }
+
+  async wake(): Promise<void> {
+    await (this.#work = this.#work.then(() => this.#turn()));
   }
 
   async #write({ writes }: Plan): Promise<void> {
@@ -404,4 +415,84 @@ test('what a client asks for is what the container is', (t) => {
   t.deepEqual(decodeContainer({ Image: 'a', HostConfig: { NetworkMode: 'host' } }).spec.container.runtime, {
     network: 'host',
   });
+});
+
+const word = fc.constantFrom('', 'a', '/a', 'a:b', '/a:/b:ro', '80/tcp', '0', '-1', 'host', 'always', '{{');
+const value: fc.Arbitrary<unknown> = fc.oneof(
+  word,
+  fc.integer(),
+  fc.maxSafeInteger(),
+  fc.boolean(),
+  fc.jsonValue(),
+  fc.array(word, { maxLength: 3 }),
+  fc.dictionary(word, fc.oneof(word, fc.constant({}), fc.array(fc.dictionary(word, word), { maxLength: 2 }))),
+);
+
+function fieldsOf(schema: z.ZodObject): fc.Arbitrary<object> {
+  const fields = Object.keys(schema.shape).map((key) => [key, value] as const);
+  return fc.record(Object.fromEntries(fields), { requiredKeys: [] });
+}
+
+test('whatever is sent, the answer names what is wrong: never a failure of the manager', async (t) => {
+  await using cluster = await Cluster.up();
+  const host = fieldsOf(zHostConfig);
+  const body = fc
+    .tuple(fieldsOf(zCreate), fc.oneof(host, host, host, value))
+    .map(([config, hostConfig]) => ({ ...config, Image: 'busybox', HostConfig: hostConfig }));
+  const allowed = [201, 400, 403, 404, 409, 501];
+  let made = 0;
+  await fc.assert(
+    fc.asyncProperty(
+      fc.oneof({ weight: 9, arbitrary: body }, { weight: 1, arbitrary: value }),
+      async (sent) => {
+        const { status, json } = await cluster.api.send('POST', '/containers/create', JSON.stringify(sent));
+        if (!allowed.includes(status)) throw new Error(`${status} ${JSON.stringify(json)}`);
+        if (status !== 201) return;
+        made += 1;
+        // What was taken can be carried to a node, and shown.
+        for (const { spec } of cluster.api.store.all('revisions').values()) serviceSpecSchema.parse(spec);
+        await cluster.api.get(`/containers/${json.Id}/json`);
+        await cluster.api.get('/containers/json?all=1');
+        t.is((await cluster.api.send('DELETE', `/containers/${json.Id}`)).status, 204);
+      },
+    ),
+    { numRuns: 400 },
+  );
+  // One field at a time is often right.
+  for (const key of Object.keys(zHostConfig.shape)) {
+    await fc.assert(
+      fc.asyncProperty(value, async (sent) => {
+        const config = { Image: 'busybox', HostConfig: { [key]: sent } };
+        const { status, json } = await cluster.api.send('POST', '/containers/create', config);
+        if (!allowed.includes(status)) throw new Error(`${key}: ${status} ${JSON.stringify(json)}`);
+        if (status !== 201) return;
+        made += 1;
+        for (const { spec } of cluster.api.store.all('revisions').values()) serviceSpecSchema.parse(spec);
+        t.is((await cluster.api.send('DELETE', `/containers/${json.Id}`)).status, 204);
+      }),
+      { numRuns: 20 },
+    );
+  }
+  t.true(made > 50, `${made} were made`);
+});
+
+test('a client that goes away while its container is made leaves nothing', async (t) => {
+  await using cluster = await Cluster.up();
+  const { api } = cluster;
+  cluster.idle = true;
+  const client = new AbortController();
+  const request = api.send('POST', '/containers/create?name=gone', { Image: 'busybox' }, {}, client.signal);
+  await waitForStore(api.store, () => api.store.all('services').size === 1, 10_000, api.stopping.signal);
+  client.abort();
+  await t.throwsAsync(request);
+  cluster.idle = false;
+  const empty = (): boolean => api.store.all('services').size === 0;
+  await waitForStore(
+    api.store,
+    () => [...api.store.all('services').values()].every((s) => s.removing),
+    10_000,
+    api.stopping.signal,
+  );
+  await cluster.wake();
+  t.true(await waitForStore(api.store, empty, 10_000, api.stopping.signal));
 });
