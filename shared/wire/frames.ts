@@ -64,7 +64,14 @@ const managerFrame = z.discriminatedUnion('type', [
     drop: assignmentDropSchema,
   }),
   z.strictObject({ type: z.literal('status-ack'), id: whole }),
-  z.strictObject({ type: z.literal('request'), id: whole, method: z.string(), params: z.unknown() }),
+  z.strictObject({
+    type: z.literal('request'),
+    id: whole,
+    method: z.string(),
+    params: z.unknown(),
+    /** Of the API request that it is asked for, for the node's log. */
+    requestId: z.string().max(64).exactOptional(),
+  }),
   z.strictObject({ type: z.literal('cancel'), id: whole }),
   z.strictObject({ type: z.literal('credit'), id: whole, bytes: whole }),
   /** Nothing more follows of a stream's input. */

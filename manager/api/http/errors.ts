@@ -7,7 +7,7 @@ import type { Logger } from '../../../shared/model/options.ts';
 import { StackError } from '../ops/stack-error.ts';
 import { discardBody } from './body.ts';
 import { sendJson } from './respond.ts';
-import { requestId } from './request-log.ts';
+import { loggedPath, requestId } from './request-log.ts';
 
 export function errorStatus(error: unknown): number {
   if (error instanceof AppError) return HTTP_STATUS[error.code];
@@ -20,7 +20,7 @@ export function errorStatus(error: unknown): number {
 export function errorHandler(logger: Logger): ErrorRequestHandler {
   return (error: unknown, req, res, _next) => {
     const status = errorStatus(error);
-    const fields = { requestId: requestId(res), method: req.method, path: req.originalUrl };
+    const fields = { requestId: requestId(res), method: req.method, path: loggedPath(req) };
     if (isAbort(error) && res.destroyed) return;
     if (!(error instanceof AppError) && status >= 500)
       logger.error({ ...fields, err: error }, 'request failed');
