@@ -5,6 +5,7 @@ import { EventLog } from './events/event-log.ts';
 import { apiVersion } from './http/api-version.ts';
 import { errorHandler, pageNotFound } from './http/errors.ts';
 import { requestLog } from './http/request-log.ts';
+import { withRequestId } from '../request-scope.ts';
 import { absentRouter } from './resources/absent.ts';
 import { containerActionsRouter } from './resources/container-actions.ts';
 import { containersRouter } from './resources/containers.ts';
@@ -13,6 +14,7 @@ import { execRouter } from './resources/exec.ts';
 import { filesRouter } from './resources/files.ts';
 import { networksRouter } from './resources/networks.ts';
 import { nodesRouter } from './resources/nodes.ts';
+import { openApiRouter } from './resources/openapi.ts';
 import { servicesRouter } from './resources/services.ts';
 import { stacksRouter } from './resources/stacks.ts';
 import { statsRouter } from './resources/stats.ts';
@@ -25,7 +27,8 @@ export function createApi(options: ApiOptions): Express {
   const signal = options.signal ?? new AbortController().signal;
   const events = new EventLog(options.store, options.clock);
   signal.addEventListener('abort', () => events.close(), { once: true });
-  const ctx: ApiContext = { ...options, signal, events };
+  const logger = withRequestId(options.logger);
+  const ctx: ApiContext = { ...options, logger, signal, events };
 
   const app = express();
   app.disable('x-powered-by');
@@ -36,6 +39,7 @@ export function createApi(options: ApiOptions): Express {
   app.use(networksRouter(ctx), containersRouter(ctx), stacksRouter(ctx));
   app.use(filesRouter(ctx, 'secret'), filesRouter(ctx, 'config'));
   app.use(containerActionsRouter(ctx), statsRouter(ctx), execRouter(ctx));
+  app.use(openApiRouter(ctx));
   app.use(absentRouter());
   app.use(pageNotFound, errorHandler(ctx.logger));
   return app;

@@ -5,20 +5,20 @@ import { sendJson } from '../http/respond.ts';
 
 type Method = 'get' | 'post' | 'put' | 'delete' | 'head';
 
-const EMPTY_LISTS: readonly (readonly [string, unknown])[] = [
+export const EMPTY_LISTS: readonly (readonly [string, unknown])[] = [
   ['/volumes', { Volumes: [], Warnings: [] }],
   ['/images/json', []],
   ['/plugins', []],
 ];
 
 /** [path, word]: inspecting one without a type must end in a clean 404. */
-const NO_SUCH: readonly (readonly [string, string])[] = [
+export const NO_SUCH: readonly (readonly [string, string])[] = [
   ['/volumes/:id', 'volume'],
   ['/images/:id/json', 'No such image:'],
   ['/plugins/:id/json', 'plugin'],
 ];
 
-const NOT_YET: readonly (readonly [Method, string, string])[] = [
+export const NOT_YET: readonly (readonly [Method, string, string])[] = [
   [
     'post',
     '/volumes/create',

@@ -15,7 +15,7 @@ import { callNode, NODE_TIMEOUT_MS } from '../node-call.ts';
 import { nodeMatcher } from './nodes.ts';
 import { taskLogTarget, taskSpec } from './tasks.ts';
 
-const FILTERS = [
+export const FILTERS = [
   'id',
   'name',
   'label',

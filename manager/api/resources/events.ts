@@ -5,7 +5,7 @@ import { passes, passesLabels, queryFilters, queryText, type Filters } from '../
 import { requestSignal, writeAll } from '../http/respond.ts';
 import { parseTime } from '../logs/options.ts';
 
-const FILTERS = [
+export const FILTERS = [
   'type',
   'event',
   'service',

@@ -30,10 +30,17 @@ const INDEX_DIGITS = 8;
 /** How often a client that says nothing is looked for. */
 const PROBE_MS = 10_000;
 
+/** Rows or columns of a terminal, in a query. */
+export const zDimension = z
+  .string()
+  .regex(/^\d{1,5}$/)
+  .transform(Number)
+  .pipe(z.number().int().max(65_535));
+
 /** Rows, columns. */
 const zSize = z.array(z.number().int().nonnegative().max(65_535)).length(2).nullish();
 
-const createSchema = z.object({
+export const createSchema = z.object({
   Cmd: zTexts,
   Env: zTexts,
   User: zText,
@@ -48,7 +55,7 @@ const createSchema = z.object({
   ConsoleSize: zSize,
 });
 
-const startSchema = z.object({
+export const startSchema = z.object({
   Detach: zFlag,
   Tty: zFlag,
   ConsoleSize: zSize,
@@ -141,9 +148,9 @@ function terminalSize(size: number[] | null | undefined): TerminalSize | undefin
 
 function dimension(req: Request, name: string): number {
   const text = queryText(req, name) ?? '';
-  if (!/^\d{1,5}$/.test(text) || Number(text) > 65_535)
-    throw new InvalidError(`invalid ${name} '${text}': a number of characters is expected`);
-  return Number(text);
+  const size = zDimension.safeParse(text);
+  if (!size.success) throw new InvalidError(`invalid ${name} '${text}': a number of characters is expected`);
+  return size.data;
 }
 
 /** Runs it with the client attached, until it ends. A client that leaves, leaves it running. */

@@ -1,4 +1,5 @@
 import { Router } from 'express';
+import { z } from 'zod';
 import { InvalidError } from '../../../shared/errors/index.ts';
 import { decodeNetworkSpec, encodeNetwork } from '../codec/network-codec.ts';
 import type { ApiContext } from '../context.ts';
@@ -8,7 +9,8 @@ import { requestSignal, sendEmpty, sendJson } from '../http/respond.ts';
 import { createNetwork, findNetwork, removeNetwork } from '../ops/networks.ts';
 import { liveServices, specOf } from '../ops/service-reads.ts';
 
-const FILTERS = ['id', 'name', 'label', 'driver', 'scope', 'type', 'dangling'];
+export const FILTERS = ['id', 'name', 'label', 'driver', 'scope', 'type', 'dangling'];
+export const zScope = z.enum(['', 'swarm', 'local', 'global']);
 
 export function networksRouter(ctx: ApiContext): Router {
   const router = Router();
@@ -43,7 +45,7 @@ export function networksRouter(ctx: ApiContext): Router {
 
   router.get('/networks/:id', (req, res) => {
     const scope = queryText(req, 'scope') ?? '';
-    if (!['', 'swarm', 'local', 'global'].includes(scope)) throw new InvalidError(`invalid scope '${scope}'`);
+    if (!zScope.safeParse(scope).success) throw new InvalidError(`invalid scope '${scope}'`);
     const network = findNetwork(store, req.params.id);
     const encoded = encodeNetwork(network, store.version('networks', network.id));
     sendJson(

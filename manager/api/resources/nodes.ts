@@ -9,6 +9,8 @@ import { passes, passesLabels, queryFilters, queryFlag, queryVersion } from '../
 import { requestSignal, sendEmpty, sendJson } from '../http/respond.ts';
 import { lookup } from '../lookup.ts';
 
+export const FILTERS = ['id', 'name', 'label', 'node.label', 'role', 'membership'];
+
 export function nodesRouter(ctx: ApiContext): Router {
   const router = Router();
   const { store } = ctx;
@@ -16,7 +18,7 @@ export function nodesRouter(ctx: ApiContext): Router {
     encodeNode(node, store.version('nodes', node.id), managerStatus(ctx, node));
 
   router.get('/nodes', (req, res) => {
-    const filters = queryFilters(req, ['id', 'name', 'label', 'node.label', 'role', 'membership']);
+    const filters = queryFilters(req, FILTERS);
     const nodes = [...store.all('nodes').values()].filter(
       (node) =>
         passes(filters, 'id', (id) => node.id.startsWith(id)) &&

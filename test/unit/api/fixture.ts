@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createApi, listenUnix } from '../../../manager/api/index.ts';
+import { type ApiOptions, createApi, listenUnix } from '../../../manager/api/index.ts';
 import { loadOrCreateCluster } from '../../../manager/ca/cluster.ts';
 import type { NodeGateway } from '../../../manager/dispatcher/node-gateway.ts';
 import type { Change, Write } from '../../../manager/store/store.ts';
@@ -46,16 +46,25 @@ export class ApiFixture implements AsyncDisposable {
   #directory = '';
   #close: () => Promise<void> = async () => undefined;
 
-  static async up(nodeCount = 2): Promise<ApiFixture> {
+  static async up(nodeCount = 2, more: Partial<ApiOptions> = {}): Promise<ApiFixture> {
     const fixture = new ApiFixture();
     const { store } = fixture;
     const signal = fixture.stopping.signal;
     await loadOrCreateCluster(store, {}, Date.now(), signal);
     for (let i = 1; i <= nodeCount; i += 1) await fixture.addNode(`a${i}`, i);
     store.onChange((changes) => fixture.#obey(changes));
-    const api = createApi({
-      store,
-      gateway: fixture.gateway(),
+    const api = createApi({ ...fixture.options(), ...more });
+    fixture.#directory = await mkdtemp(join(tmpdir(), 'shoal-api-'));
+    fixture.socket = join(fixture.#directory, 'api.sock');
+    const server = await listenUnix(fixture.socket, api, { mode: 0o600 });
+    fixture.#close = () => server.close();
+    return fixture;
+  }
+
+  options(): ApiOptions {
+    return {
+      store: this.store,
+      gateway: this.gateway(),
       vault: testVault,
       version: '0.1.0',
       clusterName: 'test',
@@ -64,13 +73,8 @@ export class ApiFixture implements AsyncDisposable {
       leader: () => 'nodea1',
       logger: silentLogger,
       clock: { now: () => Date.now() },
-      signal,
-    });
-    fixture.#directory = await mkdtemp(join(tmpdir(), 'shoal-api-'));
-    fixture.socket = join(fixture.#directory, 'api.sock');
-    const server = await listenUnix(fixture.socket, api, { mode: 0o600 });
-    fixture.#close = () => server.close();
-    return fixture;
+      signal: this.stopping.signal,
+    };
   }
 
   async addNode(hostname: string, index: number): Promise<void> {

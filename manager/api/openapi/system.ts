@@ -1,0 +1,54 @@
+import { z } from 'zod';
+import { answers, operationsOf } from './operation.ts';
+
+const operation = operationsOf('system');
+
+const zVersion = z.looseObject({
+  Version: z.string(),
+  ApiVersion: z.string(),
+  MinAPIVersion: z.string(),
+  Os: z.string(),
+  Arch: z.string(),
+  KernelVersion: z.string(),
+  Platform: z.object({ Name: z.string() }),
+  Components: z.array(
+    z.object({ Name: z.string(), Version: z.string(), Details: z.record(z.string(), z.string()) }),
+  ),
+});
+
+const zInfo = z.looseObject({
+  ID: z.string(),
+  Name: z.string(),
+  Containers: z.number(),
+  ContainersRunning: z.number(),
+  ContainersStopped: z.number(),
+  NCPU: z.number(),
+  MemTotal: z.number(),
+  ServerVersion: z.string(),
+  Swarm: z.looseObject({
+    NodeID: z.string(),
+    LocalNodeState: z.string(),
+    ControlAvailable: z.boolean(),
+    Nodes: z.number(),
+    Managers: z.number(),
+  }),
+});
+
+export const systemOperations = [
+  operation('get', '/_ping', 'Is the manager there, and which API does it speak (also HEAD)', {
+    answers: { 200: answers.raw('OK; the headers say the rest', 'text/plain; charset=utf-8') },
+    errors: [],
+  }),
+  operation('get', '/version', 'Versions of Shoal and of the API', {
+    answers: { 200: answers.json('Versions', 'SystemVersion', zVersion) },
+    errors: [],
+  }),
+  operation('get', '/info', 'The cluster in numbers', {
+    answers: { 200: answers.json('The cluster', 'SystemInfo', zInfo) },
+    errors: [],
+  }),
+  operation('get', '/openapi.json', 'This document', {
+    answers: { 200: answers.object('An OpenAPI 3.1 document') },
+    errors: [],
+  }),
+];
