@@ -33,6 +33,8 @@ export function judgeReport(
 export class StatusIntake {
   readonly #store: Store;
   readonly #logger: Logger;
+  /** How many reports came, by what was done with them. */
+  readonly counts: Record<Verdict, number> = { write: 0, ignore: 0, refuse: 0 };
   /** Reports on one task are taken one after the other. */
   readonly #tasks = new KeyedMutex();
 
@@ -71,6 +73,7 @@ export class StatusIntake {
     const { taskId } = report;
     const task = this.#store.get('tasks', taskId);
     const verdict = judgeReport(nodeId, report, task, this.#store.get('statuses', taskId));
+    this.counts[verdict] += 1;
     if (verdict === 'refuse') {
       this.#logger.warn(
         { nodeId, taskId, state: report.state },

@@ -51,4 +51,8 @@ export const systemOperations = [
     answers: { 200: answers.object('An OpenAPI 3.1 document') },
     errors: [],
   }),
+  operation('get', '/metrics', 'Metrics in the text format of Prometheus', {
+    answers: { 200: answers.raw('Series', 'text/plain; version=0.0.4; charset=utf-8') },
+    errors: [404],
+  }),
 ];
