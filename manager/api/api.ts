@@ -3,7 +3,7 @@ import express, { type Express } from 'express';
 import type { ApiContext, ApiOptions } from './context.ts';
 import { EventLog } from './events/event-log.ts';
 import { apiVersion } from './http/api-version.ts';
-import { errorHandler, pageNotFound } from './http/errors.ts';
+import { errorHandler, noOptions, pageNotFound } from './http/errors.ts';
 import { requestMetrics } from './http/request-metrics.ts';
 import { requestLog } from './http/request-log.ts';
 import { withRequestId } from '../request-scope.ts';
@@ -36,7 +36,7 @@ export function createApi(options: ApiOptions): Express {
   app.disable('x-powered-by');
   app.set('etag', false);
   if (ctx.metrics !== undefined) app.use(requestMetrics(ctx.metrics));
-  app.use(requestLog(ctx.logger, ctx.clock), apiVersion(ctx.version));
+  app.use(requestLog(ctx.logger, ctx.clock), apiVersion(ctx.version), noOptions);
   app.use(systemRouter(ctx), swarmRouter(ctx), eventsRouter(ctx));
   app.use(nodesRouter(ctx), servicesRouter(ctx), tasksRouter(ctx));
   app.use(networksRouter(ctx), containersRouter(ctx), stacksRouter(ctx));

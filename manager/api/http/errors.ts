@@ -43,6 +43,10 @@ function errorDetails(error: unknown): object {
   return error instanceof StackError ? { errors: error.errors } : {};
 }
 
+/** Express would answer OPTIONS by itself; Docker knows no such method. */
+export const noOptions: RequestHandler = (req, res, next) =>
+  req.method === 'OPTIONS' ? pageNotFound(req, res, next) : next();
+
 export const pageNotFound: RequestHandler = (_req, res) => {
   sendJson(res, 404, { message: 'page not found' });
 };

@@ -43,6 +43,8 @@ export class ApiFixture implements AsyncDisposable {
   socket = '';
   /** Tasks run, and services go, as soon as they are asked to; false: the test does it. */
   obeys = true;
+  /** At most so many tasks of a service, however many it asks for. */
+  mostTasks = Infinity;
   #directory = '';
   #close: () => Promise<void> = async () => undefined;
 
@@ -185,7 +187,7 @@ export class ApiFixture implements AsyncDisposable {
     const writes: Write[] = tasks
       .filter((task) => task.revision !== service.revision && task.desired === 'running')
       .flatMap((task) => stopped(task, this.store.get('statuses', task.id)));
-    for (let slot = current.length + 1; slot <= wanted; slot += 1) {
+    for (let slot = current.length + 1; slot <= Math.min(wanted, this.mostTasks); slot += 1) {
       writes.push(
         ...runningTask(service, slot, nodes[(slot - 1) % nodes.length] ?? '', spec?.mode.kind === 'global'),
       );
