@@ -2,6 +2,7 @@
 import { createServer } from 'node:http';
 import { connect } from 'node:net';
 import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { readText } from '../../../manager/api/http/body.ts';
 import { type ApiFixture } from './fixture.ts';
@@ -146,10 +147,12 @@ test('clients that leave in the middle of a request or an answer leave nothing b
       'GET /inf',
     ];
     socket.write(kinds[i % kinds.length] ?? '');
-    if (i % 2 === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    if (i % 2 === 0) await sleep(5);
     socket.destroy();
   }
   await goesOn(t, api);
+  for (const end = Date.now() + 20_000; (await api.connections()) > 0; await sleep(10))
+    if (Date.now() > end) throw new Error(`${await api.connections()} connections are still there`);
 });
 
 test('an upgrade that nobody offers, and expectations, are answered', async (t) => {

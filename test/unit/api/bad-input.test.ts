@@ -26,6 +26,31 @@ function exampleOf({ body }: Operation): Pick<Sent, 'body' | 'headers'> {
   return { body: JSON.stringify(body.example), headers: { 'content-type': JSON_TYPE } };
 }
 
+test('these tests notice an answer that is not as documented', (t) => {
+  const sent = { method: 'GET', path: '/v1.47/nodes?x=1' };
+  const headers = { 'content-type': JSON_TYPE, 'x-request-id': 'a' };
+  const answer = (status: number, json: unknown, more: object = {}): Answer => ({
+    status,
+    headers: { ...headers, ...more },
+    body: Buffer.from(JSON.stringify(json)),
+    json,
+  });
+  t.is(flaw(sent, answer(200, [{}])), undefined);
+  t.is(flaw(sent, answer(400, { message: 'why' })), undefined);
+  t.regex(flaw(sent, answer(500, { message: 'x is undefined' })) ?? '', /500 is not documented/);
+  t.regex(flaw(sent, answer(409, { message: 'why' })) ?? '', /409 is not documented/);
+  t.regex(flaw(sent, answer(200, { not: 'a list' })) ?? '', /not as documented/);
+  t.regex(flaw(sent, answer(400, 'why')) ?? '', /no message/);
+  t.regex(
+    flaw(sent, answer(400, { message: 'x' }, { 'content-type': 'text/html' })) ?? '',
+    /an error as text/,
+  );
+  t.regex(flaw(sent, answer(200, [], { 'x-request-id': undefined })) ?? '', /no X-Request-Id/);
+  const update = { method: 'POST', path: '/nodes/a/update?version=1' };
+  t.regex(flaw(update, answer(500, { message: 'boom' })) ?? '', /500 without a cause/);
+  t.regex(flaw({ method: 'GET', path: '/none' }, answer(200, {})) ?? '', /200 is not documented/);
+});
+
 test('a body that is no JSON is 400, and its place is named', async (t) => {
   const at = await target();
   await using _ = at.api;

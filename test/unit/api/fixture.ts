@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { type ApiOptions, createApi, listenUnix } from '../../../manager/api/index.ts';
 import { loadOrCreateCluster } from '../../../manager/ca/cluster.ts';
 import type { NodeGateway } from '../../../manager/dispatcher/node-gateway.ts';
@@ -45,6 +46,8 @@ export class ApiFixture implements AsyncDisposable {
   obeys = true;
   /** At most so many tasks of a service, however many it asks for. */
   mostTasks = Infinity;
+  /** How many clients are connected. */
+  connections: () => Promise<number> = () => Promise.resolve(0);
   #directory = '';
   #close: () => Promise<void> = async () => undefined;
 
@@ -60,6 +63,7 @@ export class ApiFixture implements AsyncDisposable {
     fixture.socket = join(fixture.#directory, 'api.sock');
     const server = await listenUnix(fixture.socket, api, { mode: 0o600 });
     fixture.#close = () => server.close();
+    fixture.connections = promisify(server.server.getConnections.bind(server.server));
     return fixture;
   }
 

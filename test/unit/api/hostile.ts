@@ -151,7 +151,15 @@ export interface Sent {
 /** One request on a connection of its own. What streams is left as soon as its head is there. Rejects when it hangs. */
 export function probe(api: ApiFixture, { method, path, body, headers = {} }: Sent): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    const options = { socketPath: api.socket, method, path, headers, agent: false };
+    // Node's client would send the body of a GET without saying how long it is.
+    const length = body === undefined ? {} : { 'content-length': String(Buffer.byteLength(body)) };
+    const options = {
+      socketPath: api.socket,
+      method,
+      path,
+      headers: { ...headers, ...length },
+      agent: false,
+    };
     const req = request(options, (res) => {
       const parts: Buffer[] = [];
       const settle = (): void => {
