@@ -6,7 +6,7 @@ import { answers, type ErrorStatus, operationsOf, parameters } from './operation
 
 const operation = operationsOf('containers');
 /** Of whatever goes to the node that holds the container. */
-const NODE_ERRORS: readonly ErrorStatus[] = [400, 404, 409, 501, 503];
+const NODE_ERRORS: readonly ErrorStatus[] = [400, 404, 409, 500, 501, 503];
 const signal = parameters.text('Name or number of a signal');
 
 export const containersOperations = [

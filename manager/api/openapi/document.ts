@@ -14,7 +14,7 @@ const ERROR_TEXTS: Readonly<Record<number, string>> = {
   404: 'There is no such object',
   409: 'It exists already, or is in use',
   413: 'The body is too large',
-  500: 'Out of sequence: the version is not the newest',
+  500: 'The version is not the newest (update out of sequence), or the node failed; the message says which',
   501: 'Shoal does not have this; the message names it',
   503: 'The store or the node can not be reached, or this manager does not do it',
 };

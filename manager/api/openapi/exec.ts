@@ -3,7 +3,7 @@ import { createSchema, startSchema, zDimension } from '../resources/exec.ts';
 import { answers, type ErrorStatus, jsonBody, operationsOf } from './operation.ts';
 
 const operation = operationsOf('exec');
-const NODE_ERRORS: readonly ErrorStatus[] = [400, 404, 409, 501, 503];
+const NODE_ERRORS: readonly ErrorStatus[] = [400, 404, 409, 500, 501, 503];
 const size = zDimension.describe('Characters');
 
 export const execOperations = [
