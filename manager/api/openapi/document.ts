@@ -162,12 +162,18 @@ function describeBody(body: Body, inputs: Components): object {
     { schema: inline(schema, 'input') },
   ]);
   return {
-    required: true,
+    required: body.optional !== true,
     content: {
-      [body.type]: { schema: inputs.reference(body.schema, body.name), example: body.example },
+      [body.type]: describeContent(body, inputs),
       ...Object.fromEntries(others),
     },
   };
+}
+
+function describeContent({ schema, name, example }: Body, inputs: Components): object {
+  // Of bytes the type says all (OpenAPI 3.1.1, 4.14.3).
+  if (schema === undefined) return { schema: {} };
+  return { schema: name === undefined ? inline(schema, 'input') : inputs.reference(schema, name), example };
 }
 
 function describeAnswer(answer: Answer, fallbackName: string, outputs: Components): object {

@@ -9,11 +9,14 @@ export type ErrorStatus = 304 | 400 | 401 | 403 | 404 | 409 | 413 | 500 | 501 | 
 
 export interface Body {
   readonly type: string;
+  /** Absent: bytes, such as an archive. */
+  readonly schema?: z.ZodType;
   /** Of the schema in the document's components. */
-  readonly name: string;
-  readonly schema: z.ZodType;
+  readonly name?: string;
   /** A body that the endpoint takes. */
-  readonly example: unknown;
+  readonly example?: unknown;
+  /** The request may come without. */
+  readonly optional?: true;
   /** Other types that it takes, with what is in them. */
   readonly otherTypes?: Readonly<Record<string, z.ZodType>>;
 }
@@ -78,6 +81,11 @@ export const answers = {
 
 export function jsonBody(name: string, schema: z.ZodType, example: unknown): Body {
   return { type: JSON_TYPE, name, schema, example };
+}
+
+/** Bytes of a type, such as application/x-tar. */
+export function rawBody(type: string): Body {
+  return { type };
 }
 
 export const parameters = {
