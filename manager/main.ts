@@ -12,6 +12,7 @@ import { listenUnix } from './api/listen.ts';
 import { startDispatcher } from './dispatcher/start-dispatcher.ts';
 import { lead } from './leader/leader.ts';
 import { loadOrCreateCluster } from './ca/cluster.ts';
+import { listenForScrapes } from './metrics/listen.ts';
 import { createMetrics } from './metrics/metrics.ts';
 import { databaseSize } from './store/database-size.ts';
 import { Election } from './store/election.ts';
@@ -68,6 +69,10 @@ export async function runManager(options: ManagerOptions, signal: AbortSignal): 
     leads: () => election.leaderId === managerId,
     database: () => databaseSize(store.client),
   });
+  if (options.metricsListen !== undefined) {
+    const scrapes = await listenForScrapes(metrics.api, options.metricsListen, logger);
+    stack.defer(() => scrapes.close());
+  }
   const server = await listenUnix(options.apiSocket, api, { group: options.apiGroup, mode: 0o660 });
   stack.defer(() => server.close());
   const elected = election.run(signal, (fence, leading) =>

@@ -4,6 +4,7 @@ import test from 'ava';
 import { PROJECT_ROOT } from '../../../deploy/local/project.ts';
 import { lead } from '../../../manager/leader/leader.ts';
 import { createMetrics, type MetricSources } from '../../../manager/metrics/metrics.ts';
+import { listenForScrapes } from '../../../manager/metrics/listen.ts';
 import { SERIES } from '../../../manager/metrics/series.ts';
 import { StaleError, type Store } from '../../../manager/store/store.ts';
 import { delay } from '../../../shared/lib/abort.ts';
@@ -212,6 +213,38 @@ test('over etcd: commits by outcome, conflicts, lag of the watch, size of the da
   const away = parseMetrics(await metrics.api.scrape());
   t.is(sample(away, 'shoal_store_current'), 0);
   t.false(away.some(({ name }) => name.startsWith('shoal_etcd_database')));
+});
+
+test('a port for scrapes has /metrics and nothing else', async (t) => {
+  const metrics = createMetrics('0.1.0');
+  metrics.read(sources(cluster().nodes(1).store));
+  const server = await listenForScrapes(metrics.api, { host: '127.0.0.1', port: 0 }, silentLogger);
+  t.teardown(() => server.close());
+  const url = `http://127.0.0.1:${server.address.port}`;
+  const answer = await fetch(`${url}/metrics?x=1`);
+  t.is(answer.status, 200);
+  t.is(answer.headers.get('content-type'), metrics.api.contentType);
+  t.is(sample(parseMetrics(await answer.text()), 'shoal_node_connected', { node: 'n1' }), 0);
+  for (const [method, path] of [
+    ['GET', '/'],
+    ['GET', '/services'],
+    ['GET', '/metrics/..'],
+    ['POST', '/metrics'],
+    ['DELETE', '/nodes/n1'],
+  ] as const)
+    t.is((await fetch(url + path, { method })).status, 404, `${method} ${path}`);
+  const taken = { host: '127.0.0.1', port: server.address.port };
+  await t.throwsAsync(listenForScrapes(metrics.api, taken, silentLogger), { code: 'EADDRINUSE' });
+});
+
+test('when the metrics can not be read, that is said and logged', async (t) => {
+  const logged: object[] = [];
+  const failing = { contentType: 'text/plain', scrape: () => Promise.reject(new Error('a fault')) };
+  const logger = { ...silentLogger, error: (fields: object) => void logged.push(fields) };
+  const server = await listenForScrapes(failing, { host: '127.0.0.1', port: 0 }, logger);
+  t.teardown(() => server.close());
+  t.is((await fetch(`http://127.0.0.1:${server.address.port}/metrics`)).status, 500);
+  t.deepEqual(logged, [{ error: 'a fault' }]);
 });
 
 test('docs/operate.md has every series, with its labels', async (t) => {
