@@ -11,7 +11,9 @@ export interface LogOptions {
 }
 
 /** Docker takes whatever is no number for "all". */
-export const zTail = z.string().transform((text) => (/^\d+$/.test(text) ? Number(text) : undefined));
+export const zTail = z
+  .string()
+  .transform((text) => (/^\d+$/.test(text) ? Math.min(Number(text), Number.MAX_SAFE_INTEGER) : undefined));
 
 /** Seconds since the epoch with a fraction, or RFC 3339 -> milliseconds. */
 export const zTimeText = z

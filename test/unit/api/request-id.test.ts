@@ -7,6 +7,7 @@ import { Writable } from 'node:stream';
 import test, { type ExecutionContext } from 'ava';
 import { pino } from 'pino';
 import { createApi, listenUnix } from '../../../manager/api/index.ts';
+import { onBehalfOf } from '../../../manager/request-scope.ts';
 import { InvalidError } from '../../../shared/errors/index.ts';
 import type { Logger } from '../../../shared/model/options.ts';
 import type { Node } from '../../../shared/model/index.ts';
@@ -88,6 +89,9 @@ async function cluster(t: ExecutionContext): Promise<{
     logger: nodeLog.logger,
     signal: r.signal,
     handlers: {
+      stream: async function* () {
+        yield { stream: 1, data: Buffer.from('a line\n') };
+      },
       call: (method, params): Promise<Json> => {
         if (method === 'container.list') return Promise.resolve([CONTAINER]);
         if (method === 'exec.create' && JSON.stringify(params).includes('fail'))
@@ -171,6 +175,24 @@ test('what the manager notes on the way, and what the node refuses or fails at, 
   const failed = nodeLog.lines.find(({ requestId, level }) => requestId === 'failed' && level === 50);
   t.like(failed, { method: 'exec.create', error: 'the node is at fault' });
   t.true(log.lines.some(({ requestId, status }) => requestId === 'failed' && status === 500));
+});
+
+test('so has its line of a stream', async (t) => {
+  const { r, nodeLog } = await cluster(t);
+  const [nodeId = ''] = r.store.all('nodes').keys();
+  const params = { containerId: CONTAINER.id, follow: false, stdout: true, stderr: true };
+  const read = async (): Promise<string> => {
+    let text = '';
+    for await (const { data } of r.dispatcher.gateway.stream(nodeId, 'container.logs', params, r.signal))
+      text += data.toString();
+    return text;
+  };
+  t.is(await onBehalfOf('mine', read), 'a line\n');
+  await eventually('it is logged', () => nodeLog.lines.some(({ method }) => method === 'container.logs'));
+  t.like(
+    nodeLog.lines.find(({ method }) => method === 'container.logs'),
+    { requestId: 'mine', level: 20 },
+  );
 });
 
 test('what the manager does by itself has no id', async (t) => {
