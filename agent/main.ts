@@ -1,21 +1,27 @@
 /** Wiring of an agent, nothing else: the one place that makes its clocks, sockets and stores. */
-import { chmod, mkdir, readdir, rename, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { InvalidError, describeError } from '../shared/errors/index.ts';
 import type { AgentOptions, AgentRunFile, Logger } from '../shared/model/options.ts';
 import { type TaskAssignment, type TaskState, type TaskStatus } from '../shared/model/index.ts';
+import { Attachments } from './container/attach.ts';
+import { ArchiveService } from './container/archive.ts';
 import { ContainerBuilder } from './container/builder.ts';
-import { Containers } from './container/containers.ts';
+import { type Belongings, Containers } from './container/containers.ts';
 import { ContainerService } from './container/service.ts';
+import { replaceFile } from './files/replace-file.ts';
 import { memoryDirectory } from './files/memory-directory.ts';
 import { TaskFiles } from './files/task-files.ts';
+import { imageAnswers } from './image/image-methods.ts';
 import { ImageService } from './image/image-service.ts';
 import { describeMachine, sourceAddress } from './machine.ts';
 import { NetworkDriver } from './network/driver.ts';
 import { answerRequests } from './requests.ts';
 import { loadIdentity, saveIdentity, type Identity } from './session/identity.ts';
 import { SessionLink } from './session/session-link.ts';
+import { volumeAnswers } from './volume/volume-methods.ts';
 import { Volumes } from './volume/volumes.ts';
+import { ContainerClaims } from './worker/container-claims.ts';
 import { TaskExecutor } from './worker/executor.ts';
 import { Worker, type WorkerOptions } from './worker/worker.ts';
 
@@ -29,41 +35,34 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const identity = await identify(options, signal);
   const address = options.address ?? (await sourceAddress(identity.managers[0] ?? ''));
   const description = await describeMachine(options.hostname, address, options.labels);
-  const images = await ImageService.open({
-    dir: join(stateDir, 'images'),
-    insecureRegistries: [...options.insecureRegistries],
-    logger,
-  });
-  await preload(images, options, signal);
-  const network = new NetworkDriver({
-    clusterName: options.name,
-    nodeId: identity.nodeId,
-    vxlanPort: options.vxlanPort,
-    logger: logger.child({ part: 'network' }),
-  });
+  const images = await openImages(options, signal);
+  const network = networkDriver(options, identity);
   const { files, assignments } = await openMemory(runDir, logger);
-  const containers = new Containers(stateDir, runDir, logger, files);
+  const volumes = new Volumes(stateDir, () => containers.list(), logger);
+  const containers: Containers = new Containers(stateDir, runDir, logger, belongings(files, volumes));
   await containers.load();
   const builder = new ContainerBuilder({
     images,
     containers,
     files,
-    volumes: new Volumes(stateDir),
+    volumes,
     resolvConf: (task: TaskAssignment) => network.resolvConfFor(task.taskId),
     cgroupParent: join('/', `shoal-${options.name}`, options.hostname),
     nodeId: identity.nodeId,
     hostname: options.hostname,
     platform: description,
   });
-  const executor = new TaskExecutor(containers, builder, network, logger);
-  const service = new ContainerService(containers, (taskId) => executor.healthOf(taskId));
+  const claims = new ContainerClaims();
+  const executor = new TaskExecutor(containers, builder, network, logger, claims, (name) =>
+    volumes.discard(name),
+  );
   const reports: { send: (status: TaskStatus) => void } = { send: () => undefined };
   const worker = new Worker({
     executor,
     networks: network,
     report: (status) => reports.send(status),
     adopted: adoptedStates(containers),
-    files,
+    files: takers(files, claims),
     assignments,
     now: Date.now,
     logger,
@@ -73,7 +72,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     { nodeId: identity.nodeId, managers: identity.managers, description, tls: identity },
     {
       onAssignments: (set, acknowledge) => worker.assign(set, acknowledge),
-      ...answerRequests(service.methods, service.streams),
+      ...answers({ containers, volumes, images, builder, executor }),
     },
     logger.child({ part: 'session' }),
   );
@@ -87,6 +86,78 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     await worker.close();
     await network.close();
   }
+}
+
+async function openImages(options: AgentOptions, signal: AbortSignal): Promise<ImageService> {
+  const { stateDir, insecureRegistries, logger } = options;
+  const images = await ImageService.open({
+    dir: join(stateDir, 'images'),
+    insecureRegistries: [...insecureRegistries],
+    logger,
+  });
+  await preload(images, options, signal);
+  return images;
+}
+
+/** Who has to know the newest assignments before a task of theirs is begun. */
+function takers(files: TaskFiles, claims: ContainerClaims): WorkerOptions['files'] {
+  return {
+    take: (set) => {
+      files.take(set);
+      claims.take(set);
+    },
+  };
+}
+
+interface Parts {
+  readonly containers: Containers;
+  readonly volumes: Volumes;
+  readonly images: ImageService;
+  readonly builder: ContainerBuilder;
+  readonly executor: TaskExecutor;
+}
+
+/** What managers may ask of this node, subject by subject. */
+function answers({ containers, volumes, images, builder, executor }: Parts) {
+  const imageBytes = async (id: string) => (await images.resolveLocal(id))?.sizeBytes;
+  const service = new ContainerService(containers, (taskId) => executor.healthOf(taskId), imageBytes);
+  const image = imageAnswers(images, (imageId) => builder.userOf(imageId));
+  const archive = new ArchiveService({
+    containers,
+    volumes,
+    layersOf: async (imageId) => (await images.resolveLocal(imageId))?.layers ?? [],
+  });
+  const attachments = new Attachments(containers);
+  return answerRequests(
+    {
+      ...service.methods,
+      ...image.methods,
+      ...attachments.methods,
+      ...archive.methods,
+      ...volumeAnswers(volumes, containers, imageBytes),
+    },
+    { ...service.streams, ...image.streams, ...attachments.streams, ...archive.streams },
+  );
+}
+
+/** What ends with a container: secrets and configs, and its part in what is mounted for volumes. */
+function belongings(files: TaskFiles, volumes: Volumes): Belongings {
+  return {
+    remove: async (id) => {
+      await files.remove(id);
+      await volumes.release(id);
+    },
+    sweep: async (living) => {
+      await files.sweep(living);
+      await volumes.sweep(living);
+    },
+  };
+}
+
+function networkDriver(options: AgentOptions, { nodeId }: Identity): NetworkDriver {
+  const { name: clusterName, vxlanPort } = options;
+  const logger = options.logger.child({ part: 'network' });
+  return new NetworkDriver({ clusterName, nodeId, vxlanPort, logger });
 }
 
 /** What is kept in memory, and only there when it is secret. */
@@ -141,12 +212,14 @@ async function preload(images: ImageService, options: AgentOptions, signal: Abor
 
 /** Tasks whose containers are here: the first look at each decides whether it still runs. */
 function adoptedStates(containers: Containers): Map<string, TaskState> {
-  return new Map(containers.list().map((record) => [record.taskId, 'starting']));
+  return new Map(
+    containers
+      .list()
+      .map((record) => [record.taskId, record.standalone?.created === true ? 'assigned' : 'starting']),
+  );
 }
 
 /** Tells the supervisor, or whoever waits for it, that the agent is up. */
 async function writeRunFile(runDir: string, file: AgentRunFile): Promise<void> {
-  const path = join(runDir, 'agent.json');
-  await writeFile(`${path}.new`, JSON.stringify(file));
-  await rename(`${path}.new`, path);
+  await replaceFile(join(runDir, 'agent.json'), JSON.stringify(file), { mode: 0o644 });
 }

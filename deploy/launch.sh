@@ -40,7 +40,8 @@ install_packages() {
 # True when a source file is newer than what the last build made.
 build_is_stale() {
   [ -e "$root/dist/deploy/cli/main.js" ] && [ -e "$root/native/build/libshoal.so" ] &&
-    [ -e "$root/native/build/shoal-monitor" ] && [ -e "$root/dist/.built" ] || return 0
+    [ -e "$root/native/build/shoal-monitor" ] && [ -e "$root/native/build/shoal-init" ] &&
+    [ -e "$root/native/build/shoal-files" ] && [ -e "$root/dist/.built" ] || return 0
   [ -n "$(cd "$root" && find manager agent shared deploy test native/src native/include native/Makefile package.json tsconfig.json \
     -newer dist/.built \( -name '*.ts' -o -name '*.[ch]' -o -name Makefile -o -name '*.json' \) -print -quit)" ]
 }

@@ -12,6 +12,9 @@ readonly NEEDED_BY_CHECKS=(clang-format cppcheck valgrind)
 readonly PEERS=(docker.io containerd runc crun docker-registry iptables nginx-light redis-server redis-tools)
 readonly PEERS_OF_NEWER=(docker-cli) # a package of its own since Debian 13
 readonly PEERS_LAYOUT=3 # raise it when what is unpacked changes
+# A second, newer docker client for the tests, whatever distribution this is: only its program is kept.
+readonly NEWER_CLIENT=docker-cli
+readonly NEWER_SOURCE='deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian sid main'
 # The virtual machine of the cgroup v2 tests: an emulator and a small kernel with every controller. Unpacked too:
 # installing would drag in udev, initramfs-tools and a boot entry.
 readonly EMULATOR=qemu-system-x86
@@ -44,7 +47,8 @@ usage() {
 usage: prerequisites.sh [--dev] [--peers DIR] [--vm DIR]
   (nothing)     installs what is needed to build and run Shoal
   --dev         also what `npm run check` and the tests need
-  --peers DIR   also unpacks docker, runc, crun, docker-registry, nginx and redis into DIR (they are not installed)
+  --peers DIR   also unpacks docker, runc, crun, docker-registry, nginx and redis into DIR (they are not installed), and
+                a newer docker client of Debian's as DIR/newer/docker, if it can be had
   --vm DIR      also unpacks qemu and a kernel into DIR, for the tests on cgroup v2 (they are not installed)
 END
 }
@@ -215,6 +219,55 @@ install_missing() {
   say "installed"
 }
 
+# Puts Debian sid's docker client at DIR/newer/docker. Best effort: without it DIR/newer/missing says why, for a day, and the
+# tests that need it are skipped. apt works in directories of its own: it checks the signatures, and the machine's package
+# lists and sources stay as they are.
+add_newer_client() {
+  local target=$1/newer work
+  exec 9>"$1.lock"
+  flock 9
+  if [ -x "$target/docker" ] || [ -n "$(find "$target/missing" -mtime -1 2>/dev/null)" ]; then return 0; fi
+  work=$(mktemp -d "$1.newer.XXXXXX")
+  unfinished=$work
+  mkdir -p "$target"
+  if fetch_newer_client "$work" >"$work/log" 2>&1; then
+    mv "$work/docker" "$target/docker"
+    rm -f "$target/missing"
+    say "a newer docker client is $target/docker: $("$target/docker" --version)"
+  else
+    tail -n 3 "$work/log" >"$target/missing"
+    say "there is no newer docker client, tests that want one are skipped: $(tr '\n' ' ' <"$target/missing")"
+  fi
+  rm -rf "$work"
+  unfinished=''
+}
+
+# Leaves WORK/docker, a program that runs here. Every step says on failure what was missing.
+fetch_newer_client() {
+  local work=$1
+  mkdir -p "$work"/{lists/partial,cache/archives/partial,parts,root} || return
+  printf '%s\n' "$NEWER_SOURCE" >"$work/sources.list" || return
+  cat >"$work/apt.conf" <<END || return
+Dir::Etc::sourcelist "$work/sources.list";
+Dir::Etc::sourceparts "$work/parts";
+Dir::Etc::preferences "$work/none";
+Dir::Etc::preferencesparts "$work/parts";
+Dir::State "$work";
+Dir::State::lists "$work/lists";
+Dir::State::status "/var/lib/dpkg/status";
+Dir::Cache "$work/cache";
+Acquire::Languages "none";
+Acquire::Retries "1";
+Acquire::http::Timeout "20";
+END
+  local -x APT_CONFIG=$work/apt.conf
+  timeout 120 "${APT[@]}" update -o APT::Update::Error-Mode=any || return
+  (cd "$work" && timeout 120 "${APT[@]}" download "$NEWER_CLIENT") || return
+  dpkg -x "$work"/"$NEWER_CLIENT"_*.deb "$work/root" || return
+  cp "$work/root/usr/bin/docker" "$work/docker" || return
+  "$work/docker" --version # its libraries may be newer than the machine's
+}
+
 # What apt would install for the peers here, the peers themselves included even where they are installed.
 packages_of_peers() {
   local package wanted=("${PEERS[@]}")
@@ -346,6 +399,7 @@ main() {
   install_missing "${wanted[@]}"
   if [ -n "$peers" ]; then
     unpack "$(realpath -m "$peers")" "layout $PEERS_LAYOUT: ${PEERS[*]}" packages_of_peers finish_peers
+    add_newer_client "$(realpath -m "$peers")"
   fi
   if [ -n "$vm" ]; then
     unpack "$(realpath -m "$vm")" "layout $VM_LAYOUT: $EMULATOR $KERNEL ${KERNEL_MODULES[*]}" packages_of_vm finish_vm

@@ -56,6 +56,7 @@ export async function runManager(options: ManagerOptions, signal: AbortSignal): 
     clusterName: options.name,
     managerNodeId,
     managerAddress: options.advertise,
+    stateDir,
     leader: () => (election.leaderId === managerId ? managerNodeId() : undefined),
     logger,
     clock: systemClock,

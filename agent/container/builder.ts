@@ -1,30 +1,35 @@
 /** From a task's assignment to everything that its container needs: image, volumes, files, OCI configuration. */
-import { mkdir, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, writeFile } from 'node:fs/promises';
 import { readFileSync } from 'node:fs';
-import { hostname as hostnameOfNode } from 'node:os';
+import { arch, hostname as hostnameOfNode, release as kernelRelease } from 'node:os';
 import { join } from 'node:path';
 import { taskContext, type TemplateContext } from '../../shared/lib/template.ts';
-import { InvalidError } from '../../shared/errors/index.ts';
+import { InvalidError, NotFoundError } from '../../shared/errors/index.ts';
 import { newContainerId } from '../../shared/lib/ids.ts';
 import {
   DEFAULT_STOP_GRACE_NS,
   STACK_LABEL,
+  type ContainerSpec,
   type HealthCheck,
   type MountSpec,
   type TaskAssignment,
 } from '../../shared/model/index.ts';
 import type { TaskFiles } from '../files/task-files.ts';
+import type { ImageUser } from '../image/image-removal.ts';
 import type { ImageService, ResolvedImage } from '../image/image-service.ts';
 import { parseRegistryAuth } from '../image/registry-auth.ts';
 import type { Volumes } from '../volume/volumes.ts';
 import { ALL_CAPABILITIES, capabilitiesOf } from './capabilities.ts';
 import { resolveDevices } from './devices.ts';
 import type { Containers, NewContainer } from './containers.ts';
-import { hostsFile } from './hosts-file.ts';
+import { heldMounts } from './held-mounts.ts';
+import { hostsFile, hostsFileOfNode } from './hosts-file.ts';
 import type { ContainerRecord } from './record.ts';
 import { fillSpec } from './fill-spec.ts';
-import { runtimeSpec, type BindMount } from './runtime-spec.ts';
+import { INIT_PATH, processArgs, runtimeSpec, type BindMount } from './runtime-spec.ts';
+import { nativeDir } from '../native/library.ts';
 import { parseSignal } from './signals.ts';
+import { detailsOf, type StandaloneRecord, standaloneMode, withAnonymousVolumes } from './standalone.ts';
 import { readImageFile, resolveUser } from './users.ts';
 
 export interface BuilderOptions {
@@ -52,13 +57,47 @@ export class ContainerBuilder {
   /** Fetches the image. Rejects with the registry's message when there is none. */
   async prepare(task: TaskAssignment, signal: AbortSignal): Promise<ResolvedImage> {
     const { registryAuth, container } = task.spec;
-    const image = await this.#options.images.ensure(container.image, parseRegistryAuth(registryAuth), signal);
+    const mode = standaloneMode(task);
+    if (mode !== undefined) return this.#prepareStandalone(task, mode.containerId);
+    const here = await this.#imageHere(container);
+    const image =
+      here ?? (await this.#options.images.ensure(container.image, parseRegistryAuth(registryAuth), signal));
     this.#prepared.set(task.taskId, image);
     return image;
   }
 
+  /** The image of its first start for ever, whatever its name means by then. `docker create` pulls nothing. */
+  async #prepareStandalone(task: TaskAssignment, containerId: string): Promise<ResolvedImage> {
+    const { images, containers } = this.#options;
+    const { image: name } = task.spec.container;
+    const reference = containers.find(containerId)?.imageId ?? name;
+    const image = await images.resolveLocal(reference);
+    if (image === undefined) throw new NotFoundError(`No such image: ${name}`);
+    this.#prepared.set(task.taskId, image);
+    return image;
+  }
+
+  /** The image as it is here, where the registry is not to be asked. */
+  async #imageHere({ image, runtime }: ContainerSpec): Promise<ResolvedImage | undefined> {
+    const policy = runtime?.pullPolicy;
+    if (policy === undefined) return undefined;
+    const here = await this.#options.images.resolveLocal(image);
+    if (here === undefined && policy === 'never') {
+      throw new InvalidError(`image ${image} is not on this node, and its pull policy is never`);
+    }
+    return here;
+  }
+
   forget(taskId: string): void {
     this.#prepared.delete(taskId);
+  }
+
+  /** A container that an image belongs to, else a task that has none yet. */
+  userOf(imageId: string): ImageUser | undefined {
+    const records = this.#options.containers.list().filter((record) => record.imageId === imageId);
+    const record = records.find(({ exit }) => exit === undefined) ?? records[0];
+    if (record !== undefined) return { kind: 'container', id: record.id, running: record.exit === undefined };
+    return this.inUse().has(imageId) ? { kind: 'task' } : undefined;
   }
 
   /** Image ids that a clean-up must leave. */
@@ -67,20 +106,39 @@ export class ContainerBuilder {
     return new Set([...used, ...this.#options.containers.list().map((record) => record.imageId)]);
   }
 
-  async build(task: TaskAssignment, signal: AbortSignal): Promise<NewContainer> {
+  /** `networked` false: its networks may not be known yet, and it is not about to be started. */
+  async build(task: TaskAssignment, signal: AbortSignal, networked = true): Promise<NewContainer> {
+    const id = standaloneMode(task)?.containerId ?? newContainerId();
+    try {
+      return await this.#build(task, id, signal, networked);
+    } catch (error) {
+      await this.#options.volumes.release(id);
+      throw error;
+    }
+  }
+
+  async #build(
+    task: TaskAssignment,
+    id: string,
+    signal: AbortSignal,
+    networked: boolean,
+  ): Promise<NewContainer> {
     const image = this.#prepared.get(task.taskId) ?? (await this.prepare(task, signal));
     const context = this.#context(task);
-    const spec = fillSpec(task.spec.container, context);
-    const id = newContainerId();
+    const mode = standaloneMode(task);
+    const filled = mode === undefined ? fillSpec(task.spec.container, context) : task.spec.container;
+    const { spec, names } = withAnonymousVolumes(filled, image.config, id);
     const [passwd, group] = await Promise.all(
       ['etc/passwd', 'etc/group'].map((path) => readImageFile(image.layers, path)),
     );
     const user = resolveUser(spec.user ?? image.config.user, spec.groups ?? [], passwd ?? '', group ?? '');
     const hostUts = spec.runtime?.hostUts === true;
-    const hostname = hostUts ? hostnameOfNode() : spec.hostname || id.slice(0, 12);
+    const ownName = spec.runtime?.network === 'host' ? this.#options.hostname : id.slice(0, 12);
+    const hostname = hostUts ? hostnameOfNode() : spec.hostname || ownName;
     const binds = [
-      ...(await this.#files(task, id, hostname)),
-      ...(await this.#mounts(spec.mounts, image, task)),
+      ...(await this.#files(task, id, hostname, networked)),
+      ...(spec.init === true ? [await this.#init(id)] : []),
+      ...(await this.#mounts({ mounts: spec.mounts, anonymous: names, image, id }, signal)),
       ...this.#options.files.mounts(id, spec),
     ];
     const config = runtimeSpec({
@@ -93,21 +151,48 @@ export class ContainerBuilder {
       reservations: task.spec.reservations,
       cgroupsPath: join(this.#options.cgroupParent, id),
       devices: await resolveDevices(spec.runtime ?? {}),
+      machine: { arch: GO_ARCH[arch()] ?? arch(), release: kernelRelease() },
       available: availableCapabilities(),
     });
-    const { args, env = [], cwd, capabilities, rlimits = [], noNewPrivileges = false } = config.process;
-    const process = { args, env, cwd, rlimits, noNewPrivileges, capabilities: capabilities?.bounding ?? [] };
+    const { env = [], cwd, capabilities, rlimits = [], noNewPrivileges = false } = config.process;
+    const process = {
+      args: processArgs(spec, image.config),
+      env,
+      cwd,
+      rlimits,
+      noNewPrivileges,
+      capabilities: capabilities?.bounding ?? [],
+    };
     const { uid, gid, additionalGids } = user;
     const identity = { id, uid, gid, additionalGids, imageId: image.id };
     const stop = spec.stopSignal ?? image.config.stopSignal ?? 'SIGTERM';
     const health = healthCheckOf(spec.healthCheck, image.config.healthcheck);
     // Last, so that nothing that fails leaves them behind.
     await this.#options.files.write(id, spec, context, process.env);
+    const record: ContainerRecord = {
+      ...recordOf(task, identity, process, stop, health, this.#options.nodeId),
+      mounts: heldMounts(spec.mounts, names, binds),
+      ...(spec.readOnlyRoot === true ? { readOnlyRoot: true } : {}),
+    };
+    if (mode === undefined) return { record, config, layers: image.layers };
+    const known = this.#options.containers.find(id);
+    const standalone: StandaloneRecord = {
+      details: detailsOf(spec, image.config, hostname, binds),
+      anonymousVolumes: names,
+      discardVolumes: mode.autoRemove || known?.standalone?.discardVolumes === true,
+    };
     return {
-      record: recordOf(task, identity, process, stop, health, this.#options.nodeId),
+      record: standaloneRecord(record, known, image, standalone, task),
       config,
       layers: image.layers,
     };
+  }
+
+  /** A copy of the container's own: what a privileged one could do to it harms no other. */
+  async #init(id: string): Promise<BindMount> {
+    const source = join(this.#options.containers.directory(id), 'init');
+    await copyFile(join(nativeDir, 'shoal-init'), source);
+    return { source, target: INIT_PATH, options: ['bind', 'ro', 'rprivate'] };
   }
 
   #context(task: TaskAssignment): TemplateContext {
@@ -117,17 +202,13 @@ export class ContainerBuilder {
   }
 
   /** The files that the container sees under /etc but that belong to the node. */
-  async #files(task: TaskAssignment, id: string, hostname: string): Promise<BindMount[]> {
+  async #files(task: TaskAssignment, id: string, hostname: string, networked: boolean): Promise<BindMount[]> {
     const directory = this.#options.containers.directory(id);
     await mkdir(directory, { recursive: true, mode: 0o700 });
     const files = {
-      hosts: hostsFile(
-        hostname,
-        task.addresses.map((one) => one.address),
-        task.spec.container.extraHosts ?? [],
-      ),
+      hosts: hostsOf(task, hostname),
       hostname: `${hostname}\n`,
-      'resolv.conf': await this.#options.resolvConf(task),
+      'resolv.conf': networked ? await this.#options.resolvConf(task) : '',
     };
     await Promise.all(
       Object.entries(files).map(([name, text]) => writeFile(join(directory, name), text, { mode: 0o644 })),
@@ -140,9 +221,13 @@ export class ContainerBuilder {
   }
 
   async #mounts(
-    mounts: readonly MountSpec[],
-    image: ResolvedImage,
-    task: TaskAssignment,
+    {
+      mounts,
+      anonymous,
+      image,
+      id,
+    }: { mounts: readonly MountSpec[]; anonymous: readonly string[]; image: ResolvedImage; id: string },
+    signal: AbortSignal,
   ): Promise<BindMount[]> {
     const binds: BindMount[] = [];
     for (const mount of mounts) {
@@ -158,14 +243,26 @@ export class ContainerBuilder {
           options: [...options, mount.propagation ?? 'rprivate'],
         });
       } else {
-        const source = mount.source || `${task.taskId}-${mount.target.replaceAll(/[^a-zA-Z0-9]+/g, '-')}`;
-        const path = await this.#options.volumes.ensure({ ...mount, source }, image.layers);
-        binds.push({ source: path, target: mount.target, options: [...options, 'rprivate'] });
+        const volume = { ...mount, anonymous: anonymous.includes(mount.source) };
+        const path = await this.#options.volumes.ensure(volume, image.layers, id, signal);
+        // Not `rw`, which would undo the options of what is mounted for the volume.
+        const access = mount.readOnly ? ['ro'] : [];
+        binds.push({ source: path, target: mount.target, options: ['bind', ...access, 'rprivate'] });
       }
     }
     return binds;
   }
 }
+
+function hostsOf(task: TaskAssignment, hostname: string): string {
+  const { extraHosts = [], runtime } = task.spec.container;
+  if (runtime?.network === 'host') return hostsFileOfNode(readFileSync('/etc/hosts', 'utf8'), extraHosts);
+  const addresses = task.addresses.map((one) => one.address);
+  return hostsFile(hostname, addresses, extraHosts);
+}
+
+/** Go's names for what Node calls otherwise. */
+const GO_ARCH: Readonly<Record<string, string>> = { x64: 'amd64', ia32: '386', ppc64: 'ppc64le' };
 
 /** The agent's own: it can give no others. */
 function availableCapabilities(): string[] {
@@ -203,11 +300,31 @@ function recordOf(
       'com.docker.swarm.task.id': task.taskId,
       'com.docker.swarm.task.name': `${task.serviceName}.${place}.${task.taskId}`,
     },
+    tty: spec.tty === true,
+    openStdin: spec.openStdin === true,
+    stdinOnce: spec.stdinOnce === true,
     createdAtMs: Date.now(),
     stopSignal: parseSignal(stopSignal),
     stopGraceMs: (spec.stopGraceNs ?? DEFAULT_STOP_GRACE_NS) / 1e6,
     networks: task.addresses,
     ...(healthCheck === undefined ? {} : { healthCheck }),
+  };
+}
+
+/** Under its own name and labels, the image's among them, as old as its creation. */
+function standaloneRecord(
+  record: ContainerRecord,
+  known: ContainerRecord | undefined,
+  image: ResolvedImage,
+  standalone: StandaloneRecord,
+  { spec }: TaskAssignment,
+): ContainerRecord {
+  return {
+    ...record,
+    name: spec.name,
+    labels: { ...image.config.labels, ...spec.container.labels },
+    createdAtMs: known?.createdAtMs ?? record.createdAtMs,
+    standalone,
   };
 }
 

@@ -2,7 +2,8 @@
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describeError } from '../../shared/errors/index.ts';
-import { delay, isAbort } from '../../shared/lib/abort.ts';
+import { delay, isAbort, untilAborted } from '../../shared/lib/abort.ts';
+import { KeyedMutex } from '../../shared/lib/mutex.ts';
 import type { Logger } from '../../shared/model/options.ts';
 import { isFrozen, setFrozen } from '../native/cgroup-files.ts';
 import {
@@ -37,12 +38,24 @@ export interface Belongings {
   sweep(living: readonly string[]): Promise<void>;
 }
 
+/** Hears of containers' turns. */
+export interface Watcher {
+  /** It was created; its command runs when this has resolved. */
+  starting(id: string): Promise<void>;
+  removed(id: string): void;
+}
+
 export class Containers {
   readonly #stateDir: string;
   readonly #runDir: string;
   readonly #logger: Logger;
   readonly #belongings: Belongings | undefined;
   readonly #records = new Map<string, ContainerRecord>();
+  readonly #exclusive = new KeyedMutex();
+  readonly #endings = new Map<string, Promise<void>>();
+  readonly #removing = new Set<string>();
+  readonly #removals = new Map<string, (() => void)[]>();
+  #watcher: Watcher | undefined;
 
   /** `stateDir` and `runDir` are the agent's; containers live in `containers/` and `c/` below them. */
   constructor(stateDir: string, runDir: string, logger: Logger, belongings?: Belongings) {
@@ -50,6 +63,15 @@ export class Containers {
     this.#runDir = join(runDir, 'c');
     this.#logger = logger;
     this.#belongings = belongings;
+  }
+
+  /** One watcher hears of all containers. */
+  watch(watcher: Watcher): void {
+    this.#watcher = watcher;
+  }
+
+  find(id: string): ContainerRecord | undefined {
+    return this.#records.get(id);
   }
 
   /** Where a container's files are: log, upper and work directories, hosts, resolv.conf. */
@@ -60,6 +82,11 @@ export class Containers {
   /** Short, because a unix socket's path is: twelve digits are what people see of an id. */
   runDirectory(id: string): string {
     return join(this.#runDir, id.slice(0, 12));
+  }
+
+  /** What it has written over its image. */
+  upperDirectory(id: string): string {
+    return join(this.directory(id), 'upper');
   }
 
   logPath(id: string): string {
@@ -88,13 +115,29 @@ export class Containers {
     await this.#belongings?.sweep(living.map((record) => record.id));
   }
 
+  /** Writes what is known of a container, without making or touching anything of it. */
+  async note(record: ContainerRecord): Promise<void> {
+    await mkdir(this.directory(record.id), { recursive: true, mode: 0o700 });
+    await writeRecord(this.directory(record.id), record);
+    this.#records.set(record.id, record);
+  }
+
+  /** While the work goes on, the container is not made for another run: nothing else writes to its layer. */
+  exclusive<T>(id: string, work: () => Promise<T>): Promise<T> {
+    return this.#exclusive.run(id, work);
+  }
+
   /** Makes the container up to the point where its process waits to be started. Returns its process id. */
-  async create(container: NewContainer): Promise<number> {
+  create(container: NewContainer): Promise<number> {
+    return this.exclusive(container.record.id, () => this.#create(container));
+  }
+
+  async #create(container: NewContainer): Promise<number> {
     const { record } = container;
     const directory = this.directory(record.id);
     const runDir = this.runDirectory(record.id);
     await Promise.all([
-      mkdir(join(directory, 'upper'), { recursive: true, mode: 0o755 }),
+      mkdir(this.upperDirectory(record.id), { recursive: true, mode: 0o755 }),
       mkdir(join(directory, 'work'), { recursive: true, mode: 0o700 }),
       mkdir(runDir, { recursive: true, mode: 0o700 }),
     ]);
@@ -106,16 +149,19 @@ export class Containers {
       config: container.config,
       rootfs: {
         lower: [...container.layers],
-        upper: join(directory, 'upper'),
+        upper: this.upperDirectory(record.id),
         work: join(directory, 'work'),
       },
       logPath: this.logPath(record.id),
+      stdin: record.openStdin ?? false,
+      stdinOnce: record.stdinOnce ?? false,
     });
     return pid;
   }
 
-  start(id: string): Promise<void> {
-    return startContainer(this.runDirectory(id));
+  async start(id: string): Promise<void> {
+    await this.#watcher?.starting(id);
+    await startContainer(this.runDirectory(id));
   }
 
   /** What the monitor says now. Throws MonitorLostError when there is none and no exit was recorded. */
@@ -125,14 +171,14 @@ export class Containers {
 
   /** Resolves when the container has ended, for whatever reason; a lost monitor is an exit with an error. */
   async wait(id: string, signal: AbortSignal): Promise<ContainerExit> {
-    const known = this.#records.get(id)?.exit;
-    if (known !== undefined) return known;
+    const record = this.#records.get(id);
+    if (record?.exit !== undefined) return record.exit;
     try {
       const state = await waitContainer(this.runDirectory(id), signal);
-      return await this.#ended(id, exitOf(state));
+      return await this.#ended(id, record?.taskId, exitOf(state));
     } catch (error) {
       if (isAbort(error)) throw error;
-      return this.#ended(id, lostExit(error));
+      return this.#ended(id, record?.taskId, lostExit(error));
     }
   }
 
@@ -186,30 +232,72 @@ export class Containers {
 
   exec: typeof execInContainer = (runDir, process, options) => execInContainer(runDir, process, options);
 
-  /** Records the end durably, then frees what the kernel still holds for the container. */
-  async #ended(id: string, exit: ContainerExit): Promise<ContainerExit> {
-    await this.#belongings?.remove(id);
+  /**
+   * Records the end durably, then frees what the kernel still holds for the container. Several may hear of the end; all
+   * resolve when everything is done, so that none starts it anew before.
+   */
+  async #ended(id: string, taskId: string | undefined, exit: ContainerExit): Promise<ContainerExit> {
     const record = this.#records.get(id);
-    if (record === undefined || record.exit !== undefined) return record?.exit ?? exit;
-    const ended = { ...record, exit };
-    this.#records.set(id, ended);
-    await writeRecord(this.directory(id), ended);
-    await deleteContainer(this.runDirectory(id));
-    return exit;
+    // Who was slow to hear of it may find the container's next run.
+    if (record === undefined || record.taskId !== taskId) return exit;
+    if (record.exit !== undefined) return record.exit;
+    const ending = this.#endings.get(id) ?? this.#finish({ ...record, exit });
+    this.#endings.set(id, ending);
+    try {
+      await ending;
+    } finally {
+      this.#endings.delete(id);
+    }
+    return this.#records.get(id)?.exit ?? exit;
+  }
+
+  async #finish(ended: ContainerRecord): Promise<void> {
+    const { id } = ended;
+    try {
+      await this.#belongings?.remove(id);
+      await writeRecord(this.directory(id), ended);
+      await deleteContainer(this.runDirectory(id));
+    } finally {
+      if (this.#records.has(id)) this.#records.set(id, ended);
+    }
   }
 
   /** Notes that the container never ran: `error` says why. */
   async failed(id: string, exitCode: number, error: string): Promise<ContainerExit> {
-    return this.#ended(id, { exitCode, error, oomKilled: false, finishedAtMs: Date.now() });
+    const exit = { exitCode, error, oomKilled: false, finishedAtMs: Date.now(), neverRan: true } as const;
+    return this.#ended(id, this.#records.get(id)?.taskId, exit);
   }
 
-  /** Everything of it: processes, cgroup, files. Idempotent. */
-  async remove(id: string): Promise<void> {
+  /** What the kernel and the run directory still hold of it; its files stay. Idempotent. */
+  async release(id: string): Promise<void> {
     await deleteContainer(this.runDirectory(id));
     await this.#belongings?.remove(id);
     await rm(this.runDirectory(id), { recursive: true, force: true });
-    await rm(this.directory(id), { recursive: true, force: true });
-    this.#records.delete(id);
+  }
+
+  /** Everything of it: processes, cgroup, files; then `rest`, which belongs to it, too. Idempotent. */
+  async remove(id: string, rest?: () => Promise<void>): Promise<void> {
+    this.#removing.add(id);
+    try {
+      await this.release(id);
+      await rm(this.directory(id), { recursive: true, force: true });
+      this.#records.delete(id);
+      this.#watcher?.removed(id);
+      await rest?.();
+    } finally {
+      this.#removing.delete(id);
+    }
+    for (const resolve of this.#removals.get(id) ?? []) resolve();
+    this.#removals.delete(id);
+  }
+
+  /** Resolves when there is nothing of it, now or later. */
+  async untilRemoved(id: string, signal: AbortSignal): Promise<void> {
+    if (!this.#records.has(id) && !this.#removing.has(id)) return;
+    const removed = new Promise<void>((resolve) => {
+      this.#removals.set(id, [...(this.#removals.get(id) ?? []), resolve]);
+    });
+    await Promise.race([removed, untilAborted(signal)]);
   }
 
   async #sweep(id: string): Promise<void> {

@@ -28,9 +28,12 @@ export async function describeContainer(
     args: record.args.slice(1),
     env: record.env,
     createdAtMs: record.createdAtMs,
-    state: stateOf(live?.status, paused),
+    state: stateOf(neverBegun(record) ? 'created' : live?.status, paused),
     pid: live?.status === 'running' ? live.pid : 0,
     logPath: containers.logPath(record.id),
+    tty: record.tty ?? false,
+    openStdin: record.openStdin ?? false,
+    stdinOnce: record.stdinOnce ?? false,
     networks: record.networks,
     ...(health === undefined ? {} : { health }),
     ...(startedAtMs === undefined ? {} : { startedAtMs }),
@@ -38,7 +41,14 @@ export async function describeContainer(
       ? {}
       : { exitCode: exit.exitCode, oomKilled: exit.oomKilled, finishedAtMs: exit.finishedAtMs }),
     ...(exit?.error === undefined ? {} : { error: exit.error }),
+    ...(record.standalone === undefined ? {} : { details: record.standalone.details }),
   };
+}
+
+/** Docker goes on calling it created when its command could not be run. */
+function neverBegun({ standalone, exit }: ContainerRecord): boolean {
+  if (standalone === undefined) return false;
+  return standalone.created === true || exit?.neverRan === true;
 }
 
 function stateOf(

@@ -16,14 +16,20 @@ export async function execProcess(record: ContainerRecord, pid: number, spec: Ex
   if (spec.workingDir !== '' && !spec.workingDir.startsWith('/'))
     throw new InvalidError(`the working directory "${spec.workingDir}" is not absolute`);
   const user = spec.user === '' ? undefined : await userOf(pid, spec.user);
-  const { uid, gid, additionalGids = [] } = user ?? record;
+  const env = execEnv(record.env, spec, user);
+  return { ...commandProcess({ ...record, ...user }, spec.args), env, cwd: spec.workingDir || record.cwd };
+}
+
+/** PURE. A command with no more rights than the container's own process: its user, groups, limits, capabilities. */
+export function commandProcess(record: ContainerRecord, args: readonly string[]): OciProcess {
+  const { uid, gid, additionalGids = [] } = record;
   const bounding = [...(record.capabilities ?? capabilitySet([], []))];
   const held = uid === 0 ? bounding : [];
   return {
     user: { uid, gid, additionalGids: [...additionalGids] },
-    args: [...spec.args],
-    env: execEnv(record.env, spec, user),
-    cwd: spec.workingDir || record.cwd,
+    args: [...args],
+    env: [...record.env],
+    cwd: record.cwd,
     capabilities: { bounding, effective: held, permitted: held, inheritable: [], ambient: [] },
     rlimits: record.rlimits ?? [],
     noNewPrivileges: record.noNewPrivileges ?? false,

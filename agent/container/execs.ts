@@ -27,6 +27,8 @@ interface Exec {
   size?: TerminalSize;
   session?: NativeSession;
   forget: NodeJS.Timeout;
+  /** Called once, when it has ended or is forgotten. */
+  readonly waiters: Set<() => void>;
 }
 
 export class Execs {
@@ -36,12 +38,31 @@ export class Execs {
     if (this.#execs.size >= MAX_EXECS) throw new ConflictError(`this node has ${MAX_EXECS} execs already`);
     if (this.#execs.has(spec.execId)) throw new ConflictError(`exec ${spec.execId} exists already`);
     if (spec.args.length === 0) throw new InvalidError('No exec command specified');
-    this.#execs.set(spec.execId, { spec, state: 'created', pid: 0, forget: this.#forget(spec.execId) });
+    const forget = this.#forget(spec.execId);
+    this.#execs.set(spec.execId, { spec, state: 'created', pid: 0, forget, waiters: new Set() });
   }
 
   inspect(execId: string): ExecInfo {
     const { spec, state, pid, exitCode } = this.#find(execId);
     return { spec, state, pid, ...(exitCode === undefined ? {} : { exitCode }) };
+  }
+
+  /** Resolves with the exit code once it has ended. */
+  async wait(execId: string, signal: AbortSignal): Promise<number> {
+    const exec = this.#find(execId);
+    await new Promise<void>((resolve, reject) => {
+      const settle = (): void => {
+        exec.waiters.delete(settle);
+        signal.removeEventListener('abort', settle);
+        if (signal.aborted) reject(signal.reason);
+        else resolve();
+      };
+      if (exec.state === 'exited' || signal.aborted) return settle();
+      exec.waiters.add(settle);
+      signal.addEventListener('abort', settle, { once: true });
+    });
+    if (exec.exitCode === undefined) throw new NotFoundError(`exec ${execId} was never started`);
+    return exec.exitCode;
   }
 
   resize(execId: string, size: TerminalSize): void {
@@ -127,10 +148,15 @@ export class Execs {
     exec.exitCode = exitCode;
     delete exec.session;
     exec.forget = this.#forget(exec.spec.execId);
+    for (const wake of [...exec.waiters]) wake();
   }
 
   #forget(execId: string): NodeJS.Timeout {
-    return setTimeout(() => this.#execs.delete(execId), KEEP_MS).unref();
+    return setTimeout(() => {
+      const waiters = this.#execs.get(execId)?.waiters ?? [];
+      this.#execs.delete(execId);
+      for (const wake of [...waiters]) wake();
+    }, KEEP_MS).unref();
   }
 
   #find(execId: string): Exec {

@@ -11,6 +11,12 @@ export function hostsFile(hostname: string, addresses: readonly string[], extra:
   return `${lines.join('\n')}\n`;
 }
 
+/** With the node's own network its names hold, too. */
+export function hostsFileOfNode(text: string, extra: readonly string[]): string {
+  const own = text === '' || text.endsWith('\n') ? text : `${text}\n`;
+  return [own, ...extra.map((line) => `${extraLine(line)}\n`)].join('');
+}
+
 function extraLine(text: string): string {
   const match = /^([^:=]+)[:=]\[?([^\]]+)\]?$/.exec(text);
   if (match === null) throw new TypeError(`extra host "${text}" is not "name:address"`);

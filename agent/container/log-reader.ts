@@ -38,7 +38,28 @@ export async function* readLog(
   }
 }
 
-function wanted(line: LogLine, params: Omit<LogsParams, 'containerId'>): boolean {
+/** The first `endBytes` of the log as the container wrote it: no times, no line ends but its own. */
+export async function* replayLog(
+  path: string,
+  endBytes: number,
+  streams: Pick<LogsParams, 'stdout' | 'stderr'>,
+  signal: AbortSignal,
+): AsyncGenerator<StreamChunk> {
+  const file = await openLog(path);
+  if (file === undefined) return;
+  try {
+    for await (const raw of lines(file, path, 0, false, signal, signal, endBytes)) {
+      const line = parseLogLine(raw);
+      if (line === undefined || !wanted(line, streams)) continue;
+      const data = line.partial ? line.text : Buffer.concat([line.text, Buffer.from('\n')]);
+      yield { stream: line.stream, data };
+    }
+  } finally {
+    await file.close();
+  }
+}
+
+function wanted(line: LogLine, params: Pick<LogsParams, 'stdout' | 'stderr' | 'sinceMs'>): boolean {
   if (line.stream === 1 ? !params.stdout : !params.stderr) return false;
   return params.sinceMs === undefined || Date.parse(line.time) >= params.sinceMs;
 }
@@ -52,7 +73,7 @@ async function openLog(path: string): Promise<FileHandle | undefined> {
   }
 }
 
-/** Raw lines from `offset` on. A last line without newline is not given: its rest is still being written. */
+/** Raw lines from `offset` on, up to `end`. A last line without newline is not given: its rest is still being written. */
 async function* lines(
   file: FileHandle,
   path: string,
@@ -60,6 +81,7 @@ async function* lines(
   follow: boolean,
   ended: AbortSignal,
   signal: AbortSignal,
+  end = Infinity,
 ): AsyncGenerator<Buffer> {
   const growth = follow ? new Growth(path, AbortSignal.any([ended, signal])) : undefined;
   let position = offset;
@@ -67,7 +89,12 @@ async function* lines(
   try {
     for (;;) {
       const last = ended.aborted;
-      const { bytesRead, buffer } = await file.read(Buffer.allocUnsafe(BLOCK), 0, BLOCK, position);
+      const { bytesRead, buffer } = await file.read(
+        Buffer.allocUnsafe(BLOCK),
+        0,
+        Math.min(BLOCK, end - position),
+        position,
+      );
       signal.throwIfAborted();
       if (bytesRead === 0) {
         if (growth === undefined || last) return;
@@ -79,9 +106,9 @@ async function* lines(
         rest.length === 0
           ? buffer.subarray(0, bytesRead)
           : Buffer.concat([rest, buffer.subarray(0, bytesRead)]);
-      for (let end = rest.indexOf(NEWLINE); end >= 0; end = rest.indexOf(NEWLINE)) {
-        yield rest.subarray(0, end);
-        rest = rest.subarray(end + 1);
+      for (let at = rest.indexOf(NEWLINE); at >= 0; at = rest.indexOf(NEWLINE)) {
+        yield rest.subarray(0, at);
+        rest = rest.subarray(at + 1);
       }
     }
   } finally {

@@ -1,8 +1,11 @@
 /** What the agent keeps on disk of each container, so that it can adopt it after a restart. */
-import { readFile, rename, writeFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { HealthCheck } from '../../shared/model/index.ts';
+import { replaceFile } from '../files/replace-file.ts';
 import type { OciProcess } from '../native/container.ts';
+import type { HeldMount } from './held-mounts.ts';
+import type { StandaloneRecord } from './standalone.ts';
 
 /** How a container ended. */
 export interface ContainerExit {
@@ -13,6 +16,8 @@ export interface ContainerExit {
   readonly startedAtMs?: number;
   /** Why it could not be started, or that its monitor was lost. */
   readonly error?: string;
+  /** Its command could not be run. */
+  readonly neverRan?: true;
 }
 
 /** record.json in the container's directory. */
@@ -36,19 +41,24 @@ export interface ContainerRecord {
   readonly capabilities?: readonly string[];
   readonly rlimits?: OciProcess['rlimits'];
   readonly noNewPrivileges?: boolean;
+  readonly tty?: boolean;
+  readonly openStdin?: boolean;
+  readonly stdinOnce?: boolean;
   readonly createdAtMs: number;
   readonly stopSignal: number;
   readonly stopGraceMs: number;
   readonly healthCheck?: HealthCheck;
   readonly networks: readonly { readonly network: string; readonly address: string }[];
   readonly exit?: ContainerExit;
+  readonly standalone?: StandaloneRecord;
+  /** Volumes and directories of the node; records of version 0.1.0 lack these. */
+  readonly mounts?: readonly HeldMount[];
+  readonly readOnlyRoot?: boolean;
 }
 
 /** Written whole, then renamed: a killed agent leaves the old record or the new one. */
 export async function writeRecord(directory: string, record: ContainerRecord): Promise<void> {
-  const path = join(directory, 'record.json');
-  await writeFile(`${path}.new`, JSON.stringify(record), { mode: 0o600 });
-  await rename(`${path}.new`, path);
+  await replaceFile(join(directory, 'record.json'), JSON.stringify(record));
 }
 
 /** Undefined when the directory has none: the agent was killed before the container existed. */

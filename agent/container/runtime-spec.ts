@@ -1,6 +1,7 @@
 /** PURE. From a task's spec and its image's configuration to an OCI runtime-spec config.json (v1.1). */
 import type { ContainerSpec, ResourceAmounts, RuntimeOptions } from '../../shared/model/index.ts';
-import type { OciConfig, OciMount, OciResources } from '../native/container.ts';
+import { parseSeccompProfile, resolveSeccomp } from '../../shared/lib/seccomp-profile.ts';
+import type { OciConfig, OciMount, OciResources, OciSeccomp } from '../native/container.ts';
 import { ALL_CAPABILITIES, capabilitySet } from './capabilities.ts';
 import type { ResolvedDevice } from './devices.ts';
 import { DEFAULT_SECCOMP } from './seccomp-default.ts';
@@ -32,6 +33,8 @@ export interface RuntimeSpecInput {
   /** Volumes and binds, sources resolved to host paths, and the agent's own files (/etc/hosts ...). */
   readonly binds: readonly BindMount[];
   readonly devices?: readonly ResolvedDevice[];
+  /** Architecture as Go names it, and the kernel's release: what a seccomp profile may depend on. */
+  readonly machine?: { readonly arch: string; readonly release: string };
   /** What ALL, and privileged, stand for: a process gives no more than it has. */
   readonly available?: readonly string[];
 }
@@ -55,6 +58,11 @@ const MASKED = [
 ];
 const READ_ONLY = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'];
 
+const NETWORK_SYSCTLS = {
+  'net.ipv4.ip_unprivileged_port_start': '0',
+  'net.ipv4.ping_group_range': '0 2147483647',
+};
+
 /** Throws TypeError when neither the service nor its image says what to run. */
 export function runtimeSpec(input: RuntimeSpecInput): OciConfig {
   const { spec, user } = input;
@@ -73,9 +81,10 @@ export function runtimeSpec(input: RuntimeSpecInput): OciConfig {
     ...(options.domainname === undefined ? {} : { domainname: options.domainname }),
     root: { path: 'rootfs', readonly: spec.readOnlyRoot ?? false },
     process: {
-      terminal: false,
+      terminal: spec.tty === true,
+      ...(spec.consoleSize === undefined ? {} : { consoleSize: consoleSize(spec.consoleSize) }),
       user: { uid: user.uid, gid: user.gid, additionalGids: [...user.additionalGids] },
-      args: processArgs(spec, input.image),
+      args: [...initArgs(spec), ...processArgs(spec, input.image)],
       env: processEnv(spec, input.image, input.hostname, user.home),
       cwd: spec.workingDir || input.image.workingDir || '/',
       capabilities: {
@@ -96,15 +105,39 @@ export function runtimeSpec(input: RuntimeSpecInput): OciConfig {
       resources: resources(input, options),
       devices: (input.devices ?? []).map(({ device }) => device),
       sysctl: {
-        'net.ipv4.ip_unprivileged_port_start': '0',
-        'net.ipv4.ping_group_range': '0 2147483647',
+        // The node's own are not the container's to set.
+        ...(options.network === 'host' ? {} : NETWORK_SYSCTLS),
         ...spec.sysctls,
       },
       maskedPaths: privileged ? [] : MASKED,
       readonlyPaths: privileged ? [] : READ_ONLY,
-      ...(privileged || spec.seccompUnconfined === true ? {} : { seccomp: DEFAULT_SECCOMP }),
+      ...(privileged || spec.seccompUnconfined === true
+        ? {}
+        : { seccomp: seccompOf(spec, input.machine, capabilities) }),
     },
   };
+}
+
+function consoleSize(size: { rows: number; columns: number }): { height: number; width: number } {
+  return { height: size.rows, width: size.columns };
+}
+
+/** Where an init of ours is in a container that asked for one: as with Docker. */
+export const INIT_PATH = '/sbin/docker-init';
+
+function initArgs(spec: ContainerSpec): string[] {
+  return spec.init === true ? [INIT_PATH, '--'] : [];
+}
+
+/** The service's own profile, as far as it holds on this machine, or the default one. */
+function seccompOf(
+  { seccompProfile }: ContainerSpec,
+  machine: RuntimeSpecInput['machine'],
+  capabilities: readonly string[],
+): OciSeccomp {
+  if (seccompProfile === undefined) return DEFAULT_SECCOMP;
+  const { arch = '', release = '' } = machine ?? {};
+  return resolveSeccomp(parseSeccompProfile(seccompProfile), { arch, release, capabilities });
 }
 
 /** Docker's rule: an entrypoint given by the service drops the image's command. */
@@ -128,6 +161,7 @@ export function processEnv(
   const env = new Map<string, string>([
     ['PATH', DEFAULT_PATH],
     ['HOSTNAME', hostname],
+    ...(spec.tty === true ? [['TERM', 'xterm'] as const] : []),
     ['HOME', home],
   ]);
   for (const line of [...image.env, ...spec.env]) {
@@ -143,6 +177,7 @@ function namespaces(options: RuntimeOptions): { type: string }[] {
     pid: options.hostPid,
     ipc: options.hostIpc,
     uts: options.hostUts,
+    network: options.network === 'host',
     cgroup: options.hostCgroup,
   };
   const types = ['pid', 'network', 'ipc', 'uts', 'mount', 'cgroup'];
@@ -219,7 +254,7 @@ function rlimits(spec: ContainerSpec): { type: string; soft: number; hard: numbe
 /** CPU as a quota over the usual period of 100 ms (cgroup v1 cfs_quota_us, v2 cpu.max). */
 function resources(input: RuntimeSpecInput, options: RuntimeOptions): OciResources {
   const { limits, reservations } = input;
-  const periodUs = 100_000;
+  const periodUs = options.cpuPeriodUs ?? 100_000;
   const cpu = {
     ...(limits.nanoCpus ? { quota: Math.round((limits.nanoCpus * periodUs) / 1e9), period: periodUs } : {}),
     ...(options.cpuShares ? { shares: options.cpuShares } : {}),

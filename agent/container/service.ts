@@ -14,6 +14,7 @@ import type {
   StreamChunk,
   StreamHandlers,
 } from '../../shared/model/node-methods/index.ts';
+import { sizesOf } from '../native/files-helper.ts';
 import type { Containers } from './containers.ts';
 import { describeContainer } from './describe.ts';
 import { Execs } from './execs.ts';
@@ -27,11 +28,23 @@ export class ContainerService {
   readonly #containers: Containers;
   readonly #execs: Execs;
   readonly #healthOf: (taskId: string) => Health | undefined;
+  readonly #imageBytes: (imageId: string) => Promise<number | undefined>;
   readonly methods: MethodHandlers<keyof (ContainerMethods & ExecMethods)> = {
     'container.list': () => Promise.all(this.#containers.list().map((record) => this.#describe(record))),
     'container.inspect': async ({ containerId }) => this.#describe(this.#find(containerId)),
     'container.kill': async (params, signal) => this.#kill(params.containerId, params.signal, signal),
     'container.stop': async (params, signal) => this.#stop(params, signal),
+    'container.discard-volumes': async ({ containerId }) => this.#discardVolumes(containerId),
+    'container.until-removed': async ({ containerId }, signal) => {
+      await this.#containers.untilRemoved(containerId, signal);
+      return {};
+    },
+    'container.size': async ({ containerId }, signal) => {
+      const { id, imageId } = this.#find(containerId);
+      const [counted = 0] = await sizesOf([this.#containers.upperDirectory(id)], signal);
+      const ownBytes = Math.max(0, counted);
+      return { ownBytes, totalBytes: ownBytes + ((await this.#imageBytes(imageId)) ?? 0) };
+    },
     'container.pause': async ({ containerId }, signal) => this.#pause(containerId, signal),
     'container.unpause': async ({ containerId }, signal) => this.#unpause(containerId, signal),
     'container.wait': async ({ containerId }, signal) => {
@@ -47,6 +60,7 @@ export class ContainerService {
       return {};
     },
     'exec.inspect': async ({ execId }) => this.#execs.inspect(execId),
+    'exec.wait': async ({ execId }, signal) => ({ exitCode: await this.#execs.wait(execId, signal) }),
     'exec.resize': async ({ execId, rows, columns }) => {
       this.#execs.resize(execId, { rows, columns });
       return {};
@@ -62,7 +76,12 @@ export class ContainerService {
     'exec.attach': (params, input, signal) => this.#attach(params, input, signal),
   };
 
-  constructor(containers: Containers, healthOf: (taskId: string) => Health | undefined) {
+  constructor(
+    containers: Containers,
+    healthOf: (taskId: string) => Health | undefined,
+    imageBytes: (imageId: string) => Promise<number | undefined>,
+  ) {
+    this.#imageBytes = imageBytes;
     this.#containers = containers;
     this.#execs = new Execs();
     this.#healthOf = healthOf;
@@ -105,7 +124,7 @@ export class ContainerService {
   ) {
     const record = this.#find(containerId);
     const stopSignal = name === undefined ? record.stopSignal : signalNumber(name);
-    if (record.exit !== undefined) return { stopped: true };
+    if (record.exit !== undefined || record.standalone?.created === true) return { stopped: true };
     // Docker's -1: as long as it takes.
     const grace = graceMs === undefined ? record.stopGraceMs : graceMs < 0 ? FOREVER_MS : graceMs;
     await this.#containers.stop({ id: record.id, stopSignal, stopGraceMs: grace }, signal);
@@ -123,6 +142,14 @@ export class ContainerService {
     if (!(await this.#containers.paused(record.id)))
       throw new ConflictError(`Container ${containerId} is not paused`);
     await this.#containers.unpause(record.id, signal);
+    return {};
+  }
+
+  async #discardVolumes(containerId: string) {
+    const record = this.#find(containerId);
+    if (record.standalone === undefined)
+      throw new ConflictError(`container ${containerId} belongs to a service`);
+    await this.#containers.note({ ...record, standalone: { ...record.standalone, discardVolumes: true } });
     return {};
   }
 

@@ -15,6 +15,8 @@ export interface BlobDownload {
   readonly name: string;
   /** Asks for the blob's bytes from `start` on; answers 206, or 200 with the blob from its beginning. */
   readonly range: (start: number) => Promise<IncomingMessage>;
+  /** Told how many bytes are there; quick. */
+  readonly onBytes?: (received: number) => void;
 }
 
 /** What was received so far: a broken connection goes on from here. */
@@ -55,8 +57,61 @@ export async function downloadBlob(download: BlobDownload, signal: AbortSignal):
   }
 }
 
+/** What may wait for the disk before the network waits for it too. */
+const WRITE_BEHIND_BYTES = 4 * 1024 * 1024;
+
+/** Writes while more is received, several chunks at once: a chunk's own trip to the disk costs more than its bytes. */
+class WriteBehind {
+  readonly #file: FileHandle;
+  #position: number;
+  #waiting: Buffer[] = [];
+  #waitingBytes = 0;
+  #writing: Promise<void> | undefined;
+
+  constructor(file: FileHandle, position: number) {
+    this.#file = file;
+    this.#position = position;
+  }
+
+  /** Resolves when there is room for more. Rejects when what came before could not be written. */
+  async write(chunk: Buffer): Promise<void> {
+    this.#waiting.push(chunk);
+    this.#waitingBytes += chunk.length;
+    if (this.#writing === undefined) {
+      this.#writing = this.#drain();
+      // Who writes next, or ends, hears of it.
+      this.#writing.catch(() => undefined);
+    }
+    if (this.#waitingBytes >= WRITE_BEHIND_BYTES) await this.#writing;
+  }
+
+  /** Resolves when everything is in the file. */
+  async end(): Promise<void> {
+    await this.#writing;
+  }
+
+  async #drain(): Promise<void> {
+    while (this.#waiting.length > 0) {
+      const chunks = this.#waiting;
+      this.#waiting = [];
+      this.#waitingBytes = 0;
+      const length = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
+      const { bytesWritten } = await this.#file.writev(chunks, this.#position);
+      if (bytesWritten < length)
+        await this.#file.write(
+          Buffer.concat(chunks).subarray(bytesWritten),
+          0,
+          length - bytesWritten,
+          this.#position + bytesWritten,
+        );
+      this.#position += length;
+    }
+    this.#writing = undefined;
+  }
+}
+
 async function receive(
-  { descriptor, name, range }: BlobDownload,
+  { descriptor, name, range, onBytes }: BlobDownload,
   file: FileHandle,
   progress: Progress,
   signal: AbortSignal,
@@ -66,15 +121,19 @@ async function receive(
     progress.hash = createHash('sha256');
     progress.bytes = 0;
   }
+  const sink = new WriteBehind(file, progress.bytes);
   try {
     for await (const chunk of response as AsyncIterable<Buffer>) {
-      await file.write(chunk, 0, chunk.length, progress.bytes);
+      await sink.write(chunk);
       progress.hash.update(chunk);
       progress.bytes += chunk.length;
+      onBytes?.(progress.bytes);
       if (progress.bytes > descriptor.size)
         throw new ImageInvalidError(`${name} is longer than its manifest says`);
     }
+    await sink.end();
   } catch (error) {
+    await sink.end(); // what was counted is in the file, also when it goes on from here
     signal.throwIfAborted();
     if (error instanceof AppError || isFileError(error)) throw error;
     throw new RegistryUnavailableError(`the download of ${name} broke off`, { cause: error });

@@ -4,6 +4,7 @@ import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
 import { type Pack, pack } from 'tar-stream';
 import { hexOf, sha256Of } from './digest.ts';
+import { CONFIG_TYPE, MANIFEST_TYPE } from './manifest.ts';
 
 /** One member of a layer. Paths have no leading slash; parents that are not listed come into being as root's, 0755. */
 export type LayerEntry =
@@ -48,8 +49,6 @@ export interface BuiltImage {
   readonly layers: readonly BuiltLayer[];
 }
 
-export const MANIFEST_TYPE = 'application/vnd.oci.image.manifest.v1+json';
-const CONFIG_TYPE = 'application/vnd.oci.image.config.v1+json';
 const LAYER_TYPE = 'application/vnd.oci.image.layer.v1.tar+gzip';
 /** The same input gives the same digests. */
 const EPOCH = new Date(0);

@@ -1,12 +1,15 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { createReadStream } from 'node:fs';
+import { mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { Mutex } from '../../shared/lib/mutex.ts';
+import { replaceFile } from '../files/replace-file.ts';
 import { NativeError } from '../native/errors.ts';
 import { unpackLayer } from '../native/layer.ts';
-import { hexOf, sha256Of } from './digest.ts';
+import { hexOf, sha256Of, sha256OfStream } from './digest.ts';
 import { ImageInvalidError } from './errors.ts';
+import { layerTypeOf } from './manifest.ts';
 import { SharedWork } from './shared-work.ts';
 
 /** A layer on disk. */
@@ -17,25 +20,45 @@ export interface StoredLayer {
   readonly sizeBytes: number;
 }
 
+/** The archive that a layer was unpacked from, byte by byte as it came. */
+export interface LayerArchive {
+  readonly path: string;
+  readonly digest: string;
+  readonly sizeBytes: number;
+  /** As a manifest names it. */
+  readonly mediaType: string;
+}
+
+/** What happens to a layer, as it does. */
+export type LayerObserver = (step: 'exists' | 'downloaded' | 'extracting' | 'pulled') => void;
+
 export interface LayerSource {
   readonly chainId: string;
   /** What the uncompressed tar must hash to. */
   readonly diffId: string;
+  /** Of the archive that `fetch` makes, where it is known and verified. */
+  readonly digest?: string;
   /** Makes the compressed (or plain) tar at `path`, a new file. Called only if the layer is missing. */
   readonly fetch: (path: string, signal: AbortSignal) => Promise<void>;
+  readonly observe?: LayerObserver;
 }
 
 /** Many lowerdirs have to fit into one page of mount options, so their names are short: 80 bits of the chain id. */
 const SHORT_ID_LENGTH = 20;
 
-const layerNoteSchema = z.object({ chainId: z.string(), sizeBytes: z.number() });
+const layerNoteSchema = z.object({
+  chainId: z.string(),
+  sizeBytes: z.number(),
+  archive: z.object({ digest: z.string(), sizeBytes: z.number(), mediaType: z.string() }).optional(),
+});
 
 /**
  * Content on disk, addressed by digest. One process owns the directory:
  *
  *     blobs/sha256/<hex>   image configurations
  *     l/<20 digits>        a layer, unpacked; the digits begin its chain id
- *     l/<20 digits>.json   its whole chain id and its size, written before the layer appears
+ *     l/<20 digits>.layer  the archive that it came as: what is saved or pushed is what was pulled
+ *     l/<20 digits>.json   its whole chain id, its size and its archive's digest, written before the layer appears
  *     tmp/                 whatever is not finished; emptied at start
  *
  * Everything is made in tmp/ and renamed into place, so what has its final name is complete even after SIGKILL.
@@ -45,6 +68,8 @@ export class ContentStore {
   readonly #unpacking = new SharedWork<StoredLayer>();
   /** How often each chain id or blob digest is pinned. */
   readonly #pins = new Map<string, number>();
+  /** By chain id. */
+  readonly #sizes = new Map<string, number>();
   /** Taking a pin and removing a layer exclude each other. */
   readonly #pinning = new Mutex();
 
@@ -69,9 +94,7 @@ export class ContentStore {
 
   /** Writes a file as a whole, or not at all. `name` is relative to the store. */
   async replaceFile(name: string, content: Buffer | string): Promise<void> {
-    const temporary = this.temporaryPath();
-    await writeFile(temporary, content, { mode: 0o600 });
-    await rename(temporary, join(this.#dir, name));
+    await replaceFile(join(this.#dir, name), content, { temporary: this.temporaryPath() });
   }
 
   /** A file's text, or undefined where there is none. `name` is relative to the store. */
@@ -103,11 +126,32 @@ export class ContentStore {
 
   /** The layer if it is complete on disk. */
   async findLayer(chainId: string): Promise<StoredLayer | undefined> {
-    const note = await this.readFile(`${layerName(chainId)}.json`);
+    const note = await this.#readNote(chainId);
     if (note === undefined) return undefined;
-    const { chainId: stored, sizeBytes } = layerNoteSchema.parse(JSON.parse(note.toString('utf8')));
     const path = this.layerPath(chainId);
-    return stored === chainId && (await isDirectory(path)) ? { chainId, path, sizeBytes } : undefined;
+    return (await isDirectory(path)) ? { chainId, path, sizeBytes: note.sizeBytes } : undefined;
+  }
+
+  /** Unpacked; 0 for a layer that is not here. */
+  async layerSize(chainId: string): Promise<number> {
+    const known = this.#sizes.get(chainId) ?? (await this.#readNote(chainId))?.sizeBytes;
+    if (known !== undefined) this.#sizes.set(chainId, known);
+    return known ?? 0;
+  }
+
+  /** The archive of a layer that is here. Throws ImageInvalidError where the store has none. */
+  async layerArchive(chainId: string): Promise<LayerArchive> {
+    const archive = (await this.#readNote(chainId))?.archive;
+    if (archive === undefined)
+      throw new ImageInvalidError(`the archive of layer ${chainId} is not kept here`);
+    return { ...archive, path: join(this.#dir, archiveName(chainId)) };
+  }
+
+  async #readNote(chainId: string): Promise<z.infer<typeof layerNoteSchema> | undefined> {
+    const text = await this.readFile(`${layerName(chainId)}.json`);
+    if (text === undefined) return undefined;
+    const note = layerNoteSchema.parse(JSON.parse(text.toString('utf8')));
+    return note.chainId === chainId ? note : undefined;
   }
 
   /**
@@ -116,22 +160,35 @@ export class ContentStore {
    */
   async ensureLayer(source: LayerSource, signal: AbortSignal): Promise<StoredLayer> {
     const present = await this.findLayer(source.chainId);
-    if (present !== undefined) return present;
-    return this.#unpacking.run(source.chainId, (own) => this.#makeLayer(source, own), signal);
+    if (present !== undefined) {
+      source.observe?.('exists');
+      return present;
+    }
+    const layer = await this.#unpacking.run(source.chainId, (own) => this.#makeLayer(source, own), signal);
+    source.observe?.('pulled');
+    return layer;
   }
 
-  async #makeLayer({ chainId, diffId, fetch }: LayerSource, signal: AbortSignal): Promise<StoredLayer> {
+  async #makeLayer(source: LayerSource, signal: AbortSignal): Promise<StoredLayer> {
+    const { chainId, diffId, observe } = source;
     const present = await this.findLayer(chainId); // made since the caller looked
     if (present !== undefined) return present;
     const archive = this.temporaryPath();
     const directory = this.temporaryPath();
     try {
-      await fetch(archive, signal);
+      await source.fetch(archive, signal);
       signal.throwIfAborted();
+      observe?.('downloaded');
       await mkdir(directory, { mode: 0o755 });
-      const { sizeBytes } = await unpackVerified(archive, directory, diffId);
+      observe?.('extracting');
+      const [{ sizeBytes }, described] = await allOf(
+        unpackVerified(archive, directory, diffId),
+        describeArchive(archive, source.digest),
+      );
       await this.#clearPlace(chainId);
-      await this.replaceFile(`${layerName(chainId)}.json`, JSON.stringify({ chainId, sizeBytes }));
+      await rename(archive, join(this.#dir, archiveName(chainId)));
+      const note = { chainId, sizeBytes, archive: described };
+      await this.replaceFile(`${layerName(chainId)}.json`, JSON.stringify(note));
       await this.#place(directory, chainId);
       return { chainId, path: this.layerPath(chainId), sizeBytes };
     } finally {
@@ -178,7 +235,7 @@ export class ContentStore {
     const isLayerKept = (name: string): boolean =>
       keepLayers.has(name) || [...this.#pins.keys()].some((pinned) => shortIdOf(pinned) === name);
     for (const name of await readdir(join(this.#dir, 'l'))) {
-      await this.#discardUnless(() => isLayerKept(name.replace(/\.json$/, '')), join('l', name));
+      await this.#discardUnless(() => isLayerKept(name.replace(/\.(json|layer)$/, '')), join('l', name));
     }
     for (const name of await readdir(join(this.#dir, 'blobs/sha256'))) {
       const digest = `sha256:${name}`;
@@ -240,6 +297,27 @@ function shortIdOf(chainId: string): string {
 
 function layerName(chainId: string): string {
   return join('l', shortIdOf(chainId));
+}
+
+function archiveName(chainId: string): string {
+  return `${layerName(chainId)}.layer`;
+}
+
+/** Both, also where one fails: what the other works on must not go away meanwhile. */
+async function allOf<A, B>(one: Promise<A>, other: Promise<B>): Promise<[A, B]> {
+  await Promise.allSettled([one, other]);
+  return [await one, await other];
+}
+
+async function describeArchive(path: string, digest: string | undefined) {
+  const { size } = await stat(path);
+  const head: Buffer[] = [];
+  for await (const chunk of createReadStream(path, { end: 3 })) head.push(chunk as Buffer);
+  return {
+    digest: digest ?? (await sha256OfStream(createReadStream(path))),
+    sizeBytes: size,
+    mediaType: layerTypeOf(Buffer.concat(head)),
+  };
 }
 
 function blobName(digest: string): string {

@@ -1,8 +1,16 @@
 import { createHash } from 'node:crypto';
+import type { Readable } from 'node:stream';
 
 /** `sha256:` and the hexadecimal digest. */
 export function sha256Of(bytes: Buffer | string): string {
   return `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
+}
+
+/** The same of what a stream gives. */
+export async function sha256OfStream(stream: Readable): Promise<string> {
+  const hash = createHash('sha256');
+  for await (const chunk of stream) hash.update(chunk as Buffer);
+  return `sha256:${hash.digest('hex')}`;
 }
 
 /** The digits of `sha256:...`. */

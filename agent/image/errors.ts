@@ -4,6 +4,13 @@ import { AppError } from '../../shared/errors/index.ts';
 export class ImageNotFoundError extends AppError {
   override readonly name = 'ImageNotFoundError';
   readonly code = 'not-found';
+  /** Whether it is for want of rights, as far as the registry says. */
+  readonly denied: boolean;
+
+  constructor(message: string, options: ErrorOptions & { readonly denied?: boolean } = {}) {
+    super(message, options);
+    this.denied = options.denied === true;
+  }
 }
 
 /** The image is damaged, hostile, or made for another platform. Trying again does not help. */

@@ -1,5 +1,6 @@
 import { Agent as HttpAgent, type IncomingMessage, request as httpRequest } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import { type Readable, pipeline } from 'node:stream';
 import { RegistryUnavailableError } from './errors.ts';
 
 /** No byte for this long means that the other side is gone. */
@@ -9,10 +10,11 @@ const MAX_BODY_BYTES = 4 * 1024 * 1024;
 const MAX_REDIRECTS = 5;
 
 export interface HttpOptions {
-  readonly method?: 'GET' | 'HEAD' | 'POST';
+  readonly method?: 'GET' | 'HEAD' | 'POST' | 'PUT';
   /** Names in lower case. */
   readonly headers?: Readonly<Record<string, string>>;
-  readonly body?: string;
+  /** A function makes the body anew for each time that it is sent. */
+  readonly body?: string | Buffer | (() => Readable);
   /** False accepts any certificate: for registries that the operator declared insecure. */
   readonly verifyCertificate?: boolean;
 }
@@ -76,7 +78,9 @@ function send(url: URL, options: HttpOptions, signal: AbortSignal): Promise<Inco
     });
     outgoing.on('timeout', () => outgoing.destroy(new Error(`no answer for ${IDLE_TIMEOUT_MS / 1000} s`)));
     outgoing.on('error', (cause) => reject(signal.aborted ? signal.reason : unreachable(url, cause)));
-    outgoing.end(options.body);
+    if (typeof options.body !== 'function') outgoing.end(options.body);
+    // Its end, good or bad, shows in the request's own events.
+    else pipeline(options.body(), outgoing, () => undefined);
   });
 }
 

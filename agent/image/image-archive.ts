@@ -1,11 +1,12 @@
 import { createReadStream, createWriteStream } from 'node:fs';
-import { link, mkdir, open, readFile } from 'node:fs/promises';
+import { link, mkdir, readFile } from 'node:fs/promises';
 import { join, posix } from 'node:path';
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { createGunzip } from 'node:zlib';
+import { createGunzip, type Gunzip } from 'node:zlib';
 import { extract, type Header } from 'tar-stream';
 import { z } from 'zod';
+import { AppError } from '../../shared/errors/index.ts';
 import { ImageInvalidError } from './errors.ts';
 import { hexOf, sha256Of } from './digest.ts';
 import { check, type Descriptor, parseJson, parseManifest, selectPlatform } from './manifest.ts';
@@ -44,26 +45,65 @@ export async function readImageArchive(
   throw new ImageInvalidError('this is no image archive: it holds neither manifest.json nor index.json');
 }
 
-/** On disk first: whether it is compressed shows in its first bytes, and members refer to one another in any order. */
+/** Members refer to one another in any order: each is put on disk as it comes. */
 async function spool(source: Readable, directory: string, signal: AbortSignal): Promise<Members> {
-  const archive = join(directory, 'archive');
-  await pipeline(source, createWriteStream(archive, { mode: 0o600 }), { signal });
   const members = new Map<string, string>();
   const links = new Map<string, string>();
+  const { head, whole } = await peek(source);
   const tar = extract();
   const unpacking = collectMembers(tar, directory, members, links, signal);
-  const gunzip = (await isGzip(archive)) ? [createGunzip()] : [];
+  unpacking.catch(() => undefined); // it is awaited below, unless what comes before fails
   try {
-    await Promise.all([pipeline([createReadStream(archive), ...gunzip, tar], { signal }), unpacking]);
+    await Promise.all([pipeline([whole, ...decompressor(head), tar], { signal }), unpacking]);
   } catch (cause) {
+    source.destroy();
     signal.throwIfAborted();
-    throw isDiskError(cause) ? cause : new ImageInvalidError('the image archive is damaged', { cause });
+    const isOurs = cause instanceof AppError || isDiskError(cause);
+    throw isOurs ? cause : new ImageInvalidError('the image archive is damaged', { cause });
   }
   for (const [name, target] of links) {
     const file = members.get(target);
     if (file !== undefined) members.set(name, file);
   }
   return members;
+}
+
+/** How many bytes tell a compression from a tar. */
+const HEAD_BYTES = 6;
+
+/** The first bytes, and a stream that has them still. */
+async function peek(source: Readable): Promise<{ head: Buffer; whole: Readable }> {
+  const chunks = source[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
+  let head: Buffer = Buffer.alloc(0);
+  while (head.length < HEAD_BYTES) {
+    const next = await chunks.next();
+    if (next.done === true) break;
+    head = Buffer.concat([head, next.value]);
+  }
+  const rest = { [Symbol.asyncIterator]: () => chunks };
+  const all = async function* (): AsyncGenerator<Buffer> {
+    yield head;
+    yield* rest;
+  };
+  return { head, whole: Readable.from(all(), { objectMode: false }) };
+}
+
+/** By their first bytes; the names that Docker's daemon knows besides gzip. */
+const FOREIGN = [
+  { name: 'bzip2', magic: '425a68' },
+  { name: 'xz', magic: 'fd377a585a00' },
+  { name: 'zstd', magic: '28b52ffd' },
+];
+
+/** Throws ImageInvalidError for a compression that is not gzip. */
+function decompressor(head: Buffer): Gunzip[] {
+  const hex = head.toString('hex');
+  const foreign = FOREIGN.find(({ magic }) => hex.startsWith(magic));
+  if (foreign !== undefined)
+    throw new ImageInvalidError(
+      `an image archive compressed by ${foreign.name} is not supported: decompress it first`,
+    );
+  return hex.startsWith('1f8b') ? [createGunzip()] : [];
 }
 
 async function collectMembers(
@@ -92,12 +132,6 @@ function linkTarget(header: Header): string | undefined {
   if (!header.linkname) return undefined;
   if (header.type === 'link') return posix.normalize(header.linkname);
   return header.type === 'symlink' ? posix.join(posix.dirname(header.name), header.linkname) : undefined;
-}
-
-async function isGzip(path: string): Promise<boolean> {
-  await using file = await open(path);
-  const { bytesRead, buffer } = await file.read(Buffer.alloc(2), 0, 2, 0);
-  return bytesRead === 2 && buffer[0] === 0x1f && buffer[1] === 0x8b;
 }
 
 function isDiskError(error: unknown): boolean {

@@ -1,24 +1,16 @@
 import { z } from 'zod';
+import type { ImageConfig } from '../../shared/model/node-methods/index.ts';
 import type { HealthCheck } from '../../shared/model/service.ts';
 import { check, parseJson } from './manifest.ts';
 
-/** What an image says about running it, defaults applied. */
-export interface ImageConfig {
-  /** KEY=value. */
-  readonly env: readonly string[];
-  readonly entrypoint: readonly string[];
-  readonly cmd: readonly string[];
-  /** name or uid, optionally with :group; '' is root. */
-  readonly user: string;
-  /** '' is the root directory. */
-  readonly workingDir: string;
-  /** `80/tcp` */
-  readonly exposedPorts: readonly string[];
-  readonly labels: Readonly<Record<string, string>>;
-  readonly stopSignal?: string;
-  readonly healthcheck?: HealthCheck;
-  /** Paths that want an anonymous volume each. */
-  readonly volumes: readonly string[];
+export type { ImageConfig };
+
+/** One step of how an image was made; `isEmpty`: it made no layer. */
+export interface HistoryStep {
+  readonly createdAt: string;
+  readonly createdBy: string;
+  readonly comment: string;
+  readonly isEmpty: boolean;
 }
 
 /** The image configuration blob: OCI image-spec, config.md. */
@@ -28,6 +20,14 @@ export interface ImageBlob {
   readonly diffIds: readonly string[];
   /** RFC 3339, or undefined. */
   readonly createdAt?: string;
+  /** '' where the image does not say. */
+  readonly os: string;
+  readonly architecture: string;
+  readonly variant: string;
+  readonly author: string;
+  readonly comment: string;
+  /** Oldest first. */
+  readonly history: readonly HistoryStep[];
 }
 
 const strings = z.array(z.string()).nullish();
@@ -35,6 +35,21 @@ const keys = z.record(z.string(), z.unknown()).nullish();
 const nanoseconds = z.number().nonnegative().nullish();
 const blobSchema = z.object({
   created: z.string().nullish(),
+  os: z.string().nullish(),
+  architecture: z.string().nullish(),
+  variant: z.string().nullish(),
+  author: z.string().nullish(),
+  comment: z.string().nullish(),
+  history: z
+    .array(
+      z.object({
+        created: z.string().nullish(),
+        created_by: z.string().nullish(),
+        comment: z.string().nullish(),
+        empty_layer: z.boolean().nullish(),
+      }),
+    )
+    .nullish(),
   config: z
     .object({
       Env: strings,
@@ -70,6 +85,17 @@ export function parseImageBlob(bytes: Buffer, name: string): ImageBlob {
   return {
     config: configFrom(blob.config ?? {}),
     diffIds: blob.rootfs.diff_ids,
+    os: blob.os ?? '',
+    architecture: blob.architecture ?? '',
+    variant: blob.variant ?? '',
+    author: blob.author ?? '',
+    comment: blob.comment ?? '',
+    history: (blob.history ?? []).map((step) => ({
+      createdAt: step.created ?? '',
+      createdBy: step.created_by ?? '',
+      comment: step.comment ?? '',
+      isEmpty: step.empty_layer === true,
+    })),
     ...(blob.created ? { createdAt: blob.created } : {}),
   };
 }

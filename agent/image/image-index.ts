@@ -69,6 +69,35 @@ export class ImageIndex {
     });
   }
 
+  /** Gives an image that is there another name. A tag moves from the image that had it. */
+  addTag(id: string, tag: string): Promise<void> {
+    return this.#change((images, names) => {
+      if (images.has(id)) names.set(tag, id);
+    });
+  }
+
+  /** A name with a digest by which a registry knows the image now. */
+  addDigest(id: string, repoDigest: string): Promise<void> {
+    return this.#change((images) => {
+      const image = images.get(id);
+      if (image === undefined) return;
+      images.set(id, { ...image, repoDigests: [...new Set([...image.repoDigests, repoDigest])] });
+    });
+  }
+
+  /** Takes names off, tags and digests. The image stays. */
+  removeNames(id: string, canonicalNames: ReadonlySet<string>): Promise<void> {
+    return this.#change((images, names) => {
+      for (const name of canonicalNames) if (names.get(name) === id) names.delete(name);
+      const image = images.get(id);
+      if (image === undefined) return;
+      images.set(id, {
+        ...image,
+        repoDigests: image.repoDigests.filter((name) => !canonicalNames.has(name)),
+      });
+    });
+  }
+
   remove(ids: ReadonlySet<string>): Promise<void> {
     return this.#change((images, names) => {
       for (const id of ids) images.delete(id);

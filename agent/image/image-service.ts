@@ -2,16 +2,21 @@ import type { Readable } from 'node:stream';
 import { rm } from 'node:fs/promises';
 import { describeError } from '../../shared/errors/index.ts';
 import type { Logger } from '../../shared/model/options.ts';
-import { ContentStore, type LayerSource, type StoredLayer } from './content-store.ts';
-import { chainIdsOf, hexOf } from './digest.ts';
+import type { ImageEvent } from '../../shared/model/node-methods/index.ts';
+import type { LayerSource, StoredLayer } from './content-store.ts';
+import { chainIdsOf } from './digest.ts';
 import { ImageInvalidError } from './errors.ts';
-import { linkLayer, readImageArchive } from './image-archive.ts';
-import { type ImageBlob, type ImageConfig, parseImageBlob } from './image-config.ts';
-import { type IndexedImage, ImageIndex } from './image-index.ts';
+import { type ArchivedImage, linkLayer, readImageArchive } from './image-archive.ts';
+import { ImageCatalog, type ResolvedImage } from './image-catalog.ts';
+import { parseImageBlob } from './image-config.ts';
+import { parsePlatform } from './manifest.ts';
+import { layerObserver, shortLayerId, throttled } from './image-progress.ts';
 import {
   canonicalName,
   familiarName,
+  familiarRepository,
   type ImageReference,
+  nameOf,
   parseReference,
   repositoryName,
 } from './reference.ts';
@@ -27,30 +32,14 @@ export interface ImageServiceOptions {
   readonly logger: Logger;
 }
 
-/** An image that is on this machine, ready to run. */
-export interface ResolvedImage {
-  /** `sha256:...`, the digest of its configuration. */
-  readonly id: string;
-  /** `sha256:...`, the digest by which its registry knows it. */
-  readonly digest?: string;
-  /** As people write them, e.g. `nginx:1.25`. */
-  readonly repoTags: readonly string[];
-  /** Absolute directories, topmost first, as overlayfs wants its lowerdirs. */
-  readonly layers: readonly string[];
-  readonly config: ImageConfig;
-  readonly sizeBytes: number;
-  /** RFC 3339; '' if the image does not say. */
-  readonly createdAt: string;
-}
+export type { ResolvedImage };
 
-export interface ImageSummary {
-  readonly id: string;
-  readonly repoTags: readonly string[];
-  readonly repoDigests: readonly string[];
-  readonly labels: Readonly<Record<string, string>>;
-  readonly sizeBytes: number;
-  readonly createdAt: string;
-}
+type LayerParts = Omit<LayerSource, 'chainId' | 'diffId'>;
+
+const ignore = (): void => undefined;
+
+/** Told of a pull or a load as it goes on; quick. */
+export type ImageObserver = (event: ImageEvent) => void;
 
 /** How long a registry may take to say what a tag means, if the image is here anyway. */
 const FALLBACK_AFTER_MS = 10_000;
@@ -60,27 +49,20 @@ const PARALLEL_LAYERS = 3;
 
 /** The images of this machine: pulled from registries, imported from archives, unpacked and shared. */
 export class ImageService {
-  readonly #store: ContentStore;
-  readonly #index: ImageIndex;
-  readonly #client: RegistryClient;
+  readonly catalog: ImageCatalog;
+  readonly registries: RegistryClient;
   readonly #logger: Logger;
   readonly #ensuring = new SharedWork<string>();
-  /** What was read once, by image id: starting a container waits for no disk. */
-  readonly #blobs = new Map<string, ImageBlob>();
-  /** Milliseconds since the epoch, by image id. */
-  readonly #lastUsed = new Map<string, number>();
 
-  private constructor(store: ContentStore, index: ImageIndex, options: ImageServiceOptions) {
-    this.#store = store;
-    this.#index = index;
-    this.#client = new RegistryClient(options.insecureRegistries ?? []);
+  private constructor(catalog: ImageCatalog, options: ImageServiceOptions) {
+    this.catalog = catalog;
+    this.registries = new RegistryClient(options.insecureRegistries ?? []);
     this.#logger = options.logger;
   }
 
   /** Opens the store and sweeps what an earlier process left unfinished. */
   static async open(options: ImageServiceOptions): Promise<ImageService> {
-    const store = await ContentStore.open(options.dir);
-    return new ImageService(store, await ImageIndex.open(store), options);
+    return new ImageService(await ImageCatalog.open(options.dir), options);
   }
 
   /**
@@ -94,34 +76,56 @@ export class ImageService {
     auth: RegistryAuth | undefined,
     signal: AbortSignal,
   ): Promise<ResolvedImage> {
-    const local = this.#findLocal(reference);
+    const local = this.catalog.find(reference);
     const isFixed = local !== undefined && (local.ref?.digest !== undefined || !this.#isPulled(local));
-    if (isFixed) return this.#resolved(local.id);
+    if (isFixed) return this.catalog.resolve(local.id);
     const ref = parseReference(reference);
     const key = JSON.stringify([canonicalName(ref), auth]);
     const id = await this.#ensuring.run(key, (own) => this.#pullOrUse(ref, auth, own), signal);
-    return this.#resolved(id);
+    return this.catalog.resolve(id);
+  }
+
+  /** Whether the image is here under a name that no registry gave: loaded, or tagged. */
+  isLocal(reference: string): boolean {
+    const local = this.catalog.find(reference);
+    return local !== undefined && !this.#isPulled(local);
   }
 
   /** The image of this name, digest or id, if it is here; asks no registry. */
   async resolveLocal(reference: string): Promise<ResolvedImage | undefined> {
-    const local = this.#findLocal(reference);
-    return local === undefined ? undefined : this.#resolved(local.id);
+    const local = this.catalog.find(reference);
+    return local === undefined ? undefined : this.catalog.resolve(local.id);
+  }
+
+  /**
+   * Gets what the registry has under the name now, for `platform` (default: this machine's). Rejects as `ensure` does.
+   */
+  async pull(
+    reference: string,
+    options: { readonly auth?: RegistryAuth; readonly platform?: string },
+    observe: ImageObserver,
+    signal: AbortSignal,
+  ): Promise<string> {
+    const ref = parseReference(reference);
+    const session = await this.registries.open(ref, options.auth, signal);
+    return this.#pullFrom(session, ref, { observe, ...options }, signal);
   }
 
   /**
    * Imports the images of an archive, as `docker save` or an OCI layout has them: a path, or a stream, plain or gzip.
    * Rejects with ImageInvalidError.
    */
-  async importTar(input: string | Readable, signal: AbortSignal): Promise<ResolvedImage[]> {
-    const directory = this.#store.temporaryPath();
+  async importTar(
+    input: string | Readable,
+    signal: AbortSignal,
+    observe: ImageObserver = ignore,
+  ): Promise<ResolvedImage[]> {
+    const directory = this.catalog.store.temporaryPath();
     try {
-      const archived = await readImageArchive(input, directory, signal);
       const resolved: ResolvedImage[] = [];
-      for (const { config, tags, layerPaths } of archived) {
-        const names = tags.map((tag) => canonicalName(parseReference(tag)));
-        const id = await this.#install(config, layerPaths.map(linkLayer), { names, repoDigests: [] }, signal);
-        resolved.push(await this.#resolved(id));
+      for (const image of await readImageArchive(input, directory, signal)) {
+        const id = await this.#importOne(image, observe, signal);
+        resolved.push(await this.catalog.resolve(id));
       }
       return resolved;
     } finally {
@@ -129,13 +133,22 @@ export class ImageService {
     }
   }
 
-  async list(): Promise<ImageSummary[]> {
-    const summaries = [...this.#index.images].map(async ([id, image]) => {
-      const { repoTags, config, sizeBytes, createdAt } = await this.#describe(id, image);
-      const repoDigests = image.repoDigests.map((name) => familiarName(parseReference(name)));
-      return { id, repoTags, repoDigests, labels: config.labels, sizeBytes, createdAt };
-    });
-    return Promise.all(summaries);
+  async #importOne(image: ArchivedImage, observe: ImageObserver, signal: AbortSignal): Promise<string> {
+    const refs = image.tags.map(parseReference);
+    const { diffIds } = parseImageBlob(image.config, image.tags[0] ?? 'the image');
+    const layers = image.layerPaths.map((path, i) => ({
+      fetch: linkLayer(path),
+      observe: layerObserver(diffIds[i] ?? '', 'load', observe),
+    }));
+    const id = await this.#install(
+      image.config,
+      layers,
+      { names: refs.map(canonicalName), repoDigests: [] },
+      signal,
+    );
+    for (const ref of refs) observe({ kind: 'loaded', id, name: familiarName(ref) });
+    if (refs.length === 0) observe({ kind: 'loaded', id });
+    return id;
   }
 
   /**
@@ -144,41 +157,22 @@ export class ImageService {
    */
   async gc(inUse: ReadonlySet<string>, graceMs: number = GC_GRACE_MS): Promise<string[]> {
     const youngest = Date.now() - graceMs;
-    const isUnused = (id: string): boolean => !inUse.has(id) && (this.#lastUsed.get(id) ?? 0) <= youngest;
-    const unused = [...this.#index.images]
+    const isUnused = (id: string): boolean => !inUse.has(id) && this.catalog.lastUsed(id) <= youngest;
+    const unused = [...this.catalog.index.images]
       .filter(
         ([id, image]) =>
-          isUnused(id) && (image.repoDigests.length > 0 || this.#index.tagsOf(id).length === 0),
+          isUnused(id) && (image.repoDigests.length > 0 || this.catalog.index.tagsOf(id).length === 0),
       )
       .map(([id]) => id);
-    if (unused.length > 0) await this.#index.remove(new Set(unused));
-    for (const id of unused) {
-      this.#lastUsed.delete(id);
-      this.#blobs.delete(id);
-    }
-    const kept = [...this.#index.images.values()].flatMap((image) => image.chainIds);
-    await this.#store.removeAllBut(new Set(kept), new Set(this.#index.images.keys()));
+    await this.catalog.drop(new Set(unused));
     return unused;
-  }
-
-  /** By id (whole, or at least 12 digits of it), else by name. */
-  #findLocal(reference: string): { id: string; ref?: ImageReference } | undefined {
-    const digits = reference.replace(/^sha256:/, '');
-    if (/^[a-f0-9]{12,64}$/.test(digits)) {
-      const id = [...this.#index.images.keys()].find((key) => hexOf(key).startsWith(digits));
-      if (id !== undefined) return { id };
-    }
-    if (/^(sha256:)?[a-f0-9]{64}$/.test(reference)) return undefined;
-    const ref = parseReference(reference);
-    const id = this.#index.find(nameOf(ref));
-    return id === undefined ? undefined : { id, ref };
   }
 
   /** Whether the name was given by its registry, rather than by an import or an id. */
   #isPulled({ id, ref }: { id: string; ref?: ImageReference }): boolean {
     if (ref === undefined) return false;
     const prefix = `${repositoryName(ref)}@`;
-    return this.#index.images.get(id)?.repoDigests.some((name) => name.startsWith(prefix)) ?? false;
+    return this.catalog.index.images.get(id)?.repoDigests.some((name) => name.startsWith(prefix)) ?? false;
   }
 
   /** Pulls, and falls back to what is here under the name. */
@@ -187,15 +181,15 @@ export class ImageService {
     auth: RegistryAuth | undefined,
     signal: AbortSignal,
   ): Promise<string> {
-    const local = this.#index.find(nameOf(ref));
+    const local = this.catalog.index.find(nameOf(ref));
     if (local === undefined) return this.#pull(ref, auth, signal);
     const limited = AbortSignal.any([signal, AbortSignal.timeout(FALLBACK_AFTER_MS)]);
     try {
-      const session = await this.#client.open(ref, auth, limited);
+      const session = await this.registries.open(ref, auth, limited);
       const digest = await session.headDigest(limited);
-      if (digest !== undefined && this.#index.find(`${repositoryName(ref)}@${digest}`) === local)
+      if (digest !== undefined && this.catalog.index.find(`${repositoryName(ref)}@${digest}`) === local)
         return local;
-      return await this.#pullFrom(session, ref, signal);
+      return await this.#pullFrom(session, ref, {}, signal);
     } catch (error) {
       signal.throwIfAborted();
       const image = familiarName(ref);
@@ -208,50 +202,66 @@ export class ImageService {
   }
 
   async #pull(ref: ImageReference, auth: RegistryAuth | undefined, signal: AbortSignal): Promise<string> {
-    return this.#pullFrom(await this.#client.open(ref, auth, signal), ref, signal);
+    return this.#pullFrom(await this.registries.open(ref, auth, signal), ref, {}, signal);
   }
 
-  async #pullFrom(session: RegistrySession, ref: ImageReference, signal: AbortSignal): Promise<string> {
-    const remote = await session.resolve(signal);
+  async #pullFrom(
+    session: RegistrySession,
+    ref: ImageReference,
+    { observe = ignore, platform }: { readonly observe?: ImageObserver; readonly platform?: string },
+    signal: AbortSignal,
+  ): Promise<string> {
+    const remote = await session.resolve(signal, platform);
+    const repository = familiarRepository(ref);
+    observe({ kind: 'begin', repository, tag: ref.digest ?? ref.tag ?? 'latest' });
+    for (const { digest } of remote.layers)
+      observe({ kind: 'layer', id: shortLayerId(digest), step: 'pulling' });
     const config = await session.readBlob(remote.config, signal);
-    const fetches = remote.layers.map(
-      (layer): LayerSource['fetch'] =>
-        (path, own) =>
-          session.saveBlob(layer, path, own),
-    );
+    checkPlatform(config, familiarName(ref), platform);
+    const layers = remote.layers.map((layer): LayerParts => {
+      const onBytes = throttled(layer, observe);
+      return {
+        digest: layer.digest,
+        fetch: (path, own) => session.saveBlob(layer, path, own, onBytes),
+        observe: layerObserver(layer.digest, 'pull', observe),
+      };
+    });
     const names = ref.digest === undefined ? [nameOf(ref)] : [];
-    const repoDigests = [`${repositoryName(ref)}@${remote.digest}`];
-    const id = await this.#install(config, fetches, { names, repoDigests }, signal);
-    this.#logger.info({ image: familiarName(ref), id, digest: remote.digest }, 'pulled image');
+    const repoDigest = `${repositoryName(ref)}@${remote.digest}`;
+    const before = this.catalog.index.find(nameOf(ref));
+    const id = await this.#install(config, layers, { names, repoDigests: [repoDigest] }, signal);
+    const name = familiarName(ref);
+    observe({ kind: 'pulled', name, digest: remote.digest, isNew: before !== id });
+    this.#logger.info({ image: name, id, digest: remote.digest }, 'pulled image');
     return id;
   }
 
   /** Unpacks what is missing and enters the image into the index. Returns its id. */
   async #install(
     config: Buffer,
-    fetches: readonly LayerSource['fetch'][],
+    parts: readonly LayerParts[],
     names: { readonly names: readonly string[]; readonly repoDigests: readonly string[] },
     signal: AbortSignal,
   ): Promise<string> {
     const { diffIds } = parseImageBlob(config, names.names[0] ?? names.repoDigests[0] ?? 'the image');
-    if (diffIds.length !== fetches.length) {
+    if (diffIds.length !== parts.length) {
       throw new ImageInvalidError(
-        `the image has ${fetches.length} layers, its configuration names ${diffIds.length}`,
+        `the image has ${parts.length} layers, its configuration names ${diffIds.length}`,
       );
     }
     const chainIds = chainIdsOf(diffIds);
-    const id = await this.#store.putBlob(config);
-    using _pin = await this.#store.pin([...chainIds, id]);
-    const sources = fetches.map((fetch, i) => ({
-      fetch,
+    const id = await this.catalog.store.putBlob(config);
+    using _pin = await this.catalog.store.pin([...chainIds, id]);
+    const sources = parts.map((part, i) => ({
+      ...part,
       chainId: chainIds[i] ?? '',
       diffId: diffIds[i] ?? '',
     }));
     const layers = await this.#ensureLayers(sources, signal);
-    if ((await this.#store.getBlob(id)) === undefined) await this.#store.putBlob(config); // removed before it was pinned
+    if ((await this.catalog.store.getBlob(id)) === undefined) await this.catalog.store.putBlob(config); // removed before it was pinned
     const sizeBytes = layers.reduce((sum, layer) => sum + layer.sizeBytes, 0);
-    this.#lastUsed.set(id, Date.now());
-    await this.#index.add(id, { chainIds, repoDigests: names.repoDigests, sizeBytes }, names.names);
+    this.catalog.touch(id);
+    await this.catalog.index.add(id, { chainIds, repoDigests: names.repoDigests, sizeBytes }, names.names);
     return id;
   }
 
@@ -264,7 +274,7 @@ export class ImageService {
     const work = async (): Promise<void> => {
       for (let i = next++; i < sources.length; i = next++) {
         const source = sources[i];
-        if (source !== undefined) layers[i] = await this.#store.ensureLayer(source, own);
+        if (source !== undefined) layers[i] = await this.catalog.store.ensureLayer(source, own);
       }
     };
     const workers = Array.from({ length: PARALLEL_LAYERS }, () =>
@@ -279,43 +289,16 @@ export class ImageService {
     assertAllDone(results);
     return layers;
   }
-
-  async #resolved(id: string): Promise<ResolvedImage> {
-    const image = this.#index.images.get(id);
-    if (image === undefined) throw new ImageInvalidError(`image ${id} was removed meanwhile`);
-    this.#lastUsed.set(id, Date.now());
-    return this.#describe(id, image);
-  }
-
-  async #describe(id: string, image: IndexedImage): Promise<ResolvedImage> {
-    const { config, createdAt } = this.#blobs.get(id) ?? (await this.#readBlob(id));
-    const digest = image.repoDigests[0]?.split('@')[1];
-    return {
-      id,
-      ...(digest === undefined ? {} : { digest }),
-      repoTags: this.#index.tagsOf(id).map((name) => familiarName(parseReference(name))),
-      layers: image.chainIds.map((chainId) => this.#store.layerPath(chainId)).reverse(),
-      config,
-      sizeBytes: image.sizeBytes,
-      createdAt: createdAt ?? '',
-    };
-  }
-
-  async #readBlob(id: string): Promise<ImageBlob> {
-    const bytes = await this.#store.getBlob(id);
-    if (bytes === undefined)
-      throw new ImageInvalidError(`the configuration of image ${id} is damaged or missing`);
-    const blob = parseImageBlob(bytes, id);
-    this.#blobs.set(id, blob);
-    return blob;
-  }
 }
 
 function assertAllDone(results: readonly PromiseSettledResult<void>[]): void {
   for (const result of results) if (result.status === 'rejected') throw result.reason;
 }
 
-/** The name to look for: a digest says it all, and the tag beside it is only for people. */
-function nameOf(ref: ImageReference): string {
-  return ref.digest === undefined ? canonicalName(ref) : `${repositoryName(ref)}@${ref.digest}`;
+/** A manifest that is alone says nothing of its platform, its configuration does. */
+function checkPlatform(config: Buffer, name: string, platform: string | undefined): void {
+  if (platform === undefined) return;
+  const { architecture } = parseImageBlob(config, name);
+  if (parsePlatform(platform).architecture !== architecture)
+    throw new ImageInvalidError(`${name} is for linux/${architecture}, not for the platform ${platform}`);
 }

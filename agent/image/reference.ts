@@ -93,6 +93,11 @@ export function canonicalName(ref: ImageReference): string {
   return repositoryName(ref) + suffix(ref);
 }
 
+/** The name to look for: a digest says it all, and the tag beside it is only for people. */
+export function nameOf(ref: ImageReference): string {
+  return ref.digest === undefined ? canonicalName(ref) : `${repositoryName(ref)}@${ref.digest}`;
+}
+
 /** As people write it: `nginx:latest`, `user/app:1`, `host:5000/app:1`. */
 export function familiarName(ref: ImageReference): string {
   return familiarRepository(ref) + suffix(ref);

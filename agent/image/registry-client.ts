@@ -2,15 +2,25 @@ import type { IncomingMessage } from 'node:http';
 import { z } from 'zod';
 import { backoffMs } from '../../shared/lib/backoff.ts';
 import { delay } from '../../shared/lib/abort.ts';
-import { AppError } from '../../shared/errors/index.ts';
+import { AppError, UnauthorizedError } from '../../shared/errors/index.ts';
+import type { ImageMethods } from '../../shared/model/node-methods/index.ts';
 import { downloadBlob } from './blob-download.ts';
 import { sha256Of } from './digest.ts';
 import { ImageInvalidError, ImageNotFoundError, RegistryUnavailableError } from './errors.ts';
-import { httpFetch, readBody } from './http.ts';
+import { type HttpOptions, httpFetch, readBody } from './http.ts';
 import { InsecureRegistries } from './insecure.ts';
-import { ACCEPTED_MANIFESTS, type Descriptor, parseManifest, selectPlatform } from './manifest.ts';
+import { parseImageBlob } from './image-config.ts';
+import {
+  ACCEPTED_MANIFESTS,
+  type Descriptor,
+  manifestType,
+  type ParsedManifest,
+  parseManifest,
+  selectPlatform,
+} from './manifest.ts';
 import { canonicalName, familiarName, familiarRepository, type ImageReference } from './reference.ts';
 import type { RegistryAuth } from './registry-auth.ts';
+import { checkCredentials, registryOf } from './registry-login.ts';
 import { basicAuthorization, bearerAuthorization, parseChallenge } from './registry-token.ts';
 
 /** An image as its registry describes it, for this machine's platform. */
@@ -22,7 +32,9 @@ export interface RemoteImage {
   readonly layers: readonly Descriptor[];
 }
 
-interface Endpoint {
+export type RemoteDescription = ImageMethods['image.describe-remote']['result'];
+
+export interface Endpoint {
   readonly base: URL;
   readonly verifyCertificate: boolean;
 }
@@ -52,6 +64,28 @@ export class RegistryClient {
     const endpoint = known ?? (await this.#endpointOf(ref.registry, signal));
     this.#endpoints.set(ref.registry, endpoint);
     return new RegistrySession(ref, endpoint, auth);
+  }
+
+  /** What the registry has under the name. Rejects with UnauthorizedError where it does not show it to us. */
+  async describe(
+    ref: ImageReference,
+    auth: RegistryAuth | undefined,
+    signal: AbortSignal,
+  ): Promise<RemoteDescription> {
+    try {
+      return await (await this.open(ref, auth, signal)).describe(signal);
+    } catch (cause) {
+      if (cause instanceof ImageNotFoundError && cause.denied) throw new UnauthorizedError(cause.message);
+      throw cause;
+    }
+  }
+
+  /** Whether the registry accepts the credentials. `server`: host[:port] or a URL. Rejects with UnauthorizedError. */
+  async login(server: string, auth: RegistryAuth, signal: AbortSignal): Promise<{ identityToken?: string }> {
+    const registry = registryOf(server);
+    const endpoint = this.#endpoints.get(registry) ?? (await this.#endpointOf(registry, signal));
+    await checkCredentials(endpoint, auth, signal);
+    return {};
   }
 
   async #endpointOf(registry: string, signal: AbortSignal): Promise<Endpoint> {
@@ -95,12 +129,8 @@ export class RegistrySession {
 
   /** The digest that the reference names now, asked once; undefined where the registry does not say. */
   async headDigest(signal: AbortSignal): Promise<string | undefined> {
-    const response = await this.#request(
-      this.#manifestPath(),
-      { accept: ACCEPTED_MANIFESTS },
-      'HEAD',
-      signal,
-    );
+    const headers = { accept: ACCEPTED_MANIFESTS };
+    const response = await this.request(this.#manifestPath(), { headers, method: 'HEAD' }, signal);
     response.resume();
     const digest = response.headers['docker-content-digest'];
     return response.statusCode === 200 && typeof digest === 'string' ? digest : undefined;
@@ -110,19 +140,46 @@ export class RegistrySession {
    * The image that the reference names. Rejects with ImageNotFoundError (with the registry's own message),
    * ImageInvalidError, or RegistryUnavailableError after a few attempts.
    */
-  async resolve(signal: AbortSignal): Promise<RemoteImage> {
+  async resolve(signal: AbortSignal, platform?: string): Promise<RemoteImage> {
     const top = await this.#manifest(this.#ref.digest ?? this.#ref.tag ?? 'latest', signal);
     if (top.parsed.kind === 'image') return { digest: top.digest, ...top.parsed };
-    const { digest } = selectPlatform(top.parsed.index, familiarName(this.#ref));
+    const { digest } = selectPlatform(top.parsed.index, familiarName(this.#ref), platform);
     const { parsed } = await this.#manifest(digest, signal);
     if (parsed.kind === 'image') return { digest: top.digest, ...parsed };
     throw new ImageInvalidError(`${familiarName(this.#ref)} has an index within an index`);
   }
 
+  /** What the reference names: its descriptor, and the platforms that it is for. Rejects as `resolve` does. */
+  async describe(signal: AbortSignal): Promise<RemoteDescription> {
+    const which = this.#ref.digest ?? this.#ref.tag ?? 'latest';
+    const { digest, sizeBytes, mediaType, parsed } = await this.#manifest(which, signal);
+    return { mediaType, digest, sizeBytes, platforms: await this.#platforms(parsed, signal) };
+  }
+
+  async #platforms(parsed: ParsedManifest, signal: AbortSignal): Promise<RemoteDescription['platforms']> {
+    if (parsed.kind === 'index') {
+      return parsed.index.manifests.flatMap(({ platform }) =>
+        // build attestations: no image that could run
+        platform === undefined || platform.os === 'unknown'
+          ? []
+          : [
+              {
+                os: platform.os,
+                architecture: platform.architecture,
+                ...(platform.variant === undefined ? {} : { variant: platform.variant }),
+              },
+            ],
+      );
+    }
+    const config = await this.readBlob(parsed.config, signal);
+    const { os, architecture, variant } = parseImageBlob(config, familiarName(this.#ref));
+    return [{ os, architecture, ...(variant === '' ? {} : { variant }) }];
+  }
+
   /** A small blob, verified: the image's configuration. */
   async readBlob({ digest }: Descriptor, signal: AbortSignal): Promise<Buffer> {
     const body = await withRetries(async () => {
-      const response = await this.#request(`blobs/${digest}`, {}, 'GET', signal);
+      const response = await this.request(`blobs/${digest}`, {}, signal);
       return this.#body(response, [200], signal);
     }, signal);
     if (sha256Of(body) === digest) return body;
@@ -132,15 +189,20 @@ export class RegistrySession {
   }
 
   /** Streams a blob to the new file `path`, verified; resumes where a connection broke. */
-  async saveBlob(descriptor: Descriptor, path: string, signal: AbortSignal): Promise<void> {
+  async saveBlob(
+    descriptor: Descriptor,
+    path: string,
+    signal: AbortSignal,
+    onBytes?: (received: number) => void,
+  ): Promise<void> {
     const range = async (start: number): Promise<IncomingMessage> => {
       const headers: Record<string, string> = start === 0 ? {} : { range: `bytes=${start}-` };
-      const response = await this.#request(`blobs/${descriptor.digest}`, headers, 'GET', signal);
+      const response = await this.request(`blobs/${descriptor.digest}`, { headers }, signal);
       if (response.statusCode !== 200 && response.statusCode !== 206) await this.#body(response, [], signal);
       return response;
     };
     const name = `layer ${descriptor.digest} of ${familiarName(this.#ref)}`;
-    await downloadBlob({ descriptor, path, name, range }, signal);
+    await downloadBlob({ descriptor, path, name, range, ...(onBytes && { onBytes }) }, signal);
   }
 
   #manifestPath(): string {
@@ -149,34 +211,46 @@ export class RegistrySession {
 
   async #manifest(which: string, signal: AbortSignal) {
     const { body, type } = await withRetries(async () => {
-      const response = await this.#request(
-        `manifests/${which}`,
-        { accept: ACCEPTED_MANIFESTS },
-        'GET',
-        signal,
-      );
+      const headers = { accept: ACCEPTED_MANIFESTS };
+      const response = await this.request(`manifests/${which}`, { headers }, signal);
       const type = response.headers['content-type'] ?? '';
       return { body: await this.#body(response, [200], signal), type };
     }, signal);
     const digest = sha256Of(body);
+    const name = familiarName(this.#ref);
     if (which.startsWith('sha256:') && digest !== which) {
       throw new ImageInvalidError(`${this.#host()} sent a damaged manifest of ${familiarName(this.#ref)}`);
     }
-    return { digest, parsed: parseManifest(body, type, familiarName(this.#ref)) };
+    const mediaType = manifestType(body, type, name);
+    return { digest, sizeBytes: body.length, mediaType, parsed: parseManifest(body, type, name) };
   }
 
-  /** One request; on the first 401 it gets a token, and asks again. */
-  async #request(path: string, headers: Record<string, string>, method: 'GET' | 'HEAD', signal: AbortSignal) {
-    const url = new URL(`${this.#ref.repository}/${path}`, this.#endpoint.base);
+  /** Where the registry is. */
+  get base(): URL {
+    return this.#endpoint.base;
+  }
+
+  /** Of the repository, as people write it. */
+  get name(): string {
+    return familiarRepository(this.#ref);
+  }
+
+  /** One request, below the repository or to where the registry sent us; on the first 401 it gets a token, and asks again. */
+  async request(path: string | URL, options: HttpOptions, signal: AbortSignal): Promise<IncomingMessage> {
+    const { base, verifyCertificate } = this.#endpoint;
+    const url = path instanceof URL ? path : new URL(`${this.#ref.repository}/${path}`, base);
     const send = (): Promise<IncomingMessage> => {
-      const authorization = this.#authorization === undefined ? {} : { authorization: this.#authorization };
-      const { verifyCertificate } = this.#endpoint;
-      return httpFetch(url, { method, headers: { ...headers, ...authorization }, verifyCertificate }, signal);
+      const isOurs = this.#authorization !== undefined && url.origin === base.origin;
+      const authorization = isOurs ? { authorization: this.#authorization ?? '' } : {};
+      const headers = { ...options.headers, ...authorization };
+      return httpFetch(url, { verifyCertificate, ...options, headers }, signal);
     };
+    const refused = this.#authorization;
     const response = await send();
     if (response.statusCode !== 401) return response;
     const authorization = await this.#answer(response.headers['www-authenticate'], signal);
-    if (authorization === undefined || authorization === this.#authorization) return response;
+    // Another request beside this one may have had the same answer first: that is worth a second try all the same.
+    if (authorization === undefined || authorization === refused) return response;
     response.destroy();
     this.#authorization = authorization;
     return send();
@@ -207,6 +281,7 @@ export class RegistrySession {
       const repository = familiarRepository(this.#ref);
       return new ImageNotFoundError(
         `pull access denied for ${repository}, repository does not exist or may require 'docker login': ${message}`,
+        { denied: true },
       );
     }
     if (status === 408 || status === 429 || status >= 500) {
@@ -225,7 +300,7 @@ const errorsSchema = z.object({
 });
 
 /** The first error of a registry's body, as Docker prints it: `manifest unknown: manifest unknown`. */
-function registryMessage(body: Buffer): string | undefined {
+export function registryMessage(body: Buffer): string | undefined {
   try {
     const [first] = errorsSchema.parse(JSON.parse(body.toString('utf8'))).errors;
     const code = first?.code.toLowerCase().replaceAll('_', ' ');
@@ -236,7 +311,7 @@ function registryMessage(body: Buffer): string | undefined {
 }
 
 /** Runs `work` again after temporary errors, a few times, with growing pauses. */
-async function withRetries<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
+export async function withRetries<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
   for (let attempt = 0; ; attempt += 1) {
     try {
       return await work();

@@ -54,6 +54,7 @@ export async function bearerAuthorization(
   if (token !== undefined) return `Bearer ${token}`;
   throw new ImageNotFoundError(
     `${url.host} gave no token (${response.statusCode}): wrong or missing credentials`,
+    { denied: true },
   );
 }
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { isFrozen, setFrozen } from './cgroup-files.ts';
 import { askMonitor } from './control-socket.ts';
-import { errorParameter, NativeError, type NativeFailure } from './errors.ts';
+import { errorParameter, NativeError, refusalOf, type NativeFailure } from './errors.ts';
 import { library, nativeDir } from './library.ts';
 import type { OciConfig, OciProcess, OciSeccomp } from './oci.ts';
 
@@ -28,6 +28,10 @@ export interface CreateRequest {
   rootfs: { lower: string[]; upper: string; work: string };
   /** Appended to, in CRI format. */
   logPath: string;
+  /** Standard input is kept open for who attaches; else it is at its end. With a terminal: it may be typed on. */
+  stdin?: boolean;
+  /** Standard input ends with the first attached client whose input ends. Not with a terminal. */
+  stdinOnce?: boolean;
 }
 
 export interface ContainerState {
@@ -108,12 +112,13 @@ export async function killContainer(runDir: string, signal: number): Promise<voi
   expectOk(await askMonitor(runDir, `kill ${signal}`), 'kill');
 }
 
+/** Characters. Rejects with NativeError: ESRCH when the container is gone, ENOTTY when it has no terminal. */
+export async function resizeContainer(runDir: string, rows: number, columns: number): Promise<void> {
+  expectOk(await askMonitor(runDir, `resize ${rows} ${columns}`), 'resize');
+}
+
 function expectOk(answer: string | undefined, step: string): void {
-  if (answer === 'ok') return;
-  if (answer === undefined) throw new NativeError(ESRCH, step, 'the container is gone');
-  const match = /^error (\d+) ([^\t]*)\t(.*)$/s.exec(answer);
-  if (match === null) throw new NativeError(71, step, `unexpected answer: ${answer}`);
-  throw new NativeError(Number(match[1]), match[2] ?? step, match[3] ?? '');
+  if (answer !== 'ok') throw refusalOf(answer, step);
 }
 
 /**

@@ -39,7 +39,8 @@ export function askMonitor(runDir: string, line: string, signal?: AbortSignal): 
   });
 }
 
-function openSocket(runDir: string): Socket | undefined {
+/** A connection to a container's monitor; undefined when it has no run directory. */
+export function openSocket(runDir: string, allowHalfOpen = false): Socket | undefined {
   let directory: number;
   try {
     directory = openSync(runDir, 'r');
@@ -49,7 +50,7 @@ function openSocket(runDir: string): Socket | undefined {
   }
   try {
     // The kernel resolves the path within connect(2), so the descriptor has served when this returns.
-    return connect({ path: `/proc/self/fd/${directory}/${SOCKET}` });
+    return connect({ path: `/proc/self/fd/${directory}/${SOCKET}`, allowHalfOpen });
   } finally {
     closeSync(directory);
   }

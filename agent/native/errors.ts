@@ -1,6 +1,9 @@
 import { getSystemErrorName } from 'node:util';
 import koffi from 'koffi';
 
+const ESRCH = 3;
+const EPROTO = 71;
+
 /** struct shoal_error of native/include/shoal.h; unnamed, as koffi's names are global. */
 const errorType = koffi.struct({
   code: 'int32_t',
@@ -44,4 +47,12 @@ export class NativeError extends Error {
     this.step = step;
     this.detail = detail;
   }
+}
+
+/** What a monitor's answer other than "ok" says; no answer: it is gone. */
+export function refusalOf(answer: string | undefined, step: string): NativeError {
+  if (answer === undefined) return new NativeError(ESRCH, step, 'the container is gone');
+  const match = /^error (\d+) ([^\t]*)\t(.*)$/s.exec(answer);
+  if (match === null) return new NativeError(EPROTO, step, `unexpected answer: ${answer}`);
+  return new NativeError(Number(match[1]), match[2] ?? step, match[3] ?? '');
 }

@@ -11,8 +11,10 @@ export interface OciUser {
 }
 
 export interface OciProcess {
-  /** Only false. */
+  /** Of a container: a terminal of its own devpts. A session asks for one in its request. */
   terminal?: boolean;
+  /** The terminal's first size, in characters. */
+  consoleSize?: { height: number; width: number };
   user: OciUser;
   /** args[0] is looked up in the PATH of env, in the container. */
   args: string[];

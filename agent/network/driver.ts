@@ -19,7 +19,7 @@ import { Kernel } from './kernel.ts';
 import { portName, prefixOf, TUNNEL_OVERHEAD } from './names.ts';
 import type { NamespaceDump } from './observe.ts';
 import { removeAll } from './remove-all.ts';
-import { readHostResolvers, resolvConf } from './resolv-conf.ts';
+import { readHostResolvers, resolvConf, resolvConfOfNode } from './resolv-conf.ts';
 import { chooseSlots } from './uplink-slots.ts';
 import { flushOps, flushPorts, type ServingView, servingView } from './withdrawn.ts';
 
@@ -109,6 +109,7 @@ export class NetworkDriver {
     const task = this.#set?.tasks.get(taskId) ?? this.#attached.get(taskId);
     if (task === undefined || this.#set === undefined)
       throw new NotFoundError(`no task ${taskId} on this node`);
+    if (task.spec.container.runtime?.network === 'host') return resolvConfOfNode(task.spec.container.dns);
     const way = defaultInterface(interfacesOf(task, this.#set.networks));
     return resolvConf(way?.network.gateway, task.spec.container.dns);
   }
@@ -235,6 +236,8 @@ export class NetworkDriver {
     });
     if (missing !== undefined) throw new NotFoundError(`network ${missing.network} is not on this node`);
     await requireFree(hostPorts(task));
+    // The namespace is the node's own.
+    if (task.spec.container.runtime?.network === 'host') return task;
     const { batches, added } = attachPlan(task, set, this.#self(set, reading.hostDump), netnsPath);
     try {
       await this.#kernel.extend(batches, added);

@@ -30,6 +30,16 @@ export function readHostResolvers(): readonly string[] {
   return readHost().nameservers;
 }
 
+/** The node's own text for a container with the node's network, unless the spec names servers of its own. */
+export function resolvConfOfNode(dns: ContainerSpec['dns']): string {
+  if (dns !== undefined) return resolvConf(undefined, dns);
+  try {
+    return readFileSync('/etc/resolv.conf', 'utf8');
+  } catch {
+    return '';
+  }
+}
+
 /**
  * The text of a container's /etc/resolv.conf. Its name server is the gateway of a network, which asks those of the spec
  * or the host for what it does not know. Without a network the host's own are named.

@@ -1,8 +1,9 @@
 /** The node's identity on its disk: one file, so that its parts cannot disagree, readable by its owner alone. */
-import { open, mkdir, readFile, rename } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { dirname, join as joinPath } from 'node:path';
 import { z } from 'zod';
 import { InvalidError } from '../../shared/errors/index.ts';
+import { replaceFile } from '../files/replace-file.ts';
 import { parseValue } from '../../shared/wire/frames.ts';
 
 const identitySchema = z.strictObject({
@@ -24,20 +25,8 @@ export function identityPath(stateDir: string): string {
 /** Replaces the file as a whole: a crash leaves the old one or the new one. */
 export async function saveIdentity(stateDir: string, identity: Identity): Promise<void> {
   const path = identityPath(stateDir);
-  const temporary = `${path}.new`;
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-  const file = await open(temporary, 'w', 0o600);
-  try {
-    // An older file left behind by a crash keeps its mode when it is opened again.
-    await file.chmod(0o600);
-    await file.writeFile(JSON.stringify(identity));
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(temporary, path);
-  const directory = await open(dirname(path), 'r');
-  await directory.sync().finally(() => directory.close());
+  await replaceFile(path, JSON.stringify(identity), { durable: true });
 }
 
 /** Undefined when the machine has not joined. Throws InvalidError when the file is damaged. */

@@ -41,7 +41,7 @@ export class RequestServer {
     if (this.#work.has(id)) throw new InvalidError(`request ${id} is under way already`);
     const log = this.#answered(request);
     if (isMethod(method)) void this.#serveCall(id, method, request.params, log);
-    else if (isStream(method)) void this.#serveStream(id, method, request.params, log);
+    else if (isStream(method)) void this.#serveStream(id, method, request, log);
     else {
       const error = toWireError(new UnsupportedError(`this node has no method ${method}`));
       // Both shapes: a manager that knows the method waits for one of them.
@@ -118,11 +118,14 @@ export class RequestServer {
   async #serveStream(
     id: number,
     method: keyof NodeStreams,
-    params: unknown,
+    { params, window }: Request,
     log: (error?: unknown) => void,
   ): Promise<void> {
     const abort = new AbortController();
-    const stream = new OutboundStream((chunk) => this.#send(encodeStreamData(id, chunk.stream, chunk.data)));
+    const stream = new OutboundStream(
+      (chunk) => this.#send(encodeStreamData(id, chunk.stream, chunk.data)),
+      window,
+    );
     const input = new InboundStream((bytes) => this.#send({ type: 'credit', id, bytes }));
     const endInput = (): void => input.end(abort.signal.reason as Error);
     abort.signal.addEventListener('abort', endInput, { once: true });

@@ -92,7 +92,7 @@ export class SessionLink implements Link {
       case 'welcome':
         this.#welcomed = true;
         session.socket.beat(frame.beatMs);
-        this.#logger.info({ sessionId: frame.sessionId }, 'session opened');
+        this.#logger.info({ sessionId: frame.sessionId, beatMs: frame.beatMs }, 'session opened');
         return this.#scheduleSend();
       case 'full':
         return this.#assign(session, frame.seq, listsToSet(frame.set));

@@ -21,6 +21,7 @@ export interface SocketHandlers {
 export class SessionSocket {
   readonly #socket: WebSocket;
   readonly #timers = new Set<NodeJS.Timeout>();
+  #beating: NodeJS.Timeout | undefined;
   #heardAtMs = performance.now();
   #failure: unknown;
 
@@ -74,14 +75,16 @@ export class SessionSocket {
     this.#socket.send(Buffer.isBuffer(frame) ? frame : JSON.stringify(frame));
   }
 
-  /** Heartbeats from now on, and an end to the session when none is answered. */
+  /** Heartbeats from now on, so often, and an end to the session when none is answered. */
   beat(everyMs: number): void {
+    clearInterval(this.#beating);
     const timer = setInterval(() => {
       this.send({ type: 'beat' });
       if (this.#socket.readyState === WebSocket.OPEN) this.#socket.ping();
       const silentMs = performance.now() - this.#heardAtMs;
       if (silentMs > everyMs * LOST_BEATS) this.fail(new UnavailableError('the manager does not answer'));
     }, everyMs);
+    this.#beating = timer;
     this.#timers.add(timer);
   }
 

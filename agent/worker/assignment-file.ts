@@ -2,9 +2,10 @@
  * The last assignments, kept on tmpfs (they may hold credentials): an agent that restarts while no manager can be
  * reached goes on with them. A reboot loses the file together with the containers it speaks of.
  */
-import { readFile, rename, writeFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { ASSIGNMENT_TABLES, type AssignmentSet } from '../../shared/model/index.ts';
 import type { Logger } from '../../shared/model/options.ts';
+import { replaceFile } from '../files/replace-file.ts';
 
 const SETTLE_MS = 200;
 
@@ -59,8 +60,7 @@ function withoutContents(set: AssignmentSet): AssignmentSet {
 
 async function writeAssignments(path: string, set: AssignmentSet): Promise<void> {
   const tables = Object.fromEntries(ASSIGNMENT_TABLES.map((table) => [table, [...set[table]]]));
-  await writeFile(`${path}.new`, JSON.stringify(tables), { mode: 0o600 });
-  await rename(`${path}.new`, path);
+  await replaceFile(path, JSON.stringify(tables));
 }
 
 /** Undefined when there is none. A file that can not be read counts as none: the manager will send a full set. */

@@ -5,9 +5,12 @@ import type { Logger } from '../../shared/model/options.ts';
 import type { ContainerBuilder } from '../container/builder.ts';
 import type { Containers } from '../container/containers.ts';
 import { probeArgs } from '../container/health.ts';
+import { anonymousVolumesOf } from '../container/held-mounts.ts';
 import type { ContainerExit, ContainerRecord } from '../container/record.ts';
-import { NativeError, type OciProcess } from '../native/container.ts';
-import { capabilitySet } from '../container/capabilities.ts';
+import { NativeError } from '../native/container.ts';
+import { commandProcess } from '../container/exec-process.ts';
+import { standaloneMode } from '../container/standalone.ts';
+import type { ContainerClaims } from './container-claims.ts';
 import { TaskHealth } from './task-health.ts';
 import type { Outcome, StepExecutor } from './runner.ts';
 
@@ -24,25 +27,40 @@ export class TaskExecutor implements StepExecutor {
   readonly #builder: ContainerBuilder;
   readonly #networks: Attachments;
   readonly #logger: Logger;
+  readonly #claims: ContainerClaims;
+  readonly #discardVolume: (name: string) => Promise<void>;
   readonly #health = new Map<string, TaskHealth>();
 
-  constructor(containers: Containers, builder: ContainerBuilder, networks: Attachments, logger: Logger) {
+  /** `discardVolume` removes one that was made for a standalone container alone. */
+  constructor(
+    containers: Containers,
+    builder: ContainerBuilder,
+    networks: Attachments,
+    logger: Logger,
+    claims: ContainerClaims,
+    discardVolume: (name: string) => Promise<void>,
+  ) {
     this.#containers = containers;
     this.#builder = builder;
     this.#networks = networks;
     this.#logger = logger;
+    this.#claims = claims;
+    this.#discardVolume = discardVolume;
   }
 
   async prepare(task: TaskAssignment, interrupt: AbortSignal): Promise<Outcome> {
     await this.#builder.prepare(task, interrupt);
-    return { state: 'ready', message: 'prepared' };
+    await this.#createStandalone(task, interrupt);
+    const id = standaloneMode(task)?.containerId;
+    const container = id === undefined ? {} : { container: { containerId: id } };
+    return { state: 'ready', message: 'prepared', ...container };
   }
 
   async start(task: TaskAssignment, progress: Progress, interrupt: AbortSignal): Promise<Outcome> {
     const record = (await this.#adoptable(task.taskId, interrupt)) ?? (await this.#launch(task, interrupt));
     if (record.exit !== undefined) return endOutcome(record, record.exit);
     const health = this.#watchHealth(task, record);
-    if (health === undefined) return this.#running(task, record);
+    if (health === undefined || standaloneMode(task) !== undefined) return this.#running(task, record);
     progress({
       state: 'starting',
       message: 'waiting for the health check',
@@ -64,13 +82,16 @@ export class TaskExecutor implements StepExecutor {
     for (;;) {
       const exit = await this.#exitOrChange(record, health, interrupt);
       if (exit !== undefined) return endOutcome(record, exit);
-      if (health?.health === 'unhealthy') return this.#unhealthy(record, health, interrupt);
+      // A standalone container runs on, as Docker has it.
+      if (health?.health === 'unhealthy' && record.standalone === undefined)
+        return this.#unhealthy(record, health, interrupt);
     }
   }
 
   async stop(taskId: string, signal: AbortSignal): Promise<Outcome> {
     const record = this.#containers.ofTask(taskId);
-    if (record === undefined) return { state: 'shutdown', message: 'shutdown' };
+    if (record === undefined || record.standalone?.created === true)
+      return { state: 'shutdown', message: 'shutdown' };
     const exit = await this.#containers.stop(record, signal);
     this.#closeHealth(taskId);
     return {
@@ -83,25 +104,50 @@ export class TaskExecutor implements StepExecutor {
   async remove(taskId: string): Promise<void> {
     this.#closeHealth(taskId);
     this.#builder.forget(taskId);
-    const record = this.#containers.ofTask(taskId);
+    const record = this.#containers.ofTask(taskId) ?? this.#standaloneOf(taskId);
     await this.#networks.detach(taskId);
-    if (record !== undefined) await this.#containers.remove(record.id);
+    this.#claims.forget(taskId);
+    if (record === undefined) return;
+    // Another task of this node goes on with its files.
+    if (record.standalone !== undefined && this.#claims.isClaimed(record.id)) return;
+    const own = record.standalone?.discardVolumes === false ? [] : anonymousVolumesOf(record);
+    await this.#containers.remove(record.id, async () => {
+      for (const name of own) await this.#discardVolume(name);
+    });
+  }
+
+  /** Its directory and record, so that it can be looked at before it is started. */
+  async #createStandalone(task: TaskAssignment, interrupt: AbortSignal): Promise<void> {
+    const mode = standaloneMode(task);
+    if (mode === undefined || this.#containers.find(mode.containerId) !== undefined) return;
+    const { record } = await this.#builder.build(task, interrupt, false);
+    if (record.standalone === undefined) return;
+    await this.#containers.note({ ...record, standalone: { ...record.standalone, created: true } });
+  }
+
+  #standaloneOf(taskId: string): ContainerRecord | undefined {
+    const id = this.#claims.containerOf(taskId);
+    return id === undefined ? undefined : this.#containers.find(id);
   }
 
   /** A container that an earlier agent started, or that ended meanwhile; one that never started is thrown away. */
   async #adoptable(taskId: string, interrupt: AbortSignal): Promise<ContainerRecord | undefined> {
     const record = this.#containers.ofTask(taskId);
     if (record === undefined || record.exit !== undefined) return record;
+    if (record.standalone?.created === true) return undefined;
     const state = await this.#containers.state(record.id).catch(() => undefined);
     if (state === undefined) return { ...record, exit: await this.#containers.wait(record.id, interrupt) };
     if (state.status !== 'created') return record;
-    await this.#containers.remove(record.id);
+    await (record.standalone === undefined
+      ? this.#containers.remove(record.id)
+      : this.#containers.release(record.id));
     return undefined;
   }
 
   async #launch(task: TaskAssignment, interrupt: AbortSignal): Promise<ContainerRecord> {
     const container = await this.#builder.build(task, interrupt);
     const { record } = container;
+    const before = await this.#endOfLastRun(record, interrupt);
     try {
       const pid = await this.#containers.create(container);
       await this.#networks.attach(task.taskId, `/proc/${pid}/ns/net`, interrupt);
@@ -110,13 +156,33 @@ export class TaskExecutor implements StepExecutor {
       return record;
     } catch (error) {
       if (interrupt.aborted) {
-        await this.#containers.remove(record.id);
+        await this.#takeBack(record, before);
         throw error;
       }
       this.#logger.warn({ taskId: task.taskId, reason: describeError(error) }, 'the container did not start');
       const exit = await this.#containers.failed(record.id, startExitCode(error), startReason(error, record));
       return { ...record, exit };
     }
+  }
+
+  /** What a standalone container was before this run: nothing of that may be left in the kernel. */
+  async #endOfLastRun(
+    { id, standalone }: ContainerRecord,
+    interrupt: AbortSignal,
+  ): Promise<ContainerRecord | undefined> {
+    const last = this.#containers.find(id);
+    if (standalone === undefined || last === undefined) return undefined;
+    if (last.exit === undefined && last.standalone?.created !== true)
+      await this.#containers.stop(last, interrupt);
+    await this.#containers.release(id);
+    return this.#containers.find(id);
+  }
+
+  /** A start that was interrupted has not been. */
+  async #takeBack({ id, standalone }: ContainerRecord, before: ContainerRecord | undefined): Promise<void> {
+    if (standalone === undefined) return this.#containers.remove(id);
+    await this.#containers.release(id);
+    if (before !== undefined) await this.#containers.note(before);
   }
 
   #watchHealth(task: TaskAssignment, record: ContainerRecord): TaskHealth | undefined {
@@ -126,7 +192,7 @@ export class TaskExecutor implements StepExecutor {
     const runDir = this.#containers.runDirectory(record.id);
     const health = new TaskHealth(
       record.healthCheck,
-      probeProcess(task, record, args),
+      commandProcess(record, args),
       Date.now(),
       async (process, options) => {
         await this.#containers.untilUnpaused(record.id);
@@ -171,7 +237,8 @@ export class TaskExecutor implements StepExecutor {
 
   async #running(task: TaskAssignment, record: ContainerRecord): Promise<Outcome> {
     const state = await this.#containers.state(record.id).catch(() => undefined);
-    const health = this.#health.get(record.taskId)?.health;
+    // Traffic is led to a standalone container whatever its health is, as Docker has it.
+    const health = record.standalone === undefined ? this.#health.get(record.taskId)?.health : undefined;
     return {
       state: 'running',
       message: 'started',
@@ -194,21 +261,6 @@ export class TaskExecutor implements StepExecutor {
   healthOf(taskId: string): 'starting' | 'healthy' | 'unhealthy' | undefined {
     return this.#health.get(taskId)?.health;
   }
-}
-
-function probeProcess(task: TaskAssignment, record: ContainerRecord, args: string[]): OciProcess {
-  const { capAdd = [], capDrop = [] } = task.spec.container;
-  const bounding = capabilitySet(capAdd, capDrop);
-  const held = record.uid === 0 ? bounding : [];
-  return {
-    terminal: false,
-    user: { uid: record.uid, gid: record.gid },
-    args,
-    env: [...record.env],
-    cwd: record.cwd,
-    capabilities: { bounding, effective: held, permitted: held, inheritable: [], ambient: [] },
-    noNewPrivileges: false,
-  };
 }
 
 /** When it began to run: what ends later than a rolling update monitors is no failure of the update. */
@@ -250,9 +302,16 @@ function startExitCode(error: unknown): number {
   return error.code === 'ENOENT' ? 127 : 126;
 }
 
+/** Docker's clients look for these words: they end with 127, or 126. */
+const EXEC_ERRORS: ReadonlyMap<string, string> = new Map([
+  ['ENOENT', 'executable file not found in the image'],
+  ['EACCES', 'permission denied'],
+  ['EISDIR', 'is a directory: permission denied'],
+]);
+
 function startReason(error: unknown, record: ContainerRecord): string {
   if (error instanceof NativeError && error.step === 'exec') {
-    const what = error.code === 'ENOENT' ? 'executable file not found in the image' : describeError(error);
+    const what = EXEC_ERRORS.get(error.code) ?? describeError(error);
     return `starting the container failed: exec: "${record.args[0] ?? ''}": ${what}`;
   }
   return `starting the container failed: ${describeError(error)}`;

@@ -9,7 +9,12 @@ export const serviceSchema = z.object({
   Spec: z.object({
     Name: z.string(),
     Labels: z.record(z.string(), z.string()).nullish(),
-    Mode: z.object({ Replicated: z.object({ Replicas: z.number().optional() }).optional() }).optional(),
+    Mode: z
+      .object({
+        Replicated: z.object({ Replicas: z.number().optional() }).optional(),
+        ReplicatedJob: z.object({ MaxConcurrent: z.number(), TotalCompletions: z.number() }).optional(),
+      })
+      .optional(),
     TaskTemplate: z
       .object({ ContainerSpec: z.object({ Image: z.string().optional() }).optional() })
       .optional(),
@@ -29,6 +34,8 @@ export const serviceSchema = z.object({
     .optional(),
   ServiceStatus: z.object({ RunningTasks: z.number(), DesiredTasks: z.number() }).optional(),
   UpdateStatus: z.object({ State: z.string().optional(), Message: z.string().optional() }).nullish(),
+  /** Shoal's own: it waits for what it depends on. */
+  HeldBack: z.object({ Reason: z.string(), Failed: z.boolean() }).optional(),
 });
 export type ServiceJson = z.infer<typeof serviceSchema>;
 
@@ -54,6 +61,8 @@ export type Verdict =
   | { readonly kind: 'failed'; readonly reason: string };
 
 const TERMINAL = new Set(['complete', 'shutdown', 'failed', 'rejected', 'remove', 'orphaned']);
+/** `complete` is what is wanted of a job's tasks. */
+const WANTED = new Set(['running', 'complete']);
 /** A slot whose tasks failed this often in a row since we look is not going to run. */
 const FAILURES = 3;
 const REJECTIONS = 2;
@@ -77,20 +86,29 @@ export class ServiceWatch {
   judge(service: ServiceJson, tasks: readonly TaskJson[], nowMs: number): Verdict {
     const updating = judgeUpdate(service);
     if (updating?.kind === 'failed') return updating;
+    if (service.HeldBack !== undefined) return this.#heldBack(service.HeldBack);
     const wanted = desiredCount(service, tasks);
-    const running = tasks.filter(
-      (task) => task.DesiredState === 'running' && task.Status.State === 'running',
-    );
+    const running = tasks.filter((task) => WANTED.has(task.DesiredState) && task.Status.State === 'running');
     const alive = tasks.filter((task) => !TERMINAL.has(task.Status.State));
     const ended = tasks.filter((task) => task.Status.State === 'complete');
     const ranToItsEnd = alive.length === 0 && ended.length >= Math.max(1, wanted);
-    if (updating === undefined && (running.length === wanted || ranToItsEnd)) {
+    // Of a job, as many as may run at once shall do so, or be through.
+    const job = service.Spec.Mode?.ReplicatedJob !== undefined;
+    const here = running.length + (job ? ended.length : 0);
+    if (updating === undefined && (here === wanted || (job && here > wanted) || ranToItsEnd)) {
       return this.#steady(running, wanted, nowMs);
     }
     this.#completeSinceMs = undefined;
     const reason = this.#whyNever(tasks, nowMs);
     if (reason !== undefined) return { kind: 'failed', reason };
     return { kind: 'waiting', text: `${running.length}/${wanted} running${hint(updating, alive, tasks)}` };
+  }
+
+  /** The time in which its tasks must find a node begins when they may look for one. */
+  #heldBack({ Reason, Failed }: NonNullable<ServiceJson['HeldBack']>): Verdict {
+    this.#pendingSinceMs = undefined;
+    this.#completeSinceMs = undefined;
+    return Failed ? { kind: 'failed', reason: Reason } : { kind: 'waiting', text: Reason };
   }
 
   #steady(running: readonly TaskJson[], wanted: number, nowMs: number): Verdict {
@@ -106,6 +124,10 @@ export class ServiceWatch {
 
   #whyNever(tasks: readonly TaskJson[], nowMs: number): string | undefined {
     const recent = tasks.filter((task) => Date.parse(task.CreatedAt) >= this.#startedAtMs);
+    const over = tasks.filter(
+      (task) => task.DesiredState === 'complete' && ['failed', 'rejected'].includes(task.Status.State),
+    );
+    if (over.length > 0) return `its task failed and is not restarted: ${whyOf(over)}`;
     const failed = worstSlot(recent, 'failed');
     if (failed.length >= FAILURES) return `its tasks fail: ${whyOf(failed)}`;
     const rejected = worstSlot(recent, 'rejected');
@@ -139,7 +161,9 @@ function judgeUpdate(service: ServiceJson): Verdict | undefined {
 function desiredCount(service: ServiceJson, tasks: readonly TaskJson[]): number {
   const replicas = service.Spec.Mode?.Replicated;
   if (replicas !== undefined) return replicas.Replicas ?? 1;
-  const seen = tasks.filter((task) => task.DesiredState === 'running').length;
+  const job = service.Spec.Mode?.ReplicatedJob;
+  if (job !== undefined) return Math.min(job.MaxConcurrent, job.TotalCompletions);
+  const seen = tasks.filter((task) => WANTED.has(task.DesiredState)).length;
   return service.ServiceStatus?.DesiredTasks ?? Math.max(1, seen);
 }
 

@@ -17,6 +17,8 @@ const entrySchema = z.object({
 const diffSchema = z.object({
   services: z.array(entrySchema),
   networks: z.array(entrySchema),
+  secrets: z.array(entrySchema),
+  configs: z.array(entrySchema),
   warnings: z.array(findingSchema),
 });
 type Entry = z.infer<typeof entrySchema>;
@@ -32,7 +34,8 @@ export function addDiff(program: Command): void {
 async function runDiff(name: string, flags: SocketFlags & FileFlags): Promise<void> {
   const signal = signalOfInterrupts();
   const project = await readProject(flags.composeFile, { profiles: flags.profile, envFiles: flags.envFile });
-  const body = { type: 'application/json', text: JSON.stringify(project.source) } as const;
+  const { source, contents } = project;
+  const body = { type: 'application/json', text: JSON.stringify({ ...source, contents }) } as const;
   const path = `/stacks/${encodeURIComponent(name)}/diff`;
   const answer = await clientOf(flags)
     .call('POST', path, body, signal)
@@ -41,6 +44,8 @@ async function runDiff(name: string, flags: SocketFlags & FileFlags): Promise<vo
   warn(project, diff.warnings);
   const lines = [
     ...diff.networks.flatMap((entry) => describe('network', entry)),
+    ...diff.secrets.flatMap((entry) => describe('secret', entry)),
+    ...diff.configs.flatMap((entry) => describe('config', entry)),
     ...diff.services.flatMap((entry) => describe('service', entry)),
   ];
   for (const line of lines) say(line);
@@ -88,6 +93,7 @@ export function addRevisions(program: Command): void {
 
 interface RollbackFlags extends SocketFlags {
   wait: boolean;
+  detach?: boolean;
   timeout: number;
 }
 
@@ -102,6 +108,7 @@ export function addRollback(program: Command): void {
       parseCount(1, 2 ** 31),
     )
     .option('--no-wait', 'return as soon as the cluster has accepted it')
+    .option('-d, --detach', 'the same as --no-wait')
     .option('--timeout <seconds>', 'how long to wait', parseCount(1, 86_400), 300);
   addSocketOptions(command).action(runRollback);
 }
@@ -118,7 +125,7 @@ async function runRollback(name: string, revision: number | undefined, flags: Ro
   );
   const { revision: now } = z.object({ revision: z.number() }).parse(answer);
   say(`stack ${name} is deployed again, as revision ${now}`);
-  if (!flags.wait) return;
+  if (!flags.wait || flags.detach === true) return;
   const onChange = (service: string, status: string): void => say(`${service}: ${status}`);
   await waitForStack(api, name, { timeoutMs: flags.timeout * 1000, onChange }, signal);
   say(`stack ${name} runs`);

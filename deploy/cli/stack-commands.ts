@@ -1,21 +1,12 @@
 /** `shoal deploy` and `shoal rm`: stacks from compose files. */
 import type { Command } from 'commander';
-import { AppError, NotFoundError } from '../../shared/errors/index.ts';
-import { delay } from '../../shared/lib/abort.ts';
-import { type ApiClient, ApiError } from './client.ts';
+import { AppError } from '../../shared/errors/index.ts';
+import { ApiError } from './client.ts';
 import { type Project, readProject } from './compose-file.ts';
 import { signalOfInterrupts } from './fail.ts';
 import { parseCount } from './options.ts';
 import { addSocketOptions, clientOf, type SocketFlags } from './socket.ts';
-import {
-  type Finding,
-  findingsOf,
-  formatFinding,
-  putStack,
-  removeStack,
-  stackServices,
-  waitForStack,
-} from './stack.ts';
+import { type Finding, findingsOf, formatFinding, putStack, removeStack, waitForStack } from './stack.ts';
 
 export interface FileFlags {
   composeFile: string[];
@@ -26,6 +17,7 @@ export interface FileFlags {
 interface DeployFlags extends SocketFlags, FileFlags {
   prune?: boolean;
   wait: boolean;
+  detach?: boolean;
   timeout: number;
 }
 
@@ -42,8 +34,9 @@ export function addDeploy(program: Command): void {
     .command('deploy')
     .description('deploy a compose file as a stack, and wait until its services run')
     .argument('<stack>', 'name of the stack')
-    .option('--prune', 'remove services and networks of the stack that the files no longer have')
+    .option('--prune', 'remove what the files no longer have: services, networks, secrets, configs')
     .option('--no-wait', 'return as soon as the cluster has accepted it')
+    .option('-d, --detach', 'the same as --no-wait')
     .option('--timeout <seconds>', 'how long to wait', parseCount(1, 86_400), 300);
   addSocketOptions(addFileOptions(command)).action(runDeploy);
 }
@@ -70,7 +63,7 @@ async function runDeploy(name: string, flags: DeployFlags): Promise<void> {
     explainRefusal(project, error),
   );
   warn(project, warnings);
-  if (!flags.wait) return say(`stack ${name} accepted`);
+  if (!flags.wait || flags.detach === true) return say(`stack ${name} accepted`);
   const onChange = (service: string, status: string): void => say(`${service}: ${status}`);
   await waitForStack(api, name, { timeoutMs: flags.timeout * 1000, onChange }, signal);
   say(`stack ${name} runs`);
@@ -99,17 +92,6 @@ export function addRemove(program: Command): void {
 }
 
 async function runRemove(name: string, flags: SocketFlags): Promise<void> {
-  const signal = signalOfInterrupts();
-  const api = clientOf(flags);
-  await requireStack(api, name, signal);
-  await removeStack(api, name, signal);
-  while ((await stackServices(api, name, signal)).length > 0) await delay(200, signal);
+  await removeStack(clientOf(flags), name, signalOfInterrupts());
   say(`stack ${name} removed`);
-}
-
-async function requireStack(api: ApiClient, name: string, signal: AbortSignal): Promise<void> {
-  if ((await stackServices(api, name, signal)).length > 0) return;
-  throw new NotFoundError(
-    `there is no stack ${name}: shoal status lists the services, STACK_SERVICE by name`,
-  );
 }

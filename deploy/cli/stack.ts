@@ -140,8 +140,7 @@ function makeLook(startedAtMs: number, onChange: WaitOptions['onChange']): Look 
   };
 }
 
-/** Removes the stack's services and then its networks; those are refused as long as a task is on them, so it repeats. */
+/** Resolves when all of it is gone; then it can be deployed again. */
 export async function removeStack(api: ApiClient, name: string, signal: AbortSignal): Promise<void> {
-  const { status } = await api.send('DELETE', `/stacks/${encodeURIComponent(name)}`, undefined, signal);
-  if (status >= 400) throw new ConvergenceError(`the stack ${name} was not removed: status ${status}`);
+  await api.call('DELETE', `/stacks/${encodeURIComponent(name)}`, undefined, signal);
 }

@@ -26,7 +26,9 @@ export function checkPrograms(): Problem {
 }
 
 export function checkNative(): Problem {
-  const files = ['native/build/libshoal.so', 'native/build/shoal-monitor'];
+  const files = ['libshoal.so', 'shoal-monitor', 'shoal-init', 'shoal-files'].map(
+    (name) => `native/build/${name}`,
+  );
   const missing = files.filter((file) => !existsSync(path.join(PROJECT_ROOT, file)));
   if (missing.length === 0) return undefined;
   return `${missing.join(' and ')} not built. Run in ${PROJECT_ROOT}: npm run build`;

@@ -8,26 +8,34 @@ import { requestMetrics } from './http/request-metrics.ts';
 import { requestLog } from './http/request-log.ts';
 import { withRequestId } from '../request-scope.ts';
 import { absentRouter } from './resources/absent.ts';
+import { attachRouter } from './resources/attach.ts';
+import { archiveRouter } from './resources/archive.ts';
 import { containerActionsRouter } from './resources/container-actions.ts';
+import { containerLifecycleRouter } from './resources/container-lifecycle.ts';
 import { containersRouter } from './resources/containers.ts';
 import { eventsRouter } from './resources/events.ts';
 import { execRouter } from './resources/exec.ts';
 import { filesRouter } from './resources/files.ts';
+import { imageTransfersRouter } from './resources/image-transfers.ts';
+import { imagesRouter } from './resources/images.ts';
 import { metricsRouter } from './resources/metrics.ts';
 import { networksRouter } from './resources/networks.ts';
 import { nodesRouter } from './resources/nodes.ts';
 import { openApiRouter } from './resources/openapi.ts';
+import { registryRouter } from './resources/registry.ts';
 import { servicesRouter } from './resources/services.ts';
 import { stacksRouter } from './resources/stacks.ts';
 import { statsRouter } from './resources/stats.ts';
 import { swarmRouter } from './resources/swarm.ts';
 import { systemRouter } from './resources/system.ts';
+import { systemDfRouter } from './resources/system-df.ts';
 import { tasksRouter } from './resources/tasks.ts';
+import { volumesRouter } from './resources/volumes.ts';
 
 /** Builds the request handler; listenUnix serves it. Listens to the store until `signal` aborts. */
 export function createApi(options: ApiOptions): Express {
   const signal = options.signal ?? new AbortController().signal;
-  const events = new EventLog(options.store, options.clock);
+  const events = options.events ?? new EventLog(options.store, options.clock);
   signal.addEventListener('abort', () => events.close(), { once: true });
   const logger = withRequestId(options.logger);
   const ctx: ApiContext = { ...options, logger, signal, events };
@@ -41,8 +49,12 @@ export function createApi(options: ApiOptions): Express {
   app.use(nodesRouter(ctx), servicesRouter(ctx), tasksRouter(ctx));
   app.use(networksRouter(ctx), containersRouter(ctx), stacksRouter(ctx));
   app.use(filesRouter(ctx, 'secret'), filesRouter(ctx, 'config'));
+  app.use(containerLifecycleRouter(ctx));
   app.use(containerActionsRouter(ctx), statsRouter(ctx), execRouter(ctx));
   app.use(openApiRouter(ctx), metricsRouter(ctx));
+  app.use(imagesRouter(ctx), imageTransfersRouter(ctx), registryRouter(ctx));
+  app.use(attachRouter(ctx));
+  app.use(volumesRouter(ctx), archiveRouter(ctx), systemDfRouter(ctx));
   app.use(absentRouter());
   app.use(pageNotFound, errorHandler(ctx.logger));
   return app;

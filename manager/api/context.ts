@@ -26,6 +26,10 @@ export interface ApiOptions {
   readonly metrics?: ApiMetrics;
   /** Ends every stream that is open when the manager stops. */
   readonly signal?: AbortSignal;
+  /** Where this manager keeps what it must not lose; shown by /info. */
+  readonly stateDir?: string;
+  /** Default: one of the API's own. */
+  readonly events?: EventLog;
 }
 
 export interface ApiContext extends ApiOptions {

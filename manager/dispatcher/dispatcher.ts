@@ -49,7 +49,9 @@ export class Dispatcher implements SessionEvents {
   readonly #withdrawals: Withdrawals;
   readonly #detector: FailureDetector;
   readonly #intake: StatusIntake;
-  readonly #beatMs: number;
+  #nodeDownAfterMs: number;
+  #beatMs: number;
+  #ticking: NodeJS.Timeout;
   readonly #undo: (() => void)[] = [];
   readonly #sent = { full: 0, change: 0 };
   readonly #down = { silent: 0, disconnected: 0, 'never-heard': 0 };
@@ -59,8 +61,9 @@ export class Dispatcher implements SessionEvents {
   constructor(options: DispatcherOptions) {
     const { store, nodeDownAfterMs } = options;
     this.#options = options;
-    this.#beatMs = Math.max(10, Math.floor(nodeDownAfterMs / 4));
-    const tickMs = Math.max(5, Math.floor(this.#beatMs / 2));
+    this.#nodeDownAfterMs = nodeDownAfterMs;
+    this.#beatMs = beatMsFor(nodeDownAfterMs);
+    const tickMs = tickMsFor(this.#beatMs);
     this.#tracker = new AssignmentTracker(viewOf(store, options.vault, options.logger));
     this.#withdrawals = new Withdrawals(options.withdrawTimeoutMs);
     this.#detector = new FailureDetector({
@@ -71,8 +74,8 @@ export class Dispatcher implements SessionEvents {
     this.#intake = new StatusIntake(store, options.logger);
     this.#flush();
     this.#undo.push(store.onChange((changes) => this.#onChange(changes)));
-    const timer = setInterval(() => this.#tick(), tickMs);
-    this.#undo.push(() => clearInterval(timer));
+    this.#ticking = setInterval(() => this.#tick(), tickMs);
+    this.#undo.push(() => clearInterval(this.#ticking));
     this.#expectKnownNodes();
   }
 
@@ -149,8 +152,28 @@ export class Dispatcher implements SessionEvents {
     this.#tracker.note(changes);
     for (const change of changes) {
       if (change.table === 'nodes') this.#onNodeChange(change.key, change.after);
+      else if (change.table === 'cluster' && change.after !== undefined)
+        this.#setPatience(change.after.nodeDownAfterMs);
     }
     if (this.#tracker.hasChanges) this.#scheduleFlush();
+  }
+
+  /** A changed setting holds at once: nodes are welcomed again, with the new beat. */
+  #setPatience(nodeDownAfterMs: number): void {
+    if (nodeDownAfterMs === this.#nodeDownAfterMs) return;
+    this.#nodeDownAfterMs = nodeDownAfterMs;
+    this.#beatMs = beatMsFor(nodeDownAfterMs);
+    const tickMs = tickMsFor(this.#beatMs);
+    this.#detector.adjust({ downAfterMs: nodeDownAfterMs, tickMs });
+    clearInterval(this.#ticking);
+    this.#ticking = setInterval(() => this.#tick(), tickMs);
+    for (const session of this.#sessions.values()) {
+      const nodeIndex = this.#options.store.get('nodes', session.nodeId)?.index;
+      if (nodeIndex === undefined) continue;
+      session.send({ type: 'welcome', sessionId: session.id, nodeIndex, beatMs: this.#beatMs });
+      // Until it beats faster it may be late once.
+      this.heard(session);
+    }
   }
 
   /** What is written of a node, by us or by others. */
@@ -252,6 +275,14 @@ export class Dispatcher implements SessionEvents {
       this.#options.logger.error({ error: describeError(error) }, 'dispatcher: background work failed');
     });
   }
+}
+
+function beatMsFor(nodeDownAfterMs: number): number {
+  return Math.max(10, Math.floor(nodeDownAfterMs / 4));
+}
+
+function tickMsFor(beatMs: number): number {
+  return Math.max(5, Math.floor(beatMs / 2));
 }
 
 const DOWN_MESSAGES: Record<Verdict['reason'], string> = {

@@ -18,8 +18,8 @@ interface Watched {
 const FIRST_CONTACT_FACTOR = 3;
 
 export class FailureDetector {
-  readonly #downAfterMs: number;
-  readonly #tickMs: number;
+  #downAfterMs: number;
+  #tickMs: number;
   readonly #watched = new Map<string, Watched>();
   #lastTickMs: number;
   #stalledMs = 0;
@@ -29,6 +29,12 @@ export class FailureDetector {
     this.#downAfterMs = options.downAfterMs;
     this.#tickMs = options.tickMs;
     this.#lastTickMs = options.nowMs;
+  }
+
+  /** From now on. Who is heard meanwhile has the new time; deadlines that are set stay. */
+  adjust(options: { downAfterMs: number; tickMs: number }): void {
+    this.#downAfterMs = options.downAfterMs;
+    this.#tickMs = options.tickMs;
   }
 
   /** A node that should come, but has not been heard since this manager started. */

@@ -10,12 +10,16 @@ export interface NodeGateway {
     params: NodeMethods[M]['params'],
     signal: AbortSignal,
   ): Promise<NodeMethods[M]['result']>;
-  /** Back-pressure is kept: the node sends no more than the consumer has taken. Leaving the loop cancels the stream. */
+  /**
+   * Back-pressure is kept: the node sends no more than the consumer has taken, and `windowBytes` ahead (STREAM_WINDOW_BYTES
+   * unless it is given). Leaving the loop cancels the stream.
+   */
   stream<M extends keyof NodeStreams>(
     nodeId: string,
     method: M,
     params: NodeStreams[M],
     signal: AbortSignal,
+    windowBytes?: number,
   ): AsyncIterable<StreamChunk>;
   /**
    * The same with input: it is taken no faster than the node takes it, and its end is passed on. An input that fails ends

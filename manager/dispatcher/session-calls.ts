@@ -7,6 +7,7 @@ import {
   encodeStreamData,
   type ManagerFrame,
   parseValue,
+  STREAM_WINDOW_BYTES,
 } from '../../shared/wire/frames.ts';
 import { methodSchemas } from '../../shared/wire/node-methods/index.ts';
 import { InboundStream } from '../../shared/wire/inbound-stream.ts';
@@ -68,18 +69,20 @@ export class SessionCalls {
     params: NodeStreams[M],
     input: AsyncIterable<Buffer> | undefined,
     signal: AbortSignal,
+    windowBytes: number = STREAM_WINDOW_BYTES,
   ): AsyncGenerator<StreamChunk> {
     signal.throwIfAborted();
     if (this.#closed !== undefined) throw this.#closed;
     const id = this.#nextId();
-    const inbound = new InboundStream((bytes) => this.#send({ type: 'credit', id, bytes }));
+    const inbound = new InboundStream((bytes) => this.#send({ type: 'credit', id, bytes }), windowBytes);
     const onAbort = (): void => {
       if (!inbound.ended) this.#send({ type: 'cancel', id });
       inbound.end(signal.reason as Error);
     };
     this.#streams.set(id, inbound);
     signal.addEventListener('abort', onAbort, { once: true });
-    this.#send(requestFrame(id, method, params));
+    const window = windowBytes === STREAM_WINDOW_BYTES ? {} : { window: windowBytes };
+    this.#send({ ...requestFrame(id, method, params), ...window });
     const over = new AbortController();
     if (input !== undefined) void this.#feed(id, inbound, input, over.signal);
     try {

@@ -112,8 +112,8 @@ function gatewayOf(dispatcher: Dispatcher): NodeGateway {
   return {
     connected: (nodeId) => dispatcher.session(nodeId) !== undefined,
     call: async (nodeId, method, params, signal) => callsOf(nodeId).call(method, params, signal),
-    stream: async function* (nodeId, method, params, signal) {
-      yield* callsOf(nodeId).stream(method, params, undefined, signal);
+    stream: async function* (nodeId, method, params, signal, windowBytes) {
+      yield* callsOf(nodeId).stream(method, params, undefined, signal, windowBytes);
     },
     duplex: async function* (nodeId, method, params, input, signal) {
       yield* callsOf(nodeId).stream(method, params, input, signal);

@@ -30,6 +30,12 @@ export function judgeReport(
   return sameData({ ...report, atMs: 0 }, { ...known, atMs: 0 }) ? 'ignore' : 'write';
 }
 
+/** A node that lost the container (its machine was restarted, say) does not know any more when it began to run. */
+function withStart(report: TaskStatus, known: TaskStatus | undefined): TaskStatus {
+  const startedAtMs = report.startedAtMs ?? known?.startedAtMs;
+  return startedAtMs === undefined ? report : { ...report, startedAtMs };
+}
+
 export class StatusIntake {
   readonly #store: Store;
   readonly #logger: Logger;
@@ -72,7 +78,9 @@ export class StatusIntake {
   async #tryOne(nodeId: string, report: TaskStatus, signal: AbortSignal): Promise<void> {
     const { taskId } = report;
     const task = this.#store.get('tasks', taskId);
-    const verdict = judgeReport(nodeId, report, task, this.#store.get('statuses', taskId));
+    const known = this.#store.get('statuses', taskId);
+    const value = withStart(report, known);
+    const verdict = judgeReport(nodeId, value, task, known);
     this.counts[verdict] += 1;
     if (verdict === 'refuse') {
       this.#logger.warn(
@@ -82,7 +90,7 @@ export class StatusIntake {
     }
     if (verdict !== 'write') return;
     const expect = this.#store.version('statuses', taskId);
-    await this.#store.commit([{ table: 'statuses', key: taskId, value: report, expect }], {
+    await this.#store.commit([{ table: 'statuses', key: taskId, value, expect }], {
       // Without its task a status would stay for ever.
       guards: [{ table: 'tasks', key: taskId, expect: this.#store.version('tasks', taskId) }],
       signal,

@@ -1,7 +1,9 @@
 /** Which services the leader has to plan again: those that a change may matter to, and those whose time has come. */
 import type { Node, Task, TaskStatus } from '../../shared/model/index.ts';
-import { isTerminal } from '../../shared/model/index.ts';
+import { isGlobalMode, isTerminal } from '../../shared/model/index.ts';
 import { revisionKey } from '../plan/states.ts';
+import { Waiters } from './waiters.ts';
+import type { Plan } from '../plan/plan.ts';
 import type { Change, Store } from '../store/store.ts';
 
 export interface Taken {
@@ -16,7 +18,10 @@ export class DirtyServices {
   #services = new Set<string>();
   /** Something of theirs found no place; looked at again when room may have been made. */
   readonly #starved = new Set<string>();
+  /** Those of them that want to be near to tasks of others: looked at again when any task finds a node. */
+  readonly #followers = new Set<string>();
   readonly #timers = new Map<string, number>();
+  readonly #waiters = new Waiters();
 
   constructor(store: Store) {
     this.#store = store;
@@ -45,18 +50,32 @@ export class DirtyServices {
   }
 
   /** What a plan for `taken` said about when and why to look again. */
-  planned(taken: Taken, timers: ReadonlyMap<string, number>, starved: ReadonlySet<string>): void {
+  planned(taken: Taken, { timers, starved, waits }: Pick<Plan, 'timers' | 'starved' | 'waits'>): void {
+    this.#waiters.planned(taken.services, waits);
     if (taken.services === 'all') {
       this.#timers.clear();
       this.#starved.clear();
+      this.#followers.clear();
     } else {
       for (const id of taken.services) {
         this.#timers.delete(id);
         this.#starved.delete(id);
+        this.#followers.delete(id);
       }
     }
     for (const [id, at] of timers) this.#timers.set(id, at);
-    for (const id of starved) this.#starved.add(id);
+    for (const id of starved) {
+      this.#starved.add(id);
+      if (this.#followsOthers(id)) this.#followers.add(id);
+    }
+  }
+
+  /** Its tasks may wait for those of another service to have a node. */
+  #followsOthers(id: string): boolean {
+    const revision = this.#store.get('services', id)?.revision;
+    const spec =
+      revision === undefined ? undefined : this.#store.get('revisions', revisionKey(id, revision))?.spec;
+    return (spec?.placement.affinities?.length ?? 0) > 0;
   }
 
   /** Makes those dirty whose time has come. */
@@ -86,6 +105,7 @@ export class DirtyServices {
         return;
       case 'services':
         this.#services.add(change.key);
+        this.#noteWaiters(change.after?.name ?? change.before?.name);
         if (change.after === undefined || change.before?.endpoint !== change.after.endpoint) this.#noteRoom();
         return;
       case 'tasks':
@@ -108,14 +128,22 @@ export class DirtyServices {
 
   #noteTask(before: Task | undefined, after: Task | undefined): void {
     const serviceId = after?.serviceId ?? before?.serviceId;
-    if (serviceId !== undefined) this.#services.add(serviceId);
+    if (serviceId !== undefined) {
+      this.#services.add(serviceId);
+      this.#noteWaiters(this.#store.get('services', serviceId)?.name);
+    }
     if (after === undefined) this.#noteRoom();
+    if (after?.nodeId !== undefined && before?.nodeId === undefined)
+      for (const id of this.#followers) this.#services.add(id);
   }
 
   #noteStatus(taskId: string, before: TaskStatus | undefined, after: TaskStatus | undefined): void {
     if (after !== undefined && before?.state === after.state && before.health === after.health) return;
     const task = this.#store.get('tasks', taskId);
-    if (task !== undefined) this.#services.add(task.serviceId);
+    if (task !== undefined) {
+      this.#services.add(task.serviceId);
+      this.#noteWaiters(this.#store.get('services', task.serviceId)?.name);
+    }
     if (after !== undefined && isTerminal(after.state)) this.#noteRoom();
   }
 
@@ -126,10 +154,16 @@ export class DirtyServices {
     }
     if (before !== undefined && after !== undefined && samePlaces(before, after)) return;
     this.#noteRoom();
+    // How many tasks a global service should have follows from the nodes.
+    this.add(this.#waiters.all());
     for (const { id, revision } of this.#store.all('services').values()) {
       const mode = this.#store.get('revisions', revisionKey(id, revision))?.spec.mode;
-      if (mode?.kind === 'global') this.#services.add(id);
+      if (mode !== undefined && isGlobalMode(mode)) this.#services.add(id);
     }
+  }
+
+  #noteWaiters(name: string | undefined): void {
+    if (name !== undefined) this.add(this.#waiters.of(name));
   }
 
   #noteRoom(): void {

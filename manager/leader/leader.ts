@@ -137,7 +137,7 @@ class Leader {
       } catch (error) {
         this.#options.logger.error({ error, serviceId: id }, 'this service can not be planned');
         const again = new Map([[id, this.#options.clock.now() + POISONED_RETRY_MS]]);
-        this.#dirty.planned(single, again, new Set());
+        this.#dirty.planned(single, { timers: again, starved: new Set(), waits: new Map() });
       }
     }
   }
@@ -151,7 +151,7 @@ class Leader {
       seed: randomUUID(),
       limit: slotsPerTurn ?? SLOTS_PER_TURN,
     });
-    this.#dirty.planned(taken, result.timers, result.starved);
+    this.#dirty.planned(taken, result);
     observer?.planned((performance.now() - startedMs) / 1000, result.writes.length);
     return result;
   }

@@ -18,6 +18,7 @@ import { reconcileService } from './reconcile/service.ts';
 import { clearStrayStatuses, clearStrayTasks } from './reconcile/strays.ts';
 import { ClusterColumns } from './schedule/columns.ts';
 import { ServicePlan } from './service-plan.ts';
+import { revisionKey } from './states.ts';
 import type { View } from './view.ts';
 
 export interface PlanInput {
@@ -42,6 +43,8 @@ export interface Plan {
   readonly explanations: ReadonlyMap<string, string>;
   /** Services with something that could not be placed: to be planned again when room is made. */
   readonly starved: ReadonlySet<string>;
+  /** Services that are held back, and the names of those that they wait for: to be planned again when these change. */
+  readonly waits: ReadonlyMap<string, readonly string[]>;
   /** Services that the limit left unfinished: plan them again after this plan is written. */
   readonly unfinished: ReadonlySet<string>;
   readonly more: boolean;
@@ -65,6 +68,7 @@ export function plan(view: View, input: PlanInput): Plan {
   const planning = begin(view, input);
   const timers = new Map<string, number>();
   const unfinished = new Set<string>();
+  const waits = new Map<string, readonly string[]>();
   let left = input.limit;
   let wakeAt: number | undefined;
   for (const id of orderOf(view, input.dirtyServices)) {
@@ -83,9 +87,15 @@ export function plan(view: View, input: PlanInput): Plan {
     if (decision.more || result.more) unfinished.add(id);
     if (decision.wakeAt !== undefined) timers.set(id, decision.wakeAt);
     wakeAt = earlier(wakeAt, decision.wakeAt);
+    if (decision.hold !== undefined) waits.set(id, dependenciesOf(view, service));
   }
   if (input.dirtyServices === 'all') clearStrayStatuses(view, planning.draft);
-  return finish(planning, timers, unfinished, wakeAt);
+  return { ...finish(planning, timers, unfinished, wakeAt), waits };
+}
+
+function dependenciesOf(view: View, { id, revision }: Service): string[] {
+  const dependsOn = view.revisions.get(revisionKey(id, revision))?.spec.dependsOn ?? [];
+  return dependsOn.map(({ service }) => service);
 }
 
 function begin(view: View, input: PlanInput): Planning {
@@ -138,7 +148,7 @@ function finish(
   timers: ReadonlyMap<string, number>,
   unfinished: ReadonlySet<string>,
   wakeAt: number | undefined,
-): Plan {
+): Omit<Plan, 'waits'> {
   const units = planning.draft.units();
   const written = new Set<string>();
   for (const { writes } of units) for (const { table, key } of writes) written.add(`${table}/${key}`);

@@ -11,6 +11,7 @@ import { ServiceScheduler } from './schedule/scheduler.ts';
 import { isWanted, revisionKey } from './states.ts';
 
 type CreateTask = Extract<SlotAction, { kind: 'create-task' }>;
+type PlaceTask = Extract<SlotAction, { kind: 'place-task' }>;
 
 /** Where a task goes: a node and addresses, or why not. */
 type Seat =
@@ -41,6 +42,7 @@ export class ServicePlan {
   /** At most `limit` slots are written; `changed` says how many were. */
   apply(decision: ServiceDecision, limit: number): { readonly changed: number; readonly more: boolean } {
     if (this.#service.removing !== true) this.#allocate();
+    this.#blocked = decision.hold ?? this.#blocked;
     for (const action of decision.service) this.#applyToService(action);
     if (this.#service !== this.#before) this.#put();
     // The slots were decided for the spec that was just given up.
@@ -77,8 +79,8 @@ export class ServicePlan {
   }
 
   #applyToService(action: ServiceAction): void {
-    const { draft, view } = this.#planning;
-    const { id, name } = this.#service;
+    const { draft, view, now } = this.#planning;
+    const { id } = this.#service;
     switch (action.kind) {
       case 'set-update-status':
         this.#service = { ...this.#service, updateStatus: action.status };
@@ -86,14 +88,20 @@ export class ServicePlan {
       case 'rollback':
         this.#rollBack(action.toRevision, action.message);
         return;
+      case 'release':
+        this.#service = { ...this.#service, released: true };
+        return;
       case 'delete-revision':
         draft.put(this.#unit, 0, 'revisions', revisionKey(id, action.revision), null);
         return;
       case 'delete-service':
         for (const key of revisionKeys(view, this.#service)) draft.put(this.#unit, 0, 'revisions', key, null);
         draft.put(this.#unit, 0, 'services', id, null);
-        if (view.version('names', `service:${name}`) > 0)
-          draft.drop(this.#unit, 0, 'names', `service:${name}`);
+        if (view.version('names', nameKey(this.#service)) > 0)
+          draft.drop(this.#unit, 0, 'names', nameKey(this.#service));
+        return;
+      case 'remove-service':
+        this.#service = { ...this.#service, removing: true, updatedAtMs: now };
         return;
       default:
         assertNever(action);
@@ -132,10 +140,11 @@ export class ServicePlan {
       case 'create-task':
         return this.#create(unit, action);
       case 'place-task':
-        return this.#place(unit, action.task, action.renew);
+        return this.#place(unit, action);
       case 'set-desired': {
         const { startAfterMs: _over, ...task } = action.task;
-        draft.put(unit, 1, 'tasks', task.id, { ...task, desired: action.desired, desiredAtMs: now });
+        const run = action.run === undefined ? {} : { run: action.run };
+        draft.put(unit, 1, 'tasks', task.id, { ...task, ...run, desired: action.desired, desiredAtMs: now });
         return true;
       }
       case 'orphan-task':
@@ -164,8 +173,9 @@ export class ServicePlan {
 
   #create(unit: string, action: CreateTask): boolean {
     const { now, random, starved } = this.#planning;
-    const seat = this.#seat(unit, action.nodeId);
-    if ('reason' in seat && action.nodeId !== undefined) {
+    const { run } = action;
+    const seat = this.#seat(unit, action.nodeId, run !== undefined);
+    if ('reason' in seat && action.nodeId !== undefined && run === undefined) {
       // A global service has no task where it does not fit, rather than one without a node.
       starved.add(this.#service.id);
       return false;
@@ -180,13 +190,15 @@ export class ServicePlan {
       desiredAtMs: now,
       addresses: [],
       ...(action.startAfterMs === undefined ? {} : { startAfterMs: action.startAfterMs }),
+      ...(run === undefined ? {} : { run }),
+      ...(action.scheduledAtMs === undefined ? {} : { scheduledAtMs: action.scheduledAtMs }),
     };
     this.#write(unit, task, seat);
     return true;
   }
 
-  #place(unit: string, task: Task, renew: boolean): boolean {
-    const seat = this.#seat(unit, undefined);
+  #place(unit: string, { task, renew, nodeId }: PlaceTask): boolean {
+    const seat = this.#seat(unit, nodeId, task.run !== undefined);
     if ('reason' in seat && !renew && seat.reason === task.pendingReason) {
       this.#explain(task.id, seat.reason);
       return false;
@@ -209,15 +221,16 @@ export class ServicePlan {
     this.#planning.starved.add(this.#service.id);
   }
 
-  /** A node and an address on each network, or neither. */
-  #seat(unit: string, nodeId: string | undefined): Seat {
+  /** A node and an address on each network, or neither. `bound`: the node is not asked whether it takes the task. */
+  #seat(unit: string, nodeId: string | undefined, bound: boolean): Seat {
     const spec = this.#revision?.spec;
     if (spec === undefined) return { reason: 'its revision is missing' };
     if (this.#blocked !== undefined) return { reason: this.#blocked };
     const addresses = this.#takeAddresses(spec);
     if (typeof addresses === 'string') return { reason: addresses };
     const scheduler = this.#schedulerFor(spec);
-    const placement = nodeId === undefined ? scheduler.place() : scheduler.placeOn(nodeId);
+    const placement =
+      nodeId === undefined ? scheduler.place() : bound ? scheduler.return(nodeId) : scheduler.placeOn(nodeId);
     if (placement.kind === 'refused') {
       this.#release(addresses);
       return { reason: placement.reason };
@@ -263,6 +276,11 @@ export class ServicePlan {
     );
     return this.#scheduler;
   }
+}
+
+/** A service and a container may have the same name. */
+function nameKey({ name, run }: Service): string {
+  return `${run === undefined ? 'service' : 'container'}:${name}`;
 }
 
 function needsNode({ kind }: SlotAction): boolean {

@@ -20,6 +20,8 @@ export interface View {
   /** Key: task id. A task without one is `new` (pending when it has no node, assigned when it has). */
   readonly statuses: ReadonlyMap<string, TaskStatus>;
   readonly networks: ReadonlyMap<string, Network>;
+  /** Id of the service that has this name. */
+  serviceNamed(name: string): string | undefined;
   tasksOfService(serviceId: string): ReadonlySet<string>;
   tasksOfNode(nodeId: string): ReadonlySet<string>;
   /** Version of an object (0: absent), so that a plan can guard what it decided on. */
@@ -38,6 +40,7 @@ export function viewOf(store: Store): View | undefined {
     tasks: store.all('tasks'),
     statuses: store.all('statuses'),
     networks: store.all('networks'),
+    serviceNamed: (name) => store.get('names', `service:${name}`)?.id,
     tasksOfService: (id) => store.tasksOfService(id),
     tasksOfNode: (id) => store.tasksOfNode(id),
     version: (table, key) => store.version(table, key),

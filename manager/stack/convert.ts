@@ -1,9 +1,17 @@
 /** Compose YAML -> what a stack consists of. Pure; never throws for what a file may contain. */
 import type { ServiceSpec } from '../../shared/model/index.ts';
+import {
+  checkDependencies,
+  completingRestart,
+  completingServices,
+  type Dependency,
+  inOrder,
+} from './depends-on.ts';
 import { type FileTexts, ProjectFiles } from './files.ts';
 import type { Variables } from './interpolate.ts';
 import { type ComposeText, Loader } from './load.ts';
 import { type Position, type Problem, Problems } from './problem.ts';
+import { STACK_PORTS_MAX } from './ports.ts';
 import { Section } from './section.ts';
 import { readService, usesDefaultNetwork } from './service.ts';
 import { TOP_RULES } from './service-keys.ts';
@@ -30,11 +38,13 @@ export interface StackService {
   readonly key: string;
   /** Networks are named as in StackNetwork.name, not by id. */
   readonly spec: ServiceSpec;
+  readonly dependencies: readonly Dependency[];
   /** Where it stands in the file. */
   readonly source: MapValue;
 }
 
 export interface StackConversion {
+  /** Those that others wait for come before these. */
   readonly services: readonly StackService[];
   /** Those that a service is on. */
   readonly networks: readonly StackNetwork[];
@@ -46,6 +56,8 @@ export interface StackConversion {
   readonly missing: readonly string[];
 }
 
+/** One deployment writes all of them. */
+const SERVICES_MAX = 1000;
 const SERVICE_NAME = /^[a-zA-Z0-9._-]+$/;
 
 export function convertStack(input: StackInput): StackConversion {
@@ -77,12 +89,17 @@ function convertRoot(
   );
   const volumes = readVolumes(top, input.stack);
   const stored = readStackFiles(top, input);
-  const context = { stack: input.stack, variables: input.variables, files, stored, networks, volumes };
-  const services = entries.map(({ key, section }) => ({
-    key,
-    spec: readService(key, section, context),
-    source: section.map,
-  }));
+  const { stack, variables } = input;
+  const ports = { left: STACK_PORTS_MAX };
+  const context = { stack, variables, files, stored, networks, volumes, ports };
+  const services = orderedServices(
+    entries.map(({ key, section }) => ({
+      key,
+      ...readService(key, section, context),
+      source: section.map,
+    })),
+    problems,
+  );
   top.end(TOP_RULES);
   const used = new Set(services.flatMap(({ spec }) => spec.networks.map((attachment) => attachment.network)));
   for (const network of networks.values()) {
@@ -97,12 +114,28 @@ function convertRoot(
   };
 }
 
+type ReadService = ReturnType<typeof readService> & Pick<StackService, 'key' | 'source'>;
+
+function orderedServices(all: readonly ReadService[], problems: Problems): StackService[] {
+  checkDependencies(all, problems);
+  const completing = completingServices(all);
+  const services = all.map((service) => {
+    const restart = completingRestart(service, completing);
+    return restart === undefined ? service : { ...service, spec: { ...service.spec, restart } };
+  });
+  return inOrder(services);
+}
+
 function serviceEntries(top: Section, profiles: readonly string[]): { key: string; section: Section }[] {
   const services = top.section('services');
   const value = top.map.entries.get('services')?.value;
   const none = value === undefined || isNull(value) || services?.map.entries.size === 0;
   if (none) top.problems.error(value ?? top.map, 'services', 'there are no services');
   if (none || services === undefined) return [];
+  if (services.map.entries.size > SERVICES_MAX) {
+    top.problems.error(services.map, 'services', `a stack has at most ${SERVICES_MAX} services`);
+    return [];
+  }
   const enabled = [...services.map.entries.values()].flatMap(({ name, at, value }) => {
     if (name.startsWith('x-')) return [];
     if (!SERVICE_NAME.test(name)) {

@@ -2,6 +2,7 @@
 import {
   DEFAULT_RESTART,
   DEFAULT_UPDATE,
+  isJob,
   type Labels,
   type Placement,
   type ResourceAmounts,
@@ -9,6 +10,9 @@ import {
   type ServiceMode,
   type UpdateConfig,
 } from '../../shared/model/index.ts';
+import { CRON_PREFIX, readCronLabels, readCronSection } from './cron.ts';
+import { readPlacementLabels } from './placement-labels.ts';
+import { DEADLINE_LABEL, readUpdateDeadline } from './update-deadline.ts';
 import { defined, type KeyRules, labels, type Section } from './section.ts';
 
 export interface Deploy {
@@ -18,24 +22,32 @@ export interface Deploy {
   readonly limits: ResourceAmounts;
   readonly reservations: ResourceAmounts;
   readonly restart: RestartPolicy;
+  /** The file itself says when to restart. */
+  readonly saysRestart: boolean;
   readonly placement: Placement;
   readonly update: UpdateConfig;
   readonly rollback: UpdateConfig;
+  readonly updateDeadlineMs?: number;
 }
 
-const NOT_YET = { severity: 'error', message: 'not supported yet' } as const;
-const DEVICE_RULES: KeyRules = { devices: NOT_YET, generic_resources: NOT_YET };
+const NOT_COUNTED = {
+  severity: 'error',
+  message:
+    'not supported yet: nodes count CPUs and memory only; give the device under devices, and choose nodes by a label',
+} as const;
+const DEVICE_RULES: KeyRules = { devices: NOT_COUNTED, generic_resources: NOT_COUNTED };
 const NO_AMOUNTS: ResourceAmounts = {};
 
 export function readDeploy(service: Section): Deploy {
   const deploy = service.section('deploy');
   const resources = deploy?.section('resources');
+  const own = deploy === undefined ? {} : { ...labels(deploy, 'labels'), ...readCronSection(deploy) };
   const result: Deploy = {
-    mode: readMode(service, deploy),
-    labels: deploy === undefined ? {} : labels(deploy, 'labels'),
+    mode: readSchedule(deploy, readMode(service, deploy), own),
+    labels: own,
     endpointMode: deploy?.oneOf('endpoint_mode', ['vip', 'dnsrr']) ?? 'vip',
     limits: withOwn(service, readAmounts(resources, 'limits'), 'limits', {
-      nanoCpus: ['cpus', service.cpus('cpus')],
+      nanoCpus: readOwnCpus(service),
       memoryBytes: ['mem_limit', service.bytes('mem_limit')],
       pids: ['pids_limit', service.whole('pids_limit', -1)],
     }),
@@ -43,13 +55,27 @@ export function readDeploy(service: Section): Deploy {
       memoryBytes: ['mem_reservation', service.bytes('mem_reservation')],
     }),
     restart: readRestart(service, deploy),
-    placement: readPlacement(service, deploy),
+    saysRestart: service.has('restart') || deploy?.has('restart_policy') === true,
+    placement: { ...readPlacement(service, deploy), ...readPlacementRules(deploy, own) },
     update: readUpdate(deploy, 'update_config'),
     rollback: readUpdate(deploy, 'rollback_config'),
+    ...readDeadline(deploy, own),
   };
+  if (deploy !== undefined && isJob(result.mode)) refuseUpdateConfig(deploy);
   resources?.end();
   deploy?.end();
   return result;
+}
+
+/** `cpus`, or `cpu_quota` of each `cpu_period`, both in microseconds; -1 is no limit. */
+function readOwnCpus(service: Section): readonly [key: string, nanoCpus: number | undefined] {
+  const cpus = service.cpus('cpus');
+  const quota = service.whole('cpu_quota', -1) ?? 0;
+  const nanoCpus =
+    quota > 0 ? Math.round((quota * 1e9) / (service.whole('cpu_period') || 100_000)) : undefined;
+  if (cpus !== undefined && nanoCpus !== undefined && cpus !== nanoCpus)
+    differs(service, 'cpu_quota', 'cpus');
+  return cpus === undefined ? ['cpu_quota', nanoCpus] : ['cpus', cpus];
 }
 
 /** The older keys beside `deploy` say the same; both may be given if they agree. */
@@ -80,32 +106,89 @@ function differs(service: Section, key: string, other: string): void {
   );
 }
 
+function readPlacementRules(
+  deploy: Section | undefined,
+  own: Labels,
+): Pick<Placement, 'strategy' | 'affinities'> {
+  const reading = readPlacementLabels(own);
+  if (reading.kind === 'read') return reading.placement;
+  const at = deploy?.map.entries.get('labels')?.at;
+  if (at !== undefined) deploy?.problems.error(at, at.key, `${reading.field}: ${reading.message}`);
+  return {};
+}
+
+function readDeadline(deploy: Section | undefined, own: Labels): Pick<Deploy, 'updateDeadlineMs'> {
+  const deadline = readUpdateDeadline(own);
+  if (deadline === undefined || deploy === undefined) return {};
+  if (typeof deadline === 'number') return { updateDeadlineMs: deadline };
+  const at = deploy.map.entries.get('labels')?.at ?? deploy.map;
+  deploy.problems.error(at, `${deploy.map.key}.labels`, `${DEADLINE_LABEL}: ${deadline}`);
+  return {};
+}
+
+/** A job's labels may say when it runs. */
+function readSchedule(deploy: Section | undefined, mode: ServiceMode, own: Labels): ServiceMode {
+  const cron = readCronLabels(own);
+  if (cron.kind === 'none' || deploy === undefined) return mode;
+  const key = deploy.has('x-shoal-cron') ? 'x-shoal-cron' : 'labels';
+  const at = deploy.map.entries.get(key)?.at ?? deploy.map;
+  const say = (field: string, message: string): void =>
+    deploy.problems.error(at, `${deploy.map.key}.${key}`, `${field}: ${message}`);
+  if (cron.kind === 'problem') {
+    say(cron.field, cron.message);
+    return mode;
+  }
+  const implied = key === 'x-shoal-cron' && !deploy.has('mode');
+  if (!implied && mode.kind !== 'replicated-job') say(`${CRON_PREFIX}schedule`, 'needs mode replicated-job');
+  else if (sizeOf(mode) > 1)
+    say(`${CRON_PREFIX}schedule`, 'a run is one task: replicas can not be more than 1');
+  return cron.mode;
+}
+
+function sizeOf(mode: ServiceMode): number {
+  if (mode.kind === 'replicated') return mode.replicas;
+  return mode.kind === 'replicated-job' ? mode.totalCompletions : 1;
+}
+
 function readMode(service: Section, deploy: Section | undefined): ServiceMode {
   const text = deploy?.text('mode') ?? 'replicated';
   const scale = service.whole('scale');
   const own = deploy?.whole('replicas');
   if (own !== undefined && scale !== undefined && own !== scale) differs(service, 'scale', 'deploy.replicas');
-  if (text === 'global' && scale !== undefined) differs(service, 'scale', 'deploy.mode global');
+  const global = text === 'global' || text === 'global-job';
+  if (global && scale !== undefined) differs(service, 'scale', `deploy.mode ${text}`);
   const replicas = own ?? scale;
-  if (text === 'global') {
+  if (global) {
     if (own !== undefined && deploy !== undefined) {
       deploy.problems.error(
         deploy.map,
         `${deploy.map.key}.replicas`,
-        'replicas can not be used with mode global',
+        `replicas can not be used with mode ${text}`,
       );
     }
-    return { kind: 'global' };
+    return { kind: text };
+  }
+  if (text === 'replicated-job') {
+    const total = replicas ?? 1;
+    return { kind: 'replicated-job', totalCompletions: total, maxConcurrent: total };
   }
   if (text !== 'replicated' && deploy !== undefined) {
-    const why = text.endsWith('-job') ? 'jobs are not supported yet' : 'replicated or global is expected';
     deploy.problems.error(
       deploy.map.entries.get('mode')?.value ?? deploy.map,
       `${deploy.map.key}.mode`,
-      `'${text}': ${why}`,
+      `'${text}': replicated, global, replicated-job or global-job is expected`,
     );
   }
   return { kind: 'replicated', replicas: replicas ?? 1 };
+}
+
+/** An update of a job is a new execution: there is nothing to roll. */
+function refuseUpdateConfig(deploy: Section): void {
+  for (const key of ['update_config', 'rollback_config']) {
+    const entry = deploy.map.entries.get(key);
+    if (entry !== undefined)
+      deploy.problems.error(entry.at, `${deploy.map.key}.${key}`, 'can not be used with jobs');
+  }
 }
 
 function readAmounts(resources: Section | undefined, name: 'limits' | 'reservations'): ResourceAmounts {

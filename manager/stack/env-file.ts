@@ -22,6 +22,12 @@ export interface EnvFile {
 /** Later lines win. A name without "=" is taken from the variables, and left out where they do not have it. */
 export function readEnvFile(file: EnvFile, variables: Variables, problems: Problems): Map<string, string> {
   const found = new Map<string, string>();
+  /** What the file said so far, before the variables around it. */
+  const known = Object.assign(Object.create(null) as Record<string, string>, variables);
+  const set = (name: string, value: string): void => {
+    found.set(name, value);
+    known[name] = value;
+  };
   const lines = file.text.replace(/^\uFEFF/, '').split(/\r?\n/);
   for (let i = 0; i < lines.length; i += 1) {
     const line = lines[i] ?? '';
@@ -36,24 +42,25 @@ export function readEnvFile(file: EnvFile, variables: Variables, problems: Probl
     const rest = groups?.['rest'];
     if (rest === undefined) {
       const outer = Object.hasOwn(variables, name) ? variables[name] : undefined;
-      if (outer !== undefined) found.set(name, outer);
+      if (outer !== undefined) set(name, outer);
       continue;
     }
     if (file.raw) {
-      found.set(name, rest);
+      set(name, rest);
       continue;
     }
-    const value = readValue(rest.trimStart(), lines.slice(i + 1));
-    if (value === undefined) {
+    const value = readValue(rest.trimStart(), lines, i + 1);
+    if (typeof value === 'string') {
       problems.error(at, name, 'a quotation mark is not closed, or something follows it');
+      // The rest of the file was looked through for it.
+      if (value === 'open') break;
       continue;
     }
     i += value.lines;
-    const known = { ...variables, ...Object.fromEntries(found) };
     const { text, errors, warnings } = value.literal
       ? { text: value.text, errors: [], warnings: [] }
       : interpolate(value.text, known);
-    found.set(name, text);
+    set(name, text);
     for (const message of errors) problems.error(at, name, message);
     for (const message of warnings) problems.warning(at, name, message);
   }
@@ -68,32 +75,35 @@ interface Read {
   readonly lines: number;
 }
 
-/** Undefined when a quotation is not closed. */
-function readValue(rest: string, following: readonly string[]): Read | undefined {
+/** `following`: the index of the next line. `open`: a quotation is not closed; `more`: something follows it. */
+function readValue(rest: string, lines: readonly string[], following: number): Read | 'open' | 'more' {
   const quote = rest.charAt(0);
   if (quote !== '"' && quote !== "'") {
-    const text = rest.replace(/(^|\s+)#.*$/, '').trimEnd();
+    const text = rest.replace(/(^|\s)#.*$/, '').trimEnd();
     return { text, literal: false, lines: 0 };
   }
-  let text = rest.slice(1);
-  for (let lines = 0; ; lines += 1) {
-    const end = closing(text, quote);
+  const parts: string[] = [];
+  let line = rest.slice(1);
+  for (let taken = 0; ; taken += 1) {
+    const end = closing(line, quote);
     if (end >= 0) {
-      if (!/^\s*(#.*)?$/.test(text.slice(end + 1))) return undefined;
-      const inner = text.slice(0, end);
-      if (quote === "'") return { text: inner, literal: true, lines };
+      if (!/^\s*(#.*)?$/.test(line.slice(end + 1))) return 'more';
+      const inner = [...parts, line.slice(0, end)].join('\n');
+      if (quote === "'") return { text: inner, literal: true, lines: taken };
       return {
         text: inner.replaceAll(/\\(.)/g, (all, char: string) => ESCAPES[char] ?? all),
         literal: false,
-        lines,
+        lines: taken,
       };
     }
-    const next = following[lines];
-    if (next === undefined) return undefined;
-    text += `\n${next}`;
+    parts.push(line);
+    const next = lines[following + taken];
+    if (next === undefined) return 'open';
+    line = next;
   }
 }
 
+/** A backslash at the end of a line escapes nothing in the next. */
 function closing(text: string, quote: string): number {
   for (let i = 0; i < text.length; i += 1) {
     if (text[i] === '\\' && quote === '"') i += 1;

@@ -26,7 +26,10 @@ export function readEnvironment(service: Section, context: Context): string[] {
     }
     lines.set(name, given === undefined ? name : `${name}=${given}`);
   }
-  return [...lines.values()];
+  let chars = 0;
+  for (const line of lines.values()) chars += line.length;
+  const at = service.map.entries.get('env_file')?.at ?? service.map;
+  return context.files.charge(chars, at, at.key) ? [...lines.values()] : [];
 }
 
 export function readLabels(service: Section, context: Context): Record<string, string> {

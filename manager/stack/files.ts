@@ -4,7 +4,11 @@ import type { Position, Problems } from './problem.ts';
 /** By path from the project's directory; null: the client looked, and there is none. */
 export type FileTexts = Readonly<Record<string, string | null>>;
 
+/** Characters that are read from files for services and put into their environments; what is read twice counts twice. */
+const CHARS_LIMIT = 4 * 1024 * 1024;
+
 export class ProjectFiles {
+  #chars = CHARS_LIMIT;
   /** Asked for and not sent. */
   readonly missing = new Set<string>();
   readonly #texts: FileTexts;
@@ -23,6 +27,19 @@ export class ProjectFiles {
       this.#problems.error(at, key, `the file ${path} was not sent along (shoal deploy does so)`);
     }
     if (required && text === null) this.#problems.error(at, key, `there is no file ${path}`);
+    if (typeof text === 'string' && !this.charge(text.length, at, key)) return undefined;
     return text ?? undefined;
+  }
+
+  /** False, and a problem, once the services have taken too much. */
+  charge(chars: number, at: Position, key: string): boolean {
+    this.#chars -= chars;
+    if (this.#chars >= 0) return true;
+    this.#problems.error(
+      at,
+      key,
+      `the files and environments of the services have more than ${CHARS_LIMIT} characters together`,
+    );
+    return false;
   }
 }

@@ -12,6 +12,8 @@ const NAME = /[a-zA-Z_][a-zA-Z0-9_]*/y;
 const OPERATORS = [':-', ':?', ':+', '-', '?', '+'] as const;
 type Operator = (typeof OPERATORS)[number];
 const NESTING_LIMIT = 20;
+/** Characters that a text may have once its variables are filled in. */
+const FILLED_LIMIT = 1024 * 1024;
 
 /**
  * `$NAME`, `${NAME}`, `${NAME:-default}`, `-`, `:?error`, `?`, `:+replacement`, `+`, nested ones in the last part, and
@@ -44,12 +46,28 @@ class Filler {
         this.#at += 1;
         return out;
       }
-      this.#at += 1;
-      out += char === '$' ? this.#variable(depth) : char;
+      out += char === '$' ? this.#dollar(depth) : this.#plainRun(close);
+      if (out.length > FILLED_LIMIT) return this.#tooLong();
     }
     if (close !== undefined)
       this.errors.push(`invalid interpolation in '${this.#text}': a closing brace is missing`);
     return out;
+  }
+
+  #dollar(depth: number): string {
+    this.#at += 1;
+    return this.#variable(depth);
+  }
+
+  /** Up to what means something: a dollar sign, or the closing brace. */
+  #plainRun(close: '}' | undefined): string {
+    const start = this.#at;
+    while (this.#at < this.#text.length) {
+      const char = this.#text.charAt(this.#at);
+      if (char === '$' || char === close) break;
+      this.#at += 1;
+    }
+    return this.#text.slice(start, this.#at);
   }
 
   /** After a dollar sign. */
@@ -106,6 +124,12 @@ class Filler {
     const name = NAME.exec(this.#text)?.[0] ?? '';
     this.#at += name.length;
     return name;
+  }
+
+  #tooLong(): string {
+    this.errors.push(`is longer than ${FILLED_LIMIT} characters once variables are filled in`);
+    this.#at = this.#text.length;
+    return '';
   }
 
   #invalid(): string {

@@ -4,9 +4,10 @@ import { Extender } from './extends.ts';
 import type { ProjectFiles } from './files.ts';
 import type { Variables } from './interpolate.ts';
 import { mergeValues, plain, settle } from './merge.ts';
-import { type Budget, parseCompose, VALUE_LIMIT } from './parse-yaml.ts';
+import { type Budget, newBudget, parseCompose } from './parse-yaml.ts';
 import { directoryOf, resolvePath } from './paths.ts';
 import type { Position, Problems } from './problem.ts';
+import { profileFile } from './runtime-keys.ts';
 import { Section } from './section.ts';
 import { isNull, type MapEntry, type MapValue, mapWith, placeOnly, type Value } from './value.ts';
 
@@ -28,7 +29,7 @@ export class Loader {
   #read = 0;
   #chars = 0;
   /** Whatever the files unfold to, all of them together. */
-  readonly #budget: Budget = { left: VALUE_LIMIT };
+  readonly #budget: Budget = newBudget();
 
   constructor(files: ProjectFiles, problems: Problems) {
     this.#files = files;
@@ -216,7 +217,18 @@ function servicePaths(service: MapValue, directory: string): MapValue {
     const value = service.entries.get(name)?.value;
     if (value !== undefined) result = mapWith(result, { [name]: seenFrom(directory, value) });
   }
-  return result;
+  const security = service.entries.get('security_opt')?.value;
+  if (security?.kind !== 'list') return result;
+  const items = security.items.map((item) => profilePath(item, directory));
+  return mapWith(result, { security_opt: { ...security, items } });
+}
+
+/** seccomp=FILE */
+function profilePath(item: Value, directory: string): Value {
+  const file = item.kind === 'scalar' ? profileFile(item.text) : undefined;
+  if (file === undefined) return item;
+  const text = `seccomp=${resolvePath(directory, file)}`;
+  return { ...item, kind: 'scalar', value: text, text };
 }
 
 function seenFrom(directory: string, value: Value): Value {

@@ -8,6 +8,8 @@ import type { Value } from './value.ts';
 export interface StackVolume {
   readonly name: string;
   readonly labels?: Labels;
+  /** It is this directory of the node, and no volume at all. */
+  readonly directory?: { readonly path: string; readonly readOnly: boolean };
 }
 
 const PROPAGATIONS = ['private', 'rprivate', 'shared', 'rshared', 'slave', 'rslave'] as const;
@@ -97,6 +99,10 @@ function volume(
     return undefined;
   }
   const { target, readOnly, noCopy } = parts;
+  const { directory } = declared;
+  if (directory !== undefined) {
+    return { kind: 'bind', source: directory.path, target, readOnly: readOnly || directory.readOnly };
+  }
   return defined({
     kind: 'volume' as const,
     source: declared.name,

@@ -17,14 +17,24 @@ import { childKey, type MapEntry, type MapValue, type Value } from './value.ts';
 
 export const COMPOSE_LIMIT_BYTES = 1024 * 1024;
 const DEPTH_LIMIT = 60;
-export const VALUE_LIMIT = 100_000;
+const VALUE_LIMIT = 50_000;
+/** Of all texts together, variables filled in and aliases counted as what they stand for. */
+const CHARS_LIMIT = 4 * 1024 * 1024;
 /** Far beyond any real file, text with brackets included; the parser would take seconds to give up. */
 const OPEN_LIMIT = 2000;
+/** More than a file of as many values as are allowed needs. */
+const TOKEN_LIMIT = 60_000;
 const TOO_DEEP = `the file is nested deeper than ${DEPTH_LIMIT} levels`;
 
 /** Of values; all files of a project draw from one. */
 export interface Budget {
   left: number;
+  /** Characters of their texts. */
+  chars: number;
+}
+
+export function newBudget(): Budget {
+  return { left: VALUE_LIMIT, chars: CHARS_LIMIT };
 }
 
 /** Reports to `problems`; undefined when there is nothing to go on with. */
@@ -33,7 +43,7 @@ export function parseCompose(
   variables: Variables,
   problems: Problems,
   file?: string,
-  budget: Budget = { left: VALUE_LIMIT },
+  budget: Budget = newBudget(),
 ): Value | undefined {
   const start: Position = { line: 1, column: 1, file };
   if (text.length > COMPOSE_LIMIT_BYTES) {
@@ -42,6 +52,10 @@ export function parseCompose(
   }
   if (openBrackets(text) > OPEN_LIMIT) {
     problems.error(start, '', TOO_DEEP);
+    return undefined;
+  }
+  if (tokensOf(text) > TOKEN_LIMIT) {
+    problems.error(start, '', `the file is too large: more than ${TOKEN_LIMIT} lines, keys and entries`);
     return undefined;
   }
   const lines = new FileLines(file);
@@ -78,6 +92,17 @@ function openBrackets(text: string): number {
     if (open > most) most = open;
   }
   return most;
+}
+
+/** What may begin a value: ends of lines, commas, and signs with a space behind. Cheap, since the parser is not. */
+function tokensOf(text: string): number {
+  let tokens = 0;
+  for (let i = 0; i < text.length; i += 1) {
+    const char = text[i];
+    if (char === '\n' || char === ',') tokens += 1;
+    else if (text[i + 1] === ' ' && (char === ':' || char === '-' || char === '?')) tokens += 1;
+  }
+  return tokens;
 }
 
 function parseDocuments(text: string, lines: FileLines, problems: Problems): readonly Document[] {
@@ -194,6 +219,14 @@ class Reader {
     throw new LimitPassed();
   }
 
+  #countChars(count: number, at: Position, key: string): void {
+    this.#budget.chars -= count;
+    if (this.#budget.chars >= 0) return;
+    const what = `more than ${CHARS_LIMIT} characters, variables filled in`;
+    this.#problems.error(at, key, `the file is too large: ${what} (aliases count as what they stand for)`);
+    throw new LimitPassed();
+  }
+
   /** Merge keys (`<<: *base`) give what the mapping does not say itself. */
   #entries(map: YAMLMap, key: string, depth: number): ReadonlyMap<string, MapEntry> {
     const own = new Map<string, MapEntry>();
@@ -230,7 +263,9 @@ class Reader {
   #scalar(node: Scalar, key: string, at: Position): Value {
     const { value, source } = node;
     if (typeof value === 'string') {
+      this.#countChars(value.length, at, key);
       const filled = interpolate(value, this.#variables);
+      this.#countChars(Math.max(0, filled.text.length - value.length), at, key);
       for (const message of filled.errors) this.#problems.error(at, key, message);
       for (const message of filled.warnings) this.#problems.warning(at, key, message);
       return { kind: 'scalar', value: filled.text, text: filled.text, key, ...at };

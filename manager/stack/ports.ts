@@ -9,8 +9,21 @@ const ADDRESS = /^(?:\[[0-9a-fA-F:.]+\]|\d+\.\d+\.\d+\.\d+|localhost):/;
 const PROTOCOLS = ['tcp', 'udp', 'sctp'] as const;
 const PORT_MAX = 65_535;
 
-export function readPorts(service: Section): PublishedPort[] {
-  return (service.list('ports')?.items ?? []).flatMap((item) => readPort(service, item));
+/** What all services of a stack may publish, ranges counted by their ports. */
+export const STACK_PORTS_MAX = 20_000;
+
+/** `budget`: how many ports the stack has left. */
+export function readPorts(service: Section, budget: { left: number }): PublishedPort[] {
+  return (service.list('ports')?.items ?? []).flatMap((item) => {
+    if (budget.left < 0) return [];
+    const ports = readPort(service, item);
+    budget.left -= ports.length;
+    if (budget.left < 0) {
+      service.problems.error(item, item.key, `the stack publishes more than ${STACK_PORTS_MAX} ports`);
+      return [];
+    }
+    return ports;
+  });
 }
 
 function readPort(service: Section, item: Value): PublishedPort[] {

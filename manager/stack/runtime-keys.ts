@@ -1,12 +1,15 @@
 /** Keys of a service that ask something of the container's runtime: privileges, namespaces, devices, weights. */
 import type { ContainerSpec, DeviceMapping, RuntimeOptions } from '../../shared/model/index.ts';
+import { parseSeccompProfile } from '../../shared/lib/seccomp-profile.ts';
+import type { ProjectFiles } from './files.ts';
 import { defined, Section } from './section.ts';
 import { parseBytes } from './units.ts';
 import type { Value } from './value.ts';
 
-type RuntimeFields = Pick<ContainerSpec, 'noNewPrivileges' | 'seccompUnconfined' | 'oomScoreAdj' | 'runtime'>;
+type SecurityFields = Pick<ContainerSpec, 'noNewPrivileges' | 'seccompUnconfined' | 'seccompProfile'>;
+type RuntimeFields = SecurityFields & Pick<ContainerSpec, 'oomScoreAdj' | 'runtime'>;
 
-export function readRuntime(service: Section): RuntimeFields {
+export function readRuntime(service: Section, files: ProjectFiles): RuntimeFields {
   const score = service.whole('oom_score_adj', -1000);
   const options = defined({
     privileged: service.flag('privileged') === true ? true : undefined,
@@ -14,18 +17,20 @@ export function readRuntime(service: Section): RuntimeFields {
     deviceRules: nonEmpty(service.texts('device_cgroup_rules')),
     shmBytes: service.bytes('shm_size') || undefined,
     hostPid: hostMode(service, 'pid'),
-    hostIpc: hostMode(service, 'ipc', ['private']),
+    hostIpc: hostMode(service, 'ipc', ['private', 'shareable']),
     hostUts: hostMode(service, 'uts'),
     hostCgroup: hostMode(service, 'cgroup', ['private']),
     domainname: service.text('domainname'),
     cpuShares: service.whole('cpu_shares') || undefined,
+    cpuPeriodUs: service.whole('cpu_period') || undefined,
     cpuset: service.text('cpuset'),
     memorySwapBytes: readSwap(service),
+    pullPolicy: readPullPolicy(service),
   }) as RuntimeOptions;
   // There are no user namespaces: 'host' is what is.
   hostMode(service, 'userns_mode');
   return defined({
-    ...readSecurity(service),
+    ...readSecurity(service, files),
     oomScoreAdj: score === 0 ? undefined : score,
     runtime: Object.keys(options).length === 0 ? undefined : options,
   }) as RuntimeFields;
@@ -45,9 +50,38 @@ function hostMode(
   if (text === undefined || text === '' || usual.includes(text)) return undefined;
   if (text === 'host') return true;
   const at = service.map.entries.get(name)?.value ?? service.map;
+  if (/^(service|container):/.test(text)) {
+    const why = 'the containers of a cluster share no namespaces: they may be on different nodes';
+    service.problems.error(at, at.key, `'${text}' is not supported: ${why}`);
+    return undefined;
+  }
   const allowed = ['host', ...usual].join(' or ');
   service.problems.error(at, at.key, `'${text}' is not supported: ${allowed} is expected`);
   return undefined;
+}
+
+/** A node asks the registry of a tag each time, which is `always`. */
+function readPullPolicy(service: Section): RuntimeOptions['pullPolicy'] {
+  const text = service.text('pull_policy');
+  switch (text) {
+    case undefined:
+    case 'always':
+      return undefined;
+    case 'missing':
+    case 'if_not_present':
+      return 'missing';
+    case 'never':
+      return 'never';
+    default: {
+      const at = service.map.entries.get('pull_policy')?.value ?? service.map;
+      const why =
+        text === 'build'
+          ? 'a cluster builds no images'
+          : 'always, missing, if_not_present or never is expected (a tag is asked of its registry at each start)';
+      service.problems.error(at, at.key, `'${text}' is not supported: ${why}`);
+      return undefined;
+    }
+  }
 }
 
 /** -1 is no limit. */
@@ -61,10 +95,16 @@ function readSwap(service: Section): number | undefined {
 }
 
 /** Each is NAME, NAME=VALUE or NAME:VALUE. */
-function readSecurity(service: Section): Pick<RuntimeFields, 'noNewPrivileges' | 'seccompUnconfined'> {
-  const found: { noNewPrivileges?: boolean; seccompUnconfined?: boolean } = {};
+function readSecurity(service: Section, files: ProjectFiles): SecurityFields {
+  const found: { -readonly [K in keyof SecurityFields]: SecurityFields[K] } = {};
   for (const item of service.list('security_opt')?.items ?? []) {
     const text = service.textOf(item) ?? '';
+    const file = profileFile(text);
+    if (file !== undefined) {
+      const profile = readProfile(service, item, file, files);
+      if (profile !== undefined) found.seccompProfile = profile;
+      continue;
+    }
     switch (text.replace(/[=:]/, '=')) {
       case 'no-new-privileges':
       case 'no-new-privileges=true':
@@ -83,11 +123,33 @@ function readSecurity(service: Section): Pick<RuntimeFields, 'noNewPrivileges' |
         service.problems.error(
           item,
           item.key,
-          `'${text}' is not supported: no-new-privileges, seccomp=unconfined and apparmor=unconfined are`,
+          `'${text}' is not supported: no-new-privileges, seccomp=unconfined, seccomp=FILE and apparmor=unconfined are`,
         );
     }
   }
   return found;
+}
+
+/** FILE of seccomp=FILE. */
+export function profileFile(text: string): string | undefined {
+  const name = /^seccomp[=:](.+)$/s.exec(text)?.[1];
+  return name === undefined || ['unconfined', 'builtin'].includes(name) ? undefined : name;
+}
+
+function readProfile(service: Section, item: Value, file: string, files: ProjectFiles): string | undefined {
+  const text = files.read(file, true, item, item.key);
+  if (text === undefined) return undefined;
+  try {
+    parseSeccompProfile(text);
+    return JSON.stringify(JSON.parse(text));
+  } catch (error) {
+    service.problems.error(
+      item,
+      item.key,
+      `${file}: ${error instanceof Error ? error.message : String(error)}`,
+    );
+    return undefined;
+  }
 }
 
 function readDevices(service: Section): readonly DeviceMapping[] | undefined {

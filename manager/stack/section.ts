@@ -75,7 +75,7 @@ export class Section {
 
   ratio(name: string): number | undefined {
     return this.#read(name, 'a ratio from 0 to 1', (text) => {
-      const number = /^\d*\.?\d+$/.test(text) ? Number(text) : Number.NaN;
+      const number = /^(?:\d+(?:\.\d+)?|\.\d+)$/.test(text) ? Number(text) : Number.NaN;
       return number >= 0 && number <= 1 ? number : undefined;
     });
   }

@@ -3,47 +3,50 @@ import type { KeyRule, KeyRules } from './section.ts';
 
 const refuse = (why: string): KeyRule => ({ severity: 'error', message: why });
 const warn = (why: string): KeyRule => ({ severity: 'warning', message: why });
-const NOT_YET = refuse('not supported yet');
-const NEVER = refuse('has no meaning in a cluster');
+const REAL_TIME = refuse('not supported: kernels share real-time CPU time out by cgroup v1 alone, if at all');
 
 export const SERVICE_RULES: KeyRules = {
   annotations: warn('has no effect: nothing here reads them'),
   attach: warn('has no effect in a cluster: logs are read with docker service logs'),
-  blkio_config: NOT_YET,
-  cgroup_parent: NOT_YET,
+  blkio_config: refuse('not supported yet: nodes share disk time out among containers as the kernel does'),
+  cgroup_parent: refuse('not supported: the agent of a node chooses where in the cgroups its containers are'),
   container_name: warn('has no effect: containers are named after service, slot and task'),
   cpu_count: refuse('is for Windows: use cpus'),
   cpu_percent: refuse('is for Windows: use cpus'),
-  cpu_period: refuse('not supported: use cpus'),
-  cpu_quota: refuse('not supported: use cpus'),
-  cpu_rt_period: NOT_YET,
-  cpu_rt_runtime: NOT_YET,
+  cpu_rt_period: REAL_TIME,
+  cpu_rt_runtime: REAL_TIME,
   credential_spec: refuse('is for Windows'),
-  depends_on: warn('has no effect yet: all services start at once, and a task that fails is started again'),
   develop: warn('has no effect in a cluster'),
   expose: warn('has no effect: the services of a network reach all ports of one another'),
-  external_links: NEVER,
-  gpus: NOT_YET,
+  external_links: refuse(
+    'has no meaning in a cluster: services reach one another by name on a network that both are on',
+  ),
+  gpus: refuse(
+    'not supported yet: nodes do not count GPUs; give the device under devices, and choose nodes by a label',
+  ),
   isolation: refuse('is for Windows'),
-  links: warn('has no effect: the services of a network reach one another by name'),
-  mac_address: NOT_YET,
-  mem_swappiness: NOT_YET,
-  models: NOT_YET,
-  network_mode: refuse('not supported yet: use networks'),
-  oom_kill_disable: NOT_YET,
-  post_start: NOT_YET,
-  pre_stop: NOT_YET,
-  provider: NEVER,
-  pull_policy: warn('has no effect: a node pulls an image that it does not have'),
-  pull_refresh_after: warn('has no effect: a node pulls an image that it does not have'),
-  runtime: NOT_YET,
-  storage_opt: NOT_YET,
-  use_api_socket: NOT_YET,
+  mac_address: refuse('not supported: addresses are given by the manager'),
+  mem_swappiness: refuse(
+    'not supported: cgroup v2 has none; set vm.swappiness on the nodes, or memswap_limit',
+  ),
+  models: refuse('has no meaning in a cluster: there is nothing here that runs models'),
+  oom_kill_disable: refuse('not supported: cgroup v2 has none; use oom_score_adj'),
+  post_start: refuse(
+    'not supported: do it in the command of the service, or in a service that depends on it',
+  ),
+  pre_stop: refuse(
+    'not supported: handle stop_signal in the container; stop_grace_period is the time for it',
+  ),
+  provider: refuse('has no meaning in a cluster: services are containers'),
+  pull_refresh_after: warn('has no effect: a tag is asked of its registry at each start'),
+  runtime: refuse('not supported: nodes have one runtime'),
+  storage_opt: refuse('not supported: the file system of a container has no limit of its own; a tmpfs has'),
+  use_api_socket: refuse('not supported: mount the socket of a manager and place the service there'),
   volumes_from: refuse('not supported: name the volume in both services'),
 };
 
 export const TOP_RULES: KeyRules = {
-  models: NOT_YET,
+  models: refuse('has no meaning in a cluster: there is nothing here that runs models'),
   name: warn('has no effect: the stack has the name that it is deployed under'),
   version: warn('is obsolete and has no effect'),
 };

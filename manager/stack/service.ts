@@ -2,15 +2,18 @@
 import {
   type ContainerSpec,
   type NetworkAttachment,
+  nodeNetworkOf,
   type ServiceSpec,
   STACK_IMAGE_LABEL,
   STACK_LABEL,
 } from '../../shared/model/index.ts';
 import { readDeploy } from './deploy.ts';
+import { type Dependent, dependsOn, readDependencies } from './depends-on.ts';
 import { readEnvironment, readLabels } from './environment.ts';
 import type { ProjectFiles } from './files.ts';
 import { readHealthCheck } from './healthcheck.ts';
 import type { Variables } from './interpolate.ts';
+import { hasNetworkMode, readNetworkMode } from './network-mode.ts';
 import { readMounts, type StackVolume } from './mounts.ts';
 import type { Position } from './problem.ts';
 import { readPorts } from './ports.ts';
@@ -29,9 +32,12 @@ export interface ServiceContext {
   readonly networks: ReadonlyMap<string, StackNetwork>;
   readonly volumes: ReadonlyMap<string, StackVolume>;
   readonly stored: StackFiles;
+  /** How many more ports the stack may publish. */
+  readonly ports: { left: number };
 }
 
-export function readService(key: string, service: Section, context: ServiceContext): ServiceSpec {
+export function readService(key: string, service: Section, context: ServiceContext): Omit<Dependent, 'key'> {
+  const dependencies = readDependencies(service);
   const deploy = readDeploy(service);
   const container = readContainer(service, context);
   const logDriver = readLogging(service);
@@ -50,14 +56,16 @@ export function readService(key: string, service: Section, context: ServiceConte
     placement: deploy.placement,
     update: deploy.update,
     rollback: deploy.rollback,
-    networks: readAttachments(key, service, context),
+    networks: readNetworkMode(service) ?? readAttachments(key, service, context),
+    ...(deploy.updateDeadlineMs === undefined ? {} : { updateDeadlineMs: deploy.updateDeadlineMs }),
     endpointMode: deploy.endpointMode,
-    ports: readPorts(service),
+    ports: readPorts(service, context.ports),
     forceUpdate: 0,
     logDriver,
+    dependsOn: dependsOn(context.stack, dependencies),
   }) as ServiceSpec;
   service.end(SERVICE_RULES);
-  return spec;
+  return { spec, dependencies, saysRestart: deploy.saysRestart };
 }
 
 function readContainer(service: Section, context: ServiceContext): ContainerSpec {
@@ -72,10 +80,9 @@ function readContainer(service: Section, context: ServiceContext): ContainerSpec
     groups: nonEmpty(service.texts('group_add')),
     hostname: service.text('hostname'),
     readOnlyRoot: service.flag('read_only') === true ? true : undefined,
-    init: flagWithoutEffect(service, 'init', "the image's program is process 1 of its container"),
-    tty: flagWithoutEffect(service, 'tty', 'containers have no terminal') || undefined,
-    openStdin:
-      flagWithoutEffect(service, 'stdin_open', 'the standard input of containers is empty') || undefined,
+    init: service.flag('init'),
+    tty: service.flag('tty') || undefined,
+    openStdin: service.flag('stdin_open') || undefined,
     stopSignal: service.text('stop_signal'),
     stopGraceNs: service.duration('stop_grace_period'),
     mounts: readMounts(service, context.volumes),
@@ -87,13 +94,13 @@ function readContainer(service: Section, context: ServiceContext): ContainerSpec
     sysctls: readSysctls(service),
     ulimits: readUlimits(service),
     ...readFileReferences(service, context.stored),
-    ...readRuntime(service),
+    ...readRuntime(service, context.files),
   }) as ContainerSpec;
 }
 
 /** As docker writes it: a name alone is its latest. */
 function withTag(image: string): string {
-  const named = /@|:[^/]*$/.test(image);
+  const named = image.includes('@') || image.lastIndexOf(':') > image.lastIndexOf('/');
   return image === '' || named ? image : `${image}:latest`;
 }
 
@@ -101,15 +108,6 @@ function withTag(image: string): string {
 function capabilities(service: Section, name: 'cap_add' | 'cap_drop'): readonly string[] | undefined {
   const names = service.texts(name)?.map((text) => text.toUpperCase());
   return nonEmpty(names?.map((text) => (text === 'ALL' || text.startsWith('CAP_') ? text : `CAP_${text}`)));
-}
-
-/** A flag that is kept, so that it shows what the file said, and that no node acts on. */
-function flagWithoutEffect(service: Section, name: string, instead: string): boolean | undefined {
-  const flag = service.flag(name);
-  if (flag !== true) return flag;
-  const at = service.map.entries.get(name)?.at ?? service.map;
-  service.problems.warning(at, `${service.map.key}.${name}`, `has no effect yet: ${instead}`);
-  return true;
 }
 
 function nonEmpty<T>(list: readonly T[] | undefined): readonly T[] | undefined {
@@ -251,6 +249,10 @@ function readAttachments(key: string, service: Section, context: ServiceContext)
     const network = context.networks.get(name);
     if (network === undefined) {
       service.problems.error(at, at.key, `network '${name}' is not declared under the file's networks`);
+    } else if (nodeNetworkOf(network.name) !== undefined) {
+      if (aliases.length > 0)
+        service.problems.warning(at, at.key, 'aliases have no effect on a network of the node');
+      attachments.push({ network: network.name, aliases: [] });
     } else if (attachments.some((a) => a.network === network.name)) {
       service.problems.error(at, at.key, `network '${name}' is named twice`);
     } else attachments.push({ network: network.name, aliases: [...new Set([key, ...aliases])] });
@@ -270,17 +272,23 @@ function readAttachments(key: string, service: Section, context: ServiceContext)
 
 const ADDRESS_RULE = {
   severity: 'error',
-  message: 'not supported: addresses are given by the manager',
+  message: 'not supported: the manager gives each task an address of its own; services are reached by name',
 } as const;
 const ATTACHMENT_RULES = {
   ipv4_address: ADDRESS_RULE,
   ipv6_address: ADDRESS_RULE,
   link_local_ips: ADDRESS_RULE,
   mac_address: ADDRESS_RULE,
-  driver_opts: { severity: 'error', message: 'not supported yet' },
-  interface_name: { severity: 'error', message: 'not supported yet' },
-  gw_priority: { severity: 'warning', message: 'has no effect' },
-  priority: { severity: 'warning', message: 'has no effect' },
+  driver_opts: { severity: 'error', message: 'not supported: networks are overlay networks without options' },
+  interface_name: { severity: 'error', message: 'not supported: the interfaces are eth0, eth1, ...' },
+  gw_priority: {
+    severity: 'warning',
+    message: 'has no effect: the way out is through the first network that has one',
+  },
+  priority: {
+    severity: 'warning',
+    message: 'has no effect: all networks are joined before the container starts',
+  },
 } as const;
 
 function readAliases(service: Section, value: Value): string[] {
@@ -297,6 +305,7 @@ function readAliases(service: Section, value: Value): string[] {
 
 /** True when the service is on the stack's default network. */
 export function usesDefaultNetwork(service: Section): boolean {
+  if (hasNetworkMode(service)) return false;
   const value = service.map.entries.get('networks')?.value;
   if (value === undefined || (value.kind === 'scalar' && value.value === null)) return true;
   if (value.kind === 'map') return value.entries.has('default');

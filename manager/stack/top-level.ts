@@ -2,7 +2,7 @@
 import { type Labels, type NetworkSpec, STACK_LABEL } from '../../shared/model/index.ts';
 import type { StackVolume } from './mounts.ts';
 import type { Position } from './problem.ts';
-import { defined, type KeyRules, labels, Section } from './section.ts';
+import { defined, labels, Section } from './section.ts';
 import type { MapEntry } from './value.ts';
 
 export interface StackNetwork {
@@ -16,9 +16,14 @@ export interface StackNetwork {
 }
 
 const NAME = /^[a-zA-Z0-9._-]+$/;
-const NOT_YET = { severity: 'error', message: 'not supported yet' } as const;
-const NETWORK_RULES: KeyRules = { enable_ipv4: NOT_YET, enable_ipv6: NOT_YET };
-const NODE_NETWORKS = ['host', 'bridge', 'none'];
+const IPV4_ONLY = {
+  severity: 'error',
+  message: 'not supported: overlay networks are IPv4 networks',
+} as const;
+const WHOLE_SUBNET = {
+  severity: 'error',
+  message: 'not supported: addresses are given out of the whole subnet',
+} as const;
 /** Kept and shown, without an effect. */
 const IDLE_OPTIONS = ['com.docker.network.driver.mtu'];
 
@@ -62,12 +67,12 @@ function readNetwork(section: Section, entry: MapEntry, stack: string): StackNet
     driverOptions: options,
     ...readSubnet(section),
   };
-  section.end(NETWORK_RULES);
   const at = entry.at;
+  // The other value of each is what is so anyway.
+  if (section.flag('enable_ipv4') === false)
+    section.problems.error(at, `${at.key}.enable_ipv4`, IPV4_ONLY.message);
+  section.end({ enable_ipv6: IPV4_ONLY });
   if (external.is) {
-    if (NODE_NETWORKS.includes(name)) {
-      section.problems.error(at, at.key, `Docker's node network '${name}' is not supported yet`);
-    }
     return { key: entry.name, name, at };
   }
   if (driver !== undefined && driver !== 'overlay' && driver !== 'default') {
@@ -95,7 +100,7 @@ function readSubnet(section: Section): { subnet?: string; gateway?: string } {
   if (driver !== 'default')
     ipam.problems.error(ipam.map, `${ipam.map.key}.driver`, `'${driver}' is not supported`);
   const configs = ipam.list('config')?.items ?? [];
-  ipam.end({ options: NOT_YET });
+  ipam.end({ options: { severity: 'error', message: 'not supported: the manager gives the addresses' } });
   if (configs.length > 1)
     ipam.problems.error(ipam.map, `${ipam.map.key}.config`, 'one subnet is supported, not several');
   const [config] = configs;
@@ -106,7 +111,7 @@ function readSubnet(section: Section): { subnet?: string; gateway?: string } {
   }
   const pool = new Section(config, ipam.problems);
   const result = { subnet: pool.text('subnet'), gateway: pool.text('gateway') };
-  pool.end({ ip_range: NOT_YET, aux_addresses: NOT_YET });
+  pool.end({ ip_range: WHOLE_SUBNET, aux_addresses: WHOLE_SUBNET });
   return defined(result) as { subnet?: string; gateway?: string };
 }
 
@@ -121,7 +126,8 @@ export function readVolumes(top: Section, stack: string): Map<string, StackVolum
       external.name ?? section.text('name') ?? (external.is ? entry.name : `${stack}_${entry.name}`);
     const driver = section.text('driver') ?? 'local';
     const own: Labels = { ...labels(section, 'labels'), [STACK_LABEL]: stack };
-    section.end({ driver_opts: NOT_YET });
+    const directory = readDirectory(section);
+    section.end();
     if (driver !== 'local') {
       section.problems.error(
         entry.at,
@@ -129,9 +135,32 @@ export function readVolumes(top: Section, stack: string): Map<string, StackVolum
         `'${driver}' is not supported: the driver is local`,
       );
     }
-    volumes.set(entry.name, external.is ? { name } : { name, labels: own });
+    const volume = directory === undefined ? { name, labels: own } : { name, labels: own, directory };
+    volumes.set(entry.name, external.is ? { name } : volume);
   }
   return volumes;
+}
+
+/** `driver_opts: {type: none, o: bind, device: /path}`: a directory of the node under a name. */
+function readDirectory(volume: Section): StackVolume['directory'] {
+  const options = labels(volume, 'driver_opts');
+  if (Object.keys(options).length === 0) return undefined;
+  const { type = '', o = '', device = '', ...others } = options;
+  const words = new Set(o.split(','));
+  const binds = words.delete('bind') || words.delete('rbind');
+  const readOnly = words.delete('ro');
+  for (const usual of ['', 'rw']) words.delete(usual);
+  const isNone = ['', 'none', 'bind'].includes(type);
+  if (isNone && binds && words.size === 0 && device.startsWith('/') && Object.keys(others).length === 0) {
+    return { path: device, readOnly };
+  }
+  const at = volume.map.entries.get('driver_opts')?.at ?? volume.map;
+  const message =
+    isNone || type === ''
+      ? 'type: none, o: bind and an absolute device are supported'
+      : `type '${type}' is not supported: mount it on the nodes, and name its directory by type: none, o: bind`;
+  volume.problems.error(at, at.key, message);
+  return undefined;
 }
 
 /** `external: true`, or the older `external: { name: NAME }`. */

@@ -176,9 +176,29 @@ static int compile_command(struct config_context *context, const cJSON *process)
   return 0;
 }
 
+static int compile_terminal(struct config_context *context, const cJSON *process) {
+  static const char *const allowed[] = {"height", "width", NULL};
+  const cJSON *size = json_member(process, "consoleSize");
+  bool terminal = false;
+  int64_t rows = 0, columns = 0;
+  int rc = json_bool(process, "process", "terminal", &terminal, context->err);
+  if (rc == 0) rc = json_only(size, "process.consoleSize", allowed, context->err);
+  if (rc == 0) rc = json_integer(size, "process.consoleSize", "height", &rows, NULL, context->err);
+  if (rc == 0) rc = json_integer(size, "process.consoleSize", "width", &columns, NULL, context->err);
+  if (rc < 0) return rc;
+  if (rows < 0 || rows > UINT16_MAX || columns < 0 || columns > UINT16_MAX)
+    return CONFIG_FAIL(context->err, ERANGE, "process.consoleSize: out of range");
+  struct plan *plan = plan_builder_head(context->builder);
+  if (terminal) plan->stream_flags |= PLAN_TERMINAL;
+  plan->terminal_rows = (uint16_t)rows;
+  plan->terminal_columns = (uint16_t)columns;
+  return 0;
+}
+
 int config_process(struct config_context *context, const cJSON *process) {
-  static const char *const allowed[] = {
-      "user", "args", "env", "cwd", "capabilities", "rlimits", "oomScoreAdj", "noNewPrivileges", NULL};
+  static const char *const allowed[] = {"user",         "args",        "env",         "cwd",
+                                        "capabilities", "rlimits",     "oomScoreAdj", "noNewPrivileges",
+                                        "terminal",     "consoleSize", NULL};
   bool no_new_privileges = false, has_score = false;
   int64_t score = 0;
   if (process == NULL) return CONFIG_FAIL(context->err, EINVAL, "process: missing");
@@ -187,6 +207,7 @@ int config_process(struct config_context *context, const cJSON *process) {
   if (rc == 0) rc = compile_user(context, process);
   if (rc == 0) rc = compile_capabilities(context, process);
   if (rc == 0) rc = compile_rlimits(context, process);
+  if (rc == 0) rc = compile_terminal(context, process);
   if (rc == 0) rc = json_bool(process, "process", "noNewPrivileges", &no_new_privileges, context->err);
   if (rc == 0) rc = json_integer(process, "process", "oomScoreAdj", &score, &has_score, context->err);
   if (rc < 0) return rc;

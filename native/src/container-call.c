@@ -62,6 +62,14 @@ void call_plan_cgroups(struct call *call) {
   plan->cgroup_v2 = unified;
   plan->oom_events = oom;
 }
+
+int call_flag(struct call *call, const char *name, uint32_t flag, uint32_t *flags, struct shoal_error *err) {
+  bool value = false;
+  int rc = json_bool(call->request, "request", name, &value, err);
+  if (rc == 0 && value) *flags |= flag;
+  return rc;
+}
+
 int call_launch(struct call *call, const char *mode, struct shoal_error *err) {
   const char *path;
   int rc = json_string(call->request, "request", "monitorPath", true, &path, err);

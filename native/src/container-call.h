@@ -29,6 +29,9 @@ void call_end(struct call *call);
 /* Which hierarchies a "cgroup" mount shows, and where the init puts itself. */
 void call_plan_cgroups(struct call *call);
 
+/* Adds a flag when the request's member of this name is true. */
+int call_flag(struct call *call, const char *name, uint32_t flag, uint32_t *flags, struct shoal_error *err);
+
 /* Spawns the monitor that the request names, with the plan and the call's descriptors. */
 int call_launch(struct call *call, const char *mode, struct shoal_error *err);
 

@@ -90,6 +90,8 @@ static int compile_exec(struct call *call, const char *seccomp_json, struct shoa
   if (timeout_ms < 0 || timeout_ms > INT32_MAX || max_output < 0 || max_output > (16 << 20))
     return REQUEST_FAIL(err, "timeoutMs or maxOutputBytes: out of range");
   struct plan *plan = plan_builder_head(&call->builder);
+  if ((plan->stream_flags & PLAN_TERMINAL) != 0)
+    return REQUEST_FAIL(err, "process.terminal: an exec has none, a session may");
   plan->timeout_ms = (uint32_t)timeout_ms;
   plan->max_output_bytes = (uint32_t)max_output;
   call->plan_fd = plan_builder_finish(&call->builder, err);
@@ -112,22 +114,15 @@ int shoal_container_exec(const char *request_json, const char *seccomp_json, str
   return rc;
 }
 
-static int session_flag(struct call *call, const char *name, uint32_t flag, uint32_t *flags, struct shoal_error *err) {
-  bool value = false;
-  int rc = json_bool(call->request, "request", name, &value, err);
-  if (rc == 0 && value) *flags |= flag;
-  return rc;
-}
-
 /* A session's command is the container's like any other: it has no cgroup of its own. */
 static int compile_session(struct call *call, const char *seccomp_json, struct shoal_error *err) {
   int64_t rows = 0, columns = 0;
   uint32_t flags = 0;
   struct config_context context = {.builder = &call->builder, .seccomp_json = seccomp_json, .err = err};
-  int rc = session_flag(call, "terminal", PLAN_SESSION_TERMINAL, &flags, err);
-  if (rc == 0) rc = session_flag(call, "stdin", PLAN_SESSION_STDIN, &flags, err);
-  if (rc == 0) rc = session_flag(call, "stdout", PLAN_SESSION_STDOUT, &flags, err);
-  if (rc == 0) rc = session_flag(call, "stderr", PLAN_SESSION_STDERR, &flags, err);
+  int rc = call_flag(call, "terminal", PLAN_TERMINAL, &flags, err);
+  if (rc == 0) rc = call_flag(call, "stdin", PLAN_STDIN, &flags, err);
+  if (rc == 0) rc = call_flag(call, "stdout", PLAN_STDOUT, &flags, err);
+  if (rc == 0) rc = call_flag(call, "stderr", PLAN_STDERR, &flags, err);
   if (rc == 0) rc = json_integer(call->request, "request", "rows", &rows, NULL, err);
   if (rc == 0) rc = json_integer(call->request, "request", "columns", &columns, NULL, err);
   if (rc == 0) rc = config_process(&context, json_member(call->request, "process"));
@@ -140,9 +135,11 @@ static int compile_session(struct call *call, const char *seccomp_json, struct s
     return REQUEST_FAIL(err, "rows or columns: out of range");
   call_plan_cgroups(call);
   struct plan *plan = plan_builder_head(&call->builder);
-  plan->session_flags = flags;
-  plan->session_rows = (uint16_t)rows;
-  plan->session_columns = (uint16_t)columns;
+  plan->stream_flags |= flags;
+  if (rows > 0 && columns > 0) {
+    plan->terminal_rows = (uint16_t)rows;
+    plan->terminal_columns = (uint16_t)columns;
+  }
   call->plan_fd = plan_builder_finish(&call->builder, err);
   return call->plan_fd < 0 ? call->plan_fd : 0;
 }

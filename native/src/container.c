@@ -110,6 +110,7 @@ static int compile_container(struct call *call, const char *seccomp_json, const 
                              struct shoal_error *err) {
   const char *id, *log_path;
   char root[512];
+  uint32_t streams = 0;
   const cJSON *config = json_member(call->request, "config");
   struct config_context context = {.builder = &call->builder, .seccomp_json = seccomp_json, .err = err};
   int rc = json_string(call->request, "request", "id", true, &id, err);
@@ -118,6 +119,8 @@ static int compile_container(struct call *call, const char *seccomp_json, const 
   if (rc == 0) rc = prepare_cgroups(call, config, err);
   context.cgroup_mounts = call->cgroup_mounts[0] == NULL ? NULL : call->cgroup_mounts;
   if (rc == 0) rc = config_compile(&context, config);
+  if (rc == 0) rc = call_flag(call, "stdin", PLAN_STDIN, &streams, err);
+  if (rc == 0) rc = call_flag(call, "stdinOnce", PLAN_STDIN_ONCE, &streams, err);
   if (rc == 0) rc = plan_overlay(call, json_member(call->request, "rootfs"), &context);
   if (rc < 0) return rc;
   call_plan_cgroups(call);
@@ -130,6 +133,7 @@ static int compile_container(struct call *call, const char *seccomp_json, const 
   plan->id = id_at;
   plan->log_path = log_at;
   plan->root_dir = root_at;
+  plan->stream_flags |= streams;
   call->plan_fd = plan_builder_finish(&call->builder, err);
   return call->plan_fd < 0 ? call->plan_fd : 0;
 }

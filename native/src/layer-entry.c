@@ -52,7 +52,7 @@ static int set_metadata(int fd, struct archive_entry *entry) {
 static int copy_data(struct archive *tar, int fd, int64_t size, struct shoal_error *err, const char *path) {
   const void *block;
   size_t length;
-  la_int64_t offset;
+  la_int64_t offset, end = 0;
   int result;
 
   while ((result = archive_read_data_block(tar, &block, &length, &offset)) == ARCHIVE_OK || result == ARCHIVE_WARN) {
@@ -61,20 +61,46 @@ static int copy_data(struct archive *tar, int fd, int64_t size, struct shoal_err
       if (written < 0) return fail_on(err, errno, "write file of layer", path);
       done += (size_t)written;
     }
+    end = offset + (la_int64_t)length;
   }
   if (result != ARCHIVE_EOF) return shoal_fail(err, EBADMSG, "read layer", "%s", archive_error_string(tar));
   /* a sparse file may end in a hole */
-  if (ftruncate(fd, size) < 0) return fail_on(err, errno, "write file of layer", path);
+  if (end != size && ftruncate(fd, size) < 0) return fail_on(err, errno, "write file of layer", path);
   return 0;
+}
+
+/* Makes room for an entry that is not a directory over a directory. 1 if a whiteout was there, 0 or -errno. */
+static int make_room(struct layer_tree *tree, struct archive_entry *entry, const char *name) {
+  int is_dir = archive_entry_hardlink(entry) == NULL && archive_entry_filetype(entry) == AE_IFDIR;
+  struct stat st;
+  int result;
+
+  if (fstatat(tree->parent_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0) return errno == ENOENT ? 0 : -errno;
+  if (is_dir && S_ISDIR(st.st_mode)) return 0;
+  result = layer_tree_remove(tree, name);
+  return result < 0 ? result : layer_is_whiteout(&st);
+}
+
+/* A new file to write. Most names are new: what is there is looked at only when something is. */
+static int create_file(struct layer_tree *tree, struct archive_entry *entry, const char *name) {
+  for (int is_second = 0;; is_second = 1) {
+    int fd = openat(tree->parent_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    int room;
+
+    if (fd >= 0) return fd;
+    if (errno != EEXIST || is_second) return -errno;
+    room = make_room(tree, entry, name);
+    if (room < 0) return room;
+  }
 }
 
 static int make_file(struct layer_tree *tree, struct archive *tar, struct archive_entry *entry, const char *path,
                      const char *name, struct shoal_error *err) {
-  cleanup_layer_fd int fd = openat(tree->parent_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+  cleanup_layer_fd int fd = create_file(tree, entry, name);
   struct timespec times[2];
   int result;
 
-  if (fd < 0) return fail_on(err, errno, "create file of layer", path);
+  if (fd < 0) return fail_on(err, -fd, "create file of layer", path);
   result = copy_data(tar, fd, archive_entry_size(entry), err, path);
   if (result < 0) return result;
   result = set_metadata(fd, entry);
@@ -168,18 +194,6 @@ static int apply_whiteout(const struct layer_tree *tree, const char *path, const
   return result < 0 ? fail_on(err, -result, "whiteout of layer", path) : 0;
 }
 
-/* Makes room for an entry that is not a directory over a directory. 1 if a whiteout was there, 0 or -errno. */
-static int make_room(struct layer_tree *tree, struct archive_entry *entry, const char *name) {
-  int is_dir = archive_entry_hardlink(entry) == NULL && archive_entry_filetype(entry) == AE_IFDIR;
-  struct stat st;
-  int result;
-
-  if (fstatat(tree->parent_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0) return errno == ENOENT ? 0 : -errno;
-  if (is_dir && S_ISDIR(st.st_mode)) return 0;
-  result = layer_tree_remove(tree, name);
-  return result < 0 ? result : layer_is_whiteout(&st);
-}
-
 static int is_valid_owner(int64_t id) { return id >= 0 && id < UINT32_MAX; }
 
 static int make_entry(struct layer_tree *tree, struct archive *tar, struct archive_entry *entry, const char *path,
@@ -192,12 +206,12 @@ static int make_entry(struct layer_tree *tree, struct archive *tar, struct archi
       return fail_on(err, EINVAL, "the layer's root is no directory", archive_entry_pathname(entry));
     return make_directory(tree, entry, path, name, 0, err);
   }
+  if (hardlink == NULL && archive_entry_filetype(entry) == AE_IFREG)
+    return make_file(tree, tar, entry, path, name, err);
   room = make_room(tree, entry, name);
   if (room < 0) return fail_on(err, -room, "replace in layer", path);
   if (hardlink != NULL) return make_hardlink(tree, hardlink, path, name, err);
   switch (archive_entry_filetype(entry)) {
-  case AE_IFREG:
-    return make_file(tree, tar, entry, path, name, err);
   case AE_IFDIR:
     return make_directory(tree, entry, path, name, room, err);
   case AE_IFLNK:

@@ -66,8 +66,10 @@ struct plan_mount {
   uint32_t propagation_recursive;
 };
 
-/* What of a session is attached, and whether it has a terminal. */
-enum { PLAN_SESSION_TERMINAL = 1, PLAN_SESSION_STDIN = 2, PLAN_SESSION_STDOUT = 4, PLAN_SESSION_STDERR = 8 };
+/* The standard streams. With a terminal the others are one. Of a container: whether its standard input is kept open
+ * (else it is at its end), and whether it ends with the first client that was attached to it. Of a session: what is
+ * attached. */
+enum { PLAN_TERMINAL = 1, PLAN_STDIN = 2, PLAN_STDOUT = 4, PLAN_STDERR = 8, PLAN_STDIN_ONCE = 16 };
 
 struct plan_device {
   uint32_t path;
@@ -154,10 +156,10 @@ struct plan {
   uint32_t timeout_ms;  /* 0: none */
   uint32_t max_output_bytes;
 
-  /* session only; exec_cgroup is absent */
-  uint32_t session_flags; /* PLAN_SESSION_* */
-  uint16_t session_rows;  /* of the terminal; 0: as the kernel has it */
-  uint16_t session_columns;
+  /* not exec; a session's exec_cgroup is absent */
+  uint32_t stream_flags;  /* PLAN_TERMINAL ... */
+  uint16_t terminal_rows; /* 0: as the kernel has it */
+  uint16_t terminal_columns;
 
   struct plan_process process;
 };

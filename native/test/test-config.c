@@ -60,7 +60,7 @@ static void expect_refusal(const char *text, int code, const char *detail) {
 
 static void what_is_not_implemented_is_refused(void) {
   expect_refusal("{" MINIMAL ",\"hooks\":{\"poststop\":[{}]}}", ENOTSUP, "hooks is not supported");
-  expect_refusal("{" PROCESS ",\"terminal\":true}," LINUX "}}", ENOTSUP, "process.terminal is not supported");
+  expect_refusal("{" PROCESS ",\"selinuxLabel\":\"x\"}," LINUX "}}", ENOTSUP, "process.selinuxLabel is not supported");
   expect_refusal("{" PROCESS "}," LINUX ",\"intelRdt\":{\"a\":1}}}", ENOTSUP, "linux.intelRdt is not supported");
   expect_refusal("{" PROCESS "},\"linux\":{\"namespaces\":[{\"type\":\"user\"}]}}", ENOTSUP,
                  "linux.namespaces: type 'user' is not supported");
@@ -69,6 +69,19 @@ static void what_is_not_implemented_is_refused(void) {
   expect_refusal("{" PROCESS "},\"linux\":{\"namespaces\":[{\"type\":\"mount\"}],\"sysctl\":{\"net.a\":\"1\"}}}",
                  EINVAL, "linux.sysctl: 'net.a' is not the container's own");
   CHECK_INT(compile("{" PROCESS ",\"terminal\":false}," LINUX "},\"hooks\":{}}"), 0);
+}
+
+static void a_terminal(void) {
+  const char *size = ",\"consoleSize\":{\"height\":24,\"width\":80}";
+  char text[512];
+  (void)snprintf(text, sizeof text, "{" PROCESS ",\"terminal\":true%s}," LINUX "}}", size);
+  CHECK_INT(compile(text), 0);
+  const struct plan *plan = plan_builder_head(&builder);
+  CHECK_INT(plan->stream_flags, PLAN_TERMINAL);
+  CHECK_INT(plan->terminal_rows, 24);
+  CHECK_INT(plan->terminal_columns, 80);
+  expect_refusal("{" PROCESS ",\"consoleSize\":{\"height\":65536}}," LINUX "}}", ERANGE,
+                 "process.consoleSize: out of range");
 }
 
 static void malformed_configs_are_errors(void) {
@@ -293,6 +306,7 @@ static void filters_do_what_profiles_say(void) {
 int main(void) {
   a_minimal_config();
   what_is_not_implemented_is_refused();
+  a_terminal();
   malformed_configs_are_errors();
   no_shape_crashes();
   capabilities_and_limits();

@@ -2,6 +2,8 @@
 
 #include "check.h"
 #include "monitor/control.c"
+#include "monitor/sys.c"
+#include "monitor/terminal.c"
 
 static int starts, last_signal;
 
@@ -19,6 +21,30 @@ static int on_kill(void *context, int signal, struct shoal_error *err) {
 static size_t on_state(void *context, char out[STATE_TEXT_MAX]) {
   (void)context;
   return (size_t)snprintf(out, STATE_TEXT_MAX, "{}\n");
+}
+
+static int on_resize(void *context, unsigned int rows, unsigned int columns, struct shoal_error *err) {
+  (void)context;
+  return rows == 24 && columns == 80 ? 0 : shoal_fail(err, ENOTTY, "resize", "none");
+}
+
+static int attached_fd = -1;
+static bool attached_input, attached_output, replayed;
+
+static int on_attach(void *context, int fd, bool input, bool output, char answer[CONTROL_LINE_MAX],
+                     struct shoal_error *err) {
+  (void)context;
+  if (attached_fd >= 0) return shoal_fail(err, EUSERS, "attach", "full");
+  attached_fd = fd;
+  attached_input = input;
+  attached_output = output;
+  (void)strcpy(answer, "ok 42\n");
+  return 0;
+}
+
+static void on_replay(void *context) {
+  (void)context;
+  replayed = send(attached_fd, "part", 4, 0) == 4;
 }
 
 static struct control control;
@@ -71,6 +97,34 @@ static void commands_are_answered(void) {
   turn();
 }
 
+static void an_attached_connection_is_handed_over(void) {
+  int fd = client(), other = client();
+  say(other, "resize 24 80\n");
+  CHECK_STR(hear(other), "ok\n");
+  for (size_t i = 0; i < 5; i++) {
+    static const char *const bad[] = {"resize 24\n", "resize 24 \n", "resize -1 80\n", "resize 24 80x\n",
+                                      "resize 99999 80\n"};
+    say(other, bad[i]);
+    CHECK_STR(hear(other), "error 22 control\tunknown command\n");
+  }
+  say(other, "resize 1 1\n");
+  CHECK_STR(hear(other), "error 25 resize\tnone\n");
+  say(fd, "attach output replay\n");
+  CHECK_STR(hear(fd), "ok 42\npart");
+  CHECK(replayed && attached_output && !attached_input);
+  /* It is no longer the control's: nothing answers. */
+  say(fd, "state\n");
+  CHECK_STR(hear(fd), "(nothing yet)");
+  say(other, "attach stdin\n");
+  CHECK_STR(hear(other), "error 87 attach\tfull\n");
+  say(other, "attachment\n");
+  CHECK_STR(hear(other), "error 22 control\tunknown command\n");
+  close(attached_fd);
+  close(fd);
+  close(other);
+  turn();
+}
+
 static void start_is_answered_later(void) {
   int first = client(), second = client();
   say(first, "start\n");
@@ -119,8 +173,15 @@ int main(void) {
   CHECK_INT(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
   CHECK_INT(listen(fd, 64), 0);
   control_init(&control, fd,
-               (struct control_handlers){.start = on_start, .kill = on_kill, .state = on_state, .context = NULL});
+               (struct control_handlers){.start = on_start,
+                                         .kill = on_kill,
+                                         .state = on_state,
+                                         .resize = on_resize,
+                                         .attach = on_attach,
+                                         .replay = on_replay,
+                                         .context = NULL});
   commands_are_answered();
+  an_attached_connection_is_handed_over();
   start_is_answered_later();
   an_endless_line_is_cut_off();
   who_finds_no_room_waits();

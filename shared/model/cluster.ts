@@ -1,3 +1,5 @@
+import type { Labels } from './service.ts';
+
 /** The record at /cluster/self. One a cluster. */
 export interface Cluster {
   readonly id: 'self';
@@ -14,4 +16,6 @@ export interface Cluster {
   readonly subnetBits: number;
   readonly nodeDownAfterMs: number;
   readonly taskHistoryLimit: number;
+  /** What users put there. */
+  readonly labels?: Labels;
 }

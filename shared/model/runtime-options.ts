@@ -28,8 +28,12 @@ export interface RuntimeOptions {
   readonly domainname?: string;
   /** cgroup weight; 1024 is usual. */
   readonly cpuShares?: number;
+  /** Length of the period that a limit of CPU time is counted in, microseconds; 100,000 without. */
+  readonly cpuPeriodUs?: number;
   /** Such as "0-2,4". */
   readonly cpuset?: string;
   /** Memory and swap together; -1 is no limit. */
   readonly memorySwapBytes?: number;
+  /** `missing`: an image that is here is used without asking its registry; `never`: and no other. */
+  readonly pullPolicy?: 'missing' | 'never';
 }

@@ -1,13 +1,50 @@
 /** A service: what a user wants to run. Its spec is stored once per revision; tasks name the revision. */
 
+import type { ContainerMode, ContainerRequest, ContainerRun } from './container.ts';
 import type { RuntimeOptions } from './runtime-options.ts';
 import type { FileReference } from './secret.ts';
 
 export type Labels = Readonly<Record<string, string>>;
 
 export type ServiceMode =
+  | ContainerMode
   | { readonly kind: 'replicated'; readonly replicas: number }
-  | { readonly kind: 'global' };
+  | { readonly kind: 'global' }
+  /** Runs tasks until so many have completed, each anew at every update of the service. */
+  | { readonly kind: 'replicated-job'; readonly totalCompletions: number; readonly maxConcurrent: number }
+  /** One completion on every node. */
+  | { readonly kind: 'global-job' }
+  | CronMode;
+
+/** A job of one task whenever its time comes. */
+export interface CronMode {
+  readonly kind: 'cron';
+  /** Five fields, or six with seconds first. */
+  readonly schedule: string;
+  /** A name of the IANA time zone database. */
+  readonly timeZone: string;
+  /** What becomes of a run that comes while the last one is not over. */
+  readonly concurrency: 'allow' | 'forbid' | 'replace';
+  /** A run that could not be started in time is given up after this. */
+  readonly catchUpMs: number;
+  /** So many runs are kept to be looked at. */
+  readonly history: number;
+}
+
+/** Its tasks shall complete. */
+export function isJob(mode: ServiceMode): boolean {
+  return mode.kind === 'replicated-job' || mode.kind === 'global-job' || mode.kind === 'cron';
+}
+
+/** What an update may not change. A job may get a schedule, and lose it. */
+export function modeFamily(mode: ServiceMode): Exclude<ServiceMode['kind'], 'cron'> {
+  return mode.kind === 'cron' ? 'replicated-job' : mode.kind;
+}
+
+/** One slot a node, rather than a number of them anywhere. */
+export function isGlobalMode(mode: ServiceMode): boolean {
+  return mode.kind === 'global' || mode.kind === 'global-job';
+}
 
 export interface HealthCheck {
   /** ['NONE'], ['CMD', ...argv] or ['CMD-SHELL', line]; [] inherits the image's. */
@@ -34,6 +71,8 @@ export type MountSpec =
       readonly target: string;
       readonly readOnly: boolean;
       readonly driver?: string;
+      /** Of the driver, for a volume that does not exist yet. */
+      readonly options?: Labels;
       readonly labels?: Labels;
       readonly noCopy?: boolean;
     }
@@ -61,9 +100,15 @@ export interface ContainerSpec {
   readonly groups?: readonly string[];
   readonly hostname?: string;
   readonly readOnlyRoot?: boolean;
+  /** The container's first process is an init of ours, which runs the command. */
   readonly init?: boolean;
   readonly tty?: boolean;
+  /** Standard input is kept open for who attaches; else it is empty. */
   readonly openStdin?: boolean;
+  /** Standard input ends with the first client that was attached to it; without a terminal only. */
+  readonly stdinOnce?: boolean;
+  /** The terminal's first size, in characters. */
+  readonly consoleSize?: { readonly rows: number; readonly columns: number };
   readonly stopSignal?: string;
   /** Default 10 s. */
   readonly stopGraceNs?: number;
@@ -84,6 +129,8 @@ export interface ContainerSpec {
   readonly configs?: readonly FileReference[];
   readonly noNewPrivileges?: boolean;
   readonly seccompUnconfined?: boolean;
+  /** A seccomp profile as Docker has them, JSON text, in place of the default one. */
+  readonly seccompProfile?: string;
   /** -1000 to 1000, proc(5). */
   readonly oomScoreAdj?: number;
   readonly runtime?: RuntimeOptions;
@@ -112,6 +159,17 @@ export interface Placement {
   /** 0: no limit. */
   readonly maxReplicasPerNode: number;
   readonly platforms?: readonly { readonly os: string; readonly arch: string }[];
+  /** Fewest tasks first (default), or the fullest node that has room. */
+  readonly strategy?: 'spread' | 'binpack';
+  readonly affinities?: readonly Affinity[];
+}
+
+/** Where the tasks of another service are matters: only there, there if possible; not there, not there if possible. */
+export interface Affinity {
+  /** By name; within a stack also by the short one. */
+  readonly service: string;
+  readonly kind: 'with' | 'apart';
+  readonly hard: boolean;
 }
 
 export interface UpdateConfig {
@@ -139,6 +197,22 @@ export interface NetworkAttachment {
   readonly aliases: readonly string[];
 }
 
+/**
+ * Another service that must have come to a condition before this one's first tasks start; by its name, so that the two may
+ * be deployed, removed and deployed again in any order. Compose files have it; the Docker API has no field for it.
+ */
+export interface ServiceDependency {
+  /** Name of the service in the cluster: shop_db. */
+  readonly service: string;
+  /**
+   * `started`: each of its tasks ran, be it for a moment. `healthy`: each runs, and its health check passes. `completed`:
+   * each has ended with exit code 0 and is not run again.
+   */
+  readonly condition: 'started' | 'healthy' | 'completed';
+  /** False: that it is missing, or failed for good, is no reason to wait. */
+  readonly required: boolean;
+}
+
 export interface ServiceSpec {
   readonly name: string;
   readonly labels: Labels;
@@ -150,6 +224,8 @@ export interface ServiceSpec {
   readonly placement: Placement;
   readonly update: UpdateConfig;
   readonly rollback: UpdateConfig;
+  /** A task of an update that does not serve after this long counts as failed. Default: DEFAULT_UPDATE_DEADLINE_MS. */
+  readonly updateDeadlineMs?: number;
   readonly networks: readonly NetworkAttachment[];
   readonly endpointMode: 'vip' | 'dnsrr';
   readonly ports: readonly PublishedPort[];
@@ -159,6 +235,7 @@ export interface ServiceSpec {
   readonly registryAuth?: string;
   /** Container options of the Docker API that Shoal stores and shows again but whose meaning other fields carry. */
   readonly logDriver?: { readonly name: string; readonly options: Labels };
+  readonly dependsOn?: readonly ServiceDependency[];
 }
 
 export type UpdateState =
@@ -191,8 +268,12 @@ export interface Service {
     readonly vips: readonly { readonly network: string; readonly address: string }[];
     readonly ports: readonly PublishedPort[];
   };
+  /** Set once what the service depends on was there: it is not held back again. */
+  readonly released?: boolean;
   /** Set once removal was asked for; the record goes when the last task is gone. */
   readonly removing?: boolean;
+  /** Set for a standalone container only: the API does not show it as a service. */
+  readonly run?: ContainerRun;
 }
 
 /** The record at /revisions/<serviceId>.<revision>; immutable. */
@@ -202,6 +283,8 @@ export interface Revision {
   readonly revision: number;
   readonly createdAtMs: number;
   readonly spec: ServiceSpec;
+  /** Of a standalone container. */
+  readonly asked?: ContainerRequest;
 }
 
 /** Swarm's documented defaults (docs.docker.com, api/defaults of swarmkit). */
@@ -221,14 +304,19 @@ export const DEFAULT_UPDATE: UpdateConfig = {
   maxFailureRatio: 0,
 };
 
+/** Kubernetes' progressDeadlineSeconds. Swarm has none: a task that hangs holds up its update for ever. */
+export const DEFAULT_UPDATE_DEADLINE_MS = 600_000;
+
 export const DEFAULT_STOP_GRACE_NS = 10_000_000_000;
 
 /**
  * A task takes part in its own networks, and in ingress when it publishes a port (one of mode host too, for its own
  * networks, if it has any, may be internal and then the host can not lead to it), or when it has no network: ingress is
- * then its way out. Containers can not reach one another through ingress.
+ * then its way out. Containers can not reach one another through ingress. One that has its node's network, or none, has no
+ * address of the cluster's at all.
  */
 export function usesIngress(spec: ServiceSpec): boolean {
+  if (spec.container.runtime?.network !== undefined) return false;
   return spec.ports.length > 0 || spec.networks.length === 0;
 }
 

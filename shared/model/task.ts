@@ -1,3 +1,4 @@
+import type { TaskRun } from './container.ts';
 import type { DesiredState, TaskState } from './task-state.ts';
 
 /** An address of a task on one network, without prefix length. */
@@ -14,7 +15,7 @@ export interface Task {
   readonly id: string;
   readonly serviceId: string;
   readonly revision: number;
-  /** From 1 for replicated; 0 for global, whose identity is the node. */
+  /** From 1 for replicated, from 0 for replicated jobs; 0 for global, whose identity is the node. */
   readonly slot: number;
   /** Absent while unplaceable. */
   readonly nodeId?: string;
@@ -27,6 +28,10 @@ export interface Task {
   readonly pendingReason?: string;
   /** A replacement in `ready` is promoted to running at this time at the earliest (restart delay). */
   readonly startAfterMs?: number;
+  /** Of a standalone container's task only. */
+  readonly run?: TaskRun;
+  /** Of a cron job: the time of the schedule that it is for. */
+  readonly scheduledAtMs?: number;
 }
 
 export interface ContainerStatus {

@@ -6,21 +6,24 @@ import { InvalidError } from '../errors/index.ts';
 import type { StreamChunk } from '../model/node-methods/index.ts';
 import { STREAM_CHUNK_BYTES, STREAM_WINDOW_BYTES } from './frames.ts';
 
-/** Credit goes back in pieces of this size, so that it does not cost a frame a chunk. */
-const GRANT_BYTES = STREAM_WINDOW_BYTES / 4;
+/** Credit goes back in such a part of the window, so that it does not cost a frame a chunk. */
+const GRANT_PART = 1 / 4;
 
 export class InboundStream {
   readonly #grant: (bytes: number) => void;
   readonly #chunks: StreamChunk[] = [];
   /** What the other side may still send; a chunk may overdraw it once. */
-  #credit = STREAM_WINDOW_BYTES;
+  #credit: number;
+  readonly #grantBytes: number;
   #taken = 0;
   #ended: { readonly error?: Error } | undefined;
   #wake: (() => void) | undefined;
 
-  /** `grant` tells the other side that it may send so many bytes more. */
-  constructor(grant: (bytes: number) => void) {
+  /** `grant` tells the other side that it may send so many bytes more; both sides begin with the same window. */
+  constructor(grant: (bytes: number) => void, windowBytes: number = STREAM_WINDOW_BYTES) {
     this.#grant = grant;
+    this.#credit = windowBytes;
+    this.#grantBytes = Math.ceil(windowBytes * GRANT_PART);
   }
 
   /** Throws InvalidError when more comes than was granted. */
@@ -70,7 +73,7 @@ export class InboundStream {
 
   #take(chunk: StreamChunk): StreamChunk {
     this.#taken += chunk.data.length;
-    if (this.#taken >= GRANT_BYTES && this.#ended === undefined) {
+    if (this.#taken >= this.#grantBytes && this.#ended === undefined) {
       this.#credit += this.#taken;
       this.#grant(this.#taken);
       this.#taken = 0;

@@ -4,11 +4,12 @@ import { STREAM_CHUNK_BYTES, STREAM_WINDOW_BYTES } from './frames.ts';
 
 export class OutboundStream {
   readonly #send: (chunk: StreamChunk) => void;
-  #credit = STREAM_WINDOW_BYTES;
+  #credit: number;
   #wake: (() => void) | undefined;
 
-  constructor(send: (chunk: StreamChunk) => void) {
+  constructor(send: (chunk: StreamChunk) => void, windowBytes: number = STREAM_WINDOW_BYTES) {
     this.#send = send;
+    this.#credit = windowBytes;
   }
 
   grant(bytes: number): void {

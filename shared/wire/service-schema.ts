@@ -11,6 +11,7 @@ import type {
   PublishedPort,
   ResourceAmounts,
   RestartPolicy,
+  ServiceDependency,
   ServiceMode,
   ServiceSpec,
   UpdateConfig,
@@ -26,17 +27,35 @@ export const protocol = z.enum(['tcp', 'udp', 'sctp']);
 const optionalText = text.exactOptional();
 const optionalFlag = flag.exactOptional();
 const optionalCount = count.exactOptional();
-const texts = z.array(text);
+export const texts = z.array(text);
 const optionalTexts = texts.exactOptional();
+
+const containerMode = z.strictObject({
+  kind: z.literal('container'),
+  containerId: text,
+  autoRemove: flag,
+  nodes: optionalTexts,
+});
 
 const mode = conforms<ServiceMode>()(
   z.discriminatedUnion('kind', [
+    containerMode,
     z.strictObject({ kind: z.literal('replicated'), replicas: count }),
     z.strictObject({ kind: z.literal('global') }),
+    z.strictObject({ kind: z.literal('replicated-job'), totalCompletions: count, maxConcurrent: count }),
+    z.strictObject({ kind: z.literal('global-job') }),
+    z.strictObject({
+      kind: z.literal('cron'),
+      schedule: text,
+      timeZone: text,
+      concurrency: z.enum(['allow', 'forbid', 'replace']),
+      catchUpMs: count,
+      history: count,
+    }),
   ]),
 );
 
-const healthCheck = conforms<HealthCheck>()(
+export const healthCheck = conforms<HealthCheck>()(
   z.strictObject({
     test: texts,
     intervalNs: count,
@@ -63,6 +82,7 @@ const mount = conforms<MountSpec>()(
       source: text,
       ...placed,
       driver: optionalText,
+      options: labels.exactOptional(),
       labels: labels.exactOptional(),
       noCopy: optionalFlag,
     }),
@@ -99,8 +119,10 @@ const runtime = conforms<RuntimeOptions>()(
     network: z.enum(['host', 'none']).exactOptional(),
     domainname: optionalText,
     cpuShares: optionalCount,
+    cpuPeriodUs: optionalCount,
     cpuset: optionalText,
     memorySwapBytes: z.number().int().exactOptional(),
+    pullPolicy: z.enum(['missing', 'never']).exactOptional(),
   }),
 );
 
@@ -119,6 +141,8 @@ const container = conforms<ContainerSpec>()(
     init: optionalFlag,
     tty: optionalFlag,
     openStdin: optionalFlag,
+    stdinOnce: optionalFlag,
+    consoleSize: z.strictObject({ rows: count, columns: count }).exactOptional(),
     stopSignal: optionalText,
     stopGraceNs: optionalCount,
     mounts: z.array(mount),
@@ -133,6 +157,7 @@ const container = conforms<ContainerSpec>()(
     configs: z.array(fileReference).exactOptional(),
     noNewPrivileges: optionalFlag,
     seccompUnconfined: optionalFlag,
+    seccompProfile: optionalText,
     oomScoreAdj: z.number().int().exactOptional(),
     runtime: runtime.exactOptional(),
   }),
@@ -161,6 +186,10 @@ const placement = conforms<Placement>()(
     spread: texts,
     maxReplicasPerNode: count,
     platforms: z.array(z.strictObject({ os: text, arch: text })).exactOptional(),
+    strategy: z.enum(['spread', 'binpack']).exactOptional(),
+    affinities: z
+      .array(z.strictObject({ service: text, kind: z.enum(['with', 'apart']), hard: flag }))
+      .exactOptional(),
   }),
 );
 
@@ -187,6 +216,14 @@ const publishedPort = conforms<PublishedPort>()(
 
 const attachment = conforms<NetworkAttachment>()(z.strictObject({ network: text, aliases: texts }));
 
+const dependency = conforms<ServiceDependency>()(
+  z.strictObject({
+    service: text,
+    condition: z.enum(['started', 'healthy', 'completed']),
+    required: flag,
+  }),
+);
+
 export const serviceSpecSchema = conforms<ServiceSpec>()(
   z.strictObject({
     name: text,
@@ -199,11 +236,13 @@ export const serviceSpecSchema = conforms<ServiceSpec>()(
     placement,
     update,
     rollback: update,
+    updateDeadlineMs: optionalCount,
     networks: z.array(attachment),
     endpointMode: z.enum(['vip', 'dnsrr']),
     ports: z.array(publishedPort),
     forceUpdate: count,
     registryAuth: optionalText,
     logDriver: z.strictObject({ name: text, options: labels }).exactOptional(),
+    dependsOn: z.array(dependency).exactOptional(),
   }),
 );

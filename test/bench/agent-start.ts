@@ -14,6 +14,7 @@ import { ImageService } from '../../agent/image/image-service.ts';
 import { NetworkDriver } from '../../agent/network/driver.ts';
 import { TaskFiles } from '../../agent/files/task-files.ts';
 import { Volumes } from '../../agent/volume/volumes.ts';
+import { ContainerClaims } from '../../agent/worker/container-claims.ts';
 import { TaskExecutor } from '../../agent/worker/executor.ts';
 import { removeCgroup } from '../../deploy/local/cgroups.ts';
 import { buildExampleImage, EXAMPLE_IMAGE } from '../../deploy/local/example-image.ts';
@@ -108,14 +109,15 @@ async function startOurs(): Promise<() => Promise<number>> {
     await network.close();
     await NetworkDriver.removeAll(CLUSTER);
   });
-  const containers = new Containers(directory, join(directory, 'run'), silentLogger);
+  const volumes = new Volumes(directory, () => containers.list(), silentLogger);
+  const containers: Containers = new Containers(directory, join(directory, 'run'), silentLogger);
   await containers.load();
   const cgroupParent = `/shoal-test-${CLUSTER}`;
   undo.defer(() => removeCgroup(cgroupParent));
   const builder = new ContainerBuilder({
     images,
     containers,
-    volumes: new Volumes(directory),
+    volumes,
     resolvConf: (task) => network.resolvConfFor(task.taskId),
     cgroupParent,
     files: new TaskFiles(undefined),
@@ -123,7 +125,14 @@ async function startOurs(): Promise<() => Promise<number>> {
     nodeId: NODE,
     hostname: NODE,
   });
-  const executor = new TaskExecutor(containers, builder, network, silentLogger);
+  const executor = new TaskExecutor(
+    containers,
+    builder,
+    network,
+    silentLogger,
+    new ContainerClaims(),
+    (name) => volumes.discard(name),
+  );
   const tasks = Array.from({ length: ROUNDS + WARM_UP }, (_, slot) => taskOf(slot + 1));
   await network.apply(assignments(tasks), never);
   return async () => {

@@ -1,5 +1,24 @@
 /** Compose files as people write them for a swarm. The network `public` is there already. */
 export const COMPOSE_FILES: Readonly<Record<string, string>> = {
+  'an agent on the network of its node': `
+version: "3.8"
+services:
+  exporter:
+    image: prom/node-exporter:v1.8.1
+    command: ["--path.rootfs=/host", "--web.listen-address=:9100"]
+    hostname: "{{.Node.Hostname}}"
+    volumes:
+      - /:/host:ro
+    networks: [node]
+    deploy:
+      mode: global
+      restart_policy: { condition: any, delay: 10s }
+      resources: { limits: { memory: 64M } }
+networks:
+  node:
+    external: true
+    name: host
+`,
   'reverse proxy with labels': `
 version: "3.8"
 services:

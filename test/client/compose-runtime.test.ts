@@ -104,7 +104,8 @@ test('devices, shm_size, security_opt, oom_score_adj, weights and limits', async
     mem_limit: 96m
     mem_reservation: 48m
 ${existsSync(SWAP_FILE) ? '    memswap_limit: 128m' : ''}
-    cpus: 0.5
+    cpu_quota: 10000
+    cpu_period: 20000
     cpu_shares: 300
     cpuset: "0"
     pids_limit: 77
@@ -148,7 +149,7 @@ cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us 2>/dev/null | sed 's/^/quota /'; cat /sy
     /^memory 100663296$/m,
     /^soft 50331648$/m,
     /^pids 77$/m,
-    /^quota 50000$/m,
+    /^quota 10000$/m,
   ];
   for (const pattern of expected) t.regex(log, pattern);
   if (existsSync(SWAP_FILE)) t.regex(log, /^swap 134217728$/m);
@@ -220,4 +221,35 @@ test('a device that the node does not have: the task is rejected with the reason
     return errors.includes('device /dev/shoal-none is not on this node');
   });
   t.pass();
+});
+
+test('a seccomp profile of the service, with conditions on its capabilities', async (t, scene) => {
+  const { swarm, docker, tag } = scene;
+  const name = `profile-${tag}`;
+  t.teardown(() => docker.run(['service', 'rm', name]));
+  const refuse = (...names: string[]) => ({ names, action: 'SCMP_ACT_ERRNO', errnoRet: 1 });
+  const profile = {
+    defaultAction: 'SCMP_ACT_ALLOW',
+    archMap: [{ architecture: 'SCMP_ARCH_X86_64', subArchitectures: ['SCMP_ARCH_X86'] }],
+    syscalls: [
+      refuse('mkdir', 'mkdirat'),
+      { ...refuse('chmod', 'fchmodat'), excludes: { caps: ['CAP_CHOWN'] } },
+      { ...refuse('symlink', 'symlinkat'), includes: { caps: ['CAP_CHOWN'] } },
+    ],
+  };
+  const script = `mkdir /x || echo no mkdir; touch /y; chmod 700 /y && echo chmod; ln -s /y /z || echo no symlink
+grep Seccomp: /proc/self/status; echo done; exec sleep 1000`;
+  const container = {
+    Image: IMAGE,
+    Command: ['/bin/sh', '-c', script],
+    StopGracePeriod: 1e9,
+    Privileges: {
+      Seccomp: { Mode: 'custom', Profile: Buffer.from(JSON.stringify(profile)).toString('base64') },
+    },
+  };
+  const text = JSON.stringify({ Name: name, TaskTemplate: { ContainerSpec: container } });
+  const signal = AbortSignal.timeout(60_000);
+  await swarm.client.call('POST', '/services/create', { type: 'application/json', text }, signal);
+  const log = await printed(scene, docker, name);
+  for (const pattern of [/^no mkdir$/m, /^chmod$/m, /^no symlink$/m, /Seccomp:\s+2/]) t.regex(log, pattern);
 });

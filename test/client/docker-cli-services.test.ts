@@ -196,7 +196,6 @@ test('specs that can not be are refused', async (t, { docker, tag }) => {
   t.regex(await refused('--constraint', 'node.role', IMAGE), /invalid constraint "node\.role"/);
   t.regex(await refused('--network', 'nosuch', IMAGE), /(network nosuch not found|no such network: nosuch)/i);
   t.regex(await refused('--limit-cpu', '-1', IMAGE), /cpu/i);
-  t.regex(await refused('--mode', 'replicated-job', IMAGE), /not supported by Shoal: Mode\.ReplicatedJob/);
   t.regex(await refused('--secret', 'nosuch', IMAGE), /secret/);
   t.regex(await refused('Bad Image'), /invalid reference|not a valid/i);
   t.regex(await refused('--hostname', '{{.Task.Nothing}}', IMAGE), /hostname.*\.Task\.Nothing/);

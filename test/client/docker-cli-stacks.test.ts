@@ -161,3 +161,51 @@ test('stack deploy, again, changed; ls, ps, services; rm, and at once again', as
   t.regex(await docker.fails('stack', 'ps', stack), /nothing found in stack/i);
   t.deepEqual(await docker.lines('network', 'ls', '-q', '--filter', `name=${stack}`), []);
 });
+
+const slowStop = `
+version: "3.8"
+services:
+  web:
+    image: ${IMAGE}
+    entrypoint: ["/bin/sh", "-c", "trap 'sleep 2; exit 0' TERM; cat /run/secrets/key /conf; while :; do sleep 0.1; done"]
+    stop_grace_period: 20s
+    secrets: [key]
+    configs: [{source: conf, target: /conf}]
+    networks: [front]
+    deploy: {replicas: 2}
+networks: {front: {ipam: {config: [{subnet: 10.78.0.0/24}]}}}
+secrets: {key: {file: ./key.txt}}
+configs: {conf: {file: ./conf.txt}}
+`;
+
+test('a stack whose tasks are slow to stop: removed and at once deployed again, by either client', async (t, {
+  docker,
+  swarm,
+  tag,
+}) => {
+  const stack = `slow-${tag}`;
+  const directory = await mkdtemp(path.join(os.tmpdir(), 'shoal-stack-'));
+  t.teardown(() => rm(directory, { recursive: true }));
+  const file = path.join(directory, 'compose.yaml');
+  const subnet = 200 + (Number(tag.slice(1)) % 50);
+  await writeFile(file, slowStop.replace('10.78', `10.${subnet}`));
+  await writeFile(path.join(directory, 'key.txt'), 'key\n');
+  await writeFile(path.join(directory, 'conf.txt'), 'conf\n');
+  const web = `${stack}_web`;
+  const runs = () => swarm.eventually((s) => s.running(web).count === 2, { within: 60_000 });
+  await docker.ok('stack', 'deploy', '--resolve-image', 'never', '-c', file, stack);
+  await runs();
+  await docker.ok('stack', 'rm', stack);
+  // `docker stack rm` ends before the tasks have; what it asked for goes on.
+  await docker.ok('stack', 'deploy', '--resolve-image', 'never', '-c', file, stack);
+  await runs();
+  const signal = AbortSignal.timeout(120_000);
+  await swarm.client.call('DELETE', `/stacks/${stack}`, undefined, signal);
+  for (const kind of ['network', 'secret', 'config', 'service']) {
+    t.deepEqual(await docker.lines(kind, 'ls', '-q', '--filter', `name=${stack}`), [], kind);
+  }
+  t.is((await swarm.state()).tasks(web).count, 0);
+  await docker.ok('stack', 'deploy', '--resolve-image', 'never', '-c', file, stack);
+  await runs();
+  await docker.ok('stack', 'rm', stack);
+});

@@ -50,9 +50,10 @@ export interface NetworkJson {
 
 const CALL_TIMEOUT_MS = 60_000;
 
-/** Debian's client, and the machine's own where it has one of another version. */
+/** The distribution's client, and a newer one: Debian's newest, else the machine's own where it has another version. */
 export async function dockerPrograms(): Promise<DockerProgram[]> {
-  const paths = [(await ensurePeers()).docker, findProgram('docker')];
+  const { docker, newerDocker } = await ensurePeers();
+  const paths = [docker, newerDocker ?? findProgram('docker')];
   const found = new Map<string, DockerProgram>();
   for (const path of paths) {
     if (path === undefined) continue;

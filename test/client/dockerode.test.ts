@@ -3,7 +3,10 @@ import { PassThrough } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import test from 'ava';
 import Docker from 'dockerode';
+import { buildImage, buildLayer } from '../../agent/image/build-tar.ts';
 import { cluster, type TestCluster } from '../harness/cluster.ts';
+import { reachableAddress } from '../harness/outside.ts';
+import { pushImage, startRegistry } from '../harness/registry.ts';
 
 const IMAGE = 'shoal/example:latest';
 
@@ -15,11 +18,13 @@ interface Versioned {
 }
 
 let shared: TestCluster | undefined;
+const registry = await startRegistry(reachableAddress());
 test.before(async () => {
-  shared = await cluster().manager().agents(2).up();
+  shared = await cluster().manager().agents(2).registry(registry.address).up();
 });
 test.after.always(async () => {
   await shared?.[Symbol.asyncDispose]();
+  await registry[Symbol.asyncDispose]();
 });
 
 function scene(): { swarm: TestCluster; docker: Docker } {
@@ -149,6 +154,38 @@ test.serial('a network is created, listed, used and removed', async (t) => {
   await service.remove();
   await network.remove();
   t.is((await docker.listNetworks({ filters: { name: ['back'] } })).length, 0);
+});
+
+test.serial('an image is pulled with its progress, inspected, tagged, and removed', async (t) => {
+  const { docker } = scene();
+  const layers = [await buildLayer([{ kind: 'file', path: 'a', content: 'x'.repeat(100_000) }])];
+  const image = buildImage('followed:1', layers, {});
+  const reference = await pushImage(registry, image);
+  const events: { readonly id?: string; readonly status?: string }[] = [];
+  const stream = await docker.pull(reference);
+  const output = await new Promise<{ readonly status?: string }[]>((resolve, reject) => {
+    docker.modem.followProgress(
+      stream,
+      (error, all) => (error ? reject(error) : resolve(all)),
+      (event) => events.push(event),
+    );
+  });
+  t.deepEqual(output, events);
+  t.regex(output.at(-1)?.status ?? '', /^Status: Downloaded newer image for/);
+  t.true(events.some(({ id, status }) => id?.length === 12 && status === 'Pull complete'));
+  t.is((await docker.getImage(reference).inspect()).Id, image.id);
+  await docker.getImage(reference).tag({ repo: 'followed', tag: '2' });
+  const listed = await docker.listImages({ filters: { reference: ['followed:*'] } });
+  t.deepEqual(
+    listed.map(({ Id, RepoTags }) => [Id, RepoTags]),
+    [[image.id, ['followed:2']]],
+  );
+  await docker.getImage('followed:2').remove();
+  await docker.getImage(reference).remove();
+  const gone = await t.throwsAsync<Error & { statusCode?: number }>(docker.getImage(reference).inspect());
+  t.is(gone?.statusCode, 404);
+  const unknown = docker.pull(`${registry.address}/followed:nosuch`);
+  t.is((await t.throwsAsync<Error & { statusCode?: number }>(unknown))?.statusCode, 404);
 });
 
 test.serial('a command is run in a container: with input, with a terminal, and inspected', async (t) => {

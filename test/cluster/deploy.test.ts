@@ -60,7 +60,7 @@ test('deploy waits until it runs, again with --prune removes what is gone, rm re
   const removed = await shoal(swarm, 'rm', 'shop');
   t.is(removed.code, 0, removed.stderr);
   t.is((await swarm.state()).services.length, 0);
-  t.regex((await shoal(swarm, 'rm', 'shop')).stderr, /there is no stack shop/);
+  t.regex((await shoal(swarm, 'rm', 'shop')).stderr, /stack shop not found/);
 });
 
 test('what can not run makes deploy fail with the reason', async (t) => {

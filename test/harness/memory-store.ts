@@ -78,6 +78,11 @@ export class MemoryStore implements Store {
     return this.#revision;
   }
 
+  /** Who listens now. */
+  get listenerCount(): number {
+    return this.#listeners.size;
+  }
+
   onChange(listener: (changes: readonly Change[]) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);

@@ -10,6 +10,8 @@ export interface Peers {
   /** The directory that the packages were unpacked into; a package's /usr/bin is its usr/bin. */
   readonly root: string;
   readonly docker: string;
+  /** A newer docker client than the distribution's; undefined where it could not be had. */
+  readonly newerDocker: string | undefined;
   readonly dockerd: string;
   readonly containerd: string;
   readonly runc: string;
@@ -53,6 +55,7 @@ async function unpackPeers(): Promise<Peers> {
   return {
     root,
     docker: program('docker'),
+    newerDocker: [join(directory, 'newer', 'docker')].find(existsSync),
     dockerd: program('dockerd'),
     containerd: program('containerd'),
     runc: program('runc'),

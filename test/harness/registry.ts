@@ -5,8 +5,9 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type BuiltImage, MANIFEST_TYPE } from '../../agent/image/build-tar.ts';
+import type { BuiltImage } from '../../agent/image/build-tar.ts';
 import { sha256Of } from '../../agent/image/digest.ts';
+import { MANIFEST_TYPE } from '../../agent/image/manifest.ts';
 import { parseReference } from '../../agent/image/reference.ts';
 import { ensurePeers } from './peers.ts';
 
@@ -20,18 +21,42 @@ export interface Registry extends AsyncDisposable {
 
 const START_TIMEOUT_MS = 30_000;
 
+/** Who may use a registry that is closed to others. The hash is bcrypt's (crypt(5)): the only kind that it reads. */
+export const REGISTRY_USER = {
+  username: 'ali',
+  password: 'open sesame',
+  hash: '$2y$05$abcdefghijklmnopqrstuupx2xBUC4954936wVIjyyPHmUBFu0wCW',
+};
+
+export interface RegistryOptions {
+  /** For REGISTRY_USER alone. */
+  readonly closed?: boolean;
+  /** It listens in the network namespace of this process; there, not here, it can be asked. */
+  readonly besidePid?: number;
+  /** Another registry's, whose contents it shows too. */
+  readonly storageDir?: string;
+}
+
 /** Starts a registry on `host`, on `port` or any free one. */
-export async function startRegistry(host = '127.0.0.1', port = 0): Promise<Registry> {
+export async function startRegistry(
+  host = '127.0.0.1',
+  port = 0,
+  options: RegistryOptions = {},
+): Promise<Registry> {
   const { registry, env } = await ensurePeers();
   const directory = await mkdtemp(join(tmpdir(), 'shoal-registry-'));
   const address = `${host}:${port === 0 ? await freePort(host) : port}`;
-  const storageDir = join(directory, 'storage');
+  const storageDir = options.storageDir ?? join(directory, 'storage');
   const configFile = join(directory, 'config.yml');
-  await writeFile(configFile, configOf(address, storageDir));
+  const users = join(directory, 'htpasswd');
+  await writeFile(users, `${REGISTRY_USER.username}:${REGISTRY_USER.hash}\n`);
+  await writeFile(configFile, configOf(address, storageDir, options.closed === true ? users : undefined));
   const log = join(directory, 'log');
   // A test run that is killed takes it along.
   const serve = ['/bin/sh', '-c', 'exec "$0" serve "$1" >"$2" 2>&1', registry, configFile, log];
-  const child = spawn('setpriv', ['--pdeathsig=KILL', ...serve], {
+  const { besidePid } = options;
+  const enter = besidePid === undefined ? [] : ['nsenter', '-t', String(besidePid), '-n'];
+  const child = spawn('setpriv', ['--pdeathsig=KILL', ...enter, ...serve], {
     env: { ...env, OTEL_TRACES_EXPORTER: 'none' },
     stdio: 'ignore',
   });
@@ -39,8 +64,10 @@ export async function startRegistry(host = '127.0.0.1', port = 0): Promise<Regis
     await stop(child);
     await rm(directory, { recursive: true, force: true });
   };
+  const ask = (): Promise<boolean> =>
+    besidePid === undefined ? answers(address) : answersIn(enter, address);
   try {
-    await waitUntilItAnswers(address, child, log);
+    await waitUntil(ask, address, child, log);
   } catch (error) {
     await dispose();
     throw error;
@@ -48,12 +75,25 @@ export async function startRegistry(host = '127.0.0.1', port = 0): Promise<Regis
   return { address, storageDir, [Symbol.asyncDispose]: dispose };
 }
 
-function configOf(address: string, storageDir: string): string {
+async function answers(address: string): Promise<boolean> {
+  const response = await fetch(`http://${address}/v2/`).catch(() => undefined);
+  return response?.ok === true || response?.status === 401;
+}
+
+async function answersIn([enter = '', ...args]: readonly string[], address: string): Promise<boolean> {
+  const child = spawn(enter, [...args, 'curl', '-s', '-o', '/dev/null', `http://${address}/v2/`], {
+    stdio: 'ignore',
+  });
+  const [code] = (await once(child, 'exit')) as [number | null];
+  return code === 0;
+}
+
+function configOf(address: string, storageDir: string, users: string | undefined): string {
   return `version: 0.1
 log: { level: warn }
 storage: { filesystem: { rootdirectory: ${JSON.stringify(storageDir)} }, delete: { enabled: true } }
 http: { addr: ${JSON.stringify(address)} }
-`;
+${users === undefined ? '' : `auth: { htpasswd: { realm: test, path: ${JSON.stringify(users)} } }\n`}`;
 }
 
 /** A port that was free a moment ago. */
@@ -67,11 +107,15 @@ export async function freePort(host = '127.0.0.1'): Promise<number> {
   return address.port;
 }
 
-async function waitUntilItAnswers(address: string, child: ChildProcess, log: string): Promise<void> {
+async function waitUntil(
+  ask: () => Promise<boolean>,
+  address: string,
+  child: ChildProcess,
+  log: string,
+): Promise<void> {
   const deadline = Date.now() + START_TIMEOUT_MS;
   while (Date.now() < deadline && child.exitCode === null && child.signalCode === null) {
-    const response = await fetch(`http://${address}/v2/`).catch(() => undefined);
-    if (response?.ok) return;
+    if (await ask()) return;
     await sleep(50);
   }
   throw new Error(

@@ -27,7 +27,7 @@ const inFolder = (...folders: string[]) => {
 const isFile = (target: string): boolean => /^(manager|agent|shared|deploy|test)\//.test(target);
 
 /** Packages that compute and do nothing else. */
-const PURE_PACKAGES = new Set(['yaml', 'zod', 'ip-address', 'dns-packet']);
+const PURE_PACKAGES = new Set(['yaml', 'zod', 'ip-address', 'dns-packet', 'croner']);
 
 /**
  * Nothing but shared/model, shared/lib, shared/errors, packages that only compute, and files that `siblings` knows. A

@@ -1,10 +1,11 @@
 /** The design's invariants, as far as the deciding part can break them. */
 import { plan } from '../../manager/plan/plan.ts';
+import { gateOf } from '../../manager/plan/reconcile/dependencies.ts';
 import { sameJson } from '../../manager/plan/reconcile/dirty.ts';
 import { holdsResources, isWanted, revisionKey } from '../../manager/plan/states.ts';
 import type { Change, Write } from '../../manager/store/store.ts';
-import type { Service, ServiceSpec, Task } from '../../shared/model/index.ts';
-import { compareStates, isTerminal } from '../../shared/model/index.ts';
+import type { CronMode, Service, ServiceMode, ServiceSpec, Task } from '../../shared/model/index.ts';
+import { compareStates, isGlobalMode, isJob, isTerminal } from '../../shared/model/index.ts';
 import type { World } from './world.ts';
 
 const DESIRED_ORDER: readonly Task['desired'][] = ['ready', 'running', 'complete', 'shutdown', 'remove'];
@@ -131,18 +132,40 @@ function checkService(world: World, service: Service, starved: boolean): void {
   const tasks = world.swarm.tasks(service.id);
   const slots = new Map<string, Task[]>();
   for (const task of tasks) {
-    const key = spec.mode.kind === 'global' ? (task.nodeId ?? '') : String(task.slot);
+    const key = isGlobalMode(spec.mode) ? (task.nodeId ?? '') : String(task.slot);
     slots.set(key, [...(slots.get(key) ?? []), task]);
+  }
+  if (gateOf(world.swarm.view(), service, spec).kind === 'held') {
+    checkHeld(service, spec, tasks);
+    return;
   }
   let filled = 0;
   for (const [key, members] of slots) filled += checkSlot(world, spec, key, members);
   if (spec.mode.kind === 'replicated' && filled !== spec.mode.replicas) {
     fail(`service ${service.name} has ${filled} slots filled, not ${spec.mode.replicas}`);
   }
-  checkProgress(world, service, spec, tasks);
+  if (spec.mode.kind === 'cron') checkCron(spec.mode, spec.name, tasks);
+  else if (isJob(spec.mode)) checkJob(world, service, spec, slots);
+  else checkProgress(world, service, spec, tasks);
   if (spec.mode.kind === 'global' && !starved) checkGlobal(world, service, spec, tasks);
   if (service.updateStatus?.state === 'updating' && !starved)
     fail(`the update of ${service.name} does not end`);
+}
+
+/** It waits for another service: nothing of it is on a node, and one task says why (a global service has none). */
+function checkHeld(service: Service, spec: ServiceSpec, tasks: readonly Task[]): void {
+  if (tasks.some(({ nodeId }) => nodeId !== undefined)) fail(`${service.name} is held back and was placed`);
+  const expected = Math.min(1, slotsOf(spec.mode));
+  const waiting = tasks.filter((task) => task.pendingReason?.startsWith('waits for') === true);
+  if (waiting.length !== expected || tasks.length !== expected) {
+    fail(`${service.name} is held back with ${tasks.length} tasks, ${waiting.length} of which say so`);
+  }
+}
+
+/** How many slots it has that are not a node's each or a time's each. */
+function slotsOf(mode: ServiceMode): number {
+  if (mode.kind === 'replicated') return mode.replicas;
+  return mode.kind === 'replicated-job' ? Math.min(mode.totalCompletions, mode.maxConcurrent) : 0;
 }
 
 /** 1 when the slot is filled. */
@@ -159,6 +182,42 @@ function checkSlot(world: World, spec: ServiceSpec, key: string, members: readon
   if (history > Math.max(taskHistoryLimit, attempts, 1))
     fail(`slot ${key} of ${spec.name}: ${history} in history`);
   return wanted.length > 0 ? 1 : 0;
+}
+
+/** No more completions than asked for (one may happen twice, when a node was given up and was not lost); what is missing failed for good, or finds no place. */
+function checkJob(
+  world: World,
+  service: Service,
+  { name, mode }: ServiceSpec,
+  slots: ReadonlyMap<string, readonly Task[]>,
+): void {
+  const isOver = (task: Task): boolean => isTerminal(world.swarm.stateOf(task));
+  for (const members of slots.values()) {
+    if (members.some(({ revision }) => revision !== service.revision))
+      fail(`an old execution of ${name} is kept`);
+    for (const task of members.filter((one) => isWanted(one) && !isOver(one))) {
+      if (task.pendingReason === undefined) fail(`task ${task.id} of the job ${name} does not end`);
+    }
+  }
+  if (mode.kind !== 'replicated-job') return;
+  if (slots.size > mode.totalCompletions) fail(`${name} has ${slots.size} slots`);
+  if (mode.maxConcurrent > 0 && slots.size < mode.totalCompletions) {
+    const pending = [...slots.values()].flat().some((task) => isWanted(task));
+    if (!pending) fail(`${name} ran ${slots.size} of ${mode.totalCompletions}`);
+  }
+}
+
+/** Each time of the schedule has one run at most, and no more runs are kept than asked for and those under way. */
+function checkCron(mode: CronMode, name: string, tasks: readonly Task[]): void {
+  const runs = new Map<number, number>();
+  for (const { slot, scheduledAtMs } of tasks) {
+    if (scheduledAtMs === undefined) fail(`a run of ${name} has no time`);
+    if ((runs.get(scheduledAtMs) ?? slot) !== slot) fail(`${name} ran twice for ${scheduledAtMs}`);
+    runs.set(scheduledAtMs, slot);
+  }
+  const active = new Set(tasks.filter(isWanted).map(({ slot }) => slot)).size;
+  // One that was just stopped or has just ended goes with the next plan.
+  if (runs.size > mode.history + active + 1) fail(`${runs.size} runs of ${name} are kept`);
 }
 
 /** Everything wanted runs, or is pending and says why. */

@@ -124,9 +124,12 @@ export class SimAgent {
 
   /** The container's process ends by itself, if the world says so. */
   #die(task: LocalTask): void {
-    if (!this.alive || task.state !== 'running' || !this.#world.failsNow('running')) return;
+    const job = this.#world.isJob(task.id);
+    const fails = this.#world.failsNow('running');
+    if (!this.alive || task.state !== 'running' || !(fails || job)) return;
     this.containers.delete(task.id);
-    this.#to(task, this.#world.random.below(4) === 0 ? 'complete' : 'failed');
+    const completes = job ? !fails : this.#world.random.below(4) === 0;
+    this.#to(task, completes ? 'complete' : 'failed');
   }
 
   #to(task: LocalTask, state: TaskState): void {

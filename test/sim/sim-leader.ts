@@ -58,7 +58,7 @@ export class SimLeader {
       seed: `${this.fence.createRevision}/${this.#turns}`,
       limit: 20,
     });
-    this.#dirty.planned(taken, result.timers, result.starved);
+    this.#dirty.planned(taken, result);
     this.#commit(result.units, (ok) => {
       if (!ok) this.#dirty.add(taken.services);
       this.#dirty.add(result.unfinished);

@@ -1,7 +1,7 @@
 /** A whole cluster in simulated time, made from one seed: store, leaders, agents, users, and what goes wrong. */
 import type { Prng } from '../../shared/lib/prng.ts';
 import { prng } from '../../shared/lib/prng.ts';
-import type { TaskState, TaskStatus } from '../../shared/model/index.ts';
+import type { ServiceDependency, TaskState, TaskStatus } from '../../shared/model/index.ts';
 import { compareStates } from '../../shared/model/index.ts';
 import { cluster, GB, SECOND } from '../unit/plan/_cluster.ts';
 import type { SpecChanges, TestCluster } from '../unit/plan/_cluster.ts';
@@ -13,7 +13,9 @@ import { Timeline } from './timeline.ts';
 const NODE_DOWN_AFTER_MS = 2000;
 /** Longer than every delay, monitoring time and stop that the simulated services have. */
 const QUIET_MS = 30 * 60_000;
-const SERVICES = ['web', 'api', 'db', 'agent', 'job'];
+/** How often the simulated cron job runs. */
+const CRON_MS = 10 * 60_000;
+const SERVICES = ['web', 'api', 'db', 'agent', 'job', 'batch', 'sweep', 'clock'];
 
 export class World {
   readonly random: Prng;
@@ -56,7 +58,8 @@ export class World {
     this.#failRate = 0;
     this.#tick();
     for (const id of this.agents.keys()) this.#heal(id);
-    this.time.advance(QUIET_MS);
+    // Between two runs of the cron job, when its containers have ended.
+    this.time.advance(QUIET_MS - ((this.time.now + QUIET_MS + CRON_MS / 2) % CRON_MS));
     this.#tick();
     checkQuiet(this);
   }
@@ -131,7 +134,7 @@ export class World {
       const scale = this.random.below(2) === 0 && name !== 'agent';
       this.swarm.service(
         name,
-        scale ? { replicas: this.random.below(12) } : { image: `img:${this.random.below(5)}` },
+        scale ? { ...this.#randomSize(name) } : { image: `img:${this.random.below(5)}` },
       );
       return;
     }
@@ -148,7 +151,7 @@ export class World {
       monitorNs: this.random.below(10) * SECOND,
     };
     return {
-      ...(name === 'agent' ? { global: true } : { replicas: this.random.below(10) }),
+      ...this.#randomSize(name),
       image: `img:${this.random.below(5)}`,
       networks: this.#pick([[], ['front'], ['front', 'back']]).map((network) => ({ network, aliases: [] })),
       ports:
@@ -165,7 +168,38 @@ export class World {
       },
       update,
       rollback: update,
+      dependsOn: this.random.below(3) === 0 ? this.#dependencies(name) : [],
     };
+  }
+
+  #randomSize(name: string): SpecChanges {
+    if (name === 'agent') return { global: true };
+    if (name === 'sweep') return { mode: { kind: 'global-job' } };
+    if (name === 'clock') {
+      const concurrency = this.#pick(['allow', 'forbid', 'replace'] as const);
+      const when = { schedule: '*/10 * * * *', timeZone: 'UTC', catchUpMs: 5000, history: 3 };
+      return { mode: { kind: 'cron', concurrency, ...when } };
+    }
+    if (name !== 'batch') return { replicas: this.random.below(12) };
+    const [totalCompletions, maxConcurrent] = [this.random.below(10), this.random.below(5)];
+    return { mode: { kind: 'replicated-job', totalCompletions, maxConcurrent } };
+  }
+
+  /** A job's container ends by itself. */
+  isJob(taskId: string): boolean {
+    const task = this.swarm.store.get('tasks', taskId);
+    return ['batch', 'sweep', 'clock'].includes(task?.serviceId ?? '');
+  }
+
+  /** On services further down the list only, so that none wait for one another. */
+  #dependencies(name: string): ServiceDependency[] {
+    return SERVICES.slice(SERVICES.indexOf(name) + 1)
+      .filter(() => this.random.below(2) === 0)
+      .map((service) => ({
+        service,
+        condition: service === 'job' ? this.#pick(['started', 'completed'] as const) : 'started',
+        required: this.random.below(3) > 0,
+      }));
   }
 
   #removeService(name: string): void {

@@ -14,10 +14,13 @@ const DEADLINE_MS = 180_000;
 
 /** Named here, so that one which is not run is missed. */
 const C_TESTS = [
+  'attach',
   'cgroup',
   'config',
   'control',
   'devices',
+  'files',
+  'init',
   'layer',
   'log',
   'net',
@@ -69,6 +72,7 @@ test.before('boot', async (t) => {
   const initramfs = await buildInitramfs({
     tests: programs.map((name) => path.join(built, 'asan', name)),
     monitor: path.join(built, 'shoal-monitor'),
+    containerInit: path.join(built, 'shoal-init'),
     init: path.join(checkout, 'test', 'vm', 'init.sh'),
     kernelRoot: root,
   });

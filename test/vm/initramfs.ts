@@ -14,6 +14,8 @@ export interface GuestFiles {
   /** The C tests, run in this order. */
   readonly tests: readonly string[];
   readonly monitor: string;
+  /** The init of containers. */
+  readonly containerInit: string;
   /** The first program: test/vm/init.sh. */
   readonly init: string;
   /** Where the kernel's package is unpacked. */
@@ -33,6 +35,7 @@ export async function buildInitramfs(files: GuestFiles): Promise<Buffer> {
   found.set('bin/sh', { path: 'bin/sh', kind: 'link', target: 'busybox' });
   found.set('sbin/modprobe', { path: 'sbin/modprobe', kind: 'link', target: '../bin/busybox' });
   await add(files.monitor, 'tests/shoal-monitor');
+  await add(files.containerInit, 'tests/shoal-init');
   for (const test of files.tests) await add(test, `tests/${path.basename(test)}`);
   for (const [name, source] of await librariesOf(files.tests)) await add(source, name);
   await add(LOCALE, LOCALE.slice(1));

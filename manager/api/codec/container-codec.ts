@@ -1,10 +1,32 @@
 /** A container as its node describes it -> the Docker Engine API's summary and inspection. */
-import type { MountSpec, ServiceSpec, TaskStatus } from '../../../shared/model/index.ts';
+import {
+  nodeNetworkId,
+  type MountSpec,
+  type ServiceSpec,
+  type TaskStatus,
+} from '../../../shared/model/index.ts';
 import type { ContainerInfo } from '../../../shared/model/node-methods/index.ts';
+import type { ContainerState, StoredContainer } from '../ops/container-reads.ts';
 import { defined, timeText } from './common.ts';
+import { elapsedText } from './elapsed-text.ts';
+import {
+  encodeAskedConfig,
+  encodeAskedHost,
+  encodeEndpoints,
+  encodeMounts,
+  encodeNetworkSettings,
+  encodePortList,
+  shownPorts,
+  singleStatusText,
+} from './standalone-codec.ts';
 
-export interface PlacedContainer extends ContainerInfo {
+export interface PlacedContainer extends Omit<ContainerInfo, 'state'> {
   readonly nodeId: string;
+  readonly state: ContainerState;
+  /** It can not say what became of the container. */
+  readonly nodeIsDown?: boolean;
+  /** Of a single container: what the store knows. */
+  readonly stored?: StoredContainer;
 }
 
 /** What the store knows of a container besides. */
@@ -14,10 +36,13 @@ export interface ContainerFacts {
   /** Ports of mode host. */
   readonly hostPorts: NonNullable<TaskStatus['hostPorts']>;
   readonly networkName: (id: string) => string;
+  /** Its gateway and the length of its prefix. */
+  readonly subnet: (id: string) => { readonly gateway: string; readonly bits: number } | undefined;
 }
 
 /** What Docker puts on every task's container; tools find containers of a service by these. */
 export function containerLabels(container: PlacedContainer): Record<string, string> {
+  if (container.stored !== undefined) return { ...container.labels };
   return {
     ...container.labels,
     'com.docker.swarm.node.id': container.nodeId,
@@ -30,6 +55,7 @@ export function containerLabels(container: PlacedContainer): Record<string, stri
 }
 
 export function encodeSummary(container: PlacedContainer, facts: ContainerFacts, nowMs: number): object {
+  const { stored } = container;
   return {
     Id: container.id,
     Names: [`/${container.name}`],
@@ -46,23 +72,41 @@ export function encodeSummary(container: PlacedContainer, facts: ContainerFacts,
     Labels: containerLabels(container),
     State: container.state,
     Status: statusText(container, nowMs),
-    HostConfig: { NetworkMode: 'default' },
+    HostConfig: { NetworkMode: networkMode(facts) },
     NetworkSettings: { Networks: encodeNetworks(container, facts) },
     Mounts: [],
+    ...(stored === undefined ? {} : singleSummary(container, stored, facts)),
   };
 }
 
-function encodeNetworks(container: PlacedContainer, { networkName }: ContainerFacts): Record<string, object> {
+function singleSummary(container: PlacedContainer, stored: StoredContainer, facts: ContainerFacts): object {
+  return {
+    Ports: encodePortList(shownPorts(container, stored)),
+    HostConfig: { NetworkMode: encodeAskedHost(stored)['NetworkMode'] },
+    NetworkSettings: { Networks: encodeEndpoints(container, stored, facts) },
+    Mounts: encodeMounts(container, stored),
+  };
+}
+
+function networkMode({ spec }: ContainerFacts): string {
+  return spec?.container.runtime?.network ?? 'default';
+}
+
+function encodeNetworks(container: PlacedContainer, facts: ContainerFacts): Record<string, object> {
+  const own = facts.spec?.container.runtime?.network;
+  if (own !== undefined) return { [own]: { NetworkID: nodeNetworkId(own), IPAddress: '', Aliases: [] } };
   return Object.fromEntries(
     container.networks.map((n) => [
-      networkName(n.network),
+      facts.networkName(n.network),
       { NetworkID: n.network, IPAddress: n.address, Aliases: [] },
     ]),
   );
 }
 
 /** "Up 5 minutes (healthy)", "Exited (1) 2 hours ago", as docker ps shows it. */
-export function statusText(container: ContainerInfo, nowMs: number): string {
+export function statusText(container: PlacedContainer, nowMs: number): string {
+  const single = singleStatusText(container, nowMs);
+  if (single !== undefined) return single;
   if (container.state === 'created') return 'Created';
   if (container.state === 'running' || container.state === 'paused') {
     const health = container.health === undefined ? '' : ` (${healthText(container.health)})`;
@@ -76,28 +120,12 @@ function healthText(health: 'starting' | 'healthy' | 'unhealthy'): string {
   return health === 'starting' ? 'health: starting' : health;
 }
 
-/** As go-units' HumanDuration words it. */
-export function elapsedText(elapsedMs: number): string {
-  const seconds = Math.max(0, Math.floor(elapsedMs / 1000));
-  if (seconds < 1) return 'Less than a second';
-  if (seconds === 1) return '1 second';
-  if (seconds < 60) return `${seconds} seconds`;
-  const minutes = Math.floor(seconds / 60);
-  if (minutes === 1) return 'About a minute';
-  if (minutes < 60) return `${minutes} minutes`;
-  const hours = Math.round(seconds / 3600);
-  if (hours === 1) return 'About an hour';
-  if (hours < 48) return `${hours} hours`;
-  if (hours < 24 * 7 * 2) return `${Math.floor(hours / 24)} days`;
-  if (hours < 24 * 30 * 2) return `${Math.floor(hours / 24 / 7)} weeks`;
-  if (hours < 24 * 365 * 2) return `${Math.floor(hours / 24 / 30)} months`;
-  return `${Math.floor(seconds / 3600 / 24 / 365)} years`;
-}
-
 export function encodeInspection(container: PlacedContainer, facts: ContainerFacts): object {
   const { spec } = facts;
+  const { stored } = container;
   const paused = container.state === 'paused';
-  const running = container.state === 'running' || paused;
+  const restarting = container.state === 'restarting';
+  const running = container.state === 'running' || paused || restarting;
   return {
     Id: container.id,
     Created: timeText(container.createdAtMs),
@@ -107,9 +135,9 @@ export function encodeInspection(container: PlacedContainer, facts: ContainerFac
       Status: container.state,
       Running: running,
       Paused: paused,
-      Restarting: false,
+      Restarting: restarting,
       OOMKilled: container.oomKilled ?? false,
-      Dead: false,
+      Dead: container.state === 'dead',
       Pid: running ? container.pid : 0,
       ExitCode: container.exitCode ?? 0,
       Error: container.error ?? '',
@@ -126,11 +154,12 @@ export function encodeInspection(container: PlacedContainer, facts: ContainerFac
     Platform: 'linux',
     Mounts: (spec?.container.mounts ?? []).map(encodeMountPoint),
     HostConfig: {
-      NetworkMode: 'default',
+      NetworkMode: networkMode(facts),
       RestartPolicy: { Name: 'no' },
       LogConfig: { Type: 'json-file' },
       Memory: spec?.limits.memoryBytes ?? 0,
       NanoCpus: spec?.limits.nanoCpus ?? 0,
+      ...(spec?.container.init === undefined ? {} : { Init: spec.container.init }),
     },
     Config: {
       Hostname: container.id.slice(0, 12),
@@ -139,10 +168,35 @@ export function encodeInspection(container: PlacedContainer, facts: ContainerFac
       ...commandOf(container, spec),
       Labels: containerLabels(container),
       // docker logs and attach expect frames unless it is true
-      Tty: spec?.container.tty === true,
+      Tty: container.tty === true,
+      OpenStdin: container.openStdin === true,
+      StdinOnce: container.stdinOnce === true,
     },
     NetworkSettings: { Networks: encodeNetworks(container, facts), Ports: portBindings(facts) },
     Node: { ID: container.nodeId },
+    ...(stored === undefined ? {} : singleInspection(container, stored, facts)),
+  };
+}
+
+function singleInspection(
+  container: PlacedContainer,
+  stored: StoredContainer,
+  facts: ContainerFacts,
+): object {
+  return {
+    RestartCount: stored.task?.run?.restarts ?? 0,
+    Mounts: encodeMounts(container, stored),
+    HostConfig: encodeAskedHost(stored),
+    Config: encodeAskedConfig(container, stored),
+    NetworkSettings: encodeNetworkSettings(container, stored, facts),
+    ExecIDs: null,
+    MountLabel: '',
+    ProcessLabel: '',
+    AppArmorProfile: '',
+    HostnamePath: '',
+    HostsPath: '',
+    ResolvConfPath: '',
+    GraphDriver: { Name: 'overlay2', Data: null },
   };
 }
 

@@ -56,7 +56,13 @@ export const zContainerSpec = z.object({
     .object({
       CredentialSpec: z.null().optional(),
       SELinuxContext: z.null().optional(),
-      Seccomp: z.object({ Mode: z.enum(['', 'default', 'unconfined']).nullish() }).nullish(),
+      // The profile of mode custom is base64.
+      Seccomp: z
+        .object({
+          Mode: z.enum(['', 'default', 'unconfined', 'custom']).nullish(),
+          Profile: z.base64().nullish(),
+        })
+        .nullish(),
       // No profile is ever applied.
       AppArmor: z.object({ Mode: z.enum(['', 'default', 'disabled']).nullish() }).nullish(),
       NoNewPrivileges: zFlag,
@@ -98,9 +104,22 @@ export function decodeContainerSpec(raw: RawContainer): ContainerSpec {
     configs: given(raw.Configs)?.map(decodeConfigReference),
     noNewPrivileges: given(raw.Privileges?.NoNewPrivileges),
     seccompUnconfined: raw.Privileges?.Seccomp?.Mode === 'unconfined' ? true : undefined,
+    seccompProfile: decodeSeccomp(raw.Privileges),
     oomScoreAdj: given(raw.OomScoreAdj),
     runtime: decodeHostConfig(raw.HostConfig),
   }) as ContainerSpec;
+}
+
+function decodeSeccomp(privileges: RawContainer['Privileges']): string | undefined {
+  const { Mode, Profile } = privileges?.Seccomp ?? {};
+  const profile = given(Profile);
+  if (Mode !== 'custom' && profile !== undefined) {
+    throw new InvalidError('ContainerSpec.Privileges.Seccomp.Profile: goes with Mode custom');
+  }
+  if (Mode === 'custom' && profile === undefined) {
+    throw new InvalidError('ContainerSpec.Privileges.Seccomp: Mode custom needs a Profile');
+  }
+  return profile === undefined ? undefined : Buffer.from(profile, 'base64').toString();
 }
 
 /** "address name [alias...]" as in hosts(5) -> "name:address" each. */
@@ -172,7 +191,7 @@ export function encodeContainerSpec(spec: ContainerSpec): object {
     Isolation: 'default',
     Privileges: encodePrivileges(spec),
     OomScoreAdj: spec.oomScoreAdj,
-    HostConfig: spec.runtime === undefined ? undefined : encodeHostConfig(spec.runtime),
+    HostConfig: spec.runtime === undefined ? undefined : given(encodeHostConfig(spec.runtime)),
   });
 }
 
@@ -180,9 +199,15 @@ function encodePrivileges(spec: ContainerSpec): object | undefined {
   return given(
     defined({
       NoNewPrivileges: spec.noNewPrivileges,
-      Seccomp: spec.seccompUnconfined === true ? { Mode: 'unconfined' } : undefined,
+      Seccomp: encodeSeccomp(spec),
     }),
   );
+}
+
+function encodeSeccomp({ seccompUnconfined, seccompProfile }: ContainerSpec): object | undefined {
+  if (seccompUnconfined === true) return { Mode: 'unconfined' };
+  if (seccompProfile === undefined) return undefined;
+  return { Mode: 'custom', Profile: Buffer.from(seccompProfile).toString('base64') };
 }
 
 function encodeHealth(check: HealthCheck | undefined): object | undefined {

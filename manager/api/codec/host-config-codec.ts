@@ -22,8 +22,11 @@ export const zHostConfig = z
     CgroupnsMode: zMode,
     Domainname: zText,
     CpuShares: zWhole,
+    CpuPeriod: zWhole,
     CpusetCpus: zText,
     MemorySwap: z.number().int().min(-1).nullish(),
+    // Not Docker's: of a service it has no way to say it.
+    PullPolicy: z.enum(['', 'missing', 'never']).nullish(),
   })
   .nullish();
 
@@ -44,8 +47,10 @@ export function decodeHostConfig(raw: z.output<typeof zHostConfig>): RuntimeOpti
     hostCgroup: hosts(raw.CgroupnsMode),
     domainname: given(raw.Domainname),
     cpuShares: given(raw.CpuShares),
+    cpuPeriodUs: given(raw.CpuPeriod),
     cpuset: given(raw.CpusetCpus),
     memorySwapBytes: given(raw.MemorySwap),
+    pullPolicy: given(raw.PullPolicy) as RuntimeOptions['pullPolicy'],
   });
   return given(options) as RuntimeOptions | undefined;
 }
@@ -71,8 +76,10 @@ export function encodeHostConfig(options: RuntimeOptions): object {
     CgroupnsMode: mode(options.hostCgroup),
     Domainname: options.domainname,
     CpuShares: options.cpuShares,
+    CpuPeriod: options.cpuPeriodUs,
     CpusetCpus: options.cpuset,
     MemorySwap: options.memorySwapBytes,
+    PullPolicy: options.pullPolicy,
   });
 }
 

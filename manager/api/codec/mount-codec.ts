@@ -23,7 +23,7 @@ export const zMount = z.object({
       NoCopy: zFlag,
       Labels: zLabels,
       DriverConfig: z
-        .object({ Name: z.enum(['', 'local'], { error: 'the driver is local' }).nullish() })
+        .object({ Name: z.enum(['', 'local'], { error: 'the driver is local' }).nullish(), Options: zLabels })
         .nullish(),
     })
     .nullish(),
@@ -49,6 +49,7 @@ export function decodeMount(raw: RawMount): MountSpec {
         source: raw.Source ?? '',
         ...common,
         driver: given(raw.VolumeOptions?.DriverConfig?.Name),
+        options: given(raw.VolumeOptions?.DriverConfig?.Options),
         labels: given(raw.VolumeOptions?.Labels),
         noCopy: given(raw.VolumeOptions?.NoCopy),
       }) as MountSpec;
@@ -72,7 +73,7 @@ export function encodeMount(mount: MountSpec): object {
       return defined({ Type: 'bind', Source: mount.source, ...common, BindOptions: given(options) });
     }
     case 'volume': {
-      const driver = mount.driver === undefined ? undefined : { Name: mount.driver };
+      const driver = given(defined({ Name: mount.driver, Options: mount.options }));
       const options = defined({ NoCopy: mount.noCopy, Labels: mount.labels, DriverConfig: driver });
       return defined({ Type: 'volume', Source: mount.source, ...common, VolumeOptions: given(options) });
     }

@@ -14,12 +14,14 @@ export const zNodeSpec = z.object({
   Availability: z.enum(['active', 'pause', 'drain'], { error: "'active', 'pause' or 'drain' is expected" }),
 });
 
-/** Throws UnsupportedError for a change of role: promotion is not there yet. */
+/** Throws UnsupportedError for a change of role: it is in the node's certificate. */
 export function decodeNodeSpec(value: unknown, current: NodeSpec): NodeSpec {
   const raw = parseStrict(zNodeSpec, value, 'node spec');
   if (raw.Role !== current.role) {
     throw new UnsupportedError(
-      `node spec: not supported by Shoal yet: a change of Role from ${current.role} to ${raw.Role}`,
+      `node spec: not supported by Shoal: a change of Role from ${current.role} to ${raw.Role}: a node has the role of ` +
+        `the token that it joined with. Remove the node, then let the machine join again with the ${raw.Role}'s ` +
+        `token (docker swarm join-token ${raw.Role})`,
     );
   }
   const labels = labelsOf(raw.Labels);
@@ -36,7 +38,12 @@ export interface ManagerStatus {
   readonly address: string;
 }
 
-export function encodeNode(node: Node, version: number, manager: ManagerStatus | undefined): object {
+export function encodeNode(
+  node: Node,
+  version: number,
+  manager: ManagerStatus | undefined,
+  tls: object = {},
+): object {
   const description = node.description;
   return defined({
     ID: node.id,
@@ -61,7 +68,7 @@ export function encodeNode(node: Node, version: number, manager: ManagerStatus |
           { Type: 'Volume', Name: 'local' },
         ],
       },
-      TLSInfo: {},
+      TLSInfo: tls,
     },
     Status: defined({ State: node.status, Message: node.statusMessage, Addr: description?.address ?? '' }),
     ManagerStatus:

@@ -1,8 +1,10 @@
 /** Service record + revision -> the Docker Engine API's Service. */
-import type { Service, ServiceSpec, UpdateStatus } from '../../../shared/model/index.ts';
+import type { Service, ServiceMode, ServiceSpec, UpdateStatus } from '../../../shared/model/index.ts';
+import { isJob } from '../../../shared/model/index.ts';
 import type { Store } from '../../store/store.ts';
-import { specOf } from '../ops/service-reads.ts';
+import { revisionKey, specOf } from '../ops/service-reads.ts';
 import { defined, timeText } from './common.ts';
+import { encodeDependencies } from './dependency-codec.ts';
 import { encodePort, encodeServiceSpec } from './service-spec-codec.ts';
 import { observedState } from './task-codec.ts';
 
@@ -18,6 +20,8 @@ export function encodeService(store: Store, service: Service, spec: ServiceSpec)
     PreviousSpec: previous === undefined ? undefined : encodeServiceSpec(previous),
     Endpoint: encodeEndpoint(store, service, spec),
     UpdateStatus: service.updateStatus === undefined ? undefined : encodeUpdateStatus(service.updateStatus),
+    JobStatus: isJob(spec.mode) ? encodeJobStatus(store, service) : undefined,
+    ...encodeDependencies(store, service, spec),
   });
 }
 
@@ -40,6 +44,15 @@ function encodeEndpoint(store: Store, service: Service, spec: ServiceSpec): obje
   });
 }
 
+/** Each revision of a job is one execution; Docker counts them from 0. */
+function encodeJobStatus(store: Store, service: Service): object {
+  const startedAtMs = store.get('revisions', revisionKey(service.id, service.revision))?.createdAtMs;
+  return {
+    JobIteration: { Index: service.revision - 1 },
+    LastExecution: timeText(startedAtMs ?? service.updatedAtMs),
+  };
+}
+
 function encodeUpdateStatus(status: UpdateStatus): object {
   return defined({
     State: status.state.replaceAll('-', '_'),
@@ -51,20 +64,30 @@ function encodeUpdateStatus(status: UpdateStatus): object {
 
 /** Counts as swarmkit's ListServiceStatuses makes them. */
 export function serviceStatus(store: Store, service: Service, spec: ServiceSpec): object {
+  const job = isJob(spec.mode);
+  // An update starts a job anew; the runs of a schedule go on.
+  const anew = job && spec.mode.kind !== 'cron';
   let running = 0;
   let desired = 0;
   let completed = 0;
   for (const id of store.tasksOfService(service.id)) {
     const task = store.get('tasks', id);
-    if (task === undefined) continue;
+    if (task === undefined || (anew && task.revision !== service.revision)) continue;
     const state = observedState(task, store.get('statuses', id));
-    if (task.desired === 'running') desired += 1;
+    if (task.desired === 'running' && !(job && state === 'complete')) desired += 1;
     if (task.desired === 'running' && state === 'running') running += 1;
     if (state === 'complete') completed += 1;
   }
   return {
     RunningTasks: running,
-    DesiredTasks: spec.mode.kind === 'replicated' ? spec.mode.replicas : desired,
+    DesiredTasks: desiredTasks(spec.mode) ?? desired,
     CompletedTasks: completed,
   };
+}
+
+/** Undefined: as many as there are tasks that shall run. */
+function desiredTasks(mode: ServiceMode): number | undefined {
+  if (mode.kind === 'replicated') return mode.replicas;
+  if (mode.kind === 'cron') return 0;
+  return mode.kind === 'replicated-job' ? mode.maxConcurrent : undefined;
 }

@@ -1,9 +1,14 @@
 /** ServiceSpec of the Docker Engine API <-> ours. decode(encode(spec)) is the same spec. */
 import { z } from 'zod';
-import { InvalidError, UnsupportedError } from '../../../shared/errors/index.ts';
+import { InvalidError } from '../../../shared/errors/index.ts';
+import { assertNever } from '../../../shared/lib/assert-never.ts';
 import {
   DEFAULT_RESTART,
   DEFAULT_UPDATE,
+  nodeNetworkId,
+  isJob,
+  type Labels,
+  nodeNetworkOf,
   type Placement,
   type PublishedPort,
   type ResourceAmounts,
@@ -12,6 +17,9 @@ import {
   type ServiceSpec,
   type UpdateConfig,
 } from '../../../shared/model/index.ts';
+import { CRON_PREFIX, readCronLabels } from '../../stack/cron.ts';
+import { readPlacementLabels } from '../../stack/placement-labels.ts';
+import { DEADLINE_LABEL, readUpdateDeadline } from '../../stack/update-deadline.ts';
 import { parseStrict } from '../http/unsupported.ts';
 import { defined, given, labelsOf, zLabels, zText, zTexts, zWhole } from './common.ts';
 import { decodeContainerSpec, encodeContainerSpec, zContainerSpec } from './container-spec-codec.ts';
@@ -78,8 +86,8 @@ export const zServiceSpec = z.object({
     .object({
       Replicated: z.object({ Replicas: zWhole }).nullish(),
       Global: z.object({}).nullish(),
-      ReplicatedJob: z.unknown().optional(),
-      GlobalJob: z.unknown().optional(),
+      ReplicatedJob: z.object({ MaxConcurrent: zWhole, TotalCompletions: zWhole }).nullish(),
+      GlobalJob: z.object({}).nullish(),
     })
     .nullish(),
   UpdateConfig: zUpdate,
@@ -106,23 +114,26 @@ export function decodeServiceSpec(value: unknown): DecodedSpec {
   if (template.ContainerSpec === null || template.ContainerSpec === undefined) {
     throw new InvalidError('invalid service spec: TaskTemplate.ContainerSpec is missing');
   }
+  const mode = withSchedule(decodeMode(raw.Mode), labelsOf(raw.Labels));
+  if (isJob(mode)) refuseUpdateConfig(raw);
   const networks = given(template.Networks) ?? raw.Networks ?? [];
   const logDriver = given(template.LogDriver?.Name);
   const spec = defined({
     name: raw.Name ?? '',
     labels: labelsOf(raw.Labels),
-    mode: decodeMode(raw.Mode),
+    mode,
     container: decodeContainerSpec(template.ContainerSpec),
     limits: decodeAmounts(template.Resources?.Limits),
     reservations: decodeAmounts(template.Resources?.Reservations),
     restart: decodeRestart(template.RestartPolicy),
-    placement: decodePlacement(template.Placement),
+    placement: { ...decodePlacement(template.Placement), ...decodePlacementLabels(labelsOf(raw.Labels)) },
     update: decodeUpdate(raw.UpdateConfig),
     rollback: decodeUpdate(raw.RollbackConfig),
     networks: networks.map((n) => ({ network: n.Target, aliases: n.Aliases ?? [] })),
     endpointMode: raw.EndpointSpec?.Mode === 'dnsrr' ? ('dnsrr' as const) : ('vip' as const),
     ports: (raw.EndpointSpec?.Ports ?? []).map(decodePort),
     forceUpdate: template.ForceUpdate ?? 0,
+    updateDeadlineMs: decodeDeadline(labelsOf(raw.Labels)),
     logDriver:
       logDriver === undefined
         ? undefined
@@ -132,7 +143,7 @@ export function decodeServiceSpec(value: unknown): DecodedSpec {
 }
 
 /** Fields that are stored and shown again without an effect. */
-function specWarnings({ container, logDriver }: ServiceSpec): string[] {
+function specWarnings({ logDriver, networks }: ServiceSpec): string[] {
   const warnings: string[] = [];
   const warn = (field: string, why: string): void => void warnings.push(`TaskTemplate.${field}: ${why}`);
   if (logDriver !== undefined && !['json-file', 'local'].includes(logDriver.name)) {
@@ -141,23 +152,70 @@ function specWarnings({ container, logDriver }: ServiceSpec): string[] {
   } else if (Object.keys(logDriver?.options ?? {}).length > 0) {
     warn('LogDriver.Options', 'have no effect yet');
   }
-  if (container.tty) warn('ContainerSpec.TTY', 'has no effect yet: containers have no terminal');
-  if (container.openStdin) warn('ContainerSpec.OpenStdin', 'has no effect yet: standard input is empty');
-  if (container.init) warn('ContainerSpec.Init', "has no effect yet: the image's program is process 1");
+  for (const { network, aliases } of networks) {
+    if (nodeNetworkOf(network) !== undefined && aliases.length > 0)
+      warn('Networks', `aliases have no effect on network ${network}: it has no names`);
+  }
   return warnings;
 }
 
+/** Exactly one is expected; none is one replica. Defaults of jobs as the API documents them. */
 function decodeMode(raw: RawSpec['Mode']): ServiceMode {
-  for (const job of ['ReplicatedJob', 'GlobalJob'] as const) {
-    if (raw?.[job] !== null && raw?.[job] !== undefined) {
-      throw new UnsupportedError(`service spec: not supported by Shoal: Mode.${job}`);
-    }
-  }
-  const global = raw?.Global !== null && raw?.Global !== undefined;
-  if (global && raw.Replicated !== null && raw.Replicated !== undefined) {
+  const named = (['Replicated', 'Global', 'ReplicatedJob', 'GlobalJob'] as const).filter(
+    (key) => raw?.[key] !== null && raw?.[key] !== undefined,
+  );
+  if (named.length > 1)
     throw new InvalidError('invalid service spec: Mode: must specify only one service mode');
+  switch (named[0]) {
+    case 'Global':
+      return { kind: 'global' };
+    case 'GlobalJob':
+      return { kind: 'global-job' };
+    case 'ReplicatedJob': {
+      const maxConcurrent = raw?.ReplicatedJob?.MaxConcurrent ?? 1;
+      const totalCompletions = raw?.ReplicatedJob?.TotalCompletions ?? maxConcurrent;
+      return { kind: 'replicated-job', maxConcurrent, totalCompletions };
+    }
+    default:
+      return { kind: 'replicated', replicas: raw?.Replicated?.Replicas ?? 1 };
   }
-  return global ? { kind: 'global' } : { kind: 'replicated', replicas: raw?.Replicated?.Replicas ?? 1 };
+}
+
+function decodePlacementLabels(labels: Labels): Pick<Placement, 'strategy' | 'affinities'> {
+  const reading = readPlacementLabels(labels);
+  if (reading.kind === 'problem')
+    throw new InvalidError(`invalid service spec: Labels.${reading.field}: ${reading.message}`);
+  return reading.placement;
+}
+
+function decodeDeadline(labels: Labels): number | undefined {
+  const deadline = readUpdateDeadline(labels);
+  if (typeof deadline === 'string')
+    throw new InvalidError(`invalid service spec: Labels.${DEADLINE_LABEL}: ${deadline}`);
+  return deadline;
+}
+
+/** A job's labels may say when it runs. */
+function withSchedule(mode: ServiceMode, labels: Labels): ServiceMode {
+  const cron = readCronLabels(labels);
+  if (cron.kind === 'none') return mode;
+  if (cron.kind === 'problem')
+    throw new InvalidError(`invalid service spec: Labels.${cron.field}: ${cron.message}`);
+  if (mode.kind !== 'replicated-job' || mode.totalCompletions > 1)
+    throw new InvalidError(
+      `invalid service spec: Labels.${CRON_PREFIX}schedule: needs Mode.ReplicatedJob with at most one completion`,
+    );
+  return cron.mode;
+}
+
+/** An update of a job is a new execution: there is nothing to roll (swarmkit, manager/controlapi/service.go). */
+function refuseUpdateConfig(raw: RawSpec): void {
+  for (const key of ['UpdateConfig', 'RollbackConfig'] as const) {
+    if (raw[key] !== null && raw[key] !== undefined)
+      throw new InvalidError(
+        `rpc error: code = InvalidArgument desc = ${key}: update config cannot be used with jobs`,
+      );
+  }
 }
 
 function decodeAmounts(raw: z.output<typeof zResources>): ResourceAmounts {
@@ -215,14 +273,45 @@ export function encodeServiceSpec(spec: ServiceSpec): object {
     Name: spec.name,
     Labels: spec.labels,
     TaskTemplate: encodeTaskTemplate(spec),
-    Mode: spec.mode.kind === 'global' ? { Global: {} } : { Replicated: { Replicas: spec.mode.replicas } },
-    UpdateConfig: encodeUpdate(spec.update),
-    RollbackConfig: encodeUpdate(spec.rollback),
+    Mode: encodeMode(spec.mode),
+    ...(isJob(spec.mode)
+      ? {}
+      : { UpdateConfig: encodeUpdate(spec.update), RollbackConfig: encodeUpdate(spec.rollback) }),
     EndpointSpec: {
       Mode: spec.endpointMode,
       ...(spec.ports.length > 0 ? { Ports: spec.ports.map(encodePort) } : {}),
     },
   };
+}
+
+/** By id, a network of the node as well: clients compare it with what they looked up. */
+function encodeNetworks({ networks, container }: ServiceSpec): object[] | undefined {
+  const own = container.runtime?.network;
+  if (own !== undefined) return [{ Target: nodeNetworkId(own) }];
+  return given(networks)?.map((n) => defined({ Target: n.network, Aliases: given(n.aliases) }));
+}
+
+function encodeMode(mode: ServiceMode): object {
+  switch (mode.kind) {
+    case 'replicated':
+      return { Replicated: { Replicas: mode.replicas } };
+    case 'container':
+      // Nobody is shown the service of a single container.
+      return { Replicated: { Replicas: 1 } };
+    case 'global':
+      return { Global: {} };
+    case 'replicated-job':
+      return {
+        ReplicatedJob: { MaxConcurrent: mode.maxConcurrent, TotalCompletions: mode.totalCompletions },
+      };
+    case 'global-job':
+      return { GlobalJob: {} };
+    case 'cron':
+      // The labels say when. No number of completions is waited for.
+      return { ReplicatedJob: { MaxConcurrent: 0, TotalCompletions: 0 } };
+    default:
+      return assertNever(mode);
+  }
 }
 
 /** What a service's TaskTemplate and a task's Spec have in common: all of it. */
@@ -237,7 +326,7 @@ export function encodeTaskTemplate(spec: ServiceSpec): object {
       Window: spec.restart.windowNs,
     },
     Placement: encodePlacement(spec.placement),
-    Networks: given(spec.networks)?.map((n) => defined({ Target: n.network, Aliases: given(n.aliases) })),
+    Networks: encodeNetworks(spec),
     ForceUpdate: spec.forceUpdate,
     Runtime: 'container',
     LogDriver:

@@ -1,5 +1,6 @@
 /** Task record + status + revision -> the Docker Engine API's Task. */
 import type { ServiceSpec, Task, TaskState, TaskStatus } from '../../../shared/model/index.ts';
+import { isJob } from '../../../shared/model/index.ts';
 import type { Store } from '../../store/store.ts';
 import { encodeNetwork } from './network-codec.ts';
 import { defined, timeText } from './common.ts';
@@ -17,6 +18,7 @@ export function taskName(task: Task, serviceName: string): string {
 
 export function encodeTask(store: Store, task: Task, spec: ServiceSpec | undefined): object {
   const status = store.get('statuses', task.id);
+  const job = spec !== undefined && isJob(spec.mode);
   const version = Math.max(store.version('tasks', task.id), store.version('statuses', task.id));
   return defined({
     ID: task.id,
@@ -30,7 +32,8 @@ export function encodeTask(store: Store, task: Task, spec: ServiceSpec | undefin
     Slot: task.slot > 0 ? task.slot : undefined,
     NodeID: task.nodeId,
     Status: encodeStatus(task, status),
-    DesiredState: task.desired,
+    JobIteration: job ? { Index: task.revision - 1 } : undefined,
+    DesiredState: desiredText(task, job),
     NetworksAttachments: task.addresses.flatMap((a) => {
       const network = store.get('networks', a.network);
       if (network === undefined) return [];
@@ -39,6 +42,11 @@ export function encodeTask(store: Store, task: Task, spec: ServiceSpec | undefin
       return [{ Network: attachedNetwork(encoded), Addresses: [`${a.address}/${bits}`] }];
     }),
   });
+}
+
+/** What Docker calls running is, of a job's task, complete: it shall run to its end. */
+export function desiredText(task: Task, job: boolean): string {
+  return job && task.desired === 'running' ? 'complete' : task.desired;
 }
 
 function encodeStatus(task: Task, status: TaskStatus | undefined): object {

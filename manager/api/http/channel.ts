@@ -1,7 +1,10 @@
 /** Both ways of a connection with a client: taken over after `101 UPGRADED`, or the body of an ordinary answer. */
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { Request, Response } from 'express';
+import { createWebSocketStream, type WebSocket, type WebSocketServer } from 'ws';
+import { InvalidError } from '../../../shared/errors/index.ts';
 import { takeConnection, upgradeSocket } from './upgrade.ts';
 
 const LINGER_MS = 10_000;
@@ -32,8 +35,26 @@ export function openChannel(req: Request, res: Response, contentType: string): C
   return channelOver(res, noInput(), () => res.end());
 }
 
+/** Answers a WebSocket's handshake. What the client sends is input, text or binary; all that it gets is binary. */
+export async function webSocketChannel(
+  server: WebSocketServer,
+  req: Request,
+  res: Response,
+): Promise<Channel> {
+  const socket = upgradeSocket(req);
+  if (socket === undefined) throw new InvalidError('a WebSocket handshake is expected');
+  res.detachSocket(socket);
+  const client = await new Promise<WebSocket>((resolve) => {
+    server.handleUpgrade(req, socket, Buffer.alloc(0), resolve);
+  });
+  const stream = createWebSocketStream(client);
+  // A client that breaks off has gone; `close` follows.
+  stream.on('error', () => undefined);
+  return channelOver(stream, inputOf(stream), () => stream.end());
+}
+
 function channelOver(
-  stream: Socket | ServerResponse,
+  stream: Duplex | ServerResponse,
   input: AsyncIterable<Buffer>,
   close: () => void,
 ): Channel {
@@ -74,7 +95,7 @@ function hangUp(socket: Socket): void {
 }
 
 /** Leaving the loop leaves the socket as it is: output may still have to go out. */
-async function* inputOf(socket: Socket): AsyncGenerator<Buffer> {
+async function* inputOf(socket: Duplex): AsyncGenerator<Buffer> {
   try {
     for await (const chunk of socket.iterator({ destroyOnReturn: false })) yield chunk as Buffer;
   } catch (error) {

@@ -12,6 +12,13 @@ export function queryText(req: Request, name: string): string | undefined {
   return Array.isArray(value) && typeof value[0] === 'string' ? value[0] : undefined;
 }
 
+/** All values of a parameter that may be repeated. */
+export function queryTexts(req: Request, name: string): string[] {
+  const value: unknown = req.query[name];
+  const values = Array.isArray(value) ? value : [value];
+  return values.filter((one): one is string => typeof one === 'string' && one !== '');
+}
+
 /** Docker's rule: empty, 0, no, false and none are false; anything else is true (httputils/form.go). */
 export const zFlagText = z.preprocess(
   (text) => !['', '0', 'no', 'false', 'none'].includes(String(text).trim().toLowerCase()),
@@ -25,6 +32,21 @@ export function queryFlag(req: Request, name: string, absent = false): boolean {
 
 /** A whole number from 0, in decimal digits. */
 export const zWholeText = z.string().regex(/^\d+$/).transform(Number).pipe(z.number().int().nonnegative());
+
+/** Rows or columns of a terminal. */
+export const zDimension = z
+  .string()
+  .regex(/^\d{1,5}$/)
+  .transform(Number)
+  .pipe(z.number().int().max(65_535));
+
+/** Of a terminal, in characters. Throws InvalidError. */
+export function queryDimension(req: Request, name: string): number {
+  const text = queryText(req, name) ?? '';
+  const size = zDimension.safeParse(text);
+  if (!size.success) throw new InvalidError(`invalid ${name} '${text}': a number of characters is expected`);
+  return size.data;
+}
 
 /** The object's version that an update names. Throws InvalidError when it is missing or no number. */
 export function queryVersion(req: Request): number {

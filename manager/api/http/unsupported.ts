@@ -28,6 +28,10 @@ export function unsupportedFields(schema: z.ZodType, value: unknown, path: strin
   if (inner instanceof z.ZodArray && Array.isArray(value)) {
     return value.flatMap((item, i) => unsupportedFields(inner.element as z.ZodType, item, `${path}[${i}]`));
   }
+  if (inner instanceof z.ZodRecord && typeof value === 'object') {
+    const of = inner.valueType as z.ZodType;
+    return Object.entries(value).flatMap(([key, field]) => unsupportedFields(of, field, `${path}.${key}`));
+  }
   if (!(inner instanceof z.ZodObject) || typeof value !== 'object') return [];
   const shape = inner.shape as Record<string, z.ZodType>;
   return Object.entries(value).flatMap(([key, field]) => {

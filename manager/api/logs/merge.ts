@@ -1,11 +1,20 @@
-/** Logs of many tasks as one stream of records, in the order of arrival. */
+/** Logs of many tasks as one stream of records, in the order of time. */
+import { setMaxListeners } from 'node:events';
 import { describeError } from '../../../shared/errors/index.ts';
 import { isAbort } from '../../../shared/lib/abort.ts';
-import { Mutex } from '../../../shared/lib/mutex.ts';
 import type { Task } from '../../../shared/model/index.ts';
 import type { StreamChunk } from '../../../shared/model/node-methods/index.ts';
+import { STREAM_WINDOW_BYTES } from '../../../shared/wire/frames.ts';
 import type { ApiContext } from '../context.ts';
 import type { LogOptions } from './options.ts';
+import { keyMs, timeKey, wholeRecords } from './record.ts';
+import { TimeMerge } from './time-merge.ts';
+
+/** Lines of tasks that are followed and say nothing for so long are not waited for: a later one may come out of order. */
+const PATIENCE = { firstMs: 500, nextMs: 100 };
+/** What nodes may send ahead for one client, over all tasks. */
+const AHEAD_BYTES = 8 * 1024 * 1024;
+const MIN_WINDOW_BYTES = 8 * 1024;
 
 /** Where a record came from. */
 export interface LogSource {
@@ -17,6 +26,21 @@ export interface LogSource {
 
 export type LogSink = (source: LogSource, chunk: StreamChunk) => Promise<void>;
 
+interface LogRecord {
+  readonly key: string;
+  readonly source: LogSource;
+  readonly chunk: StreamChunk;
+}
+
+/** What is known of a task whose log is read. */
+interface Reading {
+  readonly source: LogSource;
+  /** Time of its last record. */
+  lastKey: string | undefined;
+  /** Its node went away; when it is back, the rest is read. */
+  lost: boolean;
+}
+
 /** The container of a task, once there is one. */
 export function logSource(ctx: ApiContext, task: Task): LogSource | undefined {
   const containerId = ctx.store.get('statuses', task.id)?.container?.containerId;
@@ -25,9 +49,10 @@ export function logSource(ctx: ApiContext, task: Task): LogSource | undefined {
 }
 
 /**
- * Copies the logs of all tasks that `tasks` names into the sink, one record at a time. With follow, tasks that appear
- * later are joined, until the signal aborts or `ended` says that nothing more can come. A node that can not be reached
- * gives a record on stderr in place of its logs.
+ * Copies the logs of all tasks that `tasks` names into the sink, one record at a time, oldest first. With follow, tasks that
+ * appear later are joined, until the signal aborts, `ended` says that nothing more can come, or the time `until` is there.
+ * A node that can not be reached gives a record on stderr in place of the rest of its logs; with follow they go on when it is
+ * back.
  */
 export async function copyLogs(
   ctx: ApiContext,
@@ -37,70 +62,88 @@ export async function copyLogs(
   sink: LogSink,
   signal: AbortSignal,
 ): Promise<void> {
-  const turns = new Mutex();
-  const copies = new Map<string, Promise<void>>();
-  const failed = new AbortController();
-  const stop = AbortSignal.any([signal, failed.signal]);
-  const inTurn: LogSink = (source, chunk) => turns.run(() => sink(source, chunk));
+  const { follow } = options.params;
+  const over = new AbortController();
+  const stop = AbortSignal.any([signal, over.signal]);
+  // One for each task: Node warns of more than ten.
+  setMaxListeners(0, stop);
+  const merge = new TimeMerge<LogRecord>(follow ? PATIENCE : undefined);
+  const readings = new Map<string, Reading>();
   const join = (): void => {
-    for (const task of tasks()) {
-      const source = logSource(ctx, task);
-      if (source === undefined || copies.has(task.id)) continue;
-      const copy = copyOne(ctx, source, options, inTurn, stop);
-      copies.set(task.id, copy);
-      copy.catch((error: unknown) => failed.abort(error));
+    const fresh = [...tasks()].flatMap((task) => (readings.has(task.id) ? [] : (logSource(ctx, task) ?? [])));
+    const windowBytes = windowFor(readings.size + fresh.length);
+    for (const source of fresh) {
+      const reading: Reading = { source, lastKey: undefined, lost: false };
+      readings.set(source.taskId, reading);
+      merge.add(recordsOf(ctx, reading, options, windowBytes, stop));
+    }
+    for (const reading of follow ? readings.values() : []) {
+      if (!reading.lost || !ctx.gateway.connected(reading.source.nodeId)) continue;
+      reading.lost = false;
+      merge.add(recordsOf(ctx, reading, options, windowBytes, stop));
     }
   };
-  join();
-  if (options.params.follow) await followTasks(ctx, join, ended, stop);
-  await Promise.all(copies.values());
+  const look = (): void => {
+    join();
+    if (ended()) merge.seal();
+  };
+  const undo = follow ? whenTasksChange(ctx, look) : () => undefined;
+  const timer = follow ? atTime(ctx, options.params.untilMs, () => merge.drain()) : undefined;
+  try {
+    join();
+    if (!follow || ended()) merge.seal();
+    for await (const { source, chunk } of merge.run(stop)) await sink(source, chunk);
+  } finally {
+    clearTimeout(timer);
+    undo();
+    over.abort();
+  }
 }
 
-/** Joins tasks as their containers appear. Resolves when `ended`. */
-async function followTasks(
-  ctx: ApiContext,
-  join: () => void,
-  ended: () => boolean,
-  stop: AbortSignal,
-): Promise<void> {
-  if (ended()) return;
-  await new Promise<void>((resolve, reject) => {
-    const settle = (): void => {
-      undo();
-      stop.removeEventListener('abort', settle);
-      if (stop.aborted) reject(stop.reason);
-      else resolve();
-    };
-    const undo = ctx.store.onChange((changes) => {
-      const relevant = changes.some(
-        (c) => c.table === 'statuses' || c.table === 'tasks' || c.table === 'services',
-      );
-      if (!relevant) return;
-      join();
-      if (ended()) settle();
-    });
-    stop.addEventListener('abort', settle, { once: true });
-    if (stop.aborted) settle();
+function windowFor(readings: number): number {
+  const share = Math.floor(AHEAD_BYTES / Math.max(1, readings));
+  return Math.max(MIN_WINDOW_BYTES, Math.min(STREAM_WINDOW_BYTES, share));
+}
+
+function whenTasksChange(ctx: ApiContext, look: () => void): () => void {
+  const tables: readonly string[] = ['statuses', 'tasks', 'services', 'nodes'];
+  return ctx.store.onChange((changes) => {
+    if (changes.some(({ table }) => tables.includes(table))) look();
   });
 }
 
-async function copyOne(
+function atTime(ctx: ApiContext, ms: number | undefined, act: () => void): NodeJS.Timeout | undefined {
+  if (ms === undefined) return undefined;
+  return setTimeout(act, Math.min(2 ** 31 - 1, Math.max(0, ms - ctx.clock.now())));
+}
+
+async function* recordsOf(
   ctx: ApiContext,
-  source: LogSource,
+  reading: Reading,
   options: LogOptions,
-  sink: LogSink,
+  windowBytes: number,
   signal: AbortSignal,
-): Promise<void> {
-  const params = { ...options.params, containerId: source.containerId };
+): AsyncGenerator<LogRecord> {
+  const { source, lastKey: after } = reading;
+  const { gateway } = ctx;
+  const { tail: _all, ...rest } = options.params;
+  const resumed = after === undefined ? options.params : { ...rest, sinceMs: keyMs(after) };
+  const params = { ...resumed, containerId: source.containerId };
   try {
-    if (!ctx.gateway.connected(source.nodeId)) throw new Error('the node is not connected');
-    for await (const chunk of ctx.gateway.stream(source.nodeId, 'container.logs', params, signal)) {
-      await sink(source, chunk);
+    if (!gateway.connected(source.nodeId)) throw new Error('the node is not connected');
+    const chunks = gateway.stream(source.nodeId, 'container.logs', params, signal, windowBytes);
+    for await (const chunk of wholeRecords(chunks)) {
+      const key = timeKey(chunk.data);
+      if (after !== undefined && key <= after) continue;
+      reading.lastKey = key;
+      yield { key, source, chunk };
     }
   } catch (error) {
     if (signal.aborted || isAbort(error)) throw error;
+    reading.lost = true;
     if (!options.params.stderr) return;
-    await sink(source, { stream: 2, data: apology(ctx, source, error) });
+    const data = apology(ctx, source, error);
+    yield { key: timeKey(data), source, chunk: { stream: 2, data } };
   }
 }
 

@@ -3,7 +3,8 @@ import { isAbort } from '../../../shared/lib/abort.ts';
 import type { Task } from '../../../shared/model/index.ts';
 import type { ApiContext } from '../context.ts';
 import { compareVersions } from '../http/api-version.ts';
-import { requestSignal, writeAll } from '../http/respond.ts';
+import { BatchWriter } from '../http/batch-writer.ts';
+import { requestSignal } from '../http/respond.ts';
 import { detailsText, frame, logLine } from './frame.ts';
 import { copyLogs } from './merge.ts';
 import { logOptions } from './options.ts';
@@ -29,6 +30,7 @@ export async function respondLogs(
   res.statusCode = 200;
   res.setHeader('Content-Type', streamContentType(res, target.tty));
   res.flushHeaders();
+  const out = new BatchWriter(res, signal);
   try {
     await copyLogs(
       ctx,
@@ -48,10 +50,11 @@ export async function respondLogs(
             )
           : undefined;
         const line = logLine(chunk.data, { timestamps: options.timestamps, details });
-        await writeAll(res, target.tty ? line : frame(chunk.stream, line), signal);
+        await out.write(target.tty ? line : frame(chunk.stream, line));
       },
       signal,
     );
+    await out.flush();
     res.end();
   } catch (error) {
     if (!signal.aborted && !isAbort(error)) throw error;

@@ -19,9 +19,7 @@ export const absentOperations: Operation[] = [
   ...NO_SUCH.flatMap(([path]) =>
     path.endsWith('/:id') ? [noSuch('get', path), noSuch('delete', path)] : [noSuch('get', path)],
   ),
-  noSuch('get', '/distribution/*ref'),
   ...NOT_YET.map(([method, path, what]) =>
     operation(method, path, `Not there yet: ${what}`, { answers: {}, errors: [400, 501] }),
   ),
-  noSuch('get', '/images/*ref'),
 ];

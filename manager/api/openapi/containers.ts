@@ -1,26 +1,41 @@
 import { z } from 'zod';
+import { zDimension } from '../http/query.ts';
 import { PS_FORMATS, zCondition, zStopSeconds } from '../resources/container-actions.ts';
-import { FILTERS } from '../resources/containers.ts';
+import { CONTAINER_FILTERS } from '../resources/container-filters.ts';
 import { LOG_QUERY, logAnswers } from './logs.ts';
-import { answers, type ErrorStatus, operationsOf, parameters } from './operation.ts';
+import { answers, NODE_ERRORS, operationsOf, parameters } from './operation.ts';
 
 const operation = operationsOf('containers');
-/** Of whatever goes to the node that holds the container. */
-const NODE_ERRORS: readonly ErrorStatus[] = [400, 404, 409, 500, 501, 503];
 const signal = parameters.text('Name or number of a signal');
+const size = parameters.flag('With the bytes that it wrote, and those of its whole root');
+const dimension = zDimension.describe('Characters');
+export const STOP_QUERY = {
+  t: zStopSeconds.describe('Seconds before it is killed; -1: never'),
+  signal,
+} as const;
+const ATTACH_QUERY = {
+  logs: parameters.flag('What was written so far'),
+  stream: parameters.flag('What is written from now on'),
+  stdin: parameters.flag('The client’s input goes to the container'),
+  stdout: parameters.flag('Standard output'),
+  stderr: parameters.flag('Standard error'),
+  detachKeys: parameters.text('Keys that end it: ctrl-p,ctrl-q. Of terminals only'),
+} as const;
 
 export const containersOperations = [
   operation('get', '/containers/json', 'List containers of all nodes', {
     description: 'Nodes that do not answer in time are named in the header X-Shoal-Nodes-Missing.',
     query: {
-      filters: parameters.filters(FILTERS),
+      filters: parameters.filters(CONTAINER_FILTERS),
       all: parameters.flag('Also those that do not run'),
       limit: parameters.whole('So many, the newest first'),
+      size,
     },
     answers: { 200: answers.list('Containers') },
-    errors: [400],
+    errors: [400, 404],
   }),
   operation('get', '/containers/:id/json', 'Inspect a container', {
+    query: { size },
     answers: { 200: answers.object('The container') },
     errors: [400, 404, 503],
   }),
@@ -29,6 +44,29 @@ export const containersOperations = [
     answers: logAnswers,
     errors: [400, 404, 503],
     endless: true,
+  }),
+  operation('post', '/containers/:id/attach', 'The standard streams of a container', {
+    description:
+      'With the headers `Connection: Upgrade` and `Upgrade: tcp` the connection becomes the container’s (101).',
+    query: ATTACH_QUERY,
+    answers: {
+      101: answers.empty('The connection is the container’s'),
+      200: answers.raw('Its output, in frames without a terminal', 'application/vnd.docker.raw-stream'),
+    },
+    errors: NODE_ERRORS,
+    endless: true,
+  }),
+  operation('get', '/containers/:id/attach/ws', 'The standard streams of a container, over a WebSocket', {
+    query: ATTACH_QUERY,
+    answers: { 101: answers.empty('The connection is a WebSocket') },
+    errors: NODE_ERRORS,
+    endless: true,
+  }),
+  operation('post', '/containers/:id/resize', 'Give a container’s terminal another size', {
+    query: { h: dimension, w: dimension },
+    required: ['h', 'w'],
+    answers: { 200: answers.empty('Done') },
+    errors: NODE_ERRORS,
   }),
   operation('get', '/containers/:id/top', 'Processes of a container', {
     query: { ps_args: z.enum(Object.keys(PS_FORMATS)).describe('As ps(1) has them') },
@@ -55,8 +93,8 @@ export const containersOperations = [
     answers: { 204: answers.empty('Sent') },
     errors: NODE_ERRORS,
   }),
-  operation('post', '/containers/:id/stop', 'Stop a container; its service replaces it', {
-    query: { t: zStopSeconds.describe('Seconds before it is killed; -1: never'), signal },
+  operation('post', '/containers/:id/stop', 'Stop a container; a service replaces its own', {
+    query: STOP_QUERY,
     answers: { 204: answers.empty('Stopped') },
     errors: [304, ...NODE_ERRORS],
   }),
@@ -67,7 +105,7 @@ export const containersOperations = [
     }),
   ),
   operation('post', '/containers/:id/wait', 'Wait for the end of a container', {
-    query: { condition: zCondition.describe('The default is not-running; removed is refused') },
+    query: { condition: zCondition.describe('The default is not-running; removed is for single ones') },
     answers: {
       200: answers.json(
         'How it ended',

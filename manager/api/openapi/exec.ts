@@ -1,9 +1,9 @@
 import { z } from 'zod';
-import { createSchema, startSchema, zDimension } from '../resources/exec.ts';
-import { answers, type ErrorStatus, jsonBody, operationsOf } from './operation.ts';
+import { zDimension } from '../http/query.ts';
+import { createSchema, startSchema } from '../resources/exec.ts';
+import { answers, jsonBody, NODE_ERRORS, operationsOf } from './operation.ts';
 
 const operation = operationsOf('exec');
-const NODE_ERRORS: readonly ErrorStatus[] = [400, 404, 409, 500, 501, 503];
 const size = zDimension.describe('Characters');
 
 export const execOperations = [

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { zNetwork } from '../codec/network-codec.ts';
-import { FILTERS, zScope } from '../resources/networks.ts';
+import { FILTERS, PRUNE_FILTERS, zScope } from '../resources/networks.ts';
 import { answers, jsonBody, operationsOf, parameters } from './operation.ts';
 
 const operation = operationsOf('networks');
@@ -36,6 +36,23 @@ export const networksOperations = [
     answers: { 200: answers.object('The network') },
     errors: [400, 404],
   }),
+  operation('post', '/networks/prune', 'Remove networks that nothing is on', {
+    query: { filters: parameters.filters(PRUNE_FILTERS) },
+    answers: {
+      200: answers.json(
+        'What went',
+        'NetworkPruneResponse',
+        z.object({ NetworksDeleted: z.array(z.string()) }),
+      ),
+    },
+    errors: [400, 404, 503],
+  }),
+  ...(['connect', 'disconnect'] as const).map((verb) =>
+    operation('post', `/networks/:id/${verb}`, `Refused: says what to do instead of docker network ${verb}`, {
+      answers: {},
+      errors: [400, 404, 501],
+    }),
+  ),
   operation('delete', '/networks/:id', 'Remove a network', {
     description: 'Waits, for two minutes at most, for services on it that are being removed.',
     answers: { 204: answers.empty('Removed') },

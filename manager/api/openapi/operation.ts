@@ -94,8 +94,14 @@ export const parameters = {
   whole: (text: string) => zWholeText.describe(text),
   filters: (names: readonly string[]) =>
     zFilters(names).describe('{"name": ["value"]}, or {"name": {"value": true}}'),
+  node: z.string().describe('Of this node only: its id, its host name, or `self`'),
   version: zWholeText.describe('The Version.Index that was read; the update fails when it is not the newest'),
 } as const;
+
+/** Of whatever goes to a node. */
+export const NODE_ERRORS: readonly ErrorStatus[] = [400, 404, 409, 500, 501, 503];
+/** Of whatever a node asks a registry. */
+export const REGISTRY_ERRORS: readonly ErrorStatus[] = [401, 403, ...NODE_ERRORS];
 
 export const REGISTRY_AUTH = {
   'X-Registry-Auth': 'Credentials of the registry, JSON in base64url; {} for none',

@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { answers, operationsOf } from './operation.ts';
+import { zType } from '../resources/system-df.ts';
+import { answers, operationsOf, zObject } from './operation.ts';
 
 const operation = operationsOf('system');
 
@@ -34,6 +35,16 @@ const zInfo = z.looseObject({
   }),
 });
 
+/** Those that were asked for. */
+const zUsage = z.object({
+  LayersSize: z.number().optional(),
+  Images: z.array(zObject).optional(),
+  Containers: z.array(zObject).optional(),
+  Volumes: z.array(zObject).optional(),
+  BuildCache: z.array(zObject).optional(),
+  BuilderSize: z.number().optional(),
+});
+
 export const systemOperations = [
   operation('get', '/_ping', 'Is the manager there, and which API does it speak (also HEAD)', {
     answers: { 200: answers.raw('OK; the headers say the rest', 'text/plain; charset=utf-8') },
@@ -46,6 +57,11 @@ export const systemOperations = [
   operation('get', '/info', 'The cluster in numbers', {
     answers: { 200: answers.json('The cluster', 'SystemInfo', zInfo) },
     errors: [],
+  }),
+  operation('get', '/system/df', 'What images, containers and volumes of all nodes take up', {
+    query: { type: zType.describe('Of these only; may be repeated') },
+    answers: { 200: answers.json('Sizes; -1: not counted in time', 'SystemUsage', zUsage) },
+    errors: [400],
   }),
   operation('get', '/openapi.json', 'This document', {
     answers: { 200: answers.object('An OpenAPI 3.1 document') },

@@ -1,15 +1,10 @@
 /** What the API does to networks in the store; used by /networks and by /stacks. */
-import {
-  ConflictError,
-  ForbiddenError,
-  InvalidError,
-  NotFoundError,
-  UnsupportedError,
-} from '../../../shared/errors/index.ts';
+import { ConflictError, ForbiddenError, InvalidError } from '../../../shared/errors/index.ts';
 import { cidrContains, cidrsOverlap, parseAddress, parseCidr } from '../../../shared/lib/cidr.ts';
 import { newId } from '../../../shared/lib/ids.ts';
 import {
   isTerminal,
+  nodeNetworkOf,
   type Network,
   type NetworkSpec,
   type Service,
@@ -19,21 +14,15 @@ import { StaleError, type Store, type Write } from '../../store/store.ts';
 import type { ApiContext } from '../context.ts';
 import { lookup } from '../lookup.ts';
 import { waitForStore } from '../wait.ts';
+import { takeNodeNetwork } from './node-networks.ts';
 import { specOf } from './service-reads.ts';
 
-/** Networks of one host that Docker always has; stacks name them without creating them. */
-export const NODE_NETWORKS: readonly string[] = ['host', 'bridge', 'none'];
-const NODE_NETWORKS_REASON =
-  "Shoal has overlay networks only; Docker's node networks host, bridge and none are not supported yet";
 const REMOVAL_WAIT_MS = 120_000;
 const COMMIT_ATTEMPTS = 5;
 const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
 
 /** By id, name or unique prefix. */
 export function findNetwork(store: Store, ref: string): Network {
-  if (NODE_NETWORKS.includes(ref) && store.get('names', `network:${ref}`) === undefined) {
-    throw new NotFoundError(`network ${ref} not found: ${NODE_NETWORKS_REASON}`);
-  }
   return lookup(store.all('networks').values(), ref, {
     kind: 'network',
     id: (network) => network.id,
@@ -42,11 +31,9 @@ export function findNetwork(store: Store, ref: string): Network {
 }
 
 /** The spec with its networks named by id. Throws InvalidError for one that a service can not join. */
-export function resolveNetworks(store: Store, spec: ServiceSpec): ServiceSpec {
+export function resolveNetworks(store: Store, asked: ServiceSpec): ServiceSpec {
+  const spec = takeNodeNetwork(asked);
   const networks = spec.networks.map((attachment) => {
-    if (NODE_NETWORKS.includes(attachment.network)) {
-      throw new UnsupportedError(`network ${attachment.network}: ${NODE_NETWORKS_REASON}`);
-    }
     const network = findNetwork(store, attachment.network);
     if (network.spec.ingress) {
       throw new InvalidError(
@@ -95,7 +82,7 @@ function requireValid(store: Store, spec: NetworkSpec): void {
       `'${spec.name}' is no valid network name: letters, digits, _ . - are allowed, the first a letter or digit`,
     );
   }
-  if (NODE_NETWORKS.includes(spec.name) || spec.name === 'ingress') {
+  if (nodeNetworkOf(spec.name) !== undefined || spec.name === 'ingress') {
     throw new ForbiddenError(`operation is not permitted on predefined ${spec.name} network`);
   }
   if (spec.subnet === undefined) {

@@ -8,10 +8,10 @@ export function revisionKey(serviceId: string, revision: number): string {
   return `${serviceId}.${revision}`;
 }
 
-/** Services that are not on their way out. */
+/** Services that are not on their way out. A standalone container is none. */
 export function* liveServices(store: Store): Generator<Service> {
   for (const service of store.all('services').values()) {
-    if (service.removing !== true) yield service;
+    if (service.removing !== true && service.run === undefined) yield service;
   }
 }
 

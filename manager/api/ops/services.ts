@@ -7,6 +7,7 @@ import {
 } from '../../../shared/errors/index.ts';
 import { newId } from '../../../shared/lib/ids.ts';
 import type { Revision, Service, ServiceSpec } from '../../../shared/model/index.ts';
+import { isJob, modeFamily } from '../../../shared/model/index.ts';
 import { sameJson } from '../../plan/reconcile/dirty.ts';
 import { type Guard, StaleError, type Store, type Write } from '../../store/store.ts';
 import type { ApiContext } from '../context.ts';
@@ -164,14 +165,15 @@ export async function updateService(
   if (spec.name !== service.name) {
     throw new InvalidError('rpc error: code = Unimplemented desc = renaming services is not supported');
   }
-  if (spec.mode.kind !== current.mode.kind) {
+  if (modeFamily(spec.mode) !== modeFamily(current.mode)) {
     throw new InvalidError('rpc error: code = Unimplemented desc = service mode change is not allowed');
   }
   requireValid(spec);
   requirePortsFree(store, spec, service.id);
   const atMs = clock.now();
   const { updateStatus: _, ...rest } = service;
-  if (sameJson(spec, current)) {
+  // A job is run again by any update.
+  if (sameJson(spec, current) && (!isJob(spec.mode) || spec.mode.kind === 'cron')) {
     return writeUpdate(ctx, service, update.version, { ...rest, updatedAtMs: atMs }, [], signal);
   }
   const revision = service.revision + 1;

@@ -1,5 +1,5 @@
 /** Everything that can be wrong with a converted stack in this cluster, found before anything is written. */
-import { STACK_LABEL } from '../../../shared/model/index.ts';
+import { modeFamily, nodeNetworkOf, STACK_LABEL } from '../../../shared/model/index.ts';
 import { cidrsOverlap, parseCidr } from '../../../shared/lib/cidr.ts';
 import type { Store } from '../../store/store.ts';
 import {
@@ -29,6 +29,7 @@ const PLACES: Readonly<Record<string, readonly string[]>> = {
   secrets: ['secrets'],
   configs: ['configs'],
   ports: ['ports'],
+  networks: ['networks'],
   ulimits: ['ulimits'],
   healthCheck: ['healthcheck'],
   oomScoreAdj: ['oom_score_adj'],
@@ -36,9 +37,11 @@ const PLACES: Readonly<Record<string, readonly string[]>> = {
   deviceRules: ['device_cgroup_rules'],
   cpuset: ['cpuset'],
   cpuShares: ['cpu_shares'],
+  cpuPeriod: ['cpu_period'],
   memorySwap: ['memswap_limit'],
   uts: ['uts'],
   shmSize: ['shm_size'],
+  seccomp: ['security_opt'],
   replicas: ['deploy', 'replicas'],
   endpointMode: ['deploy', 'endpoint_mode'],
   'limits.cpus': ['deploy', 'resources', 'limits', 'cpus'],
@@ -92,7 +95,15 @@ function checkPorts(store: Store, services: readonly StackService[]): Found[] {
   });
 }
 
+/** etcd takes 1.5 MiB in one request. */
+const SPEC_LIMIT_BYTES = 1024 * 1024;
+
 function checkSpec(service: StackService): Found[] {
+  const size = Buffer.byteLength(JSON.stringify(service.spec));
+  if (size > SPEC_LIMIT_BYTES) {
+    const message = `the service has ${size} bytes as JSON: at most ${SPEC_LIMIT_BYTES} can be kept`;
+    return [{ message, ...placeOf(service.source, []) }];
+  }
   // A missing image was reported by the conversion.
   return checkServiceSpec(service.spec).map(({ field, message }) => ({
     message,
@@ -119,7 +130,7 @@ function checkExisting(store: Store, stack: string, service: StackService): Foun
         },
       ];
     }
-    if (current.mode.kind !== mode.kind) {
+    if (modeFamily(current.mode) !== modeFamily(mode)) {
       const message = `the mode can not change from ${current.mode.kind} to ${mode.kind}: remove the service first`;
       return [{ message, ...placeOf(service.source, ['deploy', 'mode']) }];
     }
@@ -135,6 +146,7 @@ function checkNetwork(store: Store, stack: string, network: StackNetwork): Found
   const id = store.get('names', `network:${network.name}`)?.id;
   const existing = id === undefined ? undefined : store.get('networks', id);
   if (network.spec === undefined) {
+    if (nodeNetworkOf(network.name) !== undefined) return [];
     if (existing === undefined) {
       return report(
         `the external network ${network.name} does not exist: docker network create -d overlay ${network.name}`,

@@ -1,10 +1,21 @@
 /** What a deployment would change, found without changing anything. */
-import type { ContainerSpec, FileReference, ServiceSpec } from '../../../shared/model/index.ts';
-import type { StackConversion } from '../../stack/index.ts';
+import type {
+  ContainerSpec,
+  FileReference,
+  ServiceSpec,
+  StoredFile,
+  StoredFileKind,
+} from '../../../shared/model/index.ts';
+import type { StackConversion, StackFile } from '../../stack/index.ts';
 import type { Store } from '../../store/store.ts';
+import { encodeDependsOn } from '../codec/dependency-codec.ts';
 import { encodeServiceSpec } from '../codec/service-spec-codec.ts';
 import { currentSpec } from './service-reads.ts';
+import { takeNodeNetwork } from './node-networks.ts';
+import { fileNamed } from './files.ts';
+import { stackFiles } from './stack-files.ts';
 import { stackNetworks, stackServices } from './stack-members.ts';
+import { withKeptPin } from './stack-pins.ts';
 
 export interface Difference {
   /** Path in the Docker API's ServiceSpec: TaskTemplate.ContainerSpec.Image. */
@@ -24,9 +35,20 @@ export interface DiffEntry {
 export interface StackDiff {
   readonly services: readonly DiffEntry[];
   readonly networks: readonly DiffEntry[];
+  /** `update`: other contents, which are not shown, or labels. */
+  readonly secrets: readonly DiffEntry[];
+  readonly configs: readonly DiffEntry[];
 }
 
-export function diffStack(store: Store, stack: string, conversion: StackConversion): StackDiff {
+/** True when the file that is stored is not what the conversion has. */
+export type FileChanged = (existing: StoredFile, wanted: StackFile) => boolean;
+
+export function diffStack(
+  store: Store,
+  stack: string,
+  conversion: StackConversion,
+  changed: FileChanged,
+): StackDiff {
   const services = conversion.services.map(({ spec }) => diffService(store, stack, spec));
   const wanted = new Set(conversion.services.map(({ spec }) => spec.name));
   const extra = stackServices(store, stack).filter(({ name }) => !wanted.has(name));
@@ -40,7 +62,32 @@ export function diffStack(store: Store, stack: string, conversion: StackConversi
   return {
     services: [...services, ...extra.map(({ name }) => extraEntry(name))],
     networks: [...networks, ...idle.map(({ spec }) => extraEntry(spec.name))],
+    secrets: diffFiles(store, stack, 'secret', conversion, changed),
+    configs: diffFiles(store, stack, 'config', conversion, changed),
   };
+}
+
+function diffFiles(
+  store: Store,
+  stack: string,
+  kind: StoredFileKind,
+  conversion: StackConversion,
+  changed: FileChanged,
+): DiffEntry[] {
+  const wanted = conversion.files.filter((file) => file.kind === kind && file.spec !== undefined);
+  const names = new Set(wanted.map(({ name }) => name));
+  const extra = stackFiles(store, kind, stack).filter(
+    ({ spec, replaced }) => !names.has(spec.name) && replaced !== true,
+  );
+  return [
+    ...wanted.map((file): DiffEntry => {
+      const existing = fileNamed(store, kind, file.name);
+      const differs = existing !== undefined && changed(existing, file);
+      const action = existing === undefined ? 'create' : differs ? 'update' : 'unchanged';
+      return { name: file.name, action, changes: [] };
+    }),
+    ...extra.map(({ spec }) => extraEntry(spec.name)),
+  ];
 }
 
 function extraEntry(name: string): DiffEntry {
@@ -60,9 +107,14 @@ function diffService(store: Store, stack: string, wanted: ServiceSpec): DiffEntr
     })),
     container: withoutIds(current.container),
   };
-  const to = encodeServiceSpec({ ...wanted, forceUpdate: current.forceUpdate });
-  const changes = differences(encodeServiceSpec(named), to);
+  const to = shown({ ...withKeptPin(takeNodeNetwork(wanted), current), forceUpdate: current.forceUpdate });
+  const changes = differences(shown(named), to);
   return { name, action: changes.length === 0 ? 'unchanged' : 'update', changes };
+}
+
+/** All of a spec that a file can say. */
+function shown(spec: ServiceSpec): object {
+  return { ...encodeServiceSpec(spec), DependsOn: encodeDependsOn(spec) };
 }
 
 /** Secrets and configs by name alone, as in the files. */

@@ -1,4 +1,4 @@
-import { InvalidError } from '../../../shared/errors/index.ts';
+import { AppError, type ErrorCode, InvalidError } from '../../../shared/errors/index.ts';
 import type { Problem } from '../../stack/index.ts';
 
 /** One thing said about a compose file, as the API answers it. */
@@ -28,5 +28,21 @@ export class StackError extends InvalidError {
     });
     super(`stack ${stack} can not be deployed:\n${lines.join('\n')}`);
     this.errors = errors;
+  }
+}
+
+/** A deployment that could not be finished: what it has done, so that whoever reads it knows where the stack stands. */
+export class PartlyDeployedError extends AppError {
+  override readonly name = 'PartlyDeployedError';
+  readonly code: ErrorCode;
+
+  constructor(stack: string, done: readonly string[], cause: AppError) {
+    super(
+      `stack ${stack} was deployed in part, and no revision was recorded: ${cause.message}\n` +
+        `done so far: ${done.join(', ')}\n` +
+        `deploy it again to go on, or deploy its last revision to go back (shoal revisions ${stack})`,
+      { cause },
+    );
+    this.code = cause.code;
   }
 }

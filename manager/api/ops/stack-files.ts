@@ -5,7 +5,8 @@ import type { Problem, StackFile } from '../../stack/index.ts';
 import type { Store } from '../../store/store.ts';
 import type { ApiContext } from '../context.ts';
 import { fileProblem } from '../validate/files.ts';
-import { FILE_KINDS, fileNamed, putVersion, removeFile, tableOf, usersOf } from './files.ts';
+import { sameJson } from '../../plan/reconcile/dirty.ts';
+import { FILE_KINDS, fileNamed, openFile, putVersion, removeFile, tableOf, usersOf } from './files.ts';
 import { type Finding, finding } from './stack-error.ts';
 import type { Touched } from './stacks.ts';
 
@@ -49,6 +50,16 @@ export async function ensureFile(
   const message = `the contents were not sent along: ${kind} ${name} stays as it is`;
   warnings.push(finding({ message, key: `${kind}s.${key}`, ...file.at }));
   return existing === undefined ? [] : [{ id: existing.id, name, action: 'unchanged' }];
+}
+
+/** Contents that were not sent along are as they were. */
+export function fileDiffers(ctx: ApiContext, existing: StoredFile, { kind, spec, data }: StackFile): boolean {
+  if (data === undefined) return false;
+  return (
+    !sameJson(existing.spec.labels, spec?.labels) ||
+    existing.spec.templating !== spec?.templating ||
+    !openFile(ctx, kind, existing).equals(Buffer.from(data, 'base64'))
+  );
 }
 
 export function stackFiles(store: Store, kind: StoredFileKind, stack: string): StoredFile[] {

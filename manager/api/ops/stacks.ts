@@ -1,31 +1,28 @@
 /** Deploys, lists and removes stacks. */
-import { InvalidError, NotFoundError } from '../../../shared/errors/index.ts';
+import { AppError, InvalidError, NotFoundError, UnavailableError } from '../../../shared/errors/index.ts';
 import { KeyedMutex } from '../../../shared/lib/mutex.ts';
-import type {
-  Network,
-  Service,
-  ServiceSpec,
-  StackSource,
-  StoredFileKind,
-} from '../../../shared/model/index.ts';
-import { sameJson } from '../../plan/reconcile/dirty.ts';
+import type { Network, Service, StackSource, StoredFileKind } from '../../../shared/model/index.ts';
+import { sameJson, specOutdated } from '../../plan/reconcile/dirty.ts';
 import {
   convertStack,
   type StackContents,
   type StackConversion,
   type StackNetwork,
+  type StackService,
 } from '../../stack/index.ts';
 import type { ApiContext } from '../context.ts';
+import { waitForStore } from '../wait.ts';
 import { FILE_KINDS } from './files.ts';
 import { createNetwork, removeNetwork } from './networks.ts';
 import { currentSpec } from './service-reads.ts';
 import { createService, removeService, resolveSpec, updateService } from './services.ts';
-import { ensureFile, removeFiles, removeOldVersions, stackFiles } from './stack-files.ts';
+import { ensureFile, fileDiffers, removeFiles, removeOldVersions, stackFiles } from './stack-files.ts';
 import { checkStack } from './stack-check.ts';
-import { diffStack, type StackDiff } from './stack-diff.ts';
+import { diffStack, type FileChanged, type StackDiff } from './stack-diff.ts';
 import { stackNetworks, stackServices } from './stack-members.ts';
+import { withKeptPin } from './stack-pins.ts';
 import { checkSourceSize, findRevision, recordRevision, revisionRemoval } from './stack-revisions.ts';
-import { type Finding, finding, StackError } from './stack-error.ts';
+import { type Finding, finding, PartlyDeployedError, StackError } from './stack-error.ts';
 
 type Action = 'created' | 'updated' | 'unchanged' | 'removed';
 
@@ -56,6 +53,8 @@ export interface DeployRequest extends StackSource {
 
 const STACK_NAME = /^[a-zA-Z0-9][a-zA-Z0-9_-]*$/;
 const NAME_MAX = 48;
+/** A stop grace is 10 s by default. */
+const REMOVAL_WAIT_MS = 120_000;
 /** One deployment or removal of a stack at a time. */
 const busy = new KeyedMutex();
 
@@ -76,7 +75,8 @@ function checked(ctx: ApiContext, stack: string, source: StackSource): StackConv
       `'${stack}' is no valid stack name: letters, digits, - and _, at most ${NAME_MAX}, the first a letter or digit`,
     );
   }
-  checkSourceSize(source);
+  const { compose, files, variables, profiles } = source;
+  checkSourceSize({ compose, files, variables, profiles });
   const conversion = convertStack({ ...source, stack });
   const wrong = conversion.problems.filter((problem) => problem.severity === 'error');
   if (wrong.length > 0) throw new StackError(stack, wrong);
@@ -89,10 +89,12 @@ function checked(ctx: ApiContext, stack: string, source: StackSource): StackConv
 export function compareStack(
   ctx: ApiContext,
   stack: string,
-  source: StackSource,
+  source: StackSource & { readonly contents?: StackContents | undefined },
 ): StackDiff & { readonly warnings: readonly Finding[] } {
   const conversion = checked(ctx, stack, source);
-  return { ...diffStack(ctx.store, stack, conversion), warnings: conversion.problems.map(finding) };
+  const changed: FileChanged = (existing, wanted) => fileDiffers(ctx, existing, wanted);
+  const warnings = conversion.problems.map(finding);
+  return { ...diffStack(ctx.store, stack, conversion, changed), warnings };
 }
 
 /** The stack as a former revision had it: what came later is removed. A new revision. Throws NotFoundError. */
@@ -106,6 +108,13 @@ export function rollbackStack(
   return deployStack(ctx, { ...source, stack, prune: true, registryAuth: undefined }, signal);
 }
 
+interface Done {
+  readonly networks: Touched[];
+  readonly secret: Touched[];
+  readonly config: Touched[];
+  readonly services: Touched[];
+}
+
 async function apply(
   ctx: ApiContext,
   request: DeployRequest,
@@ -113,33 +122,75 @@ async function apply(
   signal: AbortSignal,
 ): Promise<Deployment> {
   const warnings = conversion.problems.map(finding);
-  const networks: Touched[] = [];
-  for (const network of conversion.networks) {
-    if (network.spec !== undefined) networks.push(await ensureNetwork(ctx, network, warnings, signal));
-  }
-  const files = { secret: [] as Touched[], config: [] as Touched[] };
-  for (const file of conversion.files) {
-    files[file.kind].push(...(await ensureFile(ctx, file, warnings, signal)));
-  }
-  const services: Touched[] = [];
-  for (const { spec } of conversion.services) services.push(await ensureService(ctx, request, spec, signal));
-  if (request.prune) {
-    const kept = new Set(conversion.services.map(({ spec }) => spec.name));
-    const extra = stackServices(ctx.store, request.stack).filter((service) => !kept.has(service.name));
-    services.push(...(await removeServices(ctx, extra, signal)));
-    const names = new Set(conversion.networks.map(({ name }) => name));
-    const idle = stackNetworks(ctx.store, request.stack).filter((network) => !names.has(network.spec.name));
-    networks.push(...(await removeNetworks(ctx, idle, signal)));
-    const named = new Set(conversion.files.map(({ name }) => name));
-    for (const kind of FILE_KINDS) {
-      files[kind].push(...(await removeFiles(ctx, request.stack, kind, named, warnings, signal)));
-    }
+  const done: Done = { networks: [], secret: [], config: [], services: [] };
+  try {
+    await bring(ctx, request, conversion, done, warnings, signal);
+    if (request.prune) await prune(ctx, request.stack, conversion, done, warnings, signal);
+  } catch (error) {
+    throw partly(request.stack, done, error);
   }
   await removeOldVersions(ctx, request.stack, signal);
-  const { compose, variables, profiles } = request;
-  const source = { compose, files: request.files, variables, profiles };
+  const { compose, files, variables, profiles } = request;
+  const source = { compose, files, variables, profiles };
   const revision = await recordRevision(ctx, request.stack, source, signal);
-  return { warnings, services, networks, secrets: files.secret, configs: files.config, revision };
+  const { networks, services } = done;
+  return { warnings, services, networks, secrets: done.secret, configs: done.config, revision };
+}
+
+/** Creates and updates what the files have. */
+async function bring(
+  ctx: ApiContext,
+  request: DeployRequest,
+  conversion: StackConversion,
+  done: Done,
+  warnings: Finding[],
+  signal: AbortSignal,
+): Promise<void> {
+  for (const network of conversion.networks) {
+    if (network.spec !== undefined) done.networks.push(await ensureNetwork(ctx, network, warnings, signal));
+  }
+  for (const file of conversion.files) {
+    done[file.kind].push(...(await ensureFile(ctx, file, warnings, signal)));
+  }
+  const renewed = new Set<string>();
+  for (const service of conversion.services) {
+    done.services.push(await ensureService(ctx, request, service, renewed, signal));
+  }
+}
+
+/** Removes what the files do not have. */
+async function prune(
+  ctx: ApiContext,
+  stack: string,
+  conversion: StackConversion,
+  done: Done,
+  warnings: Finding[],
+  signal: AbortSignal,
+): Promise<void> {
+  const kept = new Set(conversion.services.map(({ spec }) => spec.name));
+  const extra = stackServices(ctx.store, stack).filter((service) => !kept.has(service.name));
+  done.services.push(...(await removeServices(ctx, extra, signal)));
+  const names = new Set(conversion.networks.map(({ name }) => name));
+  const idle = stackNetworks(ctx.store, stack).filter((network) => !names.has(network.spec.name));
+  done.networks.push(...(await removeNetworks(ctx, idle, signal)));
+  const named = new Set(conversion.files.map(({ name }) => name));
+  for (const kind of FILE_KINDS) {
+    done[kind].push(...(await removeFiles(ctx, stack, kind, named, warnings, signal)));
+  }
+}
+
+/** The same error, unless something was done before it. */
+function partly(stack: string, { networks, secret, config, services }: Done, error: unknown): unknown {
+  if (!(error instanceof AppError)) return error;
+  const say = (kind: string, list: readonly Touched[]): string[] =>
+    list.flatMap(({ name, action }) => (action === 'unchanged' ? [] : [`${kind} ${name} ${action}`]));
+  const all = [
+    ...say('network', networks),
+    ...say('secret', secret),
+    ...say('config', config),
+    ...say('service', services),
+  ];
+  return all.length === 0 ? error : new PartlyDeployedError(stack, all, error);
 }
 
 async function ensureNetwork(
@@ -161,10 +212,12 @@ async function ensureNetwork(
   return { id: existing.id, name, action: 'unchanged' };
 }
 
+/** `renewed` has the keys of the services whose tasks this deployment replaces; it is added to. */
 async function ensureService(
   ctx: ApiContext,
   request: DeployRequest,
-  converted: ServiceSpec,
+  { key, spec: converted, dependencies }: StackService,
+  renewed: Set<string>,
   signal: AbortSignal,
 ): Promise<Touched> {
   const { store } = ctx;
@@ -177,8 +230,12 @@ async function ensureService(
   const { id } = existing;
   const current = currentSpec(store, existing);
   const kept = current.registryAuth === undefined ? {} : { registryAuth: current.registryAuth };
-  const spec = resolveSpec(store, { ...converted, forceUpdate: current.forceUpdate, ...kept, ...auth });
+  // `restart: true`: its tasks are replaced because those of a dependency are.
+  const restarts = dependencies.some((dependency) => dependency.restart && renewed.has(dependency.key));
+  const forceUpdate = current.forceUpdate + (restarts ? 1 : 0);
+  const spec = resolveSpec(store, { ...withKeptPin(converted, current), forceUpdate, ...kept, ...auth });
   if (sameJson(spec, current)) return { id, name, action: 'unchanged' };
+  if (specOutdated(current, spec)) renewed.add(key);
   await updateService(ctx, existing, { version: store.version('services', id), spec }, signal);
   return { id, name, action: 'updated' };
 }
@@ -204,16 +261,23 @@ export function removeStack(ctx: ApiContext, stack: string, signal: AbortSignal)
   });
 }
 
+/** Waits until their last task has stopped. */
 async function removeServices(
   ctx: ApiContext,
   services: readonly Service[],
   signal: AbortSignal,
 ): Promise<Touched[]> {
-  return Promise.all(
+  const removed = await Promise.all(
     services.map(async ({ id, name }) => {
       await removeService(ctx, id, signal).catch(ignoreMissing);
       return { id, name, action: 'removed' as const };
     }),
+  );
+  const left = (): string[] =>
+    services.flatMap(({ id, name }) => (ctx.store.get('services', id) === undefined ? [] : [name]));
+  if (await waitForStore(ctx.store, () => left().length === 0, REMOVAL_WAIT_MS, signal)) return removed;
+  throw new UnavailableError(
+    `still being removed after ${REMOVAL_WAIT_MS / 1000} s, since tasks have not stopped: ${left().join(', ')}`,
   );
 }
 

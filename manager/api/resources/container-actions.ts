@@ -1,10 +1,12 @@
 /** What is done to one running container, wherever in the cluster it is. Its service decides what follows its end. */
+import { constants } from 'node:os';
 import { Router } from 'express';
 import { z } from 'zod';
 import type { Request } from 'express';
 import { ConflictError, InvalidError, UnsupportedError } from '../../../shared/errors/index.ts';
 import type { PlacedContainer } from '../codec/container-codec.ts';
 import type { ApiContext } from '../context.ts';
+import { containerEvent } from '../events/container-event.ts';
 import { queryText } from '../http/query.ts';
 import { requestSignal, sendEmpty, sendJson } from '../http/respond.ts';
 import { callNode } from '../node-call.ts';
@@ -31,9 +33,11 @@ export function containerActionsRouter(ctx: ApiContext): Router {
 
   router.post('/containers/:id/kill', async (req, res) => {
     const signal = requestSignal(res, ctx.signal);
-    const { id, nodeId } = await findContainer(ctx, req.params.id, signal);
+    const container = await findContainer(ctx, req.params.id, signal);
+    const { id, nodeId } = container;
     const name = queryText(req, 'signal') || 'SIGKILL';
     await callNode(ctx, nodeId, 'container.kill', { containerId: id, signal: name }, signal);
+    ctx.events.emit(containerEvent('kill', container, { signal: signalNumber(name) }));
     sendEmpty(res, 204);
   });
 
@@ -42,6 +46,7 @@ export function containerActionsRouter(ctx: ApiContext): Router {
     const container = await findContainer(ctx, req.params.id, signal);
     const params = { containerId: container.id, ...stopOptions(req) };
     const { stopped } = await callNode(ctx, container.nodeId, 'container.stop', params, signal, Infinity);
+    if (!stopped) ctx.events.emit(containerEvent('stop', container));
     sendEmpty(res, stopped ? 304 : 204);
   });
 
@@ -50,6 +55,7 @@ export function containerActionsRouter(ctx: ApiContext): Router {
       const signal = requestSignal(res, ctx.signal);
       const container = await findContainer(ctx, req.params.id, signal);
       await callNode(ctx, container.nodeId, `container.${action}`, { containerId: container.id }, signal);
+      ctx.events.emit(containerEvent(action, container));
       sendEmpty(res, 204);
     });
   }
@@ -74,16 +80,25 @@ export function containerActionsRouter(ctx: ApiContext): Router {
       throw new UnsupportedError(
         `top: not supported by Shoal: ps_args "${queryText(req, 'ps_args')}" (-ef and aux are)`,
       );
-    const { id, nodeId } = await findContainer(ctx, req.params.id, signal);
-    const top = await callNode(ctx, nodeId, 'container.top', { containerId: id, format }, signal);
+    const container = await findContainer(ctx, req.params.id, signal);
+    const params = { containerId: container.id, format };
+    const top = await callNode(ctx, container.nodeId, 'container.top', params, signal);
+    ctx.events.emit(containerEvent('top', container));
     sendJson(res, 200, { Titles: top.titles, Processes: top.processes });
   });
 
   return router;
 }
 
+/** As events show it: SIGTERM, TERM and 15 are 15. */
+export function signalNumber(name: string): string {
+  const upper = name.toUpperCase();
+  const known = new Map<string, number>(Object.entries(constants.signals));
+  return String(known.get(upper) ?? known.get(`SIG${upper}`) ?? name);
+}
+
 /** `t` in seconds, -1 for as long as it takes. */
-function stopOptions(req: Request): { graceMs?: number; signal?: string } {
+export function stopOptions(req: Request): { graceMs?: number; signal?: string } {
   const text = queryText(req, 't') ?? '';
   if (text !== '' && !zStopSeconds.safeParse(text).success)
     throw new InvalidError(`invalid t '${text}': seconds are expected`);

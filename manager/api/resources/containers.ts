@@ -1,76 +1,116 @@
 import { Router } from 'express';
 import {
-  containerLabels,
   encodeInspection,
   encodeSummary,
   type ContainerFacts,
   type PlacedContainer,
 } from '../codec/container-codec.ts';
+import type { Store } from '../../store/store.ts';
+import { parseCidr } from '../../../shared/lib/cidr.ts';
 import type { ApiContext } from '../context.ts';
-import { passes, passesLabels, queryFilters, queryFlag, queryText, type Filters } from '../http/query.ts';
+import { queryFilters, queryFlag, queryText } from '../http/query.ts';
 import { requestSignal, sendJson } from '../http/respond.ts';
 import { respondLogs } from '../logs/respond.ts';
 import { lookup } from '../lookup.ts';
-import { callNode, NODE_TIMEOUT_MS } from '../node-call.ts';
-import { nodeMatcher } from './nodes.ts';
+import { containerById, containerByName } from '../ops/container-reads.ts';
+import { inspectStored, singleLogTarget, withStored } from '../ops/container-views.ts';
+import { askNodes, nameMissing } from '../ask-nodes.ts';
+import { callNode } from '../node-call.ts';
+import { asksForAll, CONTAINER_FILTERS, containerFilter } from './container-filters.ts';
 import { taskLogTarget, taskSpec } from './tasks.ts';
-
-export const FILTERS = [
-  'id',
-  'name',
-  'label',
-  'status',
-  'exited',
-  'health',
-  'ancestor',
-  'network',
-  'node',
-  'is-task',
-];
 
 export function containersRouter(ctx: ApiContext): Router {
   const router = Router();
 
   router.get('/containers/json', async (req, res) => {
-    const filters = queryFilters(req, FILTERS);
-    const { containers, missing } = await allContainers(ctx, requestSignal(res, ctx.signal));
+    const filters = queryFilters(req, CONTAINER_FILTERS);
+    const signal = requestSignal(res, ctx.signal);
+    const { containers, missing } = await allContainers(ctx, signal);
     const limit = Number(queryText(req, 'limit') ?? 0);
-    const byStatus = (filters.get('status') ?? []).length > 0 || (filters.get('exited') ?? []).length > 0;
-    const all = queryFlag(req, 'all') || limit > 0 || byStatus;
+    const all = queryFlag(req, 'all') || limit > 0 || asksForAll(filters);
+    const matches = containerFilter(ctx, filters, containers);
     const shown = containers
-      .filter((container) => (all || isLive(container)) && matches(ctx, container, filters))
+      .filter((container) => (all || isLive(container)) && matches(container))
       .sort((a, b) => b.createdAtMs - a.createdAtMs);
-    // A partial answer is better than none; the header says that it is one.
-    if (missing.length > 0) res.setHeader('X-Shoal-Nodes-Missing', missing.join(','));
+    nameMissing(res, missing);
     const now = ctx.clock.now();
+    const page = limit > 0 ? shown.slice(0, limit) : shown;
+    const sizes = queryFlag(req, 'size') ? await sizesOf(ctx, page, signal) : undefined;
     sendJson(
       res,
       200,
-      (limit > 0 ? shown.slice(0, limit) : shown).map((container) =>
-        encodeSummary(container, factsOf(ctx, container), now),
-      ),
+      page.map((container) => ({
+        ...encodeSummary(container, factsOf(ctx, container), now),
+        ...sizes?.get(container.id),
+      })),
     );
   });
 
   router.get('/containers/:id/json', async (req, res) => {
-    const container = await findContainer(ctx, req.params.id, requestSignal(res, ctx.signal));
-    sendJson(res, 200, encodeInspection(container, factsOf(ctx, container)));
+    const signal = requestSignal(res, ctx.signal);
+    const container = await findContainer(ctx, req.params.id, signal);
+    const sizes = queryFlag(req, 'size') ? await sizesOf(ctx, [container], signal) : undefined;
+    sendJson(res, 200, {
+      ...encodeInspection(container, factsOf(ctx, container)),
+      ...sizes?.get(container.id),
+    });
   });
 
   router.get('/containers/:id/logs', async (req, res) => {
     const container = await findContainer(ctx, req.params.id, requestSignal(res, ctx.signal));
-    await respondLogs(ctx, req, res, taskLogTarget(ctx.store, container.taskId, false));
+    const { stored } = container;
+    const target =
+      stored === undefined ? taskLogTarget(ctx.store, container.taskId, false) : singleLogTarget(stored);
+    await respondLogs(ctx, req, res, target);
   });
   return router;
 }
 
-function factsOf({ store }: ApiContext, container: PlacedContainer): ContainerFacts {
+export function factsOf({ store }: ApiContext, container: PlacedContainer): ContainerFacts {
   const task = store.get('tasks', container.taskId);
   return {
+    subnet: (id) => subnetOf(store, id),
     spec: task === undefined ? undefined : taskSpec(store, task),
     hostPorts: store.get('statuses', container.taskId)?.hostPorts ?? [],
     networkName: (id) => store.get('networks', id)?.spec.name ?? id,
   };
+}
+
+interface Sizes {
+  readonly SizeRw: number;
+  readonly SizeRootFs: number;
+}
+
+/** Of those whose nodes say. */
+async function sizesOf(
+  ctx: ApiContext,
+  containers: readonly PlacedContainer[],
+  signal: AbortSignal,
+): Promise<Map<string, Sizes>> {
+  const sizes = new Map<string, Sizes>();
+  const ask = async ({ id, nodeId }: PlacedContainer): Promise<void> => {
+    try {
+      const { ownBytes, totalBytes } = await callNode(
+        ctx,
+        nodeId,
+        'container.size',
+        { containerId: id },
+        signal,
+      );
+      sizes.set(id, { SizeRw: ownBytes, SizeRootFs: totalBytes });
+    } catch (error) {
+      signal.throwIfAborted();
+      ctx.logger.debug({ containerId: id, err: error }, 'the size of a container is not known');
+    }
+  };
+  await Promise.all(containers.map(ask));
+  return sizes;
+}
+
+function subnetOf(store: Store, id: string): { gateway: string; bits: number } | undefined {
+  const allocation = store.get('networks', id)?.allocation;
+  if (allocation === undefined) return undefined;
+  return { gateway: allocation.gateway, bits: parseCidr(allocation.subnet).bits };
 }
 
 interface Listing {
@@ -80,25 +120,11 @@ interface Listing {
 }
 
 /** Asks all connected nodes at once; those that fail or are slow are left out and named. */
-async function allContainers(ctx: ApiContext, signal: AbortSignal): Promise<Listing> {
-  const containers: PlacedContainer[] = [];
-  const missing: string[] = [];
-  const ask = async (nodeId: string): Promise<void> => {
-    try {
-      const limit = AbortSignal.any([signal, AbortSignal.timeout(NODE_TIMEOUT_MS)]);
-      const found = await ctx.gateway.call(nodeId, 'container.list', {}, limit);
-      for (const container of found) containers.push({ ...container, nodeId });
-    } catch (error) {
-      signal.throwIfAborted();
-      ctx.logger.warn({ nodeId, err: error }, 'a node did not list its containers');
-      missing.push(nodeId);
-    }
-  };
-  const nodes = [...ctx.store.all('nodes').values()];
-  const silent = nodes.filter((node) => node.status !== 'down' && !ctx.gateway.connected(node.id));
-  missing.push(...silent.map((node) => node.id));
-  await Promise.all(nodes.filter((node) => ctx.gateway.connected(node.id)).map((node) => ask(node.id)));
-  return { containers, missing };
+export async function allContainers(ctx: ApiContext, signal: AbortSignal): Promise<Listing> {
+  const { answers, refusals, missing } = await askNodes(ctx, 'container.list', {}, signal);
+  const containers = answers.flatMap(({ nodeId, result }) => result.map((found) => ({ ...found, nodeId })));
+  const all = withStored(ctx.store, containers);
+  return { containers: all, missing: [...missing, ...refusals.map(({ nodeId }) => nodeId)] };
 }
 
 /** By id, name or unique prefix. The store knows where most containers are; else all nodes are asked. */
@@ -107,10 +133,13 @@ export async function findContainer(
   ref: string,
   signal: AbortSignal,
 ): Promise<PlacedContainer> {
+  const stored = containerById(ctx.store, ref) ?? containerByName(ctx.store, ref);
+  if (stored !== undefined) return inspectStored(ctx, stored, signal);
   const known = knownContainer(ctx, ref);
   if (known !== undefined) {
     const { nodeId, containerId } = known;
-    return { ...(await callNode(ctx, nodeId, 'container.inspect', { containerId }, signal)), nodeId };
+    const found = await callNode(ctx, nodeId, 'container.inspect', { containerId }, signal);
+    return { ...found, nodeId };
   }
   const { containers } = await allContainers(ctx, signal);
   return lookup(containers, ref.replace(/^\//, ''), {
@@ -130,31 +159,7 @@ function knownContainer(ctx: ApiContext, ref: string): { nodeId: string; contain
   return undefined;
 }
 
-/** A paused container is one that runs. */
+/** A paused container is one that runs; one that restarts is shown with them, as Docker has it. */
 function isLive(container: PlacedContainer): boolean {
-  return container.state === 'running' || container.state === 'paused';
-}
-
-function matches(ctx: ApiContext, container: PlacedContainer, filters: Filters): boolean {
-  const onNode = nodeMatcher(ctx);
-  return (
-    passes(filters, 'id', (id) => container.id.startsWith(id)) &&
-    passes(filters, 'name', (name) => container.name.includes(name.replace(/^\^?\/?|\$$/g, ''))) &&
-    passes(filters, 'status', (status) => container.state === status) &&
-    passes(
-      filters,
-      'exited',
-      (code) => container.state === 'exited' && String(container.exitCode ?? 0) === code,
-    ) &&
-    passes(filters, 'health', (health) => (container.health ?? 'none') === health) &&
-    passes(filters, 'ancestor', (image) => container.image === image || container.imageId.includes(image)) &&
-    passes(filters, 'network', (name) => container.networks.some((n) => networkIs(ctx, n.network, name))) &&
-    passes(filters, 'node', (node) => onNode(node, container.nodeId)) &&
-    passes(filters, 'is-task', (on) => ['true', '1'].includes(on)) &&
-    passesLabels(filters, 'label', containerLabels(container))
-  );
-}
-
-function networkIs(ctx: ApiContext, network: string, ref: string): boolean {
-  return network === ref || ctx.store.get('networks', network)?.spec.name === ref;
+  return ['running', 'paused', 'restarting'].includes(container.state);
 }

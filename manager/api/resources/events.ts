@@ -1,68 +1,73 @@
-import { Router } from 'express';
+import { Router, type Response } from 'express';
+import { InvalidError } from '../../../shared/errors/index.ts';
 import type { ApiContext } from '../context.ts';
-import type { ApiEvent } from '../events/event-log.ts';
-import { passes, passesLabels, queryFilters, queryText, type Filters } from '../http/query.ts';
+import type { ApiEvent } from '../events/event.ts';
+import { EVENT_FILTERS, matchesEvent } from '../events/filter.ts';
+import { queryFilters, queryText, type Filters } from '../http/query.ts';
 import { requestSignal, writeAll } from '../http/respond.ts';
 import { parseTime } from '../logs/options.ts';
 
-export const FILTERS = [
-  'type',
-  'event',
-  'service',
-  'node',
-  'network',
-  'secret',
-  'config',
-  'container',
-  'label',
-  'scope',
-  'image',
-  'daemon',
-];
-/** A reader that falls behind by this many events is dropped: it would hold them all in memory. */
+/** A reader that falls behind by this many events is cut off: it would hold them all in memory. */
 const BACKLOG = 10_000;
+
+interface Span {
+  readonly sinceMs: number | undefined;
+  readonly untilMs: number | undefined;
+}
 
 export function eventsRouter(ctx: ApiContext): Router {
   const router = Router();
   router.get('/events', async (req, res) => {
-    const filters = queryFilters(req, FILTERS);
+    const filters = queryFilters(req, EVENT_FILTERS);
     const sinceMs = parseTime(queryText(req, 'since'), 'since');
     const untilMs = parseTime(queryText(req, 'until'), 'until');
-    const gone = requestSignal(res, ctx.signal);
-    const end = new AbortController();
-    const signal = AbortSignal.any([gone, end.signal]);
-    const queue: ApiEvent[] = sinceMs === undefined ? [] : [...ctx.events.since(sinceMs)];
-    const wake = { up: (): void => undefined };
-    const undo = ctx.events.listen((event) => {
-      queue.push(event);
-      if (queue.length > BACKLOG) end.abort();
-      wake.up();
-    });
-    const timer =
-      untilMs === undefined
-        ? undefined
-        : setTimeout(() => end.abort(), Math.min(2 ** 31 - 1, Math.max(0, untilMs - ctx.clock.now())));
+    if (sinceMs !== undefined && untilMs !== undefined && untilMs < sinceMs) {
+      const [since, until] = [queryText(req, 'since'), queryText(req, 'until')];
+      throw new InvalidError(`\`since\` time (${since}) cannot be after \`until\` time (${until})`);
+    }
     res.statusCode = 200;
     res.setHeader('Content-Type', 'application/json');
     res.flushHeaders();
-    try {
-      // What is queued goes out even when `until` is over already.
-      do {
-        for (let event = queue.shift(); event !== undefined; event = queue.shift()) {
-          if (untilMs !== undefined && event.timeNano > untilMs * 1e6) continue;
-          if (matches(event, filters)) await writeAll(res, `${JSON.stringify(legacy(event))}\n`, gone);
-        }
-        await sleep(wake, signal);
-      } while (!signal.aborted || queue.length > 0);
-    } catch (error) {
-      if (!gone.aborted) throw error;
-    } finally {
-      clearTimeout(timer);
-      undo();
-      res.end();
-    }
+    await sendEvents(ctx, res, filters, { sinceMs, untilMs });
   });
   return router;
+}
+
+async function sendEvents(ctx: ApiContext, res: Response, filters: Filters, span: Span): Promise<void> {
+  const { sinceMs, untilMs } = span;
+  const gone = requestSignal(res, ctx.signal);
+  const end = new AbortController();
+  const signal = AbortSignal.any([gone, end.signal]);
+  const wanted = (event: ApiEvent): boolean =>
+    (untilMs === undefined || event.timeNano <= untilMs * 1e6) && matchesEvent(event, filters);
+  const queue: ApiEvent[] = sinceMs === undefined ? [] : ctx.events.since(sinceMs).filter(wanted);
+  const wake = { up: (): void => undefined };
+  const undo = ctx.events.listen((event) => {
+    if (!wanted(event)) return;
+    // The client sees a broken connection, not a gap.
+    if (queue.length >= BACKLOG) return void res.destroy();
+    queue.push(event);
+    wake.up();
+  });
+  const timer =
+    untilMs === undefined
+      ? undefined
+      : setTimeout(() => end.abort(), Math.min(2 ** 31 - 1, Math.max(0, untilMs - ctx.clock.now())));
+  try {
+    // What is queued goes out even when `until` is over already.
+    do {
+      for (let event = queue.shift(); event !== undefined; event = queue.shift()) {
+        await writeAll(res, `${JSON.stringify(legacy(event))}\n`, gone);
+      }
+      await sleep(wake, signal);
+    } while (!signal.aborted || queue.length > 0);
+  } catch (error) {
+    if (!gone.aborted) throw error;
+  } finally {
+    clearTimeout(timer);
+    undo();
+    res.end();
+  }
 }
 
 /** Until `wake.up()` is called or the signal aborts. */
@@ -79,27 +84,10 @@ function sleep(wake: { up: () => void }, signal: AbortSignal): Promise<void> {
   });
 }
 
-/** With the fields that clients before API 1.22 read for containers, as Docker still sends them. */
+/** With the fields that clients before API 1.22 read for containers and images, as Docker still sends them. */
 function legacy(event: ApiEvent): object {
+  const { ID: id, Attributes } = event.Actor;
+  if (event.Type === 'image') return { status: event.Action, id, ...event };
   if (event.Type !== 'container') return event;
-  return { status: event.Action, id: event.Actor.ID, from: event.Actor.Attributes['image'] ?? '', ...event };
-}
-
-function matches(event: ApiEvent, filters: Filters): boolean {
-  const named = (ref: string): boolean =>
-    event.Actor.ID.startsWith(ref) || event.Actor.Attributes['name'] === ref;
-  return (
-    passes(filters, 'type', (type) => event.Type === type) &&
-    passes(filters, 'event', (action) => event.Action === action) &&
-    passes(filters, 'scope', (scope) => event.scope === scope) &&
-    passes(filters, 'service', (ref) => event.Type === 'service' && named(ref)) &&
-    passes(filters, 'node', (ref) => event.Type === 'node' && named(ref)) &&
-    passes(filters, 'network', (ref) => event.Type === 'network' && named(ref)) &&
-    passes(filters, 'secret', (ref) => event.Type === 'secret' && named(ref)) &&
-    passes(filters, 'config', (ref) => event.Type === 'config' && named(ref)) &&
-    passes(filters, 'container', (ref) => event.Type === 'container' && named(ref)) &&
-    passes(filters, 'image', (ref) => event.Actor.Attributes['image'] === ref) &&
-    passes(filters, 'daemon', () => false) &&
-    passesLabels(filters, 'label', event.Actor.Attributes)
-  );
+  return { status: event.Action, id, from: Attributes['image'] ?? '', ...event };
 }

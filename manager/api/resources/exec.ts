@@ -2,40 +2,25 @@
 import { Router } from 'express';
 import type { Request, Response } from 'express';
 import { z } from 'zod';
-import {
-  ConflictError,
-  describeError,
-  InvalidError,
-  NotFoundError,
-  UnsupportedError,
-} from '../../../shared/errors/index.ts';
+import { ConflictError, InvalidError, NotFoundError } from '../../../shared/errors/index.ts';
 import { newContainerId } from '../../../shared/lib/ids.ts';
 import type { Node } from '../../../shared/model/index.ts';
 import type { ExecInfo, ExecSpec, TerminalSize } from '../../../shared/model/node-methods/index.ts';
 import { zFlag, zText, zTexts } from '../codec/common.ts';
 import type { ApiContext } from '../context.ts';
+import { emitExecCreated, followExec } from '../events/exec-events.ts';
 import { readJson } from '../http/body.ts';
-import { type Channel, openChannel } from '../http/channel.ts';
-import { queryText } from '../http/query.ts';
+import { refuseInputWithoutConnection, relay } from '../http/attached.ts';
+import { openChannel } from '../http/channel.ts';
+import { queryDimension } from '../http/query.ts';
 import { requestSignal, sendEmpty, sendJson } from '../http/respond.ts';
 import { parseStrict } from '../http/unsupported.ts';
-import { upgradeSocket } from '../http/upgrade.ts';
-import { frame } from '../logs/frame.ts';
 import { streamContentType } from '../logs/respond.ts';
 import { callNode } from '../node-call.ts';
 import { findContainer } from './containers.ts';
 
 /** Digits of an exec's id that are its node's index: so every manager knows where it is, and none has to remember. */
 const INDEX_DIGITS = 8;
-/** How often a client that says nothing is looked for. */
-const PROBE_MS = 10_000;
-
-/** Rows or columns of a terminal, in a query. */
-export const zDimension = z
-  .string()
-  .regex(/^\d{1,5}$/)
-  .transform(Number)
-  .pipe(z.number().int().max(65_535));
 
 /** Rows, columns. */
 const zSize = z.array(z.number().int().nonnegative().max(65_535)).length(2).nullish();
@@ -72,7 +57,9 @@ export function execRouter(ctx: ApiContext): Router {
     const signal = requestSignal(res, ctx.signal);
     const container = await findContainer(ctx, req.params.id, signal);
     const execId = newExecId(ctx, container.nodeId);
-    await callNode(ctx, container.nodeId, 'exec.create', execSpec(execId, container.id, body), signal);
+    const spec = execSpec(execId, container.id, body);
+    await callNode(ctx, container.nodeId, 'exec.create', spec, signal);
+    emitExecCreated(ctx, container, spec);
     sendJson(res, 201, { Id: execId });
   });
 
@@ -86,15 +73,18 @@ export function execRouter(ctx: ApiContext): Router {
     const params = { execId: info.spec.execId, ...(size === undefined ? {} : { size }) };
     if (body.Detach === true) {
       await callNode(ctx, nodeId, 'exec.start', params, signal, Infinity);
+      followExec(ctx, nodeId, info.spec);
       return sendEmpty(res, 200);
     }
-    await attach(ctx, req, res, nodeId, info.spec, params);
+    const ended = attach(ctx, req, res, nodeId, info.spec, params);
+    followExec(ctx, nodeId, info.spec);
+    await ended;
   });
 
   router.post('/exec/:id/resize', async (req, res) => {
     const signal = requestSignal(res, ctx.signal);
     const node = nodeOfExec(ctx, req.params.id);
-    const [rows, columns] = [dimension(req, 'h'), dimension(req, 'w')];
+    const [rows, columns] = [queryDimension(req, 'h'), queryDimension(req, 'w')];
     await callNode(ctx, node.id, 'exec.resize', { execId: req.params.id, rows, columns }, signal);
     sendEmpty(res, 200);
   });
@@ -146,13 +136,6 @@ function terminalSize(size: number[] | null | undefined): TerminalSize | undefin
   return rows && columns ? { rows, columns } : undefined;
 }
 
-function dimension(req: Request, name: string): number {
-  const text = queryText(req, name) ?? '';
-  const size = zDimension.safeParse(text);
-  if (!size.success) throw new InvalidError(`invalid ${name} '${text}': a number of characters is expected`);
-  return size.data;
-}
-
 /** Runs it with the client attached, until it ends. A client that leaves, leaves it running. */
 async function attach(
   ctx: ApiContext,
@@ -162,45 +145,16 @@ async function attach(
   spec: ExecSpec,
   params: { execId: string; size?: TerminalSize },
 ): Promise<void> {
-  if (spec.attachStdin && upgradeSocket(req) === undefined)
-    throw new UnsupportedError('standard input without a connection of its own: send "Upgrade: tcp"');
-  const channel = openChannel(req, res, streamContentType(res, spec.tty));
-  const detached = new AbortController();
-  const signal = AbortSignal.any([channel.gone, detached.signal, ctx.signal]);
-  const input = spec.attachStdin ? channel.input : discarded(channel.input);
-  const probe = setInterval(() => probeClient(channel, spec), PROBE_MS);
-  try {
-    const whole = spec.tty && spec.attachStdin ? untilEnd(input, detached) : input;
-    for await (const chunk of ctx.gateway.duplex(nodeId, 'exec.attach', params, whole, signal)) {
-      await channel.write(spec.tty ? chunk.data : frame(chunk.stream, chunk.data));
-    }
-  } catch (error) {
-    if (!signal.aborted) await channel.write(complaint(error, spec));
-  } finally {
-    clearInterval(probe);
-    channel.close();
-  }
-}
-
-/** A terminal's user who goes away takes only the view along: the command is not told (moby daemon/attach does so too). */
-async function* untilEnd(input: AsyncIterable<Buffer>, detached: AbortController): AsyncGenerator<Buffer> {
-  yield* input;
-  detached.abort();
-}
-
-/** Read all the same: else nobody would notice that the client has gone. */
-async function* discarded(input: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
-  for await (const _ of input) yield* [];
-}
-
-/** After its half of the connection is closed, only writing tells whether a client is there: a frame of no bytes does. */
-function probeClient(channel: Channel, spec: ExecSpec): void {
-  if (!spec.tty && channel.inputEnded()) void channel.write(frame(1, Buffer.alloc(0)));
-}
-
-function complaint(error: unknown, spec: ExecSpec): Buffer {
-  const text = Buffer.from(`${describeError(error)}\r\n`);
-  return spec.tty ? text : frame(2, text);
+  const { tty, attachStdin: stdin } = spec;
+  refuseInputWithoutConnection(req, stdin);
+  const channel = openChannel(req, res, streamContentType(res, tty));
+  const how = { framed: !tty, stdin, leavesAtInputEnd: tty && stdin };
+  await relay(
+    channel,
+    how,
+    (input, signal) => ctx.gateway.duplex(nodeId, 'exec.attach', params, input, signal),
+    ctx.signal,
+  );
 }
 
 function encodeExec(info: ExecInfo): object {

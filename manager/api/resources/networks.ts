@@ -1,39 +1,45 @@
-import { Router } from 'express';
+import { Router, type Request } from 'express';
 import { z } from 'zod';
-import { InvalidError } from '../../../shared/errors/index.ts';
+import { ForbiddenError, InvalidError, UnsupportedError } from '../../../shared/errors/index.ts';
+import { NODE_NETWORKS, nodeNetworkOf, type Labels, type Network } from '../../../shared/model/index.ts';
 import { decodeNetworkSpec, encodeNetwork } from '../codec/network-codec.ts';
+import { encodeNodeNetwork, type NetworkScope } from '../codec/node-network-codec.ts';
 import type { ApiContext } from '../context.ts';
 import { readJson } from '../http/body.ts';
-import { passes, passesLabels, queryFilters, queryFlag, queryText } from '../http/query.ts';
+import { type Filters, passes, passesLabels, queryFilters, queryFlag, queryText } from '../http/query.ts';
 import { requestSignal, sendEmpty, sendJson } from '../http/respond.ts';
+import { parseTime } from '../logs/options.ts';
+import { containersOn, peersOf, servicesOn, usedNetworks } from '../ops/network-use.ts';
 import { createNetwork, findNetwork, removeNetwork } from '../ops/networks.ts';
-import { liveServices, specOf } from '../ops/service-reads.ts';
 
 export const FILTERS = ['id', 'name', 'label', 'driver', 'scope', 'type', 'dangling'];
+export const PRUNE_FILTERS = ['until', 'label', 'label!'];
 export const zScope = z.enum(['', 'swarm', 'local', 'global']);
+
+/** What a list is filtered by. */
+interface Listed {
+  readonly Id: string;
+  readonly Name: string;
+  readonly Driver: string;
+  readonly Scope: string;
+  readonly Labels: Labels;
+}
 
 export function networksRouter(ctx: ApiContext): Router {
   const router = Router();
   const { store } = ctx;
 
   router.get('/networks', (req, res) => {
-    const filters = queryFilters(req, FILTERS);
-    const used = usedNetworks(ctx);
-    const networks = [...store.all('networks').values()].filter(
-      (network) =>
-        passes(filters, 'id', (id) => network.id.startsWith(id)) &&
-        // A part of the name is enough, as in Docker.
-        passes(filters, 'name', (name) => network.spec.name.includes(name)) &&
-        passes(filters, 'driver', (driver) => driver === 'overlay') &&
-        passes(filters, 'scope', (scope) => scope === 'swarm') &&
-        passes(filters, 'type', (type) => type === (network.spec.ingress ? 'builtin' : 'custom')) &&
-        passes(filters, 'dangling', (on) => ['true', '1'].includes(on) === !used.has(network.id)) &&
-        passesLabels(filters, 'label', network.spec.labels),
-    );
+    const filters = networkFilters(req);
+    const used = usedNetworks(store);
+    const all: Listed[] = [
+      ...NODE_NETWORKS.map((name) => encodeNodeNetwork(name, clusterAge(ctx))),
+      ...[...store.all('networks').values()].map((network) => encode(ctx, network)),
+    ];
     sendJson(
       res,
       200,
-      networks.map((network) => encodeNetwork(network, store.version('networks', network.id))),
+      all.filter((network) => matches(network, filters, used)),
     );
   });
 
@@ -46,46 +52,114 @@ export function networksRouter(ctx: ApiContext): Router {
   router.get('/networks/:id', (req, res) => {
     const scope = queryText(req, 'scope') ?? '';
     if (!zScope.safeParse(scope).success) throw new InvalidError(`invalid scope '${scope}'`);
+    const own = nodeNetworkOf(req.params.id);
+    if (own !== undefined) {
+      const shown: NetworkScope = scope === 'swarm' ? 'swarm' : 'local';
+      return sendJson(res, 200, encodeNodeNetwork(own, clusterAge(ctx), shown));
+    }
     const network = findNetwork(store, req.params.id);
-    const encoded = encodeNetwork(network, store.version('networks', network.id));
-    sendJson(
-      res,
-      200,
-      queryFlag(req, 'verbose') ? { ...encoded, Services: servicesOn(ctx, network.id) } : encoded,
-    );
+    sendJson(res, 200, {
+      ...encode(ctx, network),
+      Containers: containersOn(ctx, network.id),
+      Peers: peersOf(ctx, network.id),
+      ...(queryFlag(req, 'verbose') ? { Services: servicesOn(ctx, network.id) } : {}),
+    });
   });
 
   router.delete('/networks/:id', async (req, res) => {
+    const own = nodeNetworkOf(req.params.id);
+    if (own !== undefined) throw new ForbiddenError(`${own} is a pre-defined network and cannot be removed`);
     await removeNetwork(ctx, findNetwork(store, req.params.id), requestSignal(res, ctx.signal));
     sendEmpty(res, 204);
   });
+
+  addPrune(router, ctx);
+  addConnect(router, ctx);
   return router;
 }
 
-function usedNetworks(ctx: ApiContext): Set<string> {
-  const used = new Set<string>();
-  for (const service of liveServices(ctx.store)) {
-    for (const attachment of specOf(ctx.store, service)?.networks ?? []) used.add(attachment.network);
-  }
-  return used;
+function addPrune(router: Router, ctx: ApiContext): void {
+  router.post('/networks/prune', async (req, res) => {
+    const signal = requestSignal(res, ctx.signal);
+    const unused = unusedNetworks(ctx, queryFilters(req, PRUNE_FILTERS));
+    const deleted: string[] = [];
+    for (const network of unused) {
+      try {
+        await removeNetwork(ctx, network, signal);
+        deleted.push(network.spec.name);
+      } catch (error) {
+        // A service took it meanwhile.
+        if (!(error instanceof ForbiddenError)) throw error;
+      }
+    }
+    sendJson(res, 200, { NetworksDeleted: deleted });
+  });
 }
 
-/** Services on the network and their tasks' addresses: `docker network inspect --verbose`. */
-function servicesOn(ctx: ApiContext, networkId: string): Record<string, object> {
-  const found: Record<string, object> = {};
-  for (const service of liveServices(ctx.store)) {
-    const vip = service.endpoint?.vips.find((v) => v.network === networkId)?.address ?? '';
-    const tasks = [...ctx.store.tasksOfService(service.id)].flatMap((id) => {
-      const task = ctx.store.get('tasks', id);
-      const address = task?.addresses.find((a) => a.network === networkId)?.address;
-      if (task === undefined || address === undefined || task.desired !== 'running') return [];
-      const info = { 'Host IP': ctx.store.get('nodes', task.nodeId ?? '')?.description?.address ?? '' };
-      return [
-        { Name: `${service.name}.${task.slot}.${task.id}`, EndpointID: '', EndpointIP: address, Info: info },
-      ];
+function addConnect(router: Router, { store }: ApiContext): void {
+  for (const [action, flag] of [
+    ['connect', 'add'],
+    ['disconnect', 'rm'],
+  ] as const) {
+    router.post(`/networks/:id/${action}`, (req) => {
+      if (nodeNetworkOf(req.params['id'] ?? '') === undefined) findNetwork(store, req.params['id'] ?? '');
+      throw new UnsupportedError(
+        `network ${action}: not supported by Shoal: a container's networks are those that it was created with: update its service ` +
+          `(docker service update --network-${flag}), or create the container anew with --network`,
+      );
     });
-    if (vip !== '' || tasks.length > 0)
-      found[service.name] = { VIP: vip, Ports: [], LocalLBIndex: 0, Tasks: tasks };
   }
-  return found;
+}
+
+function encode(ctx: ApiContext, network: Network): ReturnType<typeof encodeNetwork> {
+  return encodeNetwork(network, ctx.store.version('networks', network.id));
+}
+
+function clusterAge(ctx: ApiContext): number {
+  return ctx.store.get('cluster', 'self')?.createdAtMs ?? 0;
+}
+
+/** Throws InvalidError for values that Docker refuses, too. */
+function networkFilters(req: Request): Filters {
+  const filters = queryFilters(req, FILTERS);
+  const allowed = { type: ['builtin', 'custom'], dangling: ['true', 'false', '1', '0'] } as const;
+  for (const [name, values] of Object.entries(allowed)) {
+    const bad = filters.get(name)?.find((value) => !(values as readonly string[]).includes(value));
+    if (bad !== undefined) throw new InvalidError(`invalid filter '${name}=${bad}'`);
+  }
+  return filters;
+}
+
+function matches(network: Listed, filters: Filters, used: ReadonlySet<string>): boolean {
+  const builtin = nodeNetworkOf(network.Id) !== undefined;
+  // Of those that may be removed.
+  const dangling = !builtin && network.Name !== 'ingress' && !used.has(network.Id);
+  return (
+    passes(filters, 'id', (id) => network.Id.startsWith(id)) &&
+    // A part of the name is enough, as in Docker.
+    passes(filters, 'name', (name) => network.Name.includes(name)) &&
+    passes(filters, 'driver', (driver) => network.Driver === driver) &&
+    passes(filters, 'scope', (scope) => network.Scope === scope) &&
+    passes(filters, 'type', (type) => (type === 'builtin') === builtin) &&
+    passes(filters, 'dangling', (on) => ['true', '1'].includes(on) === dangling) &&
+    passesLabels(filters, 'label', network.Labels)
+  );
+}
+
+/** Made before `until` (a time), with the labels, and on no service, be it one on its way out. */
+function unusedNetworks({ store }: ApiContext, filters: Filters): Network[] {
+  const until = filters.get('until') ?? [];
+  if (until.length > 1) throw new InvalidError('more than one until filter specified');
+  const untilMs = parseTime(until[0], 'until');
+  const used = usedNetworks(store);
+  return [...store.all('networks').values()].filter(
+    ({ id, spec, createdAtMs }) =>
+      !spec.ingress &&
+      !used.has(id) &&
+      (untilMs === undefined || createdAtMs < untilMs) &&
+      passesLabels(filters, 'label', spec.labels) &&
+      !(filters.get('label!') ?? []).some((label) =>
+        passesLabels(new Map([['label', [label]]]), 'label', spec.labels),
+      ),
+  );
 }

@@ -3,9 +3,10 @@ import { InvalidError, NotFoundError, OutOfSequenceError } from '../../../shared
 import type { Node } from '../../../shared/model/index.ts';
 import { StaleError, type Store } from '../../store/store.ts';
 import { decodeNodeSpec, encodeNode, type ManagerStatus } from '../codec/node-codec.ts';
+import { tlsInfo } from '../codec/tls-info.ts';
 import type { ApiContext } from '../context.ts';
 import { readJson } from '../http/body.ts';
-import { passes, passesLabels, queryFilters, queryFlag, queryVersion } from '../http/query.ts';
+import { type Filters, passes, passesLabels, queryFilters, queryFlag, queryVersion } from '../http/query.ts';
 import { requestSignal, sendEmpty, sendJson } from '../http/respond.ts';
 import { lookup } from '../lookup.ts';
 
@@ -15,10 +16,17 @@ export function nodesRouter(ctx: ApiContext): Router {
   const router = Router();
   const { store } = ctx;
   const encode = (node: Node): object =>
-    encodeNode(node, store.version('nodes', node.id), managerStatus(ctx, node));
+    encodeNode(
+      node,
+      store.version('nodes', node.id),
+      managerStatus(ctx, node),
+      tlsInfo(store.get('cluster', 'self')),
+    );
 
   router.get('/nodes', (req, res) => {
     const filters = queryFilters(req, FILTERS);
+    requireKnown(filters, 'role', ['manager', 'worker']);
+    requireKnown(filters, 'membership', ['accepted', 'pending']);
     const nodes = [...store.all('nodes').values()].filter(
       (node) =>
         passes(filters, 'id', (id) => node.id.startsWith(id)) &&
@@ -64,6 +72,12 @@ export function nodesRouter(ctx: ApiContext): Router {
     sendEmpty(res, 200);
   });
   return router;
+}
+
+/** In Docker's words. */
+function requireKnown(filters: Filters, name: string, values: readonly string[]): void {
+  const odd = filters.get(name)?.find((value) => !values.includes(value));
+  if (odd !== undefined) throw new InvalidError(`Invalid ${name} filter: '${odd}'`);
 }
 
 function requireRemovable(node: Node, force: boolean): void {

@@ -20,6 +20,7 @@ import {
 import { requestSignal, sendEmpty, sendJson } from '../http/respond.ts';
 import { respondLogs } from '../logs/respond.ts';
 import { currentSpec, findService, liveServices, specOf } from '../ops/service-reads.ts';
+import { withoutNodeNetwork } from '../ops/node-networks.ts';
 import { randomName } from '../ops/random-name.ts';
 import { createService, removeService, rollbackService, updateService } from '../ops/services.ts';
 
@@ -127,11 +128,17 @@ function withAuth(store: Store, service: Service, spec: ServiceSpec, req: Reques
   return auth === undefined ? spec : { ...spec, registryAuth: auth };
 }
 
-/** Docker clients know no ContainerSpec.HostConfig and lose it on the way: only one that names it changes it. */
+/**
+ * Docker clients know no ContainerSpec.HostConfig and lose it on the way: only one that names it changes it. What a service
+ * depends on has no place in the request at all.
+ */
 function withRuntime(store: Store, service: Service, spec: ServiceSpec, body: unknown): ServiceSpec {
   const named = zNamesHostConfig.safeParse(body).success;
-  const runtime = specOf(store, service)?.container.runtime;
-  return named || runtime === undefined ? spec : { ...spec, container: { ...spec.container, runtime } };
+  const stored = specOf(store, service);
+  // Which network it has is what the request's networks say.
+  const runtime = withoutNodeNetwork(stored?.container.runtime);
+  const kept = stored?.dependsOn === undefined ? spec : { ...spec, dependsOn: stored.dependsOn };
+  return named || runtime === undefined ? kept : { ...kept, container: { ...kept.container, runtime } };
 }
 
 export function* serviceTasks(store: Store, serviceId: string): Generator<Task> {

@@ -1,44 +1,81 @@
+/** /swarm: a Shoal cluster is a swarm from its start; nodes join and leave by the `shoal` command. */
 import { Router } from 'express';
-import { UnavailableError, UnsupportedError } from '../../../shared/errors/index.ts';
+import { ConflictError, UnavailableError, UnsupportedError } from '../../../shared/errors/index.ts';
 import { authorityOf, joinTokens } from '../../ca/cluster.ts';
+import { decodeSwarmSpec } from '../codec/swarm-codec.ts';
 import type { ApiContext } from '../context.ts';
-import { sendJson } from '../http/respond.ts';
+import { readJson } from '../http/body.ts';
+import { queryFlag, queryVersion } from '../http/query.ts';
+import { requestSignal, sendEmpty, sendJson } from '../http/respond.ts';
+import { clusterOf, updateSwarm } from '../ops/swarm.ts';
 import { clusterInfo } from './system.ts';
+
+/** Docker's words (moby daemon/cluster/errors.go), then ours. */
+const IN_A_SWARM =
+  'This node is already part of a swarm. Use "docker swarm leave" to leave this swarm and join another one.';
+const LEAVING_MANAGER =
+  'You are attempting to leave the swarm on a node that is participating as a manager. ';
+const LAST_MANAGER =
+  'Removing the last manager erases all current state of the swarm. Use `--force` to ignore this message. ';
 
 export function swarmRouter(ctx: ApiContext): Router {
   const router = Router();
+
   router.get('/swarm', async (_req, res) => {
-    const cluster = ctx.store.get('cluster', 'self');
-    if (cluster === undefined) {
-      throw new UnavailableError('the cluster is not set up yet: try again in a moment');
-    }
+    const cluster = clusterOf(ctx);
     const tokens = joinTokens(cluster, await authorityOf(cluster));
     sendJson(res, 200, {
       ...clusterInfo(ctx),
       JoinTokens: { Worker: tokens.worker, Manager: tokens.manager },
     });
   });
-  const refuse = (path: string, advice: string): void => {
-    router.post(path, () => {
-      throw new UnavailableError(advice);
-    });
-  };
-  refuse(
-    '/swarm/init',
-    'This node is already part of a swarm. A Shoal cluster is one from its start: add machines with "shoal agent --join TOKEN ADDRESS" (the token: "shoal token").',
-  );
-  refuse(
-    '/swarm/join',
-    'This node is already part of a swarm. Run "shoal agent --join TOKEN ADDRESS" on the machine that shall join.',
-  );
-  refuse('/swarm/leave', 'A Shoal manager does not leave through the API: stop it, or run "shoal down".');
-  const missing = (method: 'get' | 'post', path: string, what: string): void => {
-    router[method](path, () => {
-      throw new UnsupportedError(`${what} is not supported by Shoal yet`);
-    });
-  };
-  missing('post', '/swarm/update', 'POST /swarm/update (settings, autolock and rotation of join tokens)');
-  missing('get', '/swarm/unlockkey', 'GET /swarm/unlockkey (autolock)');
-  missing('post', '/swarm/unlock', 'POST /swarm/unlock (autolock)');
+
+  router.post('/swarm/update', async (req, res) => {
+    const version = queryVersion(req);
+    const settings = decodeSwarmSpec(await readJson(req), clusterOf(ctx));
+    if (queryFlag(req, 'rotateManagerUnlockKey'))
+      throw new UnsupportedError('rotateManagerUnlockKey: not supported by Shoal: managers are not locked');
+    const rotate = {
+      worker: queryFlag(req, 'rotateWorkerToken'),
+      manager: queryFlag(req, 'rotateManagerToken'),
+    };
+    await updateSwarm(ctx, { version, settings, rotate }, requestSignal(res, ctx.signal));
+    sendEmpty(res, 200);
+  });
+
+  router.post('/swarm/init', () => {
+    throw new UnavailableError(
+      `${IN_A_SWARM} A Shoal cluster is one from its start: add machines with "shoal agent --join TOKEN ADDRESS".`,
+    );
+  });
+  router.post('/swarm/join', () => {
+    throw new UnavailableError(
+      `${IN_A_SWARM} Run "shoal agent --join TOKEN ADDRESS" on the machine that shall join (the token: "shoal token").`,
+    );
+  });
+  router.post('/swarm/leave', (req) => {
+    const others = otherManagers(ctx);
+    const last = others === 0 ? LAST_MANAGER : '';
+    if (!queryFlag(req, 'force')) throw new UnavailableError(`${LEAVING_MANAGER}${last}`.trim());
+    throw new UnsupportedError(
+      others === 0
+        ? 'swarm leave: not supported by Shoal: this is the only manager, and the cluster is what it keeps: ' +
+            'stop it ("systemctl stop shoal-manager"), or remove a local cluster with "shoal down"'
+        : 'swarm leave: not supported by Shoal: a manager leaves when it is stopped: then remove its node with ' +
+            '"docker node rm --force"',
+    );
+  });
+
+  router.get('/swarm/unlockkey', (_req, res) => sendJson(res, 200, { UnlockKey: '' }));
+  router.post('/swarm/unlock', () => {
+    throw new ConflictError('swarm is not locked');
+  });
   return router;
+}
+
+function otherManagers(ctx: ApiContext): number {
+  const self = ctx.managerNodeId();
+  const all = [...ctx.store.all('nodes').values()];
+  return all.filter((node) => node.spec.role === 'manager' && node.id !== self && node.status === 'ready')
+    .length;
 }

@@ -1,6 +1,9 @@
+import { existsSync, readdirSync } from 'node:fs';
 import { arch, release } from 'node:os';
 import { Router } from 'express';
 import { isTerminal } from '../../../shared/model/index.ts';
+import { encodeSwarmSpec } from '../codec/swarm-codec.ts';
+import { tlsInfo } from '../codec/tls-info.ts';
 import { API_VERSION, MIN_API_VERSION, type ApiContext } from '../context.ts';
 import { sendJson } from '../http/respond.ts';
 import { managerStatus, nodeName } from './nodes.ts';
@@ -51,7 +54,8 @@ function versionBody(ctx: ApiContext): object {
     ApiVersion: API_VERSION,
     MinAPIVersion: MIN_API_VERSION,
     GitCommit: '',
-    GoVersion: '',
+    // Clients print it as the language's version.
+    GoVersion: `node ${process.version}`,
     ...common,
     BuildTime: '',
   };
@@ -70,10 +74,15 @@ function infoBody(ctx: ApiContext): object {
     ContainersRunning: running,
     ContainersPaused: 0,
     ContainersStopped: stopped,
-    Images: 0,
+    Images: countImages(ctx),
     Driver: 'overlayfs',
     DriverStatus: [],
-    Plugins: { Volume: ['local'], Network: ['overlay'], Authorization: null, Log: ['json-file'] },
+    Plugins: {
+      Volume: ['local'],
+      Network: ['bridge', 'host', 'null', 'overlay'],
+      Authorization: null,
+      Log: ['json-file'],
+    },
     SystemTime: new Date(ctx.clock.now()).toISOString(),
     LoggingDriver: 'json-file',
     KernelVersion: release(),
@@ -91,9 +100,33 @@ function infoBody(ctx: ApiContext): object {
     LiveRestoreEnabled: true,
     SecurityOptions: ['name=seccomp,profile=builtin', 'name=cgroupns'],
     Warnings: [],
+    Debug: false,
+    NFd: openFiles(),
+    NGoroutines: 0,
+    NEventsListener: ctx.events.listenerCount,
+    DockerRootDir: ctx.stateDir ?? '',
+    CgroupDriver: 'cgroupfs',
+    CgroupVersion: existsSync('/sys/fs/cgroup/cgroup.controllers') ? '2' : '1',
+    Runtimes: { shoal: { path: 'shoal' } },
+    DefaultRuntime: 'shoal',
+    InitBinary: '',
+    ContainerdCommit: NO_COMMIT,
+    RuncCommit: NO_COMMIT,
+    InitCommit: NO_COMMIT,
+    DefaultAddressPools: addressPools(ctx),
+    HttpProxy: '',
+    HttpsProxy: '',
+    NoProxy: '',
+    Isolation: '',
+    ProductLicense: '',
+    GenericResources: null,
+    CDISpecDirs: [],
     ...KERNEL_ABILITIES,
   };
 }
+
+/** Of programs that a node has none of; clients read the field all the same. */
+const NO_COMMIT = { ID: 'N/A', Expected: 'N/A' };
 
 /** Clients up to 20.10 warn of what is absent here: of cgroup controllers, forwarding, and filters of a bridge that Shoal does not have. */
 const KERNEL_ABILITIES = {
@@ -141,28 +174,37 @@ export function clusterInfo(ctx: ApiContext): Record<string, unknown> {
     Version: { Index: ctx.store.version('cluster', 'self') },
     CreatedAt: time(cluster?.createdAtMs),
     UpdatedAt: time(cluster?.updatedAtMs),
-    Spec: {
-      Name: 'default',
-      Labels: {},
-      Orchestration: { TaskHistoryRetentionLimit: cluster?.taskHistoryLimit ?? 5 },
-      Raft: {
-        SnapshotInterval: 0,
-        KeepOldSnapshots: 0,
-        LogEntriesForSlowFollowers: 0,
-        ElectionTick: 0,
-        HeartbeatTick: 0,
-      },
-      Dispatcher: { HeartbeatPeriod: (cluster?.nodeDownAfterMs ?? 0) * 1e6 },
-      CAConfig: { NodeCertExpiry: 90 * 24 * 3600 * 1e9 },
-      TaskDefaults: {},
-      EncryptionConfig: { AutoLockManagers: false },
-    },
-    TLSInfo: { TrustRoot: cluster?.caCertificatePem ?? '' },
+    Spec: encodeSwarmSpec(cluster),
+    TLSInfo: tlsInfo(cluster),
     RootRotationInProgress: false,
     DefaultAddrPool: cluster === undefined ? [] : [cluster.addressPool],
     SubnetSize: cluster?.subnetBits ?? 24,
     DataPathPort: 4789,
   };
+}
+
+function addressPools(ctx: ApiContext): object[] {
+  const cluster = ctx.store.get('cluster', 'self');
+  return cluster === undefined ? [] : [{ Base: cluster.addressPool, Size: cluster.subnetBits }];
+}
+
+/** Of this process, see proc(5). */
+function openFiles(): number {
+  try {
+    return readdirSync('/proc/self/fd').length;
+  } catch {
+    return 0;
+  }
+}
+
+/** Images that tasks name, and that nodes therefore have: asking all nodes would take too long for what every client asks. */
+function countImages({ store }: ApiContext): number {
+  const images = new Set<string>();
+  for (const { serviceId, revision } of store.all('tasks').values()) {
+    const image = store.get('revisions', `${serviceId}.${revision}`)?.spec.container.image;
+    if (image !== undefined) images.add(image);
+  }
+  return images.size;
 }
 
 function countContainers(ctx: ApiContext): { running: number; stopped: number } {

@@ -1,8 +1,8 @@
 import { Router } from 'express';
 import { InvalidError } from '../../../shared/errors/index.ts';
-import { isTerminal, TASK_STATES, type ServiceSpec, type Task } from '../../../shared/model/index.ts';
+import { isJob, isTerminal, TASK_STATES, type ServiceSpec, type Task } from '../../../shared/model/index.ts';
 import type { Store } from '../../store/store.ts';
-import { encodeTask, taskName } from '../codec/task-codec.ts';
+import { encodeTask, taskName, desiredText } from '../codec/task-codec.ts';
 import type { ApiContext } from '../context.ts';
 import { type Filters, passes, passesLabels, queryFilters } from '../http/query.ts';
 import { sendJson } from '../http/respond.ts';
@@ -64,9 +64,14 @@ export function taskSpec(store: Store, task: Task): ServiceSpec | undefined {
   return store.get('revisions', revisionKey(task.serviceId, task.revision))?.spec;
 }
 
+/** Those of standalone containers are not shown. */
+function* serviceTasks(store: Store): Generator<Task> {
+  for (const task of store.all('tasks').values()) if (task.run === undefined) yield task;
+}
+
 /** By id, by name (web.1), or by a unique prefix of the id. */
 export function findTask(store: Store, ref: string): Task {
-  return lookup(store.all('tasks').values(), ref, {
+  return lookup(serviceTasks(store), ref, {
     kind: 'task',
     id: (task) => task.id,
     name: (task) => {
@@ -80,21 +85,23 @@ function listTasks(ctx: ApiContext, filters: Filters): Task[] {
   const { store } = ctx;
   for (const state of filters.get('desired-state') ?? []) {
     if (!(TASK_STATES as readonly string[]).includes(state))
-      throw new InvalidError(`invalid desired-state '${state}'`);
+      throw new InvalidError(`Invalid desired-state filter: '${state}'`);
   }
   const onNode = nodeMatcher(ctx);
   return [...candidates(store, filters)].filter((task) => {
     const service = store.get('services', task.serviceId);
     const name = taskName(task, service?.name ?? task.serviceId);
+    const spec = taskSpec(store, task);
+    const desired = desiredText(task, spec !== undefined && isJob(spec.mode));
     return (
       passes(filters, 'id', (id) => task.id.startsWith(id)) &&
       passes(filters, 'name', (wanted) => `${name}.${task.id}`.startsWith(wanted)) &&
       passes(filters, 'node', (node) => task.nodeId !== undefined && onNode(node, task.nodeId)) &&
-      passes(filters, 'desired-state', (state) => task.desired === state) &&
+      passes(filters, 'desired-state', (state) => desired === state) &&
       passes(filters, '_up-to-date', (on) => taskIsCurrent(store, task) === isTrue(on)) &&
       passes(filters, 'runtime', (runtime) => runtime === 'container') &&
       // Tasks carry no labels of their own: their service's are meant, as docker stack ps asks.
-      passesLabels(filters, 'label', taskSpec(store, task)?.labels ?? {})
+      passesLabels(filters, 'label', spec?.labels ?? {})
     );
   });
 }
@@ -103,12 +110,13 @@ function listTasks(ctx: ApiContext, filters: Filters): Task[] {
 function* candidates(store: Store, filters: Filters): Generator<Task> {
   const wanted = filters.get('service') ?? [];
   if (wanted.length === 0) {
-    yield* store.all('tasks').values();
+    yield* serviceTasks(store);
     return;
   }
   const ids = new Set<string>();
   for (const ref of wanted) {
-    if (store.get('services', ref) !== undefined) ids.add(ref);
+    const known = store.get('services', ref);
+    if (known !== undefined && known.run === undefined) ids.add(ref);
     for (const service of liveServices(store))
       if (service.name === ref || service.id.startsWith(ref)) ids.add(service.id);
   }

@@ -1,5 +1,8 @@
-import type { ContainerSpec, HealthCheck, MountSpec } from '../../../shared/model/index.ts';
+import type { ContainerSpec, HealthCheck, Labels, MountSpec } from '../../../shared/model/index.ts';
+import { describeError } from '../../../shared/errors/index.ts';
+import { volumeMount } from '../../../shared/lib/local-volume.ts';
 import { templateProblem } from '../../../shared/lib/template.ts';
+import { parseSeccompProfile } from '../../../shared/lib/seccomp-profile.ts';
 import { checkFiles } from './files.ts';
 import type { SpecProblem } from './service-spec.ts';
 
@@ -10,6 +13,8 @@ const IMAGE_MAX = 512;
 const HOSTNAME = /^[a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?$/;
 const SIGNAL = /^(SIG)?[A-Z][A-Z0-9+-]*$|^\d{1,2}$/i;
 const VOLUME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
+/** limits.h */
+const PATH_MAX = 4096;
 const MS_NS = 1_000_000;
 
 export function checkContainer(container: ContainerSpec): SpecProblem[] {
@@ -80,6 +85,8 @@ function checkRuntime(container: ContainerSpec): SpecProblem[] {
     'oomScoreAdj',
     'a number from -1000 to 1000 is expected',
   );
+  const profileProblem = seccompProblem(container);
+  check(profileProblem === undefined, 'seccomp', profileProblem ?? '');
   for (const { source, target, access } of runtime.devices ?? []) {
     check(source.startsWith('/dev/'), 'devices', `'${source}': a path below /dev is expected`);
     check(target.startsWith('/'), 'devices', `'${target}': an absolute path is expected`);
@@ -88,6 +95,12 @@ function checkRuntime(container: ContainerSpec): SpecProblem[] {
   for (const rule of runtime.deviceRules ?? []) {
     check(DEVICE_RULE.test(rule), 'deviceRules', `'${rule}': such as 'c 1:3 rwm' is expected`);
   }
+  const { cpuPeriodUs = 100_000 } = runtime;
+  check(
+    cpuPeriodUs >= 1000 && cpuPeriodUs <= 1_000_000,
+    'cpuPeriod',
+    'from 1000 to 1000000 microseconds are expected',
+  );
   const { cpuset, cpuShares, hostUts, hostIpc, domainname, shmBytes } = runtime;
   check(cpuset === undefined || CPU_LIST.test(cpuset), 'cpuset', `'${cpuset}': such as '0-2,4' is expected`);
   check(cpuShares === undefined || cpuShares >= 2, 'cpuShares', 'at least 2 are expected');
@@ -105,6 +118,17 @@ function checkRuntime(container: ContainerSpec): SpecProblem[] {
   return problems;
 }
 
+function seccompProblem({ seccompProfile, seccompUnconfined }: ContainerSpec): string | undefined {
+  if (seccompProfile === undefined) return undefined;
+  if (seccompUnconfined === true) return 'unconfined and a profile: one of the two is expected';
+  try {
+    parseSeccompProfile(seccompProfile);
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
 function checkMounts(mounts: readonly MountSpec[]): SpecProblem[] {
   const problems: SpecProblem[] = [];
   const targets = new Set<string>();
@@ -112,6 +136,10 @@ function checkMounts(mounts: readonly MountSpec[]): SpecProblem[] {
     const report = (message: string): void => {
       problems.push({ field: 'mounts', message: `${mount.target}: ${message}` });
     };
+    if (mount.target.length > PATH_MAX) {
+      problems.push({ field: 'mounts', message: `a target has at most ${PATH_MAX} characters` });
+      continue;
+    }
     if (!mount.target.startsWith('/')) report('the target must be an absolute path');
     const target = mount.target.replace(/\/+$/, '') || '/';
     if (target === '/') report("a mount over '/' is not possible");
@@ -121,13 +149,24 @@ function checkMounts(mounts: readonly MountSpec[]): SpecProblem[] {
       report(`the source '${mount.source}' of a bind mount must be an absolute path`);
     }
     if (mount.kind === 'volume') {
-      if (mount.source === '') report('anonymous volumes are not supported yet: give the volume a name');
-      else if (!VOLUME.test(mount.source.replaceAll(/\{\{.*?\}\}/g, 'x'))) {
+      const wrong = optionProblem(mount.options ?? {});
+      if (wrong !== undefined) report(wrong);
+      if (mount.source !== '' && !VOLUME.test(mount.source.replaceAll(/\{\{.*?\}\}/g, 'x'))) {
         report(`'${mount.source}' is no valid volume name: letters, digits, _ . - are allowed`);
       }
     }
   }
   return problems;
+}
+
+/** What the node would refuse when it makes the volume. */
+function optionProblem(options: Labels): string | undefined {
+  try {
+    volumeMount(options);
+    return undefined;
+  } catch (error) {
+    return describeError(error);
+  }
 }
 
 /** Docker's rule: a time is 0 (inherit) or at least 1 ms (daemon/container.go, validateHealthCheck). */

@@ -1,4 +1,4 @@
-import type { PublishedPort, ServiceSpec } from '../../../shared/model/index.ts';
+import { ownNetworkOf, type PublishedPort, type ServiceSpec } from '../../../shared/model/index.ts';
 import type { SpecProblem } from './service-spec.ts';
 
 const PORT_MAX = 65_535;
@@ -39,7 +39,25 @@ export function checkPorts(spec: ServiceSpec): SpecProblem[] {
         "dnsrr can't be combined with a port published in ingress mode: use mode host, or endpoint mode vip",
     });
   }
-  return problems;
+  return [...problems, ...checkOwnNetwork(spec)];
+}
+
+/** A container with its node's network binds the node's ports itself: such a port is only kept free for it. */
+function checkOwnNetwork(spec: ServiceSpec): SpecProblem[] {
+  const own = ownNetworkOf(spec);
+  if (own === undefined) return [];
+  return spec.ports.flatMap((port): SpecProblem[] => {
+    const which = `${port.publishedPort || port.targetPort}/${port.protocol}`;
+    if (own === 'none')
+      return [{ field: 'ports', message: `${which}: a container with network none has no ports` }];
+    if (port.mode === 'ingress')
+      return [
+        { field: 'ports', message: `${which}: ingress mode can't be used with network host: use mode host` },
+      ];
+    if (port.publishedPort === port.targetPort) return [];
+    const message = `${which}: with network host the published port is the target port (${port.targetPort})`;
+    return [{ field: 'ports', message }];
+  });
 }
 
 /** What two services can not both hold on the mesh. */

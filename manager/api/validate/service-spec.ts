@@ -1,6 +1,7 @@
 /** What a service spec must hold beyond its shape; the same for the REST API and for stacks. Pure. */
 import type { ServiceSpec, UpdateConfig } from '../../../shared/model/index.ts';
 import { parseConstraint } from '../../plan/constraint.ts';
+import { nodeNetworkProblem } from '../ops/node-networks.ts';
 import { checkContainer } from './container-spec.ts';
 import { checkPorts } from './ports.ts';
 
@@ -32,10 +33,18 @@ export function checkServiceSpec(spec: ServiceSpec): SpecProblem[] {
     check(isWhole(spec.mode.replicas), 'replicas', 'a whole number from 0 is expected');
     check(spec.mode.replicas <= 1_000_000, 'replicas', 'at most 1000000 are supported');
   }
+  if (spec.mode.kind === 'replicated-job') {
+    for (const field of ['totalCompletions', 'maxConcurrent'] as const) {
+      const amount = spec.mode[field];
+      check(isWhole(amount) && amount <= 1_000_000, field, 'a whole number from 0 to 1000000 is expected');
+    }
+  }
   problems.push(...checkContainer(spec.container));
   problems.push(...checkResources(spec), ...checkPlacement(spec));
   problems.push(...checkUpdate('update', spec.update), ...checkUpdate('rollback', spec.rollback));
   problems.push(...checkPorts(spec));
+  const ownNetwork = nodeNetworkProblem(spec);
+  if (ownNetwork !== undefined) problems.push({ field: 'networks', message: ownNetwork });
   const { restart } = spec;
   check(isWhole(restart.delayNs), 'restart.delay', 'a duration from 0 is expected');
   check(isWhole(restart.windowNs), 'restart.window', 'a duration from 0 is expected');

@@ -6,6 +6,7 @@ import type { View } from '../view.ts';
 
 /** The networks that a task of this spec is on, in order: the spec's, then ingress. */
 export function networksOf(spec: ServiceSpec): string[] {
+  if (spec.container.runtime?.network !== undefined) return [];
   const networks = [...new Set(spec.networks.map(({ network }) => network))];
   if (usesIngress(spec) && !networks.includes(INGRESS_NETWORK_ID)) networks.push(INGRESS_NETWORK_ID);
   return networks;

@@ -1,5 +1,5 @@
 /** What reconcile asks for, as data. plan.ts turns it into writes. */
-import type { DesiredState, Service, Task } from '../../../shared/model/index.ts';
+import type { DesiredState, Service, Task, TaskRun } from '../../../shared/model/index.ts';
 
 export type SlotAction =
   | {
@@ -9,16 +9,26 @@ export type SlotAction =
       readonly nodeId?: string;
       readonly desired: 'ready' | 'running';
       readonly startAfterMs?: number;
+      readonly scheduledAtMs?: number;
       readonly reason: string;
+      /** Of a container that is on the node for good: it takes the task whatever else it takes. */
+      readonly run?: TaskRun;
     }
   | {
       readonly kind: 'set-desired';
       readonly task: Task;
       readonly desired: DesiredState;
       readonly reason: string;
+      readonly run?: TaskRun;
     }
   /** A task without a node: find one. `renew`: it becomes one of the current revision first. */
-  | { readonly kind: 'place-task'; readonly task: Task; readonly renew: boolean }
+  | {
+      readonly kind: 'place-task';
+      readonly task: Task;
+      readonly renew: boolean;
+      /** The only one that it may go to: a container's. */
+      readonly nodeId?: string;
+    }
   /** Its node is gone for good: say so in its stead. */
   | { readonly kind: 'orphan-task'; readonly task: Task; readonly reason: string }
   | { readonly kind: 'delete-task'; readonly task: Task };
@@ -27,6 +37,10 @@ export type ServiceAction =
   | { readonly kind: 'set-update-status'; readonly status: NonNullable<Service['updateStatus']> }
   | { readonly kind: 'rollback'; readonly toRevision: number; readonly message: string }
   | { readonly kind: 'delete-revision'; readonly revision: number }
+  /** A container that removes itself has ended. */
+  | { readonly kind: 'remove-service' }
+  /** What it depends on is there: its tasks may start, from now on whatever becomes of that. */
+  | { readonly kind: 'release' }
   | { readonly kind: 'delete-service' };
 
 export interface SlotDecision {
@@ -42,9 +56,23 @@ export interface ServiceDecision {
   readonly wakeAt: number | undefined;
   /** More is to be done than the limit allowed. */
   readonly more: boolean;
+  /** Why no task of it may be placed yet: it waits for other services. */
+  readonly hold?: string;
 }
 
 export const NOTHING: ServiceDecision = { service: [], slots: [], wakeAt: undefined, more: false };
+
+/** Slots with something to do, at most `limit` of them. */
+export function bounded(
+  service: readonly ServiceAction[],
+  decisions: readonly SlotDecision[],
+  wakeAt: number | undefined,
+  limit: number,
+  more: boolean,
+): ServiceDecision {
+  const slots = decisions.filter(({ actions }) => actions.length > 0);
+  return { service, slots: slots.slice(0, limit), wakeAt, more: more || slots.length > limit };
+}
 
 /** The earlier of two times, either of which may be absent. */
 export function earlier(a: number | undefined, b: number | undefined): number | undefined {

@@ -8,6 +8,7 @@ import type {
   TaskState,
   TaskStatus,
 } from '../../../shared/model/index.ts';
+import { isGlobalMode } from '../../../shared/model/index.ts';
 import { effectiveState, isWanted, revisionKey } from '../states.ts';
 import type { View } from '../view.ts';
 import { fitsConstraints, specOutdated } from './dirty.ts';
@@ -48,7 +49,7 @@ export class ServiceContext {
   }
 
   get isGlobal(): boolean {
-    return this.spec.mode.kind === 'global';
+    return isGlobalMode(this.spec.mode);
   }
 
   /** True when the task is not what the current revision asks for. */

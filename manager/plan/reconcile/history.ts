@@ -2,7 +2,7 @@
 import { isTerminal } from '../../../shared/model/index.ts';
 import type { SlotAction } from './actions.ts';
 import { earlier } from './actions.ts';
-import type { Slot, SlotTask } from './context.ts';
+import type { ServiceContext, Slot, SlotTask } from './context.ts';
 
 /** A task on a node that has been down this long is given up (swarmkit's defaultNodeDownPeriod). */
 export const ORPHAN_AFTER_MS = 24 * 3_600_000;
@@ -10,6 +10,14 @@ export const ORPHAN_AFTER_MS = 24 * 3_600_000;
 export interface HistoryDecision {
   readonly actions: readonly SlotAction[];
   readonly wakeAt: number | undefined;
+}
+
+/** How many ended tasks a slot keeps. Enough to count restarts by; and while an update runs, what it may have to be judged by. */
+export function retained({ view, spec, service }: ServiceContext): number {
+  const state = service.updateStatus?.state;
+  const floor = state === 'updating' || state === 'rollback-started' ? 1 : 0;
+  const attempts = spec.restart.maxAttempts === 0 ? 0 : spec.restart.maxAttempts + 1;
+  return Math.max(view.cluster.taskHistoryLimit, attempts, floor);
 }
 
 /**

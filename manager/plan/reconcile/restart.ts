@@ -1,7 +1,13 @@
 /** Whether a task that ended is replaced. The rules are Swarm's (swarmkit, manager/orchestrator/restart). */
-import type { RestartPolicy } from '../../../shared/model/index.ts';
+import type { RestartPolicy, ServiceSpec } from '../../../shared/model/index.ts';
+import { isJob } from '../../../shared/model/index.ts';
 import { endedByItself } from '../states.ts';
 import type { Slot, SlotTask } from './context.ts';
+
+/** A job's task that completed is never run again, whatever the condition. */
+export function restartPolicyOf({ mode, restart }: ServiceSpec): RestartPolicy {
+  return isJob(mode) && restart.condition === 'any' ? { ...restart, condition: 'on-failure' } : restart;
+}
 
 /** True when the policy asks for a replacement of `ended`, a task of `slot` that is in a terminal state. */
 export function shouldRestart(policy: RestartPolicy, slot: Slot, ended: SlotTask, now: number): boolean {

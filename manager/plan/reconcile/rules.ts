@@ -1,10 +1,10 @@
 /** What is to be done about one wanted task: an ordered table, the first rule that applies decides. */
 import { assertNever } from '../../../shared/lib/assert-never.ts';
-import { isTerminal } from '../../../shared/model/index.ts';
+import { isJob, isTerminal } from '../../../shared/model/index.ts';
 import { isWanted, nsToMs } from '../states.ts';
 import type { ServiceContext, Slot, SlotTask } from './context.ts';
 import { fitsConstraints } from './dirty.ts';
-import { shouldRestart } from './restart.ts';
+import { restartPolicyOf, shouldRestart } from './restart.ts';
 
 export type Verdict =
   | { readonly kind: 'keep' }
@@ -43,7 +43,9 @@ const RULES: readonly Rule[] = [
   },
   {
     reason: 'node was removed',
-    applies: (_context, _slot, { node }) => node === undefined,
+    // A job's task that has completed there has done its part.
+    applies: ({ spec }, _slot, { node, state }) =>
+      node === undefined && !(isJob(spec.mode) && state === 'complete'),
     verdict: () => ({ kind: 'replace', delayMs: 0, orphan: true }),
   },
   {
@@ -58,7 +60,7 @@ const RULES: readonly Rule[] = [
     applies: (context, slot, item) =>
       isTerminal(item.state) &&
       item.state !== 'orphaned' &&
-      !shouldRestart(context.spec.restart, slot, item, context.now),
+      !shouldRestart(restartPolicyOf(context.spec), slot, item, context.now),
     verdict: () => ({ kind: 'finish' }),
   },
   {

@@ -1,13 +1,18 @@
 /** What one service needs: which slots should be filled, what each of them needs, updates, history, removal. */
-import type { Node, Revision, Service } from '../../../shared/model/index.ts';
+import type { Revision, Service } from '../../../shared/model/index.ts';
+import { isJob } from '../../../shared/model/index.ts';
 import { revisionKey } from '../states.ts';
 import type { View } from '../view.ts';
 import type { ServiceAction, ServiceDecision, SlotAction, SlotDecision } from './actions.ts';
-import { earlier, NOTHING } from './actions.ts';
+import { bounded, earlier, NOTHING } from './actions.ts';
 import type { Slot } from './context.ts';
+import { reconcileContainer } from './container.ts';
 import { isOccupied, ServiceContext } from './context.ts';
-import { fitsConstraints } from './dirty.ts';
-import { clearSlot, reapSlot } from './history.ts';
+import { reconcileCron } from './cron.ts';
+import { gateOf } from './dependencies.ts';
+import { clearSlot, reapSlot, retained } from './history.ts';
+import { reconcileJob } from './job.ts';
+import { mayTakeTask, whyNotGlobal } from './nodes.ts';
 import { isStopping } from './rules.ts';
 import { chooseVictims } from './scale.ts';
 import type { SlotOutcome } from './slot.ts';
@@ -29,9 +34,22 @@ export function reconcileService(view: View, service: Service, now: number, limi
   const revision = view.revisions.get(revisionKey(service.id, service.revision));
   if (service.removing === true) return removeService(view, service, revision, now, limit);
   if (revision === undefined) return NOTHING;
+  if (service.run !== undefined) return reconcileContainer(view, service, revision, now);
   const context = new ServiceContext(view, service, revision, now);
   const all = context.slots();
-  const chosen = context.isGlobal ? globalSlots(context, all) : replicatedSlots(context, all, limit);
+  const gate = gateOf(view, service, revision.spec);
+  const released: ServiceAction[] = gate.kind === 'met' ? [{ kind: 'release' }] : [];
+  const held = gate.kind === 'held';
+  if (isJob(context.spec.mode)) {
+    const { mode } = context.spec;
+    const job =
+      mode.kind === 'cron'
+        ? reconcileCron(context, mode, all, limit, held)
+        : reconcileJob(context, all, limit, held);
+    const decision = { ...job, service: [...released, ...job.service, ...oldRevisions(context, all)] };
+    return held ? { ...decision, hold: gate.reason } : decision;
+  }
+  const chosen = chooseSlots(context, all, limit, held);
   const outcomes = chosen.wanted.map(({ slot, canCreate }) => decideSlot(context, slot, canCreate));
   const update = decideUpdate(context, outcomes);
   const decisions: SlotDecision[] = [];
@@ -44,8 +62,21 @@ export function reconcileService(view: View, service: Service, now: number, limi
     const actions = mergeSlotActions(outcome, update.slots.get(outcome.slot.key), history.actions);
     decisions.push({ key: outcome.slot.key, actions });
   }
-  const service1 = [...update.service, ...oldRevisions(context, all)];
-  return bounded(service1, decisions, wakeAt, limit, chosen.more);
+  const service1 = [...released, ...update.service, ...oldRevisions(context, all)];
+  const decision = bounded(service1, decisions, wakeAt, limit, chosen.more);
+  return held ? { ...decision, hold: gate.reason } : decision;
+}
+
+/**
+ * Of a service that is held back, one slot is filled: a pending task that says what is waited for. A global service has no
+ * task without a node, so it has none.
+ */
+function chooseSlots(context: ServiceContext, all: Map<string, Slot>, limit: number, held: boolean): Slots {
+  const { mode } = context.spec;
+  if (mode.kind === 'replicated') {
+    return replicatedSlots(all, limit, held ? Math.min(1, mode.replicas) : mode.replicas);
+  }
+  return held ? { wanted: [], unwanted: [], more: false } : globalSlots(context, all);
 }
 
 /** A slot that the rules act on is not updated in the same breath, but for placing and promoting. */
@@ -58,28 +89,7 @@ function mergeSlotActions(
   return [...outcome.actions.filter(({ kind }) => kind !== 'place-task'), ...update, ...history];
 }
 
-function bounded(
-  service: readonly ServiceAction[],
-  decisions: readonly SlotDecision[],
-  wakeAt: number | undefined,
-  limit: number,
-  more: boolean,
-): ServiceDecision {
-  const slots = decisions.filter(({ actions }) => actions.length > 0);
-  return { service, slots: slots.slice(0, limit), wakeAt, more: more || slots.length > limit };
-}
-
-/** Enough to count restarts by; and while an update runs, what it may have to be judged by. */
-function retained({ view, spec, service }: ServiceContext): number {
-  const state = service.updateStatus?.state;
-  const floor = state === 'updating' || state === 'rollback-started' ? 1 : 0;
-  const attempts = spec.restart.maxAttempts === 0 ? 0 : spec.restart.maxAttempts + 1;
-  return Math.max(view.cluster.taskHistoryLimit, attempts, floor);
-}
-
-function replicatedSlots(context: ServiceContext, all: Map<string, Slot>, limit: number): Slots {
-  const mode = context.spec.mode;
-  const replicas = mode.kind === 'replicated' ? mode.replicas : 0;
+function replicatedSlots(all: Map<string, Slot>, limit: number, replicas: number): Slots {
   const occupied: Slot[] = [];
   const idle: Slot[] = [];
   for (const slot of all.values()) (isOccupied(slot) ? occupied : idle).push(slot);
@@ -117,7 +127,7 @@ function globalSlots(context: ServiceContext, all: ReadonlyMap<string, Slot>): S
     const slot = all.get(node.id);
     const reason = whyNotGlobal(context, node);
     if (reason === undefined) {
-      const canCreate = node.status === 'ready' && node.spec.availability === 'active';
+      const canCreate = mayTakeTask(node);
       if (slot !== undefined || canCreate) {
         wanted.push({ slot: slot ?? { key: node.id, slot: 0, nodeId: node.id, tasks: [] }, canCreate });
       }
@@ -127,13 +137,6 @@ function globalSlots(context: ServiceContext, all: ReadonlyMap<string, Slot>): S
     if (!context.view.nodes.has(slot.key)) unwanted.push({ slot, reason: 'the node was removed' });
   }
   return { wanted, unwanted, more: false };
-}
-
-/** A node that is down or paused keeps its task: there is no other place for it. */
-function whyNotGlobal({ spec }: ServiceContext, node: Node): string | undefined {
-  if (node.spec.availability === 'drain') return 'the node is drained';
-  if (!fitsConstraints(node, spec.placement.constraints)) return 'the node does not meet the constraints';
-  return undefined;
 }
 
 function removeService(

@@ -112,6 +112,7 @@ export function replacementFor(
     ...(slot.nodeId === undefined ? {} : { nodeId: slot.nodeId }),
     desired: waits ? 'ready' : 'running',
     ...(delayMs > 0 ? { startAfterMs: context.now + delayMs } : {}),
+    ...(old.task.scheduledAtMs === undefined ? {} : { scheduledAtMs: old.task.scheduledAtMs }),
     reason,
   };
 }

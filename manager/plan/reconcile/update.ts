@@ -3,8 +3,8 @@
  * leader can take over in the middle. Rules and defaults are Swarm's (swarmkit, manager/orchestrator/update).
  */
 import type { UpdateConfig, UpdateStatus } from '../../../shared/model/index.ts';
-import { isTerminal } from '../../../shared/model/index.ts';
-import { endedByItself, isUp, nsToMs, revisionKey } from '../states.ts';
+import { compareStates, DEFAULT_UPDATE_DEADLINE_MS, isTerminal } from '../../../shared/model/index.ts';
+import { endedByItself, isUp, isWanted, nsToMs, revisionKey } from '../states.ts';
 import type { ServiceAction, SlotAction } from './actions.ts';
 import { earlier } from './actions.ts';
 import type { ServiceContext, SlotTask } from './context.ts';
@@ -26,8 +26,10 @@ interface Progress {
   readonly outdated: SlotTask | undefined;
   /** The update has put a task into this slot. */
   readonly touched: boolean;
-  /** A task of the update ended in this slot before it had run for the monitoring time. */
+  /** A task of the update ended in this slot before it had run for the monitoring time, or does not come up. */
   readonly failed: SlotTask | undefined;
+  /** When what is on its way is given up; undefined: nothing is. */
+  readonly deadlineAt: number | undefined;
   /** Takes one of the update's places until this time; undefined: until something changes. */
   readonly busyUntil: number | undefined;
   /** Nothing more can be held against it from this time on; undefined: until something changes. */
@@ -88,25 +90,44 @@ function progressOf(
   const ours = outcome.slot.tasks.filter(
     ({ task }) => task.createdAtMs >= startedAtMs && !context.isOutdated(task),
   );
-  const failed = ours.find((item) => failedEarly(item, monitorMs));
+  const coming = ours.filter(isComing);
+  const hung = coming.find((item) => deadlineOf(context, item) <= context.now);
+  const failed = ours.find((item) => failedEarly(context, item, monitorMs)) ?? hung;
   const current = outcome.survivors.find(({ task }) => !context.isStale(task));
   const old = [...outcome.survivors, ...(outcome.finished === undefined ? [] : [outcome.finished])];
   const upAt = isUp(current?.status) ? (current?.status?.startedAtMs ?? current?.status?.atMs) : undefined;
-  const endedAt = failed?.status?.atMs ?? (outcome.finished === undefined ? undefined : 0);
+  const failedAt = failed === hung ? hung && deadlineOf(context, hung) : failed?.status?.atMs;
+  const endedAt = failedAt ?? (outcome.finished === undefined ? undefined : 0);
   const reference = endedAt ?? upAt;
   return {
     outcome,
     outdated: current === undefined ? old.find(({ task }) => context.isStale(task)) : undefined,
     touched: ours.length > 0,
     failed,
+    deadlineAt: hung === undefined && coming[0] !== undefined ? deadlineOf(context, coming[0]) : undefined,
     busyUntil: reference === undefined ? undefined : reference + nsToMs(config.delayNs),
     settledAt: endedAt ?? (upAt === undefined ? undefined : upAt + monitorMs),
   };
 }
 
-/** It ended by itself before it ran, or within the monitoring time of that. */
-function failedEarly({ state, status }: SlotTask, monitorMs: number): boolean {
+/** It shall run, and has not come so far: it waits for a node, its image, its health check. */
+function isComing({ task, state }: SlotTask): boolean {
+  return isWanted(task) && compareStates(state, 'running') < 0;
+}
+
+/** One that waits for the task before it to stop is given its time from then on. */
+function deadlineOf({ spec }: ServiceContext, { task }: SlotTask): number {
+  const since = Math.max(task.createdAtMs, task.desiredAtMs);
+  return since + (spec.updateDeadlineMs ?? DEFAULT_UPDATE_DEADLINE_MS);
+}
+
+/**
+ * It ended by itself before it ran, or within the monitoring time of that. A task that completes has not failed where that
+ * is its purpose: where the policy would not run it again.
+ */
+function failedEarly({ spec }: ServiceContext, { state, status }: SlotTask, monitorMs: number): boolean {
   if (status === undefined || !endedByItself(state)) return false;
+  if (state === 'complete' && spec.restart.condition !== 'any') return false;
   return status.startedAtMs === undefined || status.atMs - status.startedAtMs <= monitorMs;
 }
 
@@ -122,7 +143,10 @@ function failureAction(
   const culprit = failed[0]?.failed;
   if (culprit === undefined || config.failureAction === 'continue') return undefined;
   if (failed.length / total <= config.maxFailureRatio) return undefined;
-  const cause = `due to failure or early termination of task ${culprit.task.id}`;
+  const hung = !isTerminal(culprit.state);
+  const cause = hung
+    ? `because task ${culprit.task.id} did not come up in time`
+    : `due to failure or early termination of task ${culprit.task.id}`;
   const { previousRevision, id } = context.service;
   const rollingBack = begun.state === 'rollback-started';
   const canRollBack =
@@ -159,7 +183,7 @@ function advance(
     if (!slot.touched || (slot.outdated !== undefined && slot.failed === undefined)) continue;
     if (slot.busyUntil !== undefined && slot.busyUntil <= context.now) continue;
     busy += 1;
-    wakeAt = earlier(wakeAt, slot.busyUntil);
+    wakeAt = earlier(earlier(wakeAt, slot.busyUntil), slot.deadlineAt);
   }
   let free = config.parallelism === 0 ? Number.POSITIVE_INFINITY : config.parallelism - busy;
   const slots = new Map<string, readonly SlotAction[]>();
@@ -217,7 +241,10 @@ function replaceActions(context: ServiceContext, config: UpdateConfig, progress:
 /** All slots are current: completed once each has run for the monitoring time. */
 function settle(context: ServiceContext, begun: UpdateStatus, all: readonly Progress[]): UpdateDecision {
   const ours = all.filter((slot) => slot.touched);
-  if (ours.some((slot) => slot.settledAt === undefined)) return NO_UPDATE;
+  if (ours.some((slot) => slot.settledAt === undefined)) {
+    const deadlines = ours.map((slot) => slot.deadlineAt);
+    return { ...NO_UPDATE, wakeAt: deadlines.reduce(earlier, undefined) };
+  }
   const settledAt = Math.max(0, ...ours.map((slot) => slot.settledAt ?? 0));
   if (settledAt > context.now) return { ...NO_UPDATE, wakeAt: settledAt };
   const rollingBack = begun.state === 'rollback-started';

@@ -1,10 +1,11 @@
 /**
  * The nodes that one service can be placed on, in the order in which they should be: spread over the preferences' values,
- * then fewest tasks of the service, then fewest tasks in all. Nodes are kept in buckets by the service's count on them, so
+ * then fewest tasks of the service, then fewest tasks in all (packed: the fullest; near to other services: those first). Nodes are kept in buckets by the service's count on them, so
  * the first is exact; the second is the best of a sample when a bucket is large.
  */
 import type { Prng } from '../../../shared/lib/prng.ts';
 import { attributeOf } from '../constraint.ts';
+import { misfit } from './affinity.ts';
 import type { ClusterColumns } from './columns.ts';
 import type { Filter, Refusals, Request } from './filters.ts';
 import { whyNot } from './filters.ts';
@@ -80,10 +81,20 @@ function consider(level: number[], at: number, best: number, choice: Choice): nu
     return best === moved ? at : best;
   }
   if (best < 0) return at;
+  return isBetter(row, level[best] ?? 0, choice) ? at : best;
+}
+
+function isBetter(row: number, than: number, { request, columns }: Choice): boolean {
+  const soft = misfit(request.affinities, row) - misfit(request.affinities, than);
+  if (soft !== 0) return soft < 0;
   columns.load(row);
-  const bestRow = level[best] ?? 0;
-  columns.load(bestRow);
-  return (columns.active[row] ?? 0) < (columns.active[bestRow] ?? 0) ? at : best;
+  columns.load(than);
+  if (request.spec.placement.strategy === 'binpack') {
+    const room = columns.freeShare(row) - columns.freeShare(than);
+    if (room !== 0) return room < 0;
+    return (columns.active[row] ?? 0) > (columns.active[than] ?? 0);
+  }
+  return (columns.active[row] ?? 0) < (columns.active[than] ?? 0);
 }
 
 /** Takes out position `at`; the last entry moves there. */
@@ -141,7 +152,10 @@ export class Candidates {
   }
 
   #insert(leaf: Branch, row: number, count: number): void {
-    (this.#isBad(row) ? leaf.bad : leaf.good).add(row, count);
+    // Packed, how many of the service a node has already does not matter; near to others, it comes second.
+    const { placement } = this.#choice.request.spec;
+    const apart = placement.strategy !== 'binpack' && !(placement.affinities ?? []).some(({ hard }) => !hard);
+    (this.#isBad(row) ? leaf.bad : leaf.good).add(row, apart ? count : 0);
   }
 
   #takeFrom(branch: Branch): number | undefined {

@@ -7,6 +7,7 @@ import { effectiveState, holdsResources, isWanted, revisionKey } from '../states
 import type { View } from '../view.ts';
 import { isTerminal } from '../../../shared/model/index.ts';
 
+const NO_ROWS: ReadonlySet<number> = new Set();
 const NO_PORTS: ReadonlySet<string> = new Set();
 
 export class ClusterColumns {
@@ -19,6 +20,7 @@ export class ClusterColumns {
   readonly #view: View;
   readonly #rows = new Map<string, number>();
   readonly #loaded: Uint8Array;
+  readonly #placed = new Map<string, Set<number>>();
   readonly #hostPorts: (Set<string> | undefined)[] = [];
 
   constructor(view: View) {
@@ -60,11 +62,27 @@ export class ClusterColumns {
     return this.#hostPorts[row] ?? NO_PORTS;
   }
 
+  /** How much of the node is not reserved: the mean of the shares of CPU and memory, from 0 to 1. `load` it first. */
+  freeShare(row: number): number {
+    const { nanoCpus = 0, memoryBytes = 0 } = this.nodes[row]?.description ?? {};
+    const cpu = nanoCpus === 0 ? 0 : (this.freeNanoCpus[row] ?? 0) / nanoCpus;
+    const memory = memoryBytes === 0 ? 0 : (this.freeMemoryBytes[row] ?? 0) / memoryBytes;
+    return (cpu + memory) / 2;
+  }
+
   /** A task of this spec now counts on the row. */
   place(row: number, spec: ServiceSpec): void {
     this.load(row);
     this.#reserve(row, spec);
     this.active[row] = (this.active[row] ?? 0) + 1;
+    const rows = this.#placed.get(spec.name);
+    if (rows === undefined) this.#placed.set(spec.name, new Set([row]));
+    else rows.add(row);
+  }
+
+  /** Where this plan has placed tasks of a service: the view does not show them yet. */
+  placedRows(serviceName: string): ReadonlySet<number> {
+    return this.#placed.get(serviceName) ?? NO_ROWS;
   }
 
   #count(row: number, taskId: string): void {

@@ -2,6 +2,8 @@
 import type { ServiceSpec } from '../../../shared/model/index.ts';
 import type { Constraint } from '../constraint.ts';
 import { meetsConstraint, normalArch, parseConstraint } from '../constraint.ts';
+import type { AffinityRows } from './affinity.ts';
+import { suits } from './affinity.ts';
 import type { ClusterColumns } from './columns.ts';
 import { hostPortsOf } from './columns.ts';
 
@@ -15,6 +17,7 @@ export interface Request {
   readonly hostPorts: readonly string[];
   /** Wanted tasks of the service on each row. */
   readonly counts: Int32Array;
+  readonly affinities: readonly AffinityRows[];
 }
 
 export interface Filter {
@@ -54,6 +57,13 @@ export const FIXED_FILTERS: readonly Filter[] = [
     explain: () => 'unsupported platform',
   },
   {
+    name: 'image and volumes',
+    applies: ({ spec }) => spec.mode.kind === 'container' && spec.mode.nodes !== undefined,
+    check: ({ spec: { mode } }, columns, row) =>
+      mode.kind !== 'container' || (mode.nodes ?? []).includes(columns.node(row).id),
+    explain: () => 'its image or a volume of it is not there',
+  },
+  {
     name: 'constraints',
     applies: ({ constraints, brokenConstraint }) => constraints.length > 0 || brokenConstraint !== undefined,
     check: ({ constraints, brokenConstraint }, columns, row) =>
@@ -63,6 +73,17 @@ export const FIXED_FILTERS: readonly Filter[] = [
       if (brokenConstraint !== undefined) return brokenConstraint;
       const broken = constraints.find((constraint) => !meetsConstraint(columns.node(row), constraint));
       return `constraint ${broken?.text ?? ''} not met`;
+    },
+  },
+  {
+    name: 'affinity',
+    applies: ({ affinities }) => affinities.some(({ affinity }) => affinity.hard),
+    check: ({ affinities }, _columns, row) =>
+      affinities.every((one) => !one.affinity.hard || suits(one, row)),
+    explain: ({ affinities }, _columns, row) => {
+      const broken = affinities.find((one) => one.affinity.hard && !suits(one, row))?.affinity;
+      const what = broken?.kind === 'with' ? 'no task' : 'a task';
+      return `${what} of service ${broken?.service ?? ''}`;
     },
   },
 ];
@@ -101,7 +122,11 @@ export const CHANGING_FILTERS: readonly Filter[] = [
   },
 ];
 
-export function requestFor(spec: ServiceSpec, counts: Int32Array): Request {
+export function requestFor(
+  spec: ServiceSpec,
+  counts: Int32Array,
+  affinities: readonly AffinityRows[] = [],
+): Request {
   const constraints: Constraint[] = [];
   let brokenConstraint: string | undefined;
   for (const text of spec.placement.constraints) {
@@ -119,6 +144,7 @@ export function requestFor(spec: ServiceSpec, counts: Int32Array): Request {
     memoryBytes: spec.reservations.memoryBytes ?? 0,
     hostPorts: hostPortsOf(spec),
     counts,
+    affinities,
   };
 }
 

@@ -4,6 +4,7 @@ import type { ServiceSpec } from '../../../shared/model/index.ts';
 import { isTerminal } from '../../../shared/model/index.ts';
 import { effectiveState, isWanted } from '../states.ts';
 import type { View } from '../view.ts';
+import { affinityRows } from './affinity.ts';
 import { Candidates } from './candidates.ts';
 import type { ClusterColumns } from './columns.ts';
 import type { Filter, Refusals, Request } from './filters.ts';
@@ -45,7 +46,7 @@ export class ServiceScheduler {
     this.#columns = columns;
     this.#random = random;
     const { counts, bad } = countTasks(view, columns, serviceId, now, leaving);
-    this.#request = requestFor(spec, counts);
+    this.#request = requestFor(spec, counts, affinityRows(view, columns, spec));
     this.#fixed = FIXED_FILTERS.filter((filter) => filter.applies(this.#request));
     this.#changing = CHANGING_FILTERS.filter((filter) => filter.applies(this.#request));
     this.#bad = bad;
@@ -69,6 +70,14 @@ export class ServiceScheduler {
     return { kind: 'placed', nodeId };
   }
 
+  /** The same for a container whose files are on the node: it has no other, whatever the filters say. */
+  return(nodeId: string): Placement {
+    const row = this.#columns.row(nodeId);
+    if (row === undefined) return { kind: 'refused', reason: 'its node was removed' };
+    this.#columns.place(row, this.#request.spec);
+    return { kind: 'placed', nodeId };
+  }
+
   #whyNot(row: number): string | undefined {
     return (
       whyNot(this.#fixed, this.#request, this.#columns, row) ??
@@ -81,7 +90,8 @@ export class ServiceScheduler {
     const count = this.#columns.nodes.length;
     const { counts, spec } = this.#request;
     if (this.#candidates !== undefined || this.#expected * SAMPLE_FACTOR > count) return undefined;
-    if (spec.placement.spread.length > 0) return undefined;
+    const { spread, strategy, affinities = [] } = spec.placement;
+    if (spread.length > 0 || strategy === 'binpack' || affinities.length > 0) return undefined;
     let best: number | undefined;
     for (let i = 0; i < SAMPLE; i += 1) {
       const row = this.#random.below(count);

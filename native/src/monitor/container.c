@@ -1,25 +1,38 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "monitor/attach.h"
 #include "monitor/control.h"
 #include "monitor/output.h"
+#include "monitor/terminal.h"
 
-enum { POLL_INIT, POLL_SYNC, POLL_STDOUT, POLL_STDERR, POLL_CONTROL, POLL_COUNT = POLL_CONTROL + 1 + CONTROL_CLIENTS };
+enum {
+  POLL_INIT,
+  POLL_SYNC,
+  POLL_STDOUT,
+  POLL_STDERR,
+  POLL_CONTROL,
+  POLL_ATTACH = POLL_CONTROL + 1 + CONTROL_CLIENTS,
+  POLL_COUNT = POLL_ATTACH + ATTACH_POLLS
+};
 
 static struct container {
   const struct plan *plan;
   int pidfd;
   int sync_fd; /* to the init until its command runs; then -1 */
   bool start_asked;
+  int terminal_fd; /* the master side, or -1 */
   struct container_state state;
   struct output output;
   struct control control;
+  struct attach attach;
 } container;
 
 static int handle_start(void *context, struct shoal_error *err) {
@@ -39,6 +52,34 @@ static int handle_kill(void *context, int signal, struct shoal_error *err) {
 static size_t handle_state(void *context, char out[STATE_TEXT_MAX]) {
   struct container *c = context;
   return state_format(&c->state, getpid(), out);
+}
+
+static int handle_resize(void *context, unsigned int rows, unsigned int columns, struct shoal_error *err) {
+  struct container *c = context;
+  if (c->terminal_fd < 0) return shoal_fail(err, ENOTTY, "resize", "the container has no terminal");
+  terminal_resize(c->terminal_fd, rows, columns);
+  return 0;
+}
+
+static int handle_attach(void *context, int fd, bool input, bool output, char answer[CONTROL_LINE_MAX],
+                         struct shoal_error *err) {
+  struct container *c = context;
+  (void)snprintf(answer, CONTROL_LINE_MAX, "ok %llu\n", (unsigned long long)output_log_size(&c->output));
+  return attach_add(&c->attach, fd, input, output, err);
+}
+
+/* A line that has no end yet, such as a prompt, is not in the log. */
+static void handle_replay(void *context) {
+  struct container *c = context;
+  for (int i = 0; i < 2; i++) {
+    const struct log_stream *stream = &c->output.pipes[i].stream;
+    attach_replay(&c->attach, i + 1, stream->line, stream->used);
+  }
+}
+
+static void hear(void *context, int stream, const char *data, size_t size) {
+  struct container *c = context;
+  attach_output(&c->attach, stream, data, size);
 }
 
 /* The init's word about its start: an error, or the end of the socket, which its command's execve closed. */
@@ -77,6 +118,8 @@ static void finish(struct container *c) {
   int status = 0;
   while (waitpid(c->state.pid, &status, 0) < 0 && errno == EINTR)
     continue;
+  /* What it wrote last is recorded at once; the clients get it afterwards. */
+  attach_collect(&c->attach);
   output_drain(&c->output);
   if (c->sync_fd >= 0) handle_sync(c);
   c->state.status = "stopped";
@@ -87,6 +130,7 @@ static void finish(struct container *c) {
   c->state.log_dropped_bytes = c->output.dropped_bytes;
   (void)state_write(MONITOR_FD_RUN_DIR, &c->state);
   control_finish(&c->control);
+  attach_finish(&c->attach);
   _exit(0);
 }
 
@@ -95,13 +139,18 @@ static void serve(struct container *c) {
   for (;;) {
     entries[POLL_INIT] = (struct pollfd){.fd = c->pidfd, .events = POLLIN};
     entries[POLL_SYNC] = (struct pollfd){.fd = c->sync_fd, .events = POLLIN};
-    entries[POLL_STDOUT] = (struct pollfd){.fd = c->output.pipes[0].fd, .events = POLLIN};
-    entries[POLL_STDERR] = (struct pollfd){.fd = c->output.pipes[1].fd, .events = POLLIN};
+    bool busy = attach_busy(&c->attach);
+    for (int i = 0; i < 2; i++)
+      entries[POLL_STDOUT + i] = (struct pollfd){.fd = busy ? -1 : c->output.pipes[i].fd, .events = POLLIN};
     control_poll(&c->control, &entries[POLL_CONTROL]);
-    if (poll(entries, POLL_COUNT, -1) < 0) continue;
+    size_t attached = attach_poll(&c->attach, &entries[POLL_ATTACH]);
+    if (poll(entries, POLL_ATTACH + attached, attach_timeout_ms(&c->attach)) < 0) continue;
     if (entries[POLL_SYNC].revents != 0) handle_sync(c);
-    if (entries[POLL_STDOUT].revents != 0) (void)output_copy(&c->output, &c->output.pipes[0]);
-    if (entries[POLL_STDERR].revents != 0) (void)output_copy(&c->output, &c->output.pipes[1]);
+    attach_handle(&c->attach, &entries[POLL_ATTACH]);
+    for (int i = 0; i < 2; i++) {
+      if (entries[POLL_STDOUT + i].revents != 0 && !attach_busy(&c->attach))
+        (void)output_copy(&c->output, &c->output.pipes[i]);
+    }
     if (entries[POLL_INIT].revents != 0) finish(c);
     control_handle(&c->control, &entries[POLL_CONTROL]);
   }
@@ -124,10 +173,28 @@ static int join_pid_namespace(const struct plan *plan, struct shoal_error *err) 
   return 0;
 }
 
-static int clone_init(struct container *c, struct shoal_error *err) {
-  int ends[2], sync[2];
+/* ends: the container's; -1 where it has what the monitor has. */
+static int open_streams(struct container *c, int ends[3], struct shoal_error *err) {
   const struct plan *plan = c->plan;
-  int rc = output_open(&c->output, plan_string(plan, plan->log_path), plan->process.uid, ends, err);
+  int fds[2] = {-1, -1};
+  int rc = output_open(&c->output, plan_string(plan, plan->log_path), hear, c, err);
+  bool terminal = (plan->stream_flags & PLAN_TERMINAL) != 0;
+  if (rc == 0 && !terminal) rc = output_pipes(&c->output, plan->process.uid, &ends[1], err);
+  if (rc < 0 || terminal || (plan->stream_flags & PLAN_STDIN) == 0) return rc;
+  if (pipe2(fds, O_CLOEXEC) < 0 || fcntl(fds[1], F_SETFL, O_NONBLOCK) < 0)
+    return shoal_fail(err, errno, "stdio", "pipe");
+  if (plan->process.uid != 0 && fchown(fds[0], plan->process.uid, (gid_t)-1) < 0)
+    return shoal_fail(err, errno, "stdio", "fchown");
+  ends[0] = fds[0];
+  attach_init(&c->attach, false, (plan->stream_flags & PLAN_STDIN_ONCE) != 0, fds[1]);
+  return 0;
+}
+
+static int clone_init(struct container *c, struct shoal_error *err) {
+  int ends[3] = {-1, -1, -1}, sync[2];
+  const struct plan *plan = c->plan;
+  attach_init(&c->attach, (plan->stream_flags & PLAN_TERMINAL) != 0, false, -1);
+  int rc = open_streams(c, ends, err);
   if (rc == 0) rc = join_pid_namespace(plan, err);
   if (rc < 0) return rc;
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sync) < 0)
@@ -136,41 +203,58 @@ static int clone_init(struct container *c, struct shoal_error *err) {
   uint64_t flags = plan->namespaces & ~(uint64_t)CLONE_NEWCGROUP;
   pid_t pid = clone_into(flags, plan_string(plan, plan->cgroup_v2), &c->pidfd);
   if (pid < 0) return shoal_fail(err, errno, "namespace", "clone3");
-  if (pid == 0) init_main(plan, sync[1], ends[0], ends[1]);
+  if (pid == 0) init_main(plan, sync[1], ends);
   close(sync[1]);
-  close(ends[0]);
-  close(ends[1]);
+  for (int i = 0; i < 3; i++) {
+    if (ends[i] >= 0) close(ends[i]);
+  }
   c->sync_fd = sync[0];
   c->state.pid = pid;
   return 0;
 }
 
 static void await_ready(struct container *c) {
-  struct report report;
+  struct report report = {0};
   ssize_t n;
-  while ((n = recv(c->sync_fd, &report, sizeof report, 0)) < 0 && errno == EINTR)
-    continue;
+  do {
+    n = terminal_receive(c->sync_fd, &report, &c->terminal_fd);
+  } while (n < 0 ? errno == EINTR : report.kind == REPORT_TERMINAL && n > 0);
   if (n == (ssize_t)sizeof report && report.kind == REPORT_READY) return;
   if (n != (ssize_t)sizeof report) (void)shoal_fail(&report.error, EPIPE, "init", "ended before it was ready");
   give_up(&report.error);
+}
+
+/* Reading, writing and resizing end at different times. */
+static void connect_terminal(struct container *c) {
+  bool input = (c->plan->stream_flags & PLAN_STDIN) != 0;
+  if (c->terminal_fd < 0) return;
+  output_terminal(&c->output, fcntl(c->terminal_fd, F_DUPFD_CLOEXEC, MONITOR_FD_END));
+  if (input) attach_init(&c->attach, true, false, fcntl(c->terminal_fd, F_DUPFD_CLOEXEC, MONITOR_FD_END));
 }
 
 void container_main(const struct plan *plan) {
   struct shoal_error error = {0};
   struct container *c = &container;
   c->plan = plan;
+  c->terminal_fd = -1;
   c->state.id = plan_string(plan, plan->id);
   c->state.status = "created";
   if (clone_init(c, &error) < 0) give_up(&error);
   await_ready(c);
+  connect_terminal(c);
   c->state.created_at_ms = state_now_ms();
   if (state_write(MONITOR_FD_RUN_DIR, &c->state) < 0 || listen(MONITOR_FD_SOCKET, 64) < 0) {
     (void)shoal_fail(&error, errno, "state", "the run directory cannot be written");
     give_up(&error);
   }
-  control_init(
-      &c->control, MONITOR_FD_SOCKET,
-      (struct control_handlers){.start = handle_start, .kill = handle_kill, .state = handle_state, .context = c});
+  control_init(&c->control, MONITOR_FD_SOCKET,
+               (struct control_handlers){.start = handle_start,
+                                         .kill = handle_kill,
+                                         .state = handle_state,
+                                         .resize = handle_resize,
+                                         .attach = handle_attach,
+                                         .replay = handle_replay,
+                                         .context = c});
   report_ready(MONITOR_FD_RESULT, c->state.pid);
   close(MONITOR_FD_RESULT);
   serve(c);

@@ -7,6 +7,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "monitor/terminal.h"
+
 void control_init(struct control *control, int listen_fd, struct control_handlers handlers) {
   control->listen_fd = listen_fd;
   control->handlers = handlers;
@@ -30,28 +32,58 @@ static void answer_state(const struct control *control, const struct control_cli
   answer(client, text, control->handlers.state(control->handlers.context, text));
 }
 
-static void drop(struct control_client *client) {
-  close(client->fd);
+static void forget(struct control_client *client) {
   memset(client, 0, sizeof *client);
   client->fd = -1;
 }
 
+static void drop(struct control_client *client) {
+  close(client->fd);
+  forget(client);
+}
+
+static void answer_done(const struct control_client *client, int rc, const struct shoal_error *error) {
+  if (rc == 0) {
+    answer(client, "ok\n", 3);
+  } else {
+    answer_error(client, error);
+  }
+}
+
+/* The words after "attach". With the answer the connection is no longer ours. */
+static void attach(struct control *control, struct control_client *client, const char *words) {
+  const struct control_handlers *handlers = &control->handlers;
+  struct shoal_error error = {0};
+  char text[CONTROL_LINE_MAX];
+  bool input = strstr(words, " stdin") != NULL, output = strstr(words, " output") != NULL;
+  bool replay = strstr(words, " replay") != NULL;
+  if (handlers->attach(handlers->context, client->fd, input, output, text, &error) < 0) {
+    answer_error(client, &error);
+    return;
+  }
+  answer(client, text, strlen(text));
+  if (replay) handlers->replay(handlers->context);
+  forget(client);
+}
+
 static void run_line(struct control *control, struct control_client *client, const char *line) {
   struct shoal_error error = {0};
-  void *context = control->handlers.context;
+  const struct control_handlers *handlers = &control->handlers;
+  void *context = handlers->context;
+  unsigned int rows, columns;
   if (strcmp(line, "state") == 0) {
     answer_state(control, client);
   } else if (strcmp(line, "wait") == 0) {
     client->waits_for_exit = true;
   } else if (strcmp(line, "start") == 0) {
-    client->waits_for_start = control->handlers.start(context, &error) == 0;
+    client->waits_for_start = handlers->start(context, &error) == 0;
     if (!client->waits_for_start) answer_error(client, &error);
   } else if (strncmp(line, "kill ", 5) == 0) {
-    if (control->handlers.kill(context, atoi(line + 5), &error) == 0) {
-      answer(client, "ok\n", 3);
-    } else {
-      answer_error(client, &error);
-    }
+    answer_done(client, handlers->kill(context, atoi(line + 5), &error), &error);
+  } else if (strncmp(line, "resize ", 7) == 0 && terminal_parse_size(line + 7, &rows, &columns)) {
+    answer_done(client, handlers->resize(context, rows, columns, &error), &error);
+  } else if (strncmp(line, "attach", 6) == 0 && (line[6] == ' ' || line[6] == '\0')) {
+    attach(control, client, line + 6);
   } else {
     (void)shoal_fail(&error, EINVAL, "control", "unknown command");
     answer_error(client, &error);
@@ -71,6 +103,7 @@ static void read_client(struct control *control, struct control_client *client) 
     size_t size = (size_t)(newline - client->line) + 1;
     *newline = '\0';
     run_line(control, client, client->line);
+    if (client->fd < 0) return;
     client->used -= size;
     memmove(client->line, client->line + size, client->used);
   }

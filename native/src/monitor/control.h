@@ -3,7 +3,10 @@
  *   kill N   "ok", or "error 3 ..." when the init is gone
  *   state    the state as JSON
  *   wait     the state as JSON, once the container has stopped
- * A connection that ends without a line means that the monitor ended: the state file then has the last word. */
+ *   resize ROWS COLUMNS    "ok", or "error 25 ..." when there is no terminal
+ *   attach [stdin] [output [replay]]    "ok BYTES", the size of the log; from then on the connection is one of
+ * attach.h: nothing may follow the line before that answer. replay: what of a line is not in the log yet comes first A
+ * connection that ends without a line means that the monitor ended: the state file then has the last word. */
 #ifndef SHOAL_MONITOR_CONTROL_H
 #define SHOAL_MONITOR_CONTROL_H
 
@@ -27,6 +30,11 @@ struct control_handlers {
   int (*start)(void *context, struct shoal_error *err); /* 0: the answer follows through control_answer_start */
   int (*kill)(void *context, int signal, struct shoal_error *err);
   size_t (*state)(void *context, char out[STATE_TEXT_MAX]);
+  int (*resize)(void *context, unsigned int rows, unsigned int columns, struct shoal_error *err);
+  /* 0: the descriptor is the handler's; `answer` is sent before anything else. */
+  int (*attach)(void *context, int fd, bool input, bool output, char answer[CONTROL_LINE_MAX], struct shoal_error *err);
+  /* After the answer. */
+  void (*replay)(void *context);
   void *context;
 };
 

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "monitor/monitor.h"
+#include "monitor/terminal.h"
 
 #define SYNC_FD 3
 
@@ -50,9 +51,11 @@ static int set_names(const struct plan *plan, struct shoal_error *err) {
   return 0;
 }
 
-static int take_stdio(int sync_fd, int stdout_fd, int stderr_fd, struct shoal_error *err) {
-  if (dup2(stdout_fd, 1) < 0 || dup2(stderr_fd, 2) < 0 || dup3(sync_fd, SYNC_FD, O_CLOEXEC) < 0)
-    return shoal_fail(err, errno, "stdio", "dup2");
+static int take_stdio(int sync_fd, const int stdio[3], struct shoal_error *err) {
+  for (int i = 0; i < 3; i++) {
+    if (stdio[i] >= 0 && dup2(stdio[i], i) < 0) return shoal_fail(err, errno, "stdio", "dup2");
+  }
+  if (dup3(sync_fd, SYNC_FD, O_CLOEXEC) < 0) return shoal_fail(err, errno, "stdio", "dup3");
   if (sys_close_range(SYNC_FD + 1, ~0u, 0) < 0) return shoal_fail(err, errno, "stdio", "close_range");
   return 0;
 }
@@ -65,16 +68,18 @@ static int prepare(const struct plan *plan, struct shoal_error *err) {
   if (rc == 0) rc = set_names(plan, err);
   if (rc == 0) rc = process_limits(plan, err);
   if (rc == 0) rc = filesystem_setup(plan, err);
-  return rc;
+  if (rc < 0 || (plan->stream_flags & PLAN_TERMINAL) == 0) return rc;
+  rc = terminal_make(plan, SYNC_FD, err);
+  return rc < 0 ? rc : terminal_console(err);
 }
 
-void init_main(const struct plan *plan, int sync_fd, int stdout_fd, int stderr_fd) {
+void init_main(const struct plan *plan, int sync_fd, const int stdio[3]) {
   struct shoal_error error = {0};
   char go;
   /* Whoever shares our pid namespace must not look into us, or at the monitor's binary, before the command runs. */
   (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   (void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-  if (take_stdio(sync_fd, stdout_fd, stderr_fd, &error) < 0) {
+  if (take_stdio(sync_fd, stdio, &error) < 0) {
     report_failure(sync_fd, &error);
     _exit(1);
   }

@@ -56,8 +56,9 @@ int process_run(const struct plan *plan, int die_with_fd, struct shoal_error *er
 /* Moves the calling process (single-threaded) into the v1 cgroups of the plan. */
 int process_join_cgroups(const struct plan *plan, struct shoal_error *err);
 
-/* --- init.c: the container's first process, between clone3 and its command. Never returns. */
-_Noreturn void init_main(const struct plan *plan, int sync_fd, int stdout_fd, int stderr_fd);
+/* --- init.c: the container's first process, between clone3 and its command. Never returns. stdio: -1 leaves what the
+ * monitor has (/dev/null); with a terminal none of it is used, and the master side goes out over sync_fd. */
+_Noreturn void init_main(const struct plan *plan, int sync_fd, const int stdio[3]);
 
 /* --- state.c */
 struct container_state {

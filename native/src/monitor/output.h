@@ -1,4 +1,4 @@
-/* The container's two output pipes and the log file they end up in. */
+/* The container's output, two pipes or one terminal, and the log file it ends up in. */
 #ifndef SHOAL_MONITOR_OUTPUT_H
 #define SHOAL_MONITOR_OUTPUT_H
 
@@ -13,22 +13,36 @@ struct output_pipe {
   struct log_stream stream;
 };
 
+/* Hears all of the output as it is read; stream: 1 or 2. */
+typedef void (*output_tap)(void *context, int stream, const char *data, size_t size);
+
 struct output {
   int log_fd;
   bool torn; /* the last write was cut short: the next one starts on a new line */
   uint64_t dropped_bytes;
   size_t pending;
+  output_tap tap;
+  void *tap_context;
   char buffer[2 * LOG_LINE_MAX];
-  struct output_pipe pipes[2];
+  struct output_pipe pipes[2]; /* with a terminal only the first */
 };
 
-/* Opens the log file and the pipes; child_ends are the container's stdout and stderr. */
-int output_open(struct output *output, const char *log_path, uint32_t uid, int child_ends[2], struct shoal_error *err);
+/* Opens the log file; there is no output yet. */
+int output_open(struct output *output, const char *log_path, output_tap tap, void *context, struct shoal_error *err);
 
-/* Copies what one pipe has now; returns false when there was nothing (or nothing more to come). */
-bool output_copy(struct output *output, struct output_pipe *pipe);
+/* Opens the pipes; child_ends are the container's stdout and stderr, its user's own. */
+int output_pipes(struct output *output, uint32_t uid, int child_ends[2], struct shoal_error *err);
 
-/* Everything that is still in the pipes. Does not wait: a process that left the container may hold them open. */
+/* All output comes from this terminal, the master side, which becomes the output's. */
+void output_terminal(struct output *output, int master_fd);
+
+/* Copies what one pipe has now; returns how much, 0 when there was nothing (or nothing more to come). */
+size_t output_copy(struct output *output, struct output_pipe *pipe);
+
+/* What is in the pipes now, although somebody may hold them open still, and the rest of unfinished lines. */
 void output_drain(struct output *output);
+
+/* How much of the log file there is. */
+uint64_t output_log_size(const struct output *output);
 
 #endif

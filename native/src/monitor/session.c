@@ -10,13 +10,13 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "monitor/monitor.h"
 #include "monitor/pump.h"
+#include "monitor/terminal.h"
 
 enum { PUMP_IN, PUMP_OUT, PUMP_ERR, PUMP_COUNT };
 enum { POLL_PROCESS, POLL_CONTROL, POLL_PUMPS, POLL_COUNT = POLL_PUMPS + PUMP_COUNT * PUMP_POLLS };
@@ -34,7 +34,7 @@ static struct session {
   size_t line_size;
 } session;
 
-static bool has(const struct session *s, uint32_t flag) { return (s->plan->session_flags & flag) != 0; }
+static bool has(const struct session *s, uint32_t flag) { return (s->plan->stream_flags & flag) != 0; }
 
 static void say(struct session *s, const char *text, size_t size) {
   if (s->control_fd >= 0) (void)send(s->control_fd, text, size, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -59,7 +59,7 @@ static int nonblocking(int fd) {
 static int open_pipes(struct session *s, int theirs[3], struct shoal_error *err) {
   for (int i = 0; i < PUMP_COUNT; i++) {
     int fds[2];
-    if (i == PUMP_IN && !has(s, PLAN_SESSION_STDIN)) continue;
+    if (i == PUMP_IN && !has(s, PLAN_STDIN)) continue;
     if (pipe2(fds, O_CLOEXEC) < 0) return shoal_fail(err, errno, "stdio", "pipe");
     theirs[i] = i == PUMP_IN ? fds[0] : fds[1];
     s->ends[i] = nonblocking(i == PUMP_IN ? fds[1] : fds[0]);
@@ -74,7 +74,7 @@ static int start(struct session *s, struct shoal_error *err) {
   if (setns(MONITOR_FD_TARGET, CLONE_NEWPID) < 0) return shoal_fail(err, errno, "namespace", "pid");
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sync) < 0)
     return shoal_fail(err, errno, "stdio", "socketpair");
-  int rc = has(s, PLAN_SESSION_TERMINAL) ? 0 : open_pipes(s, theirs, err);
+  int rc = has(s, PLAN_TERMINAL) ? 0 : open_pipes(s, theirs, err);
   if (rc < 0) return rc;
   s->pid = clone_into(0, plan_string(plan, plan->cgroup_v2), &s->pidfd);
   if (s->pid < 0) return shoal_fail(err, errno, "namespace", "clone3");
@@ -87,30 +87,13 @@ static int start(struct session *s, struct shoal_error *err) {
   return 0;
 }
 
-static void take_terminal(struct session *s, struct msghdr *message) {
-  struct cmsghdr *head = CMSG_FIRSTHDR(message);
-  if (head == NULL || head->cmsg_type != SCM_RIGHTS || head->cmsg_len != CMSG_LEN(sizeof(int))) return;
-  memcpy(&s->terminal_fd, CMSG_DATA(head), sizeof s->terminal_fd);
-  nonblocking(s->terminal_fd);
-}
-
 /* Returns 0 once the command runs: its execve has closed the socket without a word about a failure. */
 static int await_command(struct session *s, struct shoal_error *err) {
   for (;;) {
     struct report report = {0};
-    union {
-      char bytes[CMSG_SPACE(sizeof(int))];
-      struct cmsghdr align;
-    } control = {0};
-    struct iovec part = {.iov_base = &report, .iov_len = sizeof report};
-    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes};
-    message.msg_controllen = sizeof control.bytes;
-    ssize_t n = recvmsg(s->sync_fd, &message, MSG_CMSG_CLOEXEC);
+    ssize_t n = terminal_receive(s->sync_fd, &report, &s->terminal_fd);
     if (n < 0 && errno == EINTR) continue;
-    if (n == (ssize_t)sizeof report && report.kind == REPORT_TERMINAL) {
-      take_terminal(s, &message);
-      continue;
-    }
+    if (n == (ssize_t)sizeof report && report.kind == REPORT_TERMINAL) continue;
     close(s->sync_fd);
     if (n != (ssize_t)sizeof report) return 0;
     *err = report.error;
@@ -122,9 +105,9 @@ static int copy_of(int fd) { return fcntl(fd, F_DUPFD_CLOEXEC, MONITOR_FD_END); 
 
 /* The library's sockets are closed when the pumps are done with them, so each pump has a descriptor of its own. */
 static void connect_pumps(struct session *s) {
-  int in = has(s, PLAN_SESSION_STDIN) ? copy_of(nonblocking(MONITOR_FD_SOCKET)) : -1;
-  int out = has(s, PLAN_SESSION_STDOUT) ? copy_of(nonblocking(MONITOR_FD_SOCKET)) : -1;
-  int err = has(s, PLAN_SESSION_STDERR) ? copy_of(nonblocking(MONITOR_FD_STDERR)) : -1;
+  int in = has(s, PLAN_STDIN) ? copy_of(nonblocking(MONITOR_FD_SOCKET)) : -1;
+  int out = has(s, PLAN_STDOUT) ? copy_of(nonblocking(MONITOR_FD_SOCKET)) : -1;
+  int err = has(s, PLAN_STDERR) ? copy_of(nonblocking(MONITOR_FD_STDERR)) : -1;
   close(MONITOR_FD_SOCKET);
   close(MONITOR_FD_STDERR);
   if (s->terminal_fd >= 0) {
@@ -141,9 +124,8 @@ static void connect_pumps(struct session *s) {
 
 static void run_line(struct session *s, const char *line) {
   unsigned int rows, columns;
-  if (s->terminal_fd < 0 || sscanf(line, "resize %u %u", &rows, &columns) != 2) return;
-  struct winsize size = {.ws_row = (unsigned short)rows, .ws_col = (unsigned short)columns};
-  (void)ioctl(s->terminal_fd, TIOCSWINSZ, &size);
+  if (strncmp(line, "resize ", 7) == 0 && terminal_parse_size(line + 7, &rows, &columns))
+    terminal_resize(s->terminal_fd, rows, columns);
 }
 
 static void read_control(struct session *s) {

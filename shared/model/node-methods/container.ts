@@ -37,7 +37,40 @@ export interface ContainerInfo {
   readonly startedAtMs?: number;
   readonly finishedAtMs?: number;
   readonly logPath: string;
+  readonly tty?: boolean;
+  readonly openStdin?: boolean;
+  readonly stdinOnce?: boolean;
   readonly networks: readonly { readonly network: string; readonly address: string }[];
+  /** Of a standalone container only. */
+  readonly details?: ContainerDetails;
+}
+
+/** Something mounted into a container, as its node has it. */
+export interface MountPoint {
+  readonly kind: 'bind' | 'volume' | 'tmpfs';
+  /** Of a volume. */
+  readonly name?: string;
+  /** Path on the node; '' for tmpfs. */
+  readonly source: string;
+  readonly target: string;
+  readonly readOnly: boolean;
+  readonly propagation?: string;
+}
+
+/** What became of a standalone container's options and its image's together. */
+export interface ContainerDetails {
+  readonly hostname: string;
+  readonly domainname: string;
+  readonly user: string;
+  readonly workingDir: string;
+  readonly entrypoint: readonly string[];
+  readonly cmd: readonly string[];
+  /** The image's: `80/tcp`. */
+  readonly exposedPorts: readonly string[];
+  /** The image's: paths. */
+  readonly volumes: readonly string[];
+  readonly stopSignal: string;
+  readonly mounts: readonly MountPoint[];
 }
 
 /** What a container uses at one moment. Counters grow from the container's start. */
@@ -94,6 +127,12 @@ export interface ContainerMethods {
     params: OfContainer & { signal?: string; graceMs?: number };
     result: { stopped: boolean };
   };
+  /** From now on the volumes that were made for it alone go with it. */
+  'container.discard-volumes': { params: OfContainer; result: Nothing };
+  /** Resolves when the node has nothing of it, or never had. */
+  'container.until-removed': { params: OfContainer; result: Nothing };
+  /** What it has written, and that with its image's layers. */
+  'container.size': { params: OfContainer; result: { ownBytes: number; totalBytes: number } };
   'container.pause': { params: OfContainer; result: Nothing };
   'container.unpause': { params: OfContainer; result: Nothing };
   /** Resolves when the container has ended. */

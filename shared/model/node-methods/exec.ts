@@ -31,6 +31,8 @@ export interface ExecInfo {
 export interface ExecMethods {
   'exec.create': { params: ExecSpec; result: Nothing };
   'exec.inspect': { params: { execId: string }; result: ExecInfo };
+  /** Resolves when it has ended; waits for the start of one that does not run yet. */
+  'exec.wait': { params: { execId: string }; result: { exitCode: number } };
   /** Kept for its start when it does not run yet. */
   'exec.resize': { params: { execId: string } & TerminalSize; result: Nothing };
   /** Runs it with nobody attached; resolves once it runs. */

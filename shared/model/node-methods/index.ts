@@ -1,15 +1,34 @@
 /** What a manager may ask of a node over its session: the methods of each subject, their shapes. */
+import type { ArchiveMethods, ArchiveStreams } from './archive.ts';
+import type { AttachMethods, AttachStreams } from './attach.ts';
 import type { StreamChunk } from './common.ts';
 import type { ContainerMethods, ContainerStreams } from './container.ts';
 import type { ExecMethods, ExecStreams } from './exec.ts';
+import type { ImageMethods, ImageStreams } from './image.ts';
+import type { VolumeMethods } from './volume.ts';
 
+export type * from './archive.ts';
+export type * from './attach.ts';
 export type * from './common.ts';
 export type * from './container.ts';
 export type * from './exec.ts';
+export type * from './image.ts';
+export type * from './volume.ts';
 
-export interface NodeMethods extends ContainerMethods, ExecMethods {}
+export interface NodeMethods
+  extends AttachMethods,
+    ContainerMethods,
+    ExecMethods,
+    ImageMethods,
+    ArchiveMethods,
+    VolumeMethods {}
 
-export interface NodeStreams extends ContainerStreams, ExecStreams {}
+export interface NodeStreams
+  extends AttachStreams,
+    ContainerStreams,
+    ExecStreams,
+    ImageStreams,
+    ArchiveStreams {}
 
 /** One function for each method of a subject: what the agent answers with. */
 export type MethodHandlers<M extends keyof NodeMethods> = {

@@ -1,10 +1,12 @@
 import { z } from 'zod';
 import type {
+  ContainerDetails,
   ContainerInfo,
   ContainerMethods,
   ContainerSample,
   ContainerStreams,
   LogsParams,
+  MountPoint,
   NetworkCounters,
 } from '../../model/node-methods/index.ts';
 import { conforms } from '../conforms.ts';
@@ -22,6 +24,32 @@ const logsParams = conforms<LogsParams>()(
     tail: count.exactOptional(),
     sinceMs: z.number().exactOptional(),
     untilMs: z.number().exactOptional(),
+  }),
+);
+
+const mountPoint = conforms<MountPoint>()(
+  z.strictObject({
+    kind: z.enum(['bind', 'volume', 'tmpfs']),
+    name: text.exactOptional(),
+    source: text,
+    target: text,
+    readOnly: flag,
+    propagation: text.exactOptional(),
+  }),
+);
+
+const details = conforms<ContainerDetails>()(
+  z.strictObject({
+    hostname: text,
+    domainname: text,
+    user: text,
+    workingDir: text,
+    entrypoint: z.array(text),
+    cmd: z.array(text),
+    exposedPorts: z.array(text),
+    volumes: z.array(text),
+    stopSignal: text,
+    mounts: z.array(mountPoint),
   }),
 );
 
@@ -49,7 +77,11 @@ const containerInfo = conforms<ContainerInfo>()(
     startedAtMs: z.number().exactOptional(),
     finishedAtMs: z.number().exactOptional(),
     logPath: text,
+    tty: flag.exactOptional(),
+    openStdin: flag.exactOptional(),
+    stdinOnce: flag.exactOptional(),
     networks: z.array(z.strictObject({ network: text, address: text })),
+    details: details.exactOptional(),
   }),
 );
 
@@ -103,6 +135,12 @@ export const containerMethods: MethodSchemas<keyof ContainerMethods> = {
   'container.stop': {
     params: ofContainer.extend({ signal: text.exactOptional(), graceMs: z.number().exactOptional() }),
     result: z.strictObject({ stopped: flag }),
+  },
+  'container.discard-volumes': { params: ofContainer, result: nothing },
+  'container.until-removed': { params: ofContainer, result: nothing },
+  'container.size': {
+    params: ofContainer,
+    result: z.strictObject({ ownBytes: count, totalBytes: count }),
   },
   'container.pause': { params: ofContainer, result: nothing },
   'container.unpause': { params: ofContainer, result: nothing },

@@ -35,6 +35,7 @@ const execStart = ofExec.extend({ size: size.exactOptional() });
 export const execMethods: MethodSchemas<keyof ExecMethods> = {
   'exec.create': { params: execSpec, result: nothing },
   'exec.inspect': { params: ofExec, result: execInfo },
+  'exec.wait': { params: ofExec, result: z.strictObject({ exitCode: z.number().int() }) },
   'exec.resize': { params: ofExec.extend(size.shape), result: nothing },
   'exec.start': { params: execStart, result: nothing },
 };

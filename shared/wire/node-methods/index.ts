@@ -1,12 +1,29 @@
 /** Schemas of what a node is asked and of its answers, subject by subject. */
 import type { NodeMethods, NodeStreams } from '../../model/node-methods/index.ts';
+import { archiveMethods, archiveStreams } from './archive.ts';
+import { attachMethods, attachStreams } from './attach.ts';
 import { containerMethods, containerStreams } from './container.ts';
 import { execMethods, execStreams } from './exec.ts';
+import { imageMethods, imageStreams } from './image.ts';
+import { volumeMethods } from './volume.ts';
 import type { MethodSchemas, StreamSchemas } from './schema-table.ts';
 
-export const methodSchemas: MethodSchemas<keyof NodeMethods> = { ...containerMethods, ...execMethods };
+export const methodSchemas: MethodSchemas<keyof NodeMethods> = {
+  ...attachMethods,
+  ...containerMethods,
+  ...execMethods,
+  ...imageMethods,
+  ...archiveMethods,
+  ...volumeMethods,
+};
 
-export const streamSchemas: StreamSchemas<keyof NodeStreams> = { ...containerStreams, ...execStreams };
+export const streamSchemas: StreamSchemas<keyof NodeStreams> = {
+  ...attachStreams,
+  ...containerStreams,
+  ...execStreams,
+  ...imageStreams,
+  ...archiveStreams,
+};
 
 export function isMethod(name: string): name is keyof NodeMethods {
   return Object.hasOwn(methodSchemas, name);

@@ -119,14 +119,6 @@ test('a network that a service is leaving is removed when the service is gone', 
   t.is((await removal).status, 204);
 });
 
-test('a service on a network of the node alone is refused by name', async (t) => {
-  await using api = await ApiFixture.up();
-  const spec = { Name: 'a', TaskTemplate: { ContainerSpec: { Image: 'a' }, Networks: [{ Target: 'host' }] } };
-  const { status, json } = await api.send('POST', '/services/create', spec);
-  t.is(status, 501);
-  t.regex(json.message, /network host: Shoal has overlay networks only/);
-});
-
 function container(id: string, more: Partial<ContainerInfo> = {}): ContainerInfo {
   return {
     id,

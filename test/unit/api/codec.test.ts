@@ -81,11 +81,12 @@ const container = fc.record(
     sysctls: fc.constant({ 'net.ipv4.x': '1' }),
     ulimits: nonEmpty(fc.record({ name: word, soft: whole, hard: whole })),
     noNewPrivileges: fc.constant(true),
-    seccompUnconfined: fc.constant(true),
+    seccompProfile: fc.constant('{"defaultAction":"SCMP_ACT_LOG"}'),
     oomScoreAdj: fc.constantFrom(-1000, -1, 1, 1000),
     runtime: fc.constantFrom<RuntimeOptions>(
       { privileged: true, hostPid: true, hostIpc: true, hostUts: true, hostCgroup: true },
       { devices: [{ source: '/dev/a', target: '/dev/b', access: 'r' }], deviceRules: ['c 1:3 rwm'] },
+      { cpuPeriodUs: 1000, pullPolicy: 'never' },
       { shmBytes: 1, domainname: 'd', cpuShares: 2, cpuset: '0', memorySwapBytes: -1 },
     ),
   },

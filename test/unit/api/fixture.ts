@@ -5,13 +5,19 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { type ApiOptions, createApi, listenUnix } from '../../../manager/api/index.ts';
+import { EventLog } from '../../../manager/api/events/event-log.ts';
 import { loadOrCreateCluster } from '../../../manager/ca/cluster.ts';
 import type { NodeGateway } from '../../../manager/dispatcher/node-gateway.ts';
 import type { Change, Write } from '../../../manager/store/store.ts';
-import { UnavailableError } from '../../../shared/errors/index.ts';
+import { NotFoundError, UnavailableError } from '../../../shared/errors/index.ts';
 import { newContainerId, newId } from '../../../shared/lib/ids.ts';
 import type { Node, Service, Task, TaskStatus } from '../../../shared/model/index.ts';
-import type { ContainerInfo, LogsParams, StreamChunk } from '../../../shared/model/node-methods/index.ts';
+import type {
+  ContainerInfo,
+  ContainerSample,
+  LogsParams,
+  StreamChunk,
+} from '../../../shared/model/node-methods/index.ts';
 import { MemoryStore } from '../../harness/memory-store.ts';
 import { testVault } from '../../harness/vault.ts';
 import { silentLogger } from '../../harness/silent-logger.ts';
@@ -33,13 +39,50 @@ export interface FakeNode {
   containers: ContainerInfo[];
   /** Log records by container id. */
   logs: Map<string, StreamChunk[]>;
+  /** What it answers to calls and streams besides these, by method. */
+  answers: Map<string, (params: Json, input?: AsyncIterable<Buffer>) => Json>;
+  /** Answers streams with input; none: they are refused. */
+  duplex?: (
+    method: string,
+    params: Json,
+    input: AsyncIterable<Buffer>,
+    signal: AbortSignal,
+  ) => AsyncIterable<StreamChunk>;
   /** While true, calls never answer (until they are cancelled). */
   silent: boolean;
+  /** Streams of it that are read now: each is ended by its entry. */
+  readonly streams: Set<(error: Error) => void>;
+  /** Log records that were taken from it. */
+  given: number;
+  /** What containers use; and how often it was asked. */
+  sample: ContainerSample | undefined;
+  sampled: number;
+  /** Ends all its streams as a session's end would. */
+  breakStreams(error: Error): void;
+}
+
+function fakeNode(): FakeNode {
+  const streams = new Set<(error: Error) => void>();
+  const breakStreams = (error: Error): void => {
+    for (const end of [...streams]) end(error);
+  };
+  const counts = { given: 0, sampled: 0, sample: undefined };
+  return {
+    connected: true,
+    containers: [],
+    logs: new Map(),
+    answers: noImages(),
+    silent: false,
+    streams,
+    ...counts,
+    breakStreams,
+  };
 }
 
 export class ApiFixture implements AsyncDisposable {
   readonly store = new MemoryStore();
   readonly nodes = new Map<string, FakeNode>();
+  readonly events = new EventLog(this.store, { now: () => Date.now() });
   readonly stopping = new AbortController();
   socket = '';
   /** Tasks run, and services go, as soon as they are asked to; false: the test does it. */
@@ -79,6 +122,7 @@ export class ApiFixture implements AsyncDisposable {
       leader: () => 'nodea1',
       logger: silentLogger,
       clock: { now: () => Date.now() },
+      events: this.events,
       signal: this.stopping.signal,
     };
   }
@@ -106,7 +150,7 @@ export class ApiFixture implements AsyncDisposable {
       createdAtMs: 1,
       updatedAtMs: 1,
     };
-    this.nodes.set(id, { connected: true, containers: [], logs: new Map(), silent: false });
+    this.nodes.set(id, fakeNode());
     await this.write([{ table: 'nodes', key: id, value }]);
   }
 
@@ -126,13 +170,25 @@ export class ApiFixture implements AsyncDisposable {
         const node = nodeOf(nodeId);
         if (node.silent)
           await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+        const answer = node.answers.get(method);
+        if (answer !== undefined) return answer(params);
         if (method === 'container.list') return node.containers;
+        if (method === 'container.sample') {
+          node.sampled += 1;
+          return node.sample === undefined ? {} : { sample: node.sample };
+        }
         const { containerId } = params as { containerId: string };
         return node.containers.find((container) => container.id === containerId);
       },
-      stream: (nodeId, _method, params, signal) => logStream(nodeOf(nodeId), params as LogsParams, signal),
-      duplex: () => {
-        throw new UnavailableError('this fixture has no commands');
+      stream: (nodeId, method, params, signal) =>
+        nodeOf(nodeId).answers.get(method)?.(params) ??
+        logStream(nodeOf(nodeId), params as LogsParams, signal),
+      duplex: (nodeId, method, params, input, signal) => {
+        const { duplex, answers } = nodeOf(nodeId);
+        const answer = answers.get(method);
+        if (answer !== undefined) return answer(params, input);
+        if (duplex === undefined) throw new UnavailableError('this fixture has no commands');
+        return duplex(method, params, input, signal);
       },
     };
   }
@@ -207,6 +263,20 @@ export class ApiFixture implements AsyncDisposable {
   }
 }
 
+/** A node without images, which reaches no registry. */
+function noImages(): FakeNode['answers'] {
+  const none = ({ reference }: { reference: string }): never => {
+    throw new NotFoundError(`No such image: ${reference}`);
+  };
+  return new Map<string, (params: Json) => Json>([
+    ['volume.list', () => ({ volumes: [], freeBytes: 0 })],
+    ['image.list', () => []],
+    ['volume.list', () => ({ volumes: [], freeBytes: 0 })],
+    ['image.inspect', none],
+    ['image.describe-remote', none],
+  ]);
+}
+
 export function runningTask(service: Service, slot: number, nodeId: string, global = false): Write[] {
   const id = newId();
   const now = Date.now();
@@ -244,12 +314,25 @@ async function* logStream(
   signal: AbortSignal,
 ): AsyncGenerator<StreamChunk> {
   const records = node.logs.get(params.containerId) ?? [];
-  const shown = records.filter((record) => (record.stream === 1 ? params.stdout : params.stderr));
-  yield* params.tail === undefined ? shown : shown.slice(-params.tail);
-  if (!params.follow) return;
-  await new Promise((_, reject) =>
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true }),
-  );
+  const wanted = records.filter((record) => (record.stream === 1 ? params.stdout : params.stderr));
+  const broken = new AbortController();
+  const end = (error: Error): void => broken.abort(error);
+  node.streams.add(end);
+  try {
+    for (const record of params.tail === undefined ? wanted : wanted.slice(-params.tail)) {
+      signal.throwIfAborted();
+      node.given += 1;
+      yield record;
+    }
+    if (!params.follow) return;
+    const either = AbortSignal.any([signal, broken.signal]);
+    await new Promise((_, reject) => {
+      if (either.aborted) reject(either.reason);
+      either.addEventListener('abort', () => reject(either.reason), { once: true });
+    });
+  } finally {
+    node.streams.delete(end);
+  }
 }
 
 function tryJson(body: Buffer): unknown {

@@ -28,8 +28,12 @@ function routesOfLayer(layer: Layer): Route[] {
 }
 
 const READS =
-  /\b(?:query(?:Text|Flag)|dimension)\(\s*req,\s*'([^']+)'|\b(queryVersion|queryFilters)\(\s*req\b/g;
-const NAMES: Readonly<Record<string, string>> = { queryVersion: 'version', queryFilters: 'filters' };
+  /\bquery(?:Texts?|Flag|Dimension)\(\s*req,\s*'([^']+)'|\b(queryVersion|queryFilters)\(\s*req\b|\b(queryNode)\(\s*ctx\b/g;
+const NAMES: Readonly<Record<string, string>> = {
+  queryVersion: 'version',
+  queryFilters: 'filters',
+  queryNode: 'node',
+};
 
 /** `file: name` of those that no operation describes. */
 export async function undocumentedParameters(operations: readonly Operation[]): Promise<string[]> {
@@ -40,7 +44,7 @@ export async function undocumentedParameters(operations: readonly Operation[]): 
   for (const file of await readdir(root, { recursive: true })) {
     if (!file.endsWith('.ts')) continue;
     for (const match of (await readFile(path.join(root, file), 'utf8')).matchAll(READS)) {
-      const name = match[1] ?? NAMES[match[2] ?? ''] ?? '';
+      const name = match[1] ?? NAMES[match[2] ?? match[3] ?? ''] ?? '';
       reads += 1;
       if (!known.has(name)) found.push(`${file}: ${name}`);
     }

@@ -79,10 +79,9 @@ test('invariant 8: what Shoal does not know is refused by its path, what is malf
     501,
     'service spec: not supported by Shoal: TaskTemplate.ContainerSpec.MaskedPaths, TaskTemplate.ContainerSpec.Other',
   ]);
-  t.deepEqual(await refused(body('a', { Mode: { ReplicatedJob: {} } })), [
-    501,
-    'service spec: not supported by Shoal: Mode.ReplicatedJob',
-  ]);
+  t.regex((await refused(body('a', { Mode: { Global: {}, GlobalJob: {} } })))[1], /only one service mode/);
+  const job = { Mode: { GlobalJob: {} }, UpdateConfig: { Parallelism: 1 } };
+  t.regex((await refused(body('a', job)))[1], /UpdateConfig: update config cannot be used with jobs/);
   const [status, message] = await refused(body('a', { Mode: { Replicated: { Replicas: -1 } } }));
   t.is(status, 400);
   t.regex(message, /Mode\.Replicated\.Replicas/);

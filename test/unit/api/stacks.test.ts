@@ -82,7 +82,10 @@ test('a file with problems is refused with all of them and their places, and not
     first.json.errors.map((e: Json) => `${e.line}:${e.column} ${e.key}`),
     ['4:5 services.web.runtime', '10:5 services.two.colour'],
   );
-  t.regex(first.json.message, /line 4, column 5: services\.web\.runtime: not supported yet/);
+  t.regex(
+    first.json.message,
+    /line 4, column 5: services\.web\.runtime: not supported: nodes have one runtime/,
+  );
   const second = await deploy(
     api,
     's',
@@ -239,4 +242,127 @@ test('what only compose files can ask survives an update by a client that does n
   t.deepEqual(kept.Spec.TaskTemplate.ContainerSpec.HostConfig, container.HostConfig);
   const gone = await update({ ...known, HostConfig: null }, kept.Version.Index);
   t.is(gone.Spec.TaskTemplate.ContainerSpec.HostConfig, undefined);
+});
+
+test('depends_on: shown, kept by an update through the Docker API, and part of the diff', async (t) => {
+  await using api = await ApiFixture.up();
+  const file = (condition: string): string => `services:
+  db: {image: redis, healthcheck: {test: x}}
+  web: {image: nginx, depends_on: {db: {condition: ${condition}}, no: {required: false}}}
+`;
+  api.obeys = false;
+  const first = await deploy(api, 's', file('service_healthy'));
+  t.is(first.status, 200, first.body.toString());
+  t.regex(first.json.warnings[0].message, /service 'no' is not in the files.*it is not waited for/);
+  const dependsOn = [
+    { Service: 's_db', Condition: 'service_healthy', Required: true },
+    { Service: 's_no', Condition: 'service_started', Required: false },
+  ];
+  const before = await api.get('/services/s_web');
+  t.deepEqual(before.DependsOn, dependsOn);
+  t.is(before.HeldBack.Failed, false);
+  t.regex(before.HeldBack.Reason, /^waits for service s_db to be healthy \(0 of 1\)$/);
+  t.is((await api.get('/services/s_db')).HeldBack, undefined);
+  t.notRegex(JSON.stringify(before.Spec), /s_db/);
+
+  const path = `/services/${before.ID}/update?version=${before.Version.Index}`;
+  t.is(
+    (await api.send('POST', path, { ...before.Spec, Labels: { ...before.Spec.Labels, a: 'b' } })).status,
+    200,
+  );
+  t.deepEqual((await api.get('/services/s_web')).DependsOn, dependsOn);
+  await deploy(api, 's', file('service_healthy'));
+  const diff = await api.send('POST', '/stacks/s/diff', file('service_started'), YAML);
+  t.is(diff.status, 200, diff.body.toString());
+  t.deepEqual(
+    diff.json.services.map((one: Json) => [one.name, one.action, one.changes.map((c: Json) => c.path)]),
+    [
+      ['s_db', 'unchanged', []],
+      ['s_web', 'update', ['DependsOn']],
+    ],
+  );
+});
+
+test('restart: true under a dependency: replaced in the same deployment, and in no other', async (t) => {
+  await using api = await ApiFixture.up();
+  const file = (image: string, replicas = 1): string => `services:
+  web: {image: nginx, depends_on: {api: {condition: service_started, restart: true}}}
+  other: {image: nginx, depends_on: [db]}
+  api: {image: nginx, depends_on: {db: {condition: service_started, restart: true}}}
+  db: {image: "${image}", deploy: {replicas: ${replicas}}}
+`;
+  const done = async (image: string, replicas?: number): Promise<string[]> =>
+    actions((await deploy(api, 's', file(image, replicas))).json.services);
+  t.deepEqual(await done('redis:1'), ['s_db created', 's_api created', 's_web created', 's_other created']);
+  t.deepEqual(await done('redis:1', 2), [
+    's_db updated',
+    's_api unchanged',
+    's_web unchanged',
+    's_other unchanged',
+  ]);
+  t.deepEqual(await done('redis:2', 2), [
+    's_db updated',
+    's_api updated',
+    's_web updated',
+    's_other unchanged',
+  ]);
+  t.is((await api.get('/services/s_web')).Spec.TaskTemplate.ForceUpdate, 1);
+  t.deepEqual(await done('redis:2', 2), [
+    's_db unchanged',
+    's_api unchanged',
+    's_web unchanged',
+    's_other unchanged',
+  ]);
+});
+
+test('a deployment that fails half-way says what was done, and records no revision; the next one goes on', async (t) => {
+  await using api = await ApiFixture.up();
+  const { store } = api;
+  const file = 'services:\n  a: {image: x}\n  b: {image: x, ports: ["80:80"]}\n';
+  // Somebody takes the port after the files were checked, and before service b is made.
+  const undo = store.onChange((changes) => {
+    const made = changes.flatMap((one) => (one.table === 'services' ? (one.after ?? []) : []));
+    const own = made.find(({ name }) => name === 's_a');
+    if (own === undefined || store.get('services', 'other') !== undefined) return;
+    const spec = store.get('revisions', `${own.id}.1`)?.spec;
+    if (spec === undefined) return;
+    const ports = [{ protocol: 'tcp', targetPort: 80, publishedPort: 80, mode: 'ingress' }] as const;
+    const other = { ...own, id: 'other', name: 'other' };
+    const value = { id: 'other.1', serviceId: 'other', revision: 1, createdAtMs: 1 };
+    void api.write([
+      { table: 'services', key: 'other', value: other },
+      { table: 'revisions', key: 'other.1', value: { ...value, spec: { ...spec, labels: {}, ports } } },
+    ]);
+  });
+  const failed = await deploy(api, 's', file);
+  undo();
+  t.is(failed.status, 400, failed.body.toString());
+  t.regex(failed.json.message, /deployed in part.*port '80' is already in use by service 'other'/);
+  t.regex(failed.json.message, /done so far: network s_default created, service s_a created/);
+  t.is(store.get('stacks', 's'), undefined);
+  t.is((await api.send('DELETE', '/services/other')).status, 200);
+  const next = await deploy(api, 's', file);
+  t.deepEqual(actions(next.json.services), ['s_a unchanged', 's_b created']);
+  t.is(next.json.revision, 1);
+});
+
+test('diff: secrets and configs, by name and whether their contents differ', async (t) => {
+  await using api = await ApiFixture.up();
+  const source = (files: string): object => ({
+    compose: `services: {a: {image: x}}\n${files}`,
+    contents: { files: { 'one.txt': 'b25l', 'two.txt': 'dHdv' } },
+  });
+  const JSON_TYPE = { 'content-type': 'application/json' };
+  const first = 'secrets: {s: {file: one.txt}}\nconfigs: {c: {file: one.txt}, old: {content: x}}';
+  t.is((await api.send('PUT', '/stacks/s', source(first), JSON_TYPE)).status, 200);
+  const diff = async (files: string): Promise<Json> => {
+    const answer = await api.send('POST', '/stacks/s/diff', source(files), JSON_TYPE);
+    t.is(answer.status, 200, answer.body.toString());
+    return [...answer.json.secrets, ...answer.json.configs].map((one: Json) => `${one.name} ${one.action}`);
+  };
+  t.deepEqual(await diff(first), ['s_s unchanged', 's_c unchanged', 's_old unchanged']);
+  t.deepEqual(
+    await diff('secrets: {s: {file: two.txt}, t: {file: one.txt}}\nconfigs: {c: {file: one.txt}}'),
+    ['s_s update', 's_t create', 's_c unchanged', 's_old extra'],
+  );
 });

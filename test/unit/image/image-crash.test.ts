@@ -52,14 +52,14 @@ test('killed at any moment of a pull, the store lists only what is whole, and go
       await killAfter(dir, references[i % 3] ?? '', ms);
       const service = await ImageService.open({ dir, logger: silentLogger });
       t.deepEqual(await readdir(join(dir, 'tmp')), []);
-      for (const { id } of await service.list()) await assertWhole(service, id);
+      for (const { id } of await service.catalog.list()) await assertWhole(service, id);
     }
     const service = await ImageService.open({ dir, logger: silentLogger });
     for (const reference of references) {
       const { id } = await service.ensure(reference, undefined, AbortSignal.timeout(60_000));
       await assertWhole(service, id);
     }
-    t.is((await service.list()).length, 3);
+    t.is((await service.catalog.list()).length, 3);
   } finally {
     await rm(dir, { recursive: true, force: true });
   }

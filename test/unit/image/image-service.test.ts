@@ -116,7 +116,7 @@ test('a multi-layer image is pulled, unpacked with its whiteouts, and found agai
   t.deepEqual(await reopened.resolveLocal(reference), pulled);
   t.deepEqual(await reopened.resolveLocal(pulled.id.slice(7, 19)), pulled);
   t.deepEqual(
-    (await reopened.list()).map(({ id }) => id),
+    (await reopened.catalog.list()).map(({ id }) => id),
     [image.id],
   );
 });
@@ -154,7 +154,7 @@ test('layers that two images share are fetched once', async (t) => {
   const first = await service.ensure(await pushImage(registry, one), undefined, forever);
   const second = await service.ensure(await pushImage(registry, two), undefined, forever);
   t.is(second.layers[1], first.layers[0]);
-  t.is((await readdir(join(store.dir, 'l'))).filter((name) => !name.endsWith('.json')).length, 2);
+  t.is((await readdir(join(store.dir, 'l'))).filter((name) => !name.includes('.')).length, 2);
 });
 
 test('a tag that moved is pulled again, and the registry being away leaves what is here', async (t) => {
@@ -234,7 +234,7 @@ test('a blob that was corrupted in the registry is refused', async (t) => {
     instanceOf: ImageInvalidError,
     message: new RegExp(`${digest} .* is damaged`),
   });
-  t.deepEqual(await service.list(), []);
+  t.deepEqual(await service.catalog.list(), []);
   t.deepEqual(await readdir(join(store.dir, 'tmp')), []);
 });
 
@@ -411,7 +411,10 @@ test('garbage collection keeps what is in use, imported, or shared, and the rest
   const [imported] = await service.importTar(imageArchive([await sampleImage('imported:1')]), forever);
   t.deepEqual(await service.gc(new Set([kept.id])), [], 'all were just asked for');
   t.deepEqual(await service.gc(new Set([kept.id]), 0), [dropped.id]);
-  t.deepEqual((await service.list()).map(({ id }) => id).sort(), [kept.id, imported?.id ?? ''].sort());
+  t.deepEqual(
+    (await service.catalog.list()).map(({ id }) => id).sort(),
+    [kept.id, imported?.id ?? ''].sort(),
+  );
   t.is(await readFile(join(kept.layers[0] ?? '', 'shared'), 'utf8'), 'x');
   await t.throwsAsync(readdir(dropped.layers[0] ?? ''), { code: 'ENOENT' });
   t.is((await service.ensure(reference, undefined, forever)).id, dropped.id);

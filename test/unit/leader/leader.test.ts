@@ -112,6 +112,18 @@ test('a pending task is placed when room is made', async (t) => {
   t.pass();
 });
 
+test('a task that wants to be where another is, is placed when that one is', async (t) => {
+  const swarm = build(2);
+  const affinities = [{ service: 'db', kind: 'with', hard: true }] as const;
+  swarm.service('web', { placement: { affinities } });
+  const leader = start(swarm);
+  await eventually(() => swarm.reasons('web')[0]?.includes('no task of service db') === true);
+  swarm.service('db');
+  await eventually(() => swarm.wanted('web')[0]?.nodeId !== undefined);
+  t.is(swarm.wanted('web')[0]?.nodeId, swarm.wanted('db')[0]?.nodeId);
+  await leader.stop();
+});
+
 test('it survives a store that fails for a while', async (t) => {
   const swarm = build(1);
   const { store } = swarm;

@@ -276,7 +276,7 @@ test('binds: read-only holds, a missing target is made, a missing source is name
 test('what is not implemented is refused by name', async (t) => {
   const cases: [RegExp, (config: Record<string, never>) => void][] = [
     [/hooks/, (config) => Object.assign(config, { hooks: { prestart: [{ path: '/x' }] } })],
-    [/process\.terminal/, (config) => Object.assign(config['process'] ?? {}, { terminal: true })],
+    [/process\.selinuxLabel/, (config) => Object.assign(config['process'] ?? {}, { selinuxLabel: 'x' })],
     [/linux\.intelRdt/, (config) => Object.assign(config['linux'] ?? {}, { intelRdt: { closID: 'x' } })],
     [/'user'/, (config) => Object.assign(config['linux'] ?? {}, { namespaces: [{ type: 'user' }] })],
     [

@@ -13,6 +13,7 @@ import type {
   NodeDescription,
   NodeSpec,
   Service,
+  ServiceMode,
   ServiceSpec,
   Task,
   TaskState,
@@ -29,6 +30,7 @@ export type SpecChanges = Partial<
 > & {
   readonly replicas?: number;
   readonly global?: boolean;
+  readonly mode?: ServiceMode;
   readonly image?: string;
   readonly constraints?: readonly string[];
   readonly placement?: Partial<ServiceSpec['placement']>;
@@ -41,6 +43,7 @@ export function specOf(name: string, changes: SpecChanges = {}): ServiceSpec {
   const {
     replicas = 1,
     global,
+    mode = global === true ? { kind: 'global' } : { kind: 'replicated', replicas },
     image = 'img:1',
     constraints = [],
     placement,
@@ -52,7 +55,7 @@ export function specOf(name: string, changes: SpecChanges = {}): ServiceSpec {
   return {
     name,
     labels: {},
-    mode: global === true ? { kind: 'global' } : { kind: 'replicated', replicas },
+    mode,
     container: { image, labels: {}, command: [], args: [], env: [], mounts: [] },
     limits: {},
     reservations: {},
@@ -78,6 +81,8 @@ export class TestCluster {
   now = 1_000_000;
   /** The plan that `plan()` made last. */
   last: Plan | undefined;
+  /** Tasks whose containers never come up. */
+  hangs: (task: Task) => boolean = () => false;
   #calls = 0;
   #changes = new Map<string, SpecChanges>();
 
@@ -240,7 +245,8 @@ export class TestCluster {
       if (node?.status !== 'ready') continue;
       const state = this.stateOf(task);
       if (isTerminal(state)) continue;
-      const target = !isWanted(task) ? 'shutdown' : task.desired;
+      const wanted = this.hangs(task) && task.desired === 'running' ? 'starting' : task.desired;
+      const target = !isWanted(task) ? 'shutdown' : wanted;
       if (compareStates(state, target) >= 0) continue;
       this.report(task.id, target);
       moved = true;

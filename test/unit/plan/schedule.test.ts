@@ -143,3 +143,45 @@ test('many tasks on many nodes: one each', (t) => {
   swarm.plan();
   t.is(Object.keys(swarm.spread('web')).length, 300);
 });
+
+test('packed: the fullest node that has room, whatever the service has there already', (t) => {
+  const size = { reservations: { memoryBytes: 2 * GB, nanoCpus: 1e9 } };
+  const swarm = cluster().nodes(3);
+  swarm.service('pinned', { ...size, constraints: ['node.id==n2'] }).settle();
+  const binpack = { placement: { strategy: 'binpack' as const } };
+  swarm.service('web', { ...size, ...binpack, replicas: 5 }).settle();
+  const counts = Object.values(swarm.spread('web')).sort();
+  t.is(swarm.spread('web')['n2'], 3);
+  t.deepEqual(counts, [2, 3]);
+});
+
+test('affinity: only where a task of the other service is, or anywhere but there', (t) => {
+  const rule = (kind: 'with' | 'apart', hard = true) => ({
+    placement: { affinities: [{ service: 'db', kind, hard }] },
+  });
+  const swarm = cluster()
+    .nodes(4)
+    .service('near', { ...rule('with'), replicas: 2 })
+    .settle();
+  t.regex(swarm.reasons('near')[0] ?? '', /no task of service db on 4 nodes/);
+  swarm.service('db', { constraints: ['node.id==n3'] }).settle();
+  t.deepEqual(swarm.spread('near'), { n3: 2 });
+  swarm.service('far', { ...rule('apart'), replicas: 6 }).settle();
+  t.deepEqual(swarm.spread('far'), { n1: 2, n2: 2, n4: 2 });
+  swarm.service('rather', { ...rule('with', false), replicas: 2 }).settle();
+  t.deepEqual(swarm.spread('rather'), { n3: 2 });
+  swarm.service('hardly', { ...rule('apart', false), replicas: 3, constraints: ['node.id==n3'] }).settle();
+  t.deepEqual(swarm.spread('hardly'), { n3: 3 });
+});
+
+test('affinity within one plan, and by the short name within a stack', (t) => {
+  const stack = { 'com.docker.stack.namespace': 'shop' };
+  const apart = { placement: { affinities: [{ service: 'a', kind: 'apart' as const, hard: true }] } };
+  const swarm = cluster().nodes(2);
+  swarm.service('shop_a', { labels: stack }).service('a', { replicas: 2 });
+  swarm.service('shop_b', { ...apart, labels: stack }).plan();
+  const [a] = swarm.wanted('shop_a');
+  const [b] = swarm.wanted('shop_b');
+  t.truthy(b?.nodeId);
+  t.not(a?.nodeId, b?.nodeId);
+});

@@ -1,6 +1,6 @@
 import test from 'ava';
 import { cluster, GB, SECOND } from './_cluster.ts';
-import type { TestCluster } from './_cluster.ts';
+import type { SpecChanges, TestCluster } from './_cluster.ts';
 
 function revisions(swarm: TestCluster, name = 'web'): number[] {
   return swarm.running(name).map(({ revision }) => revision);
@@ -100,6 +100,43 @@ test('a failure pauses the update; the rest stays as it was', (t) => {
   t.is(state(swarm), 'paused');
   t.true(swarm.get('web').updateStatus?.message.includes(bad?.id ?? '-'));
   t.deepEqual(revisions(swarm).sort(), [1, 1, 2]);
+});
+
+/** An update whose tasks get no further than `starting`. */
+function hanging(update: NonNullable<SpecChanges['update']>): TestCluster {
+  const swarm = cluster().nodes(3).service('web', { replicas: 3, update }).settle();
+  swarm.service('web', { image: 'hangs', updateDeadlineMs: 30_000 });
+  swarm.hangs = (task) => task.revision > 1;
+  return swarm.settle();
+}
+
+test('a task that does not come up in time is a failure: the update is paused', (t) => {
+  const swarm = hanging({}).elapse(29_000);
+  t.is(state(swarm), 'updating');
+  swarm.elapse(1000);
+  t.is(state(swarm), 'paused');
+  t.regex(swarm.get('web').updateStatus?.message ?? '', /task \S+ did not come up in time/);
+  t.deepEqual(revisions(swarm), [1, 1]);
+});
+
+test('a hanging update goes on, or back, as its failure action says', (t) => {
+  const onward = hanging({ failureAction: 'continue' }).elapse(120_000);
+  t.is(state(onward), 'completed');
+  t.deepEqual(revisions(onward), []);
+  const back = hanging({ failureAction: 'rollback' });
+  back.hangs = (task) => task.revision === 2;
+  back.elapse(120_000);
+  t.is(state(back), 'rollback-completed');
+  // What the update had not come to yet is as it was.
+  t.deepEqual(revisions(back).sort(), [1, 1, 3]);
+});
+
+test('an update that finds no node in time is paused too', (t) => {
+  const swarm = cluster().nodes(1).service('web').settle();
+  const size = { reservations: { memoryBytes: 100 * GB }, updateDeadlineMs: 60_000 };
+  swarm.service('web', size).elapse(70_000);
+  t.is(state(swarm), 'paused');
+  t.regex(swarm.reasons('web')[0] ?? '', /insufficient memory/);
 });
 
 test('a failure after the monitoring time is none of the update', (t) => {
@@ -267,4 +304,20 @@ test('a stop-first update leaves the tasks as evenly spread as they were', (t) =
     for (const { nodeId } of swarm.running('web')) perNode.set(nodeId, (perNode.get(nodeId) ?? 0) + 1);
     t.deepEqual([...perNode.values()].sort(), [1, 1, 2], `revision ${round}`);
   }
+});
+
+test('a task that completes has not failed, where it is not to run again', (t) => {
+  const swarm = cluster()
+    .nodes(1)
+    .service('job', { restart: { condition: 'none' } })
+    .settle();
+  const end = (): void => {
+    for (const { id } of swarm.running('job')) swarm.report(id, 'complete');
+  };
+  end();
+  swarm.settle();
+  swarm.service('job', { image: 'img:2', restart: { condition: 'none' } }).settle();
+  end();
+  swarm.elapse(60_000);
+  t.is(swarm.get('job').updateStatus?.state, 'completed');
 });

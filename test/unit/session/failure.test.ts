@@ -93,3 +93,28 @@ test('a node of another manager is not judged here', async (t) => {
   await new Promise((resolve) => setTimeout(resolve, 1000));
   t.is(store.get('nodes', nodeId)?.status, 'ready');
 });
+
+test('a changed silence holds at once, and no node is down because of the change', async (t) => {
+  const r = await rig(t, { nodeDownAfterMs: 60_000 });
+  const agent = await r.agent('a');
+  const silent = await r.joined('b');
+  const status = (id: string) => r.store.get('nodes', id)?.status;
+  await eventually('it is ready', () => status(agent.nodeId) === 'ready');
+  await RawSession.open(r.address, silent);
+  await eventually('the other is ready', () => status(silent.nodeId) === 'ready');
+  const seen = new Set<string | undefined>();
+  r.store.onChange((changes) => {
+    for (const change of changes)
+      if (change.table === 'nodes' && change.key === agent.nodeId) seen.add(change.after?.status);
+  });
+  const cluster = r.store.get('cluster', 'self');
+  if (cluster === undefined) throw new Error('there is no cluster');
+  const value = { ...cluster, nodeDownAfterMs: 500 };
+  await r.store.commit([{ table: 'cluster', key: 'self', value }], { signal: r.signal });
+  // one that never beats, however it is welcomed
+  await eventually('the silent one is down', () => status(silent.nodeId) === 'down');
+  t.is(status(agent.nodeId), 'ready');
+  t.false(seen.has('down'));
+  await agent.stop();
+  await eventually('and so is one that left', () => status(agent.nodeId) === 'down');
+});

@@ -6,6 +6,7 @@ import { join as joinPath } from 'node:path';
 import test from 'ava';
 import { identityPath, loadIdentity, saveIdentity } from '../../../agent/session/identity.ts';
 import { join } from '../../../agent/session/join.ts';
+import { joinTokens } from '../../../manager/ca/cluster.ts';
 import { createRoot, openAuthority } from '../../../manager/ca/authority.ts';
 import { ForbiddenError, InvalidError, UnavailableError } from '../../../shared/errors/index.ts';
 import { newId } from '../../../shared/lib/ids.ts';
@@ -36,6 +37,26 @@ test('a wrong token is refused in words that say what is wrong', async (t) => {
     message: /not the one this token was made for/,
   });
   t.is(r.store.all('nodes').size, 0, 'nobody got in');
+});
+
+test('a token that was rotated lets nobody in; the new one does, and who is in stays', async (t) => {
+  const r = await rig(t);
+  const agent = await r.agent('first');
+  await eventually('it is connected', () => r.dispatcher.gateway.connected(agent.nodeId));
+  const cluster = r.store.get('cluster', 'self');
+  if (cluster === undefined) throw new Error('there is no cluster');
+  const joinSecrets = { ...cluster.joinSecrets, worker: newId() };
+  const value = { ...cluster, joinSecrets };
+  await r.store.commit([{ table: 'cluster', key: 'self', value }], { signal: r.signal });
+  const attempt = (token: string) => join({ token, managers: [r.address], hostname: 'x' }, r.signal);
+  await t.throwsAsync(attempt(r.tokens.worker), {
+    instanceOf: ForbiddenError,
+    message: /not current/,
+  });
+  const fresh = joinTokens(value, r.dispatcher.authority);
+  t.is(r.store.get('nodes', (await attempt(fresh.worker)).nodeId)?.spec.role, 'worker');
+  t.is(fresh.manager, r.tokens.manager);
+  t.true(r.dispatcher.gateway.connected(agent.nodeId));
 });
 
 test('a worker’s token does not make a manager', async (t) => {

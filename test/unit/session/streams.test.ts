@@ -121,6 +121,23 @@ test('100 MB of logs to a slow reader: little memory, heartbeats go on, nothing 
   t.false(seen.has('down'));
 });
 
+test('a reader may ask for a smaller window: so much the node sends ahead, and no more', async (t) => {
+  const r = await rig(t);
+  const { taken, stream } = source(2000, 1024);
+  const agent = await r.agent('a', { stream });
+  const { gateway } = r.dispatcher;
+  await eventually('it is connected', () => gateway.connected(agent.nodeId));
+  const windowBytes = 16_384;
+  let bytes = 0;
+  for await (const chunk of gateway.stream(agent.nodeId, 'container.logs', LOGS, r.signal, windowBytes)) {
+    bytes += chunk.data.length;
+    if (bytes % (200 * 1024) === 0) await new Promise((resolve) => setTimeout(resolve, 50));
+    const ahead = taken.chunks * 1024 - bytes;
+    t.true(ahead <= windowBytes + 2 * 1024, `${ahead} bytes ahead`);
+  }
+  t.is(bytes, 2000 * 1024);
+});
+
 test('a chunk larger than a frame arrives in pieces, in order', async (t) => {
   const r = await rig(t);
   const whole = Buffer.from(Array.from({ length: STREAM_CHUNK_BYTES * 5 + 7 }, (_, i) => i % 251));

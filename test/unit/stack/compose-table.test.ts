@@ -75,9 +75,13 @@ interface Group {
 
 function within(...keys: readonly string[]): Group['files'] {
   return (sample) => {
-    const tree = base();
+    const tree = sample.key.startsWith('depends_on.') ? dependent() : base();
     return [tree, setAt(tree, [...keys, ...sample.key.split('.')], parse(sample.sample))];
   };
+}
+
+function dependent(): Tree {
+  return setAt(base(), ['services', 'web', 'depends_on', 'other'], { condition: 'service_started' });
 }
 
 /** As the only entry of a list, beside what such an entry needs. */
@@ -157,7 +161,7 @@ test('the tables of docs/compose.md say what the conversion does', async (t) => 
   for (const group of GROUPS) {
     const rows = rowsOf(group).map(({ sample, outcome: found }) => {
       const note = found.support === 'honoured' ? sample.note : found.note;
-      return `| \`${sample.key.replace('networks.front', 'networks.NAME')}\` | ${found.support} | ${note} |`;
+      return `| \`${sample.key.replace(/^(networks|depends_on)\.\w+\./, '$1.NAME.')}\` | ${found.support} | ${note} |`;
     });
     const table = ['| key | | |', '|---|---|---|', ...rows].join('\n');
     const block = new RegExp(`(<!-- keys: ${group.title} -->\n)[\\s\\S]*?(\n<!-- end -->)`);

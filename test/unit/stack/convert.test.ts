@@ -76,6 +76,64 @@ test('environment: mapping and list; numbers stay as written; variables fill wha
   t.deepEqual(specOf('environment: ["A=b=c", "B="]').container.env, ['A=b=c', 'B=']);
 });
 
+test('jobs', (t) => {
+  const modeOf = (yaml: string) => specOf(yaml).mode;
+  t.deepEqual(modeOf('deploy: {mode: global-job}'), { kind: 'global-job' });
+  const mode = { kind: 'replicated-job', totalCompletions: 3, maxConcurrent: 3 } as const;
+  t.deepEqual(modeOf('deploy: {mode: replicated-job, replicas: 3}'), mode);
+  t.deepEqual(
+    errorsOf('services:\n  a:\n    image: a\n    deploy:\n      mode: global-job\n      update_config: {}\n'),
+    ['6:7 services.a.deploy.update_config: can not be used with jobs'],
+  );
+});
+
+test('the deadline of an update is a label', (t) => {
+  t.is(specOf('deploy: {labels: {shoal.update.deadline: 2m}}').updateDeadlineMs, 120_000);
+  t.deepEqual(
+    errorsOf('services:\n  a:\n    image: a\n    deploy:\n      labels: [shoal.update.deadline=x]\n'),
+    [
+      '5:7 services.a.deploy.labels: shoal.update.deadline: a duration such as 90s or 15m is expected, at least 1s',
+    ],
+  );
+});
+
+test('placement beyond what Docker has is labels', (t) => {
+  const { placement } = specOf(
+    'deploy: {labels: {shoal.placement.strategy: binpack, shoal.placement.near: db}}',
+  );
+  t.like(placement, { strategy: 'binpack', affinities: [{ service: 'db', kind: 'with', hard: false }] });
+  t.regex(
+    errorsOf(
+      'services:\n  a:\n    image: a\n    deploy:\n      labels: {shoal.placement.strategy: x}\n',
+    ).join(),
+    /5:7 services\.a\.deploy\.labels: shoal\.placement\.strategy: spread or binpack is expected/,
+  );
+});
+
+test('jobs on a schedule: a key, or labels', (t) => {
+  const spec = specOf('deploy:\n  x-shoal-cron:\n    schedule: "0 3 * * *"\n    timezone: Europe/Berlin');
+  const mode = {
+    kind: 'cron',
+    schedule: '0 3 * * *',
+    timeZone: 'Europe/Berlin',
+    concurrency: 'allow',
+  } as const;
+  t.like(spec.mode, { ...mode, catchUpMs: 60_000, history: 5 });
+  t.is(spec.labels['shoal.cron.schedule'], '0 3 * * *');
+  const labels = 'deploy:\n  mode: replicated-job\n  labels: {shoal.cron.schedule: "@daily"}';
+  t.like(specOf(labels).mode, { kind: 'cron', schedule: '@daily', timeZone: 'UTC' });
+  const wrong = (deploy: string) =>
+    errorsOf(`services:\n  a:\n    image: a\n    deploy:\n      ${deploy}\n`).join();
+  t.regex(
+    wrong('labels: {shoal.cron.schedule: "@daily"}'),
+    /5:7 .*deploy\.labels: .*needs mode replicated-job/,
+  );
+  t.regex(wrong('x-shoal-cron: {schedule: "@daily", zone: UTC}'), /x-shoal-cron\.zone: unknown key/);
+  t.regex(wrong('x-shoal-cron: {schedule: "x"}'), /deploy\.x-shoal-cron: .*no cron schedule/);
+  t.regex(wrong('x-shoal-cron: {}'), /x-shoal-cron: a schedule is expected/);
+  t.regex(wrong('{replicas: 2, x-shoal-cron: {schedule: "@daily"}}'), /replicas can not be more than 1/);
+});
+
 test('ports: short forms, ranges, protocols, and the long form', (t) => {
   const spec = specOf(
     `ports:\n  - "8080:80"\n  - 9000\n  - "5000-5001:50-51/udp"\n  - {target: 53, published: "5353", protocol: udp, mode: host, name: dns}`,
@@ -285,7 +343,7 @@ services:
     image: x
     runtime: kata
     gpus: all
-    network_mode: host
+    network_mode: service:b
     container_name: c
     depends_on: [b]
     read_only: false
@@ -296,17 +354,15 @@ services:
     build: .
 `);
   t.deepEqual(said(problems, 'error'), [
-    '5:5 services.a.runtime: not supported yet',
-    '6:5 services.a.gpus: not supported yet',
-    '7:5 services.a.network_mode: not supported yet: use networks',
+    '5:5 services.a.runtime: not supported: nodes have one runtime',
+    '6:5 services.a.gpus: not supported yet: nodes do not count GPUs; give the device under devices, and choose nodes by a label',
+    "7:19 services.a.network_mode: 'service:b' is not supported: two containers of a cluster can not share a network namespace",
     '12:5 services.a.colour: unknown key',
     '15:5 services.b.build: a cluster builds no images: build it, push it to a registry, and name it under image',
   ]);
   t.deepEqual(said(problems, 'warning'), [
     '1:1 version: is obsolete and has no effect',
     '8:5 services.a.container_name: has no effect: containers are named after service, slot and task',
-    '9:5 services.a.depends_on: has no effect yet: all services start at once, and a task that fails is started again',
-    '13:5 services.a.tty: has no effect yet: containers have no terminal',
   ]);
 });
 
@@ -357,4 +413,34 @@ test('malformed YAML: line and column', (t) => {
   t.regex(errorsOf('just text')[0] ?? '', /a mapping with services is expected/);
   t.regex(errorsOf('services:\n')[0] ?? '', /there are no services/);
   t.regex(errorsOf('services: {a: {image: x}}\n---\nb: 1\n').join(), /one YAML document/);
+});
+
+test('network_mode: a network of the node in place of the stack’s', (t) => {
+  const modes = (mode: string, more = '') =>
+    convert(`services: { a: { image: x, network_mode: "${mode}"${more} } }`);
+  const host = modes('host');
+  t.deepEqual(host.problems, []);
+  t.deepEqual(host.services[0]?.spec.networks, [{ network: 'host', aliases: [] }]);
+  t.deepEqual(host.networks, [], 'no default network is made');
+  t.deepEqual(modes('none').services[0]?.spec.networks, [{ network: 'none', aliases: [] }]);
+  t.deepEqual(modes('bridge').services[0]?.spec.networks, []);
+  t.deepEqual(said(modes('default').problems, 'error'), [
+    "1:42 services.a.network_mode: 'default' is not supported: host, none or bridge is expected",
+  ]);
+  t.deepEqual(said(modes('host', ', networks: [default]').problems, 'error'), [
+    '1:42 services.a.network_mode: can not be combined with networks',
+  ]);
+});
+
+test('an external network may be one of the node', (t) => {
+  const { problems, services, networks } = convert(`
+services: { a: { image: x, networks: [outside] } }
+networks: { outside: { external: true, name: host } }
+`);
+  t.deepEqual(problems, []);
+  t.is(services[0]?.spec.networks[0]?.network, 'host');
+  t.deepEqual(
+    networks.map(({ name, spec }) => [name, spec]),
+    [['host', undefined]],
+  );
 });

@@ -1,0 +1,248 @@
+/** POST /containers/create -> the spec of the hidden service that a single container is. */
+import { z } from 'zod';
+import { InvalidError, UnsupportedError } from '../../../shared/errors/index.ts';
+import {
+  type ContainerRequest,
+  type ContainerSpec,
+  DEFAULT_UPDATE,
+  type HealthCheck,
+  type ResourceAmounts,
+  type RestartPolicy,
+  type RuntimeOptions,
+  type ServiceSpec,
+} from '../../../shared/model/index.ts';
+import { parseStrict } from '../http/unsupported.ts';
+import { defined, given, labelsOf } from './common.ts';
+import {
+  type RawCreate,
+  type RawHostConfig,
+  type RawRestartPolicy,
+  zCreate,
+} from './container-create-schema.ts';
+import { decodeMounts } from './container-mounts-codec.ts';
+import { decodeNetworks, decodePorts } from './container-network-codec.ts';
+
+/** Classic Swarm's label: a JSON list of constraints, which the scheduler takes as it takes a service's. */
+export const CONSTRAINTS_LABEL = 'com.docker.swarm.constraints';
+
+export interface DecodedContainer {
+  /** Without its name and mode, which the manager gives. Networks are as the client named them. */
+  readonly spec: Omit<ServiceSpec, 'name' | 'mode'>;
+  readonly autoRemove: boolean;
+  /** Publish what the image exposes, too (-P). */
+  readonly publishAll: boolean;
+  /** `80/tcp`, as the client exposes them. */
+  readonly exposed: readonly string[];
+  readonly asked: ContainerRequest;
+  readonly warnings: readonly string[];
+}
+
+/** Throws InvalidError, or UnsupportedError that names the fields that Shoal does not have. */
+export function decodeContainer(value: unknown): DecodedContainer {
+  const raw = parseStrict(zCreate, value, 'container');
+  const host = raw.HostConfig ?? {};
+  const { networks, nodeNetwork } = decodeNetworks(raw, host);
+  const autoRemove = host.AutoRemove === true;
+  const restart = decodeContainerRestart(host.RestartPolicy);
+  if (autoRemove && restart.condition !== 'none')
+    throw new InvalidError("can't create 'AutoRemove' container with restart policy");
+  const ports = decodePorts(host);
+  const runtime = given(defined({ ...runtimeOptions(raw, host), network: nodeNetwork }));
+  const container = { ...containerSpec(raw, host), ...(runtime === undefined ? {} : { runtime }) };
+  const spec: DecodedContainer['spec'] = {
+    labels: {},
+    container: container as ContainerSpec,
+    limits: limitsOf(host),
+    reservations: defined({ memoryBytes: given(host.MemoryReservation) }) as ResourceAmounts,
+    restart,
+    placement: { constraints: constraintsOf(raw), spread: [], maxReplicasPerNode: 0 },
+    update: DEFAULT_UPDATE,
+    rollback: DEFAULT_UPDATE,
+    networks,
+    endpointMode: 'dnsrr',
+    ports: nodeNetwork === undefined ? ports : [],
+    forceUpdate: 0,
+    ...logDriverOf(host),
+  };
+  const { HostConfig: _, NetworkingConfig: _networks, name: _name, platform: _platform, ...config } = raw;
+  return {
+    spec,
+    autoRemove,
+    publishAll: host.PublishAllPorts === true && nodeNetwork === undefined,
+    exposed: Object.keys(raw.ExposedPorts ?? {}),
+    asked: { config, hostConfig: host },
+    warnings: warningsOf(host, nodeNetwork),
+  };
+}
+
+function containerSpec(raw: RawCreate, host: RawHostConfig): object {
+  return defined({
+    image: raw.Image ?? '',
+    labels: labelsOf(raw.Labels),
+    command: wordsOf(raw.Entrypoint),
+    args: wordsOf(raw.Cmd),
+    env: raw.Env ?? [],
+    workingDir: given(raw.WorkingDir),
+    user: given(raw.User),
+    groups: given(host.GroupAdd),
+    hostname: given(raw.Hostname),
+    readOnlyRoot: given(host.ReadonlyRootfs),
+    init: host.Init ?? undefined,
+    tty: given(raw.Tty),
+    openStdin: given(raw.OpenStdin),
+    stdinOnce: given(raw.StdinOnce),
+    stopSignal: given(raw.StopSignal),
+    stopGraceNs:
+      raw.StopTimeout === null || raw.StopTimeout === undefined ? undefined : raw.StopTimeout * 1e9,
+    mounts: decodeMounts(raw, host),
+    extraHosts: given(host.ExtraHosts)?.map(requireAddress),
+    dns: dnsOf(host),
+    healthCheck: healthOf(raw),
+    capAdd: given(host.CapAdd),
+    capDrop: given(host.CapDrop),
+    sysctls: given(host.Sysctls),
+    ulimits: given(host.Ulimits)?.map((u) => ({ name: u.Name, soft: u.Soft ?? 0, hard: u.Hard ?? 0 })),
+    oomScoreAdj: given(host.OomScoreAdj),
+    ...securityOf(host.SecurityOpt ?? []),
+  });
+}
+
+/** [''] resets an image's entrypoint, as `--entrypoint ""` sends it. */
+function wordsOf(command: RawCreate['Cmd']): string[] {
+  if (command === null || command === undefined || command === '') return [];
+  return typeof command === 'string' ? [command] : command;
+}
+
+function requireAddress(text: string): string {
+  if (/[:=]host-gateway$/.test(text))
+    throw new UnsupportedError(`HostConfig.ExtraHosts: not supported by Shoal: host-gateway in '${text}'`);
+  return text;
+}
+
+function dnsOf(host: RawHostConfig): ContainerSpec['dns'] {
+  const dns = {
+    nameservers: host.Dns ?? [],
+    search: host.DnsSearch ?? [],
+    options: host.DnsOptions ?? [],
+  };
+  return dns.nameservers.length + dns.search.length + dns.options.length === 0 ? undefined : dns;
+}
+
+function healthOf({ Healthcheck: check }: RawCreate): HealthCheck | undefined {
+  if (check === null || check === undefined) return undefined;
+  return {
+    test: check.Test ?? [],
+    intervalNs: check.Interval ?? 0,
+    timeoutNs: check.Timeout ?? 0,
+    startPeriodNs: check.StartPeriod ?? 0,
+    startIntervalNs: check.StartInterval ?? 0,
+    retries: check.Retries ?? 0,
+  };
+}
+
+/** Options of --security-opt. No AppArmor profile and no SELinux label is ever applied: turning them off is so. */
+function securityOf(
+  options: readonly string[],
+): Pick<ContainerSpec, 'noNewPrivileges' | 'seccompUnconfined'> {
+  const found: { noNewPrivileges?: boolean; seccompUnconfined?: boolean } = {};
+  for (const option of options) {
+    const text = option.replace(':', '=');
+    if (text === 'no-new-privileges' || text === 'no-new-privileges=true') found.noNewPrivileges = true;
+    else if (text === 'seccomp=unconfined') found.seccompUnconfined = true;
+    else if (!['no-new-privileges=false', 'apparmor=unconfined', 'label=disable'].includes(text))
+      throw new UnsupportedError(
+        `HostConfig.SecurityOpt: not supported by Shoal: '${option}' ` +
+          '(no-new-privileges, seccomp=unconfined, apparmor=unconfined and label=disable are)',
+      );
+  }
+  return found;
+}
+
+function runtimeOptions(raw: RawCreate, host: RawHostConfig): Partial<Record<keyof RuntimeOptions, unknown>> {
+  const hosts = (mode: string | null | undefined): true | undefined => (mode === 'host' ? true : undefined);
+  return {
+    privileged: given(host.Privileged),
+    devices: given(host.Devices)?.map((device) => ({
+      source: device.PathOnHost,
+      target: given(device.PathInContainer) ?? device.PathOnHost,
+      access: given(device.CgroupPermissions) ?? 'rwm',
+    })),
+    deviceRules: given(host.DeviceCgroupRules),
+    shmBytes: given(host.ShmSize),
+    hostPid: hosts(host.PidMode),
+    hostIpc: hosts(host.IpcMode),
+    hostUts: hosts(host.UTSMode),
+    hostCgroup: hosts(host.CgroupnsMode),
+    domainname: given(raw.Domainname),
+    cpuShares: given(host.CpuShares),
+    cpuset: given(host.CpusetCpus),
+    memorySwapBytes: given(host.MemorySwap),
+  };
+}
+
+/** A quota for a period is a number of processors; 100 ms is the kernel's period (sched-bwc). */
+export function limitsOf(
+  host: Pick<RawHostConfig, 'NanoCpus' | 'CpuQuota' | 'CpuPeriod' | 'Memory' | 'PidsLimit'>,
+) {
+  const quota = host.CpuQuota ?? 0;
+  if (given(host.NanoCpus) !== undefined && (quota > 0 || given(host.CpuPeriod) !== undefined))
+    throw new InvalidError('Conflicting options: Nano CPUs and CPU Quota or Period cannot both be set.');
+  const fromQuota = quota > 0 ? Math.round((quota / (given(host.CpuPeriod) ?? 100_000)) * 1e9) : undefined;
+  const pids = host.PidsLimit ?? 0;
+  return defined({
+    nanoCpus: given(host.NanoCpus) ?? fromQuota,
+    memoryBytes: given(host.Memory),
+    pids: pids > 0 ? pids : undefined,
+  }) as ResourceAmounts;
+}
+
+/** `always` and `unless-stopped` differ for a daemon that restarts; what a user stopped stays stopped here. */
+export function decodeContainerRestart(raw: RawRestartPolicy): RestartPolicy {
+  const retries = raw?.MaximumRetryCount ?? 0;
+  if (retries !== 0 && raw?.Name !== 'on-failure')
+    throw new InvalidError("invalid restart policy: maximum retry count can only be used with 'on-failure'");
+  if (retries < 0) throw new InvalidError('invalid restart policy: maximum retry count cannot be negative');
+  const base = { delayNs: 0, windowNs: 0, maxAttempts: retries };
+  switch (raw?.Name) {
+    case 'always':
+    case 'unless-stopped':
+      return { ...base, condition: 'any' };
+    case 'on-failure':
+      return { ...base, condition: 'on-failure' };
+    default:
+      return { ...base, condition: 'none' };
+  }
+}
+
+function constraintsOf({ Labels }: RawCreate): string[] {
+  const text = Labels?.[CONSTRAINTS_LABEL];
+  if (text === undefined) return [];
+  const expected = `label ${CONSTRAINTS_LABEL}: a JSON list such as ["node.hostname==n1"] is expected`;
+  try {
+    return z.array(z.string()).parse(JSON.parse(text));
+  } catch {
+    throw new InvalidError(`${expected}, not '${text}'`);
+  }
+}
+
+function logDriverOf({ LogConfig: log }: RawHostConfig): Pick<ServiceSpec, 'logDriver'> {
+  const name = given(log?.Type);
+  if (name === undefined) return {};
+  if (name !== 'json-file' && name !== 'none')
+    throw new UnsupportedError(
+      `HostConfig.LogConfig.Type: not supported by Shoal: '${name}' (json-file and none are)`,
+    );
+  return { logDriver: { name, options: log?.Config ?? {} } };
+}
+
+function warningsOf(host: RawHostConfig, nodeNetwork: 'host' | 'none' | undefined): string[] {
+  const warnings: string[] = [];
+  const { Type: type, Config: options } = host.LogConfig ?? {};
+  if (type === 'none') warnings.push("LogConfig.Type 'none': the log is kept all the same");
+  const names = Object.keys(options ?? {});
+  if (names.length > 0) warnings.push(`LogConfig.Config: ${names.join(', ')}: kept without an effect`);
+  const published = Object.keys(host.PortBindings ?? {}).length > 0 || host.PublishAllPorts === true;
+  if (published && nodeNetwork === 'host')
+    warnings.push('Published ports are discarded when using host network mode');
+  return warnings;
+}

@@ -1,0 +1,152 @@
+/** The body of POST /containers/create, API 1.24 to 1.47: Config at the top, HostConfig and NetworkingConfig in it. */
+import { z } from 'zod';
+import { zFlag, zLabels, zText, zTexts, zWhole } from './common.ts';
+import { zMount } from './mount-codec.ts';
+
+/** A command as a list, or as one word. */
+const zCommand = z.union([z.array(z.string()), z.string()]).nullish();
+const zInteger = z.number().int().nullish();
+const zUnsetOrMinusOne = z.literal(-1, { error: 'it is not supported: leave it out' }).nullish();
+/** Names that map to nothing in particular: {"80/tcp": {}}. */
+const zSet = z.record(z.string(), z.unknown()).nullish();
+const zAbsent = z.null({ error: 'it is not supported: leave it out' }).optional();
+
+const zMode = (...allowed: readonly [string, ...string[]]) =>
+  z
+    .enum(['', ...allowed], { error: `${allowed.map((mode) => `'${mode}'`).join(' or ')} is expected` })
+    .nullish();
+
+const zHealthcheck = z
+  .object({
+    Test: zTexts,
+    Interval: zWhole,
+    Timeout: zWhole,
+    StartPeriod: zWhole,
+    StartInterval: zWhole,
+    Retries: zWhole,
+  })
+  .nullish();
+
+const zPortBindings = z
+  .record(z.string(), z.array(z.object({ HostIp: zText, HostPort: zText })).nullish())
+  .nullish();
+
+/** The fields of HostConfig that an update may name too. */
+export const zResources = {
+  CpuShares: zWhole,
+  Memory: zWhole,
+  MemoryReservation: zWhole,
+  // -1: as much as there is.
+  MemorySwap: z.number().int().min(-1).nullish(),
+  NanoCpus: zWhole,
+  CpuPeriod: zWhole,
+  CpuQuota: zInteger,
+  CpusetCpus: zText,
+  // 0 and -1: no limit.
+  PidsLimit: zInteger,
+};
+
+export const zRestartPolicy = z
+  .object({
+    Name: z
+      .enum(['', 'no', 'always', 'unless-stopped', 'on-failure'], {
+        error: "invalid restart policy: 'no', 'always', 'unless-stopped' or 'on-failure' is expected",
+      })
+      .nullish(),
+    MaximumRetryCount: zInteger,
+  })
+  .nullish();
+
+const zHostConfig = z.object({
+  ...zResources,
+  Binds: zTexts,
+  Mounts: z.array(zMount).nullish(),
+  Tmpfs: zLabels,
+  VolumeDriver: zMode('local'),
+  PortBindings: zPortBindings,
+  PublishAllPorts: zFlag,
+  NetworkMode: zText,
+  RestartPolicy: zRestartPolicy,
+  AutoRemove: zFlag,
+  LogConfig: z.object({ Type: zText, Config: zLabels }).nullish(),
+  CapAdd: zTexts,
+  CapDrop: zTexts,
+  Privileged: zFlag,
+  SecurityOpt: zTexts,
+  Devices: z
+    .array(z.object({ PathOnHost: z.string(), PathInContainer: zText, CgroupPermissions: zText }))
+    .nullish(),
+  DeviceCgroupRules: zTexts,
+  Ulimits: z.array(z.object({ Name: z.string(), Soft: zInteger, Hard: zInteger })).nullish(),
+  Sysctls: zLabels,
+  Dns: zTexts,
+  DnsOptions: zTexts,
+  DnsSearch: zTexts,
+  ExtraHosts: zTexts,
+  GroupAdd: zTexts,
+  Init: zFlag,
+  PidMode: zMode('host'),
+  IpcMode: zMode('private', 'shareable', 'host'),
+  UTSMode: zMode('host'),
+  CgroupnsMode: zMode('private', 'host'),
+  // Users are the node's anyway.
+  UsernsMode: zMode('host'),
+  ShmSize: zWhole,
+  OomScoreAdj: z.number().int().min(-1000).max(1000).nullish(),
+  ReadonlyRootfs: zFlag,
+  Isolation: zMode('default'),
+  // Docker's other low-level runtimes are programs that Shoal does not have.
+  Runtime: zMode('runc'),
+  MemorySwappiness: zUnsetOrMinusOne,
+  MaskedPaths: zAbsent,
+  ReadonlyPaths: zAbsent,
+  // The client's own affairs.
+  ContainerIDFile: zText,
+  ConsoleSize: z.array(z.number().int().nonnegative()).nullish(),
+});
+
+const zEndpoint = z
+  .object({
+    Aliases: zTexts,
+    IPAMConfig: z.object({}).nullish(),
+    // What a network says of an endpoint that is there comes back from clients that copy it.
+    NetworkID: zText,
+    DNSNames: zTexts,
+  })
+  .nullish();
+
+export const zCreate = z.object({
+  Image: zText,
+  Hostname: zText,
+  Domainname: zText,
+  User: zText,
+  Env: zTexts,
+  Cmd: zCommand,
+  Entrypoint: zCommand,
+  WorkingDir: zText,
+  Labels: zLabels,
+  ExposedPorts: zSet,
+  Volumes: zSet,
+  Tty: zFlag,
+  OpenStdin: zFlag,
+  StdinOnce: zFlag,
+  AttachStdin: zFlag,
+  AttachStdout: zFlag,
+  AttachStderr: zFlag,
+  Healthcheck: zHealthcheck,
+  StopSignal: zText,
+  StopTimeout: zWhole,
+  NetworkDisabled: zFlag,
+  // Of builds.
+  OnBuild: zTexts,
+  Shell: zTexts,
+  HostConfig: zHostConfig.nullish(),
+  NetworkingConfig: z.object({ EndpointsConfig: z.record(z.string(), zEndpoint).nullish() }).nullish(),
+  // dockerode sends its own options along.
+  name: zText,
+  platform: zText,
+});
+
+export type RawCreate = z.output<typeof zCreate>;
+export type RawHostConfig = z.output<typeof zHostConfig>;
+export type RawRestartPolicy = z.output<typeof zRestartPolicy>;

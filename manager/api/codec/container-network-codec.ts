@@ -1,0 +1,81 @@
+/** A single container's networks and ports in the Docker Engine API: NetworkMode, EndpointsConfig, PortBindings. */
+import { InvalidError, UnsupportedError } from '../../../shared/errors/index.ts';
+import type { NetworkAttachment, PublishedPort } from '../../../shared/model/index.ts';
+import type { RawCreate, RawHostConfig } from './container-create-schema.ts';
+
+export interface DecodedNetworks {
+  /** By name or id, as the client said. */
+  readonly networks: readonly NetworkAttachment[];
+  /** In place of all others. */
+  readonly nodeNetwork?: 'host' | 'none';
+}
+
+/** Without a network of its own a container has the way out alone, which `bridge` and `default` are. */
+const OWN: readonly string[] = ['', 'default', 'bridge'];
+
+export function decodeNetworks(config: RawCreate, host: RawHostConfig): DecodedNetworks {
+  const mode = host.NetworkMode ?? '';
+  if (mode.startsWith('container:'))
+    throw new UnsupportedError(
+      `HostConfig.NetworkMode: not supported by Shoal: '${mode}' (a network, host, none and bridge are)`,
+    );
+  const endpoints = config.NetworkingConfig?.EndpointsConfig ?? {};
+  const named = Object.entries(endpoints).filter(([name]) => !OWN.includes(name));
+  if (mode === 'host' || mode === 'none' || config.NetworkDisabled === true) {
+    const nodeNetwork = mode === 'host' ? 'host' : 'none';
+    const other = named.find(([name]) => name !== mode);
+    if (other !== undefined)
+      throw new InvalidError(`network ${other[0]} can not be combined with network ${nodeNetwork}`);
+    return { networks: [], nodeNetwork };
+  }
+  const aliases = new Map(named.map(([name, endpoint]) => [name, endpoint?.Aliases ?? []]));
+  // The mode comes first: it is the network that leads out.
+  const names = [...(OWN.includes(mode) ? [] : [mode]), ...aliases.keys()];
+  return {
+    networks: [...new Set(names)].map((network) => ({ network, aliases: aliases.get(network) ?? [] })),
+  };
+}
+
+/** "80/tcp" to its parts; "80" is tcp. Throws InvalidError. */
+export function parsePort(text: string): { targetPort: number; protocol: PublishedPort['protocol'] } {
+  const match = /^(\d{1,5})(?:\/(tcp|udp|sctp))?$/.exec(text);
+  const targetPort = Number(match?.[1]);
+  if (match === null || targetPort < 1 || targetPort > 65_535)
+    throw new InvalidError(`invalid port specification: "${text}": such as 80/tcp is expected`);
+  return { targetPort, protocol: (match[2] ?? 'tcp') as PublishedPort['protocol'] };
+}
+
+/** Ports are published on every node, with the numbers asked for or ones that the manager chooses. */
+export function decodePorts(host: RawHostConfig): PublishedPort[] {
+  return Object.entries(host.PortBindings ?? {}).flatMap(([text, bindings]) => {
+    const port = parsePort(text);
+    return (bindings ?? []).map((binding): PublishedPort => {
+      const address = binding.HostIp ?? '';
+      if (!['', '0.0.0.0', '::'].includes(address))
+        throw new UnsupportedError(
+          `HostConfig.PortBindings: not supported by Shoal: the address ${address} for ${text} ` +
+            '(a port is published on all addresses of every node)',
+        );
+      const number = binding.HostPort ?? '';
+      if (!/^\d{0,5}$/.test(number) || Number(number) > 65_535)
+        throw new InvalidError(
+          `HostConfig.PortBindings: invalid port specification: "${number}" for ${text}: one number is expected`,
+        );
+      return { ...port, publishedPort: Number(number), mode: 'ingress' };
+    });
+  });
+}
+
+/** What -P publishes: what the client and the image expose, but for what is published already. */
+export function withExposed(ports: readonly PublishedPort[], exposed: Iterable<string>): PublishedPort[] {
+  const published = new Set(ports.map((port) => `${port.targetPort}/${port.protocol}`));
+  const more: PublishedPort[] = [];
+  for (const text of new Set(exposed)) {
+    const port = parsePort(text);
+    const key = `${port.targetPort}/${port.protocol}`;
+    if (published.has(key)) continue;
+    published.add(key);
+    more.push({ ...port, publishedPort: 0, mode: 'ingress' });
+  }
+  return [...ports, ...more];
+}

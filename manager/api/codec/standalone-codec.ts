@@ -1,0 +1,300 @@
+/** A single container as the Docker Engine API shows it: what its client asked for, with what its node made of it. */
+import { elapsedText } from './elapsed-text.ts';
+import type { ContainerFacts, PlacedContainer } from './container-codec.ts';
+import { defined } from './common.ts';
+import type { StoredContainer } from '../ops/container-reads.ts';
+import type { ContainerDetails, MountPoint } from '../../../shared/model/node-methods/index.ts';
+import type { MountSpec, PublishedPort } from '../../../shared/model/index.ts';
+
+/** What Docker shows of a container that was asked for nothing. */
+const HOST_DEFAULTS = {
+  Binds: null,
+  ContainerIDFile: '',
+  LogConfig: { Type: 'json-file', Config: {} },
+  NetworkMode: 'default',
+  PortBindings: {},
+  RestartPolicy: { Name: 'no', MaximumRetryCount: 0 },
+  AutoRemove: false,
+  VolumeDriver: '',
+  VolumesFrom: null,
+  CapAdd: null,
+  CapDrop: null,
+  CgroupnsMode: 'private',
+  Dns: [],
+  DnsOptions: [],
+  DnsSearch: [],
+  ExtraHosts: null,
+  GroupAdd: null,
+  IpcMode: 'private',
+  Cgroup: '',
+  Links: null,
+  OomScoreAdj: 0,
+  PidMode: '',
+  Privileged: false,
+  PublishAllPorts: false,
+  ReadonlyRootfs: false,
+  SecurityOpt: null,
+  UTSMode: '',
+  UsernsMode: '',
+  ShmSize: 64 * 1024 * 1024,
+  Runtime: 'runc',
+  Isolation: '',
+  CpuShares: 0,
+  Memory: 0,
+  NanoCpus: 0,
+  CgroupParent: '',
+  CpuPeriod: 0,
+  CpuQuota: 0,
+  CpusetCpus: '',
+  CpusetMems: '',
+  Devices: [],
+  DeviceCgroupRules: null,
+  DeviceRequests: null,
+  MemoryReservation: 0,
+  MemorySwap: 0,
+  MemorySwappiness: null,
+  OomKillDisable: false,
+  PidsLimit: null,
+  Ulimits: [],
+};
+
+/** HostConfig as it was given, over the defaults. */
+export function encodeAskedHost({ revision }: StoredContainer): Record<string, unknown> {
+  return { ...HOST_DEFAULTS, ...withoutBlanks(revision.asked?.hostConfig ?? {}) };
+}
+
+/** A client's null, '' and 0 are its words for the default. */
+function withoutBlanks(fields: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(fields).filter(
+      ([, value]) => value !== null && value !== undefined && value !== '' && value !== 0,
+    ),
+  );
+}
+
+/** Config as it was given, with what the image added. */
+export function encodeAskedConfig(container: PlacedContainer, stored: StoredContainer): object {
+  const asked = stored.revision.asked?.config ?? {};
+  const { details } = container;
+  const flag = (name: string): boolean => asked[name] === true;
+  return defined({
+    ...asked,
+    Hostname: details?.hostname ?? asked['Hostname'] ?? '',
+    Domainname: details?.domainname ?? '',
+    User: details?.user ?? asked['User'] ?? '',
+    AttachStdin: flag('AttachStdin'),
+    AttachStdout: flag('AttachStdout'),
+    AttachStderr: flag('AttachStderr'),
+    ExposedPorts: setOf([
+      ...portsOf(stored),
+      ...(details?.exposedPorts ?? []),
+      ...keysOf(asked['ExposedPorts']),
+    ]),
+    Tty: flag('Tty'),
+    OpenStdin: flag('OpenStdin'),
+    StdinOnce: flag('StdinOnce'),
+    Env: container.env,
+    Cmd: details === undefined ? (asked['Cmd'] ?? null) : listOrNull(details.cmd),
+    Entrypoint: details === undefined ? (asked['Entrypoint'] ?? null) : listOrNull(details.entrypoint),
+    Image: container.image,
+    Volumes: setOf([...(details?.volumes ?? []), ...keysOf(asked['Volumes'])]),
+    WorkingDir: details?.workingDir ?? asked['WorkingDir'] ?? '',
+    OnBuild: null,
+    Labels: container.labels,
+    StopSignal: details?.stopSignal || undefined,
+  });
+}
+
+function listOrNull(words: readonly string[]): readonly string[] | null {
+  return words.length === 0 ? null : words;
+}
+
+function keysOf(value: unknown): string[] {
+  return typeof value === 'object' && value !== null ? Object.keys(value) : [];
+}
+
+function portsOf({ revision }: StoredContainer): string[] {
+  return revision.spec.ports.map((port) => `${port.targetPort}/${port.protocol}`);
+}
+
+/** {"80/tcp": {}}; undefined for none. */
+function setOf(keys: readonly string[]): Record<string, object> | undefined {
+  return keys.length === 0 ? undefined : Object.fromEntries(keys.map((key) => [key, {}]));
+}
+
+/** Published ports as they are now, and those that are exposed only. */
+export interface ShownPorts {
+  readonly published: readonly PublishedPort[];
+  /** `80/tcp` */
+  readonly exposed: readonly string[];
+}
+
+export function shownPorts(container: PlacedContainer, { service, revision }: StoredContainer): ShownPorts {
+  const isUp = container.state === 'running' || container.state === 'paused';
+  if (!isUp) return { published: [], exposed: [] };
+  const published = service.endpoint?.ports ?? [];
+  const taken = new Set(published.map((port) => `${port.targetPort}/${port.protocol}`));
+  const exposed = [
+    ...(container.details?.exposedPorts ?? []),
+    ...keysOf(revision.asked?.config['ExposedPorts']),
+  ]
+    .map((text) => (text.includes('/') ? text : `${text}/tcp`))
+    .filter((text) => !taken.has(text));
+  return { published, exposed: [...new Set(exposed)] };
+}
+
+/** For lists. */
+export function encodePortList({ published, exposed }: ShownPorts): object[] {
+  return [
+    ...published.map((port) => ({
+      IP: '0.0.0.0',
+      PrivatePort: port.targetPort,
+      PublicPort: port.publishedPort,
+      Type: port.protocol,
+    })),
+    ...exposed.map((text) => {
+      const [number, type] = text.split('/');
+      return { PrivatePort: Number(number), Type: type };
+    }),
+  ];
+}
+
+/** For inspection: null for what is exposed only. */
+export function encodePortMap({ published, exposed }: ShownPorts): Record<string, object[] | null> {
+  const map: Record<string, object[] | null> = Object.fromEntries(exposed.map((text) => [text, null]));
+  for (const port of published) {
+    const key = `${port.targetPort}/${port.protocol}`;
+    map[key] = [...(map[key] ?? []), { HostIp: '0.0.0.0', HostPort: String(port.publishedPort) }];
+  }
+  return map;
+}
+
+export function encodeMounts(container: PlacedContainer, { revision }: StoredContainer): object[] {
+  const points = container.details?.mounts ?? revision.spec.container.mounts.map(pointOf);
+  return points.map((point) =>
+    defined({
+      Type: point.kind,
+      Name: point.name,
+      Source: point.source,
+      Destination: point.target,
+      Driver: point.kind === 'volume' ? 'local' : undefined,
+      Mode: '',
+      RW: !point.readOnly,
+      Propagation: point.kind === 'bind' ? (point.propagation ?? 'rprivate') : '',
+    }),
+  );
+}
+
+/** Before its node has said. */
+function pointOf(mount: MountSpec): MountPoint {
+  const { kind, target, readOnly } = mount;
+  const source = mount.kind === 'bind' ? mount.source : '';
+  return { kind, target, readOnly, source, ...(mount.kind === 'volume' ? { name: mount.source } : {}) };
+}
+
+/** `Networks` of NetworkSettings. A container that is down has no address. */
+export function encodeEndpoints(
+  container: PlacedContainer,
+  stored: StoredContainer,
+  facts: ContainerFacts,
+): Record<string, object> {
+  const isUp = container.state === 'running' || container.state === 'paused';
+  const aliases = new Map(stored.revision.spec.networks.map((one) => [one.network, one.aliases]));
+  const entries = (stored.task?.addresses ?? []).map(({ network, address }) => {
+    const subnet = facts.subnet(network);
+    const given = aliases.get(network) ?? [];
+    const endpoint = {
+      IPAMConfig: null,
+      Links: null,
+      Aliases: given.length === 0 ? null : given,
+      NetworkID: network,
+      EndpointID: isUp ? (stored.task?.id ?? '') : '',
+      Gateway: isUp ? (subnet?.gateway ?? '') : '',
+      IPAddress: isUp ? address : '',
+      IPPrefixLen: isUp ? (subnet?.bits ?? 0) : 0,
+      IPv6Gateway: '',
+      GlobalIPv6Address: '',
+      GlobalIPv6PrefixLen: 0,
+      MacAddress: '',
+      DNSNames: [stored.service.name, container.id.slice(0, 12), ...given],
+    };
+    return [facts.networkName(network), endpoint] as const;
+  });
+  return Object.fromEntries(entries);
+}
+
+/** What a container without a network of its own has at the top of NetworkSettings, as Docker shows its bridge. */
+export function encodeNetworkSettings(
+  container: PlacedContainer,
+  stored: StoredContainer,
+  facts: ContainerFacts,
+): object {
+  const endpoints = encodeEndpoints(container, stored, facts);
+  const [own] = stored.revision.spec.networks.length === 0 ? Object.values(endpoints) : [];
+  const of = (name: string): unknown => (own as Record<string, unknown> | undefined)?.[name];
+  return {
+    Bridge: '',
+    SandboxID: '',
+    SandboxKey: '',
+    Ports: encodePortMap(shownPorts(container, stored)),
+    Gateway: of('Gateway') ?? '',
+    IPAddress: of('IPAddress') ?? '',
+    IPPrefixLen: of('IPPrefixLen') ?? 0,
+    MacAddress: '',
+    Networks: endpoints,
+  };
+}
+
+/** "Restarting (1) 3 seconds ago"; undefined for the states that all containers have. */
+export function singleStatusText(container: PlacedContainer, nowMs: number): string | undefined {
+  switch (container.state) {
+    case 'restarting': {
+      const ago = elapsedText(nowMs - (container.finishedAtMs ?? nowMs));
+      return `Restarting (${container.exitCode ?? 0}) ${ago} ago`;
+    }
+    case 'removing':
+      return 'Removal In Progress';
+    case 'dead':
+      return container.nodeIsDown === true ? 'Dead (its node is down)' : 'Dead';
+    default:
+      return undefined;
+  }
+}
+
+/** What is known of a container whose node does not say. */
+export function fromStore(stored: StoredContainer, state: PlacedContainer['state']): PlacedContainer {
+  const { id, service, revision, task, status } = stored;
+  const { container } = revision.spec;
+  const details: ContainerDetails | undefined = undefined;
+  const exitCode = status?.container?.exitCode;
+  const startedAtMs = status?.startedAtMs;
+  const ended = state === 'exited' || state === 'restarting';
+  return defined({
+    id,
+    taskId: task?.id ?? '',
+    name: service.name,
+    image: container.image,
+    imageId: '',
+    serviceId: service.id,
+    serviceName: service.name,
+    slot: task?.slot ?? 0,
+    labels: container.labels,
+    path: container.command[0] ?? container.args[0] ?? '',
+    args: [...container.command, ...container.args].slice(1),
+    env: container.env,
+    createdAtMs: service.createdAtMs,
+    state,
+    pid: 0,
+    exitCode,
+    error: status?.error,
+    startedAtMs,
+    finishedAtMs: ended ? status?.atMs : undefined,
+    logPath: '',
+    networks: task?.addresses ?? [],
+    tty: container.tty === true,
+    details,
+    nodeId: task?.nodeId ?? '',
+    nodeIsDown: stored.node !== undefined && stored.node.status !== 'ready' ? true : undefined,
+    stored,
+  }) as PlacedContainer;
+}

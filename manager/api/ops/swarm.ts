@@ -1,0 +1,43 @@
+/** Changes of the cluster record: settings and join tokens. */
+import { OutOfSequenceError, UnavailableError } from '../../../shared/errors/index.ts';
+import { newId } from '../../../shared/lib/ids.ts';
+import type { Cluster } from '../../../shared/model/index.ts';
+import { StaleError } from '../../store/store.ts';
+import type { SwarmSettings } from '../codec/swarm-codec.ts';
+import type { ApiContext } from '../context.ts';
+
+/** Throws UnavailableError before the first manager has made the record. */
+export function clusterOf(ctx: ApiContext): Cluster {
+  const cluster = ctx.store.get('cluster', 'self');
+  if (cluster === undefined)
+    throw new UnavailableError('the cluster is not set up yet: try again in a moment');
+  return cluster;
+}
+
+export interface SwarmUpdate {
+  readonly version: number;
+  readonly settings: SwarmSettings;
+  /** Tokens to make anew: the old ones let nobody in from then on. */
+  readonly rotate: { readonly worker: boolean; readonly manager: boolean };
+}
+
+/** Throws OutOfSequenceError when the cluster is not at `version` any more. */
+export async function updateSwarm(ctx: ApiContext, update: SwarmUpdate, signal: AbortSignal): Promise<void> {
+  const { store, clock } = ctx;
+  const cluster = clusterOf(ctx);
+  if (store.version('cluster', 'self') !== update.version) throw new OutOfSequenceError();
+  const { worker, manager } = cluster.joinSecrets;
+  const { rotate } = update;
+  const value: Cluster = {
+    ...cluster,
+    ...update.settings,
+    joinSecrets: { worker: rotate.worker ? newId() : worker, manager: rotate.manager ? newId() : manager },
+    updatedAtMs: clock.now(),
+  };
+  try {
+    await store.commit([{ table: 'cluster', key: 'self', value, expect: update.version }], { signal });
+  } catch (cause) {
+    if (cause instanceof StaleError) throw new OutOfSequenceError();
+    throw cause;
+  }
+}

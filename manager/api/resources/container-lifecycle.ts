@@ -1,0 +1,339 @@
+/** Single containers, as docker create, start, stop, restart, kill, wait, rename, update, rm and prune have them. */
+import { Router, type Request, type Response } from 'express';
+import { z } from 'zod';
+import { ConflictError, InvalidError, UnsupportedError } from '../../../shared/errors/index.ts';
+import type { Revision } from '../../../shared/model/index.ts';
+import { decodeContainer, decodeContainerRestart } from '../codec/container-create-codec.ts';
+import { zResources, zRestartPolicy } from '../codec/container-create-schema.ts';
+import type { PlacedContainer } from '../codec/container-codec.ts';
+import { withExposed } from '../codec/container-network-codec.ts';
+import type { ApiContext } from '../context.ts';
+import { containerEvent } from '../events/container-event.ts';
+import { readJson } from '../http/body.ts';
+import { passesLabels, queryFilters, queryFlag, queryText } from '../http/query.ts';
+import { requestSignal, sendEmpty, sendJson } from '../http/respond.ts';
+import { parseStrict } from '../http/unsupported.ts';
+import { callNode } from '../node-call.ts';
+import { nodesWithImage } from '../ops/container-image.ts';
+import {
+  containerById,
+  containerByName,
+  isLive,
+  stateOf,
+  type StoredContainer,
+  storedContainers,
+} from '../ops/container-reads.ts';
+import { placeVolumes } from '../ops/container-volumes.ts';
+import { removeServiceContainer } from '../ops/container-history.ts';
+import {
+  killContainer,
+  requireNode,
+  startContainer,
+  stopContainer,
+  untilRemoved,
+  waitForExit,
+  type WaitCondition,
+} from '../ops/container-runs.ts';
+import {
+  createContainer,
+  removeContainer,
+  renameContainer,
+  reviseContainer,
+  wantContainer,
+} from '../ops/containers.ts';
+import { pruneUntil } from '../ops/prune-until.ts';
+import { randomName } from '../ops/random-name.ts';
+import { signalNumber, stopOptions } from './container-actions.ts';
+import { findContainer } from './containers.ts';
+
+export const PRUNE_FILTERS = ['until', 'label', 'label!'];
+
+export function containerLifecycleRouter(ctx: ApiContext): Router {
+  const router = Router();
+  router.post('/containers/create', (req, res) => create(ctx, req, res));
+  router.post('/containers/prune', (req, res) => prune(ctx, req, res));
+  router.delete('/containers/:id', (req, res) => remove(ctx, req, res));
+
+  /** What a service's container is refused, or has a way of its own for (`next`). */
+  const single = (
+    action: 'start' | 'restart' | 'rename' | 'update' | 'stop' | 'kill' | 'wait',
+    act: (container: StoredContainer, req: Request, res: Response, signal: AbortSignal) => Promise<void>,
+    others: 'refused' | 'next' = 'refused',
+  ): void => {
+    router.post(`/containers/:id/${action}`, async (req, res, next) => {
+      const signal = requestSignal(res, ctx.signal);
+      const found = await findSingle(ctx, req.params.id, signal);
+      if ('service' in found) return act(found, req, res, signal);
+      if (others === 'next') return next();
+      throw serviceDecides(action, found);
+    });
+  };
+
+  single('start', async (container, _req, res, signal) => {
+    await requireUnpaused(ctx, container, 'start', signal);
+    sendEmpty(res, (await startContainer(ctx, container, signal)) ? 204 : 304);
+  });
+  single('restart', async (container, req, res, signal) => {
+    requireNode(ctx, container);
+    await stopContainer(ctx, container, stopOptions(req), signal);
+    await startContainer(ctx, containerById(ctx.store, container.id) ?? container, signal);
+    ctx.events.emit(eventOf('restart', container));
+    sendEmpty(res, 204);
+  });
+  single('rename', async (container, req, res, signal) => {
+    const name = (queryText(req, 'name') ?? '').replace(/^\//, '');
+    if (name === '') throw new InvalidError('Neither old nor new names may be empty');
+    if (name === container.service.name)
+      throw new InvalidError('Renaming a container with the same name as its current name');
+    await renameContainer(ctx, container.service.id, name, signal);
+    ctx.events.emit(eventOf('rename', container, { oldName: `/${container.service.name}` }));
+    sendEmpty(res, 204);
+  });
+  single('update', (container, req, res, signal) => update(ctx, container, req, res, signal));
+  single(
+    'stop',
+    async (container, req, res, signal) => {
+      const stopped = await stopContainer(ctx, container, stopOptions(req), signal);
+      if (stopped) ctx.events.emit(eventOf('stop', container));
+      sendEmpty(res, stopped ? 204 : 304);
+    },
+    'next',
+  );
+  single(
+    'kill',
+    async (container, req, res, signal) => {
+      const name = queryText(req, 'signal') || 'SIGKILL';
+      const number = signalNumber(name);
+      await killContainer(ctx, container, name, number, signal);
+      ctx.events.emit(eventOf('kill', container, { signal: number }));
+      sendEmpty(res, 204);
+    },
+    'next',
+  );
+  single('wait', (container, req, res, signal) => wait(ctx, container, req, res, signal), 'next');
+  return router;
+}
+
+async function create(ctx: ApiContext, req: Request, res: Response): Promise<void> {
+  const decoded = decodeContainer(await readJson(req));
+  const signal = requestSignal(res, ctx.signal);
+  const asked = (queryText(req, 'name') ?? '').replace(/^\//, '');
+  const isTaken = (tried: string): boolean => containerByName(ctx.store, tried) !== undefined;
+  const image = await nodesWithImage(ctx, decoded.spec.container.image, signal);
+  const { mounts, nodeIds } = await placeVolumes(ctx, decoded.spec.container.mounts, image.nodeIds, signal);
+  const spec = {
+    ...decoded.spec,
+    container: { ...decoded.spec.container, mounts },
+    placement: { ...decoded.spec.placement, ...platformOf(req) },
+  };
+  const exposed = decoded.publishAll ? [...decoded.exposed, ...image.exposedPorts] : [];
+  const id = await createContainer(
+    ctx,
+    {
+      name: asked || randomName(isTaken),
+      spec: { ...spec, ports: withExposed(spec.ports, exposed) },
+      autoRemove: decoded.autoRemove,
+      asked: decoded.asked,
+      nodes: nodeIds,
+    },
+    signal,
+  );
+  sendJson(res, 201, { Id: id, Warnings: decoded.warnings });
+}
+
+/** `platform=linux/amd64[/variant]`. */
+function platformOf(req: Request): { platforms?: { os: string; arch: string }[] } {
+  const [os = '', arch = ''] = (queryText(req, 'platform') ?? '').split('/');
+  return os === '' ? {} : { platforms: [{ os, arch }] };
+}
+
+/** The single container that a reference means, or another's, as its node describes it. */
+async function findSingle(
+  ctx: ApiContext,
+  ref: string,
+  signal: AbortSignal,
+): Promise<StoredContainer | PlacedContainer> {
+  const exact = containerById(ctx.store, ref) ?? containerByName(ctx.store, ref);
+  if (exact !== undefined) return exact;
+  const placed = await findContainer(ctx, ref, signal);
+  return containerById(ctx.store, placed.id) ?? placed;
+}
+
+function serviceDecides(action: string, { id, serviceName }: PlacedContainer): ConflictError {
+  return new ConflictError(
+    `container ${id} belongs to service ${serviceName}, which decides over it: it can not be told to ${action} ` +
+      `(update or scale the service)`,
+  );
+}
+
+function eventOf(action: string, container: StoredContainer, more: Record<string, string> = {}) {
+  const { id, service, revision, task } = container;
+  const { image, labels } = revision.spec.container;
+  const where = task?.nodeId === undefined ? {} : { nodeId: task.nodeId };
+  return containerEvent(action, { id, image, labels, name: service.name, ...where }, more);
+}
+
+async function requireUnpaused(
+  ctx: ApiContext,
+  container: StoredContainer,
+  action: string,
+  signal: AbortSignal,
+): Promise<void> {
+  if (container.taskState !== 'running') return;
+  const params = { containerId: container.id };
+  const { state } = await callNode(ctx, requireNode(ctx, container), 'container.inspect', params, signal);
+  if (state === 'paused') throw new ConflictError(`cannot ${action} a paused container, try unpause instead`);
+}
+
+async function wait(
+  ctx: ApiContext,
+  container: StoredContainer,
+  req: Request,
+  res: Response,
+  signal: AbortSignal,
+): Promise<void> {
+  const condition = queryText(req, 'condition') || 'not-running';
+  if (condition !== 'not-running' && condition !== 'next-exit' && condition !== 'removed')
+    throw new InvalidError(`invalid condition: "${condition}"`);
+  const exited = waitForExit(ctx, container, condition satisfies WaitCondition, signal);
+  // Clients take the head for the word that the wait has begun.
+  res.setHeader('Content-Type', 'application/json');
+  res.flushHeaders();
+  res.end(`${JSON.stringify({ StatusCode: await exited })}\n`);
+}
+
+export const zUpdate = z.object({ ...zResources, RestartPolicy: zRestartPolicy });
+
+/** The restart policy alone: limits of what runs are changed by nobody here. */
+async function update(
+  ctx: ApiContext,
+  container: StoredContainer,
+  req: Request,
+  res: Response,
+  signal: AbortSignal,
+): Promise<void> {
+  const { RestartPolicy: policy, ...resources } = parseStrict(
+    zUpdate,
+    await readJson(req),
+    'container update',
+  );
+  const refused = Object.entries(resources).flatMap(([name, value]) => (value ? [name] : []));
+  if (refused.length > 0)
+    throw new UnsupportedError(
+      `container update: not supported by Shoal: ${refused.join(', ')} (RestartPolicy can be changed)`,
+    );
+  if (policy?.Name) {
+    const restart = decodeContainerRestart(policy);
+    if (container.mode.autoRemove && restart.condition !== 'none')
+      throw new ConflictError(
+        'Restart policy cannot be updated because AutoRemove is enabled for the container',
+      );
+    const change = ({ spec, asked }: Revision): Pick<Revision, 'spec' | 'asked'> => ({
+      spec: { ...spec, restart },
+      asked: { config: asked?.config ?? {}, hostConfig: { ...asked?.hostConfig, RestartPolicy: policy } },
+    });
+    await reviseContainer(ctx, container.service.id, change, signal);
+    ctx.events.emit(eventOf('update', container));
+  }
+  sendJson(res, 200, { Warnings: null });
+}
+
+async function remove(ctx: ApiContext, req: Request, res: Response): Promise<void> {
+  const signal = requestSignal(res, ctx.signal);
+  if (queryFlag(req, 'link'))
+    throw new UnsupportedError('removing a container: not supported by Shoal: link');
+  const found = await findSingle(ctx, String(req.params['id']), signal);
+  if ('service' in found)
+    await removeSingle(ctx, found, queryFlag(req, 'force'), queryFlag(req, 'v'), signal);
+  else await removeServiceContainer(ctx, found, signal);
+  sendEmpty(res, 204);
+}
+
+async function removeSingle(
+  ctx: ApiContext,
+  container: StoredContainer,
+  force: boolean,
+  volumes: boolean,
+  signal: AbortSignal,
+): Promise<void> {
+  const { service, id, task } = container;
+  if (service.removing === true)
+    throw new ConflictError(`removal of container ${service.name} is already in progress`);
+  const state = stateOf(container);
+  if (!force && (isLive(container) || state === 'restarting'))
+    throw new ConflictError(
+      `cannot remove container "/${service.name}": container is ${state === 'restarting' ? 'restarting' : 'running'}: ` +
+        'stop the container before removing or force remove',
+    );
+  const reachable = task?.nodeId !== undefined && ctx.gateway.connected(task.nodeId);
+  if (reachable && volumes)
+    await callNode(ctx, task?.nodeId ?? '', 'container.discard-volumes', { containerId: id }, signal);
+  if (reachable && container.taskState === 'running' && isLive(container))
+    await killFirst(ctx, container, signal);
+  await removeContainer(ctx, service.id, signal);
+  await untilRemoved(ctx, container, signal);
+}
+
+/** At once: its stop signal and grace period are for those who stop it. */
+async function killFirst(ctx: ApiContext, container: StoredContainer, signal: AbortSignal): Promise<void> {
+  await wantContainer(ctx, container.service.id, (run) => ({ ...run, wanted: 'held' }), signal);
+  try {
+    const params = { containerId: container.id, signal: 'SIGKILL' };
+    await callNode(ctx, requireNode(ctx, container), 'container.kill', params, signal);
+  } catch (error) {
+    // It has ended meanwhile.
+    if (!(error instanceof ConflictError)) throw error;
+  }
+}
+
+async function prune(ctx: ApiContext, req: Request, res: Response): Promise<void> {
+  const signal = requestSignal(res, ctx.signal);
+  const filters = queryFilters(req, PRUNE_FILTERS);
+  const before = pruneUntil(filters, ctx.clock.now());
+  const victims = [...storedContainers(ctx.store)].filter((container) => {
+    const { labels } = container.revision.spec.container;
+    const unwanted = (filters.get('label!') ?? []).length > 0 && passesLabels(filters, 'label!', labels);
+    return (
+      !isLive(container) &&
+      ['created', 'exited', 'dead'].includes(stateOf(container)) &&
+      container.service.createdAtMs < before &&
+      passesLabels(filters, 'label', labels) &&
+      !unwanted
+    );
+  });
+  const removed = await Promise.all(victims.map((victim) => pruneOne(ctx, victim, signal)));
+  const deleted = removed.filter((one) => one !== undefined);
+  const reclaimed = deleted.reduce((sum, { bytes }) => sum + bytes, 0);
+  ctx.events.emit({
+    Type: 'container',
+    Action: 'prune',
+    Actor: { ID: '', Attributes: { reclaimed: String(reclaimed) } },
+    scope: 'local',
+  });
+  sendJson(res, 200, {
+    ContainersDeleted: deleted.length === 0 ? null : deleted.map(({ id }) => id),
+    SpaceReclaimed: reclaimed,
+  });
+}
+
+/** Undefined when somebody started or removed it meanwhile. */
+async function pruneOne(
+  ctx: ApiContext,
+  container: StoredContainer,
+  signal: AbortSignal,
+): Promise<{ id: string; bytes: number } | undefined> {
+  const { id, task } = container;
+  const nodeId = task?.nodeId ?? '';
+  const size = ctx.gateway.connected(nodeId)
+    ? await callNode(ctx, nodeId, 'container.size', { containerId: id }, signal).catch(() => undefined)
+    : undefined;
+  try {
+    const current = containerById(ctx.store, id);
+    if (current === undefined || isLive(current)) return undefined;
+    await removeSingle(ctx, current, false, false, signal);
+    return { id, bytes: size?.ownBytes ?? 0 };
+  } catch (error) {
+    if (error instanceof ConflictError) return undefined;
+    throw error;
+  }
+}

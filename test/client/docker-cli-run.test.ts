@@ -1,0 +1,354 @@
+/** docker run as people use it, on a node that the scheduler chooses. */
+import { setTimeout as delay } from 'node:timers/promises';
+import { busyboxImage, nginxImage } from '../images/images.ts';
+import { type Scene, suite } from './suite.ts';
+
+const images = [await busyboxImage(), await nginxImage()];
+const { test } = await suite((cluster) => cluster.agents(2).images(...images));
+
+/** Asks again until it holds; fails after a minute. */
+async function until(condition: () => Promise<boolean>): Promise<void> {
+  const deadline = Date.now() + 60_000;
+  while (!(await condition())) {
+    if (Date.now() > deadline) throw new Error(`it did not become true: ${condition.toString()}`);
+    await delay(100);
+  }
+}
+
+async function exits({ docker }: Scene, code: number, ...args: string[]) {
+  const output = await docker.run(['run', ...args]);
+  if (output.code !== code)
+    throw new Error(
+      `docker run ${args.join(' ')}: ${output.code}, not ${code}\n${output.stdout}${output.stderr}`,
+    );
+  return output;
+}
+
+function inspect<T>({ docker }: Scene, name: string, path: string): Promise<T> {
+  return docker.json<T>('inspect', '--format', `{{json ${path}}}`, name);
+}
+
+test('run --rm: output, errors and exit codes are the command’s, and nothing is left', async (t, scene) => {
+  const { docker, tag } = scene;
+  const name = `rm-${tag}`;
+  t.is((await exits(scene, 0, '--rm', 'busybox', 'echo', 'hello')).stdout, 'hello\n');
+  const both = await exits(
+    scene,
+    3,
+    '--rm',
+    '--name',
+    name,
+    'busybox',
+    'sh',
+    '-c',
+    'echo a; echo b >&2; exit 3',
+  );
+  t.deepEqual([both.stdout, both.stderr], ['a\n', 'b\n']);
+  t.regex(
+    (await exits(scene, 127, '--rm', 'busybox', 'nosuch')).stderr,
+    /"nosuch".*executable file not found/,
+  );
+  t.regex((await exits(scene, 126, '--rm', 'busybox', '/etc')).stderr, /permission denied/i);
+  await exits(scene, 125, '--rm', '--restart', 'always', 'busybox', 'true');
+  t.deepEqual(await docker.lines('ps', '--all', '--quiet'), []);
+});
+
+test('run -i and run -it: input goes in, a terminal is one', async (t, scene) => {
+  const { docker } = scene;
+  const piped = await docker.runWith('one\ntwo\n', ['run', '--rm', '-i', 'busybox', 'wc', '-l']);
+  t.deepEqual([piped.code, piped.stdout.trim()], [0, '2']);
+  const script = 'tty; read line; echo "got $line"; exit 4';
+  const output = await docker.terminal(['run', '--rm', '-it', 'busybox', 'sh', '-c', script], 'typed\n');
+  t.is(output.code, 4, output.stdout);
+  t.regex(output.stdout, /\/dev\/pts\/0\r\n[^]*got typed\r\n/);
+});
+
+test('run -d -p: published on every node, with the image’s ports; -P chooses', async (t, scene) => {
+  const { docker, swarm, tag } = scene;
+  const [web, all] = [`web-${tag}`, `all-${tag}`];
+  const port = tag === 'v20' ? 18_080 : 18_081;
+  const id = await docker.ok('run', '-d', '--name', web, '-p', `${port}:80`, '--hostname', 'front', 'nginx');
+  for (const node of ['a1', 'a2']) {
+    const answer = await swarm.node(node).curl(`http://127.0.0.1:${port}/`);
+    t.regex(answer, /^front /);
+  }
+  t.is(await docker.ok('port', web), `80/tcp -> 0.0.0.0:${port}`);
+  t.regex(
+    await docker.ok('ps', '--filter', `publish=${port}`),
+    new RegExp(`0.0.0.0:${port}->80/tcp.*${web}`),
+  );
+  t.regex(
+    await docker.fails('run', '-d', '-p', `${port}:80`, 'nginx'),
+    new RegExp(`port is already allocated to container ${web}`),
+  );
+  t.regex(
+    await docker.fails('run', '-d', '-p', '127.0.0.1:8080:80', 'nginx'),
+    /not supported by Shoal: the address 127.0.0.1/,
+  );
+  await docker.ok('run', '-d', '--name', all, '-P', 'nginx');
+  t.regex(await docker.ok('port', all, '80'), /^0\.0\.0\.0:3\d{4}$/);
+  t.is(await docker.ok('inspect', '--format', '{{.Id}}', web), id);
+  await docker.ok('rm', '-f', web, all);
+  t.is(await docker.ok('ps', '-aq'), '');
+});
+
+test('run with volumes: named, bound, anonymous, tmpfs; -v of rm', async (t, scene) => {
+  const { docker, tag } = scene;
+  const [one, two, volume] = [`v1-${tag}`, `v2-${tag}`, `data-${tag}`];
+  const write =
+    'echo kept >/data/f; echo host >/host/g; touch /anon/h /scratch/i; grep " /scratch " /proc/mounts';
+  const mounts = [
+    '-v',
+    `${volume}:/data`,
+    '-v',
+    `/tmp/shoal-run-${tag}:/host`,
+    '-v',
+    '/anon',
+    '--tmpfs',
+    '/scratch:size=64k',
+  ];
+  const first = await exits(scene, 0, '--name', one, ...mounts, 'busybox', 'sh', '-c', write);
+  t.regex(first.stdout, /tmpfs.*size=64k/);
+  type Point = { Type: string; Name?: string; Destination: string; RW: boolean };
+  const points = await inspect<Point[]>(scene, one, '.Mounts');
+  t.deepEqual(points.map((point) => `${point.Type} ${point.Destination}`).sort(), [
+    'bind /host',
+    'tmpfs /scratch',
+    'volume /anon',
+    'volume /data',
+  ]);
+  const anonymous = points.find((point) => point.Destination === '/anon')?.Name ?? '';
+  t.true((await docker.lines('volume', 'ls', '--quiet')).includes(anonymous));
+  // It goes where the volume is, whatever else is free.
+  for (let i = 0; i < 3; i += 1) {
+    const again = await exits(scene, 0, '--rm', '-v', `${volume}:/data:ro`, 'busybox', 'cat', '/data/f');
+    t.is(again.stdout, 'kept\n');
+  }
+  const refused = await exits(
+    scene,
+    1,
+    '--name',
+    two,
+    '-v',
+    `${volume}:/data:ro`,
+    'busybox',
+    'touch',
+    '/data/x',
+  );
+  t.regex(refused.stderr, /Read-only file system/);
+  t.deepEqual(await docker.lines('ps', '-a', '--filter', `volume=${volume}`, '--format', '{{.Names}}'), [
+    two,
+    one,
+  ]);
+  await docker.ok('rm', '-v', one);
+  const left = await docker.lines('volume', 'ls', '--quiet');
+  t.deepEqual([left.includes(anonymous), left.includes(volume)], [false, true]);
+  await docker.ok('rm', two);
+  await docker.ok('volume', 'rm', volume);
+});
+
+test('options reach the container', async (t, scene) => {
+  const { docker, tag } = scene;
+  const options = [
+    ...['-e', 'A={{b}}', '-u', '1234:99', '-w', '/tmp', '--hostname', 'box', '--add-host', 'db:10.9.8.7'],
+    ...['--dns', '9.9.9.9', '--dns-search', 'corp.test', '--label', 'x=y', '--ulimit', 'nofile=77:88'],
+    ...['--memory', '64m', '--cpus', '0.5', '--cpu-shares', '512', '--pids-limit', '50', '--shm-size', '1m'],
+    ...['--sysctl', 'net.ipv4.ip_forward=1', '--read-only', '--cap-drop', 'ALL', '--group-add', '555'],
+    ...['--security-opt', 'no-new-privileges', '--stop-signal', 'SIGUSR1', '--stop-timeout', '3'],
+    ...['--oom-score-adj', '100', '--log-driver', 'json-file', '--init', '--cgroupns', 'private'],
+  ];
+  const script = [
+    'echo $A; id -u; id -G; pwd; hostname; grep db /etc/hosts; grep search /etc/resolv.conf; ulimit -n',
+    'df -k /dev/shm | tail -1; cat /proc/sys/net/ipv4/ip_forward; touch /x; grep CapBnd /proc/self/status',
+    'cat /proc/self/oom_score_adj; grep NoNewPrivs /proc/self/status; cat /proc/1/comm',
+  ].join('; ');
+  const name = `opts-${tag}`;
+  const { stdout, stderr } = await exits(scene, 0, '--name', name, ...options, 'busybox', 'sh', '-c', script);
+  const lines = stdout.split('\n').map((line) => line.replaceAll(/\s+/g, ' '));
+  t.deepEqual(lines.slice(0, 5), ['{{b}}', '1234', '99 555', '/tmp', 'box']);
+  t.regex(
+    stdout,
+    /10\.9\.8\.7\tdb\n[^]*search corp\.test\n77\n[^]* 1024 [^]*\n1\nCapBnd:\t0+\n100\nNoNewPrivs:\t1\n/,
+  );
+  t.regex(stderr, /Read-only file system/);
+  const host = await inspect<Record<string, unknown>>(scene, name, '.HostConfig');
+  t.like(host, {
+    Memory: 67_108_864,
+    NanoCpus: 500_000_000,
+    CpuShares: 512,
+    PidsLimit: 50,
+    ReadonlyRootfs: true,
+  });
+  const config = await inspect<Record<string, unknown>>(scene, name, '.Config');
+  t.like(config, {
+    Hostname: 'box',
+    User: '1234:99',
+    WorkingDir: '/tmp',
+    StopSignal: 'SIGUSR1',
+    StopTimeout: 3,
+  });
+  await docker.ok('rm', name);
+});
+
+test('what can not be had is refused by name', async (t, scene) => {
+  const { docker } = scene;
+  const refused = async (pattern: RegExp, ...args: string[]) =>
+    t.regex(await docker.fails('create', ...args, 'busybox'), pattern);
+  await refused(/not supported by Shoal: HostConfig.CgroupParent/, '--cgroup-parent', '/x');
+  await refused(/not supported by Shoal: HostConfig.VolumesFrom/, '--volumes-from', 'x');
+  await refused(/not supported by Shoal: 'container:x'/, '--network', 'container:x');
+  await refused(/not supported by Shoal: 'seccomp=|seccomp/, '--security-opt', 'apparmor=docker-default');
+  await refused(/'syslog' \(json-file and none are\)/, '--log-driver', 'syslog');
+  await refused(/not supported by Shoal: .*IPv4Address/, '--network', 'bridge', '--ip', '10.0.0.9');
+  await refused(/network nosuch not found/, '--network', 'nosuch');
+  await refused(
+    /no suitable node \(insufficient memory on 2 nodes\)/,
+    '--memory-reservation',
+    '900g',
+    '--memory',
+    '901g',
+  );
+  const constraint = 'com.docker.swarm.constraints=["node.hostname==nowhere"]';
+  await refused(
+    /no suitable node \(constraint node.hostname==nowhere not met on 2 nodes\)/,
+    '--label',
+    constraint,
+  );
+  t.regex(await docker.fails('create', '--pull', 'never', 'nosuch:1'), /No such image: nosuch:1/);
+  t.deepEqual(await docker.lines('ps', '-aq'), []);
+});
+
+test('placed by label; on an attachable network by name; host and none', async (t, scene) => {
+  const { docker, tag } = scene;
+  const [net, closed, db] = [`net-${tag}`, `closed-${tag}`, `db-${tag}`];
+  await docker.ok('network', 'create', '--driver', 'overlay', '--attachable', net);
+  await docker.ok('network', 'create', '--driver', 'overlay', closed);
+  t.regex(await docker.fails('create', '--network', closed, 'busybox'), /not manually attachable/);
+  const on = (node: string) => ['--label', `com.docker.swarm.constraints=["node.hostname==${node}"]`];
+  await docker.ok(
+    'run',
+    '-d',
+    '--name',
+    db,
+    ...on('a1'),
+    '--network',
+    net,
+    '--network-alias',
+    'store',
+    'nginx',
+  );
+  for (const name of [db, 'store']) {
+    const { stdout } = await exits(
+      scene,
+      0,
+      '--rm',
+      ...on('a2'),
+      '--network',
+      net,
+      'busybox',
+      'wget',
+      '-qO-',
+      name,
+    );
+    t.regex(stdout, /^[0-9a-f]{12} /);
+  }
+  type Endpoint = { IPAddress: string; Gateway: string; IPPrefixLen: number };
+  const networks = await inspect<Record<string, Endpoint>>(scene, db, '.NetworkSettings.Networks');
+  t.regex(networks[net]?.IPAddress ?? '', /^10\.\d+\.\d+\.\d+$/);
+  t.deepEqual(await docker.lines('ps', '--filter', `network=${net}`, '--format', '{{.Names}}'), [db]);
+  const none = await exits(scene, 0, '--rm', '--network', 'none', 'busybox', 'ls', '/sys/class/net');
+  t.is(none.stdout.trim(), 'lo');
+  const host = await exits(scene, 0, '--rm', '--network', 'host', ...on('a2'), 'busybox', 'hostname');
+  t.is(host.stdout.trim(), 'a2');
+  await docker.ok('rm', '-f', db);
+  await docker.ok('network', 'rm', net, closed);
+});
+
+test('restart policies: started again, and counted; a stop is a stop', async (t, scene) => {
+  const { docker, tag } = scene;
+  const [always, some] = [`always-${tag}`, `some-${tag}`];
+  await docker.ok('run', '-d', '--name', always, '--restart', 'always', 'busybox', 'sh', '-c', 'sleep 0.2');
+  await docker.ok('run', '-d', '--name', some, '--restart', 'on-failure:2', 'busybox', 'sh', '-c', 'exit 5');
+  const restarts = (name: string) => inspect<number>(scene, name, '.RestartCount');
+  await until(async () => (await restarts(always)) >= 2);
+  t.is(await docker.ok('wait', some), '5');
+  t.is(await restarts(some), 2);
+  t.like(await inspect(scene, some, '.State'), { Status: 'exited', ExitCode: 5, Restarting: false });
+  t.like(await inspect(scene, some, '.HostConfig.RestartPolicy'), {
+    Name: 'on-failure',
+    MaximumRetryCount: 2,
+  });
+  await docker.ok('stop', '-t', '0', always);
+  t.is(await inspect(scene, always, '.State.Running'), false);
+  await docker.ok('update', '--restart', 'no', always);
+  t.like(await inspect(scene, always, '.HostConfig.RestartPolicy'), { Name: 'no' });
+  t.regex(await docker.fails('update', '--memory', '64m', always), /not supported by Shoal: Memory/);
+  await docker.ok('rm', always, some);
+});
+
+test('names: conflicts, rename, prune, filters of ps', async (t, scene) => {
+  const { docker, tag } = scene;
+  const [one, two, new1] = [`n1-${tag}`, `n2-${tag}`, `new-${tag}`];
+  const id = await docker.ok('create', '--name', one, '--label', 'keep=1', 'busybox', 'true');
+  t.regex(
+    await docker.fails('create', '--name', one, 'busybox'),
+    new RegExp(`Conflict. The container name "/${one}" is already in use by container "${id}"`),
+  );
+  t.regex(await docker.fails('create', '--name', 'a b', 'busybox'), /Invalid container name \(a b\)/);
+  await exits(scene, 7, '--name', two, 'busybox', 'sh', '-c', 'exit 7');
+  await docker.ok('rename', one, new1);
+  t.regex(await docker.fails('rename', new1, two), /Conflict. The container name/);
+  const names = (...filters: string[]) =>
+    docker.lines('ps', '-a', '--format', '{{.Names}}', ...filters.flatMap((filter) => ['--filter', filter]));
+  t.deepEqual(await names(), [two, new1]);
+  t.deepEqual(await names('status=created'), [new1]);
+  t.deepEqual(await names('exited=7', 'status=exited'), [two]);
+  t.deepEqual(await names(`before=${two}`), [new1]);
+  t.deepEqual(await names(`since=${new1}`), [two]);
+  t.deepEqual(await names(`name=^/n2-v\\d+$`), [two]);
+  t.deepEqual(await names('label=keep=1'), [new1]);
+  t.deepEqual(await names('ancestor=busybox', 'is-task=false'), [two, new1]);
+  t.deepEqual(await names('is-task=true'), []);
+  t.regex(await docker.fails('ps', '--filter', 'status=nosuch'), /invalid filter 'status=nosuch'/);
+  t.regex((await docker.lines('ps', '-a', '--size', '--filter', `name=${two}`)).at(-1) ?? '', /virtual/);
+  const pruned = await docker.ok('container', 'prune', '--force', '--filter', 'label!=keep');
+  t.regex(pruned, /Deleted Containers:\n[0-9a-f]{64}\n\nTotal reclaimed space/);
+  t.deepEqual(await names(), [new1]);
+  await docker.ok('container', 'prune', '--force');
+  t.deepEqual(await names(), []);
+});
+
+test('start -a, wait, logs, diff of a service’s container and a single one', async (t, scene) => {
+  const { docker, tag } = scene;
+  const name = `again-${tag}`;
+  await docker.ok('create', '--name', name, 'busybox', 'sh', '-c', 'echo run; exit 2');
+  for (let i = 0; i < 2; i += 1) {
+    const output = await docker.run(['start', '-a', name]);
+    t.deepEqual([output.code, output.stdout], [2, 'run\n']);
+  }
+  t.is(await docker.ok('wait', name), '2');
+  t.is(await docker.ok('logs', name), 'run\nrun');
+  t.regex(await docker.fails('kill', name), /is not running/);
+  await docker.ok('rm', name);
+
+  const service = `svc-${tag}`;
+  await docker.ok(
+    'service',
+    'create',
+    '--quiet',
+    '--detach',
+    '--no-resolve-image',
+    '--name',
+    service,
+    'busybox',
+    'sleep',
+    '1000',
+  );
+  await scene.swarm.eventually((s) => s.running(service).count === 1);
+  const [task = ''] = await docker.lines('ps', '--quiet', '--filter', 'is-task=true');
+  for (const words of [['start'], ['restart'], ['rm'], ['rm', '-f']]) {
+    t.regex(await docker.fails(...words, task), new RegExp(`belongs to service ${service}`));
+  }
+  t.regex(await docker.fails('rename', task, 'other'), new RegExp(`belongs to service ${service}`));
+  await docker.ok('service', 'rm', service);
+});

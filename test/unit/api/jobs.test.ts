@@ -1,0 +1,101 @@
+import test from 'ava';
+import { type Json, ApiFixture } from './fixture.ts';
+
+async function create(api: ApiFixture, Name: string, Mode: object, more: object = {}): Promise<Json> {
+  const body = { Name, TaskTemplate: { ContainerSpec: { Image: 'nginx:1' } }, Mode, ...more };
+  return (await api.send('POST', '/services/create', body)).json;
+}
+
+test('job modes go in and come out as they were, with their defaults', async (t) => {
+  await using api = await ApiFixture.up();
+  const modeOf = async (id: string): Promise<object> => (await api.get(`/services/${id}`)).Spec.Mode;
+  const both = { ReplicatedJob: { MaxConcurrent: 2, TotalCompletions: 5 } };
+  t.deepEqual(await modeOf((await create(api, 'a', both)).ID), both);
+  const one = await create(api, 'b', { ReplicatedJob: {} });
+  t.deepEqual(await modeOf(one.ID), { ReplicatedJob: { MaxConcurrent: 1, TotalCompletions: 1 } });
+  const total = await create(api, 'c', { ReplicatedJob: { MaxConcurrent: 3 } });
+  t.deepEqual(await modeOf(total.ID), { ReplicatedJob: { MaxConcurrent: 3, TotalCompletions: 3 } });
+  t.deepEqual(await modeOf((await create(api, 'd', { GlobalJob: {} })).ID), { GlobalJob: {} });
+  t.regex((await create(api, 'e', { ReplicatedJob: { MaxConcurrent: -1 } })).message, /MaxConcurrent/);
+  const names = (await api.get('/services?filters={"mode":["replicated-job"]}')).map(
+    (s: Json) => s.Spec.Name,
+  );
+  t.deepEqual(names.toSorted(), ['a', 'b', 'c']);
+});
+
+test('every update is an execution of its own, also one that changes nothing', async (t) => {
+  await using api = await ApiFixture.up();
+  const { ID } = await create(api, 'a', { GlobalJob: {} });
+  const before = await api.get(`/services/${ID}`);
+  t.is(before.JobStatus.JobIteration.Index, 0);
+  const path = `/services/${ID}/update?version=${before.Version.Index}`;
+  t.is((await api.send('POST', path, before.Spec)).status, 200);
+  const after = await api.get(`/services/${ID}`);
+  t.is(after.JobStatus.JobIteration.Index, 1);
+  t.true(Date.parse(after.JobStatus.LastExecution) >= Date.parse(before.JobStatus.LastExecution));
+  t.is(after.Spec.UpdateConfig, undefined);
+});
+
+test('a schedule is written as labels, which clients bring back', async (t) => {
+  await using api = await ApiFixture.up();
+  const Labels = { 'shoal.cron.schedule': '*/5 * * * *', 'shoal.cron.concurrency': 'forbid' };
+  const { ID } = await create(api, 'a', { ReplicatedJob: {} }, { Labels });
+  const stored = (): unknown =>
+    api.store.get('revisions', `${ID}.${api.store.get('services', ID)?.revision}`);
+  t.like(stored(), { revision: 1, spec: { mode: { kind: 'cron', timeZone: 'UTC', concurrency: 'forbid' } } });
+  const { Spec, Version } = await api.get(`/services/${ID}`);
+  t.deepEqual(Spec.Labels, Labels);
+  const update = (version: number, spec: object) =>
+    api.send('POST', `/services/${ID}/update?version=${version}`, spec);
+  t.is(
+    (await update(Version.Index, { ...Spec, TaskTemplate: { ...Spec.TaskTemplate, ForceUpdate: 1 } })).status,
+    200,
+  );
+  t.like(stored(), { revision: 2, spec: { mode: { kind: 'cron', schedule: '*/5 * * * *' } } });
+  const { Version: next } = await api.get(`/services/${ID}`);
+  t.is((await update(next.Index, { ...Spec, Labels: {} })).status, 200);
+  t.like(stored(), { revision: 3, spec: { mode: { kind: 'replicated-job' } } });
+});
+
+test('the deadline of an update is a label too', async (t) => {
+  await using api = await ApiFixture.up();
+  const label = (text: string) => ({ Labels: { 'shoal.update.deadline': text } });
+  const { ID } = await create(api, 'a', { Global: {} }, label('90s'));
+  t.like(api.store.get('revisions', `${ID}.1`), { spec: { updateDeadlineMs: 90_000 } });
+  t.regex(
+    (await create(api, 'b', { Global: {} }, label('x'))).message,
+    /shoal\.update\.deadline: a duration/,
+  );
+});
+
+test('placement beyond what Docker has is written as labels', async (t) => {
+  await using api = await ApiFixture.up();
+  const labels = (Labels: object) => ({ Labels });
+  const rules = { 'shoal.placement.strategy': 'binpack', 'shoal.placement.apart': 'db, cache' };
+  const { ID } = await create(api, 'a', { Global: {} }, labels(rules));
+  const apart = (service: string) => ({ service, kind: 'apart', hard: true });
+  t.like(api.store.get('revisions', `${ID}.1`), {
+    spec: { placement: { strategy: 'binpack', affinities: [apart('db'), apart('cache')] } },
+  });
+  const refused = async (name: string, value: string): Promise<string> =>
+    (await create(api, 'b', { Global: {} }, labels({ [name]: value }))).message;
+  t.regex(await refused('shoal.placement.strategy', 'x'), /strategy: spread or binpack is expected/);
+  t.regex(await refused('shoal.placement.near', ','), /near: names of services are expected/);
+  t.regex(await refused('shoal.placement.nigh', 'x'), /nigh: is none of shoal\.placement\.strategy/);
+});
+
+test('what is wrong with a schedule is named by its label', async (t) => {
+  await using api = await ApiFixture.up();
+  const refused = async (labels: object, mode: object = { ReplicatedJob: {} }): Promise<string> =>
+    (await create(api, 'a', mode, { Labels: labels })).message;
+  const schedule = { 'shoal.cron.schedule': '@hourly' };
+  t.regex(await refused({ 'shoal.cron.schedule': '61 * * * *' }), /Labels\.shoal\.cron\.schedule: .*minute/);
+  t.regex(await refused({ 'shoal.cron.timezone': 'UTC' }), /shoal\.cron\.schedule: is missing/);
+  t.regex(await refused({ ...schedule, 'shoal.cron.timezone': 'X' }), /'X' is no time zone/);
+  t.regex(await refused({ ...schedule, 'shoal.cron.concurrency': 'X' }), /one of allow, forbid, replace/);
+  t.regex(await refused({ ...schedule, 'shoal.cron.catch-up': '0' }), /catch-up: a duration/);
+  t.regex(await refused({ ...schedule, 'shoal.cron.history': '0' }), /history: a number of runs/);
+  t.regex(await refused({ ...schedule, 'shoal.cron.zone': 'X' }), /shoal\.cron\.zone: is none of/);
+  t.regex(await refused(schedule, { Replicated: {} }), /needs Mode\.ReplicatedJob/);
+  t.regex(await refused(schedule, { ReplicatedJob: { TotalCompletions: 2 } }), /at most one completion/);
+});

@@ -1,0 +1,210 @@
+/** Docker's own networks, host, bridge and none; what a network shows of its users; pruning and filters. */
+import test from 'ava';
+import { takeNodeNetwork } from '../../../manager/api/ops/node-networks.ts';
+import { checkServiceSpec } from '../../../manager/api/validate/service-spec.ts';
+import type { Network, ServiceSpec, Task } from '../../../shared/model/index.ts';
+import { decodeServiceSpec } from '../../../manager/api/codec/service-spec-codec.ts';
+import { ApiFixture, type Json, runningTask } from './fixture.ts';
+
+const filtersOf = (filters: object): string => `filters=${encodeURIComponent(JSON.stringify(filters))}`;
+const HOST = `host${'0'.repeat(21)}`;
+
+function service(name: string, networks: readonly string[], more: object = {}): object {
+  return {
+    Name: name,
+    TaskTemplate: {
+      ContainerSpec: { Image: 'nginx' },
+      Networks: networks.map((Target) => ({ Target })),
+    },
+    ...more,
+  };
+}
+
+function specOf(networks: readonly string[], ports: readonly object[] = []): ServiceSpec {
+  return decodeServiceSpec(service('web', networks, { EndpointSpec: { Ports: ports } })).spec;
+}
+
+async function makeNetwork(api: ApiFixture, name: string, more: object = {}): Promise<string> {
+  return (await api.send('POST', '/networks/create', { Name: name, Driver: 'overlay', ...more })).json.Id;
+}
+
+test('host, bridge and none are there, local, and can not be removed or made', async (t) => {
+  await using api = await ApiFixture.up();
+  const all: Json[] = await api.get('/networks');
+  t.deepEqual(
+    all.map((n) => [n.Name, n.Driver, n.Scope]),
+    [
+      ['bridge', 'bridge', 'local'],
+      ['host', 'host', 'local'],
+      ['none', 'null', 'local'],
+    ],
+  );
+  t.is((await api.get('/networks/host')).Id, HOST);
+  t.is((await api.get(`/networks/${HOST}`)).Name, 'host');
+  t.is((await api.get('/networks/host?scope=swarm')).Scope, 'swarm');
+  for (const name of ['host', 'bridge', 'none']) {
+    const { status, json } = await api.send('DELETE', `/networks/${name}`);
+    t.deepEqual([status, json.message], [403, `${name} is a pre-defined network and cannot be removed`]);
+    t.is((await api.send('POST', '/networks/create', { Name: name })).status, 403);
+  }
+});
+
+test('a service on host or none is stored without networks, shown with the one, and keeps or changes it', async (t) => {
+  await using api = await ApiFixture.up();
+  const made = await api.send('POST', '/services/create', service('web', ['host']));
+  t.is(made.status, 201);
+  const stored = () => {
+    const { id, revision } = api.store.get('services', made.json.ID) ?? { id: '', revision: 0 };
+    return api.store.get('revisions', `${id}.${revision}`)?.spec;
+  };
+  t.deepEqual([stored()?.networks, stored()?.container.runtime], [[], { network: 'host' }]);
+  const shown = await api.get('/services/web');
+  t.deepEqual(shown.Spec.TaskTemplate.Networks, [{ Target: HOST }]);
+  t.is(shown.Spec.TaskTemplate.ContainerSpec.HostConfig, undefined);
+
+  // a client sends back what it read
+  const update = async (change: (spec: Json) => void): Promise<void> => {
+    const { Version, Spec } = await api.get('/services/web');
+    change(Spec);
+    const answer = await api.send('POST', `/services/web/update?version=${Version.Index}`, Spec);
+    t.is(answer.status, 200, answer.body.toString());
+  };
+  const before = api.store.get('services', made.json.ID)?.revision;
+  await update(() => undefined);
+  t.is(api.store.get('services', made.json.ID)?.revision, before, 'nothing changed');
+  await update((spec) => (spec.TaskTemplate.Networks = [{ Target: 'none' }]));
+  t.deepEqual(stored()?.container.runtime, { network: 'none' });
+  await makeNetwork(api, 'front');
+  await update((spec) => (spec.TaskTemplate.Networks = [{ Target: 'front' }]));
+  t.is(stored()?.container.runtime, undefined);
+  t.is(stored()?.networks.length, 1);
+  await update((spec) => (spec.TaskTemplate.Networks = [{ Target: 'bridge' }]));
+  t.deepEqual([stored()?.networks, stored()?.container.runtime], [[], undefined]);
+});
+
+test('the node’s networks are alone, and publish nothing on the mesh', async (t) => {
+  await using api = await ApiFixture.up();
+  await makeNetwork(api, 'front');
+  const port = (PublishMode: string, PublishedPort: number) => ({
+    PublishMode,
+    PublishedPort,
+    TargetPort: 80,
+  });
+  const refusals: [string[], object[], RegExp][] = [
+    [['host', 'front'], [], /network host can not be combined with other networks/],
+    [['front', 'bridge'], [], /network bridge can not be combined/],
+    [['host'], [port('ingress', 8080)], /8080\/tcp: ingress mode can't be used with network host/],
+    [['host'], [port('host', 8080)], /with network host the published port is the target port \(80\)/],
+    [['none'], [port('host', 80)], /a container with network none has no ports/],
+  ];
+  for (const [networks, ports, message] of refusals) {
+    const spec = service('web', networks, { EndpointSpec: { Ports: ports } });
+    const { status, json } = await api.send('POST', '/services/create', spec);
+    t.is(status, 400, JSON.stringify(networks));
+    t.regex(json.message, message);
+  }
+  const named = service('named', []) as Json;
+  named.TaskTemplate.Networks = [{ Target: 'host', Aliases: ['www'] }];
+  const warned = await api.send('POST', '/services/create', named);
+  t.deepEqual(warned.json.Warnings, [
+    'TaskTemplate.Networks: aliases have no effect on network host: it has no names',
+  ]);
+  const fine = takeNodeNetwork(specOf(['host'], [port('host', 80)]));
+  t.deepEqual(checkServiceSpec(fine), []);
+});
+
+function place(api: ApiFixture, id: string, network: string, address: string): Promise<number> {
+  const [first, second] = runningTask(api.store.get('services', id) as Json, 1, 'nodea2');
+  const task = { ...(first?.value as Task), addresses: [{ network, address }] };
+  return api.write([
+    { table: 'tasks', key: task.id, value: task },
+    ...(second === undefined ? [] : [second]),
+  ]);
+}
+
+test('an inspected network shows its containers, nodes and services', async (t) => {
+  await using api = await ApiFixture.up();
+  api.obeys = false;
+  const network = await makeNetwork(api, 'front');
+  const record = api.store.get('networks', network) as Network;
+  const allocation = { subnet: '10.0.16.0/20', gateway: '10.0.16.1', vni: 4097 };
+  const made = await api.send('POST', '/services/create', service('web', ['front']));
+  const id: string = made.json.ID;
+  const vips = [{ network, address: '10.0.16.2' }];
+  const current = api.store.get('services', id) as Json;
+  await api.write([
+    { table: 'networks', key: network, value: { ...record, allocation } },
+    { table: 'services', key: id, value: { ...current, endpoint: { vips, ports: [] } } },
+  ]);
+  await place(api, id, network, '10.0.16.3');
+  const shown = await api.get('/networks/front?verbose=1');
+  const [container]: Json[] = Object.values(shown.Containers);
+  t.regex(Object.keys(shown.Containers)[0] ?? '', /^[0-9a-f]{64}$/);
+  t.like(container, { IPv4Address: '10.0.16.3/20' });
+  t.regex(container.Name, /^web\.1\.\w{25}$/);
+  t.deepEqual(shown.Peers, [{ Name: 'a2-nodea2', IP: '10.1.0.2' }]);
+  t.is(shown.Services.web.VIP, '10.0.16.2');
+  t.like(shown.Services.web.Tasks[0], { EndpointIP: '10.0.16.3', Info: { 'Host IP': '10.1.0.2' } });
+  t.is((await api.get('/networks/front')).Services, undefined);
+});
+
+test('every filter of the list', async (t) => {
+  await using api = await ApiFixture.up();
+  const front = await makeNetwork(api, 'front', { Labels: { tier: 'a' } });
+  await makeNetwork(api, 'back');
+  await api.send('POST', '/services/create', service('web', ['front']));
+  const names = async (filters: object): Promise<string[]> =>
+    (await api.get(`/networks?${filtersOf(filters)}`)).map((n: Json) => n.Name);
+  const table: [object, string[]][] = [
+    [{}, ['bridge', 'host', 'none', 'back', 'front']],
+    [{ dangling: ['true'] }, ['back']],
+    [{ dangling: { true: true }, type: ['custom'] }, ['back']],
+    [{ dangling: ['false'] }, ['bridge', 'host', 'none', 'front']],
+    [{ driver: ['overlay'] }, ['back', 'front']],
+    [{ driver: ['null', 'host'] }, ['host', 'none']],
+    [{ id: [front.slice(0, 8)] }, ['front']],
+    [{ label: ['tier'] }, ['front']],
+    [{ label: ['tier=b'] }, []],
+    [{ name: ['ro'] }, ['front']],
+    [{ scope: ['local'] }, ['bridge', 'host', 'none']],
+    [{ scope: ['swarm'] }, ['back', 'front']],
+    [{ type: ['builtin'] }, ['bridge', 'host', 'none']],
+    [{ type: ['custom'] }, ['back', 'front']],
+  ];
+  for (const [filters, wanted] of table)
+    t.deepEqual((await names(filters)).toSorted(), wanted.toSorted(), JSON.stringify(filters));
+  for (const bad of [{ type: ['odd'] }, { dangling: ['maybe'] }, { colour: ['red'] }])
+    t.is((await api.send('GET', `/networks?${filtersOf(bad)}`)).status, 400, JSON.stringify(bad));
+});
+
+test('prune takes what nothing uses, by label and age', async (t) => {
+  await using api = await ApiFixture.up();
+  for (const [name, keep] of [
+    ['old', 'no'],
+    ['kept', 'yes'],
+    ['used', 'no'],
+    ['plain', ''],
+  ])
+    await makeNetwork(api, name ?? '', keep === '' ? {} : { Labels: { keep } });
+  await api.send('POST', '/services/create', service('web', ['used']));
+  const prune = async (filters: object): Promise<string[]> =>
+    (await api.send('POST', `/networks/prune?${filtersOf(filters)}`)).json.NetworksDeleted;
+  t.deepEqual(await prune({ until: ['2020-01-01T00:00:00Z'] }), []);
+  t.deepEqual(await prune({ label: ['keep=no'] }), ['old']);
+  t.deepEqual(await prune({ 'label!': ['keep'] }), ['plain']);
+  t.deepEqual(await prune({}), ['kept']);
+  t.deepEqual(await prune({}), []);
+  t.is((await api.send('POST', `/networks/prune?${filtersOf({ name: ['a'] })}`)).status, 400);
+  t.is((await api.get('/networks/used')).Name, 'used');
+});
+
+test('connect and disconnect say what to do instead', async (t) => {
+  await using api = await ApiFixture.up();
+  await makeNetwork(api, 'front');
+  const body = { Container: 'c' };
+  const connect = await api.send('POST', '/networks/front/connect', body);
+  t.is(connect.status, 501);
+  t.regex(connect.json.message, /docker service update --network-add/);
+  t.regex((await api.send('POST', '/networks/front/disconnect', body)).json.message, /--network-rm/);
+  t.is((await api.send('POST', '/networks/nosuch/connect', body)).status, 404);
+});

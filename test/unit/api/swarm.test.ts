@@ -1,0 +1,110 @@
+/** /swarm: settings, join tokens, and what a node that is in a swarm answers. */
+import test from 'ava';
+import { ApiFixture, type Json } from './fixture.ts';
+
+async function update(api: ApiFixture, change: (spec: Json) => void, query = ''): Promise<Json> {
+  const { Version, Spec } = await api.get('/swarm');
+  change(Spec);
+  const { status, json } = await api.send('POST', `/swarm/update?version=${Version.Index}${query}`, Spec);
+  return { status, message: json?.message };
+}
+
+test('settings: history, silence of nodes and labels are kept; what was read changes nothing', async (t) => {
+  await using api = await ApiFixture.up();
+  const before = await api.get('/swarm');
+  t.is((await update(api, () => undefined)).status, 200);
+  const after = await api.get('/swarm');
+  t.deepEqual([after.Spec, after.JoinTokens], [before.Spec, before.JoinTokens]);
+  t.true(after.Version.Index > before.Version.Index);
+
+  const changed = await update(api, (spec) => {
+    spec.Labels = { team: 'red' };
+    spec.Orchestration.TaskHistoryRetentionLimit = 2;
+    spec.Dispatcher.HeartbeatPeriod = 7e9;
+  });
+  t.is(changed.status, 200);
+  t.like(api.store.get('cluster', 'self'), {
+    labels: { team: 'red' },
+    taskHistoryLimit: 2,
+    nodeDownAfterMs: 7000,
+  });
+  const { Spec } = await api.get('/swarm');
+  t.deepEqual([Spec.Labels, Spec.Dispatcher.HeartbeatPeriod], [{ team: 'red' }, 7e9]);
+  t.deepEqual((await api.get('/info')).Swarm.Cluster.Spec, Spec);
+  // as a script sends it: what is left out stays
+  const { Version } = await api.get('/swarm');
+  t.is((await api.send('POST', `/swarm/update?version=${Version.Index}`, { Name: 'default' })).status, 200);
+  t.is(api.store.get('cluster', 'self')?.taskHistoryLimit, 2);
+});
+
+test('what Shoal does not have is refused by name, and nothing is written', async (t) => {
+  await using api = await ApiFixture.up();
+  const version = api.store.version('cluster', 'self');
+  const refusals: [(spec: Json) => void, number, RegExp][] = [
+    [(spec) => (spec.Name = 'mine'), 501, /Name: a cluster is called 'default'/],
+    [(spec) => (spec.Raft.SnapshotInterval = 1000), 501, /Raft\.SnapshotInterval/],
+    [(spec) => (spec.CAConfig.NodeCertExpiry = 3600e9), 501, /CAConfig\.NodeCertExpiry.*90 days/],
+    [(spec) => (spec.CAConfig.ForceRotate = 1), 501, /CAConfig\.ForceRotate: the root certificate/],
+    [(spec) => (spec.CAConfig.ExternalCAs = [{ URL: 'https://ca' }]), 501, /CAConfig\.ExternalCAs/],
+    [(spec) => (spec.CAConfig.SigningCACert = 'x'), 501, /CAConfig\.SigningCACert/],
+    [(spec) => (spec.EncryptionConfig.AutoLockManagers = true), 501, /AutoLockManagers/],
+    [(spec) => (spec.TaskDefaults.LogDriver = { Name: 'syslog' }), 501, /TaskDefaults\.LogDriver/],
+    [(spec) => (spec.Colour = 'red'), 501, /Colour/],
+    [(spec) => (spec.Orchestration.TaskHistoryRetentionLimit = -1), 400, /TaskHistoryRetentionLimit: -1/],
+    [(spec) => (spec.Dispatcher.HeartbeatPeriod = 1e6), 400, /HeartbeatPeriod: 500ms to 1h/],
+    [(spec) => (spec.Labels = { 'a b': '' }), 400, /'a b' is no valid label name/],
+    [(spec) => (spec.Labels = 5), 400, /Labels/],
+  ];
+  for (const [change, status, message] of refusals) {
+    const answer = await update(api, change);
+    t.is(answer.status, status, String(change));
+    t.regex(answer.message, message);
+  }
+  t.is((await update(api, () => undefined, '&rotateManagerUnlockKey=1')).status, 501);
+  t.is(api.store.version('cluster', 'self'), version);
+});
+
+test('an update names the version: none is 400, an old one is out of sequence', async (t) => {
+  await using api = await ApiFixture.up();
+  const { Version, Spec } = await api.get('/swarm');
+  t.is((await api.send('POST', '/swarm/update', Spec)).status, 400);
+  const stale = await api.send('POST', `/swarm/update?version=${Version.Index - 1}`, Spec);
+  t.is(stale.status, 500);
+  t.is(stale.json.message, 'rpc error: code = Unknown desc = update out of sequence');
+});
+
+test('each join token is rotated by itself', async (t) => {
+  await using api = await ApiFixture.up();
+  const tokens = async () => (await api.get('/swarm')).JoinTokens;
+  const first = await tokens();
+  t.is((await update(api, () => undefined, '&rotateWorkerToken=true&rotateManagerToken=false')).status, 200);
+  const second = await tokens();
+  t.not(second.Worker, first.Worker);
+  t.is(second.Manager, first.Manager);
+  await update(api, () => undefined, '&rotateManagerToken=1');
+  const third = await tokens();
+  t.is(third.Worker, second.Worker);
+  t.not(third.Manager, second.Manager);
+});
+
+test('init, join, leave, unlock: what Docker says on a node of a swarm', async (t) => {
+  await using api = await ApiFixture.up();
+  const post = async (path: string): Promise<[number, string]> => {
+    const { status, json } = await api.send('POST', path, {});
+    return [status, json.message];
+  };
+  for (const path of ['/swarm/init', '/swarm/join']) {
+    const [status, message] = await post(path);
+    t.is(status, 503);
+    t.regex(message, /^This node is already part of a swarm\. Use "docker swarm leave"/);
+  }
+  const [status, message] = await post('/swarm/leave');
+  t.is(status, 503);
+  t.regex(message, /^You are attempting to leave the swarm on a node that is participating as a manager\./);
+  t.regex(message, /Removing the last manager erases all current state of the swarm/);
+  const forced = await post('/swarm/leave?force=1');
+  t.is(forced[0], 501);
+  t.regex(forced[1], /only manager.*shoal down/);
+  t.deepEqual((await api.get('/swarm/unlockkey')).UnlockKey, '');
+  t.deepEqual(await post('/swarm/unlock'), [409, 'swarm is not locked']);
+});
