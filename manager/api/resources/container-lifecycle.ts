@@ -52,11 +52,12 @@ export function containerLifecycleRouter(ctx: ApiContext): Router {
   const router = Router();
   router.post('/containers/create', (req, res) => create(ctx, req, res));
   router.post('/containers/prune', (req, res) => prune(ctx, req, res));
+  router.post('/containers/:id/update', (req, res) => update(ctx, req, res));
   router.delete('/containers/:id', (req, res) => remove(ctx, req, res));
 
   /** What a service's container is refused, or has a way of its own for (`next`). */
   const single = (
-    action: 'start' | 'restart' | 'rename' | 'update' | 'stop' | 'kill' | 'wait',
+    action: 'start' | 'restart' | 'rename' | 'stop' | 'kill' | 'wait',
     act: (container: StoredContainer, req: Request, res: Response, signal: AbortSignal) => Promise<void>,
     others: 'refused' | 'next' = 'refused',
   ): void => {
@@ -89,7 +90,6 @@ export function containerLifecycleRouter(ctx: ApiContext): Router {
     ctx.events.emit(eventOf('rename', container, { oldName: `/${container.service.name}` }));
     sendEmpty(res, 204);
   });
-  single('update', (container, req, res, signal) => update(ctx, container, req, res, signal));
   single(
     'stop',
     async (container, req, res, signal) => {
@@ -205,18 +205,15 @@ async function wait(
 export const zUpdate = z.object({ ...zResources, RestartPolicy: zRestartPolicy });
 
 /** The restart policy alone: limits of what runs are changed by nobody here. */
-async function update(
-  ctx: ApiContext,
-  container: StoredContainer,
-  req: Request,
-  res: Response,
-  signal: AbortSignal,
-): Promise<void> {
+async function update(ctx: ApiContext, req: Request, res: Response): Promise<void> {
   const { RestartPolicy: policy, ...resources } = parseStrict(
     zUpdate,
     await readJson(req),
     'container update',
   );
+  const signal = requestSignal(res, ctx.signal);
+  const container = await findSingle(ctx, String(req.params['id']), signal);
+  if (!('service' in container)) throw serviceDecides('update', container);
   const refused = Object.entries(resources).flatMap(([name, value]) => (value ? [name] : []));
   if (refused.length > 0)
     throw new UnsupportedError(

@@ -3,7 +3,18 @@ import test, { type ExecutionContext } from 'ava';
 import type { Operation } from '../../../manager/api/openapi/operation.ts';
 import { JSON_TYPE } from '../../../manager/api/openapi/operation.ts';
 import { OPERATIONS } from '../../../manager/api/openapi/operations.ts';
-import { flaw, knownPath, pathFor, probe, raw, type Sent, target, type Target } from './hostile.ts';
+import {
+  filterNames,
+  flaw,
+  knownPath,
+  ODD_FILTER_VALUES,
+  pathFor,
+  probe,
+  raw,
+  type Sent,
+  target,
+  type Target,
+} from './hostile.ts';
 import type { Answer } from './fixture.ts';
 
 const WITH_BODY = OPERATIONS.filter(({ body }) => body?.type === JSON_TYPE);
@@ -90,7 +101,7 @@ test('a body of another type than is described is 400, and the field is named', 
       t.is(status, 400, `${operation.path} ${body}`);
     }
     const [field = ''] = Object.keys(operation.body?.example as object);
-    const body = JSON.stringify({ ...(operation.body?.example as object), [field]: { wrong: [1] } });
+    const body = JSON.stringify({ ...(operation.body?.example as object), [field]: [[1]] });
     const { status, json } = await checked(t, at, { method, path, body, headers });
     t.is(status, 400, operation.path);
     t.true(json.message.includes(field), `${operation.path}: ${json.message}`);
@@ -236,6 +247,22 @@ test('filters and other parameters that make no sense are refused or ignored, an
         const sent = { method: operation.method.toUpperCase(), path, ...exampleOf(operation) };
         if (operation.method === 'delete') sent.path = sent.path.replace(/[^/]+\?/, 'none?');
         await checked(t, at, sent);
+      }
+    }
+  }
+});
+
+test('what a filter may hold is understood or refused', async (t) => {
+  const at = await target();
+  await using _ = at.api;
+  const filtered = OPERATIONS.filter((operation) => filterNames(operation).length > 0);
+  t.true(filtered.length >= 10);
+  for (const operation of filtered) {
+    for (const name of filterNames(operation)) {
+      for (const value of ODD_FILTER_VALUES) {
+        const filters = encodeURIComponent(JSON.stringify({ [name]: [value] }));
+        const path = `${knownPath(operation, at.known)}?filters=${filters}`;
+        await checked(t, at, { method: operation.method.toUpperCase(), path });
       }
     }
   }

@@ -21,6 +21,7 @@ import type {
 import { MemoryStore } from '../../harness/memory-store.ts';
 import { testVault } from '../../harness/vault.ts';
 import { silentLogger } from '../../harness/silent-logger.ts';
+import { serveContainer } from './single-container.ts';
 
 /** What the API answered, looked at freely. */
 // oxlint-disable-next-line typescript/no-explicit-any
@@ -178,7 +179,10 @@ export class ApiFixture implements AsyncDisposable {
           return node.sample === undefined ? {} : { sample: node.sample };
         }
         const { containerId } = params as { containerId: string };
-        return node.containers.find((container) => container.id === containerId);
+        const found = node.containers.find((container) => container.id === containerId);
+        if (found === undefined && method === 'container.inspect')
+          throw new NotFoundError(`No such container: ${containerId}`);
+        return found;
       },
       stream: (nodeId, method, params, signal) =>
         nodeOf(nodeId).answers.get(method)?.(params) ??
@@ -236,10 +240,15 @@ export class ApiFixture implements AsyncDisposable {
           { table: 'statuses', key: task.id, value: null },
         ]),
         { table: 'services', key: service.id, value: null },
-        { table: 'names', key: `service:${service.name}`, value: null },
+        {
+          table: 'names',
+          key: `${service.run === undefined ? 'service' : 'container'}:${service.name}`,
+          value: null,
+        },
       ]);
       return;
     }
+    if (service.run !== undefined) return this.#serveSingle(service);
     const spec = this.store.get('revisions', `${service.id}.${service.revision}`)?.spec;
     const nodes = [...this.store.all('nodes').keys()];
     const wanted = spec?.mode.kind === 'replicated' ? spec.mode.replicas : nodes.length;
@@ -253,6 +262,15 @@ export class ApiFixture implements AsyncDisposable {
       );
     }
     if (writes.length > 0) await this.write(writes);
+  }
+
+  async #serveSingle(service: Service): Promise<void> {
+    const { writes, info } = serveContainer(this.store, service);
+    if (info === undefined) return;
+    for (const node of this.nodes.values())
+      node.containers = node.containers.filter(({ id }) => id !== info.id);
+    this.nodes.get(placeOf(writes))?.containers.push(info);
+    await this.write(writes);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -275,6 +293,12 @@ function noImages(): FakeNode['answers'] {
     ['image.inspect', none],
     ['image.describe-remote', none],
   ]);
+}
+
+function placeOf(writes: readonly Write[]): string {
+  for (const write of writes)
+    if (write.table === 'tasks' && write.value !== null) return write.value.nodeId ?? '';
+  return '';
 }
 
 export function runningTask(service: Service, slot: number, nodeId: string, global = false): Write[] {

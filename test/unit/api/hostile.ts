@@ -1,14 +1,16 @@
 /** For tests of bad input: an API with something of everything in it, and clients that do not keep to the rules. */
 import { request } from 'node:http';
 import { connect } from 'node:net';
+import { z } from 'zod';
 import type { ApiOptions } from '../../../manager/api/index.ts';
 import { JSON_TYPE, type Operation } from '../../../manager/api/openapi/operation.ts';
 import { OPERATIONS } from '../../../manager/api/openapi/operations.ts';
 import { NotFoundError } from '../../../shared/errors/index.ts';
 import type { ContainerInfo } from '../../../shared/model/node-methods/index.ts';
 import { parseValue } from '../../../shared/wire/frames.ts';
-import { methodSchemas } from '../../../shared/wire/node-methods/index.ts';
+import { methodSchemas, streamSchemas } from '../../../shared/wire/node-methods/index.ts';
 import { type Answer, ApiFixture, type Json } from './fixture.ts';
+import { furnish, IMAGE, VOLUME } from './hostile-node.ts';
 
 const DEADLINE_MS = 30_000;
 const EXEC_ID = `00000001${'e'.repeat(56)}`;
@@ -54,33 +56,48 @@ const NODE_ANSWERS: Readonly<Record<string, unknown>> = {
 /** A service, its tasks and container, a network, a secret, a config and a stack. Nodes check what they are asked. */
 export async function target(more: Partial<ApiOptions> = {}): Promise<Target> {
   const gateway: { current?: ApiOptions['gateway'] } = {};
+  const inner = (): ApiOptions['gateway'] => gateway.current as ApiOptions['gateway'];
+  const answerOf: ApiOptions['gateway']['call'] = async (nodeId, method, params, signal): Promise<Json> => {
+    if (Object.hasOwn(NODE_ANSWERS, method)) return NODE_ANSWERS[method];
+    const known = ['container.list', 'container.inspect'].includes(method);
+    if (known || api.nodes.get(nodeId)?.answers.has(method) === true)
+      return inner().call(nodeId, method, params, signal);
+    throw new NotFoundError(`the node has nothing for ${method}`);
+  };
   const checking: ApiOptions['gateway'] = {
     connected: (nodeId) => gateway.current?.connected(nodeId) === true,
     call: async (nodeId, method, params, signal): Promise<Json> => {
       parseValue(methodSchemas[method].params as never, params, `${method}: params`);
-      if (method === 'container.list' || method === 'container.inspect')
-        return gateway.current?.call(nodeId, method, params, signal);
-      if (Object.hasOwn(NODE_ANSWERS, method)) return NODE_ANSWERS[method];
-      throw new NotFoundError(`the node has nothing for ${method}`);
+      return parseValue<Json>(
+        methodSchemas[method].result as never,
+        await answerOf(nodeId, method, params, signal),
+        method,
+      );
     },
-    stream: (nodeId, method, params, signal) =>
-      (gateway.current as ApiOptions['gateway']).stream(nodeId, method, params, signal),
-    // oxlint-disable-next-line require-yield
-    duplex: async function* () {
-      throw new NotFoundError('the node has nothing');
+    stream: (nodeId, method, params, signal) => {
+      parseValue(streamSchemas[method] as never, params, `${method}: params`);
+      return inner().stream(nodeId, method, params, signal);
+    },
+    duplex: async function* (nodeId, method, params, input, signal) {
+      parseValue(streamSchemas[method] as never, params, `${method}: params`);
+      if (api.nodes.get(nodeId)?.answers.has(method) !== true)
+        throw new NotFoundError('the node has nothing');
+      yield* inner().duplex(nodeId, method, params, input, signal);
     },
   };
   const api = await ApiFixture.up(2, { gateway: checking, ...more });
   gateway.current = api.gateway();
   api.mostTasks = 3;
+  for (const node of api.nodes.values()) furnish(node);
   const known = await fill(api);
   return { api, known };
 }
 
 async function fill(api: ApiFixture): Promise<Known> {
-  const made = async (path: string, body: object): Promise<void> => {
+  const made = async (path: string, body: object, expected = 201): Promise<Json> => {
     const { status, json } = await api.send('POST', path, body);
-    if (status !== 201) throw new Error(`${path}: ${status} ${json.message}`);
+    if (status !== expected) throw new Error(`${path}: ${status} ${json.message}`);
+    return json;
   };
   await made('/networks/create', { Name: 'front' });
   await made('/secrets/create', { Name: 'token', Data: 'eA==' });
@@ -88,6 +105,10 @@ async function fill(api: ApiFixture): Promise<Known> {
   const web = { Name: 'web', TaskTemplate: { ContainerSpec: { Image: 'busybox' } } };
   await made('/services/create', web);
   const yaml = { 'content-type': 'application/yaml' };
+  // So that 1 is not the newest version of anything.
+  const { Version, Spec } = await api.get('/swarm');
+  await made(`/swarm/update?version=${Version.Index}`, Spec, 200);
+  const { Id: single } = await made('/containers/create?name=box', { Image: IMAGE, Cmd: ['sleep', '9'] });
   const deployed = await api.send('PUT', '/stacks/shop', 'services: {shop: {image: busybox}}', yaml);
   if (deployed.status !== 200) throw new Error(deployed.json.message);
   const [id = ''] = api.store.tasksOfService(api.store.get('names', 'service:web')?.id ?? '');
@@ -102,6 +123,10 @@ async function fill(api: ApiFixture): Promise<Known> {
     secrets: 'token',
     configs: 'motd',
     containers: container,
+    single,
+    images: IMAGE,
+    distribution: IMAGE,
+    volumes: VOLUME,
     exec: EXEC_ID,
     stacks: 'shop',
   };
@@ -135,10 +160,25 @@ export function pathFor(operation: Operation, value: (name: string) => string): 
   return operation.path.replaceAll(/[:*](\w+)/g, (_, name: string) => value(name));
 }
 
-/** The path of what there is, or of what there is not. */
-export function knownPath(operation: Operation, known: Known): string {
-  const [, kind = ''] = operation.path.split('/');
+/** The path of what there is, or of what there is not. `single`: of the single container, not of a service's. */
+export function knownPath(operation: Operation, known: Known, single = false): string {
+  const [, first = ''] = operation.path.split('/');
+  const kind = single && first === 'containers' ? 'single' : first;
   return pathFor(operation, (name) => (name === 'revision' ? '1' : (known[kind] ?? 'none')));
+}
+
+/** What some filter may take for a time, a duration, a pattern, a port, a label, an image or a name, or may trip over. */
+export const ODD_FILTER_VALUES: readonly string[] = [
+  ...['[z-a]', '[', `${'*a'.repeat(30)}b`, '(a+)+$', '\\\\', '(?=a)', 'a{99999}', '**', 'é', '\u0000'],
+  ...['a=b=c', '=', 'true', '1', '-1', '8-1', '80/x', '99999', '__proto__', 'constructor', ''],
+  ...['24h', '1e9h', '9'.repeat(30), '2020-13-45', '1.2.3', 'sha256:', '@', ':', 'a/b', 'A', 'a:b:c'],
+  ...['busybox', 'web', 'box', 'self', 'running', 'data'],
+];
+
+/** The filters that the endpoint knows. */
+export function filterNames({ query = {} }: Operation): string[] {
+  const { filters } = query;
+  return filters instanceof z.ZodObject ? Object.keys(filters.shape) : [];
 }
 
 export interface Sent {

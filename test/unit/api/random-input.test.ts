@@ -5,7 +5,17 @@ import { JSON_TYPE, type Operation } from '../../../manager/api/openapi/operatio
 import { OPERATIONS } from '../../../manager/api/openapi/operations.ts';
 import type { Logger } from '../../../shared/model/options.ts';
 import { silentLogger } from '../../harness/silent-logger.ts';
-import { flaw, knownPath, pathFor, probe, type Sent, target, type Known } from './hostile.ts';
+import {
+  filterNames,
+  flaw,
+  knownPath,
+  ODD_FILTER_VALUES,
+  pathFor,
+  probe,
+  type Sent,
+  target,
+  type Known,
+} from './hostile.ts';
 
 /** SHOAL_TEST_RUNS makes it look longer. */
 const RUNS = Number(process.env['SHOAL_TEST_RUNS'] ?? 15);
@@ -95,10 +105,14 @@ const texts = fc.oneof(
 /** Not half of a surrogate pair: encodeURIComponent does not take it. */
 const encoded = (text: string): string => encodeURIComponent(text.replaceAll(/\p{Surrogate}/gu, '\ufffd'));
 
-function queries({ query = {}, required = [] }: Operation): fc.Arbitrary<string> {
+function queries(operation: Operation): fc.Arbitrary<string> {
+  const { query = {}, required = [] } = operation;
   const names = [...Object.keys(query), 'unknown', '__proto__', 'filters', 'version'];
   const filter = fc
-    .dictionary(fc.constantFrom('id', 'name', 'label', 'x'), oddValue)
+    .dictionary(
+      fc.constantFrom('id', 'name', 'label', 'x', ...filterNames(operation)),
+      fc.oneof(oddValue, fc.array(fc.oneof(fc.constantFrom(...ODD_FILTER_VALUES), texts), { maxLength: 3 })),
+    )
     .map((f) => JSON.stringify(f));
   const value = fc.oneof(texts, filter, fc.constantFrom('1', 'true', '0', 'previous', ''));
   const pairs = fc.array(fc.tuple(fc.constantFrom(...names), value), { maxLength: 4 });
@@ -129,7 +143,7 @@ const headers = fc.record(
 /** Some of them for what there is, some for what there is not, a few by another method. */
 function requests(operation: Operation, known: Known): fc.Arbitrary<Sent> {
   const path = fc.oneof(
-    { weight: 3, arbitrary: fc.constant(knownPath(operation, known)) },
+    { weight: 3, arbitrary: fc.boolean().map((single) => knownPath(operation, known, single)) },
     { weight: 2, arbitrary: texts.map((text) => pathFor(operation, () => encoded(text))) },
   );
   const own = operation.method.toUpperCase();
