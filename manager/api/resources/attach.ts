@@ -25,7 +25,7 @@ export function attachRouter(ctx: ApiContext): Router {
     refuseInputWithoutConnection(req, params.stdin);
     const how = attachedBy(params, { framed: !tty, detachKeys: tty ? detachKeys : undefined });
     await serve(ctx, res, { container, params, how }, () =>
-      Promise.resolve(openChannel(req, res, streamContentType(res, tty))),
+      openChannel(req, res, streamContentType(res, tty)),
     );
   });
 
@@ -92,7 +92,7 @@ async function serve(
   ctx: ApiContext,
   res: Response,
   { container, params, how }: Wish,
-  accept: () => Promise<Channel>,
+  accept: () => Channel,
 ): Promise<void> {
   const over = new AbortController();
   const leave = (): void => over.abort();
@@ -112,7 +112,7 @@ async function serve(
       input.give(typed);
       return rest(chunks);
     };
-    await relay(await accept(), how, open, ctx.signal);
+    await relay(accept(), how, open, ctx.signal);
   } finally {
     over.abort();
     input.give(none());

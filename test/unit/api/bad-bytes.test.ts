@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { readText } from '../../../manager/api/http/body.ts';
+import type { StreamChunk } from '../../../shared/model/node-methods/index.ts';
 import { type ApiFixture } from './fixture.ts';
 import { probe, raw, target } from './hostile.ts';
 
@@ -71,6 +72,7 @@ test('a body that ends before its Content-Length, or within a chunk, is 400', as
     t.true(received === '' || parsed(received).status === 400, `${bytes}: ${received}`);
   }
   t.deepEqual([...api.store.all('services').values()].map(({ name }) => name).toSorted(), [
+    'box',
     'shop_shop',
     'web',
   ]);
@@ -151,6 +153,69 @@ test('clients that leave in the middle of a request or an answer leave nothing b
     socket.destroy();
   }
   await goesOn(t, api);
+  for (const end = Date.now() + 20_000; (await api.connections()) > 0; await sleep(10))
+    if (Date.now() > end) throw new Error(`${await api.connections()} connections are still there`);
+});
+
+test('an archive that is cut off is refused or dropped, and its node is told', async (t) => {
+  const { api, known } = await target();
+  await using _ = api;
+  const kinds = [
+    `PUT /containers/${known['single']}/archive?path=/ ${LINE}`,
+    `POST /images/load ${LINE}`,
+  ].flatMap((head) => [
+    `${head}Content-Length: 100\r\n\r\nsome`,
+    `${head}Transfer-Encoding: chunked\r\n\r\n5\r\nso`,
+    `${head}Transfer-Encoding: chunked\r\n\r\nzz\r\n`,
+  ]);
+  for (const bytes of kinds) {
+    const received = await raw(api, bytes, { end: true });
+    t.true(received === '' || parsed(received).status === 400, `${bytes}: ${received}`);
+  }
+  for (const bytes of kinds) {
+    const socket = connect(api.socket);
+    socket.on('error', () => undefined);
+    socket.write(bytes);
+    await sleep(5);
+    socket.destroy();
+  }
+  await goesOn(t, api);
+  for (const end = Date.now() + 20_000; (await api.connections()) > 0; await sleep(10))
+    if (Date.now() > end) throw new Error(`${await api.connections()} connections are still there`);
+});
+
+test('a WebSocket’s handshake that is none is refused, and its node let go', async (t) => {
+  const { api, known } = await target();
+  await using _ = api;
+  let [attached, left] = [0, 0];
+  for (const node of api.nodes.values()) {
+    node.answers.delete('container.attach');
+    node.duplex = async function* (_method, _params, _input, signal): AsyncGenerator<StreamChunk> {
+      attached += 1;
+      signal.addEventListener('abort', () => (left += 1), { once: true });
+      yield { stream: 1, data: Buffer.alloc(0) };
+      await once(signal, 'abort');
+    };
+  }
+  const start = `GET /containers/${known['single']}/attach/ws?stream=1&stdout=1 ${LINE}Connection: Upgrade\r\n`;
+  const key = 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n';
+  const handshake = `${start}Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n`;
+  for (const bytes of [
+    `${start}Upgrade: h2c\r\n\r\n`,
+    `${start}Upgrade: websocket\r\n\r\n`,
+    `${handshake}\r\n`,
+    `${handshake}Sec-WebSocket-Key: short\r\n\r\n`,
+    `${handshake}${key}Sec-WebSocket-Protocol: ,,\r\n\r\n`,
+    `${start}Upgrade: websocket\r\n${key}Sec-WebSocket-Version: 99\r\n\r\n`,
+  ]) {
+    const answer = parsed(await raw(api, bytes));
+    t.like(answer, { status: 400, type: 'application/json' }, bytes);
+    t.regex(String(answer.message), /a WebSocket handshake is expected/);
+  }
+  const garbled = `${handshake}${key}\r\n\u00ff\u00ff\u00ffgarbage`;
+  t.regex(await raw(api, garbled), /^HTTP\/1\.1 101/);
+  await goesOn(t, api);
+  t.deepEqual([attached, left], [7, 7]);
   for (const end = Date.now() + 20_000; (await api.connections()) > 0; await sleep(10))
     if (Date.now() > end) throw new Error(`${await api.connections()} connections are still there`);
 });

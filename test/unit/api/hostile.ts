@@ -80,7 +80,8 @@ export async function target(more: Partial<ApiOptions> = {}): Promise<Target> {
     },
     duplex: async function* (nodeId, method, params, input, signal) {
       parseValue(streamSchemas[method] as never, params, `${method}: params`);
-      if (api.nodes.get(nodeId)?.answers.has(method) !== true)
+      const node = api.nodes.get(nodeId);
+      if (node?.answers.has(method) !== true && node?.duplex === undefined)
         throw new NotFoundError('the node has nothing');
       yield* inner().duplex(nodeId, method, params, input, signal);
     },
