@@ -43,7 +43,7 @@ import {
 } from '../ops/containers.ts';
 import { pruneUntil } from '../ops/prune-until.ts';
 import { randomName } from '../ops/random-name.ts';
-import { signalNumber, stopOptions } from './container-actions.ts';
+import { signalNumber, stopOptions, zCondition } from './container-actions.ts';
 import { findContainer } from './containers.ts';
 
 export const PRUNE_FILTERS = ['until', 'label', 'label!'];
@@ -192,10 +192,10 @@ async function wait(
   res: Response,
   signal: AbortSignal,
 ): Promise<void> {
-  const condition = queryText(req, 'condition') || 'not-running';
-  if (condition !== 'not-running' && condition !== 'next-exit' && condition !== 'removed')
-    throw new InvalidError(`invalid condition: "${condition}"`);
-  const exited = waitForExit(ctx, container, condition satisfies WaitCondition, signal);
+  const asked = queryText(req, 'condition') || 'not-running';
+  const condition = zCondition.safeParse(asked);
+  if (!condition.success) throw new InvalidError(`invalid condition: "${asked}"`);
+  const exited = waitForExit(ctx, container, condition.data satisfies WaitCondition, signal);
   // Clients take the head for the word that the wait has begun.
   res.setHeader('Content-Type', 'application/json');
   res.flushHeaders();

@@ -16,8 +16,24 @@ import {
   type Target,
 } from './hostile.ts';
 import type { Answer } from './fixture.ts';
+import {
+  type AppError,
+  ConflictError,
+  HTTP_STATUS,
+  InvalidError,
+  NotFoundError,
+  UnavailableError,
+  UnsupportedError,
+} from '../../../shared/errors/index.ts';
 
 const WITH_BODY = OPERATIONS.filter(({ body }) => body?.type === JSON_TYPE);
+const REFUSALS: readonly (() => AppError)[] = [
+  () => new InvalidError('no sense'),
+  () => new NotFoundError('not here'),
+  () => new ConflictError('in use'),
+  () => new UnsupportedError('not supported by this node'),
+  () => new UnavailableError('too slow'),
+];
 /** Refused whatever they are asked. */
 const there = ({ answers }: Operation): boolean => Object.keys(answers).length > 0;
 
@@ -249,6 +265,27 @@ test('filters and other parameters that make no sense are refused or ignored, an
         await checked(t, at, sent);
       }
     }
+  }
+});
+
+test('what a node refuses has a documented status, and no type of the answer that did not come', async (t) => {
+  for (const refusal of REFUSALS) {
+    const at = await target();
+    await using _ = at.api;
+    for (const node of at.api.nodes.values()) {
+      for (const method of node.answers.keys())
+        node.answers.set(method, () => {
+          throw refusal();
+        });
+    }
+    let refused = 0;
+    for (const operation of OPERATIONS) {
+      const path = withVersion(operation, knownPath(operation, at.known, true));
+      const sent = { method: operation.method.toUpperCase(), path, ...exampleOf(operation) };
+      const { status, json } = await checked(t, at, sent);
+      if (status === HTTP_STATUS[refusal().code] && json?.message?.includes(refusal().message)) refused += 1;
+    }
+    t.true(refused >= 10, `${refusal().name}: ${refused}`);
   }
 });
 

@@ -23,7 +23,7 @@ export interface Target {
   readonly known: Known;
 }
 
-/** What the one container's node answers; other methods know of nothing. */
+/** What nodes answer of containers. */
 const NODE_ANSWERS: Readonly<Record<string, unknown>> = {
   'container.kill': {},
   'container.stop': { stopped: false },
@@ -58,7 +58,6 @@ export async function target(more: Partial<ApiOptions> = {}): Promise<Target> {
   const gateway: { current?: ApiOptions['gateway'] } = {};
   const inner = (): ApiOptions['gateway'] => gateway.current as ApiOptions['gateway'];
   const answerOf: ApiOptions['gateway']['call'] = async (nodeId, method, params, signal): Promise<Json> => {
-    if (Object.hasOwn(NODE_ANSWERS, method)) return NODE_ANSWERS[method];
     const known = ['container.list', 'container.inspect'].includes(method);
     if (known || api.nodes.get(nodeId)?.answers.has(method) === true)
       return inner().call(nodeId, method, params, signal);
@@ -89,7 +88,10 @@ export async function target(more: Partial<ApiOptions> = {}): Promise<Target> {
   const api = await ApiFixture.up(2, { gateway: checking, ...more });
   gateway.current = api.gateway();
   api.mostTasks = 3;
-  for (const node of api.nodes.values()) furnish(node);
+  for (const node of api.nodes.values()) {
+    furnish(node);
+    for (const [method, answer] of Object.entries(NODE_ANSWERS)) node.answers.set(method, () => answer);
+  }
   const known = await fill(api);
   return { api, known };
 }
