@@ -49,9 +49,9 @@ const stat: PathStat = {
   linkTarget: '',
 };
 
-/** What is asked for in vain stays: the next request finds it again. */
-export function furnish({ answers }: FakeNode): void {
-  for (const [method, answer] of [...imageAnswers(), ...volumeAnswers(), ...fileAnswers()])
+/** What is removed stays, but for volumes that were created. `volume`: it has the one of that name. */
+export function furnish({ answers }: FakeNode, volume: boolean): void {
+  for (const [method, answer] of [...imageAnswers(), ...volumeAnswers(volume), ...fileAnswers()])
     answers.set(method, answer);
 }
 
@@ -97,8 +97,8 @@ function imageAnswers(): Answers {
   ];
 }
 
-function volumeAnswers(): Answers {
-  const volumes: VolumeInfo[] = [made({ name: VOLUME, options: {}, labels: {} }, ['c'])];
+function volumeAnswers(own: boolean): Answers {
+  const volumes: VolumeInfo[] = own ? [made({ name: VOLUME, options: {}, labels: {} }, [])] : [];
   const find = (name: string): VolumeInfo => {
     const found = volumes.find((one) => one.name === name);
     if (found === undefined) throw new NotFoundError(`get ${name}: no such volume`);

@@ -88,8 +88,8 @@ export async function target(more: Partial<ApiOptions> = {}): Promise<Target> {
   const api = await ApiFixture.up(2, { gateway: checking, ...more });
   gateway.current = api.gateway();
   api.mostTasks = 3;
-  for (const node of api.nodes.values()) {
-    furnish(node);
+  for (const [id, node] of api.nodes) {
+    furnish(node, id === 'nodea2');
     for (const [method, answer] of Object.entries(NODE_ANSWERS)) node.answers.set(method, () => answer);
   }
   const known = await fill(api);
