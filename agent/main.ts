@@ -25,6 +25,9 @@ import { ContainerClaims } from './worker/container-claims.ts';
 import { TaskExecutor } from './worker/executor.ts';
 import { Worker, type WorkerOptions } from './worker/worker.ts';
 
+/** A task that ends is mostly followed by another one before. */
+const NETWORK_LINGER_MS = 10_000;
+
 /** Runs until the signal aborts. Containers go on when the agent ends; a later agent takes them up again. */
 export async function runAgent(options: AgentOptions, signal: AbortSignal): Promise<void> {
   const { logger, stateDir, runDir } = options;
@@ -157,7 +160,7 @@ function belongings(files: TaskFiles, volumes: Volumes): Belongings {
 function networkDriver(options: AgentOptions, { nodeId }: Identity): NetworkDriver {
   const { name: clusterName, vxlanPort } = options;
   const logger = options.logger.child({ part: 'network' });
-  return new NetworkDriver({ clusterName, nodeId, vxlanPort, logger });
+  return new NetworkDriver({ clusterName, nodeId, vxlanPort, lingerMs: NETWORK_LINGER_MS, logger });
 }
 
 /** What is kept in memory, and only there when it is secret. */

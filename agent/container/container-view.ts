@@ -64,7 +64,8 @@ async function namespaceOf(
 ): Promise<FileHandle | undefined> {
   const pidOf = async (): Promise<number | undefined> => {
     const state = exit === undefined ? await containers.state(id).catch(() => undefined) : undefined;
-    return state?.status === 'running' ? state.pid : undefined;
+    // One that is about to be started has its root already.
+    return state === undefined || state.status === 'stopped' ? undefined : state.pid;
   };
   const pid = await pidOf();
   if (pid === undefined) return undefined;

@@ -2,15 +2,19 @@
 import { watch } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import type { LogsParams, StreamChunk } from '../../shared/model/node-methods/index.ts';
-import { LineJoiner, parseLogLine, type LogLine } from './log-line.ts';
+import { parseLogLine } from './log-line.ts';
+import { RecordMaker, wanted } from './log-records.ts';
 
 const BLOCK = 64 * 1024;
-const MAX_LINE = 1 << 20;
+const SMALL_BLOCK = 4 * 1024;
 const NEWLINE = 0x0a;
+/** A log that grows all the time is looked at this often, for many lines at once; one that was quiet, immediately. */
+const PACE_MS = 20;
 
 /**
- * One chunk a line: `<time> <text>\n`. With `follow` it goes on until `ended` aborts and the file is read to its end,
- * or the signal aborts.
+ * Records `<time> <text>\n`, many a chunk, each chunk of one stream. With `follow` it goes on until `ended` aborts and the
+ * file is read to its end, or the signal aborts. The place in the file is all that is kept for a reader, however far
+ * behind it is.
  */
 export async function* readLog(
   path: string,
@@ -22,16 +26,10 @@ export async function* readLog(
   if (file === undefined) return;
   try {
     const start = params.tail === undefined ? 0 : await tailOffset(file, params.tail, params);
-    const joiner = new LineJoiner(MAX_LINE);
-    for await (const raw of lines(file, path, start, params.follow, ended, signal)) {
-      const part = parseLogLine(raw);
-      const line = part && joiner.push(part);
-      if (line === undefined || !wanted(line, params)) continue;
-      if (params.untilMs !== undefined && Date.parse(line.time) > params.untilMs) return;
-      yield {
-        stream: line.stream,
-        data: Buffer.concat([Buffer.from(`${line.time} `), line.text, Buffer.from('\n')]),
-      };
+    const records = new RecordMaker(params);
+    for await (const block of blocks(file, path, start, params.follow, ended, signal)) {
+      yield* records.chunks(block);
+      if (records.past) return;
     }
   } finally {
     await file.close();
@@ -48,20 +46,23 @@ export async function* replayLog(
   const file = await openLog(path);
   if (file === undefined) return;
   try {
-    for await (const raw of lines(file, path, 0, false, signal, signal, endBytes)) {
-      const line = parseLogLine(raw);
-      if (line === undefined || !wanted(line, streams)) continue;
-      const data = line.partial ? line.text : Buffer.concat([line.text, Buffer.from('\n')]);
-      yield { stream: line.stream, data };
+    for await (const block of blocks(file, path, 0, false, signal, signal, endBytes)) {
+      for (const raw of linesOf(block)) {
+        const line = parseLogLine(raw);
+        if (line === undefined || !wanted(line, streams)) continue;
+        const data = line.partial ? line.text : Buffer.concat([line.text, Buffer.from('\n')]);
+        yield { stream: line.stream, data };
+      }
     }
   } finally {
     await file.close();
   }
 }
 
-function wanted(line: LogLine, params: Pick<LogsParams, 'stdout' | 'stderr' | 'sinceMs'>): boolean {
-  if (line.stream === 1 ? !params.stdout : !params.stderr) return false;
-  return params.sinceMs === undefined || Date.parse(line.time) >= params.sinceMs;
+/** The lines of a block of whole lines, without their ends. */
+function* linesOf(block: Buffer): Generator<Buffer> {
+  for (let from = 0, at = block.indexOf(NEWLINE); at >= 0; from = at + 1, at = block.indexOf(NEWLINE, from))
+    yield block.subarray(from, at);
 }
 
 async function openLog(path: string): Promise<FileHandle | undefined> {
@@ -73,8 +74,8 @@ async function openLog(path: string): Promise<FileHandle | undefined> {
   }
 }
 
-/** Raw lines from `offset` on, up to `end`. A last line without newline is not given: its rest is still being written. */
-async function* lines(
+/** Whole lines from `offset` on, up to `end`. A last line without newline is not given: its rest is still being written. */
+async function* blocks(
   file: FileHandle,
   path: string,
   offset: number,
@@ -85,16 +86,13 @@ async function* lines(
 ): AsyncGenerator<Buffer> {
   const growth = follow ? new Growth(path, AbortSignal.any([ended, signal])) : undefined;
   let position = offset;
+  let size = BLOCK;
   let rest: Buffer = Buffer.alloc(0);
   try {
     for (;;) {
       const last = ended.aborted;
-      const { bytesRead, buffer } = await file.read(
-        Buffer.allocUnsafe(BLOCK),
-        0,
-        Math.min(BLOCK, end - position),
-        position,
-      );
+      const length = Math.min(size, end - position);
+      const { bytesRead, buffer } = await file.read(Buffer.allocUnsafe(length), 0, length, position);
       signal.throwIfAborted();
       if (bytesRead === 0) {
         if (growth === undefined || last) return;
@@ -102,14 +100,17 @@ async function* lines(
         continue;
       }
       position += bytesRead;
-      rest =
+      const block =
         rest.length === 0
           ? buffer.subarray(0, bytesRead)
           : Buffer.concat([rest, buffer.subarray(0, bytesRead)]);
-      for (let at = rest.indexOf(NEWLINE); at >= 0; at = rest.indexOf(NEWLINE)) {
-        yield rest.subarray(0, at);
-        rest = rest.subarray(at + 1);
-      }
+      const whole = block.lastIndexOf(NEWLINE) + 1;
+      rest = block.subarray(whole);
+      if (whole > 0) yield block.subarray(0, whole);
+      // At the end of the file what comes next is about as much as came now.
+      const more = bytesRead === size;
+      size = more ? BLOCK : Math.max(SMALL_BLOCK, Math.min(BLOCK, 2 * bytesRead));
+      if (!more && !last) await growth?.wait();
     }
   } finally {
     growth?.close();
@@ -121,34 +122,50 @@ class Growth {
   readonly #watcher;
   readonly #signal: AbortSignal;
   #grown = true;
+  #lastMs = -Infinity;
   #wake: (() => void) | undefined;
 
   constructor(path: string, signal: AbortSignal) {
     this.#signal = signal;
-    this.#watcher = watch(path, { persistent: false }, () => this.#poke());
-    this.#watcher.on('error', () => this.#poke());
-    signal.addEventListener('abort', this.#poke, { once: true });
+    this.#watcher = watch(path, { persistent: false }, this.#poke);
+    this.#watcher.on('error', this.#poke);
+    signal.addEventListener('abort', this.#onAbort, { once: true });
   }
 
+  /** Resolves when there is something to look at, at most once in PACE_MS; at once when the signal aborts. */
   async wait(): Promise<void> {
-    if (!this.#grown && !this.#signal.aborted) {
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
+    if (!this.#grown) await this.#sleep();
+    const earlyMs = this.#lastMs + PACE_MS - performance.now();
+    if (earlyMs > 0 && !this.#signal.aborted) {
+      const timer = setTimeout(() => this.#wake?.(), earlyMs);
+      await this.#sleep();
+      clearTimeout(timer);
     }
     this.#grown = false;
+    this.#lastMs = performance.now();
   }
 
   close(): void {
     this.#watcher.close();
-    this.#signal.removeEventListener('abort', this.#poke);
+    this.#signal.removeEventListener('abort', this.#onAbort);
+  }
+
+  async #sleep(): Promise<void> {
+    if (this.#signal.aborted) return;
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve;
+    });
+    this.#wake = undefined;
   }
 
   #poke = (): void => {
+    // While it is paced it sleeps on: the look that follows sees this too.
+    if (this.#grown) return;
     this.#grown = true;
     this.#wake?.();
-    this.#wake = undefined;
   };
+
+  #onAbort = (): void => this.#wake?.();
 }
 
 /** Where the last `count` whole, wanted lines begin: reads blocks from the end. */

@@ -36,6 +36,7 @@ export interface BuiltImageConfig {
   readonly User?: string;
   readonly Labels?: Readonly<Record<string, string>>;
   readonly StopSignal?: string;
+  readonly Volumes?: Readonly<Record<string, object>>;
 }
 
 export interface BuiltImage {

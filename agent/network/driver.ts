@@ -11,7 +11,8 @@ import type { AssignmentSet, TaskAssignment } from '../../shared/model/index.ts'
 import { attachPlan } from './attach.ts';
 import { defaultInterface, interfacesOf } from './container-scope.ts';
 import { type DesiredState, desiredState } from './desired.ts';
-import { localNetworks, localTasks, type Self } from './local.ts';
+import { Lingering } from './lingering.ts';
+import { localTasks, neededNetworks, type Self } from './local.ts';
 import { DnsService } from './dns-service.ts';
 import { ForeignPorts, listeningPorts, portTaken } from './foreign-ports.ts';
 import { warnOfForwardDrop } from './forward-policy.ts';
@@ -41,6 +42,8 @@ export interface NetworkDriverOptions {
   readonly hostResolvers?: readonly string[];
   /** Time between two looks at the kernel. Default 10 s; 0: none. */
   readonly repairMs?: number;
+  /** How long a network's sandbox stays after its last task here. Default 0. */
+  readonly lingerMs?: number;
 }
 
 export class NetworkDriver {
@@ -54,6 +57,8 @@ export class NetworkDriver {
   readonly #repairs: Promise<void>;
   readonly #attached = new Map<string, TaskAssignment>();
   readonly #ended = new Set<string>();
+  readonly #lingering: Lingering;
+  #lingerTimer: NodeJS.Timeout | undefined;
   #slots: ReadonlyMap<string, number> = new Map();
   #set: AssignmentSet | undefined;
   #served: ServingView | undefined;
@@ -70,6 +75,7 @@ export class NetworkDriver {
     this.#kernel = new Kernel(this.#prefix, options.netnsDir ?? NETNS_DIR);
     this.#dns = new DnsService(options.logger, () => options.hostResolvers ?? readHostResolvers());
     this.#foreignPorts = new ForeignPorts(options.logger);
+    this.#lingering = new Lingering(options.lingerMs ?? 0);
     this.#repairs = this.#repairLoop(options.repairMs ?? REPAIR_MS);
   }
 
@@ -114,11 +120,15 @@ export class NetworkDriver {
     return resolvConf(way?.network.gateway, task.spec.container.dns);
   }
 
-  /** Stops working. What is in the kernel stays, for the next driver to take over. */
+  /** Stops working. What tasks use stays in the kernel, for the next driver to take over. */
   async close(): Promise<void> {
     this.#closing.abort();
+    clearTimeout(this.#lingerTimer);
     await this.#repairs;
-    await this.#work.run(() => this.#dns.close());
+    await this.#work.run(async () => {
+      await this.#leaveNoneBehind();
+      await this.#dns.close();
+    });
   }
 
   /** Removes everything that a cluster's drivers made on this host, when none of them runs any more. */
@@ -175,10 +185,35 @@ export class NetworkDriver {
     const reading = await this.#kernel.observed();
     this.#adopt(set, reading.sandboxes);
     const self = this.#self(set, reading.hostDump);
-    const local = localNetworks(set, self);
+    const needed = neededNetworks(set, self);
+    const lingering = this.#lingering.keep(needed, performance.now());
+    this.#wakeWhenDue();
+    const local = [...needed, ...lingering];
     this.#slots = chooseSlots(local, reading.hostDump.addresses, this.#slots, self.prefix);
-    const desired = desiredState(set, { ...self, uplinkSlots: this.#slots });
+    const desired = desiredState(set, { ...self, uplinkSlots: this.#slots, lingering });
     return { ...desired, host: await this.#foreignPorts.leave(desired.host, reading.host) };
+  }
+
+  #wakeWhenDue(): void {
+    clearTimeout(this.#lingerTimer);
+    const { dueMs } = this.#lingering;
+    if (dueMs === undefined || this.#closing.signal.aborted) return;
+    const look = (): void => {
+      this.#reconcile(this.#closing.signal).catch((error: unknown) => {
+        if (!isAbort(error))
+          this.#options.logger.warn({ error: describeError(error) }, 'an unused network was not removed');
+      });
+    };
+    this.#lingerTimer = setTimeout(look, Math.max(1, dueMs - performance.now())).unref();
+  }
+
+  /** Nobody would look after a sandbox that only lingers. */
+  async #leaveNoneBehind(): Promise<void> {
+    if (this.#lingering.dueMs === undefined) return;
+    this.#lingering.clear();
+    await this.#reconcileOnce().catch((error: unknown) => {
+      this.#options.logger.warn({ error: describeError(error) }, 'an unused network was not removed');
+    });
   }
 
   #self(set: AssignmentSet, dump: NamespaceDump): Self {

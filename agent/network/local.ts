@@ -17,6 +17,8 @@ export interface Self {
   readonly attached: ReadonlyMap<string, TaskAssignment>;
   /** Tasks that were detached and whose assignments have not gone yet. */
   readonly ended: ReadonlySet<string>;
+  /** Networks whose sandboxes stay although nobody here is on them. */
+  readonly lingering?: readonly NetworkAssignment[];
 }
 
 /** A network with everything on it, seen from this node. */
@@ -41,8 +43,13 @@ export function localTasks(set: AssignmentSet, self: Self): TaskAssignment[] {
   return [...tasks.values()];
 }
 
-/** Networks that need a sandbox here: those with local tasks, and ingress while any port is published. */
+/** Networks that have a sandbox here: those that need one, and those whose sandboxes linger. */
 export function localNetworks(set: AssignmentSet, self: Self): NetworkAssignment[] {
+  return [...neededNetworks(set, self), ...(self.lingering ?? [])];
+}
+
+/** Networks that need a sandbox here: those with local tasks, and ingress while any port is published. */
+export function neededNetworks(set: AssignmentSet, self: Self): NetworkAssignment[] {
   const wanted = new Set(localTasks(set, self).flatMap((task) => task.addresses.map((a) => a.network)));
   const publishes = new Set(
     [...set.services.values()].filter((service) => service.ports.length > 0).map((s) => s.networkId),

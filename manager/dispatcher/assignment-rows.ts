@@ -129,7 +129,9 @@ export function endpointRows(view: AssignmentView, task: Task): readonly Endpoin
 
 /** The container's host name, filled in when it is a template. */
 function hostnameOf(view: AssignmentView, task: Task, spec: ServiceSpec): { hostname?: string } {
-  const { hostname } = spec.container;
+  // Of a single container the first digits of its id, if nothing else.
+  const own = spec.mode.kind === 'container' ? spec.mode.containerId.slice(0, 12) : undefined;
+  const hostname = spec.container.hostname ?? own;
   if (hostname === undefined) return {};
   const node = view.nodes.get(task.nodeId ?? '')?.description;
   if (!hostname.includes('{{')) return { hostname };

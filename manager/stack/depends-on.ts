@@ -1,6 +1,7 @@
 /** `depends_on` and `links`: which services of the file wait for which. */
 import {
   DEFAULT_RESTART,
+  isJob,
   type RestartPolicy,
   type ServiceDependency,
   type ServiceSpec,
@@ -126,11 +127,11 @@ function reportMissing({ key, required, at }: Dependency, problems: Problems): v
 }
 
 function reportNever({ key, condition, at }: Dependency, target: Dependent, problems: Problems): void {
-  const { container, restart } = target.spec;
+  const { container, restart, mode } = target.spec;
   if (condition === 'healthy' && container.healthCheck?.test[0] === 'NONE') {
     problems.error(at, at.key, `service '${key}' has no health check, so it is never healthy`);
   }
-  if (condition === 'completed' && target.saysRestart && restart.condition === 'any') {
+  if (condition === 'completed' && !isJob(mode) && target.saysRestart && restart.condition === 'any') {
     problems.error(at, at.key, `service '${key}' is restarted whenever it ends, so it never completes`);
   }
 }
@@ -197,10 +198,12 @@ function walkDepthFirst(
  * compose specification has it (a service of a cluster would be started again).
  */
 export function completingRestart(
-  { saysRestart, key }: Dependent,
+  { saysRestart, key, spec }: Dependent,
   completing: ReadonlySet<string>,
 ): RestartPolicy | undefined {
-  return saysRestart || !completing.has(key) ? undefined : { ...DEFAULT_RESTART, condition: 'none' };
+  return saysRestart || isJob(spec.mode) || !completing.has(key)
+    ? undefined
+    : { ...DEFAULT_RESTART, condition: 'none' };
 }
 
 /** Keys of the services that another one waits for to complete. */

@@ -10,13 +10,27 @@ export function idFrom(random: Prng): string {
   return id;
 }
 
+/** Random bytes are fetched for many identifiers at once: each fetch is a call of the system. */
+const pool = new Uint8Array(2048);
+let unused = 0;
+
+function nextByte(): number {
+  if (unused === 0) {
+    globalThis.crypto.getRandomValues(pool);
+    unused = pool.length;
+  }
+  unused -= 1;
+  const byte = pool[unused] ?? 0;
+  pool[unused] = 0;
+  return byte;
+}
+
 /** The same from the system's randomness: for everything at the edge. */
 export function newId(): string {
   let id = '';
   while (id.length < ID_LENGTH) {
-    for (const byte of globalThis.crypto.getRandomValues(new Uint8Array(32))) {
-      if (byte < 252 && id.length < ID_LENGTH) id += ALPHABET.charAt(byte % 36);
-    }
+    const byte = nextByte();
+    if (byte < 252) id += ALPHABET.charAt(byte % 36);
   }
   return id;
 }

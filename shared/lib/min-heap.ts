@@ -25,6 +25,11 @@ export class MinHeap<T> {
     items[at] = item;
   }
 
+  /** The least, which stays; undefined when it is empty. */
+  get least(): T | undefined {
+    return this.#items[0];
+  }
+
   /** Takes the least; undefined when it is empty. */
   pop(): T | undefined {
     const items = this.#items;

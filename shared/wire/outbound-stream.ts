@@ -4,12 +4,15 @@ import { STREAM_CHUNK_BYTES, STREAM_WINDOW_BYTES } from './frames.ts';
 
 export class OutboundStream {
   readonly #send: (chunk: StreamChunk) => void;
+  /** Of one piece: with a small window no more than that is sent ahead. */
+  readonly #pieceBytes: number;
   #credit: number;
   #wake: (() => void) | undefined;
 
   constructor(send: (chunk: StreamChunk) => void, windowBytes: number = STREAM_WINDOW_BYTES) {
     this.#send = send;
     this.#credit = windowBytes;
+    this.#pieceBytes = Math.min(STREAM_CHUNK_BYTES, windowBytes);
   }
 
   grant(bytes: number): void {
@@ -23,7 +26,7 @@ export class OutboundStream {
     signal.addEventListener('abort', onAbort, { once: true });
     try {
       for await (const chunk of source) {
-        for (const piece of pieces(chunk)) {
+        for (const piece of pieces(chunk, this.#pieceBytes)) {
           await this.#allowed(signal);
           this.#credit -= piece.data.length;
           this.#send(piece);
@@ -45,8 +48,8 @@ export class OutboundStream {
   }
 }
 
-function* pieces(chunk: StreamChunk): Generator<StreamChunk> {
-  for (let at = 0; at === 0 || at < chunk.data.length; at += STREAM_CHUNK_BYTES) {
-    yield { stream: chunk.stream, data: chunk.data.subarray(at, at + STREAM_CHUNK_BYTES) };
+function* pieces(chunk: StreamChunk, bytes: number): Generator<StreamChunk> {
+  for (let at = 0; at === 0 || at < chunk.data.length; at += bytes) {
+    yield { stream: chunk.stream, data: chunk.data.subarray(at, at + bytes) };
   }
 }

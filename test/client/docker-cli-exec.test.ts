@@ -144,7 +144,7 @@ test('kill, stop and wait: the task ends, and its service replaces it', async (t
   t.regex(await docker.fails('kill', '--signal', 'NOSUCH', third), /[Ii]nvalid signal/);
   await docker.ok('kill', third);
   t.is(await docker.ok('wait', third), '137');
-  t.regex(await docker.fails('restart', third), /not supported by Shoal yet/);
+  t.regex(await docker.fails('restart', third), /belongs to service/);
   await removed(scene, name);
 });
 

@@ -158,19 +158,11 @@ test('what Shoal does not have says so at once', async (t, { docker, tag }) => {
   await docker.ok('service', 'create', ...LOCAL, ...SWIFT, '--name', name, IMAGE);
   const [id = ''] = await docker.lines('ps', '-q', '--filter', `name=${name}`);
   const refused: readonly (readonly string[])[] = [
-    ['run', '--rm', IMAGE, 'true'],
-    ['cp', `${id}:/etc/hosts`, '-'],
-    ['diff', id],
-    ['export', id],
-    ['restart', id],
-    ['rm', '-f', id],
     ['commit', id],
     ['search', 'busybox'],
-    ['volume', 'create', 'v'],
     ['network', 'create', '-d', 'bridge', 'b'],
     ['network', 'connect', 'ingress', id],
     ['swarm', 'update', '--autolock'],
-    ['system', 'df'],
   ];
   for (const command of refused) {
     const said = await docker.fails(...command);

@@ -1,10 +1,26 @@
 /** docker run as people use it, on a node that the scheduler chooses. */
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import ava from 'ava';
+import { buildImage, buildLayer } from '../../agent/image/build-tar.ts';
+import { BUSYBOX_PATH, busyboxLayer } from '../../agent/image/busybox-layer.ts';
+import { reachableAddress } from '../harness/outside.ts';
+import { pushImage, type Registry, startRegistry } from '../harness/registry.ts';
 import { busyboxImage, nginxImage } from '../images/images.ts';
 import { type Scene, suite } from './suite.ts';
 
 const images = [await busyboxImage(), await nginxImage()];
-const { test } = await suite((cluster) => cluster.agents(2).images(...images));
+const registry: Registry = await startRegistry(reachableAddress());
+const { test } = await suite((cluster) =>
+  cluster
+    .agents(2)
+    .registry(registry.address)
+    .images(...images),
+);
+
+ava.after.always(() => registry[Symbol.asyncDispose]());
 
 /** Asks again until it holds; fails after a minute. */
 async function until(condition: () => Promise<boolean>): Promise<void> {
@@ -24,8 +40,8 @@ async function exits({ docker }: Scene, code: number, ...args: string[]) {
   return output;
 }
 
-function inspect<T>({ docker }: Scene, name: string, path: string): Promise<T> {
-  return docker.json<T>('inspect', '--format', `{{json ${path}}}`, name);
+function inspect<T>({ docker }: Scene, name: string, field: string): Promise<T> {
+  return docker.json<T>('inspect', '--format', `{{json ${field}}}`, name);
 }
 
 test('run --rm: output, errors and exit codes are the command’s, and nothing is left', async (t, scene) => {
@@ -51,6 +67,29 @@ test('run --rm: output, errors and exit codes are the command’s, and nothing i
   t.regex((await exits(scene, 126, '--rm', 'busybox', '/etc')).stderr, /permission denied/i);
   await exits(scene, 125, '--rm', '--restart', 'always', 'busybox', 'true');
   t.deepEqual(await docker.lines('ps', '--all', '--quiet'), []);
+});
+
+test('run of an image that no node has: the client pulls it; its volumes, user and labels count', async (t, scene) => {
+  const { docker, tag } = scene;
+  const mark = await buildLayer([{ kind: 'file', path: 'data/from-image', content: tag }]);
+  const image = buildImage(`made-${tag}:1`, [await busyboxLayer(), mark], {
+    Env: [BUSYBOX_PATH],
+    Cmd: ['sh', '-c', 'cat /data/from-image; id -u'],
+    User: '4321',
+    Labels: { from: 'image' },
+    Volumes: { '/data': {} },
+  });
+  const reference = await pushImage(registry, image);
+  const name = `pulled-${tag}`;
+  const { stdout, stderr } = await exits(scene, 0, '--name', name, reference);
+  t.is(stdout, `${tag}4321\n`);
+  t.regex(stderr, /Unable to find image .* locally/);
+  t.deepEqual(await inspect(scene, name, '.Config.Labels'), { from: 'image' });
+  t.like(await inspect(scene, name, '.Config'), { User: '4321', Volumes: { '/data': {} } });
+  const [mount] = await inspect<{ Name: string }[]>(scene, name, '.Mounts');
+  await docker.ok('rm', '-v', name);
+  t.false((await docker.lines('volume', 'ls', '--quiet')).includes(mount?.Name ?? ''));
+  await exits(scene, 0, '--rm', '--pull', 'always', reference);
 });
 
 test('run -i and run -it: input goes in, a terminal is one', async (t, scene) => {
@@ -95,19 +134,22 @@ test('run -d -p: published on every node, with the image’s ports; -P chooses',
 test('run with volumes: named, bound, anonymous, tmpfs; -v of rm', async (t, scene) => {
   const { docker, tag } = scene;
   const [one, two, volume] = [`v1-${tag}`, `v2-${tag}`, `data-${tag}`];
+  const host = await mkdtemp(path.join(os.tmpdir(), 'shoal-client-'));
+  t.teardown(() => rm(host, { recursive: true, force: true }));
   const write =
     'echo kept >/data/f; echo host >/host/g; touch /anon/h /scratch/i; grep " /scratch " /proc/mounts';
   const mounts = [
     '-v',
     `${volume}:/data`,
     '-v',
-    `/tmp/shoal-run-${tag}:/host`,
+    `${host}/made:/host`,
     '-v',
     '/anon',
     '--tmpfs',
     '/scratch:size=64k',
   ];
   const first = await exits(scene, 0, '--name', one, ...mounts, 'busybox', 'sh', '-c', write);
+  t.is(await readFile(path.join(host, 'made', 'g'), 'utf8'), 'host\n');
   t.regex(first.stdout, /tmpfs.*size=64k/);
   type Point = { Type: string; Name?: string; Destination: string; RW: boolean };
   const points = await inspect<Point[]>(scene, one, '.Mounts');
@@ -225,7 +267,7 @@ test('placed by label; on an attachable network by name; host and none', async (
   await docker.ok('network', 'create', '--driver', 'overlay', closed);
   t.regex(await docker.fails('create', '--network', closed, 'busybox'), /not manually attachable/);
   const on = (node: string) => ['--label', `com.docker.swarm.constraints=["node.hostname==${node}"]`];
-  await docker.ok(
+  const id = await docker.ok(
     'run',
     '-d',
     '--name',
@@ -237,7 +279,7 @@ test('placed by label; on an attachable network by name; host and none', async (
     'store',
     'nginx',
   );
-  for (const name of [db, 'store']) {
+  for (const name of [db, 'store', id.slice(0, 12)]) {
     const { stdout } = await exits(
       scene,
       0,
@@ -256,6 +298,11 @@ test('placed by label; on an attachable network by name; host and none', async (
   const networks = await inspect<Record<string, Endpoint>>(scene, db, '.NetworkSettings.Networks');
   t.regex(networks[net]?.IPAddress ?? '', /^10\.\d+\.\d+\.\d+$/);
   t.deepEqual(await docker.lines('ps', '--filter', `network=${net}`, '--format', '{{.Names}}'), [db]);
+  const users = await docker.json<Record<string, { Name: string }>>(
+    ...['network', 'inspect', '--format', '{{json .Containers}}', net],
+  );
+  t.is(users[id]?.Name, db);
+  t.regex(await docker.fails('network', 'rm', net), /is in use/);
   const none = await exits(scene, 0, '--rm', '--network', 'none', 'busybox', 'ls', '/sys/class/net');
   t.is(none.stdout.trim(), 'lo');
   const host = await exits(scene, 0, '--rm', '--network', 'host', ...on('a2'), 'busybox', 'hostname');
@@ -351,4 +398,59 @@ test('start -a, wait, logs, diff of a service’s container and a single one', a
   }
   t.regex(await docker.fails('rename', task, 'other'), new RegExp(`belongs to service ${service}`));
   await docker.ok('service', 'rm', service);
+});
+
+test('health, exec, pause, top and copies of a single container by its name', async (t, scene) => {
+  const { docker, tag } = scene;
+  const name = `health-${tag}`;
+  const check = ['--health-cmd', 'test -e /well', '--health-interval', '100ms', '--health-retries', '1'];
+  await docker.ok('run', '-d', '--name', name, ...check, 'busybox', 'sleep', '1000');
+  const health = (): Promise<string> => inspect<string>(scene, name, '.State.Health.Status');
+  await until(async () => (await health()) === 'unhealthy');
+  t.is(await inspect(scene, name, '.State.Status'), 'running', 'it goes on');
+  await docker.ok('exec', name, 'touch', '/well');
+  await until(async () => (await health()) === 'healthy');
+  t.deepEqual(await docker.lines('ps', '--filter', 'health=healthy', '--format', '{{.Names}}'), [name]);
+  t.regex(await docker.ok('top', name), /sleep 1000/);
+  await docker.ok('pause', name);
+  t.regex(await docker.fails('start', name), /cannot start a paused container/);
+  t.is(await inspect(scene, name, '.State.Status'), 'paused');
+  await docker.ok('unpause', name);
+  t.regex(await docker.ok('diff', name), /A \/well/);
+  const followed = docker.ok('logs', '--follow', name);
+  await docker.ok('stop', '-t', '0', name);
+  t.is(await followed, '', 'the followed log ends with the run');
+  await docker.ok('rm', name);
+});
+
+test('privileged, devices, namespaces of the node, a service of the same name', async (t, scene) => {
+  const { docker, tag } = scene;
+  const bounding = async (...args: string[]) =>
+    (await exits(scene, 0, '--rm', ...args, 'busybox', 'grep', 'CapBnd', '/proc/self/status')).stdout.trim();
+  const usual = await bounding();
+  t.not(await bounding('--privileged'), usual);
+  t.not(await bounding('--cap-add', 'SYS_TIME'), usual);
+  const device = ['--device', '/dev/null:/dev/nothing:rw'];
+  t.regex((await exits(scene, 0, '--rm', ...device, 'busybox', 'ls', '-l', '/dev/nothing')).stdout, /^c/);
+  const pid = await exits(scene, 0, '--rm', '--pid', 'host', 'busybox', 'sh', '-c', 'echo $$');
+  t.true(Number(pid.stdout) > 1);
+  const name = `same-${tag}`;
+  await docker.ok(
+    ...[
+      'service',
+      'create',
+      '--quiet',
+      '--detach',
+      '--no-resolve-image',
+      '--name',
+      name,
+      'busybox',
+      'sleep',
+      '9',
+    ],
+  );
+  await docker.ok('create', '--name', name, 'busybox', 'true');
+  await docker.ok('service', 'rm', name);
+  t.is(await inspect(scene, name, '.Name'), `/${name}`);
+  await docker.ok('rm', name);
 });

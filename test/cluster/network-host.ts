@@ -18,12 +18,14 @@ export interface Reply {
   readonly tookMs: number;
 }
 
-const [clusterName = '', nodeId = '', vxlanPort = '', repairMs = '', resolver = ''] = process.argv.slice(2);
+const [clusterName = '', nodeId = '', vxlanPort = '', repairMs = '', resolver = '', lingerMs = '0'] =
+  process.argv.slice(2);
 const driver = new NetworkDriver({
   clusterName,
   nodeId,
   vxlanPort: Number(vxlanPort),
   repairMs: Number(repairMs),
+  lingerMs: Number(lingerMs),
   hostResolvers: resolver === '' ? [] : [resolver],
   logger: stderrLogger(nodeId),
 });

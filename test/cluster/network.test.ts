@@ -413,6 +413,51 @@ test.serial('invariant 7: damage is repaired, and removal leaves nothing', async
   t.deepEqual(await net.down(), [], 'no sandbox was left');
 });
 
+test.serial(
+  'a sandbox lingers after its last task, serves the next, and goes in time or with the driver',
+  async (t) => {
+    const net = await lab('t8');
+    t.teardown(() => net.down());
+    const [last] = net.world.tasks.filter((task) => task.taskId === id('d2'));
+    if (last === undefined) return t.fail('d2 is there');
+    const isThere = async (): Promise<boolean> => {
+      const spaces = (await net.inHost(net.hostNs(N2), ['ip', 'netns', 'list'])).stdout;
+      return spaces.includes(`shoal-${net.cluster}-${N2.slice(0, 8)}-1002`);
+    };
+    const restart = async (lingerMs: number): Promise<void> => {
+      await net.killDriver(N2);
+      net.startDriver(N2, '', lingerMs);
+      await net.apply(N2);
+    };
+    const leave = async (): Promise<void> => {
+      net.world.tasks.splice(net.world.tasks.indexOf(last), 1);
+      await net.send(N2, { verb: 'detach', taskId: last.taskId });
+      await net.apply(N2);
+    };
+    await restart(3_600_000);
+    await leave();
+    t.true(await isThere());
+
+    net.world.tasks.push(last);
+    await net.applyAll();
+    await net.attach(last.taskId);
+    const ping = await net.inTask(id('a1'), ['busybox', 'ping', '-c1', '-W3', '10.6.0.31']);
+    t.is(ping.code, 0, ping.stdout);
+
+    await leave();
+    t.true(await isThere());
+    await net.send(N2, { verb: 'close' });
+    t.false(await isThere(), 'a driver that closes leaves nothing that only lingers');
+
+    net.world.tasks.push(last);
+    await restart(1);
+    await net.attach(last.taskId);
+    t.true(await isThere());
+    await leave();
+    await until('the sandbox is gone', async () => !(await isThere()));
+  },
+);
+
 test.serial('how long attaching takes', async (t) => {
   const net = await lab('t7');
   t.teardown(() => net.down());

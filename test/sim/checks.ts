@@ -60,6 +60,8 @@ export class ContinuousChecks {
       return;
     }
     if (after.nodeId === undefined) return;
+    // A container goes back to where its files are.
+    if (after.run !== undefined && after.run.serial > 0) return;
     const node = this.#world.swarm.store.get('nodes', after.nodeId);
     if (node?.status !== 'ready' || node.spec.availability !== 'active') {
       fail(`task ${after.id} was placed on ${after.nodeId}, which takes none`);
@@ -116,7 +118,8 @@ export function checkQuiet(world: World): void {
   if (news.length > 0) fail(`a quiet cluster would be written: ${JSON.stringify(news.slice(0, 3))}`);
   if (again.wakeAt !== undefined && again.wakeAt <= time.now) fail('a timer in the past');
   for (const service of swarm.store.all('services').values())
-    checkService(world, service, again.starved.has(service.id));
+    if (service.run !== undefined) checkSingle(world, service);
+    else checkService(world, service, again.starved.has(service.id));
   checkContainers(world);
   for (const id of swarm.store.all('statuses').keys()) {
     if (swarm.store.get('tasks', id) === undefined) fail(`a status without its task: ${id}`);
@@ -166,6 +169,27 @@ function checkHeld(service: Service, spec: ServiceSpec, tasks: readonly Task[]):
 function slotsOf(mode: ServiceMode): number {
   if (mode.kind === 'replicated') return mode.replicas;
   return mode.kind === 'replicated-job' ? Math.min(mode.totalCompletions, mode.maxConcurrent) : 0;
+}
+
+/** A container: at most one task lives, all on one node, and it is as wanted if it can be. */
+function checkSingle(world: World, { name, id, run, removing }: Service): void {
+  const { swarm } = world;
+  if (removing === true) fail(`container ${name} is still being removed`);
+  const tasks = swarm.tasks(id);
+  const nodes = new Set(tasks.flatMap(({ nodeId }) => nodeId ?? []));
+  if (nodes.size > 1) fail(`container ${name} was on ${[...nodes].join(', ')}`);
+  if (tasks.length !== 1) fail(`container ${name} has ${tasks.length} tasks`);
+  const [task] = tasks;
+  if (task === undefined) return;
+  const state = swarm.stateOf(task);
+  const spec = swarm.store.get('revisions', revisionKey(id, 1))?.spec;
+  const ran = swarm.store.get('statuses', task.id)?.startedAtMs !== undefined;
+  if (run?.wanted === 'running' && spec?.restart.condition === 'any' && ran) {
+    if (state !== 'running' && state !== 'orphaned')
+      fail(`container ${name} is ${state}, and shall always run`);
+  }
+  if (run?.wanted === 'stopped' && (task.run?.serial ?? 0) > 0 && !isTerminal(state))
+    fail(`container ${name} is ${state}, and was stopped`);
 }
 
 /** 1 when the slot is filled. */

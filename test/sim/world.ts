@@ -5,6 +5,7 @@ import type { ServiceDependency, TaskState, TaskStatus } from '../../shared/mode
 import { compareStates } from '../../shared/model/index.ts';
 import { cluster, GB, SECOND } from '../unit/plan/_cluster.ts';
 import type { SpecChanges, TestCluster } from '../unit/plan/_cluster.ts';
+import { createContainer, wantContainer } from '../unit/plan/_containers.ts';
 import { checkQuiet, ContinuousChecks } from './checks.ts';
 import { SimAgent } from './sim-agent.ts';
 import { SimLeader } from './sim-leader.ts';
@@ -13,6 +14,7 @@ import { Timeline } from './timeline.ts';
 const NODE_DOWN_AFTER_MS = 2000;
 /** Longer than every delay, monitoring time and stop that the simulated services have. */
 const QUIET_MS = 30 * 60_000;
+const CONTAINERS = ['box', 'tool', 'once'];
 /** How often the simulated cron job runs. */
 const CRON_MS = 10 * 60_000;
 const SERVICES = ['web', 'api', 'db', 'agent', 'job', 'batch', 'sweep', 'clock'];
@@ -106,6 +108,7 @@ export class World {
   }
 
   #something(): void {
+    if (this.random.below(5) === 0) return this.#changeContainer(this.#pick(CONTAINERS));
     const dice = this.random.below(100);
     const name = this.#pick(SERVICES);
     const node = this.#pick([...this.agents.keys()]);
@@ -139,6 +142,21 @@ export class World {
       return;
     }
     this.swarm.service(name, this.#randomSpec(name));
+  }
+
+  #changeContainer(name: string): void {
+    const service = this.swarm.store.get('services', name);
+    if (service?.removing === true) return;
+    if (service === undefined) {
+      const condition = this.#pick(['none', 'any', 'on-failure'] as const);
+      const maxAttempts = condition === 'on-failure' ? this.random.below(3) : 0;
+      createContainer(this.swarm, name, {
+        restart: { condition, maxAttempts },
+        autoRemove: name === 'once' && condition === 'none',
+        networks: this.#pick([[], ['front']]).map((network) => ({ network, aliases: [] })),
+      });
+    } else if (this.random.below(6) === 0) this.swarm.removeService(name);
+    else wantContainer(this.swarm, name, this.#pick(['running', 'running', 'held', 'stopped'] as const));
   }
 
   #randomSpec(name: string): SpecChanges {

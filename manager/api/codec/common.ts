@@ -10,14 +10,23 @@ export const zWhole = z.number().int().nonnegative().nullish();
 
 /** RFC 3339 with nanoseconds as Go prints it; Go's zero time for what never happened. */
 export function timeText(ms: number | undefined): string {
-  return ms === undefined ? '0001-01-01T00:00:00Z' : new Date(ms).toISOString();
+  if (ms === undefined) return '0001-01-01T00:00:00Z';
+  // An object that was not changed since it was made has the same time twice, and neighbours often have it too.
+  if (ms !== lastMs) {
+    lastText = new Date(ms).toISOString();
+    lastMs = ms;
+  }
+  return lastText;
 }
+
+let lastMs = 0;
+let lastText = '1970-01-01T00:00:00.000Z';
 
 /** A copy without the keys whose value is undefined: exactOptionalPropertyTypes wants them absent. */
 export function defined<T extends object>(value: T): { [K in keyof T]: Exclude<T[K], undefined> } {
-  return Object.fromEntries(Object.entries(value).filter(([, field]) => field !== undefined)) as {
-    [K in keyof T]: Exclude<T[K], undefined>;
-  };
+  const copy: Record<string, unknown> = {};
+  for (const [key, field] of Object.entries(value)) if (field !== undefined) copy[key] = field;
+  return copy as { [K in keyof T]: Exclude<T[K], undefined> };
 }
 
 /** Undefined for what Go would not have sent: '', [], {}, 0, false, null. */

@@ -20,7 +20,7 @@ import {
   zCreate,
 } from './container-create-schema.ts';
 import { decodeMounts } from './container-mounts-codec.ts';
-import { decodeNetworks, decodePorts } from './container-network-codec.ts';
+import { decodeNetworks, decodePorts, parsePort } from './container-network-codec.ts';
 
 /** Classic Swarm's label: a JSON list of constraints, which the scheduler takes as it takes a service's. */
 export const CONSTRAINTS_LABEL = 'com.docker.swarm.constraints';
@@ -47,6 +47,8 @@ export function decodeContainer(value: unknown): DecodedContainer {
   if (autoRemove && restart.condition !== 'none')
     throw new InvalidError("can't create 'AutoRemove' container with restart policy");
   const ports = decodePorts(host);
+  const exposed = Object.keys(raw.ExposedPorts ?? {});
+  for (const text of exposed) parsePort(text);
   const runtime = given(defined({ ...runtimeOptions(raw, host), network: nodeNetwork }));
   const container = { ...containerSpec(raw, host), ...(runtime === undefined ? {} : { runtime }) };
   const spec: DecodedContainer['spec'] = {
@@ -69,7 +71,7 @@ export function decodeContainer(value: unknown): DecodedContainer {
     spec,
     autoRemove,
     publishAll: host.PublishAllPorts === true && nodeNetwork === undefined,
-    exposed: Object.keys(raw.ExposedPorts ?? {}),
+    exposed,
     asked: { config, hostConfig: host },
     warnings: warningsOf(host, nodeNetwork),
   };
@@ -188,6 +190,8 @@ export function limitsOf(
   if (given(host.NanoCpus) !== undefined && (quota > 0 || given(host.CpuPeriod) !== undefined))
     throw new InvalidError('Conflicting options: Nano CPUs and CPU Quota or Period cannot both be set.');
   const fromQuota = quota > 0 ? Math.round((quota / (given(host.CpuPeriod) ?? 100_000)) * 1e9) : undefined;
+  if (!Number.isSafeInteger(fromQuota ?? 0))
+    throw new InvalidError(`HostConfig.CpuQuota: ${quota} is too much: a number of microseconds is expected`);
   const pids = host.PidsLimit ?? 0;
   return defined({
     nanoCpus: given(host.NanoCpus) ?? fromQuota,

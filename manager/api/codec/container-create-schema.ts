@@ -57,7 +57,7 @@ export const zRestartPolicy = z
   })
   .nullish();
 
-const zHostConfig = z.object({
+export const zHostConfig = z.object({
   ...zResources,
   Binds: zTexts,
   Mounts: z.array(zMount).nullish(),
@@ -135,7 +135,8 @@ export const zCreate = z.object({
   AttachStderr: zFlag,
   Healthcheck: zHealthcheck,
   StopSignal: zText,
-  StopTimeout: zWhole,
+  // Seconds; as nanoseconds it is still a whole number.
+  StopTimeout: z.number().int().nonnegative().max(9_000_000).nullish(),
   NetworkDisabled: zFlag,
   // Of builds.
   OnBuild: zTexts,

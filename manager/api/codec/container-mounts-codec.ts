@@ -75,5 +75,7 @@ function parseSize(value: string, option: string): number {
   if (match === null)
     throw new InvalidError(`HostConfig.Tmpfs: '${option}': bytes, or with k, m or g, are expected`);
   const unit = { '': 1, k: 2 ** 10, m: 2 ** 20, g: 2 ** 30 }[(match[2] ?? '').toLowerCase()] ?? 1;
-  return Number(match[1]) * unit;
+  const bytes = Number(match[1]) * unit;
+  if (!Number.isSafeInteger(bytes)) throw new InvalidError(`HostConfig.Tmpfs: '${option}' is too much`);
+  return bytes;
 }

@@ -12,6 +12,8 @@ import { parseStrict } from '../http/unsupported.ts';
 import { defined, labelsOf, timeText, zLabels, zText, zWhole } from './common.ts';
 
 export const zSpec = z.object({
+  // A parameter of the update: dockerode sends it in the body as well as in the query, where it counts.
+  version: z.unknown().optional(),
   Name: zText,
   Labels: zLabels,
   Data: zText,

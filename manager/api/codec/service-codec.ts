@@ -8,7 +8,12 @@ import { encodeDependencies } from './dependency-codec.ts';
 import { encodePort, encodeServiceSpec } from './service-spec-codec.ts';
 import { observedState } from './task-codec.ts';
 
-export function encodeService(store: Store, service: Service, spec: ServiceSpec): object {
+export function encodeService(
+  store: Store,
+  service: Service,
+  spec: ServiceSpec,
+  encodeSpec: (spec: ServiceSpec) => unknown = encodeServiceSpec,
+): object {
   const previous =
     service.previousRevision === undefined ? undefined : specOf(store, service, service.previousRevision);
   return defined({
@@ -16,8 +21,8 @@ export function encodeService(store: Store, service: Service, spec: ServiceSpec)
     Version: { Index: store.version('services', service.id) },
     CreatedAt: timeText(service.createdAtMs),
     UpdatedAt: timeText(service.updatedAtMs),
-    Spec: encodeServiceSpec(spec),
-    PreviousSpec: previous === undefined ? undefined : encodeServiceSpec(previous),
+    Spec: encodeSpec(spec),
+    PreviousSpec: previous === undefined ? undefined : encodeSpec(previous),
     Endpoint: encodeEndpoint(store, service, spec),
     UpdateStatus: service.updateStatus === undefined ? undefined : encodeUpdateStatus(service.updateStatus),
     JobStatus: isJob(spec.mode) ? encodeJobStatus(store, service) : undefined,

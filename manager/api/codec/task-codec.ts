@@ -16,7 +16,12 @@ export function taskName(task: Task, serviceName: string): string {
   return `${serviceName}.${task.slot > 0 ? task.slot : (task.nodeId ?? '')}`;
 }
 
-export function encodeTask(store: Store, task: Task, spec: ServiceSpec | undefined): object {
+export function encodeTask(
+  store: Store,
+  task: Task,
+  spec: ServiceSpec | undefined,
+  shownSpec: unknown = encodeSpec(spec),
+): object {
   const status = store.get('statuses', task.id);
   const job = spec !== undefined && isJob(spec.mode);
   const version = Math.max(store.version('tasks', task.id), store.version('statuses', task.id));
@@ -26,8 +31,7 @@ export function encodeTask(store: Store, task: Task, spec: ServiceSpec | undefin
     CreatedAt: timeText(task.createdAtMs),
     UpdatedAt: timeText(Math.max(task.desiredAtMs, status?.atMs ?? 0)),
     Labels: {},
-    // The CLI dereferences ContainerSpec; a revision can be gone only while the whole service goes.
-    Spec: spec === undefined ? { ContainerSpec: { Image: '' }, ForceUpdate: 0 } : encodeTaskTemplate(spec),
+    Spec: shownSpec,
     ServiceID: task.serviceId,
     Slot: task.slot > 0 ? task.slot : undefined,
     NodeID: task.nodeId,
@@ -47,6 +51,11 @@ export function encodeTask(store: Store, task: Task, spec: ServiceSpec | undefin
 /** What Docker calls running is, of a job's task, complete: it shall run to its end. */
 export function desiredText(task: Task, job: boolean): string {
   return job && task.desired === 'running' ? 'complete' : task.desired;
+}
+
+/** The CLI dereferences ContainerSpec; a revision can be gone only while the whole service goes. */
+function encodeSpec(spec: ServiceSpec | undefined): object {
+  return spec === undefined ? { ContainerSpec: { Image: '' }, ForceUpdate: 0 } : encodeTaskTemplate(spec);
 }
 
 function encodeStatus(task: Task, status: TaskStatus | undefined): object {

@@ -1,12 +1,21 @@
 import type { ServerResponse } from 'node:http';
 
+const LONG_TEXT = 32 * 1024;
+
 /** The Content-Type is exactly application/json: with a charset the docker CLI prints error bodies raw. */
 export function sendJson(res: ServerResponse, status: number, body: unknown): void {
-  const text = `${JSON.stringify(body)}\n`;
+  sendJsonText(res, status, JSON.stringify(body));
+}
+
+/** `json` is the text of the body. */
+export function sendJsonText(res: ServerResponse, status: number, json: string): void {
+  const text = `${json}\n`;
+  // A long string would be looked through three times more on its way out; a short one goes with its head in one piece.
+  const body = text.length > LONG_TEXT ? Buffer.from(text) : text;
   res.statusCode = status;
   res.setHeader('Content-Type', 'application/json');
-  res.setHeader('Content-Length', Buffer.byteLength(text));
-  res.end(text);
+  res.setHeader('Content-Length', Buffer.byteLength(body));
+  res.end(body);
 }
 
 export function sendEmpty(res: ServerResponse, status: number): void {

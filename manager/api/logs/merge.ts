@@ -7,7 +7,7 @@ import type { StreamChunk } from '../../../shared/model/node-methods/index.ts';
 import { STREAM_WINDOW_BYTES } from '../../../shared/wire/frames.ts';
 import type { ApiContext } from '../context.ts';
 import type { LogOptions } from './options.ts';
-import { keyMs, timeKey, wholeRecords } from './record.ts';
+import { keyMs, lastTimeKey, splitAfter, timeKey, wholeRecords } from './record.ts';
 import { TimeMerge } from './time-merge.ts';
 
 /** Lines of tasks that are followed and say nothing for so long are not waited for: a later one may come out of order. */
@@ -24,9 +24,12 @@ export interface LogSource {
   readonly containerId: string;
 }
 
+/** Gets whole records of one stream of the source, as many as come together. */
 export type LogSink = (source: LogSource, chunk: StreamChunk) => Promise<void>;
 
-interface LogRecord {
+/** Records of one task that follow one another. */
+interface LogRun {
+  /** Of the first. */
   readonly key: string;
   readonly source: LogSource;
   readonly chunk: StreamChunk;
@@ -49,7 +52,7 @@ export function logSource(ctx: ApiContext, task: Task): LogSource | undefined {
 }
 
 /**
- * Copies the logs of all tasks that `tasks` names into the sink, one record at a time, oldest first. With follow, tasks that
+ * Copies the logs of all tasks that `tasks` names into the sink, oldest first. With follow, tasks that
  * appear later are joined, until the signal aborts, `ended` says that nothing more can come, or the time `until` is there.
  * A node that can not be reached gives a record on stderr in place of the rest of its logs; with follow they go on when it is
  * back.
@@ -67,7 +70,7 @@ export async function copyLogs(
   const stop = AbortSignal.any([signal, over.signal]);
   // One for each task: Node warns of more than ten.
   setMaxListeners(0, stop);
-  const merge = new TimeMerge<LogRecord>(follow ? PATIENCE : undefined);
+  const merge = new TimeMerge(follow ? PATIENCE : undefined, cutRun);
   const readings = new Map<string, Reading>();
   const join = (): void => {
     const fresh = [...tasks()].flatMap((task) => (readings.has(task.id) ? [] : (logSource(ctx, task) ?? [])));
@@ -117,13 +120,23 @@ function atTime(ctx: ApiContext, ms: number | undefined, act: () => void): NodeJ
   return setTimeout(act, Math.min(2 ** 31 - 1, Math.max(0, ms - ctx.clock.now())));
 }
 
+/** The records of a run that are not later than `key`, and the rest. Undefined: none is later. */
+function cutRun(run: LogRun, key: string): readonly [LogRun, LogRun] | undefined {
+  const { source, chunk } = run;
+  if (lastTimeKey(chunk.data) <= key) return undefined;
+  const [first, rest] = splitAfter(chunk.data, key);
+  if (first.length === 0 || rest.length === 0) return undefined;
+  const of = (data: Buffer): LogRun => ({ key: timeKey(data), source, chunk: { ...chunk, data } });
+  return [of(first), of(rest)];
+}
+
 async function* recordsOf(
   ctx: ApiContext,
   reading: Reading,
   options: LogOptions,
   windowBytes: number,
   signal: AbortSignal,
-): AsyncGenerator<LogRecord> {
+): AsyncGenerator<LogRun> {
   const { source, lastKey: after } = reading;
   const { gateway } = ctx;
   const { tail: _all, ...rest } = options.params;
@@ -133,10 +146,10 @@ async function* recordsOf(
     if (!gateway.connected(source.nodeId)) throw new Error('the node is not connected');
     const chunks = gateway.stream(source.nodeId, 'container.logs', params, signal, windowBytes);
     for await (const chunk of wholeRecords(chunks)) {
-      const key = timeKey(chunk.data);
-      if (after !== undefined && key <= after) continue;
-      reading.lastKey = key;
-      yield { key, source, chunk };
+      const data = after === undefined ? chunk.data : splitAfter(chunk.data, after)[1];
+      if (data.length === 0) continue;
+      reading.lastKey = lastTimeKey(data);
+      yield { key: timeKey(data), source, chunk: { ...chunk, data } };
     }
   } catch (error) {
     if (signal.aborted || isAbort(error)) throw error;

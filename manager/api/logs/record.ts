@@ -1,5 +1,6 @@
-/** Log records as nodes send them: `<RFC 3339 time> <text>\n`. */
+/** Log records as nodes send them, `<RFC 3339 time> <text>\n`, and the times that they begin with. */
 import type { StreamChunk } from '../../../shared/model/node-methods/index.ts';
+import { RecordJoiner } from './records.ts';
 
 const NEWLINE = 0x0a;
 const SECONDS_LENGTH = 'YYYY-MM-DDTHH:MM:SS'.length;
@@ -19,18 +20,25 @@ export function keyMs(key: string): number {
   return Date.parse(`${key.slice(0, SECONDS_LENGTH)}.${key.slice(SECONDS_LENGTH, SECONDS_LENGTH + 3)}Z`);
 }
 
-/** A long line comes in several chunks: they are put together again. */
+/** Of the last of whole records. */
+export function lastTimeKey(records: Buffer): string {
+  return timeKey(records.subarray(records.lastIndexOf(NEWLINE, records.length - 2) + 1));
+}
+
+/** Whole records in two: those before the first one later than `key`, and the rest, each possibly empty. */
+export function splitAfter(records: Buffer, key: string): readonly [Buffer, Buffer] {
+  let start = 0;
+  while (start < records.length && timeKey(records.subarray(start)) <= key)
+    start = records.indexOf(NEWLINE, start) + 1;
+  return [records.subarray(0, start), records.subarray(start)];
+}
+
+/** What is whole of each chunk: a long record comes in several, and they are put together again. */
 export async function* wholeRecords(chunks: AsyncIterable<StreamChunk>): AsyncGenerator<StreamChunk> {
-  let parts: Buffer[] = [];
-  for await (const chunk of chunks) {
-    if (parts.length === 0 && chunk.data.at(-1) === NEWLINE) {
-      yield chunk;
-      continue;
-    }
-    parts.push(chunk.data);
-    if (chunk.data.at(-1) !== NEWLINE) continue;
-    yield { stream: chunk.stream, data: Buffer.concat(parts) };
-    parts = [];
+  const joiner = new RecordJoiner();
+  for await (const { stream, data } of chunks) {
+    const records = joiner.push(data);
+    if (records.length > 0) yield { stream, data: records };
   }
-  if (parts.length > 0) yield { stream: 1, data: Buffer.concat(parts) };
+  if (joiner.rest !== undefined) yield { stream: 1, data: joiner.rest };
 }

@@ -5,9 +5,10 @@ import type { ApiContext } from '../context.ts';
 import { compareVersions } from '../http/api-version.ts';
 import { BatchWriter } from '../http/batch-writer.ts';
 import { requestSignal } from '../http/respond.ts';
-import { detailsText, frame, logLine } from './frame.ts';
-import { copyLogs } from './merge.ts';
+import { detailsText } from './frame.ts';
+import { copyLogs, type LogSource } from './merge.ts';
 import { logOptions } from './options.ts';
+import { frameRecords } from './records.ts';
 
 export interface LogTarget {
   readonly tasks: () => Iterable<Task>;
@@ -37,20 +38,10 @@ export async function respondLogs(
       target.tasks,
       target.ended,
       options,
-      async (source, chunk) => {
-        const details = options.details
-          ? detailsText(
-              target.swarmDetails
-                ? {
-                    'com.docker.swarm.node.id': source.nodeId,
-                    'com.docker.swarm.service.id': source.serviceId,
-                    'com.docker.swarm.task.id': source.taskId,
-                  }
-                : {},
-            )
-          : undefined;
-        const line = logLine(chunk.data, { timestamps: options.timestamps, details });
-        await out.write(target.tty ? line : frame(chunk.stream, line));
+      async (source, { stream, data }) => {
+        const details = options.details ? detailsOf(source, target.swarmDetails) : NO_DETAILS;
+        const form = { timestamps: options.timestamps, details, framed: !target.tty };
+        await out.write(frameRecords(stream, data, form));
       },
       signal,
     );
@@ -60,6 +51,18 @@ export async function respondLogs(
     if (!signal.aborted && !isAbort(error)) throw error;
     res.end();
   }
+}
+
+const NO_DETAILS = Buffer.alloc(0);
+
+/** With the space that follows. */
+function detailsOf(source: LogSource, ofSwarm: boolean): Buffer {
+  const labels = {
+    'com.docker.swarm.node.id': source.nodeId,
+    'com.docker.swarm.service.id': source.serviceId,
+    'com.docker.swarm.task.id': source.taskId,
+  };
+  return Buffer.from(`${detailsText(ofSwarm ? labels : {})} `);
 }
 
 /** From 1.42 on the two formats have names of their own. */

@@ -13,7 +13,7 @@ export interface Patience {
 }
 
 export interface Timed {
-  /** Sorts as its time does. */
+  /** Sorts as its time does; of several records that follow one another, that of the first. */
   readonly key: string;
 }
 
@@ -28,8 +28,12 @@ interface Lane<T> {
   deadline: number;
 }
 
+/** An element in two: what of it is not later than `key`, and the rest. Undefined when it need not be cut. */
+type Cut<T> = (element: T, key: string) => readonly [T, T] | undefined;
+
 export class TimeMerge<T extends Timed> {
   readonly #patience: Patience | undefined;
+  readonly #cut: Cut<T>;
   /** All that have not ended, the one whose record the consumer has among them. */
   readonly #lanes = new Set<Lane<T>>();
   readonly #ready = new MinHeap<Lane<T>>(isBefore);
@@ -45,8 +49,9 @@ export class TimeMerge<T extends Timed> {
   #wake: () => void = () => undefined;
 
   /** Without patience every lane is waited for until it has a record or ends. */
-  constructor(patience: Patience | undefined) {
+  constructor(patience: Patience | undefined, cut: Cut<T> = () => undefined) {
     this.#patience = patience;
+    this.#cut = cut;
   }
 
   /** An error of the source is run()'s. */
@@ -82,8 +87,9 @@ export class TimeMerge<T extends Timed> {
         if (this.#waiting.size === 0) {
           const lane = this.#ready.pop();
           if (lane?.head !== undefined) {
-            yield lane.head;
-            this.#advance(lane);
+            const due = this.#due(lane, lane.head);
+            yield due;
+            this.#goOn(lane, due);
             continue;
           }
           if (this.#drained || (this.#sealed && this.#idle === 0)) return;
@@ -94,6 +100,19 @@ export class TimeMerge<T extends Timed> {
       // A source that waits for its node ends only when its own signal says so: nobody waits for it here.
       for (const { iterator } of this.#lanes) iterator.return?.().catch(() => undefined);
     }
+  }
+
+  /** What of the lane's head may go now: what is later than the first of the next lane has to wait for that one. */
+  #due(lane: Lane<T>, head: T): T {
+    const next = this.#ready.least?.head;
+    const cut = next === undefined ? undefined : this.#cut(head, next.key);
+    if (cut !== undefined) lane.head = cut[1];
+    return cut === undefined ? head : cut[0];
+  }
+
+  #goOn(lane: Lane<T>, taken: T): void {
+    if (lane.head === taken) this.#advance(lane);
+    else this.#ready.push(lane);
   }
 
   /** Its head was taken. */

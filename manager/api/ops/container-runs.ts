@@ -10,6 +10,7 @@ import { isTerminal, type Node, type TaskStatus } from '../../../shared/model/in
 import type { Change } from '../../store/store.ts';
 import type { ApiContext } from '../context.ts';
 import { callNode } from '../node-call.ts';
+import { signalNumber } from '../resources/container-actions.ts';
 import { nodeName } from '../resources/nodes.ts';
 import { waitForStore } from '../wait.ts';
 import { containerById, hasEnded, isLive, stateOf, type StoredContainer } from './container-reads.ts';
@@ -128,7 +129,7 @@ export async function killContainer(
 ): Promise<void> {
   if (!isLive(container)) throw new ConflictError(`Container ${container.id} is not running`);
   const nodeId = requireNode(ctx, container);
-  const ends = number === '9' || number === '15';
+  const ends = ['9', '15', signalNumber(container.revision.spec.container.stopSignal ?? '')].includes(number);
   if (ends) await wantContainer(ctx, container.service.id, (run) => ({ ...run, wanted: 'held' }), signal);
   await callNode(ctx, nodeId, 'container.kill', { containerId: container.id, signal: name }, signal);
   if (number === '9') await untilEnded(ctx, container.id, signal);

@@ -78,9 +78,10 @@ async function storeContainer(ctx: ApiContext, wanted: NewContainer, signal: Abo
     const mode: ContainerMode = { kind: 'container', containerId: id, autoRemove, nodes };
     const spec = resolveContainer(store, { ...wanted.spec, name, mode });
     try {
+      // Not the client's signal: what was given up may have been written all the same, and nobody would know.
       await store.commit(creation(ctx, id, spec, wanted.asked), {
         guards: networkGuards(store, spec),
-        signal,
+        signal: ctx.signal,
       });
       return id;
     } catch (error) {

@@ -2,6 +2,7 @@
 import type { Node } from '../../../shared/model/index.ts';
 import { encodeLayerEvent } from '../codec/image-codec.ts';
 import type { ApiContext } from '../context.ts';
+import { imageEvent } from '../events/event.ts';
 import type { JsonStream } from '../http/json-stream.ts';
 import { nodeName } from '../resources/nodes.ts';
 import { fanOut } from './fan-out.ts';
@@ -37,6 +38,7 @@ export async function loadOnNodes(
           event.name === undefined ? `Loaded image ID: ${event.id}\n` : `Loaded image: ${event.name}\n`;
         if (told.has(text)) continue;
         told.add(text);
+        ctx.events.emit(imageEvent('load', event.id, event.name ?? event.id));
         await lines.write({ stream: text });
       }
     } catch (error) {

@@ -3,6 +3,7 @@ import type { Node } from '../../../shared/model/index.ts';
 import type { ImageEvent, NodeStreams } from '../../../shared/model/node-methods/index.ts';
 import { encodeLayerEvent } from '../codec/image-codec.ts';
 import type { ApiContext } from '../context.ts';
+import { imageEvent } from '../events/event.ts';
 import type { JsonStream } from '../http/json-stream.ts';
 import { nodeName } from '../resources/nodes.ts';
 import { imageEvents } from './image-events.ts';
@@ -51,7 +52,9 @@ export async function pullOnNodes(
   const attempted = rest.started ? nodes.length : 1;
   const failure = failureOf(failures, attempted);
   if (failure !== undefined) throw failure;
-  if (pulled !== undefined) await summarize(pulled, lines);
+  if (pulled === undefined) return;
+  ctx.events.emit(imageEvent('pull', pulled.name, pulled.name));
+  await summarize(pulled, lines);
 }
 
 async function summarize({ name, digest, isNew }: Pulled, lines: JsonStream): Promise<void> {

@@ -5,10 +5,11 @@ import { taskName } from '../codec/task-codec.ts';
 import type { ApiContext } from '../context.ts';
 import { liveServices, specOf } from './service-reads.ts';
 
-/** Networks that a service's current spec names. */
+/** Networks that the current spec of a service, or of a single container, names. */
 export function usedNetworks(store: Store): Set<string> {
   const used = new Set<string>();
-  for (const service of liveServices(store)) {
+  for (const service of store.all('services').values()) {
+    if (service.removing === true) continue;
     for (const attachment of specOf(store, service)?.networks ?? []) used.add(attachment.network);
   }
   return used;
@@ -37,8 +38,9 @@ export function containersOn({ store }: ApiContext, networkId: string): Record<s
     const id = store.get('statuses', task.id)?.container?.containerId;
     if (id === undefined) continue;
     const service = store.get('services', task.serviceId)?.name ?? task.serviceId;
+    const name = task.run === undefined ? `${taskName(task, service)}.${task.id}` : service;
     found[id] = {
-      Name: `${taskName(task, service)}.${task.id}`,
+      Name: name,
       EndpointID: task.id,
       MacAddress: '',
       IPv4Address: `${address}/${bits}`,

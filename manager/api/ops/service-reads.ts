@@ -11,13 +11,33 @@ export function revisionKey(serviceId: string, revision: number): string {
 /** Services that are not on their way out. A standalone container is none. */
 export function* liveServices(store: Store): Generator<Service> {
   for (const service of store.all('services').values()) {
-    if (service.removing !== true && service.run === undefined) yield service;
+    if (isLive(service)) yield service;
   }
+}
+
+function isLive(service: Service): boolean {
+  return service.removing !== true && service.run === undefined;
+}
+
+/** The one of exactly this id or, else, of this name: found without a look at all the others. */
+function exactService(store: Store, ref: string): Service | undefined {
+  const named = (): string => store.get('names', `service:${ref}`)?.id ?? '';
+  const found = store.get('services', ref) ?? store.get('services', named());
+  return found !== undefined && isLive(found) && (found.id === ref || found.name === ref) ? found : undefined;
+}
+
+/** All that a filter's value may mean: an id, a name, or the start of an id. */
+export function* servicesLike(store: Store, ref: string): Generator<Service> {
+  const exact = exactService(store, ref);
+  if (exact?.id === ref) return yield exact;
+  for (const service of liveServices(store))
+    if (service.name === ref || service.id.startsWith(ref)) yield service;
 }
 
 /** By id, name or unique prefix. Throws NotFoundError for what is being removed, too. */
 export function findService(store: Store, ref: string): Service {
-  return lookup(liveServices(store), ref, { kind: 'service', id: (s) => s.id, name: (s) => s.name });
+  const exact = exactService(store, ref);
+  return exact ?? lookup(liveServices(store), ref, { kind: 'service', id: (s) => s.id, name: (s) => s.name });
 }
 
 export function specOf(store: Store, service: Service, revision = service.revision): ServiceSpec | undefined {

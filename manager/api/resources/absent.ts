@@ -13,7 +13,6 @@ export const NO_SUCH: readonly (readonly [string, string])[] = [['/plugins/:id/j
 export const NOT_YET: readonly (readonly [Method, string, string])[] = [
   ['post', '/build', 'building images'],
   ['post', '/commit', 'committing containers'],
-  ['post', '/containers/:id/:action', 'acting on a single container (its service decides)'],
   ['post', '/session', 'build sessions'],
   ['post', '/plugins/pull', 'plugins'],
 ];

@@ -6,6 +6,7 @@ import { ConflictError, InvalidError, UnavailableError } from '../../../shared/e
 import type { AttachParams, StreamChunk } from '../../../shared/model/node-methods/index.ts';
 import type { PlacedContainer } from '../codec/container-codec.ts';
 import type { ApiContext } from '../context.ts';
+import { containerEvent } from '../events/container-event.ts';
 import { type Attached, type OpenOutput, refuseInputWithoutConnection, relay } from '../http/attached.ts';
 import { type Channel, openChannel, webSocketChannel } from '../http/channel.ts';
 import { parseDetachKeys } from '../http/detach-keys.ts';
@@ -39,8 +40,11 @@ export function attachRouter(ctx: ApiContext): Router {
   router.post('/containers/:id/resize', async (req, res) => {
     const signal = requestSignal(res, ctx.signal);
     const [rows, columns] = [queryDimension(req, 'h'), queryDimension(req, 'w')];
-    const { id: containerId, nodeId } = await findContainer(ctx, req.params.id, signal);
+    const container = await findContainer(ctx, req.params.id, signal);
+    const { id: containerId, nodeId } = container;
     await callNode(ctx, nodeId, 'container.resize', { containerId, rows, columns }, signal);
+    const size = { height: String(rows), width: String(columns) };
+    ctx.events.emit(containerEvent('resize', container, size));
     sendEmpty(res, 200);
   });
   return router;
@@ -106,6 +110,7 @@ async function serve(
   try {
     await answered(chunks, container.nodeId, late);
     early.removeEventListener('abort', leave);
+    ctx.events.emit(containerEvent('attach', container));
     const open: OpenOutput = (typed, signal) => {
       signal.addEventListener('abort', leave, { once: true });
       if (signal.aborted) leave();

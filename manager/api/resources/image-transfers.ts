@@ -5,6 +5,7 @@ import { InvalidError, NotFoundError, UnsupportedError } from '../../../shared/e
 import { nameMissing, queryNode, workingNodes } from '../ask-nodes.ts';
 import { encodeLayerEvent } from '../codec/image-codec.ts';
 import type { ApiContext } from '../context.ts';
+import { imageEvent } from '../events/event.ts';
 import { JsonStream } from '../http/json-stream.ts';
 import { queryFlag, queryText, queryTexts } from '../http/query.ts';
 import { requestSignal, writeAll } from '../http/respond.ts';
@@ -92,6 +93,7 @@ async function push(
         await lines.write(encodeLayerEvent(event));
         break;
       case 'pushed': {
+        ctx.events.emit(imageEvent('push', params.reference, params.reference));
         const { tag, digest, sizeBytes } = event;
         await lines.write({ status: `${tag}: digest: ${digest} size: ${sizeBytes}` });
         await lines.write({ progressDetail: {}, aux: { Tag: tag, Digest: digest, Size: sizeBytes } });
@@ -120,5 +122,6 @@ async function save(ctx: ApiContext, names: readonly string[], req: Request, res
     if (!res.headersSent) res.setHeader('Content-Type', 'application/x-tar');
     await writeAll(res, data, signal);
   }
+  for (const { info, reference } of images) ctx.events.emit(imageEvent('save', info.id, reference));
   res.end();
 }

@@ -5,6 +5,7 @@
 import { Router } from 'express';
 import type { Request, Response } from 'express';
 import { InvalidError, UnsupportedError } from '../../../shared/errors/index.ts';
+import type { RemovedImage } from '../../../shared/model/node-methods/index.ts';
 import { askNodes, nameMissing, queryNode } from '../ask-nodes.ts';
 import {
   type ClusterImage,
@@ -14,6 +15,7 @@ import {
   encodeRemoved,
 } from '../codec/image-codec.ts';
 import { API_VERSION, type ApiContext } from '../context.ts';
+import { draft, imageEvent } from '../events/event.ts';
 import { goPattern } from '../go-pattern.ts';
 import { type Filters, passesLabels, queryFilters, queryFlag, queryText } from '../http/query.ts';
 import { requestSignal, sendEmpty, sendJson } from '../http/respond.ts';
@@ -63,20 +65,27 @@ export function imagesRouter(ctx: ApiContext): Router {
     const tag = queryText(req, 'tag') ?? '';
     const target = tag === '' ? repository : `${repository}:${tag}`;
     const signal = requestSignal(res, ctx.signal);
-    const { reference, nodeIds, missing } = await found(ctx, req, res);
+    const { info, reference, nodeIds, missing } = await found(ctx, req, res);
     const done = await askNodes(ctx, 'image.tag', { reference, target }, signal, { nodes: nodeIds });
     const [refusal] = done.refusals;
     if (refusal !== undefined) throw refusal.error;
     nameMissing(res, [...missing, ...done.missing]);
+    ctx.events.emit(imageEvent('tag', info.id, target));
     sendEmpty(res, 201);
   });
+  serveRemoval(ctx, router);
+  return router;
+}
 
+function serveRemoval(ctx: ApiContext, router: Router): void {
   router.post('/images/prune', async (req, res) => {
     const filters = queryFilters(req, PRUNE_FILTERS);
     const signal = requestSignal(res, ctx.signal);
     const pruned = await pruneImages(ctx, pruneParams(filters, ctx.clock.now()), queryNode(ctx, req), signal);
     nameMissing(res, pruned.missing);
     const ImagesDeleted = encodeRemoved(pruned.removed);
+    tellRemoved(ctx, pruned.removed);
+    ctx.events.emit(draft('image', 'prune', '', { reclaimed: String(pruned.reclaimedBytes) }));
     sendJson(res, 200, { ImagesDeleted, SpaceReclaimed: pruned.reclaimedBytes });
   });
 
@@ -86,9 +95,17 @@ export function imagesRouter(ctx: ApiContext): Router {
     const force = queryFlag(req, 'force');
     const done = await removeImage(ctx, refOf(req), force, queryNode(ctx, req), signal);
     nameMissing(res, done.missing);
+    tellRemoved(ctx, done.removed);
     sendJson(res, 200, encodeRemoved(done.removed));
   });
-  return router;
+}
+
+/** One event for each name and for each image, however many nodes had it. */
+function tellRemoved(ctx: ApiContext, removed: readonly RemovedImage[]): void {
+  const untagged = new Set(removed.flatMap((one) => one.untagged));
+  const deleted = new Set(removed.flatMap((one) => one.deleted));
+  for (const name of untagged) ctx.events.emit(imageEvent('untag', name, name));
+  for (const id of deleted) ctx.events.emit(imageEvent('delete', id, id));
 }
 
 /** The image name in the path: what `*ref` took, with its slashes. */

@@ -4,7 +4,7 @@ import { InvalidError } from '../../../shared/errors/index.ts';
 import { isTerminal, type Service, type ServiceSpec, type Task } from '../../../shared/model/index.ts';
 import type { Store } from '../../store/store.ts';
 import { decodeServiceSpec } from '../codec/service-spec-codec.ts';
-import { encodeService, serviceStatus } from '../codec/service-codec.ts';
+import { serviceText } from '../codec/json-text.ts';
 import type { ApiContext } from '../context.ts';
 import { zNamesHostConfig } from '../codec/host-config-codec.ts';
 import { readJson } from '../http/body.ts';
@@ -17,7 +17,8 @@ import {
   queryVersion,
   type Filters,
 } from '../http/query.ts';
-import { requestSignal, sendEmpty, sendJson } from '../http/respond.ts';
+import { requestSignal, sendEmpty, sendJson, sendJsonText } from '../http/respond.ts';
+import { sendJsonList } from '../http/send-list.ts';
 import { respondLogs } from '../logs/respond.ts';
 import { currentSpec, findService, liveServices, specOf } from '../ops/service-reads.ts';
 import { withoutNodeNetwork } from '../ops/node-networks.ts';
@@ -35,7 +36,7 @@ export function servicesRouter(ctx: ApiContext): Router {
   router.get('/services', (req, res) => {
     const filters = queryFilters(req, FILTERS);
     const withStatus = queryFlag(req, 'status');
-    sendJson(res, 200, listServices(store, filters, withStatus));
+    return sendJsonList(res, listServices(store, filters, withStatus), ctx.signal);
   });
 
   router.post('/services/create', async (req, res) => {
@@ -50,7 +51,7 @@ export function servicesRouter(ctx: ApiContext): Router {
   router.get('/services/:id', (req, res) => {
     // Defaults are always filled in: insertDefaults only ever adds.
     const service = findService(store, req.params.id);
-    sendJson(res, 200, encodeService(store, service, currentSpec(store, service)));
+    sendJsonText(res, 200, serviceText(store, service, currentSpec(store, service), false));
   });
 
   router.post('/services/:id/update', async (req, res) => {
@@ -89,8 +90,8 @@ export function servicesRouter(ctx: ApiContext): Router {
   return router;
 }
 
-function listServices(store: Store, filters: Filters, withStatus: boolean): object[] {
-  const found: object[] = [];
+function listServices(store: Store, filters: Filters, withStatus: boolean): string[] {
+  const found: string[] = [];
   for (const service of liveServices(store)) {
     const spec = currentSpec(store, service);
     const shown =
@@ -100,8 +101,7 @@ function listServices(store: Store, filters: Filters, withStatus: boolean): obje
       passes(filters, 'runtime', (runtime) => runtime === 'container') &&
       passesLabels(filters, 'label', spec.labels);
     if (!shown) continue;
-    const encoded = encodeService(store, service, spec);
-    found.push(withStatus ? { ...encoded, ServiceStatus: serviceStatus(store, service, spec) } : encoded);
+    found.push(serviceText(store, service, spec, withStatus));
   }
   return found;
 }

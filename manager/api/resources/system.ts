@@ -213,7 +213,8 @@ function countContainers(ctx: ApiContext): { running: number; stopped: number } 
   for (const status of ctx.store.all('statuses').values()) {
     if (status.container === undefined) continue;
     if (status.state === 'running') running += 1;
-    else if (isTerminal(status.state)) stopped += 1;
+    // A single container that was created and does not run yet.
+    else if (isTerminal(status.state) || status.state === 'ready') stopped += 1;
   }
   return { running, stopped };
 }

@@ -2,13 +2,15 @@ import { Router } from 'express';
 import { InvalidError } from '../../../shared/errors/index.ts';
 import { isJob, isTerminal, TASK_STATES, type ServiceSpec, type Task } from '../../../shared/model/index.ts';
 import type { Store } from '../../store/store.ts';
-import { encodeTask, taskName, desiredText } from '../codec/task-codec.ts';
+import { taskText } from '../codec/json-text.ts';
+import { desiredText, taskName } from '../codec/task-codec.ts';
 import type { ApiContext } from '../context.ts';
 import { type Filters, passes, passesLabels, queryFilters } from '../http/query.ts';
-import { sendJson } from '../http/respond.ts';
+import { sendJsonText } from '../http/respond.ts';
+import { sendJsonList } from '../http/send-list.ts';
 import { respondLogs } from '../logs/respond.ts';
 import { lookup } from '../lookup.ts';
-import { liveServices, revisionKey } from '../ops/service-reads.ts';
+import { revisionKey, servicesLike } from '../ops/service-reads.ts';
 import { taskIsCurrent } from '../task-is-current.ts';
 import { nodeMatcher } from './nodes.ts';
 
@@ -20,16 +22,13 @@ export function tasksRouter(ctx: ApiContext): Router {
 
   router.get('/tasks', (req, res) => {
     const filters = queryFilters(req, FILTERS);
-    sendJson(
-      res,
-      200,
-      listTasks(ctx, filters).map((task) => encodeTask(store, task, taskSpec(store, task))),
-    );
+    const texts = listTasks(ctx, filters).map((task) => taskText(store, task, taskSpec(store, task)));
+    return sendJsonList(res, texts, ctx.signal);
   });
 
   router.get('/tasks/:id', (req, res) => {
     const task = findTask(store, req.params.id);
-    sendJson(res, 200, encodeTask(store, task, taskSpec(store, task)));
+    sendJsonText(res, 200, taskText(store, task, taskSpec(store, task)));
   });
 
   router.get('/tasks/:id/logs', async (req, res) => {
@@ -71,7 +70,9 @@ function* serviceTasks(store: Store): Generator<Task> {
 
 /** By id, by name (web.1), or by a unique prefix of the id. */
 export function findTask(store: Store, ref: string): Task {
-  return lookup(serviceTasks(store), ref, {
+  const known = store.get('tasks', ref);
+  const single = known !== undefined && known.run === undefined;
+  return lookup(single ? [known] : serviceTasks(store), ref, {
     kind: 'task',
     id: (task) => task.id,
     name: (task) => {
@@ -87,6 +88,7 @@ function listTasks(ctx: ApiContext, filters: Filters): Task[] {
     if (!(TASK_STATES as readonly string[]).includes(state))
       throw new InvalidError(`Invalid desired-state filter: '${state}'`);
   }
+  if (filters.size === 0) return [...candidates(store, filters)];
   const onNode = nodeMatcher(ctx);
   return [...candidates(store, filters)].filter((task) => {
     const service = store.get('services', task.serviceId);
@@ -117,8 +119,7 @@ function* candidates(store: Store, filters: Filters): Generator<Task> {
   for (const ref of wanted) {
     const known = store.get('services', ref);
     if (known !== undefined && known.run === undefined) ids.add(ref);
-    for (const service of liveServices(store))
-      if (service.name === ref || service.id.startsWith(ref)) ids.add(service.id);
+    for (const service of servicesLike(store, ref)) ids.add(service.id);
   }
   for (const id of ids) {
     for (const taskId of store.tasksOfService(id)) {

@@ -68,7 +68,7 @@ function lackOf(view: View, dependency: ServiceDependency): Lack | undefined {
   if (failure !== undefined) {
     return required ? { text: `service ${name}, which ${failure}`, hopeless: true } : undefined;
   }
-  const total = wantedCount(context, dependency);
+  const total = wantedCount(context, dependency.condition);
   const done = slots.filter((slot) => meets(context, slot, dependency)).length;
   if (done >= total) return undefined;
   return { text: `service ${name} to ${GOALS[dependency.condition]} (${done} of ${total})`, hopeless: false };
@@ -80,16 +80,19 @@ const GOALS: Readonly<Record<ServiceDependency['condition'], string>> = {
   completed: 'complete',
 };
 
-/** How many slots must meet the condition: all that can be filled now. */
+/** How many slots must meet the condition: all that can be filled now, or shall complete. */
 function wantedCount(
   { view, spec: { mode, placement } }: ServiceContext,
-  { condition }: ServiceDependency,
+  condition: ServiceDependency['condition'],
 ): number {
   if (mode.kind === 'replicated') return mode.replicas;
-  // It comes when its time comes.
-  if (mode.kind === 'cron') return 0;
-  if (mode.kind === 'replicated-job')
-    return Math.min(mode.totalCompletions, condition === 'completed' ? Infinity : mode.maxConcurrent);
+  // Its next run may be far off: it has started when it is there.
+  if (mode.kind === 'cron') return condition === 'completed' ? 1 : 0;
+  if (mode.kind === 'replicated-job') {
+    const { totalCompletions, maxConcurrent } = mode;
+    const atOnce = Math.min(maxConcurrent === 0 ? totalCompletions : maxConcurrent, totalCompletions);
+    return condition === 'completed' ? totalCompletions : atOnce;
+  }
   const takes = [...view.nodes.values()].filter(
     (node) =>
       node.status === 'ready' &&

@@ -147,6 +147,9 @@ export interface ContainerMethods {
 }
 
 export interface ContainerStreams {
-  /** Chunk data: `<RFC3339Nano> <text>\n` one record a chunk. Ends when the log ends (or never, with follow, until it stops). */
+  /**
+   * Chunk data: `<RFC3339Nano> <text>\n`, many records a chunk; one that is longer than a chunk is in several. Ends when
+   * the log ends (or never, with follow, until it stops).
+   */
   'container.logs': LogsParams;
 }

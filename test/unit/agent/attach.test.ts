@@ -208,6 +208,34 @@ test('a client that leaves holds nothing, whenever it leaves', async (t) => {
   t.is((await containers.state(id)).status, 'running');
 });
 
+test('who does not read is cut off, and told so; the container goes on', async (t) => {
+  const id = await started(container(`while true; do echo ${'x'.repeat(1000)}; done`));
+  const { monitorPid } = await containers.state(id);
+  const sockets = async () => (await openSockets(monitorPid)).length;
+  const before = await sockets();
+  const wanted = { stdin: false, stdout: true, stderr: true, logs: false, stream: true };
+  const chunks = attachments.streams['container.attach'](
+    { containerId: id, ...wanted },
+    nothing(),
+    deadline(),
+  )[Symbol.asyncIterator]();
+  await chunks.next();
+  await chunks.next();
+  for (const signal = deadline(); (await sockets()) > before; ) {
+    signal.throwIfAborted();
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  const rest = async () => {
+    for (let next = await chunks.next(); next.done !== true; next = await chunks.next());
+  };
+  await t.throwsAsync(rest(), { instanceOf: ConflictError, message: /was not read in time/ });
+  t.is((await containers.state(id)).status, 'running');
+});
+
+async function* nothing(): AsyncGenerator<Buffer> {
+  yield* [];
+}
+
 async function openSockets(pid: number): Promise<string[]> {
   const directory = join('/proc', String(pid), 'fd');
   const links = await Promise.all(

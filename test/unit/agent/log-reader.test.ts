@@ -18,11 +18,15 @@ async function collect(
   ended = never,
 ): Promise<string[]> {
   const texts: string[] = [];
-  for await (const chunk of readLog(path, params, ended, never)) {
-    const text = chunk.data.toString();
-    texts.push(text.slice(text.indexOf(' ') + 1, -1));
-  }
+  for await (const chunk of readLog(path, params, ended, never)) texts.push(...textsOf(chunk.data));
   return texts;
+}
+
+/** Of whole records. */
+function textsOf(records: Buffer): string[] {
+  const lines = records.toString().split('\n');
+  if (lines.pop() !== '') throw new Error('a chunk ends within a record');
+  return lines.map((line) => line.slice(line.indexOf(' ') + 1));
 }
 
 test('a tail of n lines is the last n, whatever their lengths', async (t) => {
@@ -80,8 +84,7 @@ test('follow sees what is written later, joins parts, and ends with the containe
     if (texts.length === 2) await steps[2]?.();
   };
   for await (const chunk of readLog(path, { ...all, follow: true }, ended.signal, never)) {
-    const text = chunk.data.toString();
-    texts.push(text.slice(text.indexOf(' ') + 1, -1));
+    texts.push(...textsOf(chunk.data));
     await advance();
   }
   t.deepEqual(texts, ['first', 'second, whole', 'last']);

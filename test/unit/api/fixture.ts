@@ -198,18 +198,27 @@ export class ApiFixture implements AsyncDisposable {
   }
 
   /** One request over the socket. `body`: JSON unless it is text. */
-  send(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Answer> {
+  send(
+    method: string,
+    path: string,
+    body?: unknown,
+    headers: Record<string, string> = {},
+    signal?: AbortSignal,
+  ): Promise<Answer> {
     const text = body === undefined ? undefined : typeof body === 'string' ? body : JSON.stringify(body);
     return new Promise((resolve, reject) => {
-      const req = request({ socketPath: this.socket, method, path, headers }, (res) => {
-        const parts: Buffer[] = [];
-        res.on('data', (part: Buffer) => parts.push(part));
-        res.on('error', reject);
-        res.on('end', () => {
-          const all = Buffer.concat(parts);
-          resolve({ status: res.statusCode ?? 0, headers: res.headers, body: all, json: tryJson(all) });
-        });
-      });
+      const req = request(
+        { socketPath: this.socket, method, path, headers, ...(signal && { signal }) },
+        (res) => {
+          const parts: Buffer[] = [];
+          res.on('data', (part: Buffer) => parts.push(part));
+          res.on('error', reject);
+          res.on('end', () => {
+            const all = Buffer.concat(parts);
+            resolve({ status: res.statusCode ?? 0, headers: res.headers, body: all, json: tryJson(all) });
+          });
+        },
+      );
       req.on('error', reject);
       req.end(text);
     });

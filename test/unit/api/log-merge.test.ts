@@ -4,7 +4,7 @@ import { setMaxListeners } from 'node:events';
 import { request, type IncomingMessage } from 'node:http';
 import test from 'ava';
 import fc from 'fast-check';
-import { keyMs, timeKey, wholeRecords } from '../../../manager/api/logs/record.ts';
+import { keyMs, splitAfter, timeKey, wholeRecords } from '../../../manager/api/logs/record.ts';
 import { TimeMerge } from '../../../manager/api/logs/time-merge.ts';
 import { MinHeap } from '../../../shared/lib/min-heap.ts';
 import type { StreamChunk } from '../../../shared/model/node-methods/index.ts';
@@ -30,6 +30,52 @@ async function all(merge: TimeMerge<Item>): Promise<Item[]> {
   for await (const item of merge.run(signal)) found.push(item);
   return found;
 }
+
+test('runs of records are cut where records of others come between', async (t) => {
+  const run = fc.array(fc.integer({ min: 0, max: 99 }), { minLength: 1, maxLength: 6 });
+  const lanes = fc.array(fc.array(run, { maxLength: 5 }), { maxLength: 5 });
+  const text = (keys: readonly string[], lane: number): Buffer =>
+    Buffer.from(keys.map((key) => `2026-01-01T00:00:00.${key}Z lane ${lane}\n`).join(''));
+  const runOf = (data: Buffer) => ({ key: timeKey(data), data });
+  const cut = (one: { data: Buffer }, key: string) => {
+    const [first, rest] = splitAfter(one.data, key);
+    return rest.length === 0 ? undefined : ([runOf(first), runOf(rest)] as const);
+  };
+  await fc.assert(
+    fc.asyncProperty(lanes, async (times) => {
+      const merge = new TimeMerge<{ key: string; data: Buffer }>(undefined, cut);
+      const given = times.map((runs, lane) => {
+        const sorted = runs
+          .flat()
+          .toSorted((a, b) => a - b)
+          .map((time) => String(time).padStart(2, '0'));
+        const cuts = runs.map((one) => text(sorted.splice(0, one.length), lane));
+        merge.add(
+          (async function* () {
+            for (const data of cuts) yield runOf(data);
+          })(),
+        );
+        return Buffer.concat(cuts).toString();
+      });
+      merge.seal();
+      const found: string[] = [];
+      for await (const { data } of merge.run(signal)) found.push(...data.toString().split('\n').slice(0, -1));
+      t.deepEqual(
+        found.map((line) => timeKey(Buffer.from(line))),
+        found.map((line) => timeKey(Buffer.from(line))).toSorted(),
+      );
+      given.forEach((whole, lane) =>
+        t.is(
+          found
+            .filter((line) => line.endsWith(`lane ${lane}`))
+            .map((line) => `${line}\n`)
+            .join(''),
+          whole,
+        ),
+      );
+    }),
+  );
+});
 
 test('the heap gives what is in it in order', (t) => {
   fc.assert(

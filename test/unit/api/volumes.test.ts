@@ -1,5 +1,6 @@
 /** Names of volumes over several nodes, and where new ones go. */
 import test from 'ava';
+import fc from 'fast-check';
 import { goFileMode } from '../../../manager/api/codec/path-stat-codec.ts';
 import { ConflictError, NotFoundError } from '../../../shared/errors/index.ts';
 import type { NewVolume, VolumeInfo } from '../../../shared/model/node-methods/index.ts';
@@ -182,4 +183,42 @@ test('archive: a path is needed; an unknown container is 404', async (t) => {
   t.is((await api.send('GET', '/containers/x/export')).status, 404);
   t.is((await api.send('GET', '/containers/x/changes')).status, 404);
   t.is((await api.send('GET', '/system/df?type=nosuch')).status, 400);
+});
+
+test('whatever is sent, the answer is one of the API’s own', async (t) => {
+  await using api = await ApiFixture.up(2);
+  holdVolumes(api, 'nodea1');
+  holdVolumes(api, 'nodea2');
+  const own = [200, 201, 204, 400, 404, 409, 501];
+  const field = fc.oneof(fc.string(), fc.jsonValue());
+  const body = fc.oneof(
+    fc.jsonValue(),
+    fc.record({ Name: field, Driver: field, DriverOpts: field, Labels: field }, { requiredKeys: [] }),
+  );
+  const filters = fc.oneof(
+    fc.jsonValue(),
+    fc.dictionary(fc.constantFrom('all', 'label', 'label!', 'dangling'), field),
+  );
+  await fc.assert(
+    fc.asyncProperty(body, filters, fc.string(), async (sent, asked, name) => {
+      const query = `filters=${encodeURIComponent(JSON.stringify(asked))}`;
+      const path = encodeURIComponent(name.replaceAll(/[\uD800-\uDFFF]/g, ''));
+      for (const [method, url] of [
+        ['POST', '/volumes/create'],
+        ['POST', `/volumes/prune?${query}`],
+        ['GET', `/volumes?${query}`],
+        ['GET', `/volumes/x${path}`],
+        ['PUT', `/volumes/x${path}`],
+        ['DELETE', `/volumes/x${path}`],
+        ['GET', `/containers/x/archive?path=${path}`],
+        ['PUT', `/containers/x/archive?path=${path}`],
+      ] as const) {
+        const { status, body: text } = await api.send(method, url, JSON.stringify(sent));
+        if (!own.includes(status))
+          throw new Error(`${method} ${url} ${JSON.stringify(sent)}: ${status} ${String(text)}`);
+      }
+    }),
+    { numRuns: 60 },
+  );
+  t.pass();
 });

@@ -2,44 +2,17 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { isWanted } from '../../../manager/plan/states.ts';
-import type { ContainerMode, ContainerRun, Task } from '../../../shared/model/index.ts';
+import type { ContainerRun, Task } from '../../../shared/model/index.ts';
 import { isTerminal } from '../../../shared/model/index.ts';
-import { cluster, specOf, type SpecChanges, type TestCluster } from './_cluster.ts';
+import { cluster, type TestCluster } from './_cluster.ts';
+import { type ContainerOptions, createContainer, wantContainer } from './_containers.ts';
 
 const ID = 'c1';
 
-interface Options extends SpecChanges {
-  readonly autoRemove?: boolean;
-  readonly nodes?: readonly string[];
-}
-
-/** As the API makes one. */
-function create(swarm: TestCluster, options: Options = {}): TestCluster {
-  const { autoRemove = false, nodes, ...changes } = options;
-  const mode: ContainerMode = { kind: 'container', containerId: 'f'.repeat(64), autoRemove };
-  const restart = { condition: 'none' as const, ...changes.restart };
-  const spec = {
-    ...specOf(ID, { ...changes, restart }),
-    mode: nodes === undefined ? mode : { ...mode, nodes },
-  };
-  const key = `${ID}.1`;
-  swarm.put('revisions', key, { id: key, serviceId: ID, revision: 1, createdAtMs: swarm.now, spec });
-  swarm.put('names', `container:${ID}`, { id: ID });
-  return swarm.put('services', ID, {
-    id: ID,
-    name: ID,
-    revision: 1,
-    createdAtMs: swarm.now,
-    updatedAtMs: swarm.now,
-    run: { wanted: 'created', serial: 0 },
-  });
-}
-
-function want(swarm: TestCluster, wanted: ContainerRun['wanted']): TestCluster {
-  const service = swarm.get(ID);
-  const serial = (service.run?.serial ?? 0) + (wanted === 'running' ? 1 : 0);
-  return swarm.put('services', ID, { ...service, run: { wanted, serial } });
-}
+const create = (swarm: TestCluster, options: ContainerOptions = {}): TestCluster =>
+  createContainer(swarm, ID, options);
+const want = (swarm: TestCluster, wanted: ContainerRun['wanted']): TestCluster =>
+  wantContainer(swarm, ID, wanted);
 
 /** The one task that lives, or ended last. */
 function only(swarm: TestCluster): Task {
@@ -88,7 +61,7 @@ test('the task before goes only when the node has taken up the next', (t) => {
 });
 
 test('restart policies: no, always, on-failure, on-failure with a limit', (t) => {
-  const after = (restart: NonNullable<Options['restart']>, state: 'complete' | 'failed'): string => {
+  const after = (restart: NonNullable<ContainerOptions['restart']>, state: 'complete' | 'failed'): string => {
     const swarm = want(create(cluster().nodes(1), { restart }), 'running').settle();
     exit(swarm, state).elapse(200);
     return swarm.stateOf(only(swarm));

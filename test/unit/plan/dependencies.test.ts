@@ -240,3 +240,23 @@ test('property: in any order of deployment no task is placed before its time, an
   );
   t.pass();
 });
+
+test('jobs: all completions are waited for, and a job waits too', (t) => {
+  const swarm = cluster().nodes(2);
+  swarm.service('fill', {
+    mode: { kind: 'replicated-job', totalCompletions: 3, maxConcurrent: 2 },
+    restart: { condition: 'on-failure' },
+    dependsOn: [on('db')],
+  });
+  swarm.service('web', { dependsOn: [on('fill', 'completed')] }).settle();
+  t.deepEqual(swarm.reasons('fill'), ['waits for service db, which does not exist']);
+  swarm.service('db').settle();
+  t.is(swarm.running('fill').length, 2);
+  t.deepEqual(swarm.reasons('web'), ['waits for service fill to complete (0 of 3)']);
+  for (let i = 0; i < 3; i += 1) {
+    t.is(swarm.running('web').length, 0);
+    const [task] = swarm.running('fill');
+    swarm.report(task?.id ?? '', 'complete').settle();
+  }
+  t.is(swarm.running('web').length, 1);
+});

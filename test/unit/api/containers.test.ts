@@ -1,0 +1,498 @@
+/** Single containers through the API: a real plan decides, and nodes that are objects do at once what they are told. */
+import test from 'ava';
+import fc from 'fast-check';
+import type { z } from 'zod';
+import { decodeContainer } from '../../../manager/api/codec/container-create-codec.ts';
+import { zCreate, zHostConfig } from '../../../manager/api/codec/container-create-schema.ts';
+import { waitForStore } from '../../../manager/api/wait.ts';
+import { serviceSpecSchema } from '../../../shared/wire/service-schema.ts';
+import { type Plan, plan } from '../../../manager/plan/plan.ts';
+import { effectiveState, isWanted } from '../../../manager/plan/states.ts';
+import { viewOf } from '../../../manager/plan/view.ts';
+import { ConflictError, NotFoundError } from '../../../shared/errors/index.ts';
+import { compareStates, isTerminal, type Task, type TaskState } from '../../../shared/model/index.ts';
+import type { ContainerInfo } from '../../../shared/model/node-methods/index.ts';
+import { ApiFixture, type Json } from './fixture.ts';
+
+/** A cluster of two nodes that have `busybox`. Commands that end do so when the test says. */
+class Cluster implements AsyncDisposable {
+  readonly api: ApiFixture;
+  /** Containers whose commands can not be run. */
+  readonly broken = new Set<string>();
+  /** Neither plans nor obeys. */
+  idle = false;
+  #calls = 0;
+  #work: Promise<void> = Promise.resolve();
+
+  private constructor(api: ApiFixture) {
+    this.api = api;
+  }
+
+  static async up(): Promise<Cluster> {
+    const api = await ApiFixture.up();
+    api.obeys = false;
+    const cluster = new Cluster(api);
+    for (const [id, node] of api.nodes) {
+      node.answers.set('image.inspect', ({ reference }: { reference: string }) => {
+        if (reference !== 'busybox') throw new NotFoundError(`No such image: ${reference}`);
+        return { config: { exposedPorts: ['80/tcp'] } };
+      });
+      node.answers.set('volume.list', () => ({ volumes: [], freeBytes: 0 }));
+      node.answers.set('container.list', () => cluster.#infos(id));
+      node.answers.set('container.inspect', ({ containerId }: { containerId: string }) =>
+        cluster.#infos(id).find((info) => info.id === containerId),
+      );
+      node.answers.set('container.stop', async ({ containerId }: { containerId: string }) => {
+        await cluster.end(containerId, 143);
+        return { stopped: false };
+      });
+      node.answers.set('container.kill', async ({ containerId }: { containerId: string }) => {
+        await cluster.end(containerId, 137);
+        return {};
+      });
+      node.answers.set('container.until-removed', () => ({}));
+    }
+    api.store.onChange(() => {
+      cluster.#work = cluster.#work.then(() => cluster.#turn());
+    });
+    await cluster.#turn();
+    return cluster;
+  }
+
+  /** Plans, and lets the nodes do what that asks for. */
+  async #turn(): Promise<void> {
+    const { store } = this.api;
+    if (this.idle || this.api.stopping.signal.aborted) return;
+    const view = viewOf(store);
+    if (view === undefined) return;
+    this.#calls += 1;
+    const decided = plan(view, {
+      dirtyServices: 'all',
+      now: Date.now(),
+      seed: String(this.#calls),
+      limit: 100,
+    });
+    if (decided.writes.length > 0) return this.#write(decided);
+    for (const task of store.all('tasks').values()) {
+      const state = effectiveState(task, store.get('statuses', task.id));
+      if (task.nodeId === undefined || isTerminal(state)) continue;
+      const next = this.#next(task);
+      if (compareStates(state, next) < 0) return this.report(task.id, next);
+    }
+  }
+
+  async wake(): Promise<void> {
+    await (this.#work = this.#work.then(() => this.#turn()));
+  }
+
+  async #write({ writes }: Plan): Promise<void> {
+    await this.api.write(writes);
+  }
+
+  #next(task: Task): TaskState {
+    if (!isWanted(task)) return 'shutdown';
+    if (task.desired === 'ready') return 'ready';
+    return this.broken.has(task.serviceId) ? 'failed' : 'running';
+  }
+
+  async report(taskId: string, state: TaskState, exitCode?: number): Promise<void> {
+    const { store } = this.api;
+    const task = store.get('tasks', taskId);
+    const mode = store.get('revisions', `${task?.serviceId}.${task?.revision}`)?.spec.mode;
+    const containerId = mode?.kind === 'container' ? mode.containerId : '';
+    const before = store.get('statuses', taskId);
+    const startedAtMs = before?.startedAtMs ?? (state === 'running' ? Date.now() : undefined);
+    const broken = this.broken.has(task?.serviceId ?? '');
+    const value = {
+      taskId,
+      state,
+      atMs: Date.now(),
+      message: state,
+      container: { containerId, ...(exitCode === undefined ? {} : { exitCode }) },
+      ...(startedAtMs === undefined ? {} : { startedAtMs }),
+      ...(state === 'failed' && broken ? { error: 'exec: "x": executable file not found in the image' } : {}),
+    };
+    await this.api.write([{ table: 'statuses', key: taskId, value }]);
+  }
+
+  /** Its command ends. */
+  async end(containerId: string, exitCode: number): Promise<void> {
+    const { store } = this.api;
+    for (const task of store.all('tasks').values()) {
+      if (!containerId.startsWith(task.serviceId)) continue;
+      if (store.get('statuses', task.id)?.state !== 'running') continue;
+      return this.report(task.id, exitCode === 0 ? 'complete' : 'failed', exitCode);
+    }
+    throw new ConflictError('is not running');
+  }
+
+  #infos(nodeId: string): ContainerInfo[] {
+    const { store } = this.api;
+    return [...store.all('tasks').values()].flatMap((task): ContainerInfo[] => {
+      const status = store.get('statuses', task.id);
+      if (task.nodeId !== nodeId || status?.container === undefined) return [];
+      const spec = store.get('revisions', `${task.serviceId}.${task.revision}`)?.spec;
+      const ended = isTerminal(status.state);
+      const state = ended ? 'exited' : status.state === 'running' ? 'running' : 'created';
+      const base = {
+        serviceId: task.serviceId,
+        serviceName: 'old',
+        slot: 1,
+        args: [],
+        env: [],
+        networks: [],
+      };
+      const details = {
+        ...{ hostname: 'h', domainname: '', user: '', workingDir: '', entrypoint: [], cmd: [] },
+        ...{ exposedPorts: ['80/tcp'], volumes: [], stopSignal: '', mounts: [] },
+      };
+      return [
+        {
+          ...base,
+          id: status.container.containerId,
+          taskId: task.id,
+          name: 'old',
+          image: 'busybox',
+          imageId: 'sha256:ab',
+          labels: spec?.container.labels ?? {},
+          path: 'sh',
+          createdAtMs: task.createdAtMs,
+          state,
+          pid: 1,
+          logPath: '',
+          details,
+          ...(ended ? { exitCode: status.container.exitCode ?? 0, finishedAtMs: status.atMs } : {}),
+        },
+      ];
+    });
+  }
+
+  async create(name: string, body: object = {}): Promise<string> {
+    const { status, json } = await this.api.send('POST', `/containers/create?name=${name}`, {
+      Image: 'busybox',
+      ...body,
+    });
+    if (status !== 201) throw new Error(`${status} ${JSON.stringify(json)}`);
+    return json.Id;
+  }
+
+  async post(path: string, body?: object): Promise<number> {
+    return (await this.api.send('POST', path, body)).status;
+  }
+
+  async names(query = ''): Promise<string[]> {
+    const found = await this.api.get(`/containers/json?all=1${query}`);
+    return found.map(({ Names }: Json) => Names[0]).toSorted();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.api[Symbol.asyncDispose]();
+    await this.#work;
+  }
+}
+
+test('created, started, stopped, started, killed, removed; never a service, never a task', async (t) => {
+  await using cluster = await Cluster.up();
+  const { api } = cluster;
+  const id = await cluster.create('web', { Labels: { a: 'b' }, HostConfig: { Memory: 2 ** 26 } });
+  t.regex(id, /^[0-9a-f]{64}$/);
+  const status = async (): Promise<string> => (await api.get('/containers/web/json')).State.Status;
+  t.is(await status(), 'created');
+  t.is(await cluster.post('/containers/web/stop'), 304);
+  t.is(await cluster.post('/containers/web/kill'), 409);
+  t.is(await cluster.post('/containers/web/start'), 204);
+  t.is(await cluster.post(`/containers/${id.slice(0, 12)}/start`), 304);
+  t.is(await status(), 'running');
+  t.deepEqual([await api.get('/services'), await api.get('/tasks')], [[], []]);
+  t.is((await api.send('GET', `/services/${id.slice(0, 25)}`)).status, 404);
+  const refused = await api.send('DELETE', '/containers/web');
+  t.is(refused.status, 409);
+  t.regex(refused.json.message, /cannot remove container "\/web": container is running/);
+  t.is(await cluster.post('/containers/web/stop?t=5'), 204);
+  t.is((await api.get('/containers/web/json')).State.ExitCode, 143);
+  t.is(await cluster.post('/containers/web/restart'), 204);
+  t.is(await cluster.post('/containers/web/kill'), 204);
+  t.is((await api.get('/containers/web/json')).State.ExitCode, 137);
+  t.like(await api.get('/containers/web/json'), { HostConfig: { Memory: 2 ** 26 }, RestartCount: 0 });
+  t.is((await api.send('DELETE', '/containers/web')).status, 204);
+  t.is((await api.send('GET', '/containers/web/json')).status, 404);
+  t.is(api.store.all('services').size + api.store.all('names').size, 1, 'the ingress network’s name');
+});
+
+test('names are unique, rename moves them, and a name is free when its container is gone', async (t) => {
+  await using cluster = await Cluster.up();
+  const { api } = cluster;
+  const id = await cluster.create('one');
+  const again = await api.send('POST', '/containers/create?name=/one', { Image: 'busybox' });
+  t.is(again.status, 409);
+  t.is(
+    again.json.message,
+    `Conflict. The container name "/one" is already in use by container "${id}". ` +
+      'You have to remove (or rename) that container to be able to reuse that name.',
+  );
+  t.is(await cluster.post('/containers/one/rename?name=two'), 204);
+  t.is((await api.get('/containers/two/json')).Name, '/two');
+  t.is((await api.send('GET', '/containers/one/json')).status, 404);
+  await cluster.create('one');
+  t.is(await cluster.post('/containers/one/rename?name=two'), 409);
+  t.is((await api.send('DELETE', '/containers/two?force=1')).status, 204);
+  await cluster.create('two');
+  t.deepEqual(await cluster.names(), ['/one', '/two']);
+  t.is(await cluster.post('/containers/create?name=a/b', { Image: 'busybox' }), 400);
+});
+
+test('what can not be made leaves nothing: no image, no node, no port, a command that is not there', async (t) => {
+  await using cluster = await Cluster.up();
+  const { api } = cluster;
+  const make = async (body: object): Promise<[number, string]> => {
+    const { status, json } = await api.send('POST', '/containers/create', { Image: 'busybox', ...body });
+    return [status, json.message];
+  };
+  t.deepEqual(await make({ Image: 'nosuch' }), [404, 'No such image: nosuch']);
+  const labels = { 'com.docker.swarm.constraints': '["node.hostname==none"]' };
+  const [status, message] = await make({ Labels: labels });
+  t.is(status, 409);
+  t.regex(message, /^no suitable node \(constraint node\.hostname==none not met on 2 nodes\)$/);
+  const bindings = { PortBindings: { '80/tcp': [{ HostPort: '8080' }] } };
+  await cluster.create('first', { HostConfig: bindings });
+  const taken = await make({ HostConfig: bindings });
+  t.deepEqual(taken, [409, 'Bind for 0.0.0.0:8080 failed: port is already allocated to container first']);
+  t.deepEqual(await cluster.names(), ['/first']);
+
+  const id = await cluster.create('bad');
+  cluster.broken.add(id.slice(0, 25));
+  const started = await api.send('POST', '/containers/bad/start');
+  t.is(started.status, 400);
+  t.regex(started.json.message, /executable file not found/);
+  t.is((await api.send('DELETE', '/containers/bad')).status, 204);
+});
+
+test('wait: not-running, next-exit and removed, with the exit code', async (t) => {
+  await using cluster = await Cluster.up();
+  const { api } = cluster;
+  const id = await cluster.create('ww', { HostConfig: { AutoRemove: true } });
+  const wait = (condition: string) => api.send('POST', `/containers/ww/wait?condition=${condition}`);
+  t.deepEqual((await wait('not-running')).json, { StatusCode: 0 });
+  const [next, removed] = [wait('next-exit'), wait('removed')];
+  t.is(await cluster.post('/containers/ww/start'), 204);
+  await cluster.end(id, 7);
+  t.deepEqual([(await next).json, (await removed).json], [{ StatusCode: 7 }, { StatusCode: 7 }]);
+  t.is((await wait('removed')).status, 404);
+  await cluster.create('ww');
+  t.is((await wait('nosuch')).status, 400);
+});
+
+test('events: create, start, die and destroy, once each', async (t) => {
+  await using cluster = await Cluster.up();
+  const seen: string[] = [];
+  const { api } = cluster;
+  const id = await cluster.create('ee');
+  await cluster.post('/containers/ee/start');
+  await cluster.end(id, 3);
+  await cluster.post('/containers/ee/start');
+  await cluster.post('/containers/ee/stop');
+  await api.send('DELETE', '/containers/ee');
+  const until = Math.ceil(Date.now() / 1000) + 1;
+  const { body } = await api.send('GET', `/events?since=1&until=${until}&filters={"type":["container"]}`);
+  for (const line of body.toString().trim().split('\n')) {
+    const { Action, Actor }: Json = JSON.parse(line);
+    t.is(Actor.ID, id);
+    seen.push(Action === 'die' ? `die ${Actor.Attributes.exitCode}` : Action);
+  }
+  t.deepEqual(seen, ['create', 'start', 'die 3', 'start', 'die 143', 'stop', 'destroy']);
+});
+
+test('a service’s container is refused what its service decides', async (t) => {
+  await using api = await ApiFixture.up();
+  const created = await api.send('POST', '/services/create', {
+    Name: 'web',
+    TaskTemplate: { ContainerSpec: { Image: 'nginx' } },
+  });
+  t.is(created.status, 201);
+  const [task] = await api.get('/tasks');
+  const id = task.Status.ContainerStatus.ContainerID;
+  const info = {
+    ...{ id, taskId: task.ID, name: 'web.1.x', image: 'nginx', imageId: 'sha256:a', serviceId: 's' },
+    ...{ serviceName: 'web', slot: 1, labels: {}, path: 'n', args: [], env: [], createdAtMs: 1 },
+    ...{ state: 'running' as const, pid: 1, logPath: '', networks: [] },
+  };
+  api.nodes.get(task.NodeID)?.containers.push(info);
+  for (const action of ['start', 'restart', 'rename?name=x', 'update']) {
+    const { status, json } = await api.send('POST', `/containers/${id}/${action}`, {});
+    t.is(status, 409, action);
+    t.regex(json.message, /belongs to service web, which decides over it/);
+  }
+  t.is((await api.send('DELETE', `/containers/${id}?force=1`)).status, 409);
+});
+
+test('prune removes what does not run and fits', async (t) => {
+  await using cluster = await Cluster.up();
+  const { api } = cluster;
+  for (const name of ['aa', 'bb', 'cc']) await cluster.create(name, { Labels: { [name]: '1' } });
+  await cluster.post('/containers/aa/start');
+  const prune = async (filters: object) =>
+    (await api.send('POST', `/containers/prune?filters=${JSON.stringify(filters)}`)).json;
+  t.deepEqual(await prune({ until: ['1h'] }), { ContainersDeleted: null, SpaceReclaimed: 0 });
+  t.is((await prune({ 'label!': ['cc'] })).ContainersDeleted.length, 1);
+  t.deepEqual(await cluster.names(), ['/aa', '/cc']);
+  t.is((await prune({})).ContainersDeleted.length, 1);
+  t.deepEqual(await cluster.names(), ['/aa']);
+});
+
+test('fields that Shoal does not have are refused with their names', (t) => {
+  const refuse = (pattern: RegExp, host: object, config: object = {}): void => {
+    t.throws(() => decodeContainer({ Image: 'a', ...config, HostConfig: host }), { message: pattern });
+  };
+  refuse(/not supported by Shoal: HostConfig\.BlkioWeight, HostConfig\.CpusetMems$/, {
+    BlkioWeight: 5,
+    CpusetMems: '0',
+    Links: [],
+    OomKillDisable: false,
+  });
+  refuse(/MacAddress/, {}, { MacAddress: '02:00:00:00:00:01' });
+  refuse(/HostConfig\.PidMode: 'host' is expected/, { PidMode: 'container:x' });
+  refuse(/address 127\.0\.0\.1 for 80\/tcp/, { PortBindings: { '80/tcp': [{ HostIp: '127.0.0.1' }] } });
+  refuse(/invalid port specification: "80\/foo"/, { PortBindings: { '80/foo': [{}] } });
+  refuse(/one number is expected/, { PortBindings: { '80/tcp': [{ HostPort: '8000-8010' }] } });
+  refuse(/option 'exec' of \/x/, { Tmpfs: { '/x': 'exec' } });
+  refuse(/Duplicate mount point: \/x/, { Binds: ['/a:/x', 'v:/x'] });
+  refuse(/invalid mode: nosuch/, { Binds: ['/a:/x:nosuch'] });
+  refuse(/host-gateway/, { ExtraHosts: ['a:host-gateway'] });
+  refuse(/can't create 'AutoRemove'/, { AutoRemove: true, RestartPolicy: { Name: 'always' } });
+  refuse(/maximum retry count can only be used/, { RestartPolicy: { Name: 'always', MaximumRetryCount: 3 } });
+  refuse(/Nano CPUs and CPU Quota/, { NanoCpus: 1, CpuQuota: 1 });
+  const static1 = { EndpointsConfig: { n: { IPAMConfig: { IPv4Address: '10.0.0.9' } } } };
+  refuse(/EndpointsConfig\.n\.IPAMConfig\.IPv4Address/, {}, { NetworkingConfig: static1 });
+});
+
+test('what a client asks for is what the container is', (t) => {
+  const { spec, warnings, asked } = decodeContainer({
+    Image: 'a',
+    Cmd: 'one word',
+    Entrypoint: ['sh', '-c'],
+    Env: ['A={{.X}}'],
+    Volumes: { '/anon': {} },
+    StopTimeout: 0,
+    HostConfig: {
+      Binds: ['/host:/h:ro,rslave', 'data:/d:nocopy', '/made'],
+      Tmpfs: { '/run': 'size=64k,mode=1770' },
+      CpuQuota: 25_000,
+      PidsLimit: -1,
+      RestartPolicy: { Name: 'on-failure', MaximumRetryCount: 3 },
+      NetworkMode: 'net',
+      LogConfig: { Type: 'json-file', Config: { 'max-size': '1m' } },
+      PortBindings: { '53/udp': [{ HostPort: '' }], '80': [{ HostPort: '80' }, { HostPort: '81' }] },
+    },
+    NetworkingConfig: { EndpointsConfig: { other: { Aliases: ['x'] }, net: { Aliases: ['y'] } } },
+  });
+  t.like(spec.container, { command: ['sh', '-c'], args: ['one word'], env: ['A={{.X}}'], stopGraceNs: 0 });
+  t.deepEqual(spec.container.mounts, [
+    { kind: 'volume', source: '', target: '/anon', readOnly: false },
+    {
+      kind: 'bind',
+      source: '/host',
+      target: '/h',
+      readOnly: true,
+      createSource: true,
+      propagation: 'rslave',
+    },
+    { kind: 'volume', source: 'data', target: '/d', readOnly: false, noCopy: true },
+    { kind: 'volume', source: '', target: '/made', readOnly: false },
+    { kind: 'tmpfs', target: '/run', readOnly: false, sizeBytes: 65_536, mode: 0o1770 },
+  ]);
+  t.deepEqual(spec.limits, { nanoCpus: 250_000_000 });
+  t.like(spec.restart, { condition: 'on-failure', maxAttempts: 3 });
+  t.deepEqual(spec.networks, [
+    { network: 'net', aliases: ['y'] },
+    { network: 'other', aliases: ['x'] },
+  ]);
+  t.deepEqual(
+    spec.ports.map((port) => `${port.publishedPort}:${port.targetPort}/${port.protocol}`).toSorted(),
+    ['0:53/udp', '80:80/tcp', '81:80/tcp'],
+  );
+  t.deepEqual(warnings, ['LogConfig.Config: max-size: kept without an effect']);
+  t.is((asked.hostConfig as Json).CpuQuota, 25_000);
+  t.deepEqual(decodeContainer({ Image: 'a', HostConfig: { NetworkMode: 'host' } }).spec.container.runtime, {
+    network: 'host',
+  });
+});
+
+const word = fc.constantFrom('', 'a', '/a', 'a:b', '/a:/b:ro', '80/tcp', '0', '-1', 'host', 'always', '{{');
+const value: fc.Arbitrary<unknown> = fc.oneof(
+  word,
+  fc.integer(),
+  fc.maxSafeInteger(),
+  fc.boolean(),
+  fc.jsonValue(),
+  fc.array(word, { maxLength: 3 }),
+  fc.dictionary(word, fc.oneof(word, fc.constant({}), fc.array(fc.dictionary(word, word), { maxLength: 2 }))),
+);
+
+function fieldsOf(schema: z.ZodObject): fc.Arbitrary<object> {
+  const fields = Object.keys(schema.shape).map((key) => [key, value] as const);
+  return fc.record(Object.fromEntries(fields), { requiredKeys: [] });
+}
+
+test('whatever is sent, the answer names what is wrong: never a failure of the manager', async (t) => {
+  await using cluster = await Cluster.up();
+  const host = fieldsOf(zHostConfig);
+  const body = fc
+    .tuple(fieldsOf(zCreate), fc.oneof(host, host, host, value))
+    .map(([config, hostConfig]) => ({ ...config, Image: 'busybox', HostConfig: hostConfig }));
+  const allowed = [201, 400, 403, 404, 409, 501];
+  let made = 0;
+  await fc.assert(
+    fc.asyncProperty(
+      fc.oneof({ weight: 9, arbitrary: body }, { weight: 1, arbitrary: value }),
+      async (sent) => {
+        const { status, json } = await cluster.api.send('POST', '/containers/create', JSON.stringify(sent));
+        if (!allowed.includes(status)) throw new Error(`${status} ${JSON.stringify(json)}`);
+        if (status !== 201) return;
+        made += 1;
+        // What was taken can be carried to a node, and shown.
+        for (const { spec } of cluster.api.store.all('revisions').values()) serviceSpecSchema.parse(spec);
+        await cluster.api.get(`/containers/${json.Id}/json`);
+        await cluster.api.get('/containers/json?all=1');
+        t.is((await cluster.api.send('DELETE', `/containers/${json.Id}`)).status, 204);
+      },
+    ),
+    { numRuns: 400 },
+  );
+  // One field at a time is often right.
+  for (const key of Object.keys(zHostConfig.shape)) {
+    await fc.assert(
+      fc.asyncProperty(value, async (sent) => {
+        const config = { Image: 'busybox', HostConfig: { [key]: sent } };
+        const { status, json } = await cluster.api.send('POST', '/containers/create', config);
+        if (!allowed.includes(status)) throw new Error(`${key}: ${status} ${JSON.stringify(json)}`);
+        if (status !== 201) return;
+        made += 1;
+        for (const { spec } of cluster.api.store.all('revisions').values()) serviceSpecSchema.parse(spec);
+        t.is((await cluster.api.send('DELETE', `/containers/${json.Id}`)).status, 204);
+      }),
+      { numRuns: 20 },
+    );
+  }
+  t.true(made > 50, `${made} were made`);
+});
+
+test('a client that goes away while its container is made leaves nothing', async (t) => {
+  await using cluster = await Cluster.up();
+  const { api } = cluster;
+  cluster.idle = true;
+  const client = new AbortController();
+  const request = api.send('POST', '/containers/create?name=gone', { Image: 'busybox' }, {}, client.signal);
+  await waitForStore(api.store, () => api.store.all('services').size === 1, 10_000, api.stopping.signal);
+  client.abort();
+  await t.throwsAsync(request);
+  cluster.idle = false;
+  const empty = (): boolean => api.store.all('services').size === 0;
+  await waitForStore(
+    api.store,
+    () => [...api.store.all('services').values()].every((s) => s.removing),
+    10_000,
+    api.stopping.signal,
+  );
+  await cluster.wake();
+  t.true(await waitForStore(api.store, empty, 10_000, api.stopping.signal));
+});
