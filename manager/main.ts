@@ -12,11 +12,14 @@ import { listenUnix } from './api/listen.ts';
 import { startDispatcher } from './dispatcher/start-dispatcher.ts';
 import { lead } from './leader/leader.ts';
 import { loadOrCreateCluster } from './ca/cluster.ts';
+import { listenForScrapes } from './metrics/listen.ts';
+import { createMetrics } from './metrics/metrics.ts';
+import { databaseSize } from './store/database-size.ts';
 import { Election } from './store/election.ts';
 import { startEmbeddedEtcd } from './store/embedded-etcd.ts';
 import { maintainEtcd } from './store/maintenance.ts';
 import { openStore, type OpenStore } from './store/open-store.ts';
-import type { Store } from './store/store.ts';
+import type { Store, StoreObserver } from './store/store.ts';
 import { openVault } from './vault/data-key-file.ts';
 
 /** Runs until the signal aborts. Losing etcd or the leadership ends nothing. */
@@ -26,7 +29,9 @@ export async function runManager(options: ManagerOptions, signal: AbortSignal): 
   await mkdir(runDir, { recursive: true, mode: 0o711 });
   const managerId = await ownId(stateDir);
   await using stack = new UndoStack();
-  const store = await openOwnStore(options, stack, signal);
+  const metrics = createMetrics(VERSION);
+  stack.defer(() => metrics.close());
+  const store = await openOwnStore(options, metrics.store, stack, signal);
   const { listen, nodeDownAfterMs } = options;
   const clusterOptions = nodeDownAfterMs === undefined ? {} : { nodeDownAfterMs };
   await loadOrCreateCluster(store, clusterOptions, systemClock.now(), signal);
@@ -55,12 +60,24 @@ export async function runManager(options: ManagerOptions, signal: AbortSignal): 
     leader: () => (election.leaderId === managerId ? managerNodeId() : undefined),
     logger,
     clock: systemClock,
+    metrics: metrics.api,
     signal,
   });
+  metrics.read({
+    store,
+    connected: (nodeId) => dispatcher.gateway.connected(nodeId),
+    dispatcher: dispatcher.counts,
+    leads: () => election.leaderId === managerId,
+    database: () => databaseSize(store.client),
+  });
+  if (options.metricsListen !== undefined) {
+    const scrapes = await listenForScrapes(metrics.api, options.metricsListen, logger);
+    stack.defer(() => scrapes.close());
+  }
   const server = await listenUnix(options.apiSocket, api, { group: options.apiGroup, mode: 0o660 });
   stack.defer(() => server.close());
   const elected = election.run(signal, (fence, leading) =>
-    lead({ store, fence, logger, clock: systemClock }, leading),
+    lead({ store, fence, logger, clock: systemClock, observer: metrics.leader }, leading),
   );
   stack.defer(() => elected);
   await writeRunFile(runDir, { pid: process.pid, address: options.advertise, apiSocket: options.apiSocket });
@@ -71,6 +88,7 @@ export async function runManager(options: ManagerOptions, signal: AbortSignal): 
 /** The store on the etcd that the options name; an embedded one is started, maintained and stopped with the manager. */
 async function openOwnStore(
   options: ManagerOptions,
+  observer: StoreObserver,
   stack: UndoStack,
   signal: AbortSignal,
 ): Promise<OpenStore> {
@@ -79,6 +97,7 @@ async function openOwnStore(
     const store = await openStore({
       endpoints: etcd.endpoints,
       ...(etcd.tls ? { tls: etcd.tls } : {}),
+      observer,
       logger,
       signal,
     });
@@ -87,7 +106,7 @@ async function openOwnStore(
   const directory = join(options.stateDir, 'etcd');
   const ports = { client: etcd.clientPort, peer: etcd.peerPort };
   const embedded = stack.use(await startEmbeddedEtcd({ directory, ports, logger, signal }));
-  const store = stack.use(await openStore({ endpoints: [...embedded.endpoints], logger, signal }));
+  const store = stack.use(await openStore({ endpoints: [...embedded.endpoints], observer, logger, signal }));
   const maintained = maintainEtcd({ client: store.client, directory, logger }, signal);
   stack.defer(() => maintained);
   return store;

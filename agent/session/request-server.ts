@@ -1,6 +1,8 @@
 /** Answers what a manager asks over one session: calls and streams. */
 import type { NodeMethods, NodeStreams } from '../../shared/model/node-methods/index.ts';
-import { InvalidError, UnsupportedError } from '../../shared/errors/index.ts';
+import { AppError, describeError, InvalidError, UnsupportedError } from '../../shared/errors/index.ts';
+import { isAbort } from '../../shared/lib/abort.ts';
+import type { Logger } from '../../shared/model/index.ts';
 import {
   type AgentFrame,
   decodeStreamData,
@@ -25,18 +27,21 @@ interface Work {
 export class RequestServer {
   readonly #handlers: LinkHandlers;
   readonly #send: (frame: AgentFrame | Buffer) => void;
+  readonly #logger: Logger;
   readonly #work = new Map<number, Work>();
 
-  constructor(handlers: LinkHandlers, send: (frame: AgentFrame | Buffer) => void) {
+  constructor(handlers: LinkHandlers, send: (frame: AgentFrame | Buffer) => void, logger: Logger) {
     this.#handlers = handlers;
     this.#send = send;
+    this.#logger = logger;
   }
 
   onRequest(request: Request): void {
     const { id, method } = request;
     if (this.#work.has(id)) throw new InvalidError(`request ${id} is under way already`);
-    if (isMethod(method)) void this.#serveCall(id, method, request.params);
-    else if (isStream(method)) void this.#serveStream(id, method, request);
+    const log = this.#answered(request);
+    if (isMethod(method)) void this.#serveCall(id, method, request.params, log);
+    else if (isStream(method)) void this.#serveStream(id, method, request, log);
     else {
       const error = toWireError(new UnsupportedError(`this node has no method ${method}`));
       // Both shapes: a manager that knows the method waits for one of them.
@@ -68,7 +73,29 @@ export class RequestServer {
     for (const work of this.#work.values()) work.abort.abort();
   }
 
-  async #serveCall(id: number, method: keyof NodeMethods, params: unknown): Promise<void> {
+  /**
+   * Writes the one line that this node's log has of a request. Not its parameters: they may hold a command's environment,
+   * or a registry's credentials.
+   */
+  #answered({ method, requestId }: Request): (error?: unknown) => void {
+    const startedMs = performance.now();
+    return (error) => {
+      const elapsedMs = Math.round(performance.now() - startedMs);
+      const fields = { ...(requestId === undefined ? {} : { requestId }), method, elapsedMs };
+      if (error === undefined) return this.#logger.debug(fields, 'answered a manager');
+      const known = error instanceof AppError || isAbort(error);
+      const text = { ...fields, error: describeError(error) };
+      if (known) this.#logger.debug(text, 'refused a manager');
+      else this.#logger.error({ ...text, err: error }, 'failed to answer a manager');
+    };
+  }
+
+  async #serveCall(
+    id: number,
+    method: keyof NodeMethods,
+    params: unknown,
+    log: (error?: unknown) => void,
+  ): Promise<void> {
     const abort = new AbortController();
     this.#work.set(id, { abort });
     try {
@@ -79,14 +106,21 @@ export class RequestServer {
       );
       const result = await this.#handlers.call(method, parsed, abort.signal);
       this.#send({ type: 'response', id, result });
+      log();
     } catch (error) {
+      log(error);
       this.#send({ type: 'response', id, error: toWireError(error) });
     } finally {
       this.#work.delete(id);
     }
   }
 
-  async #serveStream(id: number, method: keyof NodeStreams, { params, window }: Request): Promise<void> {
+  async #serveStream(
+    id: number,
+    method: keyof NodeStreams,
+    { params, window }: Request,
+    log: (error?: unknown) => void,
+  ): Promise<void> {
     const abort = new AbortController();
     const stream = new OutboundStream(
       (chunk) => this.#send(encodeStreamData(id, chunk.stream, chunk.data)),
@@ -105,7 +139,9 @@ export class RequestServer {
       const source = this.#handlers.stream(method, parsed, input.data(), abort.signal);
       await stream.pump(source, abort.signal);
       this.#send({ type: 'end', id });
+      log();
     } catch (error) {
+      log(error);
       this.#send({ type: 'end', id, error: toWireError(error) });
     } finally {
       this.#work.delete(id);

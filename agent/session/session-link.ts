@@ -76,7 +76,7 @@ export class SessionLink implements Link {
       onFrame: (frame) => this.#onFrame(session, frame),
       onData: (frame) => requests.onData(frame),
     });
-    const requests = new RequestServer(this.#handlers, (frame) => socket.send(frame));
+    const requests = new RequestServer(this.#handlers, (frame) => socket.send(frame), this.#logger);
     const session: Session = { socket, requests, set: undefined, seq: 0 };
     this.#session = session;
     const reason = await socket.ended(signal);

@@ -28,6 +28,7 @@ interface ManagerFlags {
   socketGroup: string;
   listen: { host: string; port: number };
   advertise?: string;
+  metrics?: { host: string; port: number };
   etcd?: string;
   etcdCa?: string;
   etcdCert?: string;
@@ -62,6 +63,7 @@ export function addManager(program: Command): void {
       'where agents are told to connect to (default: this host, same port)',
       parseAdvertise,
     )
+    .option('--metrics <host:port>', 'serve /metrics, and nothing else, here too (plain HTTP)', parseHostPort)
     .option('--etcd <urls>', 'use this etcd: URL[,URL...]')
     .option('--etcd-ca <file>', 'its CA certificate (PEM)')
     .option('--etcd-cert <file>', 'client certificate for it (PEM)')
@@ -90,6 +92,7 @@ async function managerOptions(flags: ManagerFlags): Promise<ManagerOptions> {
     apiGroup: flags.socketGroup,
     listen: flags.listen,
     advertise: flags.advertise ?? `${ownAddress(flags.listen.host)}:${flags.listen.port}`,
+    ...(flags.metrics === undefined ? {} : { metricsListen: flags.metrics }),
     etcd: await etcdOptions(flags),
     ...(flags.nodeDownAfter === undefined ? {} : { nodeDownAfterMs: flags.nodeDownAfter }),
     ...(flags.newDataKey === undefined ? {} : { newDataKey: flags.newDataKey }),

@@ -22,6 +22,8 @@ export interface ApiOptions {
   readonly leader: () => string | undefined;
   readonly logger: Logger;
   readonly clock: Clock;
+  /** Absent: nothing is counted, and /metrics is 404. */
+  readonly metrics?: ApiMetrics;
   /** Ends every stream that is open when the manager stops. */
   readonly signal?: AbortSignal;
   /** Where this manager keeps what it must not lose; shown by /info. */
@@ -33,6 +35,16 @@ export interface ApiOptions {
 export interface ApiContext extends ApiOptions {
   readonly events: EventLog;
   readonly signal: AbortSignal;
+}
+
+/** What the API tells of its requests, and what it shows of all. */
+export interface ApiMetrics {
+  began(): void;
+  /** `route`: the pattern of the route; undefined when there was none. */
+  ended(request: { route: string | undefined; method: string; status: number; seconds: number }): void;
+  readonly contentType: string;
+  /** In the text format of Prometheus. */
+  scrape(): Promise<string>;
 }
 
 export const API_VERSION = '1.47';

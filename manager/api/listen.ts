@@ -4,6 +4,7 @@ import { createServer, type RequestListener, type Server } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { promisify } from 'node:util';
 import { ConflictError } from '../../shared/errors/index.ts';
+import { refuseWhatIsNoHttp } from './http/refuse-bytes.ts';
 import { serveUpgrade } from './http/upgrade.ts';
 
 /** chown(2): -1 leaves the owner as it is. */
@@ -54,6 +55,7 @@ function httpServer(handler: RequestListener): Server {
   // No request timeout: streams of logs and events stay open as long as the client likes.
   const options = { requestTimeout: 0, headersTimeout: 60_000, keepAliveTimeout: 60_000 };
   const server = createServer(options, handler);
+  refuseWhatIsNoHttp(server);
   server.on('upgrade', (req, socket: Socket, head) => serveUpgrade(handler, req, socket, head));
   return server;
 }

@@ -18,6 +18,7 @@ import { isEmptyDiff } from '../../shared/wire/assignment-diff.ts';
 import { CLOSE } from '../../shared/wire/frames.ts';
 import type { Change, Store } from '../store/store.ts';
 import type { Vault } from '../vault/seal.ts';
+import type { DispatcherCounts } from './counts.ts';
 import { AssignmentTracker, type Flush } from './assignment-tracker.ts';
 import { FailureDetector, type Verdict } from './failure-detector.ts';
 import { awaitHello } from './handshake.ts';
@@ -52,6 +53,8 @@ export class Dispatcher implements SessionEvents {
   #beatMs: number;
   #ticking: NodeJS.Timeout;
   readonly #undo: (() => void)[] = [];
+  readonly #sent = { full: 0, change: 0 };
+  readonly #down = { silent: 0, disconnected: 0, 'never-heard': 0 };
   #flushScheduled = false;
   #firstFlush = true;
 
@@ -74,6 +77,11 @@ export class Dispatcher implements SessionEvents {
     this.#ticking = setInterval(() => this.#tick(), tickMs);
     this.#undo.push(() => clearInterval(this.#ticking));
     this.#expectKnownNodes();
+  }
+
+  get counts(): DispatcherCounts {
+    const { counts: statuses } = this.#intake;
+    return { sessions: this.#sessions.size, assignments: this.#sent, statuses, nodesDown: this.#down };
   }
 
   session(nodeId: string): NodeSession | undefined {
@@ -134,6 +142,7 @@ export class Dispatcher implements SessionEvents {
   #sendFull(session: NodeSession): void {
     this.#flush();
     const set = this.#tracker.full(session.nodeId);
+    this.#sent.full += 1;
     const seq = session.sendFull(withStarted(set, this.#tracker));
     const withdrawn = this.#tracker.notServing(set);
     this.#withdrawals.handle({ kind: 'sent', nodeId: session.nodeId, seq, withdrawn, serving: [] });
@@ -215,6 +224,7 @@ export class Dispatcher implements SessionEvents {
     const diff = flush.diffOf(session.nodeId);
     if (isEmptyDiff(diff)) return;
     const seq = session.sendChange(diff);
+    this.#sent.change += 1;
     this.#withdrawals.handle({ kind: 'sent', nodeId: session.nodeId, seq, ...flush.servingOf(diff) });
   }
 
@@ -240,6 +250,7 @@ export class Dispatcher implements SessionEvents {
     const { records, logger, signal } = this.#options;
     const message = DOWN_MESSAGES[reason];
     logger.warn({ nodeId, reason }, 'node is down');
+    this.#down[reason] += 1;
     this.#sessions.get(nodeId)?.close(CLOSE.goingAway, message);
     // Closing it started a new wait, which has nothing more to say.
     this.#detector.forget(nodeId);

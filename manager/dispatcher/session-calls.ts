@@ -13,6 +13,7 @@ import { methodSchemas } from '../../shared/wire/node-methods/index.ts';
 import { InboundStream } from '../../shared/wire/inbound-stream.ts';
 import { OutboundStream } from '../../shared/wire/outbound-stream.ts';
 import { fromWireError } from '../../shared/wire/wire-error.ts';
+import { currentRequestId } from '../request-scope.ts';
 
 type Response = Extract<AgentFrame, { type: 'response' }>;
 type End = Extract<AgentFrame, { type: 'end' }>;
@@ -50,7 +51,7 @@ export class SessionCalls {
       const result = await new Promise<unknown>((resolve, reject) => {
         this.#calls.set(id, { resolve, reject });
         signal.addEventListener('abort', onAbort, { once: true });
-        this.#send({ type: 'request', id, method, params });
+        this.#send(requestFrame(id, method, params));
       });
       return parseValue<NodeMethods[M]['result']>(
         methodSchemas[method].result,
@@ -81,7 +82,7 @@ export class SessionCalls {
     this.#streams.set(id, inbound);
     signal.addEventListener('abort', onAbort, { once: true });
     const window = windowBytes === STREAM_WINDOW_BYTES ? {} : { window: windowBytes };
-    this.#send({ type: 'request', id, method, params, ...window });
+    this.#send({ ...requestFrame(id, method, params), ...window });
     const over = new AbortController();
     if (input !== undefined) void this.#feed(id, inbound, input, over.signal);
     try {
@@ -152,6 +153,12 @@ export class SessionCalls {
     this.#lastId += 1;
     return this.#lastId;
   }
+}
+
+/** Names the API request that it is made for, if there is one. */
+function requestFrame(id: number, method: string, params: unknown): ManagerFrame {
+  const requestId = currentRequestId();
+  return { type: 'request', id, method, params, ...(requestId === undefined ? {} : { requestId }) };
 }
 
 async function* asChunks(input: AsyncIterable<Buffer>): AsyncGenerator<StreamChunk> {

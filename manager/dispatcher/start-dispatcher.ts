@@ -7,6 +7,7 @@ import { authorityOf, type ClusterOptions, loadOrCreateCluster } from '../ca/clu
 import type { Store } from '../store/store.ts';
 import type { Vault } from '../vault/seal.ts';
 import { admission } from './admission.ts';
+import type { DispatcherCounts } from './counts.ts';
 import { Dispatcher } from './dispatcher.ts';
 import type { NodeGateway } from './node-gateway.ts';
 import { NodeRecords } from './node-records.ts';
@@ -37,6 +38,7 @@ export interface RunningDispatcher {
   readonly address: { readonly host: string; readonly port: number };
   readonly cluster: Cluster;
   readonly authority: Authority;
+  readonly counts: () => DispatcherCounts;
   /** Closes all sessions and the port. Aborting the signal does the same, but nobody can wait for it. */
   close(): Promise<void>;
 }
@@ -91,7 +93,8 @@ export async function startDispatcher(options: StartDispatcherOptions): Promise<
     await server.close();
   };
   options.signal.addEventListener('abort', () => void close(), { once: true });
-  return { gateway: gatewayOf(dispatcher), address: server.address, cluster, authority, close };
+  const counts = (): DispatcherCounts => dispatcher.counts;
+  return { gateway: gatewayOf(dispatcher), address: server.address, cluster, authority, counts, close };
 }
 
 /** Agents look at the role in the certificate, not at names; people's tools look at names. */

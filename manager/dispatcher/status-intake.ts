@@ -39,6 +39,8 @@ function withStart(report: TaskStatus, known: TaskStatus | undefined): TaskStatu
 export class StatusIntake {
   readonly #store: Store;
   readonly #logger: Logger;
+  /** How many reports came, by what was done with them. */
+  readonly counts: Record<Verdict, number> = { write: 0, ignore: 0, refuse: 0 };
   /** Reports on one task are taken one after the other. */
   readonly #tasks = new KeyedMutex();
 
@@ -79,6 +81,7 @@ export class StatusIntake {
     const known = this.#store.get('statuses', taskId);
     const value = withStart(report, known);
     const verdict = judgeReport(nodeId, value, task, known);
+    this.counts[verdict] += 1;
     if (verdict === 'refuse') {
       this.#logger.warn(
         { nodeId, taskId, state: report.state },

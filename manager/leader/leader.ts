@@ -29,8 +29,16 @@ export interface LeaderOptions {
   readonly logger: Pick<Logger, 'debug' | 'info' | 'warn' | 'error'>;
   /** Slots acted upon in one turn; default 1,000. Bounds how long the event loop is held. */
   readonly slotsPerTurn?: number;
+  readonly observer?: LeaderObserver;
   /** Default 120: any etcd takes it. */
   readonly operationsPerCommit?: number;
+}
+
+export interface LeaderObserver {
+  /** One plan was made, in so many seconds; it has so many writes. */
+  planned(seconds: number, writes: number): void;
+  /** A plan could not be written: something had changed, or etcd did not take it. */
+  retried(reason: 'conflict' | 'failed'): void;
 }
 
 const SLOTS_PER_TURN = 1_000;
@@ -135,7 +143,8 @@ class Leader {
   }
 
   #plan(view: View, taken: Taken): Plan {
-    const { clock, slotsPerTurn } = this.#options;
+    const { clock, slotsPerTurn, observer } = this.#options;
+    const startedMs = performance.now();
     const result = plan(view, {
       dirtyServices: taken.services,
       now: clock.now(),
@@ -143,6 +152,7 @@ class Leader {
       limit: slotsPerTurn ?? SLOTS_PER_TURN,
     });
     this.#dirty.planned(taken, result);
+    observer?.planned((performance.now() - startedMs) / 1000, result.writes.length);
     return result;
   }
 
@@ -185,12 +195,14 @@ class Leader {
   /** Rethrows an abort; everything else is either the end of this leadership or worth another try. */
   #outcomeOf(error: unknown): Outcome {
     if (isAbort(error)) throw error;
-    const { logger } = this.#options;
+    const { logger, observer } = this.#options;
     if (!(error instanceof StaleError)) {
+      observer?.retried('failed');
       logger.warn({ error }, 'a plan could not be written; trying again');
       return 'retry';
     }
     if (!error.fenced) {
+      observer?.retried('conflict');
       logger.debug({ reason: error.message }, 'the cluster changed meanwhile; planning again');
       return 'retry';
     }

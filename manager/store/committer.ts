@@ -8,11 +8,12 @@ import type { Etcd3, ITxnResponse } from 'etcd3';
 import { GRPCInvalidArgumentError } from 'etcd3';
 import type { Logger } from '../../shared/model/options.ts';
 import { InvalidError, UnavailableError } from '../../shared/errors/index.ts';
+import { isAbort } from '../../shared/lib/abort.ts';
 import { chooseGroup, CommitLocks } from './commit-locks.ts';
 import { mapEtcdError } from './etcd-client.ts';
 import type { Mirror } from './mirror.ts';
 import { StaleError } from './store.ts';
-import type { CommitOptions, Write } from './store.ts';
+import type { CommitOptions, StoreObserver, Write } from './store.ts';
 import { fencedMembers, madeEvents, prepare, transactionOf } from './transaction.ts';
 import type { Prepared } from './transaction.ts';
 
@@ -53,6 +54,7 @@ export class Committer {
   readonly #mirror: Mirror;
   readonly #logger: Logger;
   readonly #limits: CommitLimits;
+  readonly #observer: StoreObserver | undefined;
   readonly #busy = new CommitLocks();
   #groupOperations: number;
   #queue: Waiting[] = [];
@@ -60,7 +62,14 @@ export class Committer {
   #scheduled = false;
   #closed = false;
 
-  constructor(client: Etcd3, mirror: Mirror, logger: Logger, limits: CommitLimits = DEFAULT_LIMITS) {
+  constructor(
+    client: Etcd3,
+    mirror: Mirror,
+    logger: Logger,
+    limits: CommitLimits = DEFAULT_LIMITS,
+    observer?: StoreObserver,
+  ) {
+    this.#observer = observer;
     this.#client = client;
     this.#mirror = mirror;
     this.#logger = logger;
@@ -70,6 +79,20 @@ export class Committer {
 
   /** As `Store.commit`. */
   async commit(writes: readonly Write[], options: CommitOptions): Promise<number> {
+    const startedMs = performance.now();
+    const seconds = (): number => (performance.now() - startedMs) / 1000;
+    try {
+      const revision = await this.#commit(writes, options);
+      this.#observer?.committed(seconds(), 'written');
+      return revision;
+    } catch (error) {
+      if (!isAbort(error))
+        this.#observer?.committed(seconds(), error instanceof StaleError ? 'stale' : 'failed');
+      throw error;
+    }
+  }
+
+  async #commit(writes: readonly Write[], options: CommitOptions): Promise<number> {
     const { guards = [], fence, signal } = options;
     signal.throwIfAborted();
     if (this.#closed) throw new UnavailableError('the store is closed');
@@ -213,7 +236,9 @@ export class Committer {
   async #resolveWhenMirrored(group: readonly Waiting[], response: ITxnResponse): Promise<void> {
     const revision = Number(response.header.revision);
     try {
+      const answeredMs = performance.now();
       if (madeEvents(response)) await this.#mirrored(revision);
+      this.#observer?.mirrored((performance.now() - answeredMs) / 1000);
       for (const member of group) member.resolve(revision);
     } catch (error) {
       for (const member of group) member.reject(error);

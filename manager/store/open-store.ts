@@ -6,7 +6,7 @@ import type { CommitLimits } from './committer.ts';
 import { createEtcdClient } from './etcd-client.ts';
 import type { EtcdTlsFiles } from './etcd-client.ts';
 import { Mirror } from './mirror.ts';
-import type { CommitOptions, Store, TableName, Tables, Write } from './store.ts';
+import type { CommitOptions, Store, StoreObserver, TableName, Tables, Write } from './store.ts';
 
 export interface OpenStoreOptions {
   readonly endpoints: readonly string[];
@@ -14,6 +14,7 @@ export interface OpenStoreOptions {
   readonly limits?: Partial<CommitLimits>;
   /** Deadline of one call to etcd. Default 5 s. */
   readonly callTimeoutMs?: number;
+  readonly observer?: StoreObserver;
   readonly logger: Logger;
   /** Aborted: the store closes as if disposed. */
   readonly signal: AbortSignal;
@@ -41,7 +42,8 @@ export async function openStore(options: OpenStoreOptions): Promise<OpenStore> {
   const stop = new AbortController();
   const signal = AbortSignal.any([options.signal, stop.signal]);
   const mirror = new Mirror(client, logger);
-  const committer = new Committer(client, mirror, logger, { ...DEFAULT_LIMITS, ...options.limits });
+  const limits = { ...DEFAULT_LIMITS, ...options.limits };
+  const committer = new Committer(client, mirror, logger, limits, options.observer);
   const running = mirror.run(signal).finally(() => {
     committer.close();
     client.close();

@@ -113,6 +113,14 @@ export interface Store {
   onChange(listener: (changes: readonly Change[]) => void): () => void;
 }
 
+/** Told what it costs to write. */
+export interface StoreObserver {
+  /** One commit, from the call to its answer; `stale` wrote nothing because something had changed. */
+  committed(seconds: number, outcome: 'written' | 'stale' | 'failed'): void;
+  /** How long after etcd's answer a commit arrived in the mirror. */
+  mirrored(seconds: number): void;
+}
+
 /** A guard did not hold. Read again and decide again. */
 export class StaleError extends Error {
   override readonly name = 'StaleError';

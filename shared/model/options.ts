@@ -34,6 +34,8 @@ export interface ManagerOptions {
   readonly listen: { readonly host: string; readonly port: number };
   /** host:port that agents are told to use. */
   readonly advertise: string;
+  /** Where /metrics, and nothing else, is served besides on the socket: plain HTTP, for anybody who can connect. */
+  readonly metricsListen?: { readonly host: string; readonly port: number };
   readonly etcd: EtcdOptions;
   /** Silence after which a node is down; only for the manager that makes the cluster. Default 2000. */
   readonly nodeDownAfterMs?: number;

@@ -69,6 +69,8 @@ const managerFrame = z.discriminatedUnion('type', [
     id: whole,
     method: z.string(),
     params: z.unknown(),
+    /** Of the API request that it is asked for, for the node's log. */
+    requestId: z.string().max(64).exactOptional(),
     /** Of a stream: what the node may send before it is granted more; STREAM_WINDOW_BYTES without. */
     window: whole.exactOptional(),
   }),

@@ -72,6 +72,16 @@ export const DIRECTIONS: readonly Direction[] = [
     forbids: (target) => target.startsWith('node:'),
     because: 'shared/model and shared/lib are used by pure files: no node:*',
   },
+  {
+    of: /^(?!manager\/metrics\/)/,
+    forbids: (target) => target === 'prom-client',
+    because: 'manager/metrics is the only importer of prom-client: others are told of by observers',
+  },
+  {
+    of: /^manager\/(?!metrics\/|main\.ts)/,
+    forbids: inFolder('manager/metrics'),
+    because: 'metrics are wired in manager/main.ts: nothing that works depends on what is counted of it',
+  },
   { of: /^manager\/plan\//, forbids: impure(/^manager\/plan\//), because: `manager/plan ${PURE}` },
   { of: /^manager\/stack\//, forbids: impure(/^manager\/stack\//), because: `manager/stack ${PURE}` },
   { of: /^agent\/worker\/next-step\.ts$/, forbids: impure(/^$/), because: `next-step.ts ${PURE}` },

@@ -87,11 +87,15 @@ const FORBIDDEN: readonly (readonly [file: string, source: string])[] = [
   ['manager/plan/schedule/a.ts', "import 'node:crypto';"],
   ['manager/plan/schedule/b.ts', "import {\n  open,\n} from '../../store/store.ts';"],
   ['manager/stack/a.ts', "import express from 'express';"],
+  ['manager/store/a.ts', "import { Counter } from 'prom-client';"],
+  ['manager/api/c.ts', "import { createMetrics } from '../metrics/metrics.ts';"],
   ['deploy/local/a.ts', "import { x } from '../../test/harness/cluster.ts';"],
 ];
 
 const ALLOWED: readonly (readonly [file: string, source: string])[] = [
   ['agent/native/a.ts', "import koffi from 'koffi';"],
+  ['manager/metrics/a.ts', "import { Gauge } from 'prom-client';"],
+  ['manager/main.ts', "import { createMetrics } from './metrics/metrics.ts';"],
   ['manager/plan/c.ts', "import type { Tables } from '../store/store.ts';\nimport { x } from './view.ts';"],
   ['manager/stack/c.ts', "import { parse } from 'yaml';\n// from '../../agent/main.ts' is not imported"],
   ['deploy/local/c.ts', "import { x } from '../../agent/main.ts';"],

@@ -11,7 +11,7 @@ import { DEFAULT_FILE_MODE } from '../../../shared/model/index.ts';
 import { parseStrict } from '../http/unsupported.ts';
 import { defined, labelsOf, timeText, zLabels, zText, zWhole } from './common.ts';
 
-const zSpec = z.object({
+export const zSpec = z.object({
   // A parameter of the update: dockerode sends it in the body as well as in the query, where it counts.
   version: z.unknown().optional(),
   Name: zText,

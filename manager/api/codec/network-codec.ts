@@ -5,7 +5,7 @@ import type { Labels, Network, NetworkSpec } from '../../../shared/model/index.t
 import { parseStrict } from '../http/unsupported.ts';
 import { defined, given, labelsOf, timeText, zFlag, zLabels, zText } from './common.ts';
 
-const zNetwork = z.object({
+export const zNetwork = z.object({
   Name: z.string({ error: 'a network needs a Name' }),
   // Since 1.44 always checked.
   CheckDuplicate: zFlag,

@@ -5,7 +5,7 @@ import type { Node, NodeSpec } from '../../../shared/model/index.ts';
 import { parseStrict } from '../http/unsupported.ts';
 import { defined, labelsOf, timeText, zLabels, zText } from './common.ts';
 
-const zNodeSpec = z.object({
+export const zNodeSpec = z.object({
   // A parameter of the update: dockerode sends it in the body as well as in the query, where it counts.
   version: z.unknown().optional(),
   Name: zText,

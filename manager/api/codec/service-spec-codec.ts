@@ -65,7 +65,7 @@ const zPort = z.object({
   PublishMode: z.enum(['', 'ingress', 'host']).nullish(),
 });
 
-const zServiceSpec = z.object({
+export const zServiceSpec = z.object({
   // Parameters of the update: dockerode sends them in the body as well as in the query, where they count.
   version: z.unknown().optional(),
   registryAuthFrom: z.unknown().optional(),

@@ -15,7 +15,7 @@ const MIN_SILENCE_MS = 500;
 const MAX_SILENCE_MS = 3600 * 1000;
 const MAX_HISTORY = 1000;
 
-const zSwarmSpec = z.object({
+export const zSwarmSpec = z.object({
   // Parameters of the update: dockerode sends them in the body as well as in the query, where they count.
   version: z.unknown().optional(),
   rotateWorkerToken: z.unknown().optional(),

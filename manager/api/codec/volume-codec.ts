@@ -6,11 +6,11 @@ import { ANONYMOUS_LABEL } from '../../../shared/lib/local-volume.ts';
 import { parseStrict } from '../http/unsupported.ts';
 import { timeText, zLabels, zText } from './common.ts';
 
-const zCreate = z.object({ Name: zText, Driver: zText, DriverOpts: zLabels, Labels: zLabels });
+export const zVolume = z.object({ Name: zText, Driver: zText, DriverOpts: zLabels, Labels: zLabels });
 
 /** `name` '': none was given. Throws NotFoundError for another driver, UnsupportedError for cluster volumes. */
 export function decodeVolume(body: unknown): NewVolume {
-  const raw = parseStrict(zCreate, body, 'volume');
+  const raw = parseStrict(zVolume, body, 'volume');
   const driver = raw.Driver || 'local';
   if (driver !== 'local')
     throw new NotFoundError(`error looking up volume plugin ${driver}: plugin "${driver}" not found`);

@@ -5,18 +5,49 @@ import { readUpgradeBody, upgradeSocket } from './upgrade.ts';
 
 const BODY_LIMIT_BYTES = 4 * 1024 * 1024;
 
-/** The whole body as text. Throws InvalidError beyond `limitBytes`. */
-export async function readText(req: IncomingMessage, limitBytes = BODY_LIMIT_BYTES): Promise<string> {
-  const socket = upgradeSocket(req);
-  if (socket !== undefined) return readUpgradeBody(req, socket, limitBytes);
+/** A client that sends nothing for so long does not get to the end of its body any more. */
+const BODY_IDLE_MS = 60_000;
+
+/** The whole body as text. Throws InvalidError beyond `limitBytes`, when it ends too early, and when it does not come. */
+export async function readText(
+  req: IncomingMessage,
+  limitBytes = BODY_LIMIT_BYTES,
+  idleMs = BODY_IDLE_MS,
+): Promise<string> {
+  const late = new AbortController();
+  const give = (): void => late.abort(new InvalidError('the rest of the request body did not come in time'));
+  const timer = setTimeout(give, idleMs);
+  const lateness = new Promise<never>((_, reject) =>
+    late.signal.addEventListener('abort', () => reject(late.signal.reason), { once: true }),
+  );
+  try {
+    const socket = upgradeSocket(req);
+    const body =
+      socket === undefined
+        ? readBody(req, limitBytes, () => timer.refresh())
+        : readUpgradeBody(req, socket, limitBytes);
+    return await Promise.race([body, lateness]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function readBody(req: IncomingMessage, limitBytes: number, onPart: () => void): Promise<string> {
   const announced = Number(req.headers['content-length'] ?? 0);
   if (announced > limitBytes) throw tooLarge(limitBytes);
   const parts: Buffer[] = [];
   let size = 0;
-  for await (const part of req) {
-    size += (part as Buffer).length;
-    if (size > limitBytes) throw tooLarge(limitBytes);
-    parts.push(part as Buffer);
+  try {
+    // Left as it is on the way out: its answer still has to go over the same connection.
+    for await (const part of req.iterator({ destroyOnReturn: false })) {
+      onPart();
+      size += (part as Buffer).length;
+      if (size > limitBytes) throw tooLarge(limitBytes);
+      parts.push(part as Buffer);
+    }
+  } catch (error) {
+    if (error instanceof InvalidError || !req.destroyed) throw error;
+    throw new InvalidError('the request ended before its body did', { cause: error });
   }
   return Buffer.concat(parts).toString('utf8');
 }

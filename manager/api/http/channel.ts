@@ -35,22 +35,37 @@ export function openChannel(req: Request, res: Response, contentType: string): C
   return channelOver(res, noInput(), () => res.end());
 }
 
-/** Answers a WebSocket's handshake. What the client sends is input, text or binary; all that it gets is binary. */
-export async function webSocketChannel(
-  server: WebSocketServer,
-  req: Request,
-  res: Response,
-): Promise<Channel> {
+/**
+ * Answers a WebSocket's handshake. What the client sends is input, text or binary; all that it gets is binary. Throws
+ * InvalidError for what is no such handshake; the request can be answered then.
+ */
+export function webSocketChannel(server: WebSocketServer, req: Request, res: Response): Channel {
   const socket = upgradeSocket(req);
   if (socket === undefined) throw new InvalidError('a WebSocket handshake is expected');
+  const client = shakeHands(server, req, socket);
   res.detachSocket(socket);
-  const client = await new Promise<WebSocket>((resolve) => {
-    server.handleUpgrade(req, socket, Buffer.alloc(0), resolve);
-  });
   const stream = createWebSocketStream(client);
   // A client that breaks off has gone; `close` follows.
   stream.on('error', () => undefined);
   return channelOver(stream, inputOf(stream), () => stream.end());
+}
+
+/** The server calls back before it returns, says what is wrong, or neither when the client has gone. */
+function shakeHands(server: WebSocketServer, req: Request, socket: Socket): WebSocket {
+  const outcome: { client?: WebSocket; reason: string } = { reason: 'the client has gone' };
+  // With a listener, it leaves the answer to us.
+  const refuse = ({ message }: Error): void => void (outcome.reason = message);
+  server.on('wsClientError', refuse);
+  try {
+    server.handleUpgrade(req, socket, Buffer.alloc(0), (client) => {
+      outcome.client = client;
+    });
+  } finally {
+    server.off('wsClientError', refuse);
+  }
+  if (outcome.client === undefined)
+    throw new InvalidError(`a WebSocket handshake is expected: ${outcome.reason}`);
+  return outcome.client;
 }
 
 function channelOver(

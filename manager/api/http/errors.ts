@@ -7,7 +7,7 @@ import type { Logger } from '../../../shared/model/options.ts';
 import { StackError } from '../ops/stack-error.ts';
 import { discardBody } from './body.ts';
 import { sendJson } from './respond.ts';
-import { requestId } from './request-log.ts';
+import { loggedPath, requestId } from './request-log.ts';
 
 export function errorStatus(error: unknown): number {
   if (error instanceof AppError) return HTTP_STATUS[error.code];
@@ -20,7 +20,7 @@ export function errorStatus(error: unknown): number {
 export function errorHandler(logger: Logger): ErrorRequestHandler {
   return (error: unknown, req, res, _next) => {
     const status = errorStatus(error);
-    const fields = { requestId: requestId(res), method: req.method, path: req.originalUrl };
+    const fields = { requestId: requestId(res), method: req.method, path: loggedPath(req) };
     if (isAbort(error) && res.destroyed) return;
     if (!(error instanceof AppError) && status >= 500)
       logger.error({ ...fields, err: error }, 'request failed');
@@ -42,6 +42,10 @@ async function answer(req: Request, res: Response, status: number, body: object)
 function errorDetails(error: unknown): object {
   return error instanceof StackError ? { errors: error.errors } : {};
 }
+
+/** Express would answer OPTIONS by itself; Docker knows no such method. */
+export const noOptions: RequestHandler = (req, res, next) =>
+  req.method === 'OPTIONS' ? pageNotFound(req, res, next) : next();
 
 export const pageNotFound: RequestHandler = (_req, res) => {
   sendJson(res, 404, { message: 'page not found' });

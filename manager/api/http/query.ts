@@ -1,5 +1,6 @@
 /** Query parameters and Docker's `filters`. Unknown parameters are ignored: dockerode repeats the whole body there. */
 import type { Request } from 'express';
+import { z } from 'zod';
 import { InvalidError } from '../../../shared/errors/index.ts';
 import { parseJson } from './body.ts';
 
@@ -18,54 +19,81 @@ export function queryTexts(req: Request, name: string): string[] {
   return values.filter((one): one is string => typeof one === 'string' && one !== '');
 }
 
-/** Docker's rule: absent, empty, 0, no, false and none are false; anything else is true (httputils/form.go). */
+/** Docker's rule: empty, 0, no, false and none are false; anything else is true (httputils/form.go). */
+export const zFlagText = z.preprocess(
+  (text) => !['', '0', 'no', 'false', 'none'].includes(String(text).trim().toLowerCase()),
+  z.boolean(),
+);
+
 export function queryFlag(req: Request, name: string, absent = false): boolean {
-  const value = queryText(req, name)?.trim().toLowerCase();
-  if (value === undefined) return absent;
-  return !['', '0', 'no', 'false', 'none'].includes(value);
+  const value = queryText(req, name);
+  return value === undefined ? absent : zFlagText.parse(value);
 }
+
+/** A whole number from 0, in decimal digits. */
+export const zWholeText = z.string().regex(/^\d+$/).transform(Number).pipe(z.number().int().nonnegative());
+
+/** Rows or columns of a terminal. */
+export const zDimension = z
+  .string()
+  .regex(/^\d{1,5}$/)
+  .transform(Number)
+  .pipe(z.number().int().max(65_535));
 
 /** Of a terminal, in characters. Throws InvalidError. */
 export function queryDimension(req: Request, name: string): number {
   const text = queryText(req, name) ?? '';
-  if (!/^\d{1,5}$/.test(text) || Number(text) > 65_535)
-    throw new InvalidError(`invalid ${name} '${text}': a number of characters is expected`);
-  return Number(text);
+  const size = zDimension.safeParse(text);
+  if (!size.success) throw new InvalidError(`invalid ${name} '${text}': a number of characters is expected`);
+  return size.data;
 }
 
 /** The object's version that an update names. Throws InvalidError when it is missing or no number. */
 export function queryVersion(req: Request): number {
   const value = queryText(req, 'version') ?? '';
-  if (!/^\d+$/.test(value)) {
+  const version = zWholeText.safeParse(value);
+  if (!version.success) {
     throw new InvalidError(
       `invalid ${req.path.split('/')[1] ?? ''} version '${value}': a whole number is expected`,
     );
   }
-  return Number(value);
+  return version.data;
 }
 
-/** `{"label":{"k=v":true}}` and `{"label":["k=v"]}`. Throws InvalidError for a filter that is not in `allowed`. */
+const zFilterValues = z.union([
+  z.array(z.union([z.string(), z.number(), z.boolean()]).transform(String)),
+  z
+    .record(z.string(), z.unknown())
+    .transform((values) => Object.entries(values).flatMap(([value, on]) => (on === false ? [] : [value]))),
+]);
+
+const filterSchemas = new WeakMap<readonly string[], ReturnType<typeof makeFilters>>();
+
+function makeFilters(allowed: readonly string[]) {
+  return z.strictObject(Object.fromEntries(allowed.map((name) => [name, zFilterValues.optional()])));
+}
+
+/** `{"label":{"k=v":true}}` and `{"label":["k=v"]}`, of these names. Made once for a list. */
+export function zFilters(allowed: readonly string[]): ReturnType<typeof makeFilters> {
+  const schema = filterSchemas.get(allowed) ?? makeFilters(allowed);
+  filterSchemas.set(allowed, schema);
+  return schema;
+}
+
+/** What `filters` holds. Throws InvalidError for a filter that is not in `allowed`. */
 export function queryFilters(req: Request, allowed: readonly string[]): Filters {
   const text = queryText(req, 'filters');
-  const filters = new Map<string, readonly string[]>();
-  if (text === undefined || text === '') return filters;
-  const value = parseJson(text, 'filters parameter');
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new InvalidError('invalid filters: a JSON object is expected');
-  }
-  for (const [name, wanted] of Object.entries(value)) {
-    if (!allowed.includes(name)) throw new InvalidError(`invalid filter '${name}'`);
-    filters.set(name, filterValues(name, wanted));
-  }
-  return filters;
+  if (text === undefined || text === '') return new Map();
+  const filters = zFilters(allowed).safeParse(parseJson(text, 'filters parameter'));
+  if (!filters.success) throw new InvalidError(describeFilterIssue(filters.error.issues[0]));
+  return new Map(Object.entries(filters.data).flatMap(([name, wanted]) => (wanted ? [[name, wanted]] : [])));
 }
 
-function filterValues(name: string, wanted: unknown): string[] {
-  if (Array.isArray(wanted)) return wanted.map(String);
-  if (typeof wanted === 'object' && wanted !== null) {
-    return Object.entries(wanted).flatMap(([value, on]) => (on === false ? [] : [value]));
-  }
-  throw new InvalidError(`invalid filter '${name}': a list of values is expected`);
+function describeFilterIssue(issue: z.core.$ZodIssue | undefined): string {
+  if (issue?.code === 'unrecognized_keys') return `invalid filter '${issue.keys[0]}'`;
+  const name = issue?.path[0];
+  if (name === undefined) return 'invalid filters: a JSON object is expected';
+  return `invalid filter '${String(name)}': a list of values is expected`;
 }
 
 /** True when the filter is absent or one of its values passes. */

@@ -49,9 +49,13 @@ function unwrap(schema: z.ZodType): z.ZodType {
   return schema;
 }
 
+const MAX_BLANK_DEPTH = 50;
+
 /** What a Go client sends for a field that nobody set. */
-function isBlank(value: unknown): boolean {
+function isBlank(value: unknown, depth = 0): boolean {
+  // Nobody leaves something unset as deep as that.
+  if (depth > MAX_BLANK_DEPTH) return false;
   if (value === null || value === undefined || value === false || value === 0 || value === '') return true;
   if (Array.isArray(value)) return value.length === 0;
-  return typeof value === 'object' && Object.values(value).every(isBlank);
+  return typeof value === 'object' && Object.values(value).every((field) => isBlank(field, depth + 1));
 }

@@ -42,20 +42,30 @@ export async function readUpgradeBody(
     throw new InvalidError('a request that asks for its connection needs a Content-Length');
   const size = Number(req.headers['content-length'] ?? 0);
   if (size > limitBytes) throw new InvalidError(`the request body is larger than ${limitBytes} bytes`);
-  if (size === 0) return '';
-  for (;;) {
-    const body = socket.read(size) as Buffer | null;
-    if (body !== null && body.length === size) return body.toString('utf8');
-    if (body !== null || socket.readableEnded || socket.destroyed)
+  const parts: Buffer[] = [];
+  for (let missing = size; missing > 0; ) {
+    // All that is there: to ask for more than that, again and again, would keep everything else from running.
+    const part = socket.read() as Buffer | null;
+    if (part !== null) {
+      if (part.length > missing) socket.unshift(part.subarray(missing));
+      parts.push(part.subarray(0, missing));
+      missing -= Math.min(part.length, missing);
+    } else if (socket.readableEnded || socket.destroyed)
       throw new InvalidError('the request ended before its body did');
-    await new Promise<void>((resolve) => {
-      const settle = (): void => {
-        socket.off('readable', settle).off('end', settle).off('close', settle);
-        resolve();
-      };
-      socket.once('readable', settle).once('end', settle).once('close', settle);
-    });
+    else await somethingToRead(socket);
   }
+  return Buffer.concat(parts).toString('utf8');
+}
+
+/** Resolves when there is more, or never will be. */
+function somethingToRead(socket: Socket): Promise<void> {
+  return new Promise((resolve) => {
+    const settle = (): void => {
+      socket.off('readable', settle).off('end', settle).off('close', settle);
+      resolve();
+    };
+    socket.once('readable', settle).once('end', settle).once('close', settle);
+  });
 }
 
 /** Says `101 UPGRADED`: the connection is the caller's from now on. */

@@ -5,12 +5,12 @@ import { sendJson } from '../http/respond.ts';
 
 type Method = 'get' | 'post' | 'put' | 'delete' | 'head';
 
-const EMPTY_LISTS: readonly (readonly [string, unknown])[] = [['/plugins', []]];
+export const EMPTY_LISTS: readonly (readonly [string, unknown])[] = [['/plugins', []]];
 
 /** [path, word]: inspecting one without a type must end in a clean 404. */
-const NO_SUCH: readonly (readonly [string, string])[] = [['/plugins/:id/json', 'plugin']];
+export const NO_SUCH: readonly (readonly [string, string])[] = [['/plugins/:id/json', 'plugin']];
 
-const NOT_YET: readonly (readonly [Method, string, string])[] = [
+export const NOT_YET: readonly (readonly [Method, string, string])[] = [
   ['post', '/build', 'building images'],
   ['post', '/commit', 'committing containers'],
   ['post', '/session', 'build sessions'],

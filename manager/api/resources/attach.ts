@@ -26,13 +26,13 @@ export function attachRouter(ctx: ApiContext): Router {
     refuseInputWithoutConnection(req, params.stdin);
     const how = attachedBy(params, { framed: !tty, detachKeys: tty ? detachKeys : undefined });
     await serve(ctx, res, { container, params, how }, () =>
-      Promise.resolve(openChannel(req, res, streamContentType(res, tty))),
+      openChannel(req, res, streamContentType(res, tty)),
     );
   });
 
   router.get('/containers/:id/attach/ws', async (req, res) => {
-    if (upgradeSocket(req) === undefined) throw new InvalidError('a WebSocket handshake is expected');
     const { container, tty, params, detachKeys } = await attachRequest(ctx, req, res);
+    if (upgradeSocket(req) === undefined) throw new InvalidError('a WebSocket handshake is expected');
     const how = attachedBy(params, { framed: false, detachKeys: tty ? detachKeys : undefined });
     await serve(ctx, res, { container, params, how }, () => webSocketChannel(webSockets, req, res));
   });
@@ -96,7 +96,7 @@ async function serve(
   ctx: ApiContext,
   res: Response,
   { container, params, how }: Wish,
-  accept: () => Promise<Channel>,
+  accept: () => Channel,
 ): Promise<void> {
   const over = new AbortController();
   const leave = (): void => over.abort();
@@ -117,7 +117,7 @@ async function serve(
       input.give(typed);
       return rest(chunks);
     };
-    await relay(await accept(), how, open, ctx.signal);
+    await relay(accept(), how, open, ctx.signal);
   } finally {
     over.abort();
     input.give(none());

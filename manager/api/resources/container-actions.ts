@@ -1,6 +1,7 @@
 /** What is done to one running container, wherever in the cluster it is. Its service decides what follows its end. */
 import { constants } from 'node:os';
 import { Router } from 'express';
+import { z } from 'zod';
 import type { Request } from 'express';
 import { ConflictError, InvalidError, UnsupportedError } from '../../../shared/errors/index.ts';
 import type { PlacedContainer } from '../codec/container-codec.ts';
@@ -12,12 +13,20 @@ import { callNode } from '../node-call.ts';
 import { findContainer } from './containers.ts';
 
 /** ps(1)'s two customary ways; others would need a ps on the node. */
-const PS_FORMATS: Readonly<Record<string, 'ef' | 'aux'>> = {
+export const PS_FORMATS: Readonly<Record<string, 'ef' | 'aux'>> = {
   '': 'ef',
   '-ef': 'ef',
   aux: 'aux',
   '-aux': 'aux',
 };
+
+/** Seconds; -1: as long as it takes. */
+export const zStopSeconds = z
+  .string()
+  .regex(/^-?\d{1,7}$/)
+  .transform(Number)
+  .pipe(z.number().int());
+export const zCondition = z.enum(['not-running', 'next-exit', 'removed']);
 
 export function containerActionsRouter(ctx: ApiContext): Router {
   const router = Router();
@@ -91,10 +100,11 @@ export function signalNumber(name: string): string {
 /** `t` in seconds, -1 for as long as it takes. */
 export function stopOptions(req: Request): { graceMs?: number; signal?: string } {
   const text = queryText(req, 't') ?? '';
-  if (!/^(-?\d{1,7})?$/.test(text)) throw new InvalidError(`invalid t '${text}': seconds are expected`);
+  if (text !== '' && !zStopSeconds.safeParse(text).success)
+    throw new InvalidError(`invalid t '${text}': seconds are expected`);
   const name = queryText(req, 'signal') ?? '';
   return {
-    ...(text === '' ? {} : { graceMs: Number(text) * 1000 }),
+    ...(text === '' ? {} : { graceMs: zStopSeconds.parse(text) * 1000 }),
     ...(name === '' ? {} : { signal: name }),
   };
 }
@@ -102,8 +112,7 @@ export function stopOptions(req: Request): { graceMs?: number; signal?: string }
 function checkCondition(req: Request, container: PlacedContainer): void {
   const condition = queryText(req, 'condition') || 'not-running';
   if (condition === 'removed') throw new UnsupportedError('wait: not supported by Shoal: condition=removed');
-  if (condition !== 'not-running' && condition !== 'next-exit')
-    throw new InvalidError(`invalid condition: "${condition}"`);
+  if (!zCondition.safeParse(condition).success) throw new InvalidError(`invalid condition: "${condition}"`);
   if (condition === 'next-exit' && container.state === 'exited')
     throw new ConflictError(
       `Container ${container.id} has ended and never runs again: its service replaces it`,

@@ -27,7 +27,7 @@ import {
 } from '../ops/container-runs.ts';
 import { createContainer, renameContainer, reviseContainer } from '../ops/containers.ts';
 import { randomName } from '../ops/random-name.ts';
-import { signalNumber, stopOptions } from './container-actions.ts';
+import { signalNumber, stopOptions, zCondition } from './container-actions.ts';
 import { prune, remove } from './container-removal.ts';
 import { findSingle } from './find-single.ts';
 
@@ -35,11 +35,12 @@ export function containerLifecycleRouter(ctx: ApiContext): Router {
   const router = Router();
   router.post('/containers/create', (req, res) => create(ctx, req, res));
   router.post('/containers/prune', (req, res) => prune(ctx, req, res));
+  router.post('/containers/:id/update', (req, res) => update(ctx, req, res));
   router.delete('/containers/:id', (req, res) => remove(ctx, req, res));
 
   /** What a service's container is refused, or has a way of its own for (`next`). */
   const single = (
-    action: 'start' | 'restart' | 'rename' | 'update' | 'stop' | 'kill' | 'wait',
+    action: 'start' | 'restart' | 'rename' | 'stop' | 'kill' | 'wait',
     act: (container: StoredContainer, req: Request, res: Response, signal: AbortSignal) => Promise<void>,
     others: 'refused' | 'next' = 'refused',
   ): void => {
@@ -72,7 +73,6 @@ export function containerLifecycleRouter(ctx: ApiContext): Router {
     ctx.events.emit(eventOf('rename', container, { oldName: `/${container.service.name}` }));
     sendEmpty(res, 204);
   });
-  single('update', (container, req, res, signal) => update(ctx, container, req, res, signal));
   single(
     'stop',
     async (container, req, res, signal) => {
@@ -163,31 +163,28 @@ async function wait(
   res: Response,
   signal: AbortSignal,
 ): Promise<void> {
-  const condition = queryText(req, 'condition') || 'not-running';
-  if (condition !== 'not-running' && condition !== 'next-exit' && condition !== 'removed')
-    throw new InvalidError(`invalid condition: "${condition}"`);
-  const exited = waitForExit(ctx, container, condition satisfies WaitCondition, signal);
+  const asked = queryText(req, 'condition') || 'not-running';
+  const condition = zCondition.safeParse(asked);
+  if (!condition.success) throw new InvalidError(`invalid condition: "${asked}"`);
+  const exited = waitForExit(ctx, container, condition.data satisfies WaitCondition, signal);
   // Clients take the head for the word that the wait has begun.
   res.setHeader('Content-Type', 'application/json');
   res.flushHeaders();
   res.end(`${JSON.stringify({ StatusCode: await exited })}\n`);
 }
 
-const zUpdate = z.object({ ...zResources, RestartPolicy: zRestartPolicy });
+export const zUpdate = z.object({ ...zResources, RestartPolicy: zRestartPolicy });
 
 /** The restart policy alone: limits of what runs are changed by nobody here. */
-async function update(
-  ctx: ApiContext,
-  container: StoredContainer,
-  req: Request,
-  res: Response,
-  signal: AbortSignal,
-): Promise<void> {
+async function update(ctx: ApiContext, req: Request, res: Response): Promise<void> {
   const { RestartPolicy: policy, ...resources } = parseStrict(
     zUpdate,
     await readJson(req),
     'container update',
   );
+  const signal = requestSignal(res, ctx.signal);
+  const container = await findSingle(ctx, String(req.params['id']), signal);
+  if (!('service' in container)) throw serviceDecides('update', container);
   const refused = Object.entries(resources).flatMap(([name, value]) => (value ? [name] : []));
   if (refused.length > 0)
     throw new UnsupportedError(

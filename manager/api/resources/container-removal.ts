@@ -18,6 +18,8 @@ import { removeContainer, wantContainer } from '../ops/containers.ts';
 import { pruneUntil } from '../ops/prune-until.ts';
 import { findSingle } from './find-single.ts';
 
+export const PRUNE_FILTERS = ['until', 'label', 'label!'];
+
 export async function remove(ctx: ApiContext, req: Request, res: Response): Promise<void> {
   const signal = requestSignal(res, ctx.signal);
   if (queryFlag(req, 'link'))
@@ -68,7 +70,7 @@ async function killFirst(ctx: ApiContext, container: StoredContainer, signal: Ab
 
 export async function prune(ctx: ApiContext, req: Request, res: Response): Promise<void> {
   const signal = requestSignal(res, ctx.signal);
-  const filters = queryFilters(req, ['until', 'label', 'label!']);
+  const filters = queryFilters(req, PRUNE_FILTERS);
   const before = pruneUntil(filters, ctx.clock.now());
   const victims = [...storedContainers(ctx.store)].filter((container) => {
     const { labels } = container.revision.spec.container;

@@ -25,7 +25,7 @@ const INDEX_DIGITS = 8;
 /** Rows, columns. */
 const zSize = z.array(z.number().int().nonnegative().max(65_535)).length(2).nullish();
 
-const createSchema = z.object({
+export const createSchema = z.object({
   Cmd: zTexts,
   Env: zTexts,
   User: zText,
@@ -40,7 +40,7 @@ const createSchema = z.object({
   ConsoleSize: zSize,
 });
 
-const startSchema = z.object({
+export const startSchema = z.object({
   Detach: zFlag,
   Tty: zFlag,
   ConsoleSize: zSize,

@@ -8,7 +8,7 @@ import { passes, passesLabels, queryFilters, queryVersion } from '../http/query.
 import { requestSignal, sendEmpty, sendJson } from '../http/respond.ts';
 import { createFile, findFile, openFile, removeFile, tableOf, updateFile } from '../ops/files.ts';
 
-const FILTERS = ['id', 'name', 'names', 'label'];
+export const FILTERS = ['id', 'name', 'names', 'label'];
 
 export function filesRouter(ctx: ApiContext, kind: StoredFileKind): Router {
   const router = Router();

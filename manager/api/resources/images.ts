@@ -22,8 +22,8 @@ import { requestSignal, sendEmpty, sendJson } from '../http/respond.ts';
 import { parseTimeOrAge } from '../http/time.ts';
 import { findImage, listImages, pruneImages, removeImage, withSharedSizes } from '../ops/images.ts';
 
-const LIST_FILTERS = ['before', 'dangling', 'label', 'reference', 'since', 'until'];
-const PRUNE_FILTERS = ['dangling', 'label', 'label!', 'until'];
+export const LIST_FILTERS = ['before', 'dangling', 'label', 'reference', 'since', 'until'];
+export const PRUNE_FILTERS = ['dangling', 'label', 'label!', 'until'];
 
 export function imagesRouter(ctx: ApiContext): Router {
   const router = Router();

@@ -1,4 +1,5 @@
 import { Router, type Request } from 'express';
+import { z } from 'zod';
 import { ForbiddenError, InvalidError, UnsupportedError } from '../../../shared/errors/index.ts';
 import { NODE_NETWORKS, nodeNetworkOf, type Labels, type Network } from '../../../shared/model/index.ts';
 import { decodeNetworkSpec, encodeNetwork } from '../codec/network-codec.ts';
@@ -11,8 +12,9 @@ import { parseTime } from '../logs/options.ts';
 import { containersOn, peersOf, servicesOn, usedNetworks } from '../ops/network-use.ts';
 import { createNetwork, findNetwork, removeNetwork } from '../ops/networks.ts';
 
-const FILTERS = ['id', 'name', 'label', 'driver', 'scope', 'type', 'dangling'];
-const PRUNE_FILTERS = ['until', 'label', 'label!'];
+export const FILTERS = ['id', 'name', 'label', 'driver', 'scope', 'type', 'dangling'];
+export const PRUNE_FILTERS = ['until', 'label', 'label!'];
+export const zScope = z.enum(['', 'swarm', 'local', 'global']);
 
 /** What a list is filtered by. */
 interface Listed {
@@ -49,7 +51,7 @@ export function networksRouter(ctx: ApiContext): Router {
 
   router.get('/networks/:id', (req, res) => {
     const scope = queryText(req, 'scope') ?? '';
-    if (!['', 'swarm', 'local', 'global'].includes(scope)) throw new InvalidError(`invalid scope '${scope}'`);
+    if (!zScope.safeParse(scope).success) throw new InvalidError(`invalid scope '${scope}'`);
     const own = nodeNetworkOf(req.params.id);
     if (own !== undefined) {
       const shown: NetworkScope = scope === 'swarm' ? 'swarm' : 'local';

@@ -10,6 +10,8 @@ import { type Filters, passes, passesLabels, queryFilters, queryFlag, queryVersi
 import { requestSignal, sendEmpty, sendJson } from '../http/respond.ts';
 import { lookup } from '../lookup.ts';
 
+export const FILTERS = ['id', 'name', 'label', 'node.label', 'role', 'membership'];
+
 export function nodesRouter(ctx: ApiContext): Router {
   const router = Router();
   const { store } = ctx;
@@ -22,7 +24,7 @@ export function nodesRouter(ctx: ApiContext): Router {
     );
 
   router.get('/nodes', (req, res) => {
-    const filters = queryFilters(req, ['id', 'name', 'label', 'node.label', 'role', 'membership']);
+    const filters = queryFilters(req, FILTERS);
     requireKnown(filters, 'role', ['manager', 'worker']);
     requireKnown(filters, 'membership', ['accepted', 'pending']);
     const nodes = [...store.all('nodes').values()].filter(

@@ -14,7 +14,7 @@ import { refOf } from './images.ts';
 const REGISTRY_TIMEOUT_MS = 20_000;
 
 const zText = z.string().nullish();
-const zAuth = z.object({
+export const zAuth = z.object({
   username: zText,
   password: zText,
   identitytoken: zText,

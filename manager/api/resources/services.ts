@@ -1,4 +1,5 @@
 import { Router, type Request } from 'express';
+import { z } from 'zod';
 import { InvalidError } from '../../../shared/errors/index.ts';
 import { isTerminal, type Service, type ServiceSpec, type Task } from '../../../shared/model/index.ts';
 import type { Store } from '../../store/store.ts';
@@ -24,12 +25,16 @@ import { withoutNodeNetwork } from '../ops/node-networks.ts';
 import { randomName } from '../ops/random-name.ts';
 import { createService, removeService, rollbackService, updateService } from '../ops/services.ts';
 
+export const FILTERS = ['id', 'label', 'mode', 'name', 'runtime'];
+export const zRollback = z.enum(['', 'none', 'previous']);
+export const zRegistryAuthFrom = z.enum(['', 'spec', 'previous-spec']);
+
 export function servicesRouter(ctx: ApiContext): Router {
   const router = Router();
   const { store } = ctx;
 
   router.get('/services', (req, res) => {
-    const filters = queryFilters(req, ['id', 'label', 'mode', 'name', 'runtime']);
+    const filters = queryFilters(req, FILTERS);
     const withStatus = queryFlag(req, 'status');
     return sendJsonList(res, listServices(store, filters, withStatus), ctx.signal);
   });
@@ -55,7 +60,7 @@ export function servicesRouter(ctx: ApiContext): Router {
     const signal = requestSignal(res, ctx.signal);
     const service = findService(store, req.params.id);
     const rollback = queryText(req, 'rollback') ?? '';
-    if (!['', 'none', 'previous'].includes(rollback)) {
+    if (!zRollback.safeParse(rollback).success) {
       throw new InvalidError(`invalid rollback '${rollback}': 'previous' is expected`);
     }
     if (rollback === 'previous') {
@@ -112,7 +117,7 @@ export function registryAuth(req: Request): string | undefined {
 /** Credentials are never shown, so an update keeps the stored ones unless it brings its own. */
 function withAuth(store: Store, service: Service, spec: ServiceSpec, req: Request): ServiceSpec {
   const from = queryText(req, 'registryAuthFrom') ?? '';
-  if (!['', 'spec', 'previous-spec'].includes(from)) {
+  if (!zRegistryAuthFrom.safeParse(from).success) {
     throw new InvalidError(
       `unsupported registryAuthFrom value '${from}': 'spec' or 'previous-spec' is expected`,
     );

@@ -20,7 +20,7 @@ const zContents = z.object({
   files: z.record(z.string(), zBase64).nullish(),
   environment: z.record(z.string(), zBase64).nullish(),
 });
-const zBody = z.object({
+export const zBody = z.object({
   compose: z.union([
     z.string(),
     z.array(z.object({ path: z.string().optional(), text: z.string() })).min(1, 'a file is expected'),
@@ -30,6 +30,8 @@ const zBody = z.object({
   profiles: z.array(z.string()).nullish(),
   contents: zContents.nullish(),
 });
+
+export const zRevision = z.coerce.number().int().min(1);
 
 /** The files, and the contents of their secrets and configs. */
 const BODY_LIMIT_BYTES = 32 * 1024 * 1024;
@@ -95,11 +97,11 @@ function requireStack(ctx: ApiContext, name: string): void {
 
 function queryRevision(text: string | undefined): number | undefined {
   if (text === undefined || text === '') return undefined;
-  const revision = Number(text);
-  if (!Number.isSafeInteger(revision) || revision < 1) {
+  const revision = zRevision.safeParse(text);
+  if (!revision.success) {
     throw new InvalidError(`revision '${text}': a whole number from 1 is expected`);
   }
-  return revision;
+  return revision.data;
 }
 
 /**

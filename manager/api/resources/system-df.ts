@@ -1,5 +1,6 @@
 /** GET /system/df: what images, containers and volumes of all nodes take up. */
 import { Router, type Request } from 'express';
+import { z } from 'zod';
 import { InvalidError } from '../../../shared/errors/index.ts';
 import { askNodes, nameMissing } from '../ask-nodes.ts';
 import { encodeSummary } from '../codec/container-codec.ts';
@@ -11,7 +12,7 @@ import { imagesUsage } from '../ops/images.ts';
 import { showVolumes } from '../ops/volumes.ts';
 import { allContainers, factsOf } from './containers.ts';
 
-const TYPES = ['container', 'image', 'volume', 'build-cache'];
+export const zType = z.enum(['container', 'image', 'volume', 'build-cache']);
 /** How long nodes may count; what they did not get to is -1. */
 const COUNT_MS = 20_000;
 const ANSWER_MS = COUNT_MS + 5_000;
@@ -48,7 +49,7 @@ export function systemDfRouter(ctx: ApiContext): Router {
 function typesOf(req: Request): Set<string> {
   const given = req.query['type'];
   const types = (Array.isArray(given) ? given : given === undefined ? [] : [given]).map(String);
-  const unknown = types.find((type) => !TYPES.includes(type));
+  const unknown = types.find((type) => !zType.safeParse(type).success);
   if (unknown !== undefined) throw new InvalidError(`unknown object type: ${unknown}`);
   return new Set(types);
 }

@@ -14,7 +14,7 @@ import { revisionKey, servicesLike } from '../ops/service-reads.ts';
 import { taskIsCurrent } from '../task-is-current.ts';
 import { nodeMatcher } from './nodes.ts';
 
-const FILTERS = ['id', 'name', 'service', 'node', 'label', 'desired-state', '_up-to-date', 'runtime'];
+export const FILTERS = ['id', 'name', 'service', 'node', 'label', 'desired-state', '_up-to-date', 'runtime'];
 
 export function tasksRouter(ctx: ApiContext): Router {
   const router = Router();

@@ -12,7 +12,8 @@ import { callNode } from '../node-call.ts';
 import { createVolume, findVolume, listVolumes, splitVolumeName, type PlacedVolume } from '../ops/volumes.ts';
 import { nodeMatcher } from './nodes.ts';
 
-const FILTERS = ['dangling', 'driver', 'label', 'name', 'node'];
+export const FILTERS = ['dangling', 'driver', 'label', 'name', 'node'];
+export const PRUNE_FILTERS = ['all', 'label', 'label!'];
 /** Before it, pruning took named volumes too. */
 const PRUNES_ANONYMOUS = '1.42';
 /** Contents may be large. */
@@ -40,7 +41,7 @@ export function volumesRouter(ctx: ApiContext): Router {
   });
 
   router.post('/volumes/prune', async (req, res) => {
-    const filters = queryFilters(req, ['all', 'label', 'label!']);
+    const filters = queryFilters(req, PRUNE_FILTERS);
     const signal = requestSignal(res, ctx.signal);
     const all = prunesAll(filters, String(res.locals['apiVersion'] ?? PRUNES_ANONYMOUS));
     const { volumes } = await listVolumes(ctx, signal);

@@ -3,7 +3,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createApi, listenUnix } from '../../../manager/api/index.ts';
+import { promisify } from 'node:util';
+import { type ApiOptions, createApi, listenUnix } from '../../../manager/api/index.ts';
 import { EventLog } from '../../../manager/api/events/event-log.ts';
 import { loadOrCreateCluster } from '../../../manager/ca/cluster.ts';
 import type { NodeGateway } from '../../../manager/dispatcher/node-gateway.ts';
@@ -20,6 +21,7 @@ import type {
 import { MemoryStore } from '../../harness/memory-store.ts';
 import { testVault } from '../../harness/vault.ts';
 import { silentLogger } from '../../harness/silent-logger.ts';
+import { serveContainer } from './single-container.ts';
 
 /** What the API answered, looked at freely. */
 // oxlint-disable-next-line typescript/no-explicit-any
@@ -86,19 +88,33 @@ export class ApiFixture implements AsyncDisposable {
   socket = '';
   /** Tasks run, and services go, as soon as they are asked to; false: the test does it. */
   obeys = true;
+  /** At most so many tasks of a service, however many it asks for. */
+  mostTasks = Infinity;
+  /** How many clients are connected. */
+  connections: () => Promise<number> = () => Promise.resolve(0);
   #directory = '';
   #close: () => Promise<void> = async () => undefined;
 
-  static async up(nodeCount = 2): Promise<ApiFixture> {
+  static async up(nodeCount = 2, more: Partial<ApiOptions> = {}): Promise<ApiFixture> {
     const fixture = new ApiFixture();
     const { store } = fixture;
     const signal = fixture.stopping.signal;
     await loadOrCreateCluster(store, {}, Date.now(), signal);
     for (let i = 1; i <= nodeCount; i += 1) await fixture.addNode(`a${i}`, i);
     store.onChange((changes) => fixture.#obey(changes));
-    const api = createApi({
-      store,
-      gateway: fixture.gateway(),
+    const api = createApi({ ...fixture.options(), ...more });
+    fixture.#directory = await mkdtemp(join(tmpdir(), 'shoal-api-'));
+    fixture.socket = join(fixture.#directory, 'api.sock');
+    const server = await listenUnix(fixture.socket, api, { mode: 0o600 });
+    fixture.#close = () => server.close();
+    fixture.connections = promisify(server.server.getConnections.bind(server.server));
+    return fixture;
+  }
+
+  options(): ApiOptions {
+    return {
+      store: this.store,
+      gateway: this.gateway(),
       vault: testVault,
       version: '0.1.0',
       clusterName: 'test',
@@ -107,14 +123,9 @@ export class ApiFixture implements AsyncDisposable {
       leader: () => 'nodea1',
       logger: silentLogger,
       clock: { now: () => Date.now() },
-      events: fixture.events,
-      signal,
-    });
-    fixture.#directory = await mkdtemp(join(tmpdir(), 'shoal-api-'));
-    fixture.socket = join(fixture.#directory, 'api.sock');
-    const server = await listenUnix(fixture.socket, api, { mode: 0o600 });
-    fixture.#close = () => server.close();
-    return fixture;
+      events: this.events,
+      signal: this.stopping.signal,
+    };
   }
 
   async addNode(hostname: string, index: number): Promise<void> {
@@ -168,7 +179,10 @@ export class ApiFixture implements AsyncDisposable {
           return node.sample === undefined ? {} : { sample: node.sample };
         }
         const { containerId } = params as { containerId: string };
-        return node.containers.find((container) => container.id === containerId);
+        const found = node.containers.find((container) => container.id === containerId);
+        if (found === undefined && method === 'container.inspect')
+          throw new NotFoundError(`No such container: ${containerId}`);
+        return found;
       },
       stream: (nodeId, method, params, signal) =>
         nodeOf(nodeId).answers.get(method)?.(params) ??
@@ -235,10 +249,15 @@ export class ApiFixture implements AsyncDisposable {
           { table: 'statuses', key: task.id, value: null },
         ]),
         { table: 'services', key: service.id, value: null },
-        { table: 'names', key: `service:${service.name}`, value: null },
+        {
+          table: 'names',
+          key: `${service.run === undefined ? 'service' : 'container'}:${service.name}`,
+          value: null,
+        },
       ]);
       return;
     }
+    if (service.run !== undefined) return this.#serveSingle(service);
     const spec = this.store.get('revisions', `${service.id}.${service.revision}`)?.spec;
     const nodes = [...this.store.all('nodes').keys()];
     const wanted = spec?.mode.kind === 'replicated' ? spec.mode.replicas : nodes.length;
@@ -246,12 +265,21 @@ export class ApiFixture implements AsyncDisposable {
     const writes: Write[] = tasks
       .filter((task) => task.revision !== service.revision && task.desired === 'running')
       .flatMap((task) => stopped(task, this.store.get('statuses', task.id)));
-    for (let slot = current.length + 1; slot <= wanted; slot += 1) {
+    for (let slot = current.length + 1; slot <= Math.min(wanted, this.mostTasks); slot += 1) {
       writes.push(
         ...runningTask(service, slot, nodes[(slot - 1) % nodes.length] ?? '', spec?.mode.kind === 'global'),
       );
     }
     if (writes.length > 0) await this.write(writes);
+  }
+
+  async #serveSingle(service: Service): Promise<void> {
+    const { writes, info } = serveContainer(this.store, service);
+    if (info === undefined) return;
+    for (const node of this.nodes.values())
+      node.containers = node.containers.filter(({ id }) => id !== info.id);
+    this.nodes.get(placeOf(writes))?.containers.push(info);
+    await this.write(writes);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -274,6 +302,12 @@ function noImages(): FakeNode['answers'] {
     ['image.inspect', none],
     ['image.describe-remote', none],
   ]);
+}
+
+function placeOf(writes: readonly Write[]): string {
+  for (const write of writes)
+    if (write.table === 'tasks' && write.value !== null) return write.value.nodeId ?? '';
+  return '';
 }
 
 export function runningTask(service: Service, slot: number, nodeId: string, global = false): Write[] {

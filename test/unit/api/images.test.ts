@@ -350,5 +350,7 @@ test("patterns are those of Go's path.Match", (t) => {
   t.true(fits('a*', 'abc') && fits('*/b', 'a/b') && fits('a?c', 'abc') && fits('[a-c]x', 'bx'));
   t.true(fits('[^a-c]x', 'dx') && fits('\\*', '*') && fits('a.b', 'a.b') && fits('[\\]]', ']'));
   t.false(fits('a*', 'a/b') || fits('a.b', 'axb') || fits('[^a-c]x', 'bx') || fits('a', 'ab'));
-  t.throws(() => goPattern('[a'), { message: /syntax error in pattern/ });
+  for (const bad of ['[a', '[z-a]', '[]', 'a\\'])
+    t.throws(() => goPattern(bad), { message: /syntax error in pattern/ }, bad);
+  t.false(fits('*a'.repeat(40) + 'b', 'a'.repeat(2000)), 'in linear time');
 });

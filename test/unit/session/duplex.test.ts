@@ -5,6 +5,7 @@ import { NotFoundError, UnavailableError } from '../../../shared/errors/index.ts
 import type { StreamChunk } from '../../../shared/model/node-methods/index.ts';
 import { encodeStreamData, STREAM_WINDOW_BYTES } from '../../../shared/wire/frames.ts';
 import { RequestServer } from '../../../agent/session/request-server.ts';
+import { silentLogger } from '../../harness/silent-logger.ts';
 import { eventually, rig, type Rig } from './rig.ts';
 
 const EXEC = { execId: 'e1' };
@@ -132,6 +133,7 @@ test('a manager that sends more than was granted is refused; what comes after th
       },
     },
     (frame) => sent.push(frame),
+    silentLogger,
   );
   server.onRequest({ type: 'request', id: 1, method: 'exec.attach', params: EXEC });
   const frame = encodeStreamData(1, 0, Buffer.alloc(64 * 1024));

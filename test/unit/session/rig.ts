@@ -89,6 +89,7 @@ export function startAgent(options: {
   identity: Identity;
   hostname: string;
   handlers?: Partial<LinkHandlers>;
+  logger?: Logger;
   signal: AbortSignal;
 }): TestAgent {
   const { address, identity, hostname, handlers } = options;
@@ -105,7 +106,7 @@ export function startAgent(options: {
       call: handlers?.call ?? (() => Promise.reject(new NotFoundError('no such container'))),
       stream: handlers?.stream ?? noStream,
     },
-    quiet,
+    options.logger ?? quiet,
   );
   const running = link.run(AbortSignal.any([options.signal, abort.signal]));
   const stop = async (): Promise<void> => {

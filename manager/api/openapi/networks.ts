@@ -1,0 +1,61 @@
+import { z } from 'zod';
+import { zNetwork } from '../codec/network-codec.ts';
+import { FILTERS, PRUNE_FILTERS, zScope } from '../resources/networks.ts';
+import { answers, jsonBody, operationsOf, parameters } from './operation.ts';
+
+const operation = operationsOf('networks');
+const example = {
+  Name: 'front',
+  Driver: 'overlay',
+  Attachable: true,
+  IPAM: { Config: [{ Subnet: '10.20.0.0/24' }] },
+};
+
+export const networksOperations = [
+  operation('get', '/networks', 'List networks', {
+    query: { filters: parameters.filters(FILTERS) },
+    answers: { 200: answers.list('Networks') },
+    errors: [400],
+  }),
+  operation('post', '/networks/create', 'Create an overlay network', {
+    body: jsonBody('NetworkCreateRequest', zNetwork, example),
+    answers: {
+      201: answers.json(
+        'Created',
+        'NetworkCreateResponse',
+        z.object({ Id: z.string(), Warning: z.string() }),
+      ),
+    },
+    errors: [400, 403, 409, 501, 503],
+  }),
+  operation('get', '/networks/:id', 'Inspect a network', {
+    query: {
+      verbose: parameters.flag('With the services on it and the addresses of their tasks'),
+      scope: zScope.describe('Networks of a cluster have the scope swarm'),
+    },
+    answers: { 200: answers.object('The network') },
+    errors: [400, 404],
+  }),
+  operation('post', '/networks/prune', 'Remove networks that nothing is on', {
+    query: { filters: parameters.filters(PRUNE_FILTERS) },
+    answers: {
+      200: answers.json(
+        'What went',
+        'NetworkPruneResponse',
+        z.object({ NetworksDeleted: z.array(z.string()) }),
+      ),
+    },
+    errors: [400, 404, 503],
+  }),
+  ...(['connect', 'disconnect'] as const).map((verb) =>
+    operation('post', `/networks/:id/${verb}`, `Refused: says what to do instead of docker network ${verb}`, {
+      answers: {},
+      errors: [400, 404, 501],
+    }),
+  ),
+  operation('delete', '/networks/:id', 'Remove a network', {
+    description: 'Waits, for two minutes at most, for services on it that are being removed.',
+    answers: { 204: answers.empty('Removed') },
+    errors: [400, 403, 404, 503],
+  }),
+];

@@ -1,0 +1,48 @@
+import { z } from 'zod';
+import { zSwarmSpec } from '../codec/swarm-codec.ts';
+import { answers, jsonBody, operationsOf, parameters } from './operation.ts';
+
+const operation = operationsOf('swarm');
+const example = {
+  Name: 'default',
+  Labels: { team: 'web' },
+  Orchestration: { TaskHistoryRetentionLimit: 5 },
+  Dispatcher: { HeartbeatPeriod: 5_000_000_000 },
+};
+
+export const swarmOperations = [
+  operation('get', '/swarm', 'The cluster, with the tokens that nodes join by', {
+    answers: { 200: answers.object('The cluster') },
+    errors: [503],
+  }),
+  operation('post', '/swarm/update', 'Change settings of the cluster, rotate the tokens that nodes join by', {
+    query: {
+      version: parameters.version,
+      rotateWorkerToken: parameters.flag('A new token for workers'),
+      rotateManagerToken: parameters.flag('A new token for managers'),
+      rotateManagerUnlockKey: parameters.flag('Refused: managers are not locked'),
+    },
+    required: ['version'],
+    body: jsonBody('SwarmSpec', zSwarmSpec, example),
+    answers: { 200: answers.empty('Changed') },
+    errors: [400, 500, 501, 503],
+  }),
+  ...(['init', 'join'] as const).map((verb) =>
+    operation('post', `/swarm/${verb}`, `Refused: says what to do instead of docker swarm ${verb}`, {
+      answers: {},
+      errors: [503],
+    }),
+  ),
+  operation('post', '/swarm/leave', 'Refused: says what to do instead of docker swarm leave', {
+    query: { force: parameters.flag('Refused with other words') },
+    answers: {},
+    errors: [501, 503],
+  }),
+  operation('get', '/swarm/unlockkey', 'The key of locked managers: there are none', {
+    answers: {
+      200: answers.json('None', 'UnlockKeyResponse', z.object({ UnlockKey: z.literal('') })),
+    },
+    errors: [],
+  }),
+  operation('post', '/swarm/unlock', 'Refused: managers are not locked', { answers: {}, errors: [409] }),
+];

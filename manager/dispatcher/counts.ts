@@ -1,0 +1,10 @@
+/** What a dispatcher has done since it started, in plain numbers: counting costs nothing, and who wants them reads them. */
+import type { Verdict as DownVerdict } from './failure-detector.ts';
+import type { Verdict as ReportVerdict } from './status-intake.ts';
+
+export interface DispatcherCounts {
+  readonly sessions: number;
+  readonly assignments: Readonly<Record<'full' | 'change', number>>;
+  readonly statuses: Readonly<Record<ReportVerdict, number>>;
+  readonly nodesDown: Readonly<Record<DownVerdict['reason'], number>>;
+}
