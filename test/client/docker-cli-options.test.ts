@@ -266,7 +266,7 @@ test('inspect shows what a container was made of; what has no effect yet is warn
   t.is(output.code, 0, output.stderr);
   t.deepEqual(
     output.stderr.match(/[\w.]+: .*has no effect/g)?.map((line) => line.split(':')[0]),
-    ['TaskTemplate.LogDriver', 'TaskTemplate.ContainerSpec.TTY', 'TaskTemplate.ContainerSpec.Init'],
+    ['TaskTemplate.LogDriver'],
   );
   const [id = ''] = await docker.lines('ps', '-q', '--filter', `name=${name}`);
   // raw on both sides
