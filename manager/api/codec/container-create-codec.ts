@@ -46,6 +46,7 @@ export function decodeContainer(value: unknown): DecodedContainer {
   const restart = decodeContainerRestart(host.RestartPolicy);
   if (autoRemove && restart.condition !== 'none')
     throw new InvalidError("can't create 'AutoRemove' container with restart policy");
+  if ((raw.Image ?? '') === '') throw new InvalidError('Image: the name of an image is missing');
   const ports = decodePorts(host);
   const exposed = Object.keys(raw.ExposedPorts ?? {});
   for (const text of exposed) parsePort(text);
