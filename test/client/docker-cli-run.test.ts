@@ -261,7 +261,7 @@ test('what can not be had is refused by name', async (t, scene) => {
 });
 
 test('placed by label; on an attachable network by name; host and none', async (t, scene) => {
-  const { docker, tag } = scene;
+  const { docker, swarm, tag } = scene;
   const [net, closed, db] = [`net-${tag}`, `closed-${tag}`, `db-${tag}`];
   await docker.ok('network', 'create', '--driver', 'overlay', '--attachable', net);
   await docker.ok('network', 'create', '--driver', 'overlay', closed);
@@ -279,19 +279,12 @@ test('placed by label; on an attachable network by name; host and none', async (
     'store',
     'nginx',
   );
+  const fetched = (name: string) =>
+    docker.run(['run', '--rm', ...on('a2'), '--network', net, 'busybox', 'wget', '-qO-', name]);
   for (const name of [db, 'store', id.slice(0, 12)]) {
-    const { stdout } = await exits(
-      scene,
-      0,
-      '--rm',
-      ...on('a2'),
-      '--network',
-      net,
-      'busybox',
-      'wget',
-      '-qO-',
-      name,
-    );
+    // It runs, but may not listen yet, and the other node may not have heard of it.
+    await swarm.eventually(async () => (await fetched(name)).code === 0);
+    const { stdout } = await fetched(name);
     t.regex(stdout, /^[0-9a-f]{12} /);
   }
   type Endpoint = { IPAddress: string; Gateway: string; IPPrefixLen: number };
