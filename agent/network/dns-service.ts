@@ -11,6 +11,8 @@ import { DnsServer } from './dns-server.ts';
 
 interface Serving {
   readonly gateway: string;
+  /** A network that is gone leaves its number, and while it lingers its sandbox too, to the next. */
+  networkId: string;
   readonly server: DnsServer;
 }
 
@@ -48,6 +50,10 @@ export class DnsService {
         .map((s) => s.vni),
     );
     await this.closeFor((vni) => moved.has(vni));
+    for (const { vni, networkId } of sandboxes) {
+      const serving = this.#servers.get(vni);
+      if (serving !== undefined) serving.networkId = networkId;
+    }
     const missing = sandboxes.filter((sandbox) => !this.#servers.has(sandbox.vni));
     await Promise.all(missing.map((sandbox) => this.#listen(sandbox)));
   }
@@ -67,9 +73,10 @@ export class DnsService {
   async #listen({ vni, netns, gateway, networkId }: SandboxState): Promise<void> {
     try {
       const handler = (message: Buffer, from: string, overUdp: boolean): Promise<Buffer | undefined> =>
-        this.#handle(networkId, message, from, overUdp);
+        this.#handle(this.#servers.get(vni)?.networkId ?? networkId, message, from, overUdp);
       this.#servers.set(vni, {
         gateway,
+        networkId,
         server: await DnsServer.listen(netns, gateway, handler, this.#logger),
       });
     } catch (error) {
