@@ -205,7 +205,7 @@ void attach_collect(struct attach *attach) {
 }
 
 void attach_finish(struct attach *attach) {
-  int64_t deadline_ms = now_ms() + ATTACH_STALL_MS;
+  int64_t deadline_ms = now_ms() + ATTACH_END_MS;
   attach->collecting = false;
   close_stdin(attach);
   for (;;) {

@@ -23,6 +23,8 @@
 #define ATTACH_CLIENTS 256
 #define ATTACH_POLLS (1 + ATTACH_CLIENTS)
 #define ATTACH_STALL_MS 10000
+/* After the end nothing waits for a client, so it has more time to take the rest. */
+#define ATTACH_END_MS 30000
 #define ATTACH_INPUT_BYTES 4096
 #define ATTACH_FRAME_HEADER 8
 #define ATTACH_REST_BYTES (3u << 20)
@@ -78,7 +80,7 @@ int attach_timeout_ms(const struct attach *attach);
 /* From now on attach_output never waits, for up to ATTACH_REST_BYTES, frames included; what is beyond is forgotten. */
 void attach_collect(struct attach *attach);
 
-/* Sends what is left, for at most ATTACH_STALL_MS, and closes everything. */
+/* Sends what is left, for at most ATTACH_END_MS, and closes everything. */
 void attach_finish(struct attach *attach);
 
 #endif
