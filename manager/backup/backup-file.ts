@@ -28,7 +28,7 @@ export function isPartial(clusterName: string, name: string): boolean {
   return name.endsWith(PARTIAL) && timeOfBackup(clusterName, name.slice(1, -PARTIAL.length)) !== undefined;
 }
 
-/** Resolves with the number of bytes. On failure nothing is left; an earlier file of that name is replaced as a whole. */
+/** Resolves with the number of bytes; InvalidError where no file can be made. On failure nothing is left; an earlier file of that name is replaced as a whole. */
 export async function writeBackupFile(path: string, bytes: AsyncIterable<Buffer>): Promise<number> {
   const partial = join(dirname(path), `.${basename(path)}${PARTIAL}`);
   let total = 0;
@@ -46,7 +46,9 @@ export async function writeBackupFile(path: string, bytes: AsyncIterable<Buffer>
     }
     await rename(partial, path);
   } catch (error) {
-    await rm(partial, { force: true });
+    await rm(partial, { force: true }).catch(() => undefined);
+    const ours = error instanceof Error && 'syscall' in error && 'path' in error && error.path === partial;
+    if (ours) throw new InvalidError(`${path} can not be written`, { cause: error });
     throw error;
   }
   await syncDirectory(dirname(path));

@@ -4,7 +4,7 @@
  */
 import { createReadStream } from 'node:fs';
 import { mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { ConflictError, InvalidError } from '../../shared/errors/index.ts';
 import type { Logger } from '../../shared/model/options.ts';
 import { findRunning, livingManagerOf, stopProcess } from '../store/etcd-process.ts';
@@ -36,6 +36,8 @@ export interface Restored {
 
 const STOP_GRACE_MS = 5_000;
 const ETCD = 'etcd';
+/** Start of the name of the directory that a restore works in. */
+const WORK = '.restore-';
 
 /** Reads the whole file and resolves with its manifest; throws InvalidError unless it could be restored by this version. */
 export async function checkBackup(
@@ -78,12 +80,13 @@ export async function restore(options: RestoreOptions, signal: AbortSignal): Pro
       `${stateDir} holds a cluster already: --force moves it aside (nothing is deleted), --state-dir names another place`,
     );
   }
-  const work = await mkdtemp(join(stateDir, '.restore-'));
+  await clearLeftovers(stateDir);
+  const work = await mkdtemp(join(stateDir, WORK));
   try {
     const parts = join(work, 'parts');
     const manifest = await checkBackup(file, passphrase, signal, parts);
     const records = await rebuildEtcd({ manifest, parts, directory: join(work, ETCD), logger }, signal);
-    await endEtcd(stateDir);
+    await endEtcd(join(stateDir, ETCD));
     const aside = await moveAside(stateDir, there, options);
     for (const [name, part] of STATE_FILES) await rename(join(parts, part), join(stateDir, name));
     await syncDirectory(stateDir);
@@ -102,13 +105,21 @@ async function membersOf(stateDir: string): Promise<string[]> {
   return (await readdir(stateDir)).filter((name) => names.has(name));
 }
 
+/** Of a restore that was killed: its etcd, and files with the data key in them. */
+async function clearLeftovers(stateDir: string): Promise<void> {
+  for (const name of (await readdir(stateDir)).filter((one) => one.startsWith(WORK))) {
+    await endEtcd(join(stateDir, name, ETCD));
+    await rm(join(stateDir, name), { recursive: true, force: true });
+  }
+}
+
 /** An etcd whose manager was killed goes on by itself; all that it acknowledged is on disk, so it is ended. */
-async function endEtcd(stateDir: string): Promise<void> {
-  const etcd = await findRunning(join(stateDir, ETCD));
+async function endEtcd(directory: string): Promise<void> {
+  const etcd = await findRunning(directory);
   if (etcd === undefined) return;
   const manager = await livingManagerOf(etcd);
   if (manager !== undefined) {
-    throw new ConflictError(`the manager of ${stateDir} runs (process ${manager}): stop it first`);
+    throw new ConflictError(`the manager of ${dirname(directory)} runs (process ${manager}): stop it first`);
   }
   await stopProcess(etcd, STOP_GRACE_MS);
 }

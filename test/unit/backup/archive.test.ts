@@ -125,6 +125,10 @@ test('a file has its name only when it is whole', async (t) => {
   await t.throwsAsync(writeBackupFile(path, breaking()), { message: 'etcd went away' });
   t.is(await readFile(path, 'utf8'), 'onetwo', 'the earlier one stays');
   t.deepEqual(await readdir(at), ['b']);
+  await t.throwsAsync(writeBackupFile(join(at, 'none', 'b'), from('x')), {
+    name: 'InvalidError',
+    message: /none\/b can not be written/,
+  });
 });
 
 test('names tell cluster and time, and only those are ever pruned', (t) => {

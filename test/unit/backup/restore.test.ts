@@ -1,6 +1,6 @@
 /** From a real etcd to a file and back to a state directory that an etcd serves. */
 import { createReadStream } from 'node:fs';
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import anyTest, { type ExecutionContext, type TestFn } from 'ava';
@@ -106,6 +106,7 @@ test.serial('a cluster that is there is refused, and moved aside by force', asyn
   const passphrase = 'correct horse battery';
   await restore(options(file, stateDir, { passphrase }), signal);
   await writeFile(join(stateDir, 'etcd', 'mark'), 'old');
+  await mkdir(join(stateDir, '.restore-killed', 'parts'), { recursive: true });
   await writeFile(join(stateDir, 'data-key'), 'OTHER');
   await t.throwsAsync(restore(options(file, stateDir, { passphrase }), signal), {
     name: 'ConflictError',
@@ -114,6 +115,7 @@ test.serial('a cluster that is there is refused, and moved aside by force', asyn
   t.is(await readFile(join(stateDir, 'etcd', 'mark'), 'utf8'), 'old');
   const { aside = '' } = await restore(options(file, stateDir, { passphrase, force: true }), signal);
   t.is(await readFile(join(aside, 'etcd', 'mark'), 'utf8'), 'old');
+  t.false((await readdir(stateDir)).includes('.restore-killed'), 'what a killed one left is removed');
   t.is(await readFile(join(aside, 'data-key'), 'utf8'), 'OTHER');
   t.is(await readFile(join(stateDir, 'data-key'), 'utf8'), 'THE-DATA-KEY\n');
   t.is(Object.keys((await served(stateDir)).keys).length, 301);
