@@ -6,7 +6,8 @@ import type { Command } from 'commander';
 import { backupName, readPassphrase, writeBackupFile } from '../../manager/backup/backup-file.ts';
 import { open, seal } from '../../manager/backup/envelope.ts';
 import type { Manifest } from '../../manager/backup/manifest.ts';
-import { ConflictError } from '../../shared/errors/index.ts';
+import { ConflictError, UnavailableError } from '../../shared/errors/index.ts';
+import { isAbort } from '../../shared/lib/abort.ts';
 import { systemClock } from '../../shared/lib/clock.ts';
 import { DEFAULT_NAME } from '../local/layout.ts';
 import { signalOfInterrupts } from './fail.ts';
@@ -30,11 +31,21 @@ export function addBackup(program: Command): void {
     if (name !== '-') await refuseExisting(name);
     const response = await clientOf(flags).stream('POST', '/backup', signal);
     // Opened and sealed again, encrypted or not: what did not come whole is noticed here.
-    const bytes = seal(open(response as AsyncIterable<Buffer>, undefined), passphrase);
+    const bytes = seal(open(whole(response), undefined), passphrase);
     const size =
       name === '-' ? await toStandardOutput(bytes) : await writeBackupFile(path.resolve(name), bytes);
     process.stderr.write(`${name === '-' ? '' : `${name}: `}${size} bytes, ${protection(passphrase)}\n`);
   });
+}
+
+/** The manager ends the connection when it can not go on: it has no other way to say so by then. */
+async function* whole(response: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  try {
+    yield* response;
+  } catch (error) {
+    if (isAbort(error)) throw error;
+    throw new UnavailableError('the manager broke off; its log says why', { cause: error });
+  }
 }
 
 function protection(passphrase: string | undefined): string {
