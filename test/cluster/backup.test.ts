@@ -12,6 +12,7 @@ import { SCHEMA_KEY } from '../../manager/store/schema.ts';
 import { delay } from '../../shared/lib/abort.ts';
 import { startEtcd } from '../harness/etcd.ts';
 import { cluster, type TestCluster } from '../harness/cluster.ts';
+import type { ClusterState } from '../harness/cluster-state.ts';
 import { containersOf, inContainer, lifeLines } from '../harness/containers.ts';
 import { QUICK, settled } from '../harness/settled.ts';
 
@@ -95,29 +96,34 @@ test('a lost manager comes back from a backup; containers go on, what changed si
   await settled(swarm, { web: 2, still: 2 });
 });
 
-test('a task that ended after the backup is not run again, but replaced', async (t) => {
+test('a task that ended after the backup is not run again, but replaced; a node that died is down', async (t) => {
   const file = path.join(await directory(t), 'b');
-  await using swarm = await cluster().manager().agents(1).nodeDownAfter(120_000).up();
-  await swarm.deploy('web', { replicas: 1, more: QUICK });
-  const [first] = (await settled(swarm, { web: 1 })).running('web').tasks;
+  await using swarm = await cluster().manager().agents(2).nodeDownAfter(15_000).up();
+  await swarm.deploy('web', { more: [...QUICK, '--constraint', 'node.hostname==a1'] });
+  await swarm.deploy('mobile', { more: QUICK });
+  const state = await settled(swarm, { web: 1, mobile: 1 });
+  const [first] = state.running('web').tasks;
+  if (first === undefined) throw new Error('no task runs');
+  const replaced = (s: ClusterState): boolean =>
+    s.running('web').count === 1 && s.running('web').tasks.every(({ ID }) => ID !== first.ID);
   await shoal('backup', file, '--socket', swarm.layout.socket);
   await swarm.docker('service', 'update', '--quiet', '--detach', '--force', 'web');
-  await swarm.eventually(
-    (s) => s.running('web').tasks.every((task) => task.ID !== first?.ID) && s.running('web').count === 1,
-  );
-  await settled(swarm, { web: 1 });
+  await swarm.eventually(replaced);
+  await settled(swarm, { web: 1, mobile: 1 });
   const stateDir = await destroyManager(swarm);
+  await swarm.node('a2').kill();
   await shoal('restore', file, '--state-dir', stateDir);
   await swarm.manager.restart();
-  const state = await swarm.eventually(
-    (s) => s.running('web').count === 1 && s.running('web').tasks.every((task) => task.ID !== first?.ID),
-    { within: 60_000 },
+  const after = await swarm.eventually(replaced, { within: 60_000 });
+  t.regex(after.tasks('web').tasks.find(({ ID }) => ID === first.ID)?.Status.State ?? '', /failed|shutdown/);
+  await swarm.eventually(
+    async () =>
+      (await swarm.docker('node', 'ls', '--format', '{{.Hostname}} {{.Status}}')).includes('a2 Down'),
+    { within: 90_000 },
   );
-  t.regex(
-    state.tasks('web').tasks.find((task) => task.ID === first?.ID)?.Status.State ?? '',
-    /failed|shutdown/,
-  );
-  await settled(swarm, { web: 1 });
+  await swarm.eventually((s) => s.running('mobile').on('a1').count === 1 && replaced(s), { within: 60_000 });
+  await swarm.node('a2').restart();
+  await settled(swarm, { web: 1, mobile: 1 });
 });
 
 /** A manager by itself, as the command line starts it. */
