@@ -80,6 +80,7 @@ export async function restore(options: RestoreOptions, signal: AbortSignal): Pro
       `${stateDir} holds a cluster already: --force moves it aside (nothing is deleted), --state-dir names another place`,
     );
   }
+  await leftoverEtcd(join(stateDir, ETCD)); // before all the work, and once more after it
   await clearLeftovers(stateDir);
   const work = await mkdtemp(join(stateDir, WORK));
   try {
@@ -115,13 +116,16 @@ async function clearLeftovers(stateDir: string): Promise<void> {
 
 /** An etcd whose manager was killed goes on by itself; all that it acknowledged is on disk, so it is ended. */
 async function endEtcd(directory: string): Promise<void> {
+  const etcd = await leftoverEtcd(directory);
+  if (etcd !== undefined) await stopProcess(etcd, STOP_GRACE_MS);
+}
+
+/** The running etcd of the directory, if it has no manager; ConflictError when it has one. */
+async function leftoverEtcd(directory: string): Promise<number | undefined> {
   const etcd = await findRunning(directory);
-  if (etcd === undefined) return;
-  const manager = await livingManagerOf(etcd);
-  if (manager !== undefined) {
-    throw new ConflictError(`the manager of ${dirname(directory)} runs (process ${manager}): stop it first`);
-  }
-  await stopProcess(etcd, STOP_GRACE_MS);
+  const manager = etcd === undefined ? undefined : await livingManagerOf(etcd);
+  if (manager === undefined) return etcd;
+  throw new ConflictError(`the manager of ${dirname(directory)} runs (process ${manager}): stop it first`);
 }
 
 async function moveAside(
