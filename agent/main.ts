@@ -74,7 +74,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const link = new SessionLink(
     { nodeId: identity.nodeId, managers: identity.managers, description, tls: identity },
     {
-      onAssignments: (set, acknowledge) => worker.assign(set, acknowledge),
+      onAssignments: (set, acknowledge, whole) => worker.assign(set, acknowledge, whole),
       ...answers({ containers, volumes, images, builder, executor }),
     },
     logger.child({ part: 'session' }),

@@ -6,19 +6,23 @@ import { systemClock } from '../shared/lib/clock.ts';
 import { newId } from '../shared/lib/ids.ts';
 import { UndoStack } from '../shared/lib/undo-stack.ts';
 import { VERSION } from '../shared/lib/version.ts';
-import type { ManagerOptions, ManagerRunFile } from '../shared/model/options.ts';
+import type { Logger, ManagerOptions, ManagerRunFile } from '../shared/model/options.ts';
 import { createApi } from './api/api.ts';
 import { listenUnix } from './api/listen.ts';
 import { startDispatcher } from './dispatcher/start-dispatcher.ts';
 import { lead } from './leader/leader.ts';
+import { keepBackups } from './backup/schedule.ts';
+import { type BackupSource, createBackup } from './backup/source.ts';
 import { loadOrCreateCluster } from './ca/cluster.ts';
 import { listenForScrapes } from './metrics/listen.ts';
 import { createMetrics } from './metrics/metrics.ts';
 import { databaseSize } from './store/database-size.ts';
 import { Election } from './store/election.ts';
 import { startEmbeddedEtcd } from './store/embedded-etcd.ts';
+import { createEtcdClient, type EtcdClientOptions } from './store/etcd-client.ts';
 import { maintainEtcd } from './store/maintenance.ts';
 import { openStore, type OpenStore } from './store/open-store.ts';
+import { ensureSchema } from './store/schema.ts';
 import type { Store, StoreObserver } from './store/store.ts';
 import { openVault } from './vault/data-key-file.ts';
 
@@ -48,8 +52,10 @@ export async function runManager(options: ManagerOptions, signal: AbortSignal): 
   stack.defer(() => dispatcher.close());
   const election = new Election({ client: store.client, id: managerId, logger });
   const managerNodeId = (): string | undefined => nodeAt(store, hostOf(options.advertise));
+  const backup = startBackups(options, store, stack, signal);
   const api = createApi({
     store,
+    backup,
     gateway: dispatcher.gateway,
     vault,
     version: VERSION,
@@ -85,6 +91,26 @@ export async function runManager(options: ManagerOptions, signal: AbortSignal): 
   await untilAborted(signal);
 }
 
+/** Begins the scheduled backups; returns what makes one on demand. */
+function startBackups(
+  options: ManagerOptions,
+  store: OpenStore,
+  stack: UndoStack,
+  signal: AbortSignal,
+): (signal: AbortSignal) => AsyncIterable<Buffer> {
+  const { stateDir, name: clusterName, backups, logger } = options;
+  const now = (): number => systemClock.now();
+  const etcd = options.etcd.kind;
+  const source: BackupSource = { client: store.client, store, etcd, stateDir, clusterName, now };
+  if (backups !== undefined) {
+    const { directory = join(stateDir, 'backups'), passphrase } = backups;
+    const create = (until: AbortSignal): AsyncIterable<Buffer> => createBackup(source, passphrase, until);
+    const kept = keepBackups({ ...backups, directory, clusterName, create, now, logger }, signal);
+    stack.defer(() => kept);
+  }
+  return (until) => createBackup(source, undefined, until);
+}
+
 /** The store on the etcd that the options name; an embedded one is started, maintained and stopped with the manager. */
 async function openOwnStore(
   options: ManagerOptions,
@@ -94,22 +120,29 @@ async function openOwnStore(
 ): Promise<OpenStore> {
   const { etcd, logger } = options;
   if (etcd.kind === 'external') {
-    const store = await openStore({
-      endpoints: etcd.endpoints,
-      ...(etcd.tls ? { tls: etcd.tls } : {}),
-      observer,
-      logger,
-      signal,
-    });
-    return stack.use(store);
+    const reach = { endpoints: etcd.endpoints, ...(etcd.tls ? { tls: etcd.tls } : {}) };
+    await prepareData(reach, logger, signal);
+    return stack.use(await openStore({ ...reach, observer, logger, signal }));
   }
   const directory = join(options.stateDir, 'etcd');
   const ports = { client: etcd.clientPort, peer: etcd.peerPort };
   const embedded = stack.use(await startEmbeddedEtcd({ directory, ports, logger, signal }));
-  const store = stack.use(await openStore({ endpoints: [...embedded.endpoints], observer, logger, signal }));
+  const reach = { endpoints: [...embedded.endpoints] };
+  await prepareData(reach, logger, signal);
+  const store = stack.use(await openStore({ ...reach, observer, logger, signal }));
   const maintained = maintainEtcd({ client: store.client, directory, logger }, signal);
   stack.defer(() => maintained);
   return store;
+}
+
+/** Before anything reads the tables they must be of this version. */
+async function prepareData(reach: EtcdClientOptions, logger: Logger, signal: AbortSignal): Promise<void> {
+  const client = createEtcdClient(reach);
+  try {
+    await ensureSchema({ client, logger }, signal);
+  } finally {
+    client.close();
+  }
 }
 
 /** Who this manager is for elections and sessions: made once, the same after every restart. */

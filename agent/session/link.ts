@@ -5,9 +5,10 @@ import type { NodeMethods, NodeStreams, StreamChunk } from '../../shared/model/n
 export interface LinkHandlers {
   /**
    * The whole assignment set after a full set or a diff was applied. The agent calls acknowledge only once what it must
-   * do BEFORE others may rely on it is done: endpoints that are no longer serving are out of this node's kernel.
+   * do BEFORE others may rely on it is done: endpoints that are no longer serving are out of this node's kernel. `whole`
+   * tells a full set, with which a session begins.
    */
-  onAssignments(set: AssignmentSet, acknowledge: () => void): void;
+  onAssignments(set: AssignmentSet, acknowledge: () => void, whole: boolean): void;
   call<M extends keyof NodeMethods>(
     method: M,
     params: NodeMethods[M]['params'],

@@ -95,9 +95,9 @@ export class SessionLink implements Link {
         this.#logger.info({ sessionId: frame.sessionId, beatMs: frame.beatMs }, 'session opened');
         return this.#scheduleSend();
       case 'full':
-        return this.#assign(session, frame.seq, listsToSet(frame.set));
+        return this.#assign(session, frame, listsToSet(frame.set));
       case 'change':
-        return this.#assign(session, frame.seq, applyChange(session, frame));
+        return this.#assign(session, frame, applyChange(session, frame));
       case 'status-ack':
         this.#queue.acked(frame.id);
         return this.#scheduleSend();
@@ -114,13 +114,18 @@ export class SessionLink implements Link {
     }
   }
 
-  #assign(session: Session, seq: number, set: AssignmentSet): void {
+  #assign(
+    session: Session,
+    { seq, type }: { readonly seq: number; readonly type: 'full' | 'change' },
+    set: AssignmentSet,
+  ): void {
     session.set = set;
     session.seq = seq;
-    this.#handlers.onAssignments(set, () => {
+    const acknowledge = (): void => {
       // Of a session that is over nobody waits for an acknowledgement.
       if (this.#session === session) session.socket.send({ type: 'ack', seq });
-    });
+    };
+    this.#handlers.onAssignments(set, acknowledge, type === 'full');
   }
 
   /** Statuses of one turn of the loop go in one frame; while one is under way, the next gathers. */

@@ -42,6 +42,7 @@ export class Runner {
   #intent: Intent;
   #status: TaskStatus;
   #changed = new AbortController();
+  #hasObserved = false;
   readonly #options: RunnerOptions;
   /** Resolves once the task is forgotten or the agent ends. */
   readonly done: Promise<void>;
@@ -69,9 +70,9 @@ export class Runner {
     this.#become('forget');
   }
 
-  /** Says again what was last observed (a manager asked with a full set). */
+  /** Says again what was last observed; nothing before this runner has observed anything itself. */
   repeat(): void {
-    if (this.#status.state !== 'assigned') this.#options.report(this.#status);
+    if (this.#hasObserved) this.#options.report(this.#status);
   }
 
   #become(intent: Intent): void {
@@ -133,6 +134,7 @@ export class Runner {
   #observe(outcome: Outcome): void {
     if (isTerminal(this.#status.state)) return;
     this.#status = { taskId: this.#task.taskId, atMs: this.#options.now(), ...outcome };
+    this.#hasObserved = true;
     this.#options.report(this.#status);
   }
 }

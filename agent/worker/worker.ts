@@ -59,11 +59,13 @@ export class Worker {
 
   /**
    * The whole set as a manager sent it, after each change. `acknowledge` is called once the kernel's networks agree with
-   * it. Containers that an earlier agent left and that no task owns any more are stopped and removed.
+   * it. Containers that an earlier agent left and that no task owns any more are stopped and removed. With a set that begins
+   * a session every task says again what it is: the manager may have been restored from a backup, and believe what was true then.
    */
-  assign(set: AssignmentSet, acknowledge: () => void): void {
+  assign(set: AssignmentSet, acknowledge: () => void, beginsSession = false): void {
     this.#file.save(set);
     this.#options.files.take(set);
+    if (beginsSession) for (const runner of this.#runners.values()) runner.repeat();
     this.#follow(set, acknowledge);
     for (const taskId of this.#unclaimed) {
       this.#unclaimed.delete(taskId);

@@ -61,6 +61,19 @@ export class ApiClient {
     return this.call('GET', path, undefined, signal);
   }
 
+  /** The answer as it comes, to be read to its end; rejects with ApiError for a status of 400 and more. */
+  async stream(method: string, path: string, signal: AbortSignal): Promise<IncomingMessage> {
+    const response = await this.#open(method, path, undefined, signal);
+    const status = response.statusCode ?? 0;
+    if (status < 400) return response;
+    const chunks: Buffer[] = [];
+    for await (const chunk of response) chunks.push(chunk as Buffer);
+    const text = Buffer.concat(chunks).toString('utf8');
+    const isJson = (response.headers['content-type'] ?? '').includes('json');
+    const body: unknown = isJson ? JSON.parse(text) : text;
+    throw new ApiError(status, messageOf({ status, body }), body);
+  }
+
   #open(
     method: string,
     path: string,

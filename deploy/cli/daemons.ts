@@ -4,7 +4,13 @@ import os from 'node:os';
 import path from 'node:path';
 import { type Command, Option } from 'commander';
 import { InvalidError } from '../../shared/errors/index.ts';
-import type { AgentOptions, EtcdOptions, ManagerOptions } from '../../shared/model/index.ts';
+import { readPassphrase } from '../../manager/backup/backup-file.ts';
+import type {
+  AgentOptions,
+  EtcdOptions,
+  ManagerOptions,
+  ScheduledBackups,
+} from '../../shared/model/index.ts';
 import { DEFAULT_NAME, DEFAULT_PORT_BASE } from '../local/layout.ts';
 import { signalOfInterrupts } from './fail.ts';
 import { makeLogger } from './logger.ts';
@@ -15,9 +21,11 @@ import {
   parseHostPort,
   parseManagers,
   parseName,
+  parsePeriod,
   parsePort,
 } from './options.ts';
 
+const DAY_MS = 86_400_000;
 const LEVELS = ['debug', 'info', 'warn', 'error'];
 
 interface ManagerFlags {
@@ -37,6 +45,10 @@ interface ManagerFlags {
   etcdPeerPort: number;
   nodeDownAfter?: number;
   newDataKey?: boolean;
+  backupDir?: string;
+  backupEvery: number;
+  backupKeep: number;
+  backupPassphraseFile?: string;
   logLevel: string;
 }
 
@@ -76,6 +88,14 @@ export function addManager(program: Command): void {
       parseCount(100, 3_600_000),
     )
     .option('--new-data-key', 'replace a lost data key; refused while secrets or configs are sealed with it')
+    .option('--backup-dir <dir>', 'where backups are kept (default: backups in the state directory)')
+    .addOption(
+      new Option('--backup-every <duration>', 'how often one is made, e.g. 6h or 7d; 0: never')
+        .argParser(parsePeriod)
+        .default(DAY_MS, '24h'),
+    )
+    .option('--backup-keep <count>', 'how many of them', parseCount(1, 10_000), 7)
+    .option('--backup-passphrase-file <file>', 'encrypt them with the first line of this file')
     .addOption(new Option('--log-level <level>').choices(LEVELS).default('info'))
     .action(async (flags: ManagerFlags) => {
       const { runManager } = await import('../../manager/main.ts');
@@ -96,7 +116,23 @@ async function managerOptions(flags: ManagerFlags): Promise<ManagerOptions> {
     etcd: await etcdOptions(flags),
     ...(flags.nodeDownAfter === undefined ? {} : { nodeDownAfterMs: flags.nodeDownAfter }),
     ...(flags.newDataKey === undefined ? {} : { newDataKey: flags.newDataKey }),
+    ...(await backupOptions(flags)),
     logger: makeLogger(flags.logLevel, 'manager'),
+  };
+}
+
+async function backupOptions(flags: ManagerFlags): Promise<{ backups?: ScheduledBackups }> {
+  const { backupDir, backupEvery: everyMs, backupKeep: keep, backupPassphraseFile } = flags;
+  if (everyMs === 0) return {};
+  const passphrase =
+    backupPassphraseFile === undefined ? undefined : await readPassphrase(backupPassphraseFile);
+  return {
+    backups: {
+      everyMs,
+      keep,
+      ...(backupDir === undefined ? {} : { directory: path.resolve(backupDir) }),
+      ...(passphrase === undefined ? {} : { passphrase }),
+    },
   };
 }
 

@@ -2,6 +2,7 @@
 /** The `shoal` command. */
 import { Command, CommanderError } from 'commander';
 import { VERSION } from '../../shared/lib/version.ts';
+import { addBackup, addRestore } from './backup.ts';
 import { addAgent, addManager } from './daemons.ts';
 import { EXIT, explainFailure } from './fail.ts';
 import { addDown, addUp } from './local.ts';
@@ -28,6 +29,8 @@ function makeProgram(): Command {
   addRollback(program);
   addRemove(program);
   addToken(program);
+  addBackup(program);
+  addRestore(program);
   addManager(program);
   addAgent(program);
   for (const command of program.commands) command.exitOverride();

@@ -11,6 +11,18 @@ export function parseCount(low: number, high: number): (text: string) => number 
 
 export const parsePort = parseCount(1, 65_535);
 
+const PERIOD_UNITS_MS = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+
+/** `90s`, `30m`, `6h`, `7d`: in milliseconds; `0` is 0. */
+export function parsePeriod(text: string): number {
+  const match = /^(\d{1,5})([smhd])$/.exec(text);
+  const unit = match?.[2] as keyof typeof PERIOD_UNITS_MS | undefined;
+  if (text === '0') return 0;
+  const value = Number(match?.[1]) * (unit === undefined ? 0 : PERIOD_UNITS_MS[unit]);
+  if (value > 0 && value <= 365 * PERIOD_UNITS_MS.d) return value;
+  throw new InvalidArgumentError('a number with s, m, h or d is wanted, at most 365d, or 0.');
+}
+
 /** `host:port`, an IPv6 host in brackets. */
 export function parseHostPort(text: string): { host: string; port: number } {
   const match = /^(?:\[([0-9a-fA-F:]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(text);

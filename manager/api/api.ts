@@ -9,6 +9,7 @@ import { requestLog } from './http/request-log.ts';
 import { withRequestId } from '../request-scope.ts';
 import { absentRouter } from './resources/absent.ts';
 import { attachRouter } from './resources/attach.ts';
+import { backupRouter } from './resources/backup.ts';
 import { archiveRouter } from './resources/archive.ts';
 import { containerActionsRouter } from './resources/container-actions.ts';
 import { containerLifecycleRouter } from './resources/container-lifecycle.ts';
@@ -55,6 +56,7 @@ export function createApi(options: ApiOptions): Express {
   app.use(imagesRouter(ctx), imageTransfersRouter(ctx), registryRouter(ctx));
   app.use(attachRouter(ctx));
   app.use(volumesRouter(ctx), archiveRouter(ctx), systemDfRouter(ctx));
+  app.use(backupRouter(ctx));
   app.use(absentRouter());
   app.use(pageNotFound, errorHandler(ctx.logger));
   return app;

@@ -28,6 +28,8 @@ export interface ApiOptions {
   readonly signal?: AbortSignal;
   /** Where this manager keeps what it must not lose; shown by /info. */
   readonly stateDir?: string;
+  /** The bytes of a backup file, unencrypted. */
+  readonly backup?: (signal: AbortSignal) => AsyncIterable<Buffer>;
   /** Default: one of the API's own. */
   readonly events?: EventLog;
 }

@@ -20,6 +20,16 @@ export type EtcdOptions =
       readonly tls?: { readonly ca: string; readonly cert: string; readonly key: string };
     };
 
+export interface ScheduledBackups {
+  /** Default: `backups` in the state directory. */
+  readonly directory?: string;
+  readonly everyMs: number;
+  /** How many; the oldest go. */
+  readonly keep: number;
+  /** Encrypts them; absent: they are not encrypted. */
+  readonly passphrase?: string;
+}
+
 export interface ManagerOptions {
   /** The cluster's name: it prefixes every kernel object. */
   readonly name: string;
@@ -41,6 +51,8 @@ export interface ManagerOptions {
   readonly nodeDownAfterMs?: number;
   /** Make a new data key when the cluster's is not here and nothing is sealed with it. */
   readonly newDataKey?: boolean;
+  /** Backups that the manager makes by itself; absent: none. */
+  readonly backups?: ScheduledBackups;
   readonly logger: Logger;
 }
 

@@ -54,6 +54,10 @@ export const systemOperations = [
     answers: { 200: answers.json('Versions', 'SystemVersion', zVersion) },
     errors: [],
   }),
+  operation('post', '/backup', 'The cluster in one file; it holds the keys of the cluster', {
+    answers: { 200: answers.raw('The backup', 'application/octet-stream') },
+    errors: [501, 503],
+  }),
   operation('get', '/info', 'The cluster in numbers', {
     answers: { 200: answers.json('The cluster', 'SystemInfo', zInfo) },
     errors: [],

@@ -24,6 +24,7 @@ function setOf(...taskIds: readonly string[]): AssignmentSet {
 /** A worker in a directory, with what it did in words. Its containers run on. */
 function workerIn(t: ExecutionContext, runDir: string, adopted: readonly string[]) {
   const done: string[] = [];
+  const said: string[] = [];
   const agent = new AbortController();
   const forever = (signal: AbortSignal): Promise<never> =>
     new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error)));
@@ -43,7 +44,7 @@ function workerIn(t: ExecutionContext, runDir: string, adopted: readonly string[
   const worker = new Worker({
     executor,
     networks: { apply: async (set) => void done.push(`networks of ${[...set.tasks.keys()].join()}`) },
-    report: () => undefined,
+    report: ({ taskId, state }) => void said.push(`${taskId} ${state}`),
     adopted: new Map(adopted.map((taskId): [string, TaskState] => [taskId, 'starting'])),
     files: { take: () => undefined },
     assignments: { path: join(runDir, 'assignments.json'), inMemory: true },
@@ -56,7 +57,7 @@ function workerIn(t: ExecutionContext, runDir: string, adopted: readonly string[
     await worker.close();
   };
   t.teardown(close);
-  return { worker, done, close };
+  return { worker, done, said, close };
 }
 
 /** Lets what is ready to run do so. */
@@ -99,4 +100,22 @@ test('a container that the saved set does not know keeps its network until a man
     'start one',
     'start unstarted',
   ]);
+});
+
+test('with the set that begins a session every task says again what it is, with others none', async (t) => {
+  const { worker, said } = workerIn(t, await directoryOf(t), []);
+  worker.assign(setOf('one', 'two'), () => undefined, true);
+  t.deepEqual(said, ['one accepted', 'two accepted'], 'once');
+  await turn();
+  worker.assign(setOf('one'), () => undefined);
+  await turn();
+  t.is(said.filter((text) => text === 'one running').length, 1);
+  t.is(said.at(-1), 'two shutdown', 'it left the set');
+  said.length = 0;
+  worker.assign(setOf('one'), () => undefined);
+  await turn();
+  t.deepEqual(said, []);
+  worker.assign(setOf('one'), () => undefined, true);
+  await turn();
+  t.deepEqual(said, ['one running']);
 });

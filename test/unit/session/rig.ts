@@ -98,10 +98,10 @@ export function startAgent(options: {
   const link = new SessionLink(
     { nodeId: identity.nodeId, managers: [address], description: description(hostname), tls: identity },
     {
-      onAssignments: (set, acknowledge) => {
+      onAssignments: (set, acknowledge, whole) => {
         sets.push(set);
         if (handlers?.onAssignments === undefined) acknowledge();
-        else handlers.onAssignments(set, acknowledge);
+        else handlers.onAssignments(set, acknowledge, whole);
       },
       call: handlers?.call ?? (() => Promise.reject(new NotFoundError('no such container'))),
       stream: handlers?.stream ?? noStream,

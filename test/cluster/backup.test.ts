@@ -1,0 +1,224 @@
+/** A manager's machine is lost with all it had; a backup brings the cluster back under the containers that go on. */
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import test, { type ExecutionContext } from 'ava';
+import { freePortBase } from '../../deploy/local/ports.ts';
+import { CLI_PATH } from '../../deploy/local/project.ts';
+import { SCHEMA_KEY } from '../../manager/store/schema.ts';
+import { delay } from '../../shared/lib/abort.ts';
+import { startEtcd } from '../harness/etcd.ts';
+import { cluster, type TestCluster } from '../harness/cluster.ts';
+import type { ClusterState } from '../harness/cluster-state.ts';
+import { containersOf, inContainer, lifeLines } from '../harness/containers.ts';
+import { QUICK, settled } from '../harness/settled.ts';
+
+const SECRET = 'correct-horse-battery-staple-0123456789';
+const PASSPHRASE = 'a passphrase of the test';
+
+async function directory(t: ExecutionContext): Promise<string> {
+  const made = await mkdtemp(path.join(os.tmpdir(), 'shoal-backup-'));
+  t.teardown(() => rm(made, { recursive: true }));
+  return made;
+}
+
+async function shoal(...args: readonly string[]): Promise<{ stdout: string; stderr: string }> {
+  return promisify(execFile)(process.execPath, [CLI_PATH, ...args], { timeout: 120_000 });
+}
+
+/** The manager's machine burns: no process, no file of it is left. */
+async function destroyManager(swarm: TestCluster): Promise<string> {
+  await swarm.manager.kill();
+  await swarm.etcd.kill();
+  const stateDir = path.join(swarm.layout.stateDir, 'manager');
+  await rm(stateDir, { recursive: true });
+  return stateDir;
+}
+
+test('a lost manager comes back from a backup; containers go on, what changed since is undone', async (t) => {
+  const at = await directory(t);
+  const [file, plain, passphrase, secret] = ['b', 'plain', 'passphrase', 'secret'].map((name) =>
+    path.join(at, name),
+  );
+  if (!file || !plain || !passphrase || !secret) throw new Error('four are named');
+  await writeFile(passphrase, `${PASSPHRASE}\n`);
+  await writeFile(secret, SECRET);
+  await using swarm = await cluster().manager().agents(2).nodeDownAfter(120_000).up();
+  const socket = ['--socket', swarm.layout.socket];
+  await swarm.docker('secret', 'create', 'pass', secret);
+  await swarm.deploy('web', { replicas: 2, more: [...QUICK, '--secret', 'pass'] });
+  await swarm.deploy('still', { replicas: 2, more: QUICK });
+  await settled(swarm, { web: 2, still: 2 });
+  const before = await lifeLines(swarm.layout);
+  const nodes = (await swarm.docker('node', 'ls', '-q')).trim().split('\n').toSorted();
+  const token = (await shoal('token', ...socket)).stdout;
+
+  const told = await shoal('backup', file, '--passphrase-file', passphrase, ...socket);
+  t.regex(told.stderr, /bytes, encrypted/);
+  t.is((await stat(file)).mode & 0o777, 0o600);
+  t.regex((await shoal('backup', plain, ...socket)).stderr, /NOT encrypted/);
+  t.false((await readFile(plain)).includes(SECRET), 'sealed in its part');
+  await t.throwsAsync(shoal('backup', file, ...socket), { message: /exists already/ });
+  const stateDir = path.join(swarm.layout.stateDir, 'manager');
+  const restore = ['restore', file, '--state-dir', stateDir, '--passphrase-file', passphrase];
+  t.regex((await shoal(...restore, '--check')).stdout, /schema 1, 3 parts with \d+ bytes: whole/);
+  await t.throwsAsync(shoal(...restore), { message: /holds a cluster already/ });
+  await t.throwsAsync(shoal(...restore, '--force'), { message: /runs \(process \d+\): stop it first/ });
+
+  // After the backup: one service grows, one is new.
+  await swarm.docker('service', 'scale', '--detach', 'web=4');
+  await swarm.deploy('late', { replicas: 1, more: QUICK });
+  await settled(swarm, { web: 4, still: 2, late: 1 });
+
+  await destroyManager(swarm);
+  t.regex((await shoal(...restore)).stdout, /start the manager now/);
+  await swarm.manager.restart();
+  await settled(swarm, { web: 2, still: 2 });
+  t.deepEqual(await lifeLines(swarm.layout), before, 'the same containers, none restarted');
+  t.deepEqual((await swarm.docker('node', 'ls', '-q')).trim().split('\n').toSorted(), nodes);
+  t.is((await shoal('token', ...socket)).stdout, token, 'the same CA');
+  t.is((await swarm.docker('service', 'ls', '--format', '{{.Name}}')).trim().split('\n').length, 2);
+
+  // New tasks get the secret, and the cluster takes changes.
+  await swarm.docker('service', 'update', '--quiet', '--detach', '--force', 'web');
+  await swarm.eventually((s) => s.running('web').count === 2 && s.tasks('web').count >= 4, {
+    within: 60_000,
+  });
+  const state = await settled(swarm, { web: 2, still: 2 });
+  for (const one of await containersOf(swarm.layout, state, 'web')) {
+    t.false(before.some((line) => line.startsWith(one.id)));
+    t.is(await inContainer(one, 'cat /run/secrets/pass'), SECRET);
+  }
+  await swarm.node('a1').restart();
+  await settled(swarm, { web: 2, still: 2 });
+});
+
+test('a task that ended after the backup is not run again, but replaced; a node that died is down', async (t) => {
+  const file = path.join(await directory(t), 'b');
+  await using swarm = await cluster().manager().agents(2).nodeDownAfter(15_000).up();
+  await swarm.deploy('web', { more: [...QUICK, '--constraint', 'node.hostname==a1'] });
+  await swarm.deploy('mobile', { more: QUICK });
+  const state = await settled(swarm, { web: 1, mobile: 1 });
+  const [first] = state.running('web').tasks;
+  if (first === undefined) throw new Error('no task runs');
+  const replaced = (s: ClusterState): boolean =>
+    s.running('web').count === 1 && s.running('web').tasks.every(({ ID }) => ID !== first.ID);
+  await shoal('backup', file, '--socket', swarm.layout.socket);
+  await swarm.docker('service', 'update', '--quiet', '--detach', '--force', 'web');
+  await swarm.eventually(replaced);
+  await settled(swarm, { web: 1, mobile: 1 });
+  const stateDir = await destroyManager(swarm);
+  await swarm.node('a2').kill();
+  await shoal('restore', file, '--state-dir', stateDir);
+  await swarm.manager.restart();
+  const after = await swarm.eventually(replaced, { within: 60_000 });
+  t.regex(after.tasks('web').tasks.find(({ ID }) => ID === first.ID)?.Status.State ?? '', /failed|shutdown/);
+  await swarm.eventually(
+    async () =>
+      (await swarm.docker('node', 'ls', '--format', '{{.Hostname}} {{.Status}}')).includes('a2 Down'),
+    { within: 90_000 },
+  );
+  await swarm.eventually((s) => s.running('mobile').on('a1').count === 1 && replaced(s), { within: 60_000 });
+  await swarm.node('a2').restart();
+  await settled(swarm, { web: 1, mobile: 1 });
+});
+
+/** A manager by itself, as the command line starts it. */
+async function manager(
+  t: ExecutionContext,
+  at: string,
+  ...more: readonly string[]
+): Promise<{ readonly socket: string; readonly ended: Promise<string> }> {
+  const port = await freePortBase(14_000 + Math.floor(Math.random() * 16_000), 3);
+  const socket = path.join(at, 'socket');
+  const args = [
+    'manager',
+    '--state-dir',
+    path.join(at, 'state'),
+    '--run-dir',
+    path.join(at, 'run'),
+    '--socket',
+    socket,
+  ];
+  args.push('--listen', `127.0.0.1:${port}`, '--advertise', `127.0.0.1:${port}`);
+  args.push('--etcd-client-port', String(port + 1), '--etcd-peer-port', String(port + 2), ...more);
+  const child = spawn(process.execPath, [CLI_PATH, ...args], { stdio: ['ignore', 'ignore', 'pipe'] });
+  let said = '';
+  child.stderr.on('data', (text) => (said += String(text)));
+  const ended = once(child, 'exit').then(() => said);
+  t.teardown(async () => {
+    child.kill('SIGTERM');
+    await ended;
+  });
+  return { socket, ended };
+}
+
+async function until(condition: () => Promise<boolean>): Promise<void> {
+  const end = Date.now() + 60_000;
+  while (!(await condition().catch(() => false))) {
+    if (Date.now() > end) throw new Error(`not met within 60 s: ${String(condition)}`);
+    await delay(100, new AbortController().signal);
+  }
+}
+
+test('a manager makes backups by itself, encrypted, and keeps so many; from an external etcd too', async (t) => {
+  await using etcd = await startEtcd();
+  await etcd.client.put('/somebody/else').value('theirs');
+  const at = await directory(t);
+  const [kept, passphrase] = [path.join(at, 'kept'), path.join(at, 'passphrase')];
+  await writeFile(passphrase, PASSPHRASE);
+  const flags = ['--backup-dir', kept, '--backup-every', '1s', '--backup-keep', '2'];
+  const { socket } = await manager(
+    t,
+    at,
+    ...['--etcd', etcd.endpoints.join(','), ...flags, '--backup-passphrase-file', passphrase],
+  );
+  const seen = new Set<string>();
+  await until(async () => {
+    for (const name of await readdir(kept)) if (!name.startsWith('.')) seen.add(name);
+    return seen.size >= 4;
+  });
+  const names = (await readdir(kept)).filter((name) => !name.startsWith('.')).toSorted();
+  t.true(names.length <= 3, 'two, and a new one before the oldest goes');
+  const newest = path.join(kept, names.at(-1) ?? '');
+  await t.throwsAsync(shoal('restore', '--check', newest), { message: /is encrypted/ });
+  t.regex(
+    (await shoal('restore', '--check', newest, '--passphrase-file', passphrase)).stdout,
+    /cluster local \(\w+\) .*: whole/,
+  );
+
+  // The cluster of the external etcd goes on with an etcd of its own.
+  const file = path.join(at, 'b');
+  const token = (await shoal('token', '--socket', socket)).stdout;
+  await shoal('backup', file, '--socket', socket);
+  const next = await directory(t);
+  await shoal('restore', file, '--state-dir', path.join(next, 'state'));
+  const restored = await manager(t, next, '--backup-every', '0');
+  await until(async () => (await shoal('token', '--socket', restored.socket)).stdout === token);
+  t.false((await readdir(path.join(next, 'state'))).includes('backups'), '0 is never');
+});
+
+test('what a manager is told of backups and can not be is refused by name', async (t) => {
+  const at = await directory(t);
+  const refused = async (message: RegExp, ...flags: readonly string[]): Promise<void> => {
+    t.regex(await (await manager(t, at, ...flags)).ended, message);
+  };
+  await refused(/--backup-every.*a number with s, m, h or d is wanted/, '--backup-every', '5 minutes');
+  await refused(/--backup-keep.*a whole number from 1/, '--backup-keep', '0');
+  await refused(/passphrase file .*none can not be read/, '--backup-passphrase-file', path.join(at, 'none'));
+});
+
+test('a manager refuses data of a newer version with the reason, and leaves it as it is', async (t) => {
+  await using etcd = await startEtcd();
+  const first = await manager(t, await directory(t), '--etcd', etcd.endpoints.join(','));
+  await until(async () => (await shoal('token', '--socket', first.socket)).stdout !== '');
+  t.like(JSON.parse((await etcd.client.get(SCHEMA_KEY).string()) ?? '{}'), { version: 1 });
+  const newer = '{"version":7,"writtenBy":"9.9.9"}';
+  await etcd.client.put(SCHEMA_KEY).value(newer);
+  const second = await manager(t, await directory(t), '--etcd', etcd.endpoints.join(','));
+  t.regex(await second.ended, /schema version 7, written by Shoal 9\.9\.9; this is Shoal .*would damage it/);
+  t.is(await etcd.client.get(SCHEMA_KEY).string(), newer);
+});
