@@ -186,12 +186,13 @@ find_node() {
 }
 
 describe_node() {
-  local found=${node:-$(command -v node)}
+  local found=${node:-$(command -v node)} is
   if [ -z "$found" ]; then
     echo "none is on root's PATH"
-  else
-    echo "$found is $("$found" --version 2>/dev/null || echo "not Node")"
+    return 0
   fi
+  is=$("$found" --version 2>/dev/null | head -n 1) || true
+  if [[ $is =~ ^v[0-9.]+$ ]]; then echo "$found is $is"; else echo "$found is not Node"; fi
 }
 
 # A cluster of `shoal up` has its files in the same places.

@@ -10,7 +10,6 @@ const MAINTAINER_SCRIPTS = ['postinst', 'prerm', 'postrm'];
 const DEPENDS = [
   'nodejs (>= 20.19)',
   'bash',
-  'libc6 (>= 2.36)',
   'libarchive13 (>= 3.4) | libarchive13t64',
   'libcjson1',
   'libmnl0',
@@ -35,6 +34,12 @@ export interface DebOptions {
   readonly epochSeconds: number;
 }
 
+/** The native part may use whatever the C library has that it was built with: an older one will not do. */
+async function libcDependency(signal: AbortSignal): Promise<string> {
+  const text = await run('getconf', ['GNU_LIBC_VERSION'], signal);
+  return `libc6 (>= ${text.trim().replace(/^glibc /, '')})`;
+}
+
 /** Builds it with dpkg-deb. Rejects with CommandError when that fails. */
 export async function writeDeb(options: DebOptions, signal: AbortSignal): Promise<void> {
   const { version, architecture, tree, workDir, file, epochSeconds } = options;
@@ -44,8 +49,9 @@ export async function writeDeb(options: DebOptions, signal: AbortSignal): Promis
   await mkdir(control);
   const place = path.join(releases, version);
   await rename(tree, place);
+  const depends = [...DEPENDS, await libcDependency(signal)];
   const sizeKib = Math.ceil((await bytesBelow(place)) / 1024);
-  await writeFile(path.join(control, 'control'), controlText({ version, architecture, sizeKib }));
+  await writeFile(path.join(control, 'control'), controlText({ version, architecture, sizeKib, depends }));
   for (const script of MAINTAINER_SCRIPTS) {
     await copyFile(path.join(place, 'deploy/install.sh'), path.join(control, script));
     await chmod(path.join(control, script), 0o755);
@@ -57,7 +63,12 @@ export async function writeDeb(options: DebOptions, signal: AbortSignal): Promis
 }
 
 /** See deb-control(5). */
-export function controlText(of: { version: string; architecture: string; sizeKib: number }): string {
+function controlText(of: {
+  version: string;
+  architecture: string;
+  sizeKib: number;
+  depends: readonly string[];
+}): string {
   return [
     'Package: shoal',
     `Version: ${of.version}`,
@@ -66,7 +77,7 @@ export function controlText(of: { version: string; architecture: string; sizeKib
     'Section: admin',
     'Priority: optional',
     `Installed-Size: ${of.sizeKib}`,
-    `Depends: ${DEPENDS.join(', ')}`,
+    `Depends: ${of.depends.join(', ')}`,
     'Suggests: etcd-server | etcd, docker-cli | docker.io',
     'Description: runs containers on many Linux hosts',
     ' Managers decide what runs where and keep it in etcd; an agent on each host runs',
