@@ -12,6 +12,8 @@ action=''
 role=${SHOAL_ROLE:-}
 root=${SHOAL_ROOT:-${DPKG_ROOT:-}}
 release=${SHOAL_RELEASE:-}
+from=${SHOAL_FROM:-}
+ca=${SHOAL_CA:-}
 node=${SHOAL_NODE:-}
 advertise=${SHOAL_ADVERTISE:-}
 managers=${SHOAL_MANAGERS:-}
@@ -46,6 +48,8 @@ Run again with the same role to upgrade: containers go on, and the configuration
   --join-file FILE       (SHOAL_JOIN_FILE)   the same, in a file
   --name NAME            (SHOAL_NAME)        name of the cluster, the same for all its parts
   --release FILE         (SHOAL_RELEASE)     a release's .tar.gz to install, in place of the one this script lies in
+  --from HOST:PORT       (SHOAL_FROM)        fetch the release from this manager; with --ca FILE (SHOAL_CA), the cluster's
+                                             CA. `shoal token agent` prints a command that does all of it
   --node FILE            (SHOAL_NODE)        the node program, 20.19 or later (default: the first on the PATH)
   --no-start             (SHOAL_NO_START=1)  install and enable, start nothing
   --no-prerequisites     (SHOAL_NO_PREREQUISITES=1)  do not install packages of the distribution
@@ -112,6 +116,8 @@ parse() {
       --join-file) need_value "$@" && join_file=$2 && shift ;;
       --name) need_value "$@" && name=$2 && shift ;;
       --release) need_value "$@" && release=$2 && shift ;;
+      --from) need_value "$@" && from=$2 && shift ;;
+      --ca) need_value "$@" && ca=$2 && shift ;;
       --node) need_value "$@" && node=$2 && shift ;;
       --root) need_value "$@" && root=$2 && shift ;;
       --no-start) no_start=1 ;;
@@ -135,6 +141,9 @@ check_options() {
   local word
   case ${role:-none} in none | manager | agent) ;; *) die "the role is 'manager' or 'agent', not '$role'" ;; esac
   if [ -n "$root" ] && [ "${root#/}" = "$root" ]; then die "--root must be an absolute path, and is '$root'"; fi
+  if [ -n "$from" ] && [ -n "$release" ]; then die "--from and --release exclude one another"; fi
+  if [ -n "$from" ] && [ ! -r "$ca" ]; then die "--from needs --ca FILE, the cluster's CA certificate"; fi
+  if [ -n "$from" ] && ! [[ $from =~ ^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}$ ]]; then die "--from is HOST:PORT, not '$from'"; fi
   for word in "$advertise" "$managers" "$name" ${flags[@]+"${flags[@]}"}; do
     case $word in *[!]A-Za-z0-9_./:=,@%+[-]*) die "'$word' has a character that can not be in a unit's environment file" ;; esac
   done
@@ -204,6 +213,7 @@ refuse_local_cluster() {
 
 # Sets tree and version: an unpacked release, from --release or around this script.
 find_release() {
+  if [ -n "$from" ]; then fetch_release; fi
   if [ -n "$release" ]; then
     unpack_tarball
   else
@@ -214,10 +224,20 @@ find_release() {
   check_release
 }
 
+# A manager's certificate says localhost, whatever its address is; what counts is that the cluster's CA signed it.
+fetch_release() {
+  command -v curl >/dev/null || die "missing: curl"
+  temporary=$(mktemp -d)
+  release=$temporary/release.tar.gz
+  say "fetching the release from $from"
+  curl --fail --silent --show-error --retry 5 --cacert "$ca" --connect-to "localhost:${from##*:}:$from" \
+    --output "$release" "https://localhost:${from##*:}/release.tar.gz" || die "the manager at $from gives no release, see above"
+}
+
 unpack_tarball() {
   [ -r "$release" ] || die "the release $release can not be read"
   check_tarball
-  temporary=$(mktemp -d)
+  if [ -z "$temporary" ]; then temporary=$(mktemp -d); fi
   tar -xzf "$release" -C "$temporary" --no-same-owner || die "$release is damaged"
   tree=$(echo "$temporary"/shoal-*)
   [ -e "$tree/MANIFEST" ] || die "$release is not a release of Shoal: it has no MANIFEST"

@@ -2,10 +2,10 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, readdir, readlink, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import test from 'ava';
+import test, { type ExecutionContext } from 'ava';
 import { findProgram, run } from '../../deploy/local/command.ts';
 import { freePortBase } from '../../deploy/local/ports.ts';
 import { PROJECT_ROOT } from '../../deploy/local/project.ts';
@@ -61,6 +61,7 @@ test.serial(
     ]);
     t.is(up.code, 0, up.output);
     t.regex(up.output, /1 nodes joined and ready[\s\S]*answers/);
+    await installFromManager(t, [cli, 'token', 'agent', '--name', name], portBase);
     const down = await execute(process.execPath, [cli, 'down', '--name', name]);
     t.is(down.code, 0, down.output);
   },
@@ -76,6 +77,34 @@ test.serial('its own install.sh puts it where the command finds all that it need
   const installed = path.join(root, 'opt/shoal/current/dist/deploy/cli/main.js');
   t.regex((await execute(process.execPath, [installed, 'manager', '--help'])).output, /--advertise/);
 });
+
+/** The command that a manager prints, run for a fresh root instead of a fresh machine. */
+async function installFromManager(
+  t: ExecutionContext,
+  token: readonly string[],
+  port: number,
+): Promise<void> {
+  const root = await mkdtemp(path.join(directory, 'fresh-'));
+  const command = (await run(process.execPath, token, signal)).trim();
+  t.regex(command, new RegExp(`^sudo sh -c '.*:${port} .*'$`));
+  const inRoot = (text: string): Promise<Result> =>
+    execute('sh', ['-c', `export SHOAL_ROOT=${root}; ${text.replace(/^sudo /, '')}`]);
+  // a token of another cluster: its digest is not that of this manager's CA
+  const other = command.replace(/"[0-9a-f]{64} /, `"${'0'.repeat(64)} `);
+  t.not(other, command);
+  const refused = await inRoot(other);
+  t.not(refused.code, 0, refused.output);
+  t.regex(refused.output, /checksum did NOT match/);
+  t.deepEqual(await readdir(root), []);
+  const done = await inRoot(command);
+  t.is(done.code, 0, done.output);
+  t.true(existsSync(path.join(root, 'opt/shoal/current/native/build/shoal-monitor')));
+  t.regex(await readFile(path.join(root, 'etc/shoal/join-token'), 'utf8'), /^SHOAL-1-/);
+  t.regex(
+    await readFile(path.join(root, 'etc/shoal/agent.env'), 'utf8'),
+    new RegExp(`join-token .*:${port}"`),
+  );
+}
 
 const debTest = findProgram('dpkg-deb') === undefined ? test.serial.skip : test.serial;
 

@@ -400,3 +400,21 @@ test('bash can read the scripts', async (t) => {
     t.is(code, 0, output);
   }
 });
+
+test('a release is fetched only from a manager whose CA is given', async (t) => {
+  const host = await Host.make(t);
+  const tree = await host.release('1.0.0');
+  const before = await host.files();
+  const refused = async (because: RegExp, ...args: string[]): Promise<void> => {
+    const { code, output } = await host.run(tree, ['agent', ...JOIN, ...args]);
+    t.not(code, 0);
+    t.regex(output, because);
+  };
+  await refused(/--from needs --ca FILE/, '--from', '127.0.0.1:1');
+  await refused(/exclude one another/, '--from', '127.0.0.1:1', '--release', '/x.tar.gz');
+  const ca = path.join(host.directory, 'ca');
+  await writeFile(ca, 'no certificate');
+  await refused(/--from is HOST:PORT/, '--ca', ca, '--from', 'https://127.0.0.1:1');
+  await refused(/127\.0\.0\.1:1 gives no release/, '--ca', ca, '--from', '127.0.0.1:1');
+  t.deepEqual(await host.files(), before);
+});
