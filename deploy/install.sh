@@ -6,7 +6,7 @@ set -euo pipefail
 export LC_ALL=C
 
 readonly KEPT_RELEASES=2 # the current one and the one before
-readonly JOIN_SECONDS=60
+readonly START_SECONDS=60
 
 action=''
 role=${SHOAL_ROLE:-}
@@ -410,19 +410,23 @@ enable_offline() {
   done
 }
 
-# The token lies on the disk only for as long as it is needed.
-await_join() {
-  local second
-  if [ "$role" != agent ] || [ -z "$managers" ] || ! has_systemd || is_on "$no_start" || is_on "$dry_run"; then return 0; fi
-  for ((second = 0; second < JOIN_SECONDS; second++)); do
-    if [ -e /var/lib/shoal/agent/identity.json ]; then
-      forget_token
-      say "this host is a node of the cluster"
-      return 0
-    fi
+# A daemon writes its run file once it serves.
+await_start() {
+  local second file=/run/shoal/$role/$role.json
+  if ! has_systemd || is_on "$no_start" || is_on "$dry_run"; then return 0; fi
+  for ((second = 0; second < START_SECONDS; second++)); do
+    if [ -e "$file" ] && grep -q "\"pid\":$(systemctl show --property=MainPID --value "shoal-$role.service")[,}]" "$file"; then return 0; fi
     sleep 1
   done
-  die "the agent has not joined after $JOIN_SECONDS s and goes on trying; 'journalctl -u shoal-agent' says why"
+  die "shoal-$role does not come up and is tried again and again; 'journalctl -u shoal-$role' says why"
+}
+
+# The token lies on the disk only for as long as it is needed.
+finish_join() {
+  if [ "$role" != agent ] || [ -z "$managers" ] || ! has_systemd || is_on "$no_start" || is_on "$dry_run"; then return 0; fi
+  [ -e /var/lib/shoal/agent/identity.json ] || die "the agent runs and has joined nothing; 'journalctl -u shoal-agent' says why"
+  forget_token
+  say "this host is a node of the cluster"
 }
 
 forget_token() {
@@ -499,7 +503,8 @@ do_install() {
   write_unit "$role"
   start_units "$role"
   restart_others ${others[@]+"${others[@]}"}
-  await_join
+  await_start
+  finish_join
   prune_releases
   finished "Shoal $version is installed as $role"
 }
