@@ -7,6 +7,10 @@ export LC_ALL=C DEBIAN_FRONTEND=noninteractive
 # a|b: the first one that the distribution knows
 readonly NEEDED=(build-essential musl-tools libseccomp-dev libmnl-dev libnftables-dev libarchive-dev libcjson-dev
   nettle-dev 'etcd-server|etcd' 'etcd-client|etcd' nftables iproute2 busybox-static ca-certificates)
+# What a release needs to run, with the native part prebuilt: no compiler.
+readonly RUNTIME_OF_AGENT=(libseccomp2 libmnl0 libnftables1 'libarchive13|libarchive13t64' libcjson1
+  'libnettle8|libnettle8t64' nftables iproute2 ca-certificates)
+readonly RUNTIME_OF_MANAGER=('etcd-server|etcd' ca-certificates)
 readonly NEEDED_BY_CHECKS=(clang-format cppcheck valgrind)
 # What tests and benchmarks are compared with or run as workloads: unpacked, never installed.
 readonly PEERS=(docker.io containerd runc crun docker-registry iptables nginx-light redis-server redis-tools)
@@ -44,8 +48,9 @@ die() {
 
 usage() {
   cat <<'END'
-usage: prerequisites.sh [--dev] [--peers DIR] [--vm DIR]
+usage: prerequisites.sh [--runtime manager|agent] [--dev] [--peers DIR] [--vm DIR]
   (nothing)     installs what is needed to build and run Shoal
+  --runtime R   installs what a release needs to run as a manager or an agent, and nothing to build
   --dev         also what `npm run check` and the tests need
   --peers DIR   also unpacks docker, runc, crun, docker-registry, nginx and redis into DIR (they are not installed), and
                 a newer docker client of Debian's as DIR/newer/docker, if it can be had
@@ -374,6 +379,14 @@ main() {
   while [ $# -gt 0 ]; do
     case $1 in
       --dev) wanted+=("${NEEDED_BY_CHECKS[@]}") ;;
+      --runtime)
+        case ${2:-} in
+          manager) wanted=("${RUNTIME_OF_MANAGER[@]}") ;;
+          agent) wanted=("${RUNTIME_OF_AGENT[@]}") ;;
+          *) die "--runtime needs 'manager' or 'agent'" ;;
+        esac
+        shift
+        ;;
       --peers)
         [ -n "${2:-}" ] || die "--peers needs a directory"
         peers=$2

@@ -9,6 +9,7 @@ import { VERSION } from '../shared/lib/version.ts';
 import type { Logger, ManagerOptions, ManagerRunFile } from '../shared/model/options.ts';
 import { createApi } from './api/api.ts';
 import { listenUnix } from './api/listen.ts';
+import { ReleaseShelf } from './dispatcher/release-shelf.ts';
 import { startDispatcher } from './dispatcher/start-dispatcher.ts';
 import { lead } from './leader/leader.ts';
 import { keepBackups } from './backup/schedule.ts';
@@ -46,6 +47,7 @@ export async function runManager(options: ManagerOptions, signal: AbortSignal): 
     listen,
     clusterOptions,
     managerId,
+    release: new ReleaseShelf(join(stateDir, 'release')),
     logger,
     signal,
   });

@@ -14,6 +14,7 @@ import { parseValue } from '../../shared/wire/frames.ts';
 import { joinRequestSchema } from '../../shared/wire/join.ts';
 import type { Authority } from '../ca/authority.ts';
 import type { Admission } from './admission.ts';
+import type { ReleaseShelf } from './release-shelf.ts';
 
 const MAX_JOIN_BYTES = 64 * 1024;
 /** A list of containers with their environments is the largest thing a node says at once. */
@@ -26,6 +27,8 @@ export interface ServerOptions {
   readonly tls: { readonly cert: string; readonly key: string };
   readonly listen: { readonly host: string; readonly port: number };
   readonly admission: Admission;
+  /** What new machines install; absent: nothing. */
+  readonly release?: ReleaseShelf | undefined;
   /** A node with a valid certificate has opened its WebSocket; it has not said hello. */
   readonly onSocket: (socket: WebSocket, nodeId: string) => void;
   readonly logger: Logger;
@@ -98,6 +101,8 @@ async function answer(
       const join = parseValue(joinRequestSchema, body, 'the join request');
       const signal = AbortSignal.any([options.signal, AbortSignal.timeout(JOIN_TIMEOUT_MS)]);
       respond(response, 200, await options.admission.admit(join, signal));
+    } else if (options.release && (route === 'GET /install.sh' || route === 'GET /release.tar.gz')) {
+      await options.release.serve(route === 'GET /install.sh' ? 'install.sh' : 'release.tar.gz', response);
     } else {
       respond(response, 404, { message: 'this port is for nodes: /ca, /join, /session' });
     }

@@ -11,6 +11,7 @@ import type { DispatcherCounts } from './counts.ts';
 import { Dispatcher } from './dispatcher.ts';
 import type { NodeGateway } from './node-gateway.ts';
 import { NodeRecords } from './node-records.ts';
+import type { ReleaseShelf } from './release-shelf.ts';
 import { startServer } from './server.ts';
 
 const DEFAULT_WITHDRAW_TIMEOUT_MS = 2000;
@@ -28,6 +29,8 @@ export interface StartDispatcherOptions {
   readonly managerId?: string;
   /** Default 2000. */
   readonly withdrawTimeoutMs?: number;
+  /** What new machines install; absent: nothing. */
+  readonly release?: ReleaseShelf;
   readonly logger: Logger;
   readonly clock?: Clock;
   readonly signal: AbortSignal;
@@ -81,6 +84,7 @@ export async function startDispatcher(options: StartDispatcherOptions): Promise<
       },
     },
     onSocket: (socket, nodeId) => dispatcher.onSocket(socket, nodeId),
+    release: options.release,
     logger,
     signal,
   }).catch((error: unknown) => {
