@@ -78,7 +78,7 @@ function controlText(of: {
     'Priority: optional',
     `Installed-Size: ${of.sizeKib}`,
     `Depends: ${of.depends.join(', ')}`,
-    'Suggests: etcd-server | etcd, docker-cli | docker.io',
+    'Suggests: etcd-server | etcd, etcd-client | etcd, docker-cli | docker.io',
     'Description: runs containers on many Linux hosts',
     ' Managers decide what runs where and keep it in etcd; an agent on each host runs',
     ' the containers and connects them. The docker command drives it.',
