@@ -27,6 +27,15 @@ struct creation {
   struct report report;
 };
 
+static bool has_cgroup_namespace(const cJSON *config) {
+  const cJSON *item;
+  cJSON_ArrayForEach(item, json_member(json_member(config, "linux"), "namespaces")) {
+    const char *type = cJSON_GetStringValue(json_member(item, "type"));
+    if (type != NULL && strcmp(type, "cgroup") == 0) return true;
+  }
+  return false;
+}
+
 static int compile(struct creation *creation, struct shoal_error *err) {
   char root[OCI_PATH_MAX + 16];
   struct call *call = &creation->call;
@@ -34,6 +43,7 @@ static int compile(struct creation *creation, struct shoal_error *err) {
   int rc = call_prepare_cgroups(call, call->request, err);
   struct config_context context = {.builder = &call->builder, .err = err};
   context.cgroup_mounts = call->cgroup_mounts[0] == NULL ? NULL : call->cgroup_mounts;
+  if (!has_cgroup_namespace(call->request)) context.cgroup_binds = &call->cgroups;
   if (rc == 0) rc = config_compile(&context, call->request);
   if (rc < 0) return rc;
   if (access(source, F_OK) < 0) return shoal_fail(err, errno, "config", "root.path: %s", source);

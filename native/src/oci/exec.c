@@ -55,9 +55,7 @@ static void add_capabilities(cJSON *process, const cJSON *names) {
     cJSON *set = cJSON_GetObjectItemCaseSensitive(capabilities, sets[i]);
     const cJSON *name;
     if (set == NULL) set = cJSON_AddArrayToObject(capabilities, sets[i]);
-    cJSON_ArrayForEach(name, names) {
-      cJSON_AddItemToArray(set, cJSON_Duplicate(name, true));
-    }
+    cJSON_ArrayForEach(name, names) { cJSON_AddItemToArray(set, cJSON_Duplicate(name, true)); }
   }
 }
 
@@ -82,9 +80,7 @@ static cJSON *process_from_options(const struct container *container, const stru
   if (options->no_new_privileges) replace(process, "noNewPrivileges", cJSON_CreateTrue());
   if (env == NULL) env = cJSON_AddArrayToObject(process, "env");
   const cJSON *item;
-  cJSON_ArrayForEach(item, options->env) {
-    cJSON_AddItemToArray(env, cJSON_Duplicate(item, true));
-  }
+  cJSON_ArrayForEach(item, options->env) { cJSON_AddItemToArray(env, cJSON_Duplicate(item, true)); }
   add_capabilities(process, options->capabilities);
   bool failed = options->user != NULL && set_user(process, options->user) != 0;
   if (!failed && options->gids->child != NULL)

@@ -77,6 +77,19 @@ static int apply(const struct cgroup_set *set, struct cgroup_limits *limits, str
   return backend->apply(set, limits, err);
 }
 
+/* Engines send 0 and "" for what shall stay as it is. */
+static void drop_unchanged(cJSON *resources) {
+  cJSON *object;
+  cJSON_ArrayForEach(object, resources) {
+    for (cJSON *member = object->child, *next; member != NULL; member = next) {
+      next = member->next;
+      bool zero = cJSON_IsNumber(member) && member->valuedouble == 0;
+      if (zero || (cJSON_IsString(member) && member->valuestring[0] == '\0'))
+        cJSON_Delete(cJSON_DetachItemViaPointer(object, member));
+    }
+  }
+}
+
 static int update(const struct container *container, const cJSON *resources) {
   struct cgroup_set set;
   struct cgroup_limits limits;
@@ -99,6 +112,7 @@ int command_update(const struct oci *oci, int argc, char *argv[]) {
   cJSON *config = cJSON_CreateObject(), *linux_config = cJSON_AddObjectToObject(config, "linux");
   cJSON_AddItemToObject(linux_config, "resources", resources);
   cJSON_DeleteItemFromObjectCaseSensitive(resources, "devices");
+  drop_unchanged(resources);
   bundle_prune(config);
   int code = EXIT_NOT_DONE;
   const char *id = only_argument(argc, argv, "container ID");
