@@ -32,7 +32,10 @@ function bundle(name: string, seccomp: boolean): string {
   // each chooses its own, by the id
   const { cgroupsPath: _, ...linux } = config.linux;
   const filter = seccomp ? { seccomp: DEFAULT_SECCOMP } : {};
-  writeFileSync(join(directory, 'config.json'), JSON.stringify({ ...config, linux: { ...linux, ...filter } }));
+  writeFileSync(
+    join(directory, 'config.json'),
+    JSON.stringify({ ...config, linux: { ...linux, ...filter } }),
+  );
   return directory;
 }
 
