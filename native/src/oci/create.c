@@ -96,9 +96,18 @@ static int run_hooks(struct creation *creation, pid_t pid, struct shoal_error *e
   return rc;
 }
 
+/* Before anything is written down as ours: what is there belongs to another container, perhaps of another --root. */
+static int cgroups_free(const struct cgroup_set *set, struct shoal_error *err) {
+  for (size_t i = 0; i < set->count; i++) {
+    if (access(set->dirs[i].path, F_OK) == 0) return shoal_fail(err, EEXIST, "cgroup", "%s", set->dirs[i].path);
+  }
+  return 0;
+}
+
 static int launch(struct creation *creation, struct shoal_error *err) {
   struct call *call = &creation->call;
-  int rc = run_dir_write_cgroups(call->dir_fd, &call->cgroups, err);
+  int rc = cgroups_free(&call->cgroups, err);
+  if (rc == 0) rc = run_dir_write_cgroups(call->dir_fd, &call->cgroups, err);
   if (rc == 0) rc = run_dir_write_seccomp(call->dir_fd, plan_builder_head(&call->builder), err);
   if (rc == 0) rc = cgroup_create(call->backend, call->layout, &call->cgroups, err);
   if (rc == 0) rc = call->backend->apply(&call->cgroups, &call->limits, err);

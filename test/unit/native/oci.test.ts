@@ -166,6 +166,14 @@ test('a container that was never started is deleted', async (t) => {
   t.deepEqual(fixture.cgroupDirectories(group), []);
 });
 
+test('the cgroup of another container is left alone', async (t) => {
+  const { id, group } = await started(['sleep', '1000']);
+  const other = await run(['true'], (config) => (config.linux.cgroupsPath = `${fixture.cgroup}${group}`));
+  t.is(other.code, 1);
+  t.regex(other.stderr, /cgroup: .*File exists/);
+  t.is(await status(id), 'running');
+});
+
 test('exec: exit codes, user, environment, detached', async (t) => {
   const { id, directory } = await started(['sleep', '1000']);
   t.like(await oci('exec', '--env', 'A=b', id, 'sh', '-c', 'echo $A; exit 3'), { code: 3, stdout: 'b\n' });
