@@ -32,7 +32,8 @@ enum {
 #define RUN_SOCKET "monitor.sock"
 #define RUN_STATE "state.json"
 #define RUN_CGROUPS "cgroups"
-#define RUN_SECCOMP "seccomp" /* the compiled filter, for later execs */
+#define RUN_SECCOMP "seccomp"             /* the compiled filter, for later execs */
+#define RUN_SECCOMP_FLAGS "seccomp-flags" /* if it has any */
 #define RUN_ROOT "root"
 
 struct plan_list {

@@ -19,6 +19,7 @@ struct create_options {
 };
 
 struct creation {
+  const struct oci *oci;
   const struct create_options *options;
   struct bundle bundle;
   struct container container;
@@ -44,7 +45,12 @@ static int compile(struct creation *creation, struct shoal_error *err) {
   struct config_context context = {.builder = &call->builder, .err = err};
   context.cgroup_mounts = call->cgroup_mounts[0] == NULL ? NULL : call->cgroup_mounts;
   if (!has_cgroup_namespace(call->request)) context.cgroup_binds = &call->cgroups;
+  cJSON *profile =
+      cJSON_DetachItemFromObjectCaseSensitive(cJSON_GetObjectItemCaseSensitive(call->request, "linux"), "seccomp");
   if (rc == 0) rc = config_compile(&context, call->request);
+  if (rc == 0 && profile != NULL && !cJSON_IsNull(profile))
+    rc = seccomp_cached(creation->oci->root, profile, &call->builder, err);
+  cJSON_Delete(profile);
   if (rc < 0) return rc;
   if (access(source, F_OK) < 0) return shoal_fail(err, errno, "config", "root.path: %s", source);
   call_plan_cgroups(call);
@@ -166,6 +172,7 @@ static int create_in(struct creation *creation) {
 static int create(const struct oci *oci, const struct create_options *options, struct creation *creation) {
   struct shoal_error err = {0};
   memset(creation, 0, sizeof *creation);
+  creation->oci = oci;
   creation->options = options;
   creation->console_fd = -1;
   creation->container.dir_fd = -1;

@@ -79,6 +79,9 @@ int bundle_load(const char *path, const char *id, struct bundle *bundle);
 void bundle_free(struct bundle *bundle);
 void bundle_prune(cJSON *config);
 
+/* --- seccomp-cache.c: puts the compiled profile into the plan. root: of the runtime. */
+int seccomp_cached(const char *root, const cJSON *profile, struct plan_builder *builder, struct shoal_error *err);
+
 /* --- hooks.c: runs the hooks of one name, one after the other, with the state as their standard input. */
 int hooks_check(const cJSON *hooks);
 int hooks_run(const cJSON *hooks, const char *name, const cJSON *state, struct shoal_error *err);

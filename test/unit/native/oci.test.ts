@@ -318,6 +318,25 @@ for (const [what, reason, adjust, code] of refused) {
   });
 }
 
+test('a compiled seccomp profile is kept, and is the same for the next container and for exec', async (t) => {
+  const adjust: Adjust = (config) => {
+    const rule = { names: ['mkdir', 'mkdirat'], action: 'SCMP_ACT_ERRNO', errnoRet: 95 };
+    config.linux.seccomp = { defaultAction: 'SCMP_ACT_ALLOW', syscalls: [rule] };
+  };
+  const forbidden = ['sh', '-c', '/bin/busybox mkdir /tmp-x 2>&1'];
+  const first = await run(forbidden, adjust);
+  t.regex(first.stdout, /not supported/);
+  const kept = readdirSync(root).filter((name) => name.startsWith('.seccomp-'));
+  t.true(kept.length > 0 && kept.length <= 16);
+  t.deepEqual(await run(forbidden, adjust), first);
+  const { id } = await started(['sleep', '1000'], adjust);
+  t.is((await oci('exec', id, ...forbidden)).stdout, first.stdout);
+  for (const name of kept) writeFileSync(join(root, name), 'torn');
+  t.deepEqual(await run(forbidden, adjust), first);
+  const wrong = await run(['true'], (config) => Object.assign(config.linux, { seccomp: 'x' }));
+  t.regex(wrong.stderr, /linux\.seccomp/);
+});
+
 test('what asks for nothing is accepted', async (t) => {
   const result = await run(['true'], (config) => {
     Object.assign(config.process, { apparmorProfile: '', selinuxLabel: '' });
