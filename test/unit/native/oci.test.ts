@@ -337,6 +337,22 @@ test('a compiled seccomp profile is kept, and is the same for the next container
   t.regex(wrong.stderr, /linux\.seccomp/);
 });
 
+test('a rule that names no device allows all, however many nodes there are', async (t) => {
+  const nodes = Array.from({ length: 100 }, (_, i) => ({
+    path: `/dev/k${i}`,
+    type: 'c',
+    major: 1,
+    minor: 11,
+  }));
+  const open = ['sh', '-c', 'exec 3>>/dev/k99 && echo opened'];
+  const all = await run(open, (config) => {
+    Object.assign(config.linux, { devices: nodes, resources: { devices: [{ allow: true, access: 'rwm' }] } });
+  });
+  t.deepEqual(all, { code: 0, stdout: 'opened\n', stderr: '' });
+  const denied = await run(['sh', '-c', '/bin/busybox mknod /dev/k c 1 11 && exec 3>>/dev/k']);
+  t.regex(denied.stderr, /Operation not permitted/);
+});
+
 test('what asks for nothing is accepted', async (t) => {
   const result = await run(['true'], (config) => {
     Object.assign(config.process, { apparmorProfile: '', selinuxLabel: '' });
