@@ -58,6 +58,11 @@ static int check_hooks(const char *text) {
 static void hooks_are_checked(void) {
   CHECK_INT(check_hooks("{\"prestart\":[{\"path\":\"/x\",\"args\":[\"x\"],\"timeout\":1}],\"startContainer\":[]}"), 0);
   CHECK_INT(check_hooks("{\"startContainer\":[{\"path\":\"/x\"}]}"), EXIT_NOT_DONE);
+  CHECK_INT(check_hooks("null"), 0);
+  CHECK_INT(check_hooks("{\"prestart\":null}"), 0);
+  CHECK_INT(check_hooks("[1]"), EXIT_NOT_DONE);
+  CHECK_INT(check_hooks("{\"prestart\":\"x\"}"), EXIT_NOT_DONE);
+  CHECK_INT(check_hooks("{\"prestart\":[\"x\"]}"), EXIT_NOT_DONE);
   CHECK_INT(check_hooks("{\"prestart\":[{\"path\":\"x\"}]}"), EXIT_NOT_DONE);
   CHECK_INT(check_hooks("{\"prestart\":[{\"path\":\"/x\",\"timeout\":0}]}"), EXIT_NOT_DONE);
   CHECK_INT(check_hooks("{\"poststop\":[{\"path\":\"/x\",\"other\":1}]}"), EXIT_NOT_DONE);

@@ -58,6 +58,15 @@ static int check_version(const cJSON *config) {
   return 0;
 }
 
+static int check_annotations(const cJSON *config) {
+  const cJSON *annotations = json_member(config, "annotations"), *item;
+  if (annotations != NULL && !cJSON_IsObject(annotations)) return log_failure("annotations: not an object");
+  cJSON_ArrayForEach(item, annotations) {
+    if (!cJSON_IsString(item)) return log_failure("annotations.%s: not a string", item->string);
+  }
+  return 0;
+}
+
 /* Replaces the string member by an absolute path below base. */
 static int make_absolute(cJSON *object, const char *name, const char *base) {
   char path[2 * OCI_PATH_MAX];
@@ -93,6 +102,7 @@ static int resolve_paths(struct bundle *bundle) {
 static int set_cgroups_path(struct bundle *bundle, const char *id) {
   char path[512];
   cJSON *linux_config = cJSON_GetObjectItemCaseSensitive(bundle->config, "linux");
+  if (!cJSON_IsObject(linux_config)) return log_failure("config.json: linux is missing");
   const char *given = cJSON_GetStringValue(json_member(linux_config, "cgroupsPath"));
   if (given != NULL && strchr(given, ':') != NULL)
     return log_failure("linux.cgroupsPath: '%s' is systemd's form, which is not supported; use cgroupfs", given);
@@ -117,6 +127,7 @@ int bundle_load(const char *path, const char *id, struct bundle *bundle) {
   free(text);
   if (!cJSON_IsObject(bundle->config)) return log_failure("%s: not a JSON object", file);
   int rc = check_version(bundle->config);
+  if (rc == 0) rc = check_annotations(bundle->config);
   if (rc == 0) rc = resolve_paths(bundle);
   if (rc == 0) rc = set_cgroups_path(bundle, id);
   if (rc != 0) return rc;

@@ -31,8 +31,10 @@ static int check_one(const char *name, const cJSON *hook) {
 int hooks_check(const cJSON *hooks) {
   static const char *const known[] = {"prestart", "createRuntime", "poststart", "poststop"};
   const cJSON *list, *hook;
+  if (hooks != NULL && !cJSON_IsObject(hooks) && !cJSON_IsNull(hooks)) return log_failure("hooks: not an object");
   cJSON_ArrayForEach(list, hooks) {
     bool run = false;
+    if (!cJSON_IsArray(list) && !cJSON_IsNull(list)) return log_failure("hooks.%s: not an array", list->string);
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
       run = run || strcmp(list->string, known[i]) == 0;
     if (!run && list->child != NULL) return log_failure("hooks.%s is not supported", list->string);

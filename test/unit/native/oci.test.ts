@@ -285,6 +285,13 @@ const refused: [string, RegExp, Adjust, number?][] = [
   ],
   ['a missing root', /root\.path: \/nowhere/, (config) => (config.root = { path: '/nowhere' })],
   ['another version', /ociVersion '2\.0\.0'/, (config) => (config.ociVersion = '2.0.0')],
+  [
+    'annotations of another shape',
+    /annotations\.a: not a string/,
+    (config) => Object.assign(config, { annotations: { a: 1 } }),
+  ],
+  ['hooks of another shape', /hooks: not an object/, (config) => Object.assign(config, { hooks: [1] })],
+  ['no linux object', /linux is missing/, (config) => Object.assign(config, { linux: undefined })],
   ['a terminal without a socket', /--console-socket/, (config) => (config.process.terminal = true)],
   ['systemd cgroups', /systemd's form/, (config) => (config.linux.cgroupsPath = 'system.slice:shoal:x')],
   [
