@@ -70,7 +70,12 @@ static int allow_defaults(struct cgroup_limits *limits, struct shoal_error *err)
   return rc;
 }
 
-static bool names_all(const cJSON *type) { return cJSON_IsString(type) && strcmp(type->valuestring, "a") == 0; }
+/* Type 'a', which is also what a rule means that names no device at all. */
+static bool names_all(const cJSON *rule) {
+  const cJSON *type = json_member(rule, "type");
+  if (type == NULL) return json_member(rule, "major") == NULL && json_member(rule, "minor") == NULL;
+  return cJSON_IsString(type) && strcmp(type->valuestring, "a") == 0;
+}
 
 static int parse_devices(const cJSON *rules, const cJSON *devices, struct cgroup_limits *limits,
                          struct shoal_error *err) {
@@ -80,7 +85,7 @@ static int parse_devices(const cJSON *rules, const cJSON *devices, struct cgroup
   const cJSON *item;
   /* Where everything is allowed in the end, a rule a device would only fill the list. */
   const cJSON *last = rules == NULL || rules->child == NULL ? NULL : rules->child->prev;
-  bool all = cJSON_IsTrue(json_member(last, "allow")) && names_all(json_member(last, "type"));
+  bool all = cJSON_IsTrue(json_member(last, "allow")) && names_all(last);
   const cJSON *ruled = all ? NULL : devices;
   cJSON_ArrayForEach(item, ruled) {
     const char *path = "linux.devices[]", *type = NULL;
@@ -93,8 +98,7 @@ static int parse_devices(const cJSON *rules, const cJSON *devices, struct cgroup
   bool first = true;
   cJSON_ArrayForEach(item, rules) {
     bool deny_all = first && !cJSON_IsTrue(json_member(item, "allow")) && json_member(item, "major") == NULL &&
-                    json_member(item, "minor") == NULL &&
-                    (json_member(item, "type") == NULL || names_all(json_member(item, "type")));
+                    json_member(item, "minor") == NULL && names_all(item);
     first = false;
     if (rc == 0 && !deny_all) rc = parse_rule(item, limits, err);
   }

@@ -32,6 +32,8 @@ static const struct attribute_option attribute_options[] = {
     {"noatime", MOUNT_ATTR_NOATIME, MOUNT_ATTR__ATIME},
     {"strictatime", MOUNT_ATTR_STRICTATIME, MOUNT_ATTR__ATIME},
     {"relatime", 0, MOUNT_ATTR__ATIME},
+    {"norelatime", 0, 0},
+    {"nostrictatime", 0, 0},
     {"nodiratime", MOUNT_ATTR_NODIRATIME, 0},
     {"diratime", 0, MOUNT_ATTR_NODIRATIME},
     {"defaults", 0, 0},
@@ -142,10 +144,15 @@ static int expand_cgroup(struct config_context *context, struct mount_array *arr
     struct plan_mount one = *mount;
     char path[512];
     (void)snprintf(path, sizeof path, "%s/%s", target, controller);
-    one.fstype = plan_add_string(context->builder, "cgroup");
-    one.source = plan_add_string(context->builder, "cgroup");
+    const char *own = context->cgroup_binds == NULL ? NULL : cgroup_set_find(context->cgroup_binds, controller);
     one.target = plan_add_string(context->builder, path);
-    add_options(context, &one, &option);
+    one.source = plan_add_string(context->builder, own == NULL ? "cgroup" : own);
+    if (own == NULL) {
+      one.fstype = plan_add_string(context->builder, "cgroup");
+      add_options(context, &one, &option);
+    } else {
+      one.flags |= PLAN_MOUNT_BIND;
+    }
     rc = push(array, &one);
   }
   struct plan_mount seal = *mount;

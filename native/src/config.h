@@ -7,6 +7,7 @@
 #include <cjson/cJSON.h>
 #include <stdbool.h>
 
+#include "cgroup.h"
 #include "plan-build.h"
 
 /* What the compiler has to know besides the config. */
@@ -14,6 +15,9 @@ struct config_context {
   struct plan_builder *builder;
   const char *seccomp_json;         /* the profile as text, or NULL: take linux.seccomp */
   const char *const *cgroup_mounts; /* v1: NULL-ended controller names to mount for a "cgroup" mount; NULL: cgroup2 */
+  /* v1, for a container without a cgroup namespace, in which a new mount would show the host's groups: its own
+   * directories, which are bound instead. NULL: mount. */
+  const struct cgroup_set *cgroup_binds;
   struct shoal_error *err;
 };
 

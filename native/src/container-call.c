@@ -15,8 +15,8 @@ int call_begin(struct call *call, const char *request_json, struct shoal_error *
   memset(call, 0, sizeof *call);
   call->dir_fd = call->socket_fd = call->plan_fd = call->target_fd = call->result[0] = call->result[1] = -1;
   call->streams[0] = call->streams[1] = call->errors[0] = call->errors[1] = -1;
-  call->request = cJSON_Parse(request_json);
-  if (call->request == NULL) return REQUEST_FAIL(err, "not JSON");
+  if (request_json != NULL) call->request = cJSON_Parse(request_json);
+  if (request_json != NULL && call->request == NULL) return REQUEST_FAIL(err, "not JSON");
   if (plan_builder_init(&call->builder) < 0) return shoal_fail(err, ENOMEM, "plan", "out of memory");
   call->layout = cgroup_layout_host();
   call->backend = cgroup_backend_for(call->layout);

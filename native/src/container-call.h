@@ -22,9 +22,12 @@ struct call {
   int result[2], streams[2], errors[2]; /* ours, the monitor's */
 };
 
-/* Parses the request. call_end is due whatever this returns. */
+/* Parses the request (NULL: it comes otherwise). call_end is due whatever this returns. */
 int call_begin(struct call *call, const char *request_json, struct shoal_error *err);
 void call_end(struct call *call);
+
+/* Names the cgroups of a config (linux.cgroupsPath, linux.resources) and reads its limits; creates nothing. */
+int call_prepare_cgroups(struct call *call, const cJSON *config, struct shoal_error *err);
 
 /* Which hierarchies a "cgroup" mount shows, and where the init puts itself. */
 void call_plan_cgroups(struct call *call);

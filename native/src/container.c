@@ -88,7 +88,7 @@ static bool id_valid(const char *id) {
   return length > 0 && length <= 128;
 }
 
-static int prepare_cgroups(struct call *call, const cJSON *config, struct shoal_error *err) {
+int call_prepare_cgroups(struct call *call, const cJSON *config, struct shoal_error *err) {
   const cJSON *linux_config = json_member(config, "linux");
   const char *path;
   int rc = json_string(linux_config, "linux", "cgroupsPath", true, &path, err);
@@ -116,7 +116,7 @@ static int compile_container(struct call *call, const char *seccomp_json, const 
   int rc = json_string(call->request, "request", "id", true, &id, err);
   if (rc == 0) rc = json_string(call->request, "request", "logPath", true, &log_path, err);
   if (rc == 0 && !id_valid(id)) rc = REQUEST_FAIL(err, "id: '%s'", id);
-  if (rc == 0) rc = prepare_cgroups(call, config, err);
+  if (rc == 0) rc = call_prepare_cgroups(call, config, err);
   context.cgroup_mounts = call->cgroup_mounts[0] == NULL ? NULL : call->cgroup_mounts;
   if (rc == 0) rc = config_compile(&context, config);
   if (rc == 0) rc = call_flag(call, "stdin", PLAN_STDIN, &streams, err);

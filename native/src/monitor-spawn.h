@@ -3,16 +3,19 @@
 #ifndef SHOAL_MONITOR_SPAWN_H
 #define SHOAL_MONITOR_SPAWN_H
 
+#include <stdbool.h>
+
 #include "shoal.h"
 
 struct monitor_spawn {
   const char *path; /* of the monitor's file */
-  const char *mode; /* "create", "exec" or "session" */
+  const char *mode; /* src/monitor/main.c */
   int plan_fd;
   int result_fd; /* the monitor's end */
   int dir_fd;    /* run directory (create) or pidfd of the container's init (exec, session) */
   int socket_fd; /* bound control socket (create), standard input and output (session), or -1 */
-  int stderr_fd; /* session, or -1 */
+  int stderr_fd; /* session, console socket of a detached one, or -1 */
+  bool inherit;  /* the caller's standard streams instead of /dev/null */
 };
 
 /* The spawned process detaches itself; this returns as soon as it has. */

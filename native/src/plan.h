@@ -24,7 +24,7 @@ enum {
   MONITOR_FD_RUN_DIR = 5, /* create */
   MONITOR_FD_TARGET = 5,  /* exec, session: pidfd of the container's init */
   MONITOR_FD_SOCKET = 6,
-  MONITOR_FD_STDERR = 7, /* session */
+  MONITOR_FD_STDERR = 7, /* session; detached: the console socket */
   MONITOR_FD_END = 8
 };
 
@@ -32,7 +32,8 @@ enum {
 #define RUN_SOCKET "monitor.sock"
 #define RUN_STATE "state.json"
 #define RUN_CGROUPS "cgroups"
-#define RUN_SECCOMP "seccomp" /* the compiled filter, for later execs */
+#define RUN_SECCOMP "seccomp"             /* the compiled filter, for later execs */
+#define RUN_SECCOMP_FLAGS "seccomp-flags" /* if it has any */
 #define RUN_ROOT "root"
 
 struct plan_list {
@@ -133,6 +134,7 @@ struct plan {
   uint32_t domainname;
 
   uint32_t root_dir;        /* the mount point, outside; empty before and after */
+  uint32_t root_source;     /* a directory that is the root as it is; 0: an overlay of the following */
   uint32_t overlay_options; /* for mount(2) */
   struct plan_list lowers;
   uint32_t upper;
@@ -149,6 +151,12 @@ struct plan {
   struct plan_list cgroup_tasks; /* v1: "tasks" files that the init writes "0" into */
   uint32_t cgroup_v2;            /* directory for CLONE_INTO_CGROUP, or 0 */
   uint32_t oom_events;           /* file with a line "oom_kill N", or 0 */
+
+  /* For others than the agent: the monitor ends when its child is ready (a container then waits for "start" on
+   * MONITOR_FD_SOCKET) or runs (a further command), and whoever collects orphans inherits it. It has the monitor's
+   * standard streams; the master side of its terminal goes to MONITOR_FD_STDERR. */
+  uint32_t detached;
+  uint32_t hooks_before_pivot; /* the init waits for the library's word when all is mounted */
 
   /* exec only */
   int32_t target_pid;   /* the container's init */
@@ -173,7 +181,7 @@ static inline const void *plan_items(const struct plan *plan, struct plan_list l
 }
 
 /* What the monitor tells the library (and the init tells the monitor), one message. */
-enum { REPORT_READY = 1, REPORT_FAILED = 2, REPORT_TERMINAL = 3 };
+enum { REPORT_READY = 1, REPORT_FAILED = 2, REPORT_TERMINAL = 3, REPORT_HOOKS = 4 };
 
 struct report {
   int32_t kind;

@@ -77,7 +77,19 @@ int run_dir_write_cgroups(int dir_fd, const struct cgroup_set *set, struct shoal
 int run_dir_write_seccomp(int dir_fd, const struct plan *plan, struct shoal_error *err) {
   struct plan_list list = plan->process.seccomp;
   if (list.count == 0) return 0;
-  return write_file(dir_fd, RUN_SECCOMP, plan_items(plan, list), list.count * sizeof(struct sock_filter), err);
+  const uint32_t *flags = &plan->process.seccomp_flags;
+  int rc = *flags == 0 ? 0 : write_file(dir_fd, RUN_SECCOMP_FLAGS, flags, sizeof *flags, err);
+  return rc < 0 ? rc
+                : write_file(dir_fd, RUN_SECCOMP, plan_items(plan, list), list.count * sizeof(struct sock_filter), err);
+}
+
+static uint32_t read_flags(int dir_fd) {
+  uint32_t flags = 0;
+  int fd = openat(dir_fd, RUN_SECCOMP_FLAGS, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return 0;
+  if (read(fd, &flags, sizeof flags) != (ssize_t)sizeof flags) flags = 0;
+  close(fd);
+  return flags;
 }
 
 int run_dir_read_seccomp(int dir_fd, struct plan_builder *builder, struct shoal_error *err) {
@@ -91,6 +103,7 @@ int run_dir_read_seccomp(int dir_fd, struct plan_builder *builder, struct shoal_
     struct plan_list list =
         plan_add_list(builder, instructions, (size_t)n / sizeof *instructions, sizeof *instructions);
     plan_builder_head(builder)->process.seccomp = list;
+    plan_builder_head(builder)->process.seccomp_flags = read_flags(dir_fd);
   }
   free(instructions);
   return n > 0 ? 0 : shoal_fail(err, EIO, "run directory", "read " RUN_SECCOMP);

@@ -170,11 +170,32 @@ static int export_program(scmp_filter_ctx filter, struct seccomp_filter *out, st
   return 0;
 }
 
+/* The filter is for one thread that then becomes the command: there is nobody to synchronize with (TSYNC). */
+static int parse_flags(const cJSON *profile, struct seccomp_filter *out, struct shoal_error *err) {
+  static const struct {
+    const char *name;
+    uint32_t flag;
+  } known[] = {{"SECCOMP_FILTER_FLAG_TSYNC", 0},
+               {"SECCOMP_FILTER_FLAG_LOG", SECCOMP_FILTER_FLAG_LOG},
+               {"SECCOMP_FILTER_FLAG_SPEC_ALLOW", SECCOMP_FILTER_FLAG_SPEC_ALLOW}};
+  const cJSON *item;
+  cJSON_ArrayForEach(item, json_member(profile, "flags")) {
+    const char *text = cJSON_IsString(item) ? item->valuestring : "";
+    size_t i = 0, count = sizeof known / sizeof known[0];
+    while (i < count && strcmp(known[i].name, text) != 0)
+      i++;
+    if (i == count) return SECCOMP_FAIL(err, ENOTSUP, "linux.seccomp.flags: '%s' is not supported", text);
+    out->flags |= known[i].flag;
+  }
+  return 0;
+}
+
 static int build(const cJSON *profile, struct seccomp_filter *out, struct shoal_error *err) {
-  static const char *const allowed[] = {"defaultAction", "defaultErrnoRet", "architectures", "syscalls", NULL};
+  static const char *const allowed[] = {"defaultAction", "defaultErrnoRet", "architectures", "syscalls", "flags", NULL};
   uint32_t default_action = 0;
   int rc = json_only(profile, "linux.seccomp", allowed, err);
   if (rc == 0) rc = parse_action(profile, "defaultAction", "defaultErrnoRet", &default_action, err);
+  if (rc == 0) rc = parse_flags(profile, out, err);
   if (rc < 0) return rc;
   scmp_filter_ctx filter = seccomp_init(default_action);
   if (filter == NULL) return SECCOMP_FAIL(err, ENOMEM, "seccomp_init");

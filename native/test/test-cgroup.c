@@ -99,6 +99,13 @@ static void devices_are_denied_first(void) {
   CHECK(last[-1].type == 'b' && last[-1].major == 7);
   for (size_t i = 1; i < limits.device_count; i++)
     CHECK(limits.devices[i].allow);
+  CHECK_INT(parse("{\"devices\":[{\"allow\":true,\"access\":\"rwm\"}]}",
+                  "[{\"path\":\"/dev/x\",\"type\":\"c\",\"major\":77,\"minor\":1}]", &limits, &err),
+            0);
+  last = &limits.devices[limits.device_count - 1];
+  CHECK(last->allow && last->type == 'a');
+  for (size_t i = 0; i < limits.device_count; i++)
+    CHECK(limits.devices[i].major != 77);
   CHECK_INT(parse("{\"devices\":[{\"allow\":true,\"type\":\"q\"}]}", NULL, &limits, &err), -EINVAL);
   CHECK_INT(parse("{\"devices\":[{\"allow\":true,\"type\":\"c\",\"access\":\"rx\"}]}", NULL, &limits, &err), -EINVAL);
 }

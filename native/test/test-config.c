@@ -216,6 +216,26 @@ static void mounts_keep_their_order(void) {
   CHECK_INT(mounts[5].propagation, 1 << 19);
 }
 
+static void own_v1_cgroups_are_bound(void) {
+  static const char *const controllers[] = {"memory", NULL};
+  struct cgroup_set set = {.count = 1, .dirs = {{.controller = "memory", .path = "/cg/memory/x"}}};
+  struct config_context context = {
+      .builder = &builder, .cgroup_mounts = controllers, .cgroup_binds = &set, .err = &err};
+  plan_builder_free(&builder);
+  CHECK_INT(plan_builder_init(&builder), 0);
+  cJSON *mounts = cJSON_Parse("[{\"destination\":\"/c\",\"type\":\"cgroup\",\"options\":[\"ro\"]}]");
+  CHECK_INT(config_mounts(&context, mounts), 0);
+  cJSON_Delete(mounts);
+  const struct plan *plan = plan_builder_head(&builder);
+  const struct plan_mount *items = plan_items(plan, plan->mounts);
+  CHECK_INT(plan->mounts.count, 3);
+  CHECK_INT(items[1].flags, PLAN_MOUNT_BIND);
+  CHECK_STR(string(items[1].source), "/cg/memory/x");
+  CHECK_STR(string(items[1].target), "/c/memory");
+  CHECK_INT(items[1].options.count, 0);
+  CHECK_INT(items[1].attr_set & 1, 1);
+}
+
 static void the_plan_is_sealed(void) {
   CHECK_INT(compile("{" MINIMAL "}"), 0);
   int fd = plan_builder_finish(&builder, &err);
@@ -298,6 +318,13 @@ static void filters_do_what_profiles_say(void) {
   CHECK(again == filter);
   seccomp_filter_put(again);
   seccomp_filter_put(filter);
+  CHECK_INT(seccomp_filter_get("{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"flags\":[\"SECCOMP_FILTER_FLAG_LOG\","
+                               "\"SECCOMP_FILTER_FLAG_TSYNC\"]}",
+                               &filter, &err),
+            0);
+  CHECK_INT(filter->flags, SECCOMP_FILTER_FLAG_LOG);
+  seccomp_filter_put(filter);
+  CHECK_INT(seccomp_filter_get("{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"flags\":[\"X\"]}", &filter, &err), -ENOTSUP);
   CHECK_INT(seccomp_filter_get("{", &filter, &err), -EINVAL);
   CHECK_INT(seccomp_filter_get("{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"listenerPath\":\"/x\"}", &filter, &err),
             -ENOTSUP);
@@ -311,6 +338,7 @@ int main(void) {
   no_shape_crashes();
   capabilities_and_limits();
   mounts_keep_their_order();
+  own_v1_cgroups_are_bound();
   the_plan_is_sealed();
   filters_do_what_profiles_say();
   plan_builder_free(&builder);

@@ -23,12 +23,13 @@ export interface Dockerd extends AsyncDisposable {
   pids(): Promise<number[]>;
 }
 
-export async function startDockerd(): Promise<Dockerd> {
+/** options: more of them for the daemon's command line. */
+export async function startDockerd(options: readonly string[] = []): Promise<Dockerd> {
   const peers = await ensurePeers();
   const directory = await mkdtemp(join(tmpdir(), 'shoal-test-dockerd-'));
   const parent = `/shoal-test-dockerd-${process.pid}`;
   const socket = join(directory, 'docker.sock');
-  const daemon = launch(peers, directory, socket, parent);
+  const daemon = launch(peers, directory, socket, parent, options);
   const docker = async (...args: string[]): Promise<string> =>
     (await run(peers.docker, ['-H', `unix://${socket}`, ...args], { env: peers.env })).stdout;
   const dispose = async (): Promise<void> => {
@@ -59,10 +60,16 @@ export async function importBusybox(dockerd: Dockerd, name: string): Promise<voi
   }
 }
 
-function launch(peers: Peers, directory: string, socket: string, parent: string): ChildProcess {
+function launch(
+  peers: Peers,
+  directory: string,
+  socket: string,
+  parent: string,
+  options: readonly string[],
+): ChildProcess {
   const args = [
     ...['--data-root', join(directory, 'data'), '--exec-root', join(directory, 'exec')],
-    ...['--pidfile', join(directory, 'pid'), '-H', `unix://${socket}`, '--cgroup-parent', parent],
+    ...['--pidfile', join(directory, 'pid'), '-H', `unix://${socket}`, '--cgroup-parent', parent, ...options],
   ];
   const command = ['--mount', '--net', '--propagation', 'private', '--', 'sh', '-c'];
   const script = 'ip link set lo up && exec "$@"';

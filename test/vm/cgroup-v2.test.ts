@@ -24,6 +24,7 @@ const C_TESTS = [
   'layer',
   'log',
   'net',
+  'oci',
   'pump',
   'resolve',
   'state',
@@ -73,6 +74,7 @@ test.before('boot', async (t) => {
     tests: programs.map((name) => path.join(built, 'asan', name)),
     monitor: path.join(built, 'shoal-monitor'),
     containerInit: path.join(built, 'shoal-init'),
+    oci: path.join(built, 'shoal-oci'),
     init: path.join(checkout, 'test', 'vm', 'init.sh'),
     kernelRoot: root,
   });

@@ -16,6 +16,8 @@ export interface GuestFiles {
   readonly monitor: string;
   /** The init of containers. */
   readonly containerInit: string;
+  /** shoal-oci. */
+  readonly oci: string;
   /** The first program: test/vm/init.sh. */
   readonly init: string;
   /** Where the kernel's package is unpacked. */
@@ -36,8 +38,9 @@ export async function buildInitramfs(files: GuestFiles): Promise<Buffer> {
   found.set('sbin/modprobe', { path: 'sbin/modprobe', kind: 'link', target: '../bin/busybox' });
   await add(files.monitor, 'tests/shoal-monitor');
   await add(files.containerInit, 'tests/shoal-init');
+  await add(files.oci, 'tests/shoal-oci');
   for (const test of files.tests) await add(test, `tests/${path.basename(test)}`);
-  for (const [name, source] of await librariesOf(files.tests)) await add(source, name);
+  for (const [name, source] of await librariesOf([...files.tests, files.oci])) await add(source, name);
   await add(LOCALE, LOCALE.slice(1));
   for (const file of await modulesOf(files.kernelRoot)) await add(path.join(files.kernelRoot, file), file);
   const entries = [...found.values()].sort((a, b) => (a.path < b.path ? -1 : 1));

@@ -161,18 +161,6 @@ static _Noreturn void give_up(const struct shoal_error *error) {
   _exit(1);
 }
 
-static int join_pid_namespace(const struct plan *plan, struct shoal_error *err) {
-  const struct plan_join *joins = plan_items(plan, plan->joins);
-  for (uint32_t i = 0; i < plan->joins.count; i++) {
-    if (joins[i].flag != CLONE_NEWPID) continue;
-    int fd = open(plan_string(plan, joins[i].path), O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || setns(fd, CLONE_NEWPID) < 0)
-      return shoal_fail(err, errno, "namespace", "join %s", plan_string(plan, joins[i].path));
-    close(fd);
-  }
-  return 0;
-}
-
 /* ends: the container's; -1 where it has what the monitor has. */
 static int open_streams(struct container *c, int ends[3], struct shoal_error *err) {
   const struct plan *plan = c->plan;

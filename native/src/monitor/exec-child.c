@@ -35,6 +35,7 @@ void exec_child(const struct plan *plan, int sync_fd, const int stdio[3]) {
     sync_fd = SYNC_FD;
     rc = process_working_directory(plan, &error);
   }
+  if (rc == 0 && plan->detached) rc = process_find_command(plan, &error);
   if (rc == 0) (void)process_run(plan, SYNC_FD, &error);
   report_failure(sync_fd, &error);
   _exit(error.code == ENOENT ? 127 : 126);

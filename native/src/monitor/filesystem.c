@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -40,6 +41,13 @@ static int mount_overlay(const struct plan *plan, struct shoal_error *err) {
   }
   if (mount("overlay", plan_string(plan, plan->root_dir), "overlay", 0, options) == 0) return 0;
   return shoal_fail(err, errno, "overlay", "%.120s", options);
+}
+
+/* A root that somebody else has put together, with what is mounted in it. */
+static int mount_plain(const struct plan *plan, struct shoal_error *err) {
+  const char *source = plan_string(plan, plan->root_source);
+  if (mount(source, plan_string(plan, plan->root_dir), NULL, MS_BIND | MS_REC, NULL) == 0) return 0;
+  return shoal_fail(err, errno, "root", "%s", source);
 }
 
 static int make_device(const struct plan *plan, const struct plan_device *device, int root_fd,
@@ -91,10 +99,18 @@ static int pivot(int root_fd, struct shoal_error *err) {
   return 0;
 }
 
-int filesystem_setup(const struct plan *plan, struct shoal_error *err) {
+/* Hooks see the container's mounts, and the host's as well (OCI config.md, "createRuntime"). */
+static int await_hooks(int sync_fd, struct shoal_error *err) {
+  struct report report = {.kind = REPORT_HOOKS};
+  char go;
+  if (send(sync_fd, &report, sizeof report, MSG_NOSIGNAL) < 0) return shoal_fail(err, errno, "hooks", "send");
+  return recv(sync_fd, &go, 1, 0) == 1 ? 0 : shoal_fail(err, EPIPE, "hooks", "no answer");
+}
+
+int filesystem_setup(const struct plan *plan, int sync_fd, struct shoal_error *err) {
   /* Nothing that is mounted from here on may reach the host. */
   if (mount(NULL, "/", NULL, plan->root_propagation, NULL) < 0) return shoal_fail(err, errno, "root", "propagation");
-  int rc = mount_overlay(plan, err);
+  int rc = plan->root_source != 0 ? mount_plain(plan, err) : mount_overlay(plan, err);
   if (rc < 0) return rc;
   int root_fd = open(plan_string(plan, plan->root_dir), O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (root_fd < 0) return shoal_fail(err, errno, "root", "open");
@@ -107,6 +123,7 @@ int filesystem_setup(const struct plan *plan, struct shoal_error *err) {
   if (cwd_fd >= 0) close(cwd_fd);
   if (rc == 0 && plan->root_readonly && sys_mount_setattr(root_fd, AT_EMPTY_PATH, ATTR_RDONLY, 0, 0) < 0)
     rc = shoal_fail(err, errno, "root", "read-only");
+  if (rc == 0 && plan->hooks_before_pivot) rc = await_hooks(sync_fd, err);
   if (rc == 0) rc = pivot(root_fd, err);
   close(root_fd);
   return rc;

@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #include "monitor/terminal.h"
 
 #define SYNC_FD 3
+#define START_FD 4 /* detached: the socket that "start" connects to */
 
 static int join_namespaces(const struct plan *plan, struct shoal_error *err) {
   const struct plan_join *joins = plan_items(plan, plan->joins);
@@ -51,12 +53,15 @@ static int set_names(const struct plan *plan, struct shoal_error *err) {
   return 0;
 }
 
-static int take_stdio(int sync_fd, const int stdio[3], struct shoal_error *err) {
+static int take_stdio(const struct plan *plan, int sync_fd, const int stdio[3], struct shoal_error *err) {
   for (int i = 0; i < 3; i++) {
     if (stdio[i] >= 0 && dup2(stdio[i], i) < 0) return shoal_fail(err, errno, "stdio", "dup2");
   }
   if (dup3(sync_fd, SYNC_FD, O_CLOEXEC) < 0) return shoal_fail(err, errno, "stdio", "dup3");
-  if (sys_close_range(SYNC_FD + 1, ~0u, 0) < 0) return shoal_fail(err, errno, "stdio", "close_range");
+  if (plan->detached && dup3(MONITOR_FD_SOCKET, START_FD, O_CLOEXEC) < 0)
+    return shoal_fail(err, errno, "stdio", "dup3");
+  if (sys_close_range(plan->detached ? START_FD + 1 : SYNC_FD + 1, ~0u, 0) < 0)
+    return shoal_fail(err, errno, "stdio", "close_range");
   return 0;
 }
 
@@ -67,19 +72,45 @@ static int prepare(const struct plan *plan, struct shoal_error *err) {
   if (rc == 0 && (plan->namespaces & CLONE_NEWNET) != 0) rc = loopback_up(err);
   if (rc == 0) rc = set_names(plan, err);
   if (rc == 0) rc = process_limits(plan, err);
-  if (rc == 0) rc = filesystem_setup(plan, err);
+  if (rc == 0) rc = filesystem_setup(plan, SYNC_FD, err);
+  if (rc == 0 && plan->detached) rc = process_working_directory(plan, err);
+  if (rc == 0 && plan->detached) rc = process_find_command(plan, err);
   if (rc < 0 || (plan->stream_flags & PLAN_TERMINAL) == 0) return rc;
   rc = terminal_make(plan, SYNC_FD, err);
   return rc < 0 ? rc : terminal_console(err);
 }
 
+/* The connection takes the place of the monitor's: it hears why the command could not be run. */
+static void await_start(void) {
+  struct pollfd entry = {.fd = START_FD, .events = POLLIN};
+  char go;
+  for (;;) {
+    int fd = poll(&entry, 1, -1) <= 0 ? -1 : accept4(START_FD, NULL, NULL, SOCK_CLOEXEC);
+    if (fd < 0) continue;
+    bool asked = recv(fd, &go, 1, 0) == 1 && dup3(fd, SYNC_FD, O_CLOEXEC) >= 0;
+    close(fd);
+    if (asked) return;
+  }
+}
+
+/* Returns when the command shall be run. */
+static void report_and_wait(const struct plan *plan) {
+  char go;
+  if (plan->detached) (void)prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
+  report_ready(SYNC_FD, 0);
+  if (plan->detached) {
+    await_start();
+  } else if (recv(SYNC_FD, &go, 1, 0) != 1) {
+    _exit(1);
+  }
+}
+
 void init_main(const struct plan *plan, int sync_fd, const int stdio[3]) {
   struct shoal_error error = {0};
-  char go;
   /* Whoever shares our pid namespace must not look into us, or at the monitor's binary, before the command runs. */
   (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   (void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-  if (take_stdio(sync_fd, stdio, &error) < 0) {
+  if (take_stdio(plan, sync_fd, stdio, &error) < 0) {
     report_failure(sync_fd, &error);
     _exit(1);
   }
@@ -87,8 +118,7 @@ void init_main(const struct plan *plan, int sync_fd, const int stdio[3]) {
     report_failure(SYNC_FD, &error);
     _exit(1);
   }
-  report_ready(SYNC_FD, 0);
-  if (recv(SYNC_FD, &go, 1, 0) != 1) _exit(1);
+  report_and_wait(plan);
   if (process_working_directory(plan, &error) == 0) (void)process_run(plan, SYNC_FD, &error);
   report_failure(SYNC_FD, &error);
   _exit(error.code == ENOENT ? 127 : 126);

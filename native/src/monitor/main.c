@@ -10,7 +10,8 @@
  * signal kills the container. The agent may die and come back at any time: it finds the state file and the socket.
  *
  * Mode "exec" runs one more command in a container and keeps its output (exec.c); mode "session" runs one
- * that people talk to (session.c). */
+ * that people talk to (session.c). Modes "detached" and "detached-exec" are for those who collect the exit themselves
+ * (detached.c). */
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -51,6 +52,8 @@ int main(int argc, char *argv[]) {
   const struct plan *plan = map_plan();
   if (plan == NULL) return 2;
   if (strcmp(argv[1], "session") == 0) session_main(plan);
+  if (strcmp(argv[1], "detached") == 0) detached_container_main(plan);
+  if (strcmp(argv[1], "detached-exec") == 0) detached_exec_main(plan);
   close(MONITOR_FD_STDERR);
   if (strcmp(argv[1], "create") == 0) container_main(plan);
   if (strcmp(argv[1], "exec") == 0) exec_main(plan);

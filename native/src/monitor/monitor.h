@@ -38,7 +38,8 @@ int resolve_or_create(int root_fd, const char *path, bool directory);
 int resolve_parent(int root_fd, const char *path, const char **name);
 
 /* --- filesystem.c: the container's root. Run in the container's new mount namespace; ends with the root pivoted. */
-int filesystem_setup(const struct plan *plan, struct shoal_error *err);
+/* sync_fd: where the word about hooks goes and comes from. */
+int filesystem_setup(const struct plan *plan, int sync_fd, struct shoal_error *err);
 
 /* --- mounts.c */
 int mounts_apply(const struct plan *plan, int root_fd, struct shoal_error *err);
@@ -48,6 +49,9 @@ int mounts_sysctl(const struct plan *plan, struct shoal_error *err);
 /* --- process.c: from a prepared namespace to the command. */
 int process_limits(const struct plan *plan, struct shoal_error *err);
 int process_working_directory(const struct plan *plan, struct shoal_error *err);
+
+/* Looks for the command as process_run will, so that a missing one is known before the container is started. */
+int process_find_command(const struct plan *plan, struct shoal_error *err);
 
 /* Becomes the user, drops capabilities, loads the filter, and runs the command; returns only on failure. die_with_fd:
  * if it is hung up after the parent-death signal is armed, the parent is gone already. */
@@ -89,6 +93,10 @@ _Noreturn void container_main(const struct plan *plan);
 _Noreturn void exec_main(const struct plan *plan);
 _Noreturn void session_main(const struct plan *plan);
 
+/* --- detached.c: the modes for a plan that is detached. */
+_Noreturn void detached_container_main(const struct plan *plan);
+_Noreturn void detached_exec_main(const struct plan *plan);
+
 /* --- exec-child.c: becomes the plan's command in the container. stdio: -1 leaves what the monitor has (/dev/null);
  * with a terminal none of it is used, and the master side goes out over sync_fd. Says there why it failed. */
 _Noreturn void exec_child(const struct plan *plan, int sync_fd, const int stdio[3]);
@@ -96,6 +104,9 @@ _Noreturn void exec_child(const struct plan *plan, int sync_fd, const int stdio[
 /* --- report.c */
 void report_ready(int fd, pid_t pid);
 void report_failure(int fd, const struct shoal_error *error);
+
+/* Joins the pid namespace that the plan names, if any, for the children to come. */
+int join_pid_namespace(const struct plan *plan, struct shoal_error *err);
 
 /* Clones a child for the plan's namespaces into its v2 cgroup. Returns as fork does; the child has the default signals.
  */

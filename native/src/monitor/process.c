@@ -194,6 +194,39 @@ static int run_command(char *const argv[], char *const env[]) {
   return code;
 }
 
+/* 0 for a file that somebody may run, else an errno. */
+static int check_file(const char *path) {
+  struct stat info;
+  if (stat(path, &info) < 0) return errno;
+  return S_ISREG(info.st_mode) && (info.st_mode & 0111) != 0 ? 0 : EACCES;
+}
+
+/* Nothing is freed: execve or the end does that, and free(3) alone would make the monitor a tenth larger. */
+int process_find_command(const struct plan *plan, struct shoal_error *err) {
+  char path[PATH_SIZE];
+  const uint32_t *args = plan_items(plan, plan->process.args);
+  const char *name = plan_string(plan, args[0]);
+  char **env = string_array(plan, plan->process.env);
+  int code = ENOENT;
+  if (env == NULL) return shoal_fail(err, ENOMEM, "exec", "out of memory");
+  const char *dir = strchr(name, '/') != NULL || name[0] == '\0' ? NULL : search_path(env);
+  if (strchr(name, '/') != NULL) code = check_file(name);
+  while (dir != NULL && code != 0) {
+    const char *end = strchrnul(dir, ':');
+    if (snprintf(path, sizeof path, "%.*s/%s", end == dir ? 1 : (int)(end - dir), end == dir ? "." : dir, name) <
+        (int)sizeof path) {
+      int found = check_file(path);
+      if (found == 0 || code == ENOENT) code = found == ENOTDIR ? ENOENT : found;
+    }
+    dir = *end == '\0' ? NULL : end + 1;
+  }
+  if (code == 0) return 0;
+  if (code == EACCES) return shoal_fail(err, EACCES, "exec", "\"%s\": permission denied", name);
+  if (code != ENOENT) return shoal_fail(err, code, "exec", "\"%s\": %s", name, strerror(code));
+  const char *reason = strchr(name, '/') != NULL ? "no such file or directory" : "executable file not found in $PATH";
+  return shoal_fail(err, ENOENT, "exec", "\"%s\": %s", name, reason);
+}
+
 int process_run(const struct plan *plan, int die_with_fd, struct shoal_error *err) {
   struct pollfd parent = {.fd = die_with_fd, .events = 0};
   char **argv = string_array(plan, plan->process.args);
@@ -202,8 +235,9 @@ int process_run(const struct plan *plan, int die_with_fd, struct shoal_error *er
   int rc = drop_privileges(plan, err);
   if (rc < 0) return rc;
   /* Changing the user has cleared it; from here on only a set-user-ID command could. */
-  if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0) return shoal_fail(err, errno, "exec", "parent-death signal");
-  if (die_with_fd >= 0 && poll(&parent, 1, 0) > 0 && (parent.revents & POLLHUP) != 0) _exit(1);
+  if (prctl(PR_SET_PDEATHSIG, plan->detached ? 0 : SIGKILL, 0, 0, 0) < 0)
+    return shoal_fail(err, errno, "exec", "parent-death signal");
+  if (!plan->detached && die_with_fd >= 0 && poll(&parent, 1, 0) > 0 && (parent.revents & POLLHUP) != 0) _exit(1);
   (void)sys_close_range(3, ~0u, CLOSE_RANGE_CLOEXEC_FLAG);
   default_signals();
   int code = run_command(argv, env);

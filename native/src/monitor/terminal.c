@@ -48,15 +48,28 @@ static int open_pair(const struct plan *plan, int *slave, struct shoal_error *er
   return master;
 }
 
-static int send_master(int sync_fd, int master, struct shoal_error *err) {
-  struct report report = {.kind = REPORT_TERMINAL};
-  struct message message;
-  struct msghdr *head = prepare(&message, &report);
+static void add_rights(struct msghdr *head, int fd) {
   struct cmsghdr *rights = CMSG_FIRSTHDR(head);
   rights->cmsg_level = SOL_SOCKET;
   rights->cmsg_type = SCM_RIGHTS;
   rights->cmsg_len = CMSG_LEN(sizeof(int));
-  memcpy(CMSG_DATA(rights), &master, sizeof master);
+  memcpy(CMSG_DATA(rights), &fd, sizeof fd);
+}
+
+int terminal_pass(int console_fd, int master_fd) {
+  static char name[] = "/dev/ptmx";
+  struct message message;
+  struct msghdr *head = prepare(&message, NULL);
+  message.part = (struct iovec){.iov_base = name, .iov_len = sizeof name - 1};
+  add_rights(head, master_fd);
+  return sendmsg(console_fd, head, MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+static int send_master(int sync_fd, int master, struct shoal_error *err) {
+  struct report report = {.kind = REPORT_TERMINAL};
+  struct message message;
+  struct msghdr *head = prepare(&message, &report);
+  add_rights(head, master);
   return sendmsg(sync_fd, head, MSG_NOSIGNAL) < 0 ? shoal_fail(err, errno, "terminal", "hand over") : 0;
 }
 

@@ -17,6 +17,10 @@ int terminal_console(struct shoal_error *err);
 /* In the monitor: the next message of the child. As recv(2); *master_fd is replaced if it brings a terminal. */
 ssize_t terminal_receive(int sync_fd, struct report *report, int *master_fd);
 
+/* Hands a master side to who is at the other end of a console socket, as runc does: one message with its name and the
+ * descriptor. Returns 0 or -errno. */
+int terminal_pass(int console_fd, int master_fd);
+
 /* "ROWS COLUMNS"; false for anything else. scanf would bring its whole machinery into a process that is kept small. */
 bool terminal_parse_size(const char *text, unsigned int *rows, unsigned int *columns);
 

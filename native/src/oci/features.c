@@ -1,0 +1,62 @@
+/* features.md of the runtime-spec: what this runtime supports, whatever the kernel it runs on. */
+#include <getopt.h>
+#include <stddef.h>
+
+#include "oci/oci.h"
+
+static const char *const hooks[] = {"prestart", "createRuntime", "poststart", "poststop", NULL};
+static const char *const mount_options[] = {
+    "async",       "bind",    "defaults",      "dev",         "diratime",   "dirsync",  "exec",
+    "lazytime",    "mand",    "noatime",       "nodev",       "nodiratime", "noexec",   "norelatime",
+    "nosuid",      "nomand",  "nostrictatime", "private",     "rbind",      "relatime", "ro",
+    "rprivate",    "rshared", "rslave",        "runbindable", "rw",         "shared",   "slave",
+    "strictatime", "suid",    "sync",          "unbindable",  NULL};
+static const char *const namespaces[] = {"cgroup", "ipc", "mount", "network", "pid", "uts", NULL};
+static const char *const actions[] = {
+    "SCMP_ACT_ALLOW",       "SCMP_ACT_ERRNO", "SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS",
+    "SCMP_ACT_KILL_THREAD", "SCMP_ACT_LOG",   "SCMP_ACT_TRAP", NULL};
+static const char *const operators[] = {"SCMP_CMP_EQ", "SCMP_CMP_GE",        "SCMP_CMP_GT", "SCMP_CMP_LE",
+                                        "SCMP_CMP_LT", "SCMP_CMP_MASKED_EQ", "SCMP_CMP_NE", NULL};
+
+static void add_names(cJSON *object, const char *name, const char *const names[]) {
+  cJSON *array = cJSON_AddArrayToObject(object, name);
+  for (size_t i = 0; names[i] != NULL; i++)
+    cJSON_AddItemToArray(array, cJSON_CreateString(names[i]));
+}
+
+static void add_switch(cJSON *object, const char *name, bool enabled) {
+  cJSON_AddBoolToObject(cJSON_AddObjectToObject(object, name), "enabled", enabled);
+}
+
+static void add_linux(cJSON *features) {
+  cJSON *linux_features = cJSON_AddObjectToObject(features, "linux");
+  add_names(linux_features, "namespaces", namespaces);
+  cJSON *cgroup = cJSON_AddObjectToObject(linux_features, "cgroup");
+  cJSON_AddBoolToObject(cgroup, "v1", true);
+  cJSON_AddBoolToObject(cgroup, "v2", true);
+  cJSON_AddBoolToObject(cgroup, "systemd", false);
+  cJSON_AddBoolToObject(cgroup, "systemdUser", false);
+  cJSON_AddBoolToObject(cgroup, "rdma", false);
+  cJSON *seccomp = cJSON_AddObjectToObject(linux_features, "seccomp");
+  cJSON_AddBoolToObject(seccomp, "enabled", true);
+  add_names(seccomp, "actions", actions);
+  add_names(seccomp, "operators", operators);
+  add_switch(linux_features, "apparmor", false);
+  add_switch(linux_features, "selinux", false);
+  add_switch(linux_features, "intelRdt", false);
+  add_switch(cJSON_AddObjectToObject(linux_features, "mountExtensions"), "idmap", false);
+}
+
+int command_features(const struct oci *oci, int argc, char *argv[]) {
+  (void)oci;
+  if (getopt(argc, argv, "+") != -1) return EXIT_NOT_DONE;
+  cJSON *features = cJSON_CreateObject();
+  cJSON_AddStringToObject(features, "ociVersionMin", "1.0.0");
+  cJSON_AddStringToObject(features, "ociVersionMax", OCI_VERSION);
+  add_names(features, "hooks", hooks);
+  add_names(features, "mountOptions", mount_options);
+  add_linux(features);
+  int code = json_print(features, true);
+  cJSON_Delete(features);
+  return code;
+}

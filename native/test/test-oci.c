@@ -1,0 +1,212 @@
+/* shoal-oci: what engines' configs are made into, and a terminal through a console socket (the program of the build is
+ * run for that; needs root and busybox). */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "config.h"
+#include "oci/bundle.c"
+#include "oci/files.c"
+#include "oci/hooks.c"
+#include "oci/log.c"
+
+static char program[512];
+
+static void expect_pruned(const char *given, const char *expected) {
+  cJSON *config = cJSON_Parse(given), *wanted = cJSON_Parse(expected);
+  CHECK(config != NULL && wanted != NULL);
+  bundle_prune(config);
+  char *text = cJSON_PrintUnformatted(config), *other = cJSON_PrintUnformatted(wanted);
+  CHECK_STR(text, other);
+  cJSON_free(text);
+  cJSON_free(other);
+  cJSON_Delete(config);
+  cJSON_Delete(wanted);
+}
+
+#define RESOURCES(text) "{\"linux\":{\"resources\":" text "}}"
+
+static void only_what_asks_for_nothing_is_dropped(void) {
+  expect_pruned(RESOURCES("{\"blockIO\":{\"weight\":0}}"), RESOURCES("{\"blockIO\":{}}"));
+  expect_pruned(RESOURCES("{\"blockIO\":{\"weight\":10}}"), RESOURCES("{\"blockIO\":{\"weight\":10}}"));
+  expect_pruned(RESOURCES("{\"memory\":{\"kernel\":0,\"useHierarchy\":true,\"limit\":0}}"),
+                RESOURCES("{\"memory\":{\"limit\":0}}"));
+  expect_pruned(RESOURCES("{\"memory\":{\"kernel\":1,\"swappiness\":0}}"),
+                RESOURCES("{\"memory\":{\"kernel\":1,\"swappiness\":0}}"));
+  expect_pruned(RESOURCES("{\"cpu\":{\"realtimePeriod\":0,\"idle\":1}}"), RESOURCES("{\"cpu\":{\"idle\":1}}"));
+  expect_pruned("{\"linux\":{\"personality\":{\"domain\":\"LINUX\"}}}", "{\"linux\":{}}");
+  expect_pruned("{\"linux\":{\"personality\":{\"domain\":\"LINUX32\"}}}",
+                "{\"linux\":{\"personality\":{\"domain\":\"LINUX32\"}}}");
+  expect_pruned("{\"linux\":{\"resources\":[]}}", "{\"linux\":{\"resources\":[]}}");
+  expect_pruned("{}", "{}");
+}
+
+static int check_hooks(const char *text) {
+  cJSON *hooks = cJSON_Parse(text);
+  int rc = hooks_check(hooks);
+  cJSON_Delete(hooks);
+  return rc;
+}
+
+static void hooks_are_checked(void) {
+  CHECK_INT(check_hooks("{\"prestart\":[{\"path\":\"/x\",\"args\":[\"x\"],\"timeout\":1}],\"startContainer\":[]}"), 0);
+  CHECK_INT(check_hooks("{\"startContainer\":[{\"path\":\"/x\"}]}"), EXIT_NOT_DONE);
+  CHECK_INT(check_hooks("null"), 0);
+  CHECK_INT(check_hooks("{\"prestart\":null}"), 0);
+  CHECK_INT(check_hooks("[1]"), EXIT_NOT_DONE);
+  CHECK_INT(check_hooks("{\"prestart\":\"x\"}"), EXIT_NOT_DONE);
+  CHECK_INT(check_hooks("{\"prestart\":[\"x\"]}"), EXIT_NOT_DONE);
+  CHECK_INT(check_hooks("{\"prestart\":[{\"path\":\"x\"}]}"), EXIT_NOT_DONE);
+  CHECK_INT(check_hooks("{\"prestart\":[{\"path\":\"/x\",\"timeout\":0}]}"), EXIT_NOT_DONE);
+  CHECK_INT(check_hooks("{\"poststop\":[{\"path\":\"/x\",\"other\":1}]}"), EXIT_NOT_DONE);
+}
+
+static int run_hooks_of(const char *text, struct shoal_error *err) {
+  cJSON *hooks = cJSON_Parse(text), *state = cJSON_Parse("{\"id\":\"c\"}");
+  int rc = hooks_run(hooks, "prestart", state, err);
+  cJSON_Delete(hooks);
+  cJSON_Delete(state);
+  return rc;
+}
+
+static void hooks_are_run(void) {
+  struct shoal_error err = {0};
+  CHECK_INT(
+      run_hooks_of("{\"prestart\":[{\"path\":\"/bin/busybox\",\"args\":[\"sh\",\"-c\",\"test $A = b && grep -q c\"],"
+                   "\"env\":[\"A=b\",\"PATH=/bin:/usr/bin\"]}]}",
+                   &err),
+      0);
+  CHECK_INT(run_hooks_of("{\"prestart\":[{\"path\":\"/bin/busybox\",\"args\":[\"false\"]}]}", &err), -ECANCELED);
+  CHECK_STR(err.detail, "/bin/busybox: exit status 1");
+  CHECK_INT(run_hooks_of("{\"prestart\":[{\"path\":\"/nowhere/x\"}]}", &err), -ENOENT);
+  CHECK_INT(
+      run_hooks_of("{\"prestart\":[{\"path\":\"/bin/busybox\",\"args\":[\"sleep\",\"100\"],\"timeout\":0.05}]}", &err),
+      -ETIMEDOUT);
+}
+
+/* --- A terminal. */
+
+static char directory[] = "/tmp/shoal-test-oci-XXXXXX";
+
+static const char *path_of(const char *name) {
+  static char paths[4][256];
+  static size_t next;
+  char *path = paths[next++ % 4];
+  (void)snprintf(path, sizeof paths[0], "%s/%s", directory, name);
+  return path;
+}
+
+/* Runs the program to its end; its exit code. */
+static int run_program(char *const arguments[]) {
+  char *argv[16] = {program, "--root", (char *)(uintptr_t)path_of("root")};
+  char *const env[] = {NULL};
+  pid_t pid;
+  int status;
+  for (size_t i = 0; (argv[3 + i] = arguments[i]) != NULL; i++)
+    continue;
+  CHECK_INT(posix_spawn(&pid, program, NULL, NULL, argv, env), 0);
+  CHECK_INT(waitpid(pid, &status, 0), pid);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+#define RUN(...) run_program((char *[]){__VA_ARGS__, NULL})
+
+static void make_bundle(void) {
+  CHECK(mkdtemp(directory) != NULL);
+  CHECK_INT(mkdir(path_of("rootfs"), 0755), 0);
+  CHECK_INT(mkdir(path_of("rootfs/bin"), 0755), 0);
+  char command[512];
+  (void)snprintf(command, sizeof command, "cp /bin/busybox %s/rootfs/bin/sh", directory);
+  CHECK_INT(system(command), 0);
+  CHECK_INT(RUN("spec", "--bundle", directory), 0);
+}
+
+static int listen_console(void) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  (void)snprintf(address.sun_path, sizeof address.sun_path, "%s/console", directory);
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  CHECK_INT(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+  CHECK_INT(listen(fd, 4), 0);
+  return fd;
+}
+
+static int receive_master(int listen_fd) {
+  char name[64];
+  union {
+    char bytes[CMSG_SPACE(sizeof(int))];
+    struct cmsghdr align;
+  } control;
+  struct iovec part = {.iov_base = name, .iov_len = sizeof name};
+  struct msghdr message = {
+      .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+  int fd = accept(listen_fd, NULL, NULL), master;
+  CHECK(recvmsg(fd, &message, 0) > 0);
+  close(fd);
+  struct cmsghdr *rights = CMSG_FIRSTHDR(&message);
+  CHECK(rights != NULL && rights->cmsg_type == SCM_RIGHTS);
+  memcpy(&master, CMSG_DATA(rights), sizeof master);
+  CHECK_INT(fcntl(master, F_GETFL) & O_NONBLOCK, 0);
+  return master;
+}
+
+/* Until the text has come. */
+static void expect_output(int master, const char *text) {
+  char seen[4096] = "";
+  size_t size = 0;
+  while (strstr(seen, text) == NULL) {
+    ssize_t n = read(master, seen + size, sizeof seen - 1 - size);
+    CHECK(n > 0);
+    seen[size += (size_t)n] = '\0';
+  }
+}
+
+static void a_terminal_goes_through_the_console_socket(void) {
+  make_bundle();
+  int listen_fd = listen_console();
+  char *id = "terminal", socket_path[256];
+  (void)snprintf(socket_path, sizeof socket_path, "%s/console", directory);
+  CHECK_INT(RUN("create", "--bundle", directory, "--console-socket", "/nowhere", id), EXIT_NOT_DONE);
+  CHECK_INT(RUN("create", "--bundle", directory, "--console-socket", socket_path, id), 0);
+  int master = receive_master(listen_fd);
+  CHECK_INT(RUN("start", id), 0);
+  static const char line[] = "test -t 0 && test -t 1 && test -t 2 && echo 'a ter''minal'\n";
+  CHECK_INT(write(master, line, sizeof line - 1), sizeof line - 1);
+  expect_output(master, "a terminal");
+  CHECK_INT(RUN("exec", "--tty", "--detach", "--console-socket", socket_path, id, "sh", "-c", "echo from exec"), 0);
+  int second = receive_master(listen_fd);
+  expect_output(second, "from exec");
+  CHECK_INT(RUN("exec", "--tty", id, "sh"), EXIT_EXEC_FAILED);
+  CHECK_INT(RUN("delete", "--force", id), 0);
+  close(second);
+  close(master);
+  close(listen_fd);
+  char command[512];
+  (void)snprintf(command, sizeof command, "rm -rf %s", directory);
+  CHECK_INT(system(command), 0);
+}
+
+/* Beside this program in a virtual machine, one directory up in the build. */
+static void find_program(const char *self) {
+  const char *slash = strrchr(self, '/');
+  int size = slash == NULL ? 1 : (int)(slash - self);
+  (void)snprintf(program, sizeof program, "%.*s/../shoal-oci", size, slash == NULL ? "." : self);
+  if (access(program, X_OK) < 0)
+    (void)snprintf(program, sizeof program, "%.*s/shoal-oci", size, slash == NULL ? "." : self);
+}
+
+int main(int argc, char *argv[]) {
+  (void)argc;
+  find_program(argv[0]);
+  (void)alarm(120);
+  only_what_asks_for_nothing_is_dropped();
+  hooks_are_checked();
+  hooks_are_run();
+  a_terminal_goes_through_the_console_socket();
+  return 0;
+}

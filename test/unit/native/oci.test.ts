@@ -1,0 +1,416 @@
+/** shoal-oci as an engine calls it, with bundles of busybox alone. Needs root. */
+import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import test from 'ava';
+import type { OciConfig } from '../../../agent/native/container.ts';
+import { checkoutDir } from '../../harness/peers.ts';
+import { DEADLINE_MS, Fixture } from './fixture.ts';
+
+const PROGRAM = join(checkoutDir(), 'native', 'build', 'shoal-oci');
+const fixture = new Fixture('oci');
+const root = join(fixture.runRoot, 'oci');
+const made = new Set<string>();
+test.after.always(async () => {
+  for (const id of made) await oci('delete', '--force', id);
+  await fixture.close();
+});
+
+interface Result {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+type Adjust = (config: OciConfig & Record<string, unknown>) => void;
+
+/** Output goes through files: a container would hold a pipe open. */
+async function oci(...args: string[]): Promise<Result> {
+  const name = join(fixture.directory, `out-${randomBytes(6).toString('hex')}`);
+  const [out, err] = [openSync(name, 'w'), openSync(`${name}.err`, 'w')];
+  const child = spawn(PROGRAM, ['--root', root, ...args], {
+    stdio: ['ignore', out, err],
+    timeout: DEADLINE_MS,
+  });
+  const code = await new Promise<number>((resolve) => child.once('exit', (status) => resolve(status ?? -1)));
+  closeSync(out);
+  closeSync(err);
+  return { code, stdout: readFileSync(name, 'utf8'), stderr: readFileSync(`${name}.err`, 'utf8') };
+}
+
+function bundle(
+  args: string[],
+  adjust: Adjust = () => undefined,
+): { id: string; directory: string; group: string } {
+  const { id, config } = fixture.request(args);
+  const directory = join(fixture.directory, id);
+  mkdirSync(directory, { recursive: true });
+  config.root = { path: fixture.layer };
+  adjust(config as OciConfig & Record<string, unknown>);
+  writeFileSync(join(directory, 'config.json'), JSON.stringify(config));
+  made.add(id);
+  return { id, directory, group: `/${id}` };
+}
+
+async function run(args: string[], adjust?: Adjust): Promise<Result> {
+  const { id, directory } = bundle(args, adjust);
+  return oci('run', '--bundle', directory, id);
+}
+
+async function started(
+  args: string[],
+  adjust?: Adjust,
+): Promise<{ id: string; group: string; directory: string }> {
+  const one = bundle(args, adjust);
+  const created = await oci('create', '--bundle', one.directory, one.id);
+  if (created.code !== 0) throw new Error(created.stderr);
+  const begun = await oci('start', one.id);
+  if (begun.code !== 0) throw new Error(begun.stderr);
+  return one;
+}
+
+async function status(id: string): Promise<string> {
+  return (JSON.parse((await oci('state', id)).stdout) as { status: string }).status;
+}
+
+async function until(condition: () => Promise<boolean>): Promise<void> {
+  for (const end = Date.now() + DEADLINE_MS; !(await condition()); ) {
+    if (Date.now() > end) throw new Error(`not in time: ${String(condition)}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+/** The first of a container's cgroup directories that has the file (v1's name or v2's). */
+function limit(group: string, ...names: string[]): string {
+  for (const directory of fixture.cgroupDirectories(group)) {
+    for (const name of names) {
+      if (existsSync(join(directory, name))) return readFileSync(join(directory, name), 'utf8').trim();
+    }
+  }
+  throw new Error(`${group} has none of ${names.join(', ')}`);
+}
+
+test('run: output, exit codes, and nothing left', async (t) => {
+  const { id, directory, group } = bundle(['sh', '-c', 'echo out; echo err >&2; exit 7']);
+  const result = await oci('run', '--bundle', directory, id);
+  t.deepEqual(result, { code: 7, stdout: 'out\n', stderr: 'err\n' });
+  t.deepEqual(fixture.cgroupDirectories(group), []);
+  t.false(existsSync(join(root, id)));
+  t.is((await run(['true'])).code, 0);
+});
+
+test('run: signals are passed on', async (t) => {
+  const { id, directory } = bundle([
+    'sh',
+    '-c',
+    'trap "exit 42" TERM; echo up; while :; do sleep 0.05; done',
+  ]);
+  const child = spawn(PROGRAM, ['--root', root, 'run', '--bundle', directory, id]);
+  await new Promise((resolve) => child.stdout.once('data', resolve));
+  child.kill('SIGTERM');
+  t.is(await new Promise((resolve) => child.once('exit', resolve)), 42);
+});
+
+test('run: a killed container', async (t) => {
+  const { id, directory } = bundle(['sleep', '1000']);
+  const ended = oci('run', '--bundle', directory, id);
+  await until(async () => (await oci('kill', id, 'KILL')).code === 0);
+  t.is((await ended).code, 128 + 9);
+});
+
+test('the life of a container', async (t) => {
+  const { id, directory } = bundle(['sleep', '1000'], (config) => (config['annotations'] = { a: 'b' }));
+  const pidFile = join(directory, 'pid');
+  t.is((await oci('create', '--bundle', directory, '--pid-file', pidFile, id)).code, 0);
+  const pid = Number(readFileSync(pidFile, 'utf8'));
+  const state = JSON.parse((await oci('state', id)).stdout) as Record<string, unknown>;
+  t.like(state, {
+    ociVersion: '1.2.0',
+    id,
+    status: 'created',
+    pid,
+    bundle: directory,
+    annotations: { a: 'b' },
+  });
+  t.regex((await oci('create', '--bundle', directory, id)).stderr, /already exists/);
+  t.is((await oci('start', id)).code, 0);
+  t.is(await status(id), 'running');
+  t.regex((await oci('start', id)).stderr, /cannot start an already running container/);
+  t.regex((await oci('delete', id)).stderr, /not stopped: running/);
+  const listed = JSON.parse((await oci('list', '--format', 'json')).stdout) as { id: string }[];
+  t.true(listed.some((one) => one.id === id));
+  t.deepEqual(JSON.parse((await oci('ps', '--format', 'json', id)).stdout), [pid]);
+  t.regex((await oci('ps', id)).stdout, /sleep 1000/);
+  t.is((await oci('kill', id, 'KILL')).code, 0);
+  await until(async () => (await status(id)) === 'stopped');
+  t.regex((await oci('kill', id, '15')).stderr, /container not running/);
+  t.is((await oci('delete', id)).code, 0);
+  t.regex((await oci('state', id)).stderr, /does not exist/);
+  t.is((await oci('delete', '--force', id)).code, 0);
+});
+
+test('a container that was never started is deleted', async (t) => {
+  const { id, directory, group } = bundle(['true']);
+  t.is((await oci('create', '--bundle', directory, id)).code, 0);
+  t.not(fixture.cgroupDirectories(group).length, 0);
+  t.is((await oci('delete', id)).code, 0);
+  t.deepEqual(fixture.cgroupDirectories(group), []);
+});
+
+test('the cgroup of another container is left alone', async (t) => {
+  const { id, group } = await started(['sleep', '1000']);
+  const other = await run(['true'], (config) => (config.linux.cgroupsPath = `${fixture.cgroup}${group}`));
+  t.is(other.code, 1);
+  t.regex(other.stderr, /cgroup: .*File exists/);
+  t.is(await status(id), 'running');
+});
+
+test('exec: exit codes, user, environment, detached', async (t) => {
+  const { id, directory } = await started(['sleep', '1000']);
+  t.like(await oci('exec', '--env', 'A=b', id, 'sh', '-c', 'echo $A; exit 3'), { code: 3, stdout: 'b\n' });
+  t.like(await oci('exec', '--user', '7:8', '--cwd', '/bin', id, 'sh', '-c', 'id -u; id -g; pwd'), {
+    stdout: '7\n8\n/bin\n',
+  });
+  const missing = await oci('exec', id, 'nosuch');
+  t.is(missing.code, 127);
+  t.regex(missing.stderr, /nosuch.*executable file not found in \$PATH/);
+  t.is((await oci('exec', id, '/bin')).code, 126);
+  const process = { args: ['sleep', '2000'], cwd: '/', env: ['PATH=/bin'], user: { uid: 0, gid: 0 } };
+  writeFileSync(join(directory, 'process.json'), JSON.stringify(process));
+  const pidFile = join(directory, 'exec.pid');
+  const options = ['--detach', '--process', join(directory, 'process.json'), '--pid-file', pidFile];
+  t.is((await oci('exec', ...options, id)).code, 0);
+  const pids = JSON.parse((await oci('ps', '--format', 'json', id)).stdout) as number[];
+  t.true(pids.includes(Number(readFileSync(pidFile, 'utf8'))));
+  await oci('kill', '--all', id, 'KILL');
+  await until(async () => (await status(id)) === 'stopped');
+  t.is((await oci('exec', id, 'true')).code, 255);
+});
+
+test('pause and resume', async (t) => {
+  const { id } = await started(['sleep', '1000']);
+  t.is((await oci('pause', id)).code, 0);
+  t.is(await status(id), 'paused');
+  t.regex((await oci('pause', id)).stderr, /not running/);
+  t.is((await oci('resume', id)).code, 0);
+  t.is(await status(id), 'running');
+  t.regex((await oci('resume', id)).stderr, /not paused/);
+  t.is((await oci('pause', id)).code, 0);
+  t.is((await oci('delete', '--force', id)).code, 0);
+});
+
+test('limits: set, changed, read back', async (t) => {
+  const { id, group, directory } = await started(['sleep', '1000'], (config) => {
+    config.linux.resources = { memory: { limit: 64 << 20 }, pids: { limit: 20 } };
+  });
+  t.is(limit(group, 'memory.limit_in_bytes', 'memory.max'), String(64 << 20));
+  t.is(limit(group, 'pids.max'), '20');
+  t.is((await oci('update', '--memory', '32m', '--pids-limit', '9', id)).code, 0);
+  t.is(limit(group, 'memory.limit_in_bytes', 'memory.max'), String(32 << 20));
+  t.is(limit(group, 'pids.max'), '9');
+  const file = join(directory, 'resources.json');
+  writeFileSync(file, JSON.stringify({ memory: { limit: 48 << 20 }, cpu: { quota: 0 }, pids: { limit: 0 } }));
+  t.is((await oci('update', '--resources', file, id)).code, 0);
+  t.is(limit(group, 'pids.max'), '9');
+  const event = JSON.parse((await oci('events', '--stats', id)).stdout) as { data: object };
+  t.like(event, { type: 'stats', id, data: { pids: { current: 1, limit: 9 } } });
+  t.like(event.data, { memory: { usage: { limit: 48 << 20 } } });
+});
+
+test('hooks beside the container get its state; a failing one undoes the creation', async (t) => {
+  const { id, directory, group } = bundle(['true'], (config) => {
+    const hook = (name: string) => [
+      {
+        path: '/bin/sh',
+        args: ['sh', '-c', `cat > ${fixture.directory}/hook-${name}-${config.linux.cgroupsPath?.slice(-8)}`],
+      },
+    ];
+    config['hooks'] = Object.fromEntries(
+      ['prestart', 'createRuntime', 'poststart', 'poststop'].map((name) => [name, hook(name)]),
+    );
+  });
+  t.is((await oci('run', '--bundle', directory, id)).code, 0);
+  const read = (name: string) =>
+    JSON.parse(readFileSync(join(fixture.directory, `hook-${name}-${id.slice(-8)}`), 'utf8')) as {
+      status: string;
+    };
+  t.deepEqual(
+    ['prestart', 'createRuntime', 'poststart', 'poststop'].map((name) => read(name).status),
+    ['creating', 'creating', 'running', 'stopped'],
+  );
+  t.deepEqual(fixture.cgroupDirectories(group), []);
+  const failing = await run(['true'], (config) => (config['hooks'] = { prestart: [{ path: '/bin/false' }] }));
+  t.is(failing.code, 1);
+  t.regex(failing.stderr, /\/bin\/false: exit status 1/);
+  const inside = await run(
+    ['true'],
+    (config) => (config['hooks'] = { startContainer: [{ path: '/bin/true' }] }),
+  );
+  t.regex(inside.stderr, /hooks\.startContainer is not supported/);
+});
+
+test('without a cgroup namespace a container sees its own v1 cgroups', async (t) => {
+  const shown = await run(
+    ['sh', '-c', 'cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max'],
+    (config) => {
+      config.linux.namespaces = config.linux.namespaces.filter((one) => one.type !== 'cgroup');
+      config.linux.resources = { pids: { limit: 31 } };
+    },
+  );
+  if (existsSync('/sys/fs/cgroup/pids')) t.is(shown.stdout, '31\n');
+  else t.pass('cgroup v2: nothing is bound');
+});
+
+const refused: [string, RegExp, Adjust, number?][] = [
+  [
+    'a missing command',
+    /nosuch\\": executable file not found/,
+    (config) => (config.process.args = ['nosuch']),
+    127,
+  ],
+  [
+    'a command that is a directory',
+    /\/bin\\": permission denied/,
+    (config) => (config.process.args = ['/bin']),
+    126,
+  ],
+  ['a missing root', /root\.path: \/nowhere/, (config) => (config.root = { path: '/nowhere' })],
+  ['another version', /ociVersion '2\.0\.0'/, (config) => (config.ociVersion = '2.0.0')],
+  [
+    'annotations of another shape',
+    /annotations\.a: not a string/,
+    (config) => Object.assign(config, { annotations: { a: 1 } }),
+  ],
+  ['hooks of another shape', /hooks: not an object/, (config) => Object.assign(config, { hooks: [1] })],
+  ['no linux object', /linux is missing/, (config) => Object.assign(config, { linux: undefined })],
+  ['a terminal without a socket', /--console-socket/, (config) => (config.process.terminal = true)],
+  ['systemd cgroups', /systemd's form/, (config) => (config.linux.cgroupsPath = 'system.slice:shoal:x')],
+  [
+    'block I/O',
+    /linux\.resources\.blockIO is not supported/,
+    (config) => Object.assign(config.linux, { resources: { blockIO: { weight: 100 } } }),
+  ],
+  [
+    'Intel RDT',
+    /linux\.intelRdt is not supported/,
+    (config) => Object.assign(config.linux, { intelRdt: { closID: 'x' } }),
+  ],
+  [
+    'an AppArmor profile',
+    /process\.apparmorProfile is not supported/,
+    (config) => Object.assign(config.process, { apparmorProfile: 'x' }),
+  ],
+  [
+    'a listener for seccomp',
+    /linux\.seccomp\.listenerPath is not supported/,
+    (config) =>
+      Object.assign(config.linux, { seccomp: { defaultAction: 'SCMP_ACT_ALLOW', listenerPath: '/x' } }),
+  ],
+];
+
+for (const [what, reason, adjust, code] of refused) {
+  test(`refused: ${what}`, async (t) => {
+    const result = await run(['true'], adjust);
+    t.is(result.code, code ?? 1);
+    t.regex(result.stderr, reason);
+  });
+}
+
+test('a compiled seccomp profile is kept, and is the same for the next container and for exec', async (t) => {
+  const adjust: Adjust = (config) => {
+    const rule = { names: ['mkdir', 'mkdirat'], action: 'SCMP_ACT_ERRNO', errnoRet: 95 };
+    config.linux.seccomp = { defaultAction: 'SCMP_ACT_ALLOW', syscalls: [rule] };
+  };
+  const forbidden = ['sh', '-c', '/bin/busybox mkdir /tmp-x 2>&1'];
+  const first = await run(forbidden, adjust);
+  t.regex(first.stdout, /not supported/);
+  const kept = readdirSync(root).filter((name) => name.startsWith('.seccomp-'));
+  t.true(kept.length > 0 && kept.length <= 16);
+  t.deepEqual(await run(forbidden, adjust), first);
+  const { id } = await started(['sleep', '1000'], adjust);
+  t.is((await oci('exec', id, ...forbidden)).stdout, first.stdout);
+  for (const name of kept) writeFileSync(join(root, name), 'torn');
+  t.deepEqual(await run(forbidden, adjust), first);
+  const wrong = await run(['true'], (config) => Object.assign(config.linux, { seccomp: 'x' }));
+  t.regex(wrong.stderr, /linux\.seccomp/);
+});
+
+test('a rule that names no device allows all, however many nodes there are', async (t) => {
+  const nodes = Array.from({ length: 100 }, (_, i) => ({
+    path: `/dev/k${i}`,
+    type: 'c',
+    major: 1,
+    minor: 11,
+  }));
+  const open = ['sh', '-c', 'exec 3>>/dev/k99 && echo opened'];
+  const all = await run(open, (config) => {
+    Object.assign(config.linux, { devices: nodes, resources: { devices: [{ allow: true, access: 'rwm' }] } });
+  });
+  t.deepEqual(all, { code: 0, stdout: 'opened\n', stderr: '' });
+  const denied = await run(['sh', '-c', '/bin/busybox mknod /dev/k c 1 11 && exec 3>>/dev/k']);
+  t.regex(denied.stderr, /Operation not permitted/);
+});
+
+test('what asks for nothing is accepted', async (t) => {
+  const result = await run(['true'], (config) => {
+    Object.assign(config.process, { apparmorProfile: '', selinuxLabel: '' });
+    Object.assign(config.linux, {
+      uidMappings: [],
+      mountLabel: '',
+      intelRdt: null,
+      seccomp: { defaultAction: 'SCMP_ACT_ALLOW', flags: ['SECCOMP_FILTER_FLAG_LOG'], syscalls: [] },
+      resources: {
+        blockIO: { weight: 0 },
+        hugepageLimits: [],
+        memory: { useHierarchy: true, disableOOMKiller: false, kernel: 0 },
+        cpu: { shares: 0, realtimePeriod: 0 },
+      },
+    });
+  });
+  t.deepEqual(result, { code: 0, stdout: '', stderr: '' });
+});
+
+test('errors are in the log as engines read them', async (t) => {
+  const log = join(fixture.directory, 'log.json');
+  t.is((await oci('--log', log, '--log-format', 'json', 'state', 'nosuch')).code, 1);
+  const entry = JSON.parse(readFileSync(log, 'utf8')) as Record<string, string>;
+  t.like(entry, { level: 'error', msg: 'container "nosuch" does not exist' });
+  t.regex(entry['time'] ?? '', /^\d{4}-\d\d-\d\dT/);
+});
+
+test('command lines that are refused', async (t) => {
+  const { directory } = bundle(['true']);
+  const create = ['create', '--bundle', directory];
+  t.regex((await oci('--systemd-cgroup', 'list')).stderr, /--systemd-cgroup is not supported/);
+  t.regex((await oci(...create, '--no-pivot', 'a')).stderr, /--no-pivot is not supported/);
+  t.regex((await oci(...create, '--preserve-fds', '2', 'a')).stderr, /--preserve-fds is not supported/);
+  t.regex((await oci(...create, '../up')).stderr, /invalid container ID/);
+  t.regex((await oci('create', '--bundle', '/nowhere', 'a')).stderr, /\/nowhere: No such file/);
+  t.regex((await oci('checkpoint', 'a')).stderr, /no such command: checkpoint/);
+  t.deepEqual(existsSync(root) ? readdirSync(root).filter((name) => name === 'a') : [], []);
+});
+
+test('features, and a config to begin with', async (t) => {
+  const features = JSON.parse((await oci('features')).stdout) as { linux: { namespaces: string[] } };
+  t.true(features.linux.namespaces.includes('pid'));
+  const directory = join(fixture.directory, 'spec');
+  mkdirSync(directory);
+  t.is((await oci('spec', '--bundle', directory)).code, 0);
+  const config = JSON.parse(readFileSync(join(directory, 'config.json'), 'utf8')) as OciConfig;
+  config.process.terminal = false;
+  config.process.args = ['true'];
+  config.root = { path: fixture.layer, readonly: true };
+  writeFileSync(join(directory, 'config.json'), JSON.stringify(config));
+  const id = `spec-${randomBytes(4).toString('hex')}`;
+  made.add(id);
+  t.deepEqual(await oci('run', '--bundle', directory, id), { code: 0, stdout: '', stderr: '' });
+});
