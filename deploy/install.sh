@@ -342,24 +342,6 @@ write_configuration() {
 }
 
 configuration() {
-  local file=$root/etc/shoal/$role.env
-  if [ -e "$file" ] && [ -z "$advertise$managers$name${flags[*]-}" ]; then return 0; fi
-  if [ "$role" = manager ]; then
-    if [ -n "$advertise" ]; then flags=(--advertise "$advertise" ${flags[@]+"${flags[@]}"}); fi
-  else
-    require_identity
-  fi
-  if [ -n "$name" ]; then flags=(--name "$name" ${flags[@]+"${flags[@]}"}); fi
-  configuration | write_file_keeping_changed 644 "$file"
-  if [ -n "$managers" ]; then write_token; fi
-}
-
-# A pipe's last part runs in a shell of its own: what it finds out has to be carried over.
-write_file_keeping_changed() {
-  write_file "$@"
-}
-
-configuration() {
   printf "# Flags of 'shoal %s' (see 'shoal %s --help'). After a change: systemctl restart shoal-%s\n" "$role" "$role" "$role"
   printf 'SHOAL_%s_FLAGS="%s"\n' "${role^^}" "${flags[*]-}"
   if [ -n "$managers" ]; then

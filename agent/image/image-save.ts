@@ -3,7 +3,8 @@
  * (index.json: OCI image-spec, image-layout.md).
  */
 import { createReadStream } from 'node:fs';
-import { type Pack, pack } from 'tar-stream';
+import type { Pack } from 'tar-stream';
+import { tarBytes } from '../../shared/lib/tar-bytes.ts';
 import { hexOf } from './digest.ts';
 import type { ImageCatalog } from './image-catalog.ts';
 import { type ImageParts, partsOf, pinImages } from './image-parts.ts';
@@ -33,16 +34,7 @@ export async function* saveImages(
   const images = await Promise.all(
     wanted.map(async ({ id, tags }) => ({ tags, parts: await partsOf(catalog, id) })),
   );
-  const tar = pack();
-  const writing = write(tar, images, signal).catch((error: unknown) => {
-    tar.destroy(error instanceof Error ? error : new Error(String(error)));
-  });
-  try {
-    for await (const chunk of tar) yield chunk as Buffer;
-  } finally {
-    tar.destroy();
-    await writing;
-  }
+  yield* tarBytes((tar) => write(tar, images, signal));
 }
 
 function collect(catalog: ImageCatalog, references: readonly string[]): Wanted[] {

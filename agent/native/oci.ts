@@ -2,6 +2,7 @@
  * The part of the OCI runtime-spec's config.json that the native library implements
  * (https://github.com/opencontainers/runtime-spec). It refuses the rest by name: ENOTSUP, step `config`.
  */
+import type { ResolvedSeccomp } from '../../shared/lib/seccomp-profile.ts';
 
 export interface OciUser {
   uid: number;
@@ -42,17 +43,7 @@ export interface OciMount {
   options?: string[];
 }
 
-export interface OciSeccomp {
-  defaultAction: string;
-  defaultErrnoRet?: number;
-  architectures?: string[];
-  syscalls?: {
-    names: string[];
-    action: string;
-    errnoRet?: number;
-    args?: { index: number; value: number; valueTwo?: number; op: string }[];
-  }[];
-}
+export type OciSeccomp = ResolvedSeccomp;
 
 export interface OciDevice {
   path: string;

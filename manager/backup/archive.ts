@@ -4,8 +4,9 @@ import { mkdir, open as openFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { Readable } from 'node:stream';
-import { extract, pack, type Pack } from 'tar-stream';
+import { extract, type Pack } from 'tar-stream';
 import { InvalidError } from '../../shared/errors/index.ts';
+import { tarBytes } from '../../shared/lib/tar-bytes.ts';
 import {
   checkParts,
   isPartName,
@@ -31,16 +32,7 @@ export async function* packArchive(
   parts: AsyncIterable<PartSource>,
   facts: () => ManifestFacts,
 ): AsyncGenerator<Buffer> {
-  const tar = pack();
-  const writing = write(tar, parts, facts).catch((error: unknown) => {
-    tar.destroy(error instanceof Error ? error : new Error(String(error)));
-  });
-  try {
-    for await (const chunk of tar) yield chunk as Buffer;
-  } finally {
-    tar.destroy();
-    await writing;
-  }
+  yield* tarBytes((tar) => write(tar, parts, facts));
 }
 
 async function write(tar: Pack, parts: AsyncIterable<PartSource>, facts: () => ManifestFacts): Promise<void> {

@@ -5,14 +5,14 @@ import {
   type ContainerRequest,
   type ContainerSpec,
   DEFAULT_UPDATE,
-  type HealthCheck,
   type ResourceAmounts,
   type RestartPolicy,
-  type RuntimeOptions,
   type ServiceSpec,
 } from '../../../shared/model/index.ts';
 import { parseStrict } from '../http/unsupported.ts';
 import { defined, given, labelsOf } from './common.ts';
+import { decodeHealth } from './container-spec-codec.ts';
+import { decodeCommon } from './host-config-codec.ts';
 import {
   type RawCreate,
   type RawHostConfig,
@@ -50,7 +50,9 @@ export function decodeContainer(value: unknown): DecodedContainer {
   const ports = decodePorts(host);
   const exposed = Object.keys(raw.ExposedPorts ?? {});
   for (const text of exposed) parsePort(text);
-  const runtime = given(defined({ ...runtimeOptions(raw, host), network: nodeNetwork }));
+  const runtime = given(
+    defined({ ...decodeCommon({ ...host, Domainname: raw.Domainname }), network: nodeNetwork }),
+  );
   const container = { ...containerSpec(raw, host), ...(runtime === undefined ? {} : { runtime }) };
   const spec: DecodedContainer['spec'] = {
     labels: {},
@@ -100,7 +102,7 @@ function containerSpec(raw: RawCreate, host: RawHostConfig): object {
     mounts: decodeMounts(raw, host),
     extraHosts: given(host.ExtraHosts)?.map(requireAddress),
     dns: dnsOf(host),
-    healthCheck: healthOf(raw),
+    healthCheck: decodeHealth(raw.Healthcheck),
     capAdd: given(host.CapAdd),
     capDrop: given(host.CapDrop),
     sysctls: given(host.Sysctls),
@@ -131,18 +133,6 @@ function dnsOf(host: RawHostConfig): ContainerSpec['dns'] {
   return dns.nameservers.length + dns.search.length + dns.options.length === 0 ? undefined : dns;
 }
 
-function healthOf({ Healthcheck: check }: RawCreate): HealthCheck | undefined {
-  if (check === null || check === undefined) return undefined;
-  return {
-    test: check.Test ?? [],
-    intervalNs: check.Interval ?? 0,
-    timeoutNs: check.Timeout ?? 0,
-    startPeriodNs: check.StartPeriod ?? 0,
-    startIntervalNs: check.StartInterval ?? 0,
-    retries: check.Retries ?? 0,
-  };
-}
-
 /** Options of --security-opt. No AppArmor profile and no SELinux label is ever applied: turning them off is so. */
 function securityOf(
   options: readonly string[],
@@ -159,28 +149,6 @@ function securityOf(
       );
   }
   return found;
-}
-
-function runtimeOptions(raw: RawCreate, host: RawHostConfig): Partial<Record<keyof RuntimeOptions, unknown>> {
-  const hosts = (mode: string | null | undefined): true | undefined => (mode === 'host' ? true : undefined);
-  return {
-    privileged: given(host.Privileged),
-    devices: given(host.Devices)?.map((device) => ({
-      source: device.PathOnHost,
-      target: given(device.PathInContainer) ?? device.PathOnHost,
-      access: given(device.CgroupPermissions) ?? 'rwm',
-    })),
-    deviceRules: given(host.DeviceCgroupRules),
-    shmBytes: given(host.ShmSize),
-    hostPid: hosts(host.PidMode),
-    hostIpc: hosts(host.IpcMode),
-    hostUts: hosts(host.UTSMode),
-    hostCgroup: hosts(host.CgroupnsMode),
-    domainname: given(raw.Domainname),
-    cpuShares: given(host.CpuShares),
-    cpuset: given(host.CpusetCpus),
-    memorySwapBytes: given(host.MemorySwap),
-  };
 }
 
 /** A quota for a period is a number of processors; 100 ms is the kernel's period (sched-bwc). */

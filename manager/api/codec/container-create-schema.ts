@@ -1,6 +1,7 @@
 /** The body of POST /containers/create, API 1.24 to 1.47: Config at the top, HostConfig and NetworkingConfig in it. */
 import { z } from 'zod';
 import { zFlag, zLabels, zText, zTexts, zWhole } from './common.ts';
+import { zHealth } from './container-spec-codec.ts';
 import { zMount } from './mount-codec.ts';
 
 /** A command as a list, or as one word. */
@@ -15,17 +16,6 @@ const zMode = (...allowed: readonly [string, ...string[]]) =>
   z
     .enum(['', ...allowed], { error: `${allowed.map((mode) => `'${mode}'`).join(' or ')} is expected` })
     .nullish();
-
-const zHealthcheck = z
-  .object({
-    Test: zTexts,
-    Interval: zWhole,
-    Timeout: zWhole,
-    StartPeriod: zWhole,
-    StartInterval: zWhole,
-    Retries: zWhole,
-  })
-  .nullish();
 
 const zPortBindings = z
   .record(z.string(), z.array(z.object({ HostIp: zText, HostPort: zText })).nullish())
@@ -133,7 +123,7 @@ export const zCreate = z.object({
   AttachStdin: zFlag,
   AttachStdout: zFlag,
   AttachStderr: zFlag,
-  Healthcheck: zHealthcheck,
+  Healthcheck: zHealth.nullish(),
   StopSignal: zText,
   // Seconds; as nanoseconds it is still a whole number.
   StopTimeout: z.number().int().nonnegative().max(9_000_000).nullish(),

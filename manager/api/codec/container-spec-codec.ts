@@ -14,7 +14,7 @@ import {
 import { decodeHostConfig, encodeHostConfig, zHostConfig } from './host-config-codec.ts';
 import { decodeMount, encodeMount, zMount } from './mount-codec.ts';
 
-const zHealth = z.object({
+export const zHealth = z.object({
   Test: zTexts,
   Interval: zWhole,
   Timeout: zWhole,
@@ -145,7 +145,7 @@ function decodeDns(raw: RawContainer['DNSConfig']): ContainerSpec['dns'] {
   return dns.nameservers.length + dns.search.length + dns.options.length === 0 ? undefined : dns;
 }
 
-function decodeHealth(raw: RawContainer['Healthcheck']): HealthCheck | undefined {
+export function decodeHealth(raw: RawContainer['Healthcheck']): HealthCheck | undefined {
   if (raw === null || raw === undefined) return undefined;
   return {
     test: raw.Test ?? [],

@@ -30,9 +30,26 @@ export const zHostConfig = z
   })
   .nullish();
 
+/** The fields that a service's HostConfig and a container's have in common. A container's has more modes. */
+export type CommonHostConfig = Omit<
+  NonNullable<z.output<typeof zHostConfig>>,
+  'PidMode' | 'IpcMode' | 'UTSMode' | 'CgroupnsMode' | 'CpuPeriod' | 'PullPolicy'
+> &
+  Partial<Record<'PidMode' | 'IpcMode' | 'UTSMode' | 'CgroupnsMode', string | null | undefined>>;
+
 export function decodeHostConfig(raw: z.output<typeof zHostConfig>): RuntimeOptions | undefined {
   if (raw === null || raw === undefined) return undefined;
   const options = defined({
+    ...decodeCommon(raw),
+    cpuPeriodUs: given(raw.CpuPeriod),
+    pullPolicy: given(raw.PullPolicy) as RuntimeOptions['pullPolicy'],
+  });
+  return given(options) as RuntimeOptions | undefined;
+}
+
+/** What is not asked for is undefined. */
+export function decodeCommon(raw: CommonHostConfig): Partial<Record<keyof RuntimeOptions, unknown>> {
+  return {
     privileged: given(raw.Privileged),
     devices: given(raw.Devices)?.map((device) => ({
       source: device.PathOnHost,
@@ -47,12 +64,9 @@ export function decodeHostConfig(raw: z.output<typeof zHostConfig>): RuntimeOpti
     hostCgroup: hosts(raw.CgroupnsMode),
     domainname: given(raw.Domainname),
     cpuShares: given(raw.CpuShares),
-    cpuPeriodUs: given(raw.CpuPeriod),
     cpuset: given(raw.CpusetCpus),
     memorySwapBytes: given(raw.MemorySwap),
-    pullPolicy: given(raw.PullPolicy) as RuntimeOptions['pullPolicy'],
-  });
-  return given(options) as RuntimeOptions | undefined;
+  };
 }
 
 function hosts(mode: string | null | undefined): true | undefined {

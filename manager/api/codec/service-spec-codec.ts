@@ -114,26 +114,27 @@ export function decodeServiceSpec(value: unknown): DecodedSpec {
   if (template.ContainerSpec === null || template.ContainerSpec === undefined) {
     throw new InvalidError('invalid service spec: TaskTemplate.ContainerSpec is missing');
   }
-  const mode = withSchedule(decodeMode(raw.Mode), labelsOf(raw.Labels));
+  const labels = labelsOf(raw.Labels);
+  const mode = withSchedule(decodeMode(raw.Mode), labels);
   if (isJob(mode)) refuseUpdateConfig(raw);
   const networks = given(template.Networks) ?? raw.Networks ?? [];
   const logDriver = given(template.LogDriver?.Name);
   const spec = defined({
     name: raw.Name ?? '',
-    labels: labelsOf(raw.Labels),
+    labels,
     mode,
     container: decodeContainerSpec(template.ContainerSpec),
     limits: decodeAmounts(template.Resources?.Limits),
     reservations: decodeAmounts(template.Resources?.Reservations),
     restart: decodeRestart(template.RestartPolicy),
-    placement: { ...decodePlacement(template.Placement), ...decodePlacementLabels(labelsOf(raw.Labels)) },
+    placement: { ...decodePlacement(template.Placement), ...decodePlacementLabels(labels) },
     update: decodeUpdate(raw.UpdateConfig),
     rollback: decodeUpdate(raw.RollbackConfig),
     networks: networks.map((n) => ({ network: n.Target, aliases: n.Aliases ?? [] })),
     endpointMode: raw.EndpointSpec?.Mode === 'dnsrr' ? ('dnsrr' as const) : ('vip' as const),
     ports: (raw.EndpointSpec?.Ports ?? []).map(decodePort),
     forceUpdate: template.ForceUpdate ?? 0,
-    updateDeadlineMs: decodeDeadline(labelsOf(raw.Labels)),
+    updateDeadlineMs: decodeDeadline(labels),
     logDriver:
       logDriver === undefined
         ? undefined

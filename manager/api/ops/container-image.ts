@@ -1,7 +1,7 @@
 /** Where the image of a new container is: it is made on a node that has it already. */
 import { NotFoundError } from '../../../shared/errors/index.ts';
+import { askNodes } from '../ask-nodes.ts';
 import type { ApiContext } from '../context.ts';
-import { callNode } from '../node-call.ts';
 
 export interface ImageOnNodes {
   readonly nodeIds: readonly string[];
@@ -19,20 +19,16 @@ export async function nodesWithImage(
     ({ id, status, spec }) =>
       status === 'ready' && spec.availability === 'active' && ctx.gateway.connected(id),
   );
-  const answers = await Promise.all(
-    nodes.map(async ({ id }) => {
-      try {
-        const image = await callNode(ctx, id, 'image.inspect', { reference }, signal);
-        return { id, exposedPorts: image.config.exposedPorts };
-      } catch (error) {
-        signal.throwIfAborted();
-        if (!(error instanceof NotFoundError))
-          ctx.logger.warn({ nodeId: id, err: error }, 'a node did not say whether it has an image');
-        return undefined;
-      }
-    }),
-  );
-  const found = answers.filter((answer) => answer !== undefined);
-  if (found[0] === undefined) throw new NotFoundError(`No such image: ${reference}`);
-  return { nodeIds: found.map(({ id }) => id), exposedPorts: found[0].exposedPorts };
+  const asked = { nodes: nodes.map(({ id }) => id) };
+  const { answers, refusals, missing } = await askNodes(ctx, 'image.inspect', { reference }, signal, asked);
+  const unsaid = refusals.filter(({ error }) => !(error instanceof NotFoundError));
+  for (const { nodeId, error: err } of [
+    ...missing.map((nodeId) => ({ nodeId, error: undefined })),
+    ...unsaid,
+  ])
+    ctx.logger.warn({ nodeId, err }, 'a node did not say whether it has an image');
+  const [first] = answers;
+  if (first === undefined) throw new NotFoundError(`No such image: ${reference}`);
+  const nodeIds = answers.map(({ nodeId }) => nodeId);
+  return { nodeIds, exposedPorts: first.result.config.exposedPorts };
 }

@@ -9,7 +9,7 @@ import { bounded, earlier } from './actions.ts';
 import type { ServiceContext, Slot } from './context.ts';
 import { clearSlot, reapSlot, retained } from './history.ts';
 import type { SlotOutcome } from './slot.ts';
-import { decideSlot, shutdown } from './slot.ts';
+import { decideSlot, isActive, shutdown } from './slot.ts';
 
 /** `all`: a slot a run, of whatever revision. `held`: it waits for other services, so no run is started. */
 export function reconcileCron(
@@ -71,11 +71,6 @@ function runActions(
 /** It says something of a task that is told to stop anyway. */
 function isAbout(action: SlotAction, { survivors }: SlotOutcome): boolean {
   return action.kind === 'set-desired' && survivors.some(({ task }) => task.id === action.task.id);
-}
-
-/** Something of it runs, or will. */
-function isActive({ survivors, actions }: SlotOutcome): boolean {
-  return survivors.length > 0 || actions.some(({ kind }) => kind === 'create-task');
 }
 
 function startOf(slot: number, scheduledAtMs: number): SlotAction {

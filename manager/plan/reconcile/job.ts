@@ -8,7 +8,7 @@ import type { ServiceContext, Slot, SlotTask } from './context.ts';
 import { clearSlot, reapSlot, retained } from './history.ts';
 import { mayTakeTask, whyNotGlobal } from './nodes.ts';
 import type { SlotOutcome } from './slot.ts';
-import { decideSlot } from './slot.ts';
+import { decideSlot, isActive } from './slot.ts';
 
 interface Slots {
   readonly open: readonly { readonly slot: Slot; readonly canCreate: boolean }[];
@@ -113,9 +113,4 @@ function newSlots(
     if (!current.has(key)) slots.push({ key, slot: number, tasks: [] });
   }
   return { slots, more: count > limit };
-}
-
-/** Something of it runs, or will. */
-function isActive({ survivors, actions }: SlotOutcome): boolean {
-  return survivors.length > 0 || actions.some(({ kind }) => kind === 'create-task');
 }

@@ -18,6 +18,11 @@ export interface SlotOutcome {
   readonly canCreate: boolean;
 }
 
+/** Something of it runs, or will. */
+export function isActive({ survivors, actions }: SlotOutcome): boolean {
+  return survivors.length > 0 || actions.some(({ kind }) => kind === 'create-task');
+}
+
 type Judged = { readonly item: SlotTask; readonly verdict: Verdict & { readonly reason: string } };
 
 /** `canCreate` false: a global service's node takes no new task just now. */
