@@ -88,12 +88,14 @@ prepare || {
   failures=("prepare: prerequisites, packages and build")
   finish
 }
+step 'nothing of a killed run is left' node dist/test/harness/sweep.js
 for group in "${groups[@]}"; do
   case $group in
     check) for part in types lint imports format unused native; do step "check $part" npm run --silent "check:$part"; done ;;
     native) step 'C tests under ASan and UBSan' make -s -C native test ;;
     unit | lint | sim | vm) ava_group "$group" ;;
-    cluster | client) ava_group "$group" --serial --concurrency 1 ;;
+    # A test file has a cluster of its own, and mostly waits for it: two at a time.
+    cluster | client) ava_group "$group" --serial --concurrency 2 ;;
     *)
       echo "unknown group $group: check, native, unit, lint, sim, vm, cluster, client" >&2
       exit 2

@@ -29,6 +29,7 @@ import {
   type TaskAssignment,
 } from '../../shared/model/index.ts';
 import { importBusybox, startDockerd } from '../harness/dockerd.ts';
+import { leftoverName } from '../harness/leftovers.ts';
 import { silentLogger } from '../harness/silent-logger.ts';
 import { quantile, report } from './report.ts';
 
@@ -112,7 +113,7 @@ async function startOurs(): Promise<() => Promise<number>> {
   const volumes = new Volumes(directory, () => containers.list(), silentLogger);
   const containers: Containers = new Containers(directory, join(directory, 'run'), silentLogger);
   await containers.load();
-  const cgroupParent = `/shoal-test-${CLUSTER}`;
+  const cgroupParent = `/${leftoverName('bench')}${CLUSTER}`;
   undo.defer(() => removeCgroup(cgroupParent));
   const builder = new ContainerBuilder({
     images,

@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { removeCgroup } from '../../deploy/local/cgroups.ts';
+import { leftoverName } from './leftovers.ts';
 import { ensurePeers, type Peers } from './peers.ts';
 
 const run = promisify(execFile);
@@ -27,7 +28,7 @@ export interface Dockerd extends AsyncDisposable {
 export async function startDockerd(options: readonly string[] = []): Promise<Dockerd> {
   const peers = await ensurePeers();
   const directory = await mkdtemp(join(tmpdir(), 'shoal-test-dockerd-'));
-  const parent = `/shoal-test-dockerd-${process.pid}`;
+  const parent = `/${leftoverName('dockerd')}0`;
   const socket = join(directory, 'docker.sock');
   const daemon = launch(peers, directory, socket, parent, options);
   const docker = async (...args: string[]): Promise<string> =>

@@ -21,6 +21,7 @@ import {
   startContainer,
   waitContainer,
 } from '../../../agent/native/container.ts';
+import { leftoverName } from '../../harness/leftovers.ts';
 
 const APPLETS = [
   'sh',
@@ -58,8 +59,8 @@ export class Fixture {
 
   constructor(name: string) {
     this.directory = mkdtempSync(join(tmpdir(), `shoal-${name}-`));
-    this.runRoot = mkdtempSync(`/dev/shm/shoal-${name}-`);
-    this.cgroup = `/shoal-test-${randomBytes(4).toString('hex')}`;
+    this.runRoot = mkdtempSync(`/dev/shm/${leftoverName(name)}`);
+    this.cgroup = `/${leftoverName(name)}${randomBytes(4).toString('hex')}`;
     this.layer = join(this.directory, 'layer');
     mkdirSync(join(this.layer, 'bin'), { recursive: true });
     copyFileSync('/bin/busybox', join(this.layer, 'bin', 'busybox'));
