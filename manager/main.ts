@@ -128,7 +128,8 @@ async function openOwnStore(
   }
   const directory = join(options.stateDir, 'etcd');
   const ports = { client: etcd.clientPort, peer: etcd.peerPort };
-  const embedded = stack.use(await startEmbeddedEtcd({ directory, ports, logger, signal }));
+  const quota = etcd.quotaBytes === undefined ? {} : { quotaBytes: etcd.quotaBytes };
+  const embedded = stack.use(await startEmbeddedEtcd({ directory, ports, ...quota, logger, signal }));
   const reach = { endpoints: [...embedded.endpoints] };
   await prepareData(reach, logger, signal);
   const store = stack.use(await openStore({ ...reach, observer, logger, signal }));

@@ -68,6 +68,8 @@ class ClusterBuilder {
   #machineIsNode = false;
   #nodeDownAfterMs: number | undefined;
   readonly #registries: string[] = [];
+  readonly #managerArgs: string[] = [];
+  readonly #clocks = new Map<string, string>();
   readonly #images: BuiltImage[] = [];
 
   /** One manager; the only number there is for now, said so that the story is complete. */
@@ -90,6 +92,18 @@ class ClusterBuilder {
   /** Milliseconds of silence after which a node is down: long, for tests in which an agent that restarts must not be. */
   nodeDownAfter(ms: number): this {
     this.#nodeDownAfterMs = ms;
+    return this;
+  }
+
+  /** Further arguments of `shoal manager`. */
+  managerArgs(...args: readonly string[]): this {
+    this.#managerArgs.push(...args);
+    return this;
+  }
+
+  /** The agent of this node sees a time of day that is off, e.g. `-2h`; its steady clock is right, as on a real machine. */
+  clock(hostname: string, offset: string): this {
+    this.#clocks.set(hostname, offset);
     return this;
   }
 
@@ -120,6 +134,8 @@ class ClusterBuilder {
         machineIsNode: this.#machineIsNode,
         hostnamePrefix: 'a',
         insecureRegistries: this.#registries,
+        managerArgs: this.#managerArgs,
+        agentEnvironment: (hostname) => wrongClock(this.#clocks.get(hostname)),
         ...(this.#nodeDownAfterMs === undefined ? {} : { nodeDownAfterMs: this.#nodeDownAfterMs }),
         progress: silentProgress,
         onEvent: (text) => events.push(text),
@@ -128,6 +144,14 @@ class ClusterBuilder {
     );
     return new TestCluster(local, events);
   }
+}
+
+/** By libfaketime, which prerequisites.sh --dev installs. */
+function wrongClock(offset: string | undefined): Readonly<Record<string, string>> {
+  if (offset === undefined) return {};
+  // $LIB: the directory of the architecture's libraries, see ld.so(8)
+  const library = '/usr/$LIB/faketime/libfaketimeMT.so.1';
+  return { LD_PRELOAD: library, FAKETIME: offset, FAKETIME_DONT_FAKE_MONOTONIC: '1' };
 }
 
 async function newLayout(): Promise<Layout> {
@@ -197,6 +221,14 @@ export class TestCluster implements AsyncDisposable {
     /** SIGKILL; its supervisor starts it again, as systemd would. */
     crash: (): Promise<void> => this.#local.manager.kill({ hold: false }),
     pid: (): number | undefined => this.#local.manager.pid,
+    /** Stands still for so long: SIGSTOP, then SIGCONT. */
+    stall: async (ms: number): Promise<void> => {
+      const pid = this.#local.manager.pid;
+      if (pid === undefined) throw new Error('no manager runs');
+      process.kill(pid, 'SIGSTOP');
+      await delay(ms, this.#signal);
+      process.kill(pid, 'SIGCONT');
+    },
     /** SIGKILL unless it is dead already, and up again. */
     restart: async (): Promise<void> => {
       await this.#local.manager.kill({ hold: true });
