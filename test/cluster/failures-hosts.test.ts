@@ -105,10 +105,10 @@ test.serial(
     const { swarm } = t.context;
     const [before, said] = [await lifeLines(swarm.layout), await verdicts(swarm)];
     for (const ms of [1_000, 2.5 * NODE_DOWN_AFTER_MS]) await swarm.manager.stall(ms);
-  // A false verdict would come within the silence that is allowed.
-  await delay(1.5 * NODE_DOWN_AFTER_MS, signal);
-  await settled(swarm, ALL);
-  t.is(await verdicts(swarm), said);
+    // A false verdict would come within the silence that is allowed.
+    await delay(1.5 * NODE_DOWN_AFTER_MS, signal);
+    await settled(swarm, ALL);
+    t.is(await verdicts(swarm), said);
     t.deepEqual(await lifeLines(swarm.layout), before);
   },
 );
