@@ -13,15 +13,19 @@ const DATE_PROBLEMS: ReadonlyMap<string, string> = new Map([
 ]);
 
 /**
- * The error, or, when TLS has refused the manager's certificate for its dates, one that says how far this machine's clock
+ * The failure, or, when TLS has refused the manager's certificate for its dates, one that says how far this machine's clock
  * is from the manager's. The manager is asked for its time without being trusted: only a message is made of it.
  */
-export async function explainRefusal(error: unknown, manager: string, signal: AbortSignal): Promise<unknown> {
-  const problem = dateProblem(error);
-  if (problem === undefined) return error;
+export async function explainRefusal(
+  failure: unknown,
+  manager: string,
+  signal: AbortSignal,
+): Promise<unknown> {
+  const problem = dateProblem(failure);
+  if (problem === undefined) return failure;
   const managerMs = await timeAt(manager, signal).catch(() => undefined);
   const offMs = managerMs === undefined ? undefined : managerMs - Date.now();
-  return new UnavailableError(refusalText(manager, problem, offMs), { cause: error });
+  return new UnavailableError(refusalText(manager, problem, offMs), { cause: failure });
 }
 
 /** `offMs`: how far this machine's clock is behind the manager's. Pure. */

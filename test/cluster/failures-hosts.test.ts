@@ -7,6 +7,7 @@ import { createEtcdClient } from '../../manager/store/etcd-client.ts';
 import { delay } from '../../shared/lib/abort.ts';
 import { cluster, type TestCluster } from '../harness/cluster.ts';
 import { containersOf, inContainer, lifeLines } from '../harness/containers.ts';
+import { stall } from '../harness/disturb.ts';
 import { powerOff, powerOn } from '../harness/power-cut.ts';
 import { QUICK, settled } from '../harness/settled.ts';
 
@@ -104,7 +105,7 @@ test.serial(
   async (t) => {
     const { swarm } = t.context;
     const [before, said] = [await lifeLines(swarm.layout), await verdicts(swarm)];
-    for (const ms of [1_000, 2.5 * NODE_DOWN_AFTER_MS]) await swarm.manager.stall(ms);
+    for (const ms of [1_000, 2.5 * NODE_DOWN_AFTER_MS]) await stall(swarm.manager.pid(), ms, signal);
     // A false verdict would come within the silence that is allowed.
     await delay(1.5 * NODE_DOWN_AFTER_MS, signal);
     await settled(swarm, ALL);
