@@ -2,6 +2,7 @@
 import { chmod, mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { InvalidError, describeError } from '../shared/errors/index.ts';
+import { steadyClock } from '../shared/lib/clock.ts';
 import type { AgentOptions, AgentRunFile, Logger } from '../shared/model/options.ts';
 import { type TaskAssignment, type TaskState, type TaskStatus } from '../shared/model/index.ts';
 import { Attachments } from './container/attach.ts';
@@ -67,7 +68,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     adopted: adoptedStates(containers),
     files: takers(files, claims),
     assignments,
-    now: Date.now,
+    now: () => steadyClock.now(),
     logger,
     signal,
   });

@@ -2,7 +2,9 @@
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { untilAborted } from '../shared/lib/abort.ts';
-import { systemClock } from '../shared/lib/clock.ts';
+import type { Clock } from '../shared/lib/clock.ts';
+import { durationText } from '../shared/lib/duration-text.ts';
+import { ForwardClock } from '../shared/lib/forward-clock.ts';
 import { newId } from '../shared/lib/ids.ts';
 import { UndoStack } from '../shared/lib/undo-stack.ts';
 import { VERSION } from '../shared/lib/version.ts';
@@ -22,10 +24,14 @@ import { Election } from './store/election.ts';
 import { startEmbeddedEtcd } from './store/embedded-etcd.ts';
 import { createEtcdClient, type EtcdClientOptions } from './store/etcd-client.ts';
 import { maintainEtcd } from './store/maintenance.ts';
+import { newestTime } from './store/newest-time.ts';
 import { openStore, type OpenStore } from './store/open-store.ts';
 import { ensureSchema } from './store/schema.ts';
 import type { Store, StoreObserver } from './store/store.ts';
 import { openVault } from './vault/data-key-file.ts';
+
+/** By less clocks may differ without a word. */
+const ODD_CLOCK_MS = 5_000;
 
 /** Runs until the signal aborts. Losing etcd or the leadership ends nothing. */
 export async function runManager(options: ManagerOptions, signal: AbortSignal): Promise<void> {
@@ -37,9 +43,11 @@ export async function runManager(options: ManagerOptions, signal: AbortSignal): 
   const metrics = createMetrics(VERSION);
   stack.defer(() => metrics.close());
   const store = await openOwnStore(options, metrics.store, stack, signal);
+  const clock = new ForwardClock(Date.now, () => performance.now());
+  catchUp(clock, store, logger);
   const { listen, nodeDownAfterMs } = options;
   const clusterOptions = nodeDownAfterMs === undefined ? {} : { nodeDownAfterMs };
-  await loadOrCreateCluster(store, clusterOptions, systemClock.now(), signal);
+  await loadOrCreateCluster(store, clusterOptions, clock.now(), signal);
   const vault = await openVault(store, stateDir, options.newDataKey === true, signal);
   const dispatcher = await startDispatcher({
     store,
@@ -49,12 +57,13 @@ export async function runManager(options: ManagerOptions, signal: AbortSignal): 
     managerId,
     release: new ReleaseShelf(join(stateDir, 'release')),
     logger,
+    clock,
     signal,
   });
   stack.defer(() => dispatcher.close());
   const election = new Election({ client: store.client, id: managerId, logger });
   const managerNodeId = (): string | undefined => nodeAt(store, hostOf(options.advertise));
-  const backup = startBackups(options, store, stack, signal);
+  const backup = startBackups(options, store, clock, stack, signal);
   const api = createApi({
     store,
     backup,
@@ -67,7 +76,7 @@ export async function runManager(options: ManagerOptions, signal: AbortSignal): 
     stateDir,
     leader: () => (election.leaderId === managerId ? managerNodeId() : undefined),
     logger,
-    clock: systemClock,
+    clock,
     metrics: metrics.api,
     signal,
   });
@@ -84,24 +93,34 @@ export async function runManager(options: ManagerOptions, signal: AbortSignal): 
   }
   const server = await listenUnix(options.apiSocket, api, { group: options.apiGroup, mode: 0o660 });
   stack.defer(() => server.close());
-  const elected = election.run(signal, (fence, leading) =>
-    lead({ store, fence, logger, clock: systemClock, observer: metrics.leader }, leading),
-  );
+  const elected = election.run(signal, (fence, leading) => {
+    catchUp(clock, store, logger);
+    return lead({ store, fence, logger, clock, observer: metrics.leader }, leading);
+  });
   stack.defer(() => elected);
   await writeRunFile(runDir, { pid: process.pid, address: options.advertise, apiSocket: options.apiSocket });
   logger.info({ managerId, agents: options.advertise, api: options.apiSocket }, 'manager serves');
   await untilAborted(signal);
 }
 
+/** Time goes on from the newest record, whoever wrote it: see docs/decisions/clocks.md. */
+function catchUp(clock: ForwardClock, store: Store, logger: Logger): void {
+  const behindMs = clock.atLeast(newestTime(store));
+  if (behindMs < ODD_CLOCK_MS) return;
+  const behind = durationText(behindMs);
+  logger.warn({ behind }, 'the clock of this machine is behind the newest record of the cluster');
+}
+
 /** Begins the scheduled backups; returns what makes one on demand. */
 function startBackups(
   options: ManagerOptions,
   store: OpenStore,
+  clock: Clock,
   stack: UndoStack,
   signal: AbortSignal,
 ): (signal: AbortSignal) => AsyncIterable<Buffer> {
   const { stateDir, name: clusterName, backups, logger } = options;
-  const now = (): number => systemClock.now();
+  const now = (): number => clock.now();
   const etcd = options.etcd.kind;
   const source: BackupSource = { client: store.client, store, etcd, stateDir, clusterName, now };
   if (backups !== undefined) {
@@ -128,7 +147,8 @@ async function openOwnStore(
   }
   const directory = join(options.stateDir, 'etcd');
   const ports = { client: etcd.clientPort, peer: etcd.peerPort };
-  const embedded = stack.use(await startEmbeddedEtcd({ directory, ports, logger, signal }));
+  const quota = etcd.quotaBytes === undefined ? {} : { quotaBytes: etcd.quotaBytes };
+  const embedded = stack.use(await startEmbeddedEtcd({ directory, ports, ...quota, logger, signal }));
   const reach = { endpoints: [...embedded.endpoints] };
   await prepareData(reach, logger, signal);
   const store = stack.use(await openStore({ ...reach, observer, logger, signal }));

@@ -12,6 +12,7 @@ import { parseJoinToken } from '../../shared/wire/join-token.ts';
 import { certificateRequest, generateKeys, privateKeyPem } from '../../shared/wire/keys.ts';
 import type { Identity } from './identity.ts';
 import { managerIdentityCheck } from './manager-tls.ts';
+import { explainRefusal } from './refused-certificate.ts';
 
 const TIMEOUT_MS = 15_000;
 const MAX_BODY_BYTES = 256 * 1024;
@@ -38,7 +39,7 @@ export async function join(options: JoinOptions, signal: AbortSignal): Promise<I
       return await joinAt(address, options, signal);
     } catch (error) {
       if (!(error instanceof UnavailableError)) throw error;
-      unreachable = error;
+      unreachable = await explainRefusal(error, address, signal);
     }
   }
   throw unreachable;

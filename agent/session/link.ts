@@ -1,4 +1,5 @@
 /** What the rest of the agent sees of its link to the managers. */
+import type { Clock } from '../../shared/lib/clock.ts';
 import type { AssignmentSet, NodeDescription, TaskStatus } from '../../shared/model/index.ts';
 import type { NodeMethods, NodeStreams, StreamChunk } from '../../shared/model/node-methods/index.ts';
 
@@ -36,5 +37,7 @@ export interface LinkOptions {
   readonly nodeId: string;
   readonly managers: readonly string[];
   readonly description: NodeDescription;
+  /** The one that the statuses' times are of; default: the steady clock. */
+  readonly clock?: Clock;
   readonly tls: { readonly ca: string; readonly cert: string; readonly key: string };
 }

@@ -6,10 +6,12 @@ import { describeError, InvalidError } from '../../shared/errors/index.ts';
 import { delay, isAbort } from '../../shared/lib/abort.ts';
 import { assertNever } from '../../shared/lib/assert-never.ts';
 import { backoffMs } from '../../shared/lib/backoff.ts';
+import { steadyClock } from '../../shared/lib/clock.ts';
 import type { AssignmentSet, Logger, TaskStatus } from '../../shared/model/index.ts';
 import { applyDiff, listsToSet } from '../../shared/wire/assignment-diff.ts';
 import { type ManagerFrame, PROTOCOL } from '../../shared/wire/frames.ts';
 import type { Link, LinkHandlers, LinkOptions } from './link.ts';
+import { explainRefusal } from './refused-certificate.ts';
 import { RequestServer } from './request-server.ts';
 import { SessionSocket } from './session-socket.ts';
 import { StatusQueue } from './status-queue.ts';
@@ -58,7 +60,7 @@ export class SessionLink implements Link {
       const manager = managers[turn % managers.length];
       if (manager === undefined) throw new InvalidError('the agent knows no manager');
       const startedMs = performance.now();
-      const reason = await this.#runSession(manager, signal);
+      const reason = await explainRefusal(await this.#runSession(manager, signal), manager, signal);
       if (signal.aborted) return;
       attempt = performance.now() - startedMs > STEADY_AFTER_MS ? 0 : attempt + 1;
       this.#logger.warn({ manager, reason: describeError(reason), attempt }, 'session ended, trying again');
@@ -70,9 +72,10 @@ export class SessionLink implements Link {
 
   /** Resolves with why the session ended. */
   async #runSession(manager: string, signal: AbortSignal): Promise<unknown> {
-    const { nodeId, description, tls } = this.#options;
+    const { nodeId, description, tls, clock = steadyClock } = this.#options;
     const socket = new SessionSocket(manager, tls, {
-      onOpen: () => socket.send({ type: 'hello', protocol: PROTOCOL, nodeId, description }),
+      onOpen: () =>
+        socket.send({ type: 'hello', protocol: PROTOCOL, nodeId, description, sentAtMs: clock.now() }),
       onFrame: (frame) => this.#onFrame(session, frame),
       onData: (frame) => requests.onData(frame),
     });
@@ -137,7 +140,9 @@ export class SessionLink implements Link {
       if (!this.#welcomed || this.#session === undefined) return;
       const batch = this.#queue.next();
       if (batch !== undefined) {
-        this.#session.socket.send({ type: 'status', id: batch.id, statuses: [...batch.statuses] });
+        const { clock = steadyClock } = this.#options;
+        const statuses = [...batch.statuses];
+        this.#session.socket.send({ type: 'status', id: batch.id, statuses, sentAtMs: clock.now() });
       }
     });
   }

@@ -1,7 +1,7 @@
 /** One WebSocket to one manager, from connecting to its end: TLS, heartbeats, and noticing that nobody is there. */
 import { Agent } from 'node:https';
 import { WebSocket } from 'ws';
-import { UnavailableError } from '../../shared/errors/index.ts';
+import { ForbiddenError, UnavailableError } from '../../shared/errors/index.ts';
 import { type AgentFrame, type ManagerFrame, parseManagerFrame } from '../../shared/wire/frames.ts';
 import { managerIdentityCheck } from './manager-tls.ts';
 
@@ -49,6 +49,11 @@ export class SessionSocket {
       this.#onMessage(data, isBinary, handlers),
     );
     this.#socket.on('error', (error) => this.fail(error));
+    this.#socket.on('unexpected-response', (_request, response) => {
+      response.resume();
+      const said = `${response.statusCode} ${response.statusMessage}`;
+      this.fail(new ForbiddenError(`the manager refuses the session: ${said}`));
+    });
   }
 
   /** Resolves with why it ended. */

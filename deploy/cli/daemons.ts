@@ -26,6 +26,7 @@ import {
 } from './options.ts';
 
 const DAY_MS = 86_400_000;
+const MIB = 1024 * 1024;
 const LEVELS = ['debug', 'info', 'warn', 'error'];
 
 interface ManagerFlags {
@@ -43,6 +44,7 @@ interface ManagerFlags {
   etcdKey?: string;
   etcdClientPort: number;
   etcdPeerPort: number;
+  etcdQuota?: number;
   nodeDownAfter?: number;
   newDataKey?: boolean;
   backupDir?: string;
@@ -82,6 +84,11 @@ export function addManager(program: Command): void {
     .option('--etcd-key <file>', 'key of that certificate (PEM)')
     .option('--etcd-client-port <port>', "the own etcd's client port", parsePort, DEFAULT_PORT_BASE + 1)
     .option('--etcd-peer-port <port>', "the own etcd's peer port", parsePort, DEFAULT_PORT_BASE + 2)
+    .option(
+      '--etcd-quota <MiB>',
+      "size of the own etcd's database at which it refuses writes (default: 2048)",
+      parseCount(16, 8192),
+    )
     .option(
       '--node-down-after <ms>',
       'silence after which a node is down; the first manager decides for the cluster (default: 2000)',
@@ -139,7 +146,9 @@ async function backupOptions(flags: ManagerFlags): Promise<{ backups?: Scheduled
 async function etcdOptions(flags: ManagerFlags): Promise<EtcdOptions> {
   const { etcd, etcdCa, etcdCert, etcdKey } = flags;
   if (etcd === undefined) {
-    return { kind: 'embedded', clientPort: flags.etcdClientPort, peerPort: flags.etcdPeerPort };
+    const { etcdClientPort: clientPort, etcdPeerPort: peerPort, etcdQuota } = flags;
+    const quota = etcdQuota === undefined ? {} : { quotaBytes: etcdQuota * MIB };
+    return { kind: 'embedded', clientPort, peerPort, ...quota };
   }
   const endpoints = etcd.split(',').filter((url) => url !== '');
   if (etcdCa === undefined && etcdCert === undefined && etcdKey === undefined) {

@@ -17,6 +17,8 @@ export interface ChildSpec {
   /** Path of the network namespace that it lives in. */
   readonly netns?: string | undefined;
   readonly stateDir: string;
+  /** Variables besides those of this process. */
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 const STOP_GRACE_MS = 10_000;
@@ -105,7 +107,7 @@ export class Child {
 
   /** Resolves with how it ended, in words. */
   async #runOnce(): Promise<string> {
-    const { args, netns, logFile, stateDir } = this.spec;
+    const { args, netns, logFile, stateDir, environment } = this.spec;
     const log = openSync(logFile, 'a');
     const [program, rest] =
       netns === undefined
@@ -115,7 +117,7 @@ export class Child {
     const child = spawn(program, [...rest], {
       detached: true,
       stdio: ['ignore', log, log],
-      env: { ...process.env, [OWNER_VARIABLE]: stateDir },
+      env: { ...process.env, ...environment, [OWNER_VARIABLE]: stateDir },
     });
     closeSync(log);
     this.#process = child;

@@ -27,6 +27,10 @@ export interface LocalClusterOptions {
   readonly insecureRegistries: readonly string[];
   /** Silence after which a node is down. Default: the manager's. */
   readonly nodeDownAfterMs?: number;
+  /** Further arguments of the manager. */
+  readonly managerArgs?: readonly string[];
+  /** Variables for the agent of a host name. */
+  readonly agentEnvironment?: (hostname: string) => Readonly<Record<string, string>>;
   readonly progress: Progress;
   /** Hears what goes wrong later: a process that ended and is started again. */
   readonly onEvent: (text: string) => void;
@@ -70,7 +74,12 @@ export class LocalCluster {
     });
     this.members = nodes.map((node) => ({
       node,
-      process: this.#child(node.hostname, this.#agentArgs(node), node.netns?.path),
+      process: this.#child(
+        node.hostname,
+        this.#agentArgs(node),
+        node.netns?.path,
+        options.agentEnvironment?.(node.hostname),
+      ),
     }));
   }
 
@@ -179,7 +188,12 @@ export class LocalCluster {
     }
   }
 
-  #child(title: string, args: readonly string[], netns: string | undefined): Child {
+  #child(
+    title: string,
+    args: readonly string[],
+    netns: string | undefined,
+    environment: Readonly<Record<string, string>> = {},
+  ): Child {
     const { layout, onEvent } = this.#options;
     const logFile = path.join(layout.logDir, `${title}.log`);
     const spec = {
@@ -188,6 +202,7 @@ export class LocalCluster {
       logFile,
       netns,
       stateDir: layout.stateDir,
+      environment,
     };
     return new Child(spec, (text) => {
       this.#exits.set(title, (this.#exits.get(title) ?? 0) + 1);
@@ -216,6 +231,7 @@ export class LocalCluster {
         '--etcd-peer-port',
         String(layout.etcdPeerPort),
       ],
+      ...(this.#options.managerArgs ?? []),
     ];
   }
 

@@ -5,6 +5,7 @@
 import type { WebSocket } from 'ws';
 import { describeError } from '../../shared/errors/index.ts';
 import { isAbort } from '../../shared/lib/abort.ts';
+import type { Clock } from '../../shared/lib/clock.ts';
 import { newId } from '../../shared/lib/ids.ts';
 import type {
   AssignmentSet,
@@ -12,7 +13,6 @@ import type {
   Node,
   NodeDescription,
   TaskAssignment,
-  TaskStatus,
 } from '../../shared/model/index.ts';
 import { isEmptyDiff } from '../../shared/wire/assignment-diff.ts';
 import { CLOSE } from '../../shared/wire/frames.ts';
@@ -21,9 +21,10 @@ import type { Vault } from '../vault/seal.ts';
 import type { DispatcherCounts } from './counts.ts';
 import { AssignmentTracker, type Flush } from './assignment-tracker.ts';
 import { FailureDetector, type Verdict } from './failure-detector.ts';
-import { awaitHello } from './handshake.ts';
+import { awaitHello, type Hello } from './handshake.ts';
 import type { NodeRecords } from './node-records.ts';
-import { NodeSession, type SessionEvents } from './node-session.ts';
+import { NodeSession, type SessionEvents, type StatusFrame } from './node-session.ts';
+import { clockOffsetMs, clockWarning, shifted } from './report-times.ts';
 import { StatusIntake } from './status-intake.ts';
 import { viewOf } from './store-view.ts';
 import { Withdrawals } from './withdrawal.ts';
@@ -38,6 +39,8 @@ export interface DispatcherOptions {
   readonly withdrawTimeoutMs: number;
   /** A steady clock in milliseconds: time of day may jump. */
   readonly steadyMs: () => number;
+  /** Time of day: what is written down. */
+  readonly clock: Clock;
   readonly logger: Logger;
   readonly signal: AbortSignal;
 }
@@ -71,7 +74,7 @@ export class Dispatcher implements SessionEvents {
       tickMs,
       nowMs: options.steadyMs(),
     });
-    this.#intake = new StatusIntake(store, options.logger);
+    this.#intake = new StatusIntake(store, options.logger, options.clock);
     this.#flush();
     this.#undo.push(store.onChange((changes) => this.#onChange(changes)));
     this.#ticking = setInterval(() => this.#tick(), tickMs);
@@ -90,7 +93,7 @@ export class Dispatcher implements SessionEvents {
 
   /** A socket whose certificate names the node. */
   onSocket(socket: WebSocket, nodeId: string): void {
-    awaitHello(socket, nodeId, (description) => this.#open(socket, nodeId, description));
+    awaitHello(socket, nodeId, (hello) => this.#open(socket, nodeId, hello));
   }
 
   /** A new node has its record; it should come. */
@@ -111,9 +114,11 @@ export class Dispatcher implements SessionEvents {
     this.#release(this.#withdrawals.handle({ kind: 'acked', nodeId: session.nodeId, seq }));
   }
 
-  statuses(session: NodeSession, id: number, statuses: readonly TaskStatus[]): void {
+  statuses(session: NodeSession, { id, statuses, sentAtMs }: StatusFrame): void {
+    const offsetMs = clockOffsetMs(sentAtMs, this.#options.clock.now());
+    const reports = statuses.map((status) => shifted(status, offsetMs));
     this.#background(
-      this.#intake.take(session.nodeId, statuses, session.signal).then(() => session.confirmStatuses(id)),
+      this.#intake.take(session.nodeId, reports, session.signal).then(() => session.confirmStatuses(id)),
     );
   }
 
@@ -125,18 +130,24 @@ export class Dispatcher implements SessionEvents {
     this.#options.logger.info({ nodeId: session.nodeId, sessionId: session.id }, 'session closed');
   }
 
-  #open(socket: WebSocket, nodeId: string, description: NodeDescription): void {
-    const { store, managerId, records, logger, steadyMs } = this.#options;
+  #open(socket: WebSocket, nodeId: string, { description, sentAtMs }: Hello): void {
+    const { store, managerId, logger, steadyMs, clock } = this.#options;
     const node = store.get('nodes', nodeId);
     if (node === undefined) return socket.close(CLOSE.nodeRemoved, 'the node was removed from the cluster');
     this.#sessions.get(nodeId)?.close(CLOSE.replaced, 'a newer session of this node replaces this one');
-    const session = new NodeSession(socket, { id: `${managerId}.${newId()}`, nodeId }, this, logger);
+    const warning = clockWarning(clockOffsetMs(sentAtMs, clock.now()));
+    const session = new NodeSession(socket, { id: `${managerId}.${newId()}`, nodeId, warning }, this, logger);
     this.#sessions.set(nodeId, session);
     this.#detector.heard(nodeId, steadyMs());
     session.send({ type: 'welcome', sessionId: session.id, nodeIndex: node.index, beatMs: this.#beatMs });
     this.#sendFull(session);
     logger.info({ nodeId, sessionId: session.id, hostname: description.hostname }, 'session opened');
-    this.#background(records.opened(nodeId, session.id, description, session.signal));
+    if (warning !== undefined) logger.warn({ nodeId, hostname: description.hostname, warning }, 'odd node');
+    this.#record(session, description);
+  }
+
+  #record(session: NodeSession, description: NodeDescription): void {
+    this.#background(this.#options.records.opened(session, description));
   }
 
   #sendFull(session: NodeSession): void {
@@ -194,8 +205,7 @@ export class Dispatcher implements SessionEvents {
   /** A verdict that was under way when the session opened does not stand. */
   #claim(session: NodeSession, node: Node): void {
     if (node.description === undefined) return;
-    const { records } = this.#options;
-    this.#background(records.opened(node.id, session.id, node.description, session.signal));
+    this.#record(session, node.description);
   }
 
   /** One flush for all changes of this turn of the loop. */

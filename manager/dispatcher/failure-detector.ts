@@ -14,7 +14,10 @@ interface Watched {
   readonly reason: Verdict['reason'];
 }
 
-/** A node that an earlier run of the manager knew has this many times as long to come back. */
+/**
+ * A node that an earlier run of the manager knew has this many times as long to come back; and one whose session ended soon
+ * after a long stall: it may have given the manager up meanwhile, and be waiting before it tries again.
+ */
 const FIRST_CONTACT_FACTOR = 3;
 
 export class FailureDetector {
@@ -23,6 +26,8 @@ export class FailureDetector {
   readonly #watched = new Map<string, Watched>();
   #lastTickMs: number;
   #stalledMs = 0;
+  /** On the detector's own time line. */
+  #longStallAtMs = Number.NEGATIVE_INFINITY;
 
   /** `tickMs`: how often tick() is meant to be called. */
   constructor(options: { downAfterMs: number; tickMs: number; nowMs: number }) {
@@ -49,7 +54,9 @@ export class FailureDetector {
 
   /** The node's session is over. */
   closed(nodeId: string, nowMs: number): void {
-    this.#watch(nodeId, nowMs, this.#downAfterMs, 'disconnected');
+    const patienceMs = this.#downAfterMs * FIRST_CONTACT_FACTOR;
+    const stalledLately = nowMs - this.#stalledMs - this.#longStallAtMs < patienceMs;
+    this.#watch(nodeId, nowMs, stalledLately ? patienceMs : this.#downAfterMs, 'disconnected');
   }
 
   /** The node is not ours to judge any more (removed, or another manager has it). */
@@ -64,6 +71,7 @@ export class FailureDetector {
     if (lateMs > this.#tickMs) this.#stalledMs += lateMs;
     this.#lastTickMs = nowMs;
     const lived = nowMs - this.#stalledMs;
+    if (lateMs > this.#downAfterMs) this.#longStallAtMs = lived;
     const down = [...this.#watched].filter(([, watched]) => watched.deadlineMs < lived);
     for (const [nodeId] of down) this.#watched.delete(nodeId);
     return down.map(([nodeId, { reason }]) => ({ nodeId, reason }));

@@ -11,6 +11,14 @@ import type { Logger, Node, NodeDescription, NodeRole } from '../../shared/model
 import { sameData } from '../../shared/wire/assignment-diff.ts';
 import { StaleError, type Store } from '../store/store.ts';
 
+/** What the record tells of a session. */
+export interface OpenSession {
+  readonly id: string;
+  readonly nodeId: string;
+  readonly warning: string | undefined;
+  readonly signal: AbortSignal;
+}
+
 export class NodeRecords {
   readonly #store: Store;
   readonly #clock: Clock;
@@ -58,15 +66,10 @@ export class NodeRecords {
   }
 
   /** The node has opened this session. */
-  async opened(
-    nodeId: string,
-    sessionId: string,
-    description: NodeDescription,
-    signal: AbortSignal,
-  ): Promise<void> {
-    await this.#update(nodeId, signal, (node) => ({
-      ...withStatus(node, 'ready', this.#clock.now()),
-      session: sessionId,
+  async opened(session: OpenSession, description: NodeDescription): Promise<void> {
+    await this.#update(session.nodeId, session.signal, (node) => ({
+      ...withStatus(node, 'ready', this.#clock.now(), session.warning),
+      session: session.id,
       description,
     }));
   }

@@ -1,7 +1,7 @@
 /** One live link to one node: frames in and out, in order, with sequence numbers. It decides nothing. */
 import type { WebSocket } from 'ws';
 import { describeError } from '../../shared/errors/index.ts';
-import type { AssignmentSet, Logger, TaskStatus } from '../../shared/model/index.ts';
+import type { AssignmentSet, Logger } from '../../shared/model/index.ts';
 import { type AssignmentDiff, setToLists } from '../../shared/wire/assignment-diff.ts';
 import { type AgentFrame, CLOSE, type ManagerFrame, parseAgentFrame } from '../../shared/wire/frames.ts';
 import { SessionCalls } from './session-calls.ts';
@@ -9,12 +9,14 @@ import { SessionCalls } from './session-calls.ts';
 /** A node that reads so slowly that this much waits for it is cut off; it comes back and gets a full set. */
 const MAX_BUFFERED_BYTES = 64 * 1024 * 1024;
 
+export type StatusFrame = Extract<AgentFrame, { type: 'status' }>;
+
 export interface SessionEvents {
   /** Anything arrived, a heartbeat or more. */
   heard(session: NodeSession): void;
   acked(session: NodeSession, seq: number): void;
-  /** The statuses of one frame; to be answered with confirmStatuses(id). */
-  statuses(session: NodeSession, id: number, statuses: readonly TaskStatus[]): void;
+  /** To be answered with confirmStatuses(id). */
+  statuses(session: NodeSession, frame: StatusFrame): void;
   closed(session: NodeSession): void;
 }
 
@@ -26,6 +28,8 @@ export class NodeSession {
   readonly signal: AbortSignal;
   /** True once the node's record names this session: another name there from then on is a newer session. */
   recorded = false;
+  /** What people should know of the node, found when the session opened. */
+  readonly warning: string | undefined;
   readonly #socket: WebSocket;
   readonly #events: SessionEvents;
   readonly #logger: Logger;
@@ -34,12 +38,13 @@ export class NodeSession {
 
   constructor(
     socket: WebSocket,
-    identity: { id: string; nodeId: string },
+    identity: { id: string; nodeId: string; warning: string | undefined },
     events: SessionEvents,
     logger: Logger,
   ) {
     this.id = identity.id;
     this.nodeId = identity.nodeId;
+    this.warning = identity.warning;
     this.signal = this.#ended.signal;
     this.calls = new SessionCalls((frame) => this.send(frame));
     this.#socket = socket;
@@ -110,7 +115,7 @@ export class NodeSession {
       case 'ack':
         return this.#events.acked(this, frame.seq);
       case 'status':
-        return this.#events.statuses(this, frame.id, frame.statuses);
+        return this.#events.statuses(this, frame);
       case 'response':
         return this.calls.onResponse(frame);
       case 'end':

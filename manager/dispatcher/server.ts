@@ -141,9 +141,11 @@ function upgrade(
 ): void {
   const { request, socket, head } = asked;
   socket.on('error', (error) => options.logger.debug({ error: error.message }, 'socket failed'));
-  const nodeId = certifiedNode(request.socket as TLSSocket, options.authority.clusterId);
+  const tls = request.socket as TLSSocket;
+  const nodeId = certifiedNode(tls, options.authority.clusterId);
   if (request.url !== '/session' || nodeId === undefined) {
-    const status = nodeId === undefined ? '403 Forbidden' : '404 Not Found';
+    const status = nodeId === undefined ? `403 ${refusalOf(tls)}` : '404 Not Found';
+    if (nodeId === undefined) options.logger.warn({ from: tls.remoteAddress, status }, 'refused a session');
     socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
     return;
   }
@@ -153,6 +155,14 @@ function upgrade(
     );
     options.onSocket(webSocket, nodeId);
   });
+}
+
+/** In a few words, for the node's own log. */
+function refusalOf(socket: TLSSocket): string {
+  const code = String(socket.authorizationError ?? '');
+  if (code === 'CERT_HAS_EXPIRED') return "the node's certificate has expired by the manager's clock";
+  if (code === 'CERT_NOT_YET_VALID') return "the node's certificate is not valid yet by the manager's clock";
+  return 'Forbidden';
 }
 
 /** The node that the peer's certificate names, if our CA signed it for this cluster and a role of ours. */

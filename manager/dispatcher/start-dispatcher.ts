@@ -68,6 +68,7 @@ export async function startDispatcher(options: StartDispatcherOptions): Promise<
     nodeDownAfterMs: cluster.nodeDownAfterMs,
     withdrawTimeoutMs: options.withdrawTimeoutMs ?? DEFAULT_WITHDRAW_TIMEOUT_MS,
     steadyMs: () => performance.now(),
+    clock,
     logger,
     signal,
   });

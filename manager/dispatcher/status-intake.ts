@@ -2,10 +2,12 @@
 import { describeError, UnavailableError } from '../../shared/errors/index.ts';
 import { delay, isAbort } from '../../shared/lib/abort.ts';
 import { backoffMs } from '../../shared/lib/backoff.ts';
+import { type Clock, systemClock } from '../../shared/lib/clock.ts';
 import { KeyedMutex } from '../../shared/lib/mutex.ts';
 import { compareStates, type Logger, type Task, type TaskStatus } from '../../shared/model/index.ts';
 import { sameData } from '../../shared/wire/assignment-diff.ts';
 import { StaleError, type Store } from '../store/store.ts';
+import { withinLife } from './report-times.ts';
 
 /** States that only a manager may give a task (invariant 1), or that are only ever desired. */
 const NOT_REPORTABLE: ReadonlySet<string> = new Set(['new', 'pending', 'orphaned', 'remove']);
@@ -30,27 +32,23 @@ export function judgeReport(
   return sameData({ ...report, atMs: 0 }, { ...known, atMs: 0 }) ? 'ignore' : 'write';
 }
 
-/** A node that lost the container (its machine was restarted, say) does not know any more when it began to run. */
-function withStart(report: TaskStatus, known: TaskStatus | undefined): TaskStatus {
-  const startedAtMs = report.startedAtMs ?? known?.startedAtMs;
-  return startedAtMs === undefined ? report : { ...report, startedAtMs };
-}
-
 export class StatusIntake {
   readonly #store: Store;
   readonly #logger: Logger;
+  readonly #clock: Clock;
   /** How many reports came, by what was done with them. */
   readonly counts: Record<Verdict, number> = { write: 0, ignore: 0, refuse: 0 };
   /** Reports on one task are taken one after the other. */
   readonly #tasks = new KeyedMutex();
 
-  constructor(store: Store, logger: Logger) {
+  constructor(store: Store, logger: Logger, clock: Clock = systemClock) {
     this.#store = store;
     this.#logger = logger;
+    this.#clock = clock;
   }
 
   /**
-   * Resolves once every report is in the store or was dropped. The store groups the writes of all nodes that come within
+   * The reports' times are on this manager's clock. Resolves once every report is in the store or was dropped. The store groups the writes of all nodes that come within
    * a moment. Tries on while the store can not be reached; rejects only when the signal aborts.
    */
   async take(nodeId: string, reports: readonly TaskStatus[], signal: AbortSignal): Promise<void> {
@@ -79,7 +77,7 @@ export class StatusIntake {
     const { taskId } = report;
     const task = this.#store.get('tasks', taskId);
     const known = this.#store.get('statuses', taskId);
-    const value = withStart(report, known);
+    const value = withinLife(report, task, known, this.#clock.now());
     const verdict = judgeReport(nodeId, value, task, known);
     this.counts[verdict] += 1;
     if (verdict === 'refuse') {

@@ -190,6 +190,7 @@ export class ServicePlan {
       desiredAtMs: now,
       addresses: [],
       ...(action.startAfterMs === undefined ? {} : { startAfterMs: action.startAfterMs }),
+      ...(action.failures === undefined ? {} : { failures: action.failures }),
       ...(run === undefined ? {} : { run }),
       ...(action.scheduledAtMs === undefined ? {} : { scheduledAtMs: action.scheduledAtMs }),
     };

@@ -24,6 +24,9 @@ const CALL_TIMEOUT_MS = 5_000;
 /** How long an endpoint that failed is passed over, when there are others. */
 const REST_AFTER_FAILURE_MS = 1_000;
 
+/** etcd's words once its database has reached --quota-backend-bytes. */
+const NO_SPACE = 'database space exceeded';
+
 type Fault = NonNullable<IOptions['faultHandling']>;
 type Policy = NonNullable<Fault['global']>;
 
@@ -62,7 +65,15 @@ export function mapEtcdError(error: unknown, doing: string): unknown {
   if (error instanceof GRPCInvalidArgumentError) {
     return new InvalidError(`etcd refuses to ${doing}: ${error.message}`, { cause: error });
   }
-  return new UnavailableError(`etcd can not ${doing} just now (${describeError(error)})`, { cause: error });
+  const said = describeError(error);
+  if (said.includes(NO_SPACE)) {
+    return new UnavailableError(
+      `etcd has no space left and refuses to ${doing} (${said}); what runs goes on. The manager makes room in an etcd of its ` +
+        'own within seconds; if this stays, see docs/troubleshooting.md, "etcd is out of space"',
+      { cause: error },
+    );
+  }
+  return new UnavailableError(`etcd can not ${doing} just now (${said})`, { cause: error });
 }
 
 function checkEndpoints(endpoints: readonly string[]): void {

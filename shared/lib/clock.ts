@@ -6,3 +6,6 @@ export interface Clock {
 }
 
 export const systemClock: Clock = { now: () => Date.now() };
+
+/** The time of day when the process began, counted on steadily: nobody who sets the machine's clock makes it jump. */
+export const steadyClock: Clock = { now: () => Math.round(performance.timeOrigin + performance.now()) };

@@ -11,7 +11,13 @@ export interface Logger {
 
 /** Where etcd is: started and supervised by the manager on two loopback ports, or somebody else's. */
 export type EtcdOptions =
-  | { readonly kind: 'embedded'; readonly clientPort: number; readonly peerPort: number }
+  | {
+      readonly kind: 'embedded';
+      readonly clientPort: number;
+      readonly peerPort: number;
+      /** Size of the database at which it refuses writes; default: see startEmbeddedEtcd. */
+      readonly quotaBytes?: number;
+    }
   | {
       readonly kind: 'external';
       /** URLs, e.g. https://10.0.0.5:2379 */

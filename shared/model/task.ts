@@ -28,6 +28,8 @@ export interface Task {
   readonly pendingReason?: string;
   /** A replacement in `ready` is promoted to running at this time at the earliest (restart delay). */
   readonly startAfterMs?: number;
+  /** How many tasks before it failed early in its slot, one after the other; absent: none. */
+  readonly failures?: number;
   /** Of a standalone container's task only. */
   readonly run?: TaskRun;
   /** Of a cron job: the time of the schedule that it is for. */

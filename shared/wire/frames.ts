@@ -29,6 +29,8 @@ const whole = z.number().int().min(0);
 const errorCodes = Object.keys(HTTP_STATUS) as [ErrorCode, ...ErrorCode[]];
 const wireError = z.strictObject({ code: z.enum(errorCodes), message: z.string() });
 export type WireError = z.output<typeof wireError>;
+/** By the clock that the statuses' times are of: the manager tells from it how far that clock is off. */
+const sentAt = z.number().exactOptional();
 
 const agentFrame = z.discriminatedUnion('type', [
   z.strictObject({
@@ -36,9 +38,15 @@ const agentFrame = z.discriminatedUnion('type', [
     protocol: z.literal(PROTOCOL),
     nodeId: z.string(),
     description: nodeDescriptionSchema,
+    sentAtMs: sentAt,
   }),
   z.strictObject({ type: z.literal('ack'), seq: whole }),
-  z.strictObject({ type: z.literal('status'), id: whole, statuses: z.array(taskStatusSchema) }),
+  z.strictObject({
+    type: z.literal('status'),
+    id: whole,
+    statuses: z.array(taskStatusSchema),
+    sentAtMs: sentAt,
+  }),
   z.strictObject({ type: z.literal('beat') }),
   z.strictObject({
     type: z.literal('response'),

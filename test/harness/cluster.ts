@@ -16,22 +16,18 @@ import { createWriteStream } from 'node:fs';
 import { type BuiltImage, imageArchive } from '../../agent/image/build-tar.ts';
 import type { ApiClient, ApiResponse } from '../../deploy/cli/client.ts';
 import { putStack } from '../../deploy/cli/stack.ts';
-import { readMarker, removeCluster } from '../../deploy/local/cleanup.ts';
 import { run } from '../../deploy/local/command.ts';
 import { buildExampleImage, EXAMPLE_IMAGE } from '../../deploy/local/example-image.ts';
-import { type Layout, makeLayout } from '../../deploy/local/layout.ts';
+import type { Layout } from '../../deploy/local/layout.ts';
 import { LocalCluster, type LocalMember, prepareDirectories } from '../../deploy/local/local-cluster.ts';
-import { freePortBase } from '../../deploy/local/ports.ts';
-import { clusterProcesses, readProcess, signalProcess, waitGone } from '../../deploy/local/proc.ts';
+import { clusterProcesses, signalProcess, waitGone } from '../../deploy/local/proc.ts';
 import { readAgentFile } from '../../deploy/local/run-files.ts';
 import { silentProgress } from '../../deploy/local/progress.ts';
 import { delay } from '../../shared/lib/abort.ts';
 import { ClusterState } from './cluster-state.ts';
+import { wrongClock } from './disturb.ts';
 import { ensurePeers } from './peers.ts';
-
-const STATE_ROOT = '/var/tmp/shoal.test';
-const RUN_ROOT = '/run/shoal.test';
-const PORT_SPAN = { from: 14_000, to: 30_000 };
+import { newLayout, RUN_ROOT, STATE_ROOT, sweep } from './test-layout.ts';
 
 /** Run by a node process of its own, because a network namespace is a process's. */
 const FETCH = `
@@ -68,6 +64,8 @@ class ClusterBuilder {
   #machineIsNode = false;
   #nodeDownAfterMs: number | undefined;
   readonly #registries: string[] = [];
+  readonly #managerArgs: string[] = [];
+  readonly #clocks = new Map<string, string>();
   readonly #images: BuiltImage[] = [];
 
   /** One manager; the only number there is for now, said so that the story is complete. */
@@ -90,6 +88,18 @@ class ClusterBuilder {
   /** Milliseconds of silence after which a node is down: long, for tests in which an agent that restarts must not be. */
   nodeDownAfter(ms: number): this {
     this.#nodeDownAfterMs = ms;
+    return this;
+  }
+
+  /** Further arguments of `shoal manager`. */
+  managerArgs(...args: readonly string[]): this {
+    this.#managerArgs.push(...args);
+    return this;
+  }
+
+  /** The agent of this node sees a time of day that is off, e.g. by `-2h`. */
+  clock(hostname: string, offset: string): this {
+    this.#clocks.set(hostname, offset);
     return this;
   }
 
@@ -120,6 +130,8 @@ class ClusterBuilder {
         machineIsNode: this.#machineIsNode,
         hostnamePrefix: 'a',
         insecureRegistries: this.#registries,
+        managerArgs: this.#managerArgs,
+        agentEnvironment: (hostname) => wrongClock(this.#clocks.get(hostname)),
         ...(this.#nodeDownAfterMs === undefined ? {} : { nodeDownAfterMs: this.#nodeDownAfterMs }),
         progress: silentProgress,
         onEvent: (text) => events.push(text),
@@ -127,29 +139,6 @@ class ClusterBuilder {
       signal,
     );
     return new TestCluster(local, events);
-  }
-}
-
-async function newLayout(): Promise<Layout> {
-  const name = `t${Math.random().toString(36).slice(2, 9)}`;
-  const start = PORT_SPAN.from + Math.floor(Math.random() * (PORT_SPAN.to - PORT_SPAN.from));
-  const portBase = await freePortBase(start, 4);
-  return makeLayout({
-    name,
-    portBase,
-    stateDir: path.join(STATE_ROOT, name),
-    runDir: path.join(RUN_ROOT, name),
-  });
-}
-
-/** Removes the clusters of test runs that were killed: their marker names a process that no longer lives. */
-export async function sweep(signal: AbortSignal): Promise<void> {
-  for (const name of await readdir(STATE_ROOT).catch(() => [])) {
-    const marker = await readMarker(path.join(STATE_ROOT, name));
-    if (marker === undefined) continue;
-    if ((await readProcess(marker.ownerPid))?.startTime === marker.ownerStartTime) continue;
-    const { stateDir, runDir } = marker;
-    await removeCluster(makeLayout({ name: marker.name, portBase: 1, stateDir, runDir }), signal);
   }
 }
 

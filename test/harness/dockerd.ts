@@ -24,13 +24,13 @@ export interface Dockerd extends AsyncDisposable {
   pids(): Promise<number[]>;
 }
 
-/** options: more of them for the daemon's command line. */
-export async function startDockerd(options: readonly string[] = []): Promise<Dockerd> {
+/** options: more of them for the daemon's command line. `hostname`: one of its own, for a second daemon. */
+export async function startDockerd(options: readonly string[] = [], hostname?: string): Promise<Dockerd> {
   const peers = await ensurePeers();
   const directory = await mkdtemp(join(tmpdir(), 'shoal-test-dockerd-'));
-  const parent = `/${leftoverName('dockerd')}0`;
+  const parent = `/${leftoverName('dockerd')}${hostname ?? '0'}`;
   const socket = join(directory, 'docker.sock');
-  const daemon = launch(peers, directory, socket, parent, options);
+  const daemon = launch(peers, directory, socket, { parent, options, hostname });
   const docker = async (...args: string[]): Promise<string> =>
     (await run(peers.docker, ['-H', `unix://${socket}`, ...args], { env: peers.env })).stdout;
   const dispose = async (): Promise<void> => {
@@ -61,19 +61,25 @@ export async function importBusybox(dockerd: Dockerd, name: string): Promise<voi
   }
 }
 
+interface Launch {
+  readonly parent: string;
+  readonly options: readonly string[];
+  readonly hostname: string | undefined;
+}
+
 function launch(
   peers: Peers,
   directory: string,
   socket: string,
-  parent: string,
-  options: readonly string[],
+  { parent, options, hostname }: Launch,
 ): ChildProcess {
   const args = [
     ...['--data-root', join(directory, 'data'), '--exec-root', join(directory, 'exec')],
     ...['--pidfile', join(directory, 'pid'), '-H', `unix://${socket}`, '--cgroup-parent', parent, ...options],
   ];
-  const command = ['--mount', '--net', '--propagation', 'private', '--', 'sh', '-c'];
-  const script = 'ip link set lo up && exec "$@"';
+  const command = ['--mount', '--net', '--uts', '--propagation', 'private', '--', 'sh', '-c'];
+  const name = hostname === undefined ? '' : `hostname ${hostname} && `;
+  const script = `${name}ip link set lo up && exec "$@"`;
   const log = openSync(join(directory, 'log'), 'a');
   return spawn('setpriv', ['--pdeathsig=TERM', 'unshare', ...command, script, 'sh', peers.dockerd, ...args], {
     env: peers.env,

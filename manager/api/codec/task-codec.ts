@@ -1,6 +1,7 @@
 /** Task record + status + revision -> the Docker Engine API's Task. */
 import type { ServiceSpec, Task, TaskState, TaskStatus } from '../../../shared/model/index.ts';
 import { isJob } from '../../../shared/model/index.ts';
+import { EAGER_RETRIES } from '../../plan/reconcile/restart.ts';
 import type { Store } from '../../store/store.ts';
 import { encodeNetwork } from './network-codec.ts';
 import { defined, timeText } from './common.ts';
@@ -65,7 +66,7 @@ function encodeStatus(task: Task, status: TaskStatus | undefined): object {
     Timestamp: timeText(status?.atMs ?? task.createdAtMs),
     State: state,
     Message: status?.message ?? (state === 'pending' ? 'pending task scheduling' : 'task assigned to a node'),
-    Err: status?.error ?? task.pendingReason,
+    Err: status?.error ?? task.pendingReason ?? backedOff(task),
     ContainerStatus:
       container === undefined
         ? undefined
@@ -83,6 +84,13 @@ function encodeStatus(task: Task, status: TaskStatus | undefined): object {
           }),
     },
   });
+}
+
+/** Why nothing happens in a slot whose tasks keep failing, and until when. */
+function backedOff({ desired, startAfterMs, failures = 0 }: Task): string | undefined {
+  if (desired !== 'ready' || startAfterMs === undefined || failures <= EAGER_RETRIES) return undefined;
+  const at = `${new Date(startAfterMs).toISOString().slice(0, 19)}Z`;
+  return `next try at ${at}: the last ${failures} tasks here failed soon after their start`;
 }
 
 /** A network in the shape that swarm objects embed. */

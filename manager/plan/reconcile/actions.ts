@@ -9,6 +9,7 @@ export type SlotAction =
       readonly nodeId?: string;
       readonly desired: 'ready' | 'running';
       readonly startAfterMs?: number;
+      readonly failures?: number;
       readonly scheduledAtMs?: number;
       readonly reason: string;
       /** Of a container that is on the node for good: it takes the task whatever else it takes. */

@@ -1,10 +1,10 @@
 /** What is to be done about one wanted task: an ordered table, the first rule that applies decides. */
 import { assertNever } from '../../../shared/lib/assert-never.ts';
 import { isJob, isTerminal } from '../../../shared/model/index.ts';
-import { isWanted, nsToMs } from '../states.ts';
+import { isWanted } from '../states.ts';
 import type { ServiceContext, Slot, SlotTask } from './context.ts';
 import { fitsConstraints } from './dirty.ts';
-import { restartPolicyOf, shouldRestart } from './restart.ts';
+import { AT_ONCE, restartPolicyOf, type Retry, retryAfter, shouldRestart } from './restart.ts';
 
 export type Verdict =
   | { readonly kind: 'keep' }
@@ -15,7 +15,7 @@ export type Verdict =
   | { readonly kind: 'wait'; readonly untilMs: number | undefined }
   /** It ended and is not replaced. */
   | { readonly kind: 'finish' }
-  | { readonly kind: 'replace'; readonly delayMs: number; readonly orphan: boolean };
+  | { readonly kind: 'replace'; readonly retry: Retry; readonly orphan: boolean };
 
 interface Rule {
   readonly reason: string;
@@ -26,7 +26,7 @@ interface Rule {
 /** A replacement does not wait longer than this for the task before it to stop. */
 export const STOP_WAIT_MS = 60_000;
 
-const AT_ONCE: Verdict = { kind: 'replace', delayMs: 0, orphan: false };
+const MOVE: Verdict = { kind: 'replace', retry: AT_ONCE, orphan: false };
 
 const RULES: readonly Rule[] = [
   {
@@ -46,7 +46,7 @@ const RULES: readonly Rule[] = [
     // A job's task that has completed there has done its part.
     applies: ({ spec }, _slot, { node, state }) =>
       node === undefined && !(isJob(spec.mode) && state === 'complete'),
-    verdict: () => ({ kind: 'replace', delayMs: 0, orphan: true }),
+    verdict: () => ({ kind: 'replace', retry: AT_ONCE, orphan: true }),
   },
   {
     // Without this, a task that can not even be prepared (no such image) would be replaced as fast as it fails.
@@ -76,23 +76,27 @@ const RULES: readonly Rule[] = [
   {
     reason: 'ended',
     applies: (_context, _slot, { state }) => isTerminal(state),
-    verdict: ({ spec }) => ({ kind: 'replace', delayMs: nsToMs(spec.restart.delayNs), orphan: false }),
+    verdict: (context, _slot, item) => ({
+      kind: 'replace',
+      retry: retryAfter(context, item),
+      orphan: false,
+    }),
   },
   {
     reason: 'node is down',
     applies: (context, _slot, { node }) => !context.isGlobal && node?.status === 'down',
-    verdict: () => AT_ONCE,
+    verdict: () => MOVE,
   },
   {
     reason: 'node is drained',
     applies: (context, _slot, { node }) => !context.isGlobal && node?.spec.availability === 'drain',
-    verdict: () => AT_ONCE,
+    verdict: () => MOVE,
   },
   {
     reason: 'node no longer meets the constraints',
     applies: (context, _slot, { task, node }) =>
       !context.isGlobal && node !== undefined && !fitsConstraints(node, context.constraintsOf(task)),
-    verdict: () => AT_ONCE,
+    verdict: () => MOVE,
   },
   {
     reason: 'ready, and waiting for its time',

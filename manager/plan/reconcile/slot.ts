@@ -2,6 +2,7 @@
 import type { SlotAction } from './actions.ts';
 import { earlier } from './actions.ts';
 import type { ServiceContext, Slot, SlotTask } from './context.ts';
+import type { Retry } from './restart.ts';
 import { isStopping, judge, survives } from './rules.ts';
 import type { Verdict } from './rules.ts';
 import { isUp, isWanted } from '../states.ts';
@@ -95,7 +96,7 @@ function leavingActions(
     actions.push(shutdown(item, verdict.reason));
     if (verdict.kind !== 'replace') continue;
     if (verdict.orphan) actions.push({ kind: 'orphan-task', task: item.task, reason: verdict.reason });
-    if (!filled) replacement = replacementFor(context, slot, item, verdict.delayMs, verdict.reason);
+    if (!filled) replacement = replacementFor(context, slot, item, verdict.retry, verdict.reason);
   }
   if (replacement !== undefined) actions.push(replacement);
   return actions;
@@ -106,7 +107,7 @@ export function replacementFor(
   context: ServiceContext,
   slot: Slot,
   old: SlotTask,
-  delayMs: number,
+  { delayMs, failures }: Retry,
   reason: string,
 ): SlotAction {
   const task = { ...old.task, desired: 'shutdown' as const };
@@ -117,6 +118,7 @@ export function replacementFor(
     ...(slot.nodeId === undefined ? {} : { nodeId: slot.nodeId }),
     desired: waits ? 'ready' : 'running',
     ...(delayMs > 0 ? { startAfterMs: context.now + delayMs } : {}),
+    ...(failures > 0 ? { failures } : {}),
     ...(old.task.scheduledAtMs === undefined ? {} : { scheduledAtMs: old.task.scheduledAtMs }),
     reason,
   };

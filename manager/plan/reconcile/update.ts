@@ -8,6 +8,7 @@ import { endedByItself, isUp, isWanted, nsToMs, revisionKey } from '../states.ts
 import type { ServiceAction, SlotAction } from './actions.ts';
 import { earlier } from './actions.ts';
 import type { ServiceContext, SlotTask } from './context.ts';
+import { retryAfter } from './restart.ts';
 import { isStopping } from './rules.ts';
 import type { SlotOutcome } from './slot.ts';
 import { replacementFor, shutdown } from './slot.ts';
@@ -92,7 +93,8 @@ function progressOf(
   );
   const coming = ours.filter(isComing);
   const hung = coming.find((item) => deadlineOf(context, item) <= context.now);
-  const failed = ours.find((item) => failedEarly(context, item, monitorMs)) ?? hung;
+  // The newest: what is tried again is counted from it.
+  const failed = ours.findLast((item) => failedEarly(context, item, monitorMs)) ?? hung;
   const current = outcome.survivors.find(({ task }) => !context.isStale(task));
   const old = [...outcome.survivors, ...(outcome.finished === undefined ? [] : [outcome.finished])];
   const upAt = isUp(current?.status) ? (current?.status?.startedAtMs ?? current?.status?.atMs) : undefined;
@@ -222,15 +224,16 @@ function leastLossFirst(a: Progress, b: Progress): number {
 }
 
 /** In a slot where the update has failed (start-first leaves the old task there), the restart delay holds too. */
-function retryTime({ spec }: ServiceContext, { failed }: Progress): number {
-  return failed === undefined ? 0 : (failed.status?.atMs ?? 0) + nsToMs(spec.restart.delayNs);
+function retryTime(context: ServiceContext, { failed }: Progress): number {
+  return failed === undefined ? 0 : (failed.status?.atMs ?? 0) + retryAfter(context, failed).delayMs;
 }
 
 function replaceActions(context: ServiceContext, config: UpdateConfig, progress: Progress): SlotAction[] {
   const { slot, survivors, finished } = progress.outcome;
   const old = progress.outdated;
   if (old === undefined) return [];
-  const next = replacementFor(context, slot, old, 0, 'the service was updated');
+  const failures = progress.failed === undefined ? 0 : retryAfter(context, progress.failed).failures;
+  const next = replacementFor(context, slot, old, { delayMs: 0, failures }, 'the service was updated');
   if (config.order === 'start-first' && old !== finished && isUp(old.status)) {
     return next.kind === 'create-task' ? [{ ...next, desired: 'running' }] : [];
   }

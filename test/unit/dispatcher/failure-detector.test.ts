@@ -73,3 +73,18 @@ test('a forgotten node is not judged', (t) => {
   detector.forget('n1');
   t.deepEqual(run(detector, 250, 10_000), []);
 });
+
+test('after a stall longer than nodes wait for their manager they have the time that a new manager would give', (t) => {
+  const detector = new FailureDetector(OPTIONS);
+  run(detector, 250, 1000, ['n1', 'n2']);
+  detector.tick(31_000);
+  detector.closed('n1', 31_100);
+  t.deepEqual(run(detector, 31_250, 37_000, ['n2']), [], 'it gave up meanwhile, and is about to try again');
+  t.deepEqual(
+    run(detector, 37_250, 38_000, ['n2']).map(({ reason }) => reason),
+    ['disconnected'],
+  );
+  detector.closed('n2', 38_000);
+  const [verdict] = run(detector, 38_250, 50_000);
+  t.true((verdict?.atMs ?? 0) <= 40_250, 'the stall is over: the usual time again');
+});

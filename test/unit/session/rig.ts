@@ -7,6 +7,7 @@ import { SessionLink } from '../../../agent/session/session-link.ts';
 import { joinTokens } from '../../../manager/ca/cluster.ts';
 import { type RunningDispatcher, startDispatcher } from '../../../manager/dispatcher/start-dispatcher.ts';
 import type { Store } from '../../../manager/store/store.ts';
+import type { Clock } from '../../../shared/lib/clock.ts';
 import { NotFoundError } from '../../../shared/errors/index.ts';
 import type {
   AssignmentSet,
@@ -54,6 +55,7 @@ export interface RigOptions {
   readonly withdrawTimeoutMs?: number;
   readonly store?: Store;
   readonly port?: number;
+  readonly clock?: Clock;
 }
 
 /** Everything is undone when the test ends. */
@@ -68,6 +70,7 @@ export async function rig(t: ExecutionContext, options: RigOptions = {}): Promis
     ...(options.withdrawTimeoutMs === undefined ? {} : { withdrawTimeoutMs: options.withdrawTimeoutMs }),
     listen: { host: '127.0.0.1', port: options.port ?? 0 },
     logger: quiet,
+    ...(options.clock === undefined ? {} : { clock: options.clock }),
     signal,
   });
   const address = `127.0.0.1:${dispatcher.address.port}`;
@@ -90,13 +93,20 @@ export function startAgent(options: {
   hostname: string;
   handlers?: Partial<LinkHandlers>;
   logger?: Logger;
+  clock?: Clock;
   signal: AbortSignal;
 }): TestAgent {
-  const { address, identity, hostname, handlers } = options;
+  const { address, identity, hostname, handlers, clock } = options;
   const sets: AssignmentSet[] = [];
   const abort = new AbortController();
   const link = new SessionLink(
-    { nodeId: identity.nodeId, managers: [address], description: description(hostname), tls: identity },
+    {
+      nodeId: identity.nodeId,
+      managers: [address],
+      description: description(hostname),
+      tls: identity,
+      ...(clock === undefined ? {} : { clock }),
+    },
     {
       onAssignments: (set, acknowledge, whole) => {
         sets.push(set);
