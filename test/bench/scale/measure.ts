@@ -8,6 +8,8 @@ import { SimulatedCluster } from './simulated-cluster.ts';
 const KIB = 1024;
 const MIB = KIB * KIB;
 const IDLE_MS = 8_000;
+/** The product's default: what is idle is measured with it. */
+const DEFAULT_PATIENCE_MS = 2_000;
 /** A service that is created after a restart, to see that the manager plans. */
 const AFTERWARDS = 100;
 
@@ -15,6 +17,8 @@ export interface Shape {
   readonly nodes: number;
   readonly services: number;
   readonly replicas: number;
+  /** Silence after which a node is down, but while idling is measured. */
+  readonly patienceMs: number;
   /** Where a profile of the placing is written. */
   readonly profile?: string;
 }
@@ -22,10 +26,13 @@ export interface Shape {
 export async function measure(shape: Shape): Promise<void> {
   await using cluster = await SimulatedCluster.start(shape.nodes);
   const name = (what: string): string => `scale-${shape.nodes}-nodes-${what}`;
+  await cluster.setPatience(shape.patienceMs);
   await measureSessions(cluster, name);
-  await measureIdle(cluster, (what) => name(`idle-${what}`));
+  await measureIdle(cluster, name);
+  await cluster.setPatience(shape.patienceMs);
+  await cluster.connected();
+  await settled(cluster);
   const ids = await measurePlacing(cluster, shape, name);
-  await measureIdle(cluster, (what) => name(`full-${what}`));
   for (const [read, ms] of await readTimes(cluster.socket, ids))
     report(name(`${read}-p99`), ms, undefined, 'ms');
   await measureRestart(cluster, shape.services * shape.replicas, name);
@@ -46,6 +53,7 @@ async function measureSessions(cluster: SimulatedCluster, name: Name): Promise<v
 }
 
 async function measureIdle(cluster: SimulatedCluster, name: Name): Promise<void> {
+  await cluster.setPatience(DEFAULT_PATIENCE_MS);
   await settled(cluster);
   const [before, stored, begin] = [
     await cluster.usage({ collect: true }),
@@ -55,8 +63,8 @@ async function measureIdle(cluster: SimulatedCluster, name: Name): Promise<void>
   await sleep(IDLE_MS);
   const [after, storedAfter] = [await cluster.usage({ collect: false }), await cluster.etcd()];
   const seconds = (performance.now() - begin) / 1000;
-  report(name('manager-cpu'), (after.cpuMs - before.cpuMs) / seconds / 10, undefined, '% of a core');
-  report(name('etcd-writes'), (storedAfter.revision - stored.revision) / seconds, undefined, 'writes/s');
+  report(name('idle-manager-cpu'), (after.cpuMs - before.cpuMs) / seconds / 10, undefined, '% of a core');
+  report(name('idle-etcd-writes'), (storedAfter.revision - stored.revision) / seconds, undefined, 'writes/s');
 }
 
 /** Until etcd is written no more: what sessions and tasks have started is over. */

@@ -24,6 +24,11 @@ const HEAP_MIB = 8192;
 
 export type Counts = Awaited<ReturnType<AgentsMethods['counts']>>;
 
+interface Swarm {
+  readonly Version: { readonly Index: number };
+  readonly Spec: object;
+}
+
 export class SimulatedCluster implements AsyncDisposable {
   readonly nodes: number;
   readonly #directory: string;
@@ -142,6 +147,16 @@ export class SimulatedCluster implements AsyncDisposable {
     };
     await Promise.all(Array.from({ length: CREATING }, create));
     return ids;
+  }
+
+  /** How long a node may be silent; agents send a heartbeat in a quarter of it. */
+  async setPatience(ms: number): Promise<void> {
+    const client = new ApiClient(this.socket);
+    const signal = AbortSignal.timeout(STALLED_MS);
+    const swarm = (await client.get(`${VERSION}/swarm`, signal)) as Swarm;
+    const spec = { ...swarm.Spec, Dispatcher: { HeartbeatPeriod: ms * 1e6 } };
+    const json = { type: 'application/json', text: JSON.stringify(spec) } as const;
+    await client.call('POST', `${VERSION}/swarm/update?version=${swarm.Version.Index}`, json, signal);
   }
 
   /** Etcd's newest revision, and how much its file holds. */
