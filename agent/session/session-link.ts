@@ -16,9 +16,9 @@ import { RequestServer } from './request-server.ts';
 import { SessionSocket } from './session-socket.ts';
 import { StatusQueue } from './status-queue.ts';
 
-const BACKOFF_BASE_MS = 50;
+export const RECONNECT_BASE_MS = 50;
 /** Well below three times the silence after which a node is down: a manager that restarts waits that long. */
-const BACKOFF_MAX_MS = 2000;
+export const RECONNECT_MAX_MS = 2000;
 /** A session that lasted so long was a good one: the next attempt comes at once. */
 const STEADY_AFTER_MS = 5000;
 
@@ -64,7 +64,7 @@ export class SessionLink implements Link {
       if (signal.aborted) return;
       attempt = performance.now() - startedMs > STEADY_AFTER_MS ? 0 : attempt + 1;
       this.#logger.warn({ manager, reason: describeError(reason), attempt }, 'session ended, trying again');
-      await delay(backoffMs(attempt, BACKOFF_BASE_MS, BACKOFF_MAX_MS, Math.random()), signal).catch(
+      await delay(backoffMs(attempt, RECONNECT_BASE_MS, RECONNECT_MAX_MS, Math.random()), signal).catch(
         ignoreAbort,
       );
     }

@@ -9,7 +9,6 @@ import {
   type DesiredState,
   type EndpointAssignment,
   INGRESS_NETWORK_ID,
-  type PeerAssignment,
   type ServiceAssignment,
   type Task,
   type TaskAssignment,
@@ -40,6 +39,7 @@ import {
 import { HeldFiles } from './held-files.ts';
 import { Memberships } from './memberships.ts';
 import { SECTION_TABLES, Sections, SectionTable } from './network-sections.ts';
+import { PeerTables } from './peer-tables.ts';
 
 /** What was last told of a task. */
 interface TaskFacts {
@@ -81,9 +81,11 @@ export class AssignmentTracker {
   #loaded = false;
   readonly #sections = new Sections();
   readonly #memberships = new Memberships();
-  readonly #peers = new SectionTable<PeerAssignment>();
+  readonly #peers = new PeerTables(this.#sections);
   readonly #files: HeldFiles;
   readonly #ownTasks = new Map<string, SectionTable<TaskAssignment>>();
+  /** Nodes whose own tasks may have changed since the last flush. */
+  readonly #touchedNodes = new Set<string>();
   readonly #dirty = {
     tasks: new Set<string>(),
     services: new Set<string>(),
@@ -134,10 +136,10 @@ export class AssignmentTracker {
       if (this.#updateTask(id)) newlyHeld.push(id);
     }
     for (const set of Object.values(this.#dirty)) set.clear();
-    const peers = this.#peers.delta();
     tell({
       newlyHeld,
-      diffOf: (nodeId) => this.#diffOf(nodeId, peers),
+      nodes: this.#changedNodes(),
+      diffOf: (nodeId) => this.#diffOf(nodeId),
       servingOf: (diff) => this.#servingOf(diff),
     });
     this.#settle();
@@ -147,9 +149,10 @@ export class AssignmentTracker {
   full(nodeId: string): AssignmentSet {
     const lists: Lists = emptyLists();
     lists.tasks.push(...(this.#ownTasks.get(nodeId)?.rows.values() ?? []));
-    lists.peers.push(...this.#peers.rows.values());
     for (const table of FILE_TABLES) lists[table].push(...this.#files.rows(nodeId, table));
-    for (const networkId of this.#networksNow(nodeId)) {
+    const networks = this.#networksNow(nodeId);
+    for (const row of this.#peers.full(nodeId, networks)) lists.peers.push(row);
+    for (const networkId of networks) {
       const section = this.#sections.get(networkId);
       lists.networks.push(...(section?.networks.rows.values() ?? []));
       lists.endpoints.push(...(section?.endpoints.rows.values() ?? []));
@@ -244,8 +247,13 @@ export class AssignmentTracker {
       this.#tasksOf(before.nodeId).set(id, undefined);
     }
     if (before.nodeId !== after.nodeId || !sameData(before.networks, after.networks)) {
-      for (const network of after.networks) this.#memberships.add(after.nodeId ?? '', network);
-      for (const network of before.networks) this.#memberships.remove(before.nodeId ?? '', network);
+      for (const network of after.networks) {
+        if (this.#memberships.add(after.nodeId ?? '', network)) this.#peers.join(after.nodeId ?? '', network);
+      }
+      for (const network of before.networks) {
+        if (this.#memberships.remove(before.nodeId ?? '', network))
+          this.#peers.leave(before.nodeId ?? '', network);
+      }
     }
     if (before.nodeId !== after.nodeId || !sameData(before.files, after.files))
       this.#files.move(before, after);
@@ -289,10 +297,11 @@ export class AssignmentTracker {
 
   #updatePeer(id: string): void {
     const node = this.#view.nodes.get(id);
-    this.#peers.set(id, node === undefined ? undefined : peerRow(node));
+    this.#peers.set(id, node === undefined ? undefined : peerRow(node), this.#memberships.now(id));
   }
 
   #tasksOf(nodeId: string): SectionTable<TaskAssignment> {
+    this.#touchedNodes.add(nodeId);
     const table = this.#ownTasks.get(nodeId) ?? new SectionTable<TaskAssignment>();
     this.#ownTasks.set(nodeId, table);
     return table;
@@ -302,8 +311,29 @@ export class AssignmentTracker {
     return withIngress(this.#memberships.now(nodeId), this.#publishing.size > 0);
   }
 
-  #diffOf(nodeId: string, peers: ReturnType<SectionTable<PeerAssignment>['delta']>): AssignmentDiff {
+  /** All that may have to be told something; 'all' when that concerns ingress, which every node is on. */
+  #changedNodes(): ReadonlySet<string> | 'all' {
+    const publishes = this.#publishing.size > 0;
+    if (publishes !== this.#publishedBefore || (publishes && this.#peers.changed.size > 0)) return 'all';
+    const nodes = new Set(this.#touchedNodes);
+    for (const nodeId of this.#memberships.changed()) nodes.add(nodeId);
+    for (const nodeId of this.#files.changedNodes()) nodes.add(nodeId);
+    if (this.#peers.changed.size > 0) {
+      for (const nodeId of this.#peers.changed) nodes.add(nodeId);
+      for (const nodeId of this.#memberships.nodesOf(INGRESS_NETWORK_ID)) nodes.add(nodeId);
+    }
+    for (const networkId of this.#sections.changed()) {
+      if (publishes && networkId === INGRESS_NETWORK_ID) return 'all';
+      for (const nodeId of this.#memberships.nodesOf(networkId)) nodes.add(nodeId);
+    }
+    return nodes;
+  }
+
+  #diffOf(nodeId: string): AssignmentDiff {
     const own = this.#ownTasks.get(nodeId)?.delta();
+    const before = withIngress(this.#memberships.before(nodeId), this.#publishedBefore);
+    const now = this.#networksNow(nodeId);
+    const peers = this.#peers.diff(nodeId, before, now);
     const put: Lists = { ...emptyLists(), tasks: [...(own?.put ?? [])], peers: [...peers.put] };
     const drop: Keys = { ...emptyLists(), tasks: [...(own?.drop ?? [])], peers: [...peers.drop] };
     for (const table of FILE_TABLES) {
@@ -311,8 +341,6 @@ export class AssignmentTracker {
       put[table].push(...files.put);
       drop[table].push(...files.drop);
     }
-    const before = withIngress(this.#memberships.before(nodeId), this.#publishedBefore);
-    const now = this.#networksNow(nodeId);
     for (const networkId of now) {
       if (before.has(networkId)) this.#addDelta(networkId, put, drop);
       else this.#addAll(networkId, put);
@@ -360,12 +388,14 @@ export class AssignmentTracker {
     this.#sections.settle();
     this.#memberships.settle();
     this.#files.settle();
-    this.#peers.changed.clear();
+    this.#peers.settle();
     this.#publishedBefore = this.#publishing.size > 0;
-    for (const [nodeId, table] of this.#ownTasks) {
-      table.changed.clear();
-      if (table.rows.size === 0) this.#ownTasks.delete(nodeId);
+    for (const nodeId of this.#touchedNodes) {
+      const table = this.#ownTasks.get(nodeId);
+      table?.changed.clear();
+      if (table?.rows.size === 0) this.#ownTasks.delete(nodeId);
     }
+    this.#touchedNodes.clear();
     this.#withdrawn.clear();
     this.#nowServing.clear();
   }
@@ -375,6 +405,8 @@ export class AssignmentTracker {
 export interface Flush {
   /** Tasks that are to stop, whose own node has not been told. */
   readonly newlyHeld: readonly string[];
+  /** No other node's diff has anything in it. */
+  readonly nodes: ReadonlySet<string> | 'all';
   readonly diffOf: (nodeId: string) => AssignmentDiff;
   readonly servingOf: (diff: AssignmentDiff) => ServingChange;
 }

@@ -45,7 +45,7 @@ export function assignmentsFor(
     networks: networkTable(view, networkIds),
     endpoints: endpointTable(view, networkIds),
     services: serviceTable(view, networkIds),
-    peers: peerTable(view),
+    peers: peerTable(view, nodeId, networkIds),
     secrets: fileTable(view, nodeId, 'secrets'),
     configs: fileTable(view, nodeId, 'configs'),
   };
@@ -53,14 +53,19 @@ export function assignmentsFor(
 
 /** Those on which a task of the node that is not over has an address, and ingress when any service publishes through the mesh. */
 export function networksOfNode(view: AssignmentView, nodeId: string): ReadonlySet<string> {
+  const networkIds = addressedNetworks(view, nodeId);
+  const publishes = [...view.services.values()].some((service) => meshPorts(service).length > 0);
+  return publishes ? networkIds.add(INGRESS_NETWORK_ID) : networkIds;
+}
+
+function addressedNetworks(view: AssignmentView, nodeId: string): Set<string> {
   const networkIds = new Set<string>();
   for (const taskId of view.tasksOfNode(nodeId)) {
     const task = view.tasks.get(taskId);
     if (task === undefined || !isLive(view, task)) continue;
     for (const { network } of task.addresses) networkIds.add(network);
   }
-  const publishes = [...view.services.values()].some((service) => meshPorts(service).length > 0);
-  return publishes ? networkIds.add(INGRESS_NETWORK_ID) : networkIds;
+  return networkIds;
 }
 
 function networkTable(
@@ -107,7 +112,16 @@ function fileTable(
   return new Map(rows.map((row) => [row.fileId, row]));
 }
 
-function peerTable(view: AssignmentView): ReadonlyMap<string, PeerAssignment> {
-  const rows = [...view.nodes.values()].flatMap((node) => peerRow(node) ?? []);
+/** The node itself and those that share a network with it; on ingress all. */
+function peerTable(
+  view: AssignmentView,
+  nodeId: string,
+  networkIds: ReadonlySet<string>,
+): ReadonlyMap<string, PeerAssignment> {
+  const isKnown = (id: string): boolean =>
+    id === nodeId ||
+    networkIds.has(INGRESS_NETWORK_ID) ||
+    [...addressedNetworks(view, id)].some((network) => networkIds.has(network));
+  const rows = [...view.nodes.values()].flatMap((node) => (isKnown(node.id) && peerRow(node)) || []);
   return new Map(rows.map((row) => [row.nodeId, row]));
 }

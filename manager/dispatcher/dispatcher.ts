@@ -220,11 +220,19 @@ export class Dispatcher implements SessionEvents {
     while (this.#tracker.hasChanges || this.#firstFlush) {
       const released: string[] = [];
       this.#tracker.flush((flush) => {
-        for (const session of this.#sessions.values()) this.#sendChange(session, flush);
+        for (const session of this.#sessionsOf(flush.nodes)) this.#sendChange(session, flush);
         released.push(...this.#hold(flush.newlyHeld));
       });
       this.#firstFlush = false;
       for (const taskId of released) this.#tracker.release(taskId);
+    }
+  }
+
+  *#sessionsOf(nodes: ReadonlySet<string> | 'all'): Iterable<NodeSession> {
+    if (nodes === 'all') return yield* this.#sessions.values();
+    for (const nodeId of nodes) {
+      const session = this.#sessions.get(nodeId);
+      if (session !== undefined) yield session;
     }
   }
 

@@ -34,6 +34,12 @@ export class HeldFiles {
     this.#changed.add(keyOf(table, id));
   }
 
+  /** Nodes that may hold other files than at the last flush. */
+  *changedNodes(): Generator<string> {
+    yield* this.#memberships.changed();
+    for (const key of this.#changed) yield* this.#memberships.nodesOf(key);
+  }
+
   rows(nodeId: string, table: FileTable): FileAssignment[] {
     return [...this.#memberships.now(nodeId)].flatMap((key) => this.#row(table, key) ?? []);
   }

@@ -2,7 +2,12 @@
  * What is known on each network, and how it changed since the last flush. All nodes of a network share these rows: a
  * change is computed once, however many nodes learn of it. Pure.
  */
-import type { EndpointAssignment, NetworkAssignment, ServiceAssignment } from '../../shared/model/index.ts';
+import type {
+  EndpointAssignment,
+  NetworkAssignment,
+  PeerAssignment,
+  ServiceAssignment,
+} from '../../shared/model/index.ts';
 import { sameData } from '../../shared/wire/assignment-diff.ts';
 
 /** Rows of one table on one network by key, with the keys that changed since the last flush. */
@@ -39,9 +44,13 @@ export interface Section {
   readonly networks: SectionTable<NetworkAssignment>;
   readonly endpoints: SectionTable<EndpointAssignment>;
   readonly services: SectionTable<ServiceAssignment>;
+  /** The nodes that are on the network. */
+  readonly peers: SectionTable<PeerAssignment>;
 }
 
+/** Those whose keys name the network. */
 export const SECTION_TABLES = ['networks', 'endpoints', 'services'] as const;
+const ALL_TABLES = [...SECTION_TABLES, 'peers'] as const;
 
 export class Sections {
   readonly #sections = new Map<string, Section>();
@@ -64,18 +73,32 @@ export class Sections {
     return this.#dirty;
   }
 
+  /** Networks whose rows did change since the last flush. */
+  *changed(): Generator<string> {
+    for (const networkId of this.#dirty) {
+      const section = this.#sections.get(networkId);
+      if (section !== undefined && ALL_TABLES.some((table) => section[table].changed.size > 0))
+        yield networkId;
+    }
+  }
+
   /** Forgets what changed, and sections that are empty. */
   settle(): void {
     for (const networkId of this.#dirty) {
       const section = this.#sections.get(networkId);
       if (section === undefined) continue;
-      for (const table of SECTION_TABLES) section[table].changed.clear();
-      if (SECTION_TABLES.every((table) => section[table].rows.size === 0)) this.#sections.delete(networkId);
+      for (const table of ALL_TABLES) section[table].changed.clear();
+      if (ALL_TABLES.every((table) => section[table].rows.size === 0)) this.#sections.delete(networkId);
     }
     this.#dirty.clear();
   }
 }
 
 function newSection(): Section {
-  return { networks: new SectionTable(), endpoints: new SectionTable(), services: new SectionTable() };
+  return {
+    networks: new SectionTable(),
+    endpoints: new SectionTable(),
+    services: new SectionTable(),
+    peers: new SectionTable(),
+  };
 }

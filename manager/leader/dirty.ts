@@ -16,6 +16,8 @@ export class DirtyServices {
   /** A network waits for its subnet: worth a plan without any service. */
   #networks = false;
   #services = new Set<string>();
+  /** Tasks of theirs have come further: worth a look, but not one for each task. */
+  #progressed = new Set<string>();
   /** Something of theirs found no place; looked at again when room may have been made. */
   readonly #starved = new Set<string>();
   /** Those of them that want to be near to tasks of others: looked at again when any task finds a node. */
@@ -28,7 +30,12 @@ export class DirtyServices {
   }
 
   get isEmpty(): boolean {
-    return !this.#all && !this.#networks && this.#services.size === 0;
+    return !this.isUrgent && this.#progressed.size === 0;
+  }
+
+  /** Not all that is dirty can wait. */
+  get isUrgent(): boolean {
+    return this.#all || this.#networks || this.#services.size > 0;
   }
 
   addAll(): void {
@@ -40,9 +47,11 @@ export class DirtyServices {
     else for (const id of services) this.#services.add(id);
   }
 
-  /** Everything that is dirty now, which then is not. */
-  take(): Taken {
+  /** Everything that is dirty now, or all of it that can not wait; which then is not. */
+  take(only: 'everything' | 'urgent' = 'everything'): Taken {
+    if (only === 'everything') this.add(this.#progressed);
     const services = this.#all ? 'all' : this.#services;
+    if (only === 'everything' || this.#all) this.#progressed = new Set();
     this.#all = false;
     this.#networks = false;
     this.#services = new Set();
@@ -140,11 +149,12 @@ export class DirtyServices {
   #noteStatus(taskId: string, before: TaskStatus | undefined, after: TaskStatus | undefined): void {
     if (after !== undefined && before?.state === after.state && before.health === after.health) return;
     const task = this.#store.get('tasks', taskId);
+    const ended = after !== undefined && isTerminal(after.state);
     if (task !== undefined) {
-      this.#services.add(task.serviceId);
+      (ended ? this.#services : this.#progressed).add(task.serviceId);
       this.#noteWaiters(this.#store.get('services', task.serviceId)?.name);
     }
-    if (after !== undefined && isTerminal(after.state)) this.#noteRoom();
+    if (ended) this.#noteRoom();
   }
 
   #noteNode(nodeId: string, before: Node | undefined, after: Node | undefined): void {

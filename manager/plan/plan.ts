@@ -26,7 +26,7 @@ export interface PlanInput {
   readonly now: Millis;
   /** Identifiers and choices follow from it: a different one for each call. */
   readonly seed: string;
-  /** About how many slots are acted upon at most. */
+  /** About how many slots are acted upon at most; fewer when many tasks have to be looked at for that. */
   readonly limit: number;
 }
 
@@ -48,7 +48,12 @@ export interface Plan {
   /** Services that the limit left unfinished: plan them again after this plan is written. */
   readonly unfinished: ReadonlySet<string>;
   readonly more: boolean;
+  /** How many tasks were looked at, which is what a plan costs. */
+  readonly looked: number;
 }
+
+/** To look at so many tasks counts as much as to act upon a slot. */
+const LOOKS_PER_SLOT = 20;
 
 /** What all services of a plan share. */
 export interface Planning {
@@ -70,6 +75,7 @@ export function plan(view: View, input: PlanInput): Plan {
   const unfinished = new Set<string>();
   const waits = new Map<string, readonly string[]>();
   let left = input.limit;
+  let looked = 0;
   let wakeAt: number | undefined;
   for (const id of orderOf(view, input.dirtyServices)) {
     if (left <= 0) {
@@ -81,16 +87,18 @@ export function plan(view: View, input: PlanInput): Plan {
       left -= clearStrayTasks(view, planning.draft, id, input.now);
       continue;
     }
+    const tasks = view.tasksOfService(id).size;
+    looked += tasks;
     const decision = reconcileService(view, service, input.now, left);
     const result = new ServicePlan(planning, service).apply(decision, left);
-    left -= result.changed;
+    left -= Math.max(result.changed, Math.floor(tasks / LOOKS_PER_SLOT));
     if (decision.more || result.more) unfinished.add(id);
     if (decision.wakeAt !== undefined) timers.set(id, decision.wakeAt);
     wakeAt = earlier(wakeAt, decision.wakeAt);
     if (decision.hold !== undefined) waits.set(id, dependenciesOf(view, service));
   }
   if (input.dirtyServices === 'all') clearStrayStatuses(view, planning.draft);
-  return { ...finish(planning, timers, unfinished, wakeAt), waits };
+  return { ...finish(planning, timers, unfinished, wakeAt), waits, looked };
 }
 
 function dependenciesOf(view: View, { id, revision }: Service): string[] {
@@ -148,7 +156,7 @@ function finish(
   timers: ReadonlyMap<string, number>,
   unfinished: ReadonlySet<string>,
   wakeAt: number | undefined,
-): Omit<Plan, 'waits'> {
+): Omit<Plan, 'waits' | 'looked'> {
   const units = planning.draft.units();
   const written = new Set<string>();
   for (const { writes } of units) for (const { table, key } of writes) written.add(`${table}/${key}`);

@@ -9,6 +9,7 @@ import type {
   TaskStatus,
 } from '../../shared/model/index.ts';
 import type { Store, TableName } from '../store/store.ts';
+import type { NodeLoads } from './schedule/node-loads.ts';
 
 export interface View {
   readonly cluster: Cluster;
@@ -24,6 +25,8 @@ export interface View {
   serviceNamed(name: string): string | undefined;
   tasksOfService(serviceId: string): ReadonlySet<string>;
   tasksOfNode(nodeId: string): ReadonlySet<string>;
+  /** Sums of what was looked at by earlier plans; absent: each plan makes its own. */
+  readonly loads?: NodeLoads;
   /** Version of an object (0: absent), so that a plan can guard what it decided on. */
   version(table: TableName, key: string): number;
 }

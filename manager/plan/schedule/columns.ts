@@ -1,6 +1,6 @@
 /**
  * The cluster as columns: one row a node, numbers in typed arrays. A node's sums are made when it is first looked at, so
- * that a plan for a few tasks never visits the tasks of ten thousand nodes.
+ * that a plan for a few tasks never visits the tasks of ten thousand nodes; and where the view keeps them, only then.
  */
 import type { Node, ServiceSpec } from '../../../shared/model/index.ts';
 import { effectiveState, holdsResources, isWanted, revisionKey } from '../states.ts';
@@ -52,9 +52,22 @@ export class ClusterColumns {
     if (this.#loaded[row] === 1) return;
     this.#loaded[row] = 1;
     const { id, description } = this.node(row);
-    this.freeNanoCpus[row] = description?.nanoCpus ?? 0;
-    this.freeMemoryBytes[row] = description?.memoryBytes ?? 0;
+    const { nanoCpus = 0, memoryBytes = 0 } = description ?? {};
+    const known = this.#view.loads?.get(id);
+    this.freeNanoCpus[row] = nanoCpus - (known?.nanoCpus ?? 0);
+    this.freeMemoryBytes[row] = memoryBytes - (known?.memoryBytes ?? 0);
+    this.active[row] = known?.active ?? 0;
+    if (known !== undefined) {
+      this.#hostPorts[row] = known.hostPorts.size === 0 ? undefined : new Set(known.hostPorts);
+      return;
+    }
     for (const taskId of this.#view.tasksOfNode(id)) this.#count(row, taskId);
+    this.#view.loads?.set(id, {
+      nanoCpus: nanoCpus - (this.freeNanoCpus[row] ?? 0),
+      memoryBytes: memoryBytes - (this.freeMemoryBytes[row] ?? 0),
+      active: this.active[row] ?? 0,
+      hostPorts: new Set(this.#hostPorts[row]),
+    });
   }
 
   hostPorts(row: number): ReadonlySet<string> {

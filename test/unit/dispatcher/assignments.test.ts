@@ -5,7 +5,12 @@ import { assignmentsFor } from '../../../manager/dispatcher/assignments.ts';
 import { viewOf } from '../../../manager/dispatcher/store-view.ts';
 import type { Write } from '../../../manager/store/store.ts';
 import { type AssignmentSet, INGRESS_NETWORK_ID } from '../../../shared/model/index.ts';
-import { applyDiff, diffAssignments, EMPTY_ASSIGNMENTS } from '../../../shared/wire/assignment-diff.ts';
+import {
+  applyDiff,
+  diffAssignments,
+  EMPTY_ASSIGNMENTS,
+  isEmptyDiff,
+} from '../../../shared/wire/assignment-diff.ts';
 import { MemoryStore } from '../../harness/memory-store.ts';
 import { silentLogger } from '../../harness/silent-logger.ts';
 import { testVault } from '../../harness/vault.ts';
@@ -147,22 +152,39 @@ test('a task that is over stays with its node but never to run, and leaves the n
   t.is(set.endpoints.size, 0);
 });
 
-test('peers are the nodes that have said where they are', async (t) => {
-  const node = {
-    id: 'n1',
-    spec: { role: 'worker', availability: 'active', labels: {} },
-    status: 'ready',
-    statusAtMs: 1,
-    createdAtMs: 1,
-    updatedAtMs: 1,
-    index: 4,
-  } as const;
-  const store = await storeWith(
-    { table: 'nodes', key: 'n1', value: { ...node, description: description('a1') } },
-    { table: 'nodes', key: 'n2', value: { ...node, id: 'n2', index: 5 } },
+test('a node knows itself and those on its networks that have said where they are, on ingress all', async (t) => {
+  const node = (id: string, index: number): Write => ({
+    table: 'nodes',
+    key: id,
+    value: {
+      id,
+      spec: { role: 'worker', availability: 'active', labels: {} },
+      status: 'ready',
+      statusAtMs: 1,
+      createdAtMs: 1,
+      updatedAtMs: 1,
+      index,
+      ...(id === 'n4' ? {} : { description: description(id) }),
+    },
+  });
+  const nodes = ['n1', 'n2', 'n3', 'n4'].map((id, at) => node(id, at + 1));
+  const on4 = task('t4', 'web', 'n4', { addresses: [{ network: 'net1', address: '10.0.0.4' }] });
+  const store = await storeWith(...twoNodes, ...nodes, { table: 'tasks', key: 't4', value: on4 });
+  const peersOf = (id: string) => [
+    ...assignmentsFor(viewOf(store, testVault, silentLogger), id, NOTHING_HELD).peers.values(),
+  ];
+  t.deepEqual(peersOf('n1')[0], { nodeId: 'n1', hostname: 'n1', index: 1, address: '192.0.2.1' });
+  t.deepEqual(
+    ['n1', 'n3', 'n4'].map((id) => peersOf(id).map(({ nodeId }) => nodeId)),
+    [['n1', 'n2'], ['n3'], ['n1', 'n2']],
   );
-  const { peers } = assignmentsFor(viewOf(store, testVault, silentLogger), 'n2', NOTHING_HELD);
-  t.deepEqual([...peers.values()], [{ nodeId: 'n1', hostname: 'a1', index: 4, address: '192.0.2.1' }]);
+  const ports = [{ protocol: 'tcp', targetPort: 80, publishedPort: 8080, mode: 'ingress' } as const];
+  const publishing = { ...service('web'), endpoint: { vips: [], ports } };
+  await store.commit([{ table: 'services', key: 'web', value: publishing }], { signal });
+  t.deepEqual(
+    peersOf('n3').map(({ nodeId }) => nodeId),
+    ['n1', 'n2', 'n3'],
+  );
 });
 
 test('the tracker agrees with assignmentsFor after any changes', async (t) => {
@@ -178,8 +200,11 @@ test('the tracker agrees with assignmentsFor after any changes', async (t) => {
         store.onChange((changes) => tracker.note(changes));
         const sets = new Map<string, AssignmentSet>(NODE_IDS.map((id) => [id, EMPTY_ASSIGNMENTS]));
         const flush = (): void =>
-          tracker.flush(({ diffOf }) => {
-            for (const [id, set] of sets) sets.set(id, applyDiff(set, diffOf(id)));
+          tracker.flush(({ nodes, diffOf }) => {
+            for (const [id, set] of sets) {
+              if (nodes === 'all' || nodes.has(id)) sets.set(id, applyDiff(set, diffOf(id)));
+              else t.true(isEmptyDiff(diffOf(id)), `${id} has something to be told`);
+            }
           });
         flush();
         for (const [index, round] of rounds.entries()) {

@@ -1,0 +1,159 @@
+/** What is measured on a simulated cluster of one size. */
+import { readFile } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { report, reportRate } from '../report.ts';
+import { readTimes } from './reads.ts';
+import { SimulatedCluster } from './simulated-cluster.ts';
+
+const KIB = 1024;
+const MIB = KIB * KIB;
+const IDLE_MS = 8_000;
+/** The product's default: what is idle is measured with it. */
+const DEFAULT_PATIENCE_MS = 2_000;
+/** A service that is created after a restart, to see that the manager plans. */
+const AFTERWARDS = 100;
+
+export interface Shape {
+  readonly nodes: number;
+  readonly services: number;
+  readonly replicas: number;
+  /** Silence after which a node is down, but while idling is measured. */
+  readonly patienceMs: number;
+  /** Where a profile of the placing is written. */
+  readonly profile?: string;
+}
+
+export async function measure(shape: Shape): Promise<void> {
+  await using cluster = await SimulatedCluster.start(shape.nodes);
+  const name = (what: string): string => `scale-${shape.nodes}-nodes-${what}`;
+  await cluster.setPatience(shape.patienceMs);
+  await measureSessions(cluster, name);
+  await measureIdle(cluster, name);
+  await cluster.setPatience(shape.patienceMs);
+  await cluster.connected();
+  await settled(cluster);
+  const ids = await measurePlacing(cluster, shape, name);
+  for (const [read, ms] of await readTimes(cluster.socket, ids))
+    report(name(`${read}-p99`), ms, undefined, 'ms');
+  await measureRestart(cluster, shape.services * shape.replicas, name);
+}
+
+type Name = (what: string) => string;
+
+async function measureSessions(cluster: SimulatedCluster, name: Name): Promise<void> {
+  const before = await cluster.usage({ collect: true });
+  const begin = performance.now();
+  await cluster.connect();
+  report(name('first-connect'), (performance.now() - begin) / 1000, undefined, 's');
+  await settled(cluster);
+  const after = await cluster.usage({ collect: true });
+  const perAgent = (bytes: number): number => bytes / cluster.nodes / KIB;
+  report(name('memory-an-agent'), perAgent(after.rssBytes - before.rssBytes), undefined, 'KiB');
+  report(name('heap-an-agent'), perAgent(after.heapBytes - before.heapBytes), undefined, 'KiB');
+}
+
+async function measureIdle(cluster: SimulatedCluster, name: Name): Promise<void> {
+  await cluster.setPatience(DEFAULT_PATIENCE_MS);
+  await settled(cluster);
+  const [before, stored, begin] = [
+    await cluster.usage({ collect: true }),
+    await cluster.etcd(),
+    performance.now(),
+  ];
+  await sleep(IDLE_MS);
+  const [after, storedAfter] = [await cluster.usage({ collect: false }), await cluster.etcd()];
+  const seconds = (performance.now() - begin) / 1000;
+  report(name('idle-manager-cpu'), (after.cpuMs - before.cpuMs) / seconds / 10, undefined, '% of a core');
+  report(name('idle-etcd-writes'), (storedAfter.revision - stored.revision) / seconds, undefined, 'writes/s');
+}
+
+/** Until etcd is written no more: what sessions and tasks have started is over. */
+async function settled(cluster: SimulatedCluster): Promise<void> {
+  let last = -1;
+  for (;;) {
+    const { revision } = await cluster.etcd();
+    if (revision === last) return;
+    last = revision;
+    await sleep(500);
+  }
+}
+
+async function measurePlacing(
+  cluster: SimulatedCluster,
+  shape: Shape,
+  name: Name,
+): Promise<readonly string[]> {
+  const { services, replicas } = shape;
+  const tasks = services * replicas;
+  const { running } = await cluster.counts();
+  await cluster.usage({ collect: true });
+  const before = await snapshot(cluster);
+  const begin = performance.now();
+  const ids = await cluster.profiled(shape.profile, async () => {
+    const created = await cluster.createServices('scale', services, replicas);
+    await cluster.running(running + tasks);
+    return created;
+  });
+  const seconds = (performance.now() - begin) / 1000;
+  const after = await snapshot(cluster);
+  reportRate(name(`${tasks}-tasks-placed-and-running`), tasks / seconds, undefined, 'tasks/s');
+  report(name(`${tasks}-tasks-took`), seconds, undefined, 's');
+  report(
+    name('placing-manager-cpu-a-task'),
+    ((after.managerMs - before.managerMs) * 1000) / tasks,
+    undefined,
+    'us',
+  );
+  report(name('placing-etcd-cpu-a-task'), ((after.etcdMs - before.etcdMs) * 1000) / tasks, undefined, 'us');
+  report(
+    name('placing-agents-cpu-a-task'),
+    ((after.agentsMs - before.agentsMs) * 1000) / tasks,
+    undefined,
+    'us',
+  );
+  report(name('placing-loop-held-longest'), after.heldMs, undefined, 'ms');
+  await settled(cluster);
+  const usage = await cluster.usage({ collect: true });
+  report(name('full-manager-rss'), usage.rssBytes / MIB, undefined, 'MiB');
+  report(name('full-manager-heap'), usage.heapBytes / MIB, undefined, 'MiB');
+  report(name('full-etcd-file'), (await cluster.etcd()).bytes / MIB, undefined, 'MiB');
+  return ids;
+}
+
+async function snapshot(
+  cluster: SimulatedCluster,
+): Promise<{ managerMs: number; etcdMs: number; agentsMs: number; heldMs: number }> {
+  const { cpuMs, heldMs } = await cluster.usage({ collect: false });
+  return {
+    managerMs: cpuMs,
+    heldMs,
+    etcdMs: await processorMs(cluster.etcdPid()),
+    agentsMs: (await cluster.counts()).cpuMs,
+  };
+}
+
+/** Of a process since it started; a tick is 10 ms on every Linux. */
+async function processorMs(pid: number): Promise<number> {
+  const text = await readFile(`/proc/${pid}/stat`, 'utf8');
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[11]) + Number(fields[12])) * 10;
+}
+
+async function measureRestart(cluster: SimulatedCluster, tasks: number, name: Name): Promise<void> {
+  const begin = performance.now();
+  const elapsed = (): number => (performance.now() - begin) / 1000;
+  await cluster.restartManager();
+  await cluster.serves();
+  const served = elapsed();
+  report(name('restart-until-it-serves'), served, undefined, 's');
+  const planned = (async () => {
+    await cluster.createServices('afterwards', 1, AFTERWARDS);
+    await cluster.running(tasks + AFTERWARDS);
+    return elapsed();
+  })();
+  await cluster.connected();
+  const connected = elapsed();
+  report(name('restart-until-all-agents-are-back'), connected, undefined, 's');
+  report(name('serving-until-all-agents-are-back'), connected - served, undefined, 's');
+  report(name('restart-until-a-new-service-runs'), await planned, undefined, 's');
+}
