@@ -1,6 +1,7 @@
 /** PURE. A container's spec with its templates filled in: environment, host name and mounts, as in Swarm. */
+import { genericEnvironment } from '../../shared/lib/generic-resources.ts';
 import { Template, type TemplateContext } from '../../shared/lib/template.ts';
-import type { ContainerSpec, MountSpec } from '../../shared/model/index.ts';
+import type { ContainerSpec, GenericResource, MountSpec } from '../../shared/model/index.ts';
 
 /** Throws TypeError, with the place, for a template that is not supported. */
 export function fillSpec(spec: ContainerSpec, context: TemplateContext): ContainerSpec {
@@ -15,6 +16,11 @@ export function fillSpec(spec: ContainerSpec, context: TemplateContext): Contain
     ...(spec.hostname === undefined ? {} : { hostname: fill(spec.hostname) }),
     mounts: spec.mounts.map((mount) => fillMount(mount, fill)),
   };
+}
+
+/** With the variables that name what its task was given of its node's generic resources. */
+export function withGranted(spec: ContainerSpec, granted: readonly GenericResource[] = []): ContainerSpec {
+  return granted.length === 0 ? spec : { ...spec, env: [...spec.env, ...genericEnvironment(granted)] };
 }
 
 function fillMount(mount: MountSpec, fill: (text: string) => string): MountSpec {

@@ -11,6 +11,7 @@ import {
   nodeNetworkOf,
   type Placement,
   type PublishedPort,
+  type Reservations,
   type ResourceAmounts,
   type RestartPolicy,
   type ServiceMode,
@@ -19,12 +20,20 @@ import {
 } from '../../../shared/model/index.ts';
 import { CRON_PREFIX, readCronLabels } from '../../stack/cron.ts';
 import { readPlacementLabels } from '../../stack/placement-labels.ts';
+import { PRIORITY_LABEL, readPriority } from '../../stack/priority.ts';
 import { DEADLINE_LABEL, readUpdateDeadline } from '../../stack/update-deadline.ts';
 import { parseStrict } from '../http/unsupported.ts';
 import { defined, given, labelsOf, zLabels, zText, zTexts, zWhole } from './common.ts';
+import {
+  decodeGenericRequests,
+  encodeGenericResources,
+  zGenericResources,
+} from './generic-resource-codec.ts';
 import { decodeContainerSpec, encodeContainerSpec, zContainerSpec } from './container-spec-codec.ts';
 
-const zResources = z.object({ NanoCPUs: zWhole, MemoryBytes: zWhole, Pids: zWhole }).nullish();
+const zAmounts = z.object({ NanoCPUs: zWhole, MemoryBytes: zWhole, Pids: zWhole });
+const zResources = zAmounts.nullish();
+const zReservations = zAmounts.extend({ GenericResources: zGenericResources }).nullish();
 
 const zRestart = z
   .object({
@@ -74,7 +83,7 @@ export const zServiceSpec = z.object({
   Labels: zLabels,
   TaskTemplate: z.object({
     ContainerSpec: zContainerSpec.nullish(),
-    Resources: z.object({ Limits: zResources, Reservations: zResources }).nullish(),
+    Resources: z.object({ Limits: zResources, Reservations: zReservations }).nullish(),
     RestartPolicy: zRestart,
     Placement: zPlacement,
     Networks: zNetworks,
@@ -125,7 +134,7 @@ export function decodeServiceSpec(value: unknown): DecodedSpec {
     mode,
     container: decodeContainerSpec(template.ContainerSpec),
     limits: decodeAmounts(template.Resources?.Limits),
-    reservations: decodeAmounts(template.Resources?.Reservations),
+    reservations: decodeReservations(template.Resources?.Reservations),
     restart: decodeRestart(template.RestartPolicy),
     placement: { ...decodePlacement(template.Placement), ...decodePlacementLabels(labels) },
     update: decodeUpdate(raw.UpdateConfig),
@@ -135,6 +144,7 @@ export function decodeServiceSpec(value: unknown): DecodedSpec {
     ports: (raw.EndpointSpec?.Ports ?? []).map(decodePort),
     forceUpdate: template.ForceUpdate ?? 0,
     updateDeadlineMs: decodeDeadline(labels),
+    priority: decodePriority(labels),
     logDriver:
       logDriver === undefined
         ? undefined
@@ -196,6 +206,13 @@ function decodeDeadline(labels: Labels): number | undefined {
   return deadline;
 }
 
+function decodePriority(labels: Labels): number | undefined {
+  const priority = readPriority(labels);
+  if (typeof priority === 'string')
+    throw new InvalidError(`invalid service spec: Labels.${PRIORITY_LABEL}: ${priority}`);
+  return priority;
+}
+
 /** A job's labels may say when it runs. */
 function withSchedule(mode: ServiceMode, labels: Labels): ServiceMode {
   const cron = readCronLabels(labels);
@@ -225,6 +242,11 @@ function decodeAmounts(raw: z.output<typeof zResources>): ResourceAmounts {
     memoryBytes: given(raw?.MemoryBytes),
     pids: given(raw?.Pids),
   }) as ResourceAmounts;
+}
+
+function decodeReservations(raw: z.output<typeof zReservations>): Reservations {
+  const genericResources = decodeGenericRequests(raw?.GenericResources);
+  return { ...decodeAmounts(raw), ...(genericResources === undefined ? {} : { genericResources }) };
 }
 
 function decodeRestart(raw: z.output<typeof zRestart>): RestartPolicy {
@@ -319,7 +341,13 @@ function encodeMode(mode: ServiceMode): object {
 export function encodeTaskTemplate(spec: ServiceSpec): object {
   return defined({
     ContainerSpec: encodeContainerSpec(spec.container),
-    Resources: { Limits: encodeAmounts(spec.limits), Reservations: encodeAmounts(spec.reservations) },
+    Resources: {
+      Limits: encodeAmounts(spec.limits),
+      Reservations: defined({
+        ...encodeAmounts(spec.reservations),
+        GenericResources: encodeGenericResources(spec.reservations.genericResources),
+      }),
+    },
     RestartPolicy: {
       Condition: spec.restart.condition,
       Delay: spec.restart.delayNs,

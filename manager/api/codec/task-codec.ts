@@ -4,6 +4,7 @@ import { isJob } from '../../../shared/model/index.ts';
 import type { Store } from '../../store/store.ts';
 import { encodeNetwork } from './network-codec.ts';
 import { defined, timeText } from './common.ts';
+import { encodeGenericResources } from './generic-resource-codec.ts';
 import { encodeTaskTemplate } from './service-spec-codec.ts';
 
 /** The state that is shown: what the node reported, or what the record alone says. */
@@ -24,6 +25,7 @@ export function encodeTask(
 ): object {
   const status = store.get('statuses', task.id);
   const job = spec !== undefined && isJob(spec.mode);
+  const granted = encodeGenericResources(task.granted);
   const version = Math.max(store.version('tasks', task.id), store.version('statuses', task.id));
   return defined({
     ID: task.id,
@@ -38,6 +40,9 @@ export function encodeTask(
     Status: encodeStatus(task, status),
     JobIteration: job ? { Index: task.revision - 1 } : undefined,
     DesiredState: desiredText(task, job),
+    // The first is what dockerd writes, the second what its documentation calls it.
+    GenericResources: granted,
+    AssignedGenericResources: granted,
     NetworksAttachments: task.addresses.flatMap((a) => {
       const network = store.get('networks', a.network);
       if (network === undefined) return [];
@@ -65,7 +70,7 @@ function encodeStatus(task: Task, status: TaskStatus | undefined): object {
     Timestamp: timeText(status?.atMs ?? task.createdAtMs),
     State: state,
     Message: status?.message ?? (state === 'pending' ? 'pending task scheduling' : 'task assigned to a node'),
-    Err: status?.error ?? task.pendingReason,
+    Err: status?.error ?? task.pendingReason ?? preemption(task),
     ContainerStatus:
       container === undefined
         ? undefined
@@ -83,6 +88,10 @@ function encodeStatus(task: Task, status: TaskStatus | undefined): object {
           }),
     },
   });
+}
+
+function preemption({ preemptedBy }: Task): string | undefined {
+  return preemptedBy === undefined ? undefined : `preempted by service ${preemptedBy.serviceName}`;
 }
 
 /** A network in the shape that swarm objects embed. */
