@@ -126,8 +126,9 @@ export class ContainerBuilder {
     const image = this.#prepared.get(task.taskId) ?? (await this.prepare(task, signal));
     const context = this.#context(task);
     const mode = standaloneMode(task);
-    const given = withGranted(task.spec.container, task.granted);
-    const filled = mode === undefined ? fillSpec(given, context) : given;
+    const own = mode === undefined ? fillSpec(task.spec.container, context) : task.spec.container;
+    // A name of a resource is no template.
+    const filled = withGranted(own, task.granted);
     const { spec, names } = withAnonymousVolumes(filled, image.config, id);
     const [passwd, group] = await Promise.all(
       ['etc/passwd', 'etc/group'].map((path) => readImageFile(image.layers, path)),

@@ -67,6 +67,7 @@ class ClusterBuilder {
   #agents = 1;
   #machineIsNode = false;
   #nodeDownAfterMs: number | undefined;
+  #agentArgs: ((hostname: string) => readonly string[]) | undefined;
   readonly #registries: string[] = [];
   readonly #images: BuiltImage[] = [];
 
@@ -90,6 +91,12 @@ class ClusterBuilder {
   /** Milliseconds of silence after which a node is down: long, for tests in which an agent that restarts must not be. */
   nodeDownAfter(ms: number): this {
     this.#nodeDownAfterMs = ms;
+    return this;
+  }
+
+  /** Further arguments of a node's agent, asked for whenever it starts. */
+  agentArgs(of: (hostname: string) => readonly string[]): this {
+    this.#agentArgs = of;
     return this;
   }
 
@@ -121,6 +128,7 @@ class ClusterBuilder {
         hostnamePrefix: 'a',
         insecureRegistries: this.#registries,
         ...(this.#nodeDownAfterMs === undefined ? {} : { nodeDownAfterMs: this.#nodeDownAfterMs }),
+        ...(this.#agentArgs === undefined ? {} : { agentArgs: this.#agentArgs }),
         progress: silentProgress,
         onEvent: (text) => events.push(text),
       },

@@ -35,6 +35,8 @@ export interface Asker {
   readonly leaving: ReadonlySet<string>;
   /** The node passes all filters but those that yield. */
   readonly suits: (row: number) => boolean;
+  /** The service keeps failing there. */
+  readonly isBad: (row: number) => boolean;
 }
 
 export type Preempted =
@@ -109,7 +111,7 @@ export class Preemption {
       if (offer.kind === 'wait') return { kind: 'refused', again: { atMs: offer.untilMs } };
       if (offer.kind === 'none') continue;
       found += 1;
-      if (best === undefined || isBetter(offer, best, asker.request)) best = offer;
+      if (best === undefined || isBetter(offer, best, asker)) best = offer;
     }
     if (best !== undefined && !this.#rows.has(best.row)) return this.#accept(asker, best);
     return { kind: 'refused', again: best === undefined ? this.#later : 'next-plan' };
@@ -170,6 +172,7 @@ export class Preemption {
 
   /** A container has no other node to go to, and a job's run is lost: that has to be asked for. */
   #mayStop({ serviceId }: Asker, task: Task): boolean {
+    if (!isWanted(task)) return false;
     if (this.#priorities.of(task.serviceId) >= this.#priorities.of(serviceId)) return false;
     const service = this.#view.services.get(task.serviceId);
     if (service === undefined || service.run !== undefined || service.removing === true) return false;
@@ -204,13 +207,14 @@ export class Preemption {
   }
 }
 
-/** The lower priority, then the fewer victims, then the node with fewer tasks of the service, then the younger victims. */
+/** Where it does not keep failing; the lower priority, then the fewer victims, then the node with fewer tasks of the service, then the younger victims. */
 function isBetter(
   a: { readonly row: number; readonly victims: readonly Candidate[] },
   b: { readonly row: number; readonly victims: readonly Candidate[] },
-  { counts }: Request,
+  { isBad, request: { counts } }: Asker,
 ): boolean {
   const [one, other] = [a, b].map(({ row, victims }) => [
+    isBad(row) ? 1 : 0,
     Math.max(...victims.map(({ priority }) => priority)),
     victims.length,
     victims.reduce((sum, { priority }) => sum + priority, 0),

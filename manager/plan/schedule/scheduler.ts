@@ -94,8 +94,8 @@ export class ServiceScheduler {
       serviceId: this.#serviceId,
       request: this.#request,
       leaving: this.#leaving,
+      isBad: (row: number) => this.#bad.has(row),
       suits: (row: number) =>
-        !this.#bad.has(row) &&
         whyNot(this.#fixed, this.#request, this.#columns, row) === undefined &&
         whyNot(this.#lasting, this.#request, this.#columns, row) === undefined,
     };
