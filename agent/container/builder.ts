@@ -25,7 +25,7 @@ import type { Containers, NewContainer } from './containers.ts';
 import { heldMounts } from './held-mounts.ts';
 import { hostsFile, hostsFileOfNode } from './hosts-file.ts';
 import type { ContainerRecord } from './record.ts';
-import { fillSpec, withGranted } from './fill-spec.ts';
+import { fillSpec } from './fill-spec.ts';
 import { INIT_PATH, processArgs, runtimeSpec, type BindMount } from './runtime-spec.ts';
 import { nativeDir } from '../native/library.ts';
 import { parseSignal } from './signals.ts';
@@ -126,9 +126,8 @@ export class ContainerBuilder {
     const image = this.#prepared.get(task.taskId) ?? (await this.prepare(task, signal));
     const context = this.#context(task);
     const mode = standaloneMode(task);
-    const own = mode === undefined ? fillSpec(task.spec.container, context) : task.spec.container;
-    // A name of a resource is no template.
-    const filled = withGranted(own, task.granted);
+    const filled =
+      mode === undefined ? fillSpec(task.spec.container, context, task.granted) : task.spec.container;
     const { spec, names } = withAnonymousVolumes(filled, image.config, id);
     const [passwd, group] = await Promise.all(
       ['etc/passwd', 'etc/group'].map((path) => readImageFile(image.layers, path)),

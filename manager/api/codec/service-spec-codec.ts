@@ -11,8 +11,6 @@ import {
   nodeNetworkOf,
   type Placement,
   type PublishedPort,
-  type Reservations,
-  type ResourceAmounts,
   type RestartPolicy,
   type ServiceMode,
   type ServiceSpec,
@@ -24,16 +22,8 @@ import { PRIORITY_LABEL, readPriority } from '../../stack/priority.ts';
 import { DEADLINE_LABEL, readUpdateDeadline } from '../../stack/update-deadline.ts';
 import { parseStrict } from '../http/unsupported.ts';
 import { defined, given, labelsOf, zLabels, zText, zTexts, zWhole } from './common.ts';
-import {
-  decodeGenericRequests,
-  encodeGenericResources,
-  zGenericResources,
-} from './generic-resource-codec.ts';
+import { decodeAmounts, decodeReservations, encodeResources, zResources } from './resources-codec.ts';
 import { decodeContainerSpec, encodeContainerSpec, zContainerSpec } from './container-spec-codec.ts';
-
-const zAmounts = z.object({ NanoCPUs: zWhole, MemoryBytes: zWhole, Pids: zWhole });
-const zResources = zAmounts.nullish();
-const zReservations = zAmounts.extend({ GenericResources: zGenericResources }).nullish();
 
 const zRestart = z
   .object({
@@ -83,7 +73,7 @@ export const zServiceSpec = z.object({
   Labels: zLabels,
   TaskTemplate: z.object({
     ContainerSpec: zContainerSpec.nullish(),
-    Resources: z.object({ Limits: zResources, Reservations: zReservations }).nullish(),
+    Resources: zResources,
     RestartPolicy: zRestart,
     Placement: zPlacement,
     Networks: zNetworks,
@@ -236,19 +226,6 @@ function refuseUpdateConfig(raw: RawSpec): void {
   }
 }
 
-function decodeAmounts(raw: z.output<typeof zResources>): ResourceAmounts {
-  return defined({
-    nanoCpus: given(raw?.NanoCPUs),
-    memoryBytes: given(raw?.MemoryBytes),
-    pids: given(raw?.Pids),
-  }) as ResourceAmounts;
-}
-
-function decodeReservations(raw: z.output<typeof zReservations>): Reservations {
-  const genericResources = decodeGenericRequests(raw?.GenericResources);
-  return { ...decodeAmounts(raw), ...(genericResources === undefined ? {} : { genericResources }) };
-}
-
 function decodeRestart(raw: z.output<typeof zRestart>): RestartPolicy {
   if (raw === null || raw === undefined) return DEFAULT_RESTART;
   return {
@@ -341,13 +318,7 @@ function encodeMode(mode: ServiceMode): object {
 export function encodeTaskTemplate(spec: ServiceSpec): object {
   return defined({
     ContainerSpec: encodeContainerSpec(spec.container),
-    Resources: {
-      Limits: encodeAmounts(spec.limits),
-      Reservations: defined({
-        ...encodeAmounts(spec.reservations),
-        GenericResources: encodeGenericResources(spec.reservations.genericResources),
-      }),
-    },
+    Resources: encodeResources(spec),
     RestartPolicy: {
       Condition: spec.restart.condition,
       Delay: spec.restart.delayNs,
@@ -363,10 +334,6 @@ export function encodeTaskTemplate(spec: ServiceSpec): object {
         ? undefined
         : { Name: spec.logDriver.name, Options: spec.logDriver.options },
   });
-}
-
-function encodeAmounts(amounts: ResourceAmounts): object {
-  return defined({ NanoCPUs: amounts.nanoCpus, MemoryBytes: amounts.memoryBytes, Pids: amounts.pids });
 }
 
 function encodePlacement(placement: Placement): object {

@@ -1,7 +1,7 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { ALL_CAPABILITIES, capabilitySet } from '../../../agent/container/capabilities.ts';
-import { fillSpec, withGranted } from '../../../agent/container/fill-spec.ts';
+import { fillSpec } from '../../../agent/container/fill-spec.ts';
 import { afterProbe, initialHealth, nextProbeMs } from '../../../agent/container/health-state.ts';
 import { hostsFile } from '../../../agent/container/hosts-file.ts';
 import { LineJoiner, parseLogLine } from '../../../agent/container/log-line.ts';
@@ -15,10 +15,9 @@ const group = 'root:x:0:\nweb:x:33:\nlogs:x:44:web,other\n';
 
 test('what a task was given comes after the environment of its service', (t) => {
   const spec = { image: 'a', labels: {}, command: [], args: [], env: ['A={{.Node.ID}}'], mounts: [] };
-  t.is(withGranted(spec, []), spec);
   const context = { Node: { ID: 'n' } } as unknown as Parameters<typeof fillSpec>[1];
   const granted = [{ kind: 'gpu', names: ['{{x', 'b'] }];
-  const { env } = withGranted(fillSpec({ ...spec, env: ['A=b'] }, context), granted);
+  const { env } = fillSpec({ ...spec, env: ['A=b'] }, context, granted);
   t.deepEqual(env, ['A=b', 'DOCKER_RESOURCE_GPU={{x,b']);
 });
 

@@ -155,7 +155,7 @@ function story(steps: readonly Step[]): TestCluster {
     const before = new Set(
       held(swarm).flatMap(({ id, preemptedBy }) => (preemptedBy === undefined ? [] : [id])),
     );
-    const { units = [] } = swarm.plan();
+    const { units } = swarm.plan();
     for (const task of held(swarm)) {
       if (task.preemptedBy === undefined || before.has(task.id)) continue;
       const { serviceId } = task.preemptedBy;
