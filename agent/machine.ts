@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { availableParallelism, machine, totalmem } from 'node:os';
 import { isIP } from 'node:net';
 import { lookup } from 'node:dns/promises';
-import type { Labels, NodeDescription } from '../shared/model/index.ts';
+import type { GenericResource, Labels, NodeDescription } from '../shared/model/index.ts';
 import { parseRoutes } from './routes.ts';
 import { readHostResolvers } from './network/resolv-conf.ts';
 import { VERSION } from '../shared/lib/version.ts';
@@ -13,6 +13,7 @@ export async function describeMachine(
   hostname: string,
   address: string,
   engineLabels: Labels,
+  genericResources: readonly GenericResource[] = [],
 ): Promise<NodeDescription> {
   return {
     hostname,
@@ -24,6 +25,7 @@ export async function describeMachine(
     memoryBytes: totalmem(),
     engineVersion: VERSION,
     localSubnets: await localSubnets(),
+    ...(genericResources.length === 0 ? {} : { genericResources }),
   };
 }
 

@@ -38,7 +38,8 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   await mkdir(runDir, { recursive: true, mode: 0o711 });
   const identity = await identify(options, signal);
   const address = options.address ?? (await sourceAddress(identity.managers[0] ?? ''));
-  const description = await describeMachine(options.hostname, address, options.labels);
+  const { hostname, labels, genericResources } = options;
+  const description = await describeMachine(hostname, address, labels, genericResources);
   const images = await openImages(options, signal);
   const network = networkDriver(options, identity);
   const { files, assignments } = await openMemory(runDir, logger);

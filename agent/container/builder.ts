@@ -126,7 +126,8 @@ export class ContainerBuilder {
     const image = this.#prepared.get(task.taskId) ?? (await this.prepare(task, signal));
     const context = this.#context(task);
     const mode = standaloneMode(task);
-    const filled = mode === undefined ? fillSpec(task.spec.container, context) : task.spec.container;
+    const filled =
+      mode === undefined ? fillSpec(task.spec.container, context, task.granted) : task.spec.container;
     const { spec, names } = withAnonymousVolumes(filled, image.config, id);
     const [passwd, group] = await Promise.all(
       ['etc/passwd', 'etc/group'].map((path) => readImageFile(image.layers, path)),

@@ -23,6 +23,7 @@ import {
   parseName,
   parsePeriod,
   parsePort,
+  readGenericResources,
 } from './options.ts';
 
 const DAY_MS = 86_400_000;
@@ -193,6 +194,7 @@ interface AgentFlags {
   insecureRegistry: string[];
   preloadImages?: string;
   label: Record<string, string>;
+  genericResource: string[];
   vxlanPort: number;
   logLevel: string;
 }
@@ -219,6 +221,12 @@ export function addAgent(program: Command): void {
     .option('--insecure-registry <host>', 'speak plain HTTP with this registry (repeatable)', collect, [])
     .option('--preload-images <dir>', 'import *.tar (docker save format) from here at start')
     .option('--label <key=value>', 'engine label of the node (repeatable)', collectLabel, {})
+    .option(
+      '--generic-resource <kind=what>',
+      'what the node has besides: gpu=2, or gpu=NAME for each of them (repeatable)',
+      collect,
+      [],
+    )
     .option('--vxlan-port <port>', 'UDP port of the overlays, the same on all nodes', parsePort, 4789)
     .addOption(new Option('--log-level <level>').choices(LEVELS).default('info'))
     .action(async (managers: string[] | undefined, flags: AgentFlags) => {
@@ -243,6 +251,7 @@ async function agentOptions(managers: string[] | undefined, flags: AgentFlags): 
     insecureRegistries: flags.insecureRegistry,
     ...(flags.preloadImages === undefined ? {} : { preloadImages: path.resolve(flags.preloadImages) }),
     labels: flags.label,
+    genericResources: readGenericResources(flags.genericResource),
     vxlanPort: flags.vxlanPort,
     logger: makeLogger(flags.logLevel, 'agent'),
   };

@@ -1,5 +1,8 @@
 /** Parsers of option values: a wrong one is named, with what is allowed. */
 import { InvalidArgumentError } from 'commander';
+import { InvalidError } from '../../shared/errors/index.ts';
+import { parseGenericResources } from '../../shared/lib/generic-resources.ts';
+import type { GenericResource } from '../../shared/model/index.ts';
 
 export function parseCount(low: number, high: number): (text: string) => number {
   return (text) => {
@@ -50,6 +53,17 @@ export function collectLabel(text: string, before: Readonly<Record<string, strin
   const at = text.indexOf('=');
   if (at <= 0) throw new InvalidArgumentError('KEY=VALUE is wanted.');
   return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
+}
+
+/** All values of --generic-resource together: whether a kind is counted or named shows in all of its values. */
+export function readGenericResources(terms: readonly string[]): GenericResource[] {
+  try {
+    return parseGenericResources(terms);
+  } catch (error) {
+    if (error instanceof TypeError)
+      throw new InvalidError(`--generic-resource: ${error.message}`, { cause: error });
+    throw error;
+  }
 }
 
 export function parseName(text: string): string {

@@ -25,6 +25,8 @@ export interface LocalClusterOptions {
   /** Nodes are called this and a number. */
   readonly hostnamePrefix: string;
   readonly insecureRegistries: readonly string[];
+  /** Further arguments of a node's agent, asked for whenever it starts. */
+  readonly agentArgs?: (hostname: string) => readonly string[];
   /** Silence after which a node is down. Default: the manager's. */
   readonly nodeDownAfterMs?: number;
   /** Further arguments of the manager. */
@@ -67,7 +69,7 @@ export class LocalCluster {
     this.layout = options.layout;
     this.subnet = subnet;
     this.api = new ApiClient(options.layout.socket);
-    this.manager = this.#child('manager', this.#managerArgs(), undefined);
+    this.manager = this.#child('manager', () => this.#managerArgs(), undefined);
     const nodes = makeNodes(this.layout, subnet, options.nodeCount, {
       machineIsNode: options.machineIsNode,
       prefix: options.hostnamePrefix,
@@ -76,7 +78,7 @@ export class LocalCluster {
       node,
       process: this.#child(
         node.hostname,
-        this.#agentArgs(node),
+        () => this.#agentArgs(node),
         node.netns?.path,
         options.agentEnvironment?.(node.hostname),
       ),
@@ -190,7 +192,7 @@ export class LocalCluster {
 
   #child(
     title: string,
-    args: readonly string[],
+    argsOf: () => readonly string[],
     netns: string | undefined,
     environment: Readonly<Record<string, string>> = {},
   ): Child {
@@ -198,7 +200,10 @@ export class LocalCluster {
     const logFile = path.join(layout.logDir, `${title}.log`);
     const spec = {
       title,
-      args: [...nodeFlags(args), CLI_PATH, ...args],
+      get args() {
+        const args = argsOf();
+        return [...nodeFlags(args), CLI_PATH, ...args];
+      },
       logFile,
       netns,
       stateDir: layout.stateDir,
@@ -245,6 +250,7 @@ export class LocalCluster {
       ...['--state-dir', node.stateDir, '--run-dir', node.runDir],
       ...['--vxlan-port', String(layout.vxlanPort), '--preload-images', layout.imageDir],
       ...this.#options.insecureRegistries.flatMap((registry) => ['--insecure-registry', registry]),
+      ...(this.#options.agentArgs?.(node.hostname) ?? []),
     ];
   }
 }

@@ -76,6 +76,7 @@ export function taskRow(view: AssignmentView, task: Task, released: boolean): Ta
     revision: task.revision,
     spec: revision.spec,
     addresses: task.addresses,
+    ...(task.granted === undefined ? {} : { granted: task.granted }),
   };
 }
 

@@ -116,6 +116,8 @@ export class DirtyServices {
         this.#services.add(change.key);
         this.#noteWaiters(change.after?.name ?? change.before?.name);
         if (change.after === undefined || change.before?.endpoint !== change.after.endpoint) this.#noteRoom();
+        // Its priority may be lower now.
+        else if (change.before?.revision !== change.after.revision) this.#noteRoom();
         return;
       case 'tasks':
         this.#noteTask(change.before, change.after);
@@ -142,6 +144,7 @@ export class DirtyServices {
       this.#noteWaiters(this.#store.get('services', serviceId)?.name);
     }
     if (after === undefined) this.#noteRoom();
+    if (after === undefined && before?.preemptedBy !== undefined) this.#noteNodeOf(before);
     if (after?.nodeId !== undefined && before?.nodeId === undefined)
       for (const id of this.#followers) this.#services.add(id);
   }
@@ -154,7 +157,19 @@ export class DirtyServices {
       (ended ? this.#services : this.#progressed).add(task.serviceId);
       this.#noteWaiters(this.#store.get('services', task.serviceId)?.name);
     }
-    if (ended) this.#noteRoom();
+    if (ended) {
+      this.#noteRoom();
+      if (task?.preemptedBy !== undefined) this.#noteNodeOf(task);
+    }
+  }
+
+  /** Tasks of the same node may have waited for this one to end. */
+  #noteNodeOf({ nodeId }: Task): void {
+    if (nodeId === undefined) return;
+    for (const id of this.#store.tasksOfNode(nodeId)) {
+      const task = this.#store.get('tasks', id);
+      if (task?.preempting === true) this.#services.add(task.serviceId);
+    }
   }
 
   #noteNode(nodeId: string, before: Node | undefined, after: Node | undefined): void {

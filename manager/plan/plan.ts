@@ -16,7 +16,9 @@ import { Draft } from './draft.ts';
 import { earlier } from './reconcile/actions.ts';
 import { reconcileService } from './reconcile/service.ts';
 import { clearStrayStatuses, clearStrayTasks } from './reconcile/strays.ts';
+import { Priorities } from './priorities.ts';
 import { ClusterColumns } from './schedule/columns.ts';
+import { Preemption } from './schedule/preemption.ts';
 import { ServicePlan } from './service-plan.ts';
 import { revisionKey } from './states.ts';
 import type { View } from './view.ts';
@@ -65,6 +67,14 @@ export interface Planning {
   /** Made when first asked for: most plans place nothing. */
   readonly ports: () => PortBook;
   readonly columns: () => ClusterColumns;
+  readonly priorities: Priorities;
+  readonly preemption: () => Preemption;
+  /** Tasks that are stopped in favour of services of higher priorities. */
+  readonly victims: ReadonlySet<string>;
+  /** Their slots, which this plan does not touch again: `serviceId/key`. */
+  readonly victimSlots: Set<string>;
+  /** How many tasks are wanted in each slot of a service, made when one of it is stopped. */
+  readonly slotCounts: Map<string, Map<number, number>>;
   readonly explanations: Map<string, string>;
   readonly starved: Set<string>;
 }
@@ -77,7 +87,7 @@ export function plan(view: View, input: PlanInput): Plan {
   let left = input.limit;
   let looked = 0;
   let wakeAt: number | undefined;
-  for (const id of orderOf(view, input.dirtyServices)) {
+  for (const id of orderOf(view, input.dirtyServices, planning.priorities)) {
     if (left <= 0) {
       unfinished.add(id);
       continue;
@@ -90,11 +100,13 @@ export function plan(view: View, input: PlanInput): Plan {
     const tasks = view.tasksOfService(id).size;
     looked += tasks;
     const decision = reconcileService(view, service, input.now, left);
-    const result = new ServicePlan(planning, service).apply(decision, left);
+    const servicePlan = new ServicePlan(planning, service);
+    const result = servicePlan.apply(decision, left);
     left -= Math.max(result.changed, Math.floor(tasks / LOOKS_PER_SLOT));
     if (decision.more || result.more) unfinished.add(id);
-    if (decision.wakeAt !== undefined) timers.set(id, decision.wakeAt);
-    wakeAt = earlier(wakeAt, decision.wakeAt);
+    const again = earlier(decision.wakeAt, servicePlan.wakeAt);
+    if (again !== undefined) timers.set(id, again);
+    wakeAt = earlier(wakeAt, again);
     if (decision.hold !== undefined) waits.set(id, dependenciesOf(view, service));
   }
   if (input.dirtyServices === 'all') clearStrayStatuses(view, planning.draft);
@@ -116,6 +128,9 @@ function begin(view: View, input: PlanInput): Planning {
     }
     addresses.add(network);
   }
+  const columns = once(() => new ClusterColumns(view));
+  const priorities = new Priorities(view);
+  const victims = new Set<string>();
   return {
     view,
     now: input.now,
@@ -123,7 +138,12 @@ function begin(view: View, input: PlanInput): Planning {
     draft,
     addresses,
     ports: once(() => new PortBook(view)),
-    columns: once(() => new ClusterColumns(view)),
+    columns,
+    priorities,
+    preemption: once(() => new Preemption(view, columns(), priorities, victims, input.now)),
+    victims,
+    victimSlots: new Set(),
+    slotCounts: new Map(),
     explanations: new Map(),
     starved: new Set(),
   };
@@ -137,11 +157,16 @@ function once<T>(make: () => T): () => T {
   };
 }
 
-/** Oldest service first, so that of two that want the same port the first has it. */
-function orderOf(view: View, dirty: ReadonlySet<string> | 'all'): string[] {
+/**
+ * The highest priority first, so that room goes to it; then the oldest service, so that of two that want the same port the
+ * first has it.
+ */
+function orderOf(view: View, dirty: ReadonlySet<string> | 'all', priorities: Priorities): string[] {
   const ids = dirty === 'all' ? allServiceIds(view) : [...dirty];
   const created = (id: string): number => view.services.get(id)?.createdAtMs ?? 0;
-  return ids.sort((a, b) => created(a) - created(b) || (a < b ? -1 : 1));
+  return ids.sort(
+    (a, b) => priorities.of(b) - priorities.of(a) || created(a) - created(b) || (a < b ? -1 : 1),
+  );
 }
 
 /** Those that exist, and those that only tasks still name. */

@@ -1,13 +1,24 @@
 /** Turns what reconcile decided for one service into writes: endpoint, addresses and nodes are given here. */
 import { idFrom } from '../../shared/lib/ids.ts';
 import { assertNever } from '../../shared/lib/assert-never.ts';
-import type { Revision, Service, ServiceSpec, Task, TaskAddress } from '../../shared/model/index.ts';
+import type {
+  GenericResource,
+  Revision,
+  Service,
+  ServiceSpec,
+  Task,
+  TaskAddress,
+} from '../../shared/model/index.ts';
 import { networksOf } from './allocate/addresses.ts';
 import { allocateEndpoint, whyNoAddress } from './allocate/endpoint.ts';
 import type { Planning } from './plan.ts';
 import type { ServiceAction, ServiceDecision, SlotAction, SlotDecision } from './reconcile/actions.ts';
+import { earlier } from './reconcile/actions.ts';
 import { sameJson } from './reconcile/dirty.ts';
+import type { Again } from './schedule/preemption.ts';
+import type { Placement } from './schedule/scheduler.ts';
 import { ServiceScheduler } from './schedule/scheduler.ts';
+import { stopVictim } from './stop-victim.ts';
 import { isWanted, revisionKey } from './states.ts';
 
 type CreateTask = Extract<SlotAction, { kind: 'create-task' }>;
@@ -15,7 +26,12 @@ type PlaceTask = Extract<SlotAction, { kind: 'place-task' }>;
 
 /** Where a task goes: a node and addresses, or why not. */
 type Seat =
-  | { readonly nodeId: string; readonly addresses: readonly TaskAddress[] }
+  | {
+      readonly nodeId: string;
+      readonly addresses: readonly TaskAddress[];
+      readonly granted?: readonly GenericResource[];
+      readonly preempting?: true;
+    }
   | { readonly reason: string };
 
 export class ServicePlan {
@@ -30,6 +46,11 @@ export class ServicePlan {
   #expected = 0;
   /** Tasks that this very plan stops: where they ran there is room for their replacements. */
   #leaving: ReadonlySet<string> = new Set();
+  /** Stopping tasks of lower priorities has been tried in vain. */
+  #preemptionRefused = false;
+  #wakeAt: number | undefined;
+  /** What this plan does has to be seen before more is. */
+  #more = false;
 
   constructor(planning: Planning, service: Service) {
     this.#planning = planning;
@@ -37,6 +58,11 @@ export class ServicePlan {
     this.#service = service;
     this.#unit = `service/${service.id}`;
     this.#revision = planning.view.revisions.get(revisionKey(service.id, service.revision));
+  }
+
+  /** When to look again, as far as that follows from what found no place. */
+  get wakeAt(): number | undefined {
+    return this.#wakeAt;
   }
 
   /** At most `limit` slots are written; `changed` says how many were. */
@@ -54,7 +80,7 @@ export class ServicePlan {
       if (changed >= limit) return { changed, more: true };
       if (this.#applySlot(slot)) changed += 1;
     }
-    return { changed, more: false };
+    return { changed, more: this.#more };
   }
 
   #allocate(): void {
@@ -127,6 +153,10 @@ export class ServicePlan {
 
   /** True when it wrote something. */
   #applySlot({ key, actions }: SlotDecision): boolean {
+    // Another service's unit stops a task of it: what follows from that is decided when it is written.
+    const { victims, victimSlots } = this.#planning;
+    if (victimSlots.has(`${this.#service.id}/${key}`)) return false;
+    if (actions.some((action) => 'task' in action && victims.has(action.task.id))) return false;
     const unit = `${this.#unit}/${key}`;
     let wrote = false;
     for (const action of actions) wrote = this.#applyAction(unit, action) || wrote;
@@ -142,9 +172,16 @@ export class ServicePlan {
       case 'place-task':
         return this.#place(unit, action);
       case 'set-desired': {
-        const { startAfterMs: _over, ...task } = action.task;
+        const { startAfterMs: _over, preempting, ...task } = action.task;
+        const waits = preempting === true && action.desired !== 'running' ? { preempting } : {};
         const run = action.run === undefined ? {} : { run: action.run };
-        draft.put(unit, 1, 'tasks', task.id, { ...task, ...run, desired: action.desired, desiredAtMs: now });
+        draft.put(unit, 1, 'tasks', task.id, {
+          ...task,
+          ...waits,
+          ...run,
+          desired: action.desired,
+          desiredAtMs: now,
+        });
         return true;
       }
       case 'orphan-task':
@@ -174,7 +211,8 @@ export class ServicePlan {
   #create(unit: string, action: CreateTask): boolean {
     const { now, random, starved } = this.#planning;
     const { run } = action;
-    const seat = this.#seat(unit, action.nodeId, run !== undefined);
+    // What the services of this plan give up shows in the next: only what has waited for it takes from others.
+    const seat = this.#seat(unit, action, run !== undefined, action.nodeId !== undefined);
     if ('reason' in seat && action.nodeId !== undefined && run === undefined) {
       // A global service has no task where it does not fit, rather than one without a node.
       starved.add(this.#service.id);
@@ -198,8 +236,9 @@ export class ServicePlan {
     return true;
   }
 
-  #place(unit: string, { task, renew, nodeId }: PlaceTask): boolean {
-    const seat = this.#seat(unit, nodeId, task.run !== undefined);
+  #place(unit: string, action: PlaceTask): boolean {
+    const { task, renew } = action;
+    const seat = this.#seat(unit, action, action.task.run !== undefined, true);
     if ('reason' in seat && !renew && seat.reason === task.pendingReason) {
       this.#explain(task.id, seat.reason);
       return false;
@@ -214,7 +253,8 @@ export class ServicePlan {
     const { pendingReason: _old, ...rest } = task;
     if ('reason' in seat) this.#explain(task.id, seat.reason);
     const placed = 'reason' in seat ? { ...rest, pendingReason: seat.reason } : { ...rest, ...seat };
-    this.#planning.draft.put(unit, 1, 'tasks', task.id, placed);
+    const waits = 'preempting' in seat ? { desired: 'ready' as const, desiredAtMs: this.#planning.now } : {};
+    this.#planning.draft.put(unit, 1, 'tasks', task.id, { ...placed, ...waits });
   }
 
   #explain(taskId: string, reason: string): void {
@@ -222,23 +262,54 @@ export class ServicePlan {
     this.#planning.starved.add(this.#service.id);
   }
 
-  /** A node and an address on each network, or neither. `bound`: the node is not asked whether it takes the task. */
-  #seat(unit: string, nodeId: string | undefined, bound: boolean): Seat {
+  /**
+   * A node and an address on each network, or neither. `bound`: the node is not asked whether it takes the task.
+   * `preempts`: tasks of lower priorities may be stopped for it.
+   */
+  #seat(unit: string, { nodeId }: { readonly nodeId?: string }, bound: boolean, preempts: boolean): Seat {
     const spec = this.#revision?.spec;
     if (spec === undefined) return { reason: 'its revision is missing' };
     if (this.#blocked !== undefined) return { reason: this.#blocked };
     const addresses = this.#takeAddresses(spec);
     if (typeof addresses === 'string') return { reason: addresses };
     const scheduler = this.#schedulerFor(spec);
-    const placement =
-      nodeId === undefined ? scheduler.place() : bound ? scheduler.return(nodeId) : scheduler.placeOn(nodeId);
+    const placement = this.#placement(scheduler, nodeId, bound, preempts && !bound);
     if (placement.kind === 'refused') {
       this.#release(addresses);
       return { reason: placement.reason };
     }
     this.#planning.draft.guard(unit, 1, 'nodes', placement.nodeId);
     for (const { network } of addresses) this.#guardNetwork(unit, 1, network);
-    return { nodeId: placement.nodeId, addresses };
+    const { granted, victims } = placement;
+    for (const victim of victims ?? []) stopVictim(this.#planning, unit, victim, this.#service);
+    return {
+      nodeId: placement.nodeId,
+      addresses,
+      ...(granted === undefined ? {} : { granted }),
+      ...(victims === undefined ? {} : { preempting: true }),
+    };
+  }
+
+  #placement(
+    scheduler: ServiceScheduler,
+    nodeId: string | undefined,
+    bound: boolean,
+    preempts: boolean,
+  ): Placement {
+    if (nodeId !== undefined && bound) return scheduler.return(nodeId);
+    const placement = nodeId === undefined ? scheduler.place() : scheduler.placeOn(nodeId);
+    if (placement.kind === 'placed' || !preempts || this.#preemptionRefused) return placement;
+    const other = scheduler.preempt(this.#planning.preemption(), nodeId);
+    if ('again' in other) this.#look(other.again);
+    else return other;
+    // Of a global service each node is another question.
+    this.#preemptionRefused = nodeId === undefined;
+    return placement;
+  }
+
+  #look(again: Again | undefined): void {
+    if (again === 'next-plan') this.#more = true;
+    else this.#wakeAt = earlier(this.#wakeAt, again?.atMs);
   }
 
   #takeAddresses(spec: ServiceSpec): TaskAddress[] | string {

@@ -27,6 +27,11 @@ export function holdsResources(task: Task, status: TaskStatus | undefined): bool
   return task.nodeId !== undefined && !isTerminal(effectiveState(task, status));
 }
 
+/** Stopped so that others can have what it holds, and not known to have ended. */
+export function isLeavingRoom(task: Task, status: TaskStatus | undefined): boolean {
+  return task.preemptedBy !== undefined && holdsResources(task, status);
+}
+
 export const MS = 1_000_000;
 
 /** Nanoseconds, as specs have them, to whole milliseconds, rounded up. */

@@ -5,13 +5,16 @@ import {
   isJob,
   type Labels,
   type Placement,
+  type Reservations,
   type ResourceAmounts,
   type RestartPolicy,
   type ServiceMode,
   type UpdateConfig,
 } from '../../shared/model/index.ts';
+import { readGenericResources } from './generic-resources.ts';
 import { CRON_PREFIX, readCronLabels, readCronSection } from './cron.ts';
 import { readPlacementLabels } from './placement-labels.ts';
+import { PRIORITY_LABEL, readPriority } from './priority.ts';
 import { DEADLINE_LABEL, readUpdateDeadline } from './update-deadline.ts';
 import { defined, type KeyRules, labels, type Section } from './section.ts';
 
@@ -20,7 +23,7 @@ export interface Deploy {
   readonly labels: Labels;
   readonly endpointMode: 'vip' | 'dnsrr';
   readonly limits: ResourceAmounts;
-  readonly reservations: ResourceAmounts;
+  readonly reservations: Reservations;
   readonly restart: RestartPolicy;
   /** The file itself says when to restart. */
   readonly saysRestart: boolean;
@@ -28,14 +31,20 @@ export interface Deploy {
   readonly update: UpdateConfig;
   readonly rollback: UpdateConfig;
   readonly updateDeadlineMs?: number;
+  readonly priority?: number;
 }
 
-const NOT_COUNTED = {
-  severity: 'error',
-  message:
-    'not supported yet: nodes count CPUs and memory only; give the device under devices, and choose nodes by a label',
-} as const;
-const DEVICE_RULES: KeyRules = { devices: NOT_COUNTED, generic_resources: NOT_COUNTED };
+const DEVICE_RULES: KeyRules = {
+  devices: {
+    severity: 'error',
+    message:
+      'not supported yet: give the device under devices, and choose nodes by a label or by reservations.generic_resources',
+  },
+  generic_resources: {
+    severity: 'error',
+    message: 'can be reserved only, not limited: give it under reservations',
+  },
+};
 const NO_AMOUNTS: ResourceAmounts = {};
 
 export function readDeploy(service: Section): Deploy {
@@ -46,20 +55,19 @@ export function readDeploy(service: Section): Deploy {
     mode: readSchedule(deploy, readMode(service, deploy), own),
     labels: own,
     endpointMode: deploy?.oneOf('endpoint_mode', ['vip', 'dnsrr']) ?? 'vip',
-    limits: withOwn(service, readAmounts(resources, 'limits'), 'limits', {
+    limits: withOwn(service, readAmounts(resources?.section('limits'), 'limits'), 'limits', {
       nanoCpus: readOwnCpus(service),
       memoryBytes: ['mem_limit', service.bytes('mem_limit')],
       pids: ['pids_limit', service.whole('pids_limit', -1)],
     }),
-    reservations: withOwn(service, readAmounts(resources, 'reservations'), 'reservations', {
-      memoryBytes: ['mem_reservation', service.bytes('mem_reservation')],
-    }),
+    reservations: readReservations(service, resources),
     restart: readRestart(service, deploy),
     saysRestart: service.has('restart') || deploy?.has('restart_policy') === true,
     placement: { ...readPlacement(service, deploy), ...readPlacementRules(deploy, own) },
     update: readUpdate(deploy, 'update_config'),
     rollback: readUpdate(deploy, 'rollback_config'),
     ...readDeadline(deploy, own),
+    ...readOwnPriority(deploy, own),
   };
   if (deploy !== undefined && isJob(result.mode)) refuseUpdateConfig(deploy);
   resources?.end();
@@ -123,6 +131,15 @@ function readDeadline(deploy: Section | undefined, own: Labels): Pick<Deploy, 'u
   if (typeof deadline === 'number') return { updateDeadlineMs: deadline };
   const at = deploy.map.entries.get('labels')?.at ?? deploy.map;
   deploy.problems.error(at, `${deploy.map.key}.labels`, `${DEADLINE_LABEL}: ${deadline}`);
+  return {};
+}
+
+function readOwnPriority(deploy: Section | undefined, own: Labels): Pick<Deploy, 'priority'> {
+  const priority = readPriority(own);
+  if (priority === undefined || deploy === undefined) return {};
+  if (typeof priority === 'number') return { priority };
+  const at = deploy.map.entries.get('labels')?.at ?? deploy.map;
+  deploy.problems.error(at, `${deploy.map.key}.labels`, `${PRIORITY_LABEL}: ${priority}`);
   return {};
 }
 
@@ -191,8 +208,16 @@ function refuseUpdateConfig(deploy: Section): void {
   }
 }
 
-function readAmounts(resources: Section | undefined, name: 'limits' | 'reservations'): ResourceAmounts {
-  const section = resources?.section(name);
+function readReservations(service: Section, resources: Section | undefined): Reservations {
+  const section = resources?.section('reservations');
+  const genericResources = readGenericResources(section);
+  const amounts = withOwn(service, readAmounts(section, 'reservations'), 'reservations', {
+    memoryBytes: ['mem_reservation', service.bytes('mem_reservation')],
+  });
+  return { ...amounts, ...(genericResources.length === 0 ? {} : { genericResources }) };
+}
+
+function readAmounts(section: Section | undefined, name: 'limits' | 'reservations'): ResourceAmounts {
   if (section === undefined) return NO_AMOUNTS;
   const amounts = {
     nanoCpus: section.cpus('cpus'),

@@ -2,6 +2,7 @@
  * What a node should hold, as a manager computes it for this node alone. Keyed sets; a full set or a diff of each
  * is sent. Every entry is self-contained: the agent needs nothing else to act.
  */
+import type { GenericResource } from './generic-resource.ts';
 import type { ServiceSpec } from './service.ts';
 import type { DesiredState } from './task-state.ts';
 import type { TaskAddress } from './task.ts';
@@ -17,6 +18,7 @@ export interface TaskAssignment {
   readonly revision: number;
   readonly spec: ServiceSpec;
   readonly addresses: readonly TaskAddress[];
+  readonly granted?: readonly GenericResource[];
   /** The node has started it once already (said in full sets only): if its container is lost it is not started again. */
   readonly started?: true;
 }

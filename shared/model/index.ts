@@ -1,6 +1,7 @@
 export * from './assignment.ts';
 export * from './cluster.ts';
 export * from './container.ts';
+export * from './generic-resource.ts';
 export * from './network.ts';
 export * from './node-network.ts';
 export * from './node.ts';

@@ -1,3 +1,4 @@
+import type { GenericResource } from './generic-resource.ts';
 import type { Labels } from './service.ts';
 
 export type NodeRole = 'manager' | 'worker';
@@ -17,6 +18,8 @@ export interface NodeDescription {
   readonly address: string;
   /** CIDRs that the machine reaches by routes of its own, its name servers among them: overlays keep clear of them. */
   readonly localSubnets: readonly string[];
+  /** Each kind once. Absent: none. */
+  readonly genericResources?: readonly GenericResource[];
 }
 
 /** What users set. */

@@ -1,4 +1,5 @@
 /** What the command line hands to a manager and to an agent. Paths are absolute. */
+import type { GenericResource } from './generic-resource.ts';
 
 /** The part of pino's logger that Shoal uses; a pino logger satisfies it. */
 export interface Logger {
@@ -79,6 +80,7 @@ export interface AgentOptions {
   /** Directory whose *.tar files (docker save format) are imported at start. */
   readonly preloadImages?: string;
   readonly labels: Readonly<Record<string, string>>;
+  readonly genericResources?: readonly GenericResource[];
   /** UDP port of the overlays; all nodes of a cluster agree on it. */
   readonly vxlanPort: number;
   readonly logger: Logger;

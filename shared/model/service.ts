@@ -1,6 +1,7 @@
 /** A service: what a user wants to run. Its spec is stored once per revision; tasks name the revision. */
 
 import type { ContainerMode, ContainerRequest, ContainerRun } from './container.ts';
+import type { GenericRequest } from './generic-resource.ts';
 import type { RuntimeOptions } from './runtime-options.ts';
 import type { FileReference } from './secret.ts';
 
@@ -142,6 +143,11 @@ export interface ResourceAmounts {
   readonly pids?: number;
 }
 
+export interface Reservations extends ResourceAmounts {
+  /** Each kind once. Absent: none. */
+  readonly genericResources?: readonly GenericRequest[];
+}
+
 export interface RestartPolicy {
   readonly condition: 'any' | 'on-failure' | 'none';
   readonly delayNs: number;
@@ -219,7 +225,7 @@ export interface ServiceSpec {
   readonly mode: ServiceMode;
   readonly container: ContainerSpec;
   readonly limits: ResourceAmounts;
-  readonly reservations: ResourceAmounts;
+  readonly reservations: Reservations;
   readonly restart: RestartPolicy;
   readonly placement: Placement;
   readonly update: UpdateConfig;
@@ -236,6 +242,8 @@ export interface ServiceSpec {
   /** Container options of the Docker API that Shoal stores and shows again but whose meaning other fields carry. */
   readonly logDriver?: { readonly name: string; readonly options: Labels };
   readonly dependsOn?: readonly ServiceDependency[];
+  /** From -1000 to 1000; absent: DEFAULT_PRIORITY. Tasks of a higher one may take the place of those of a lower. */
+  readonly priority?: number;
 }
 
 export type UpdateState =
@@ -306,6 +314,8 @@ export const DEFAULT_UPDATE: UpdateConfig = {
 
 /** Kubernetes' progressDeadlineSeconds. Swarm has none: a task that hangs holds up its update for ever. */
 export const DEFAULT_UPDATE_DEADLINE_MS = 600_000;
+
+export const DEFAULT_PRIORITY = 0;
 
 export const DEFAULT_STOP_GRACE_NS = 10_000_000_000;
 

@@ -1,4 +1,5 @@
 import type { TaskRun } from './container.ts';
+import type { GenericResource } from './generic-resource.ts';
 import type { DesiredState, TaskState } from './task-state.ts';
 
 /** An address of a task on one network, without prefix length. */
@@ -24,12 +25,18 @@ export interface Task {
   /** When `desired` last changed. */
   readonly desiredAtMs: number;
   readonly addresses: readonly TaskAddress[];
+  /** Generic resources of its node that are its own until it has ended. Of those that asked for any only. */
+  readonly granted?: readonly GenericResource[];
   /** Why it stays pending: one sentence with a count per filter. */
   readonly pendingReason?: string;
   /** A replacement in `ready` is promoted to running at this time at the earliest (restart delay). */
   readonly startAfterMs?: number;
   /** How many tasks before it failed early in its slot, one after the other; absent: none. */
   readonly failures?: number;
+  /** Placed in the room of tasks of its node that were preempted: it waits in `ready` until all such have ended. */
+  readonly preempting?: true;
+  /** Told to stop in favour of a service of a higher priority. */
+  readonly preemptedBy?: { readonly serviceId: string; readonly serviceName: string };
   /** Of a standalone container's task only. */
   readonly run?: TaskRun;
   /** Of a cron job: the time of the schedule that it is for. */

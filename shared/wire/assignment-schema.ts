@@ -11,7 +11,7 @@ import type {
 } from '../model/assignment.ts';
 import type { AssignmentDrop, AssignmentLists, AssignmentPut } from './assignment-diff.ts';
 import { conforms } from './conforms.ts';
-import { count, flag, protocol, serviceSpecSchema, text } from './service-schema.ts';
+import { count, flag, genericResources, protocol, serviceSpecSchema, text } from './service-schema.ts';
 
 const task = conforms<TaskAssignment>()(
   z.strictObject({
@@ -24,6 +24,7 @@ const task = conforms<TaskAssignment>()(
     revision: count,
     spec: serviceSpecSchema,
     addresses: z.array(z.strictObject({ network: text, address: text })),
+    granted: genericResources.exactOptional(),
     started: z.literal(true).exactOptional(),
   }),
 );

@@ -4,7 +4,7 @@ import type { NodeDescription } from '../model/node.ts';
 import type { ContainerStatus, TaskStatus } from '../model/task.ts';
 import { TASK_STATES } from '../model/task-state.ts';
 import { conforms } from './conforms.ts';
-import { count, labels, protocol, text } from './service-schema.ts';
+import { count, genericResources, labels, protocol, text } from './service-schema.ts';
 
 export const health = z.enum(['starting', 'healthy', 'unhealthy']);
 
@@ -19,6 +19,7 @@ export const nodeDescriptionSchema = conforms<NodeDescription>()(
     engineLabels: labels,
     address: text,
     localSubnets: z.array(text),
+    genericResources: genericResources.exactOptional(),
   }),
 );
 

@@ -1,5 +1,6 @@
 /** Schemas of a service's spec, as it crosses the wire within a task's assignment. Unknown keys are refused. */
 import { z } from 'zod';
+import type { GenericRequest, GenericResource } from '../model/generic-resource.ts';
 import type { FileReference } from '../model/secret.ts';
 import type {
   ContainerSpec,
@@ -9,6 +10,7 @@ import type {
   NetworkAttachment,
   Placement,
   PublishedPort,
+  Reservations,
   ResourceAmounts,
   RestartPolicy,
   ServiceDependency,
@@ -171,6 +173,23 @@ const amounts = conforms<ResourceAmounts>()(
   }),
 );
 
+const genericRequest = conforms<GenericRequest>()(z.strictObject({ kind: text, count }));
+
+const reservations = conforms<Reservations>()(
+  z.strictObject({
+    nanoCpus: optionalCount,
+    memoryBytes: optionalCount,
+    pids: z.number().int().exactOptional(),
+    genericResources: z.array(genericRequest).exactOptional(),
+  }),
+);
+
+export const genericResources = z.array(
+  conforms<GenericResource>()(
+    z.union([z.strictObject({ kind: text, count }), z.strictObject({ kind: text, names: texts })]),
+  ),
+);
+
 const restart = conforms<RestartPolicy>()(
   z.strictObject({
     condition: z.enum(['any', 'on-failure', 'none']),
@@ -231,7 +250,7 @@ export const serviceSpecSchema = conforms<ServiceSpec>()(
     mode,
     container,
     limits: amounts,
-    reservations: amounts,
+    reservations,
     restart,
     placement,
     update,
@@ -244,5 +263,6 @@ export const serviceSpecSchema = conforms<ServiceSpec>()(
     registryAuth: optionalText,
     logDriver: z.strictObject({ name: text, options: labels }).exactOptional(),
     dependsOn: z.array(dependency).exactOptional(),
+    priority: z.number().int().exactOptional(),
   }),
 );

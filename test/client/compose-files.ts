@@ -99,7 +99,11 @@ services:
         window: 2m
       resources:
         limits: {cpus: "1.50", memory: 1G}
-        reservations: {cpus: "0.25", memory: 256M}
+        reservations:
+          cpus: "0.25"
+          memory: 256M
+          generic_resources:
+            - discrete_resource_spec: {kind: gpu, value: 2}
 volumes:
   data:
     labels: {keep: "yes"}

@@ -63,6 +63,7 @@ class ClusterBuilder {
   #agents = 1;
   #machineIsNode = false;
   #nodeDownAfterMs: number | undefined;
+  #agentArgs: ((hostname: string) => readonly string[]) | undefined;
   readonly #registries: string[] = [];
   readonly #managerArgs: string[] = [];
   readonly #clocks = new Map<string, string>();
@@ -103,6 +104,12 @@ class ClusterBuilder {
     return this;
   }
 
+  /** Further arguments of a node's agent, asked for whenever it starts. */
+  agentArgs(of: (hostname: string) => readonly string[]): this {
+    this.#agentArgs = of;
+    return this;
+  }
+
   /** Nodes speak plain HTTP with this registry. */
   registry(address: string): this {
     this.#registries.push(address);
@@ -133,6 +140,7 @@ class ClusterBuilder {
         managerArgs: this.#managerArgs,
         agentEnvironment: (hostname) => wrongClock(this.#clocks.get(hostname)),
         ...(this.#nodeDownAfterMs === undefined ? {} : { nodeDownAfterMs: this.#nodeDownAfterMs }),
+        ...(this.#agentArgs === undefined ? {} : { agentArgs: this.#agentArgs }),
         progress: silentProgress,
         onEvent: (text) => events.push(text),
       },

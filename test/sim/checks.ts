@@ -4,7 +4,7 @@ import { gateOf } from '../../manager/plan/reconcile/dependencies.ts';
 import { sameJson } from '../../manager/plan/reconcile/dirty.ts';
 import { holdsResources, isWanted, revisionKey } from '../../manager/plan/states.ts';
 import type { Change, Write } from '../../manager/store/store.ts';
-import type { CronMode, Service, ServiceMode, ServiceSpec, Task } from '../../shared/model/index.ts';
+import type { CronMode, Node, Service, ServiceMode, ServiceSpec, Task } from '../../shared/model/index.ts';
 import { compareStates, isGlobalMode, isJob, isTerminal } from '../../shared/model/index.ts';
 import type { World } from './world.ts';
 
@@ -66,8 +66,7 @@ export class ContinuousChecks {
     if (node?.status !== 'ready' || node.spec.availability !== 'active') {
       fail(`task ${after.id} was placed on ${after.nodeId}, which takes none`);
     }
-    const used = reservedOn(this.#world, after.nodeId);
-    if (used > (node.description?.memoryBytes ?? 0)) fail(`node ${after.nodeId} is over-reserved`);
+    checkReserved(this.#world, node);
   }
 
   #hold(holder: string, addresses: readonly string[]): void {
@@ -92,15 +91,25 @@ function vipsOf(service: Service | null | undefined): string[] {
   return (service?.endpoint?.vips ?? []).map(({ network, address }) => `${network}/${address}`);
 }
 
-function reservedOn({ swarm: { store } }: World, nodeId: string): number {
-  let sum = 0;
-  for (const id of store.tasksOfNode(nodeId)) {
+/** Neither what runs nor what will when all that was preempted has ended is more than the node has. */
+function checkReserved({ swarm: { store } }: World, { id: nodeId, description }: Node): void {
+  const tasks = [...store.tasksOfNode(nodeId)].flatMap((id) => {
     const task = store.get('tasks', id);
-    if (task === undefined || !holdsResources(task, store.get('statuses', id))) continue;
-    sum +=
-      store.get('revisions', revisionKey(task.serviceId, task.revision))?.spec.reservations.memoryBytes ?? 0;
+    return task !== undefined && holdsResources(task, store.get('statuses', id)) ? [task] : [];
+  });
+  for (const some of [
+    tasks.filter(({ preempting }) => preempting !== true),
+    tasks.filter(({ preemptedBy }) => preemptedBy === undefined),
+  ]) {
+    const specOf = ({ serviceId, revision }: Task) =>
+      store.get('revisions', revisionKey(serviceId, revision))?.spec;
+    const used = some.reduce((sum, task) => sum + (specOf(task)?.reservations.memoryBytes ?? 0), 0);
+    if (used > (description?.memoryBytes ?? 0)) fail(`node ${nodeId} is over-reserved`);
+    const names = some.flatMap(({ granted = [] }) =>
+      granted.flatMap((one) => ('names' in one ? one.names : [])),
+    );
+    if (new Set(names).size < names.length) fail(`node ${nodeId}: given twice: ${names.join(', ')}`);
   }
-  return sum;
 }
 
 /** Why a task is pending is said when it is looked at: when room is made, not when others take what it could not use. */

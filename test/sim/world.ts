@@ -17,6 +17,7 @@ const QUIET_MS = 30 * 60_000;
 const CONTAINERS = ['box', 'tool', 'once'];
 /** How often the simulated cron job runs. */
 const CRON_MS = 10 * 60_000;
+const ONE_GPU = { genericResources: [{ kind: 'gpu', count: 1 }] };
 const SERVICES = ['web', 'api', 'db', 'agent', 'job', 'batch', 'sweep', 'clock'];
 
 export class World {
@@ -177,7 +178,8 @@ export class World {
           ? [{ protocol: 'tcp', targetPort: 80, publishedPort: this.random.below(2) * 8080, mode: 'ingress' }]
           : [],
       constraints: this.random.below(4) === 0 ? ['node.labels.zone==a'] : [],
-      reservations: this.random.below(3) === 0 ? { memoryBytes: GB } : {},
+      reservations: this.#pick([{}, {}, {}, { memoryBytes: GB }, { memoryBytes: 3 * GB }, ONE_GPU]),
+      ...(this.random.below(3) === 0 ? { priority: this.random.below(5) - 2 } : {}),
       placement: { maxReplicasPerNode: this.random.below(5) === 0 ? 2 : 0 },
       restart: {
         condition: name === 'job' ? this.#pick(['none', 'on-failure'] as const) : 'any',
@@ -226,7 +228,8 @@ export class World {
   }
 
   #join(id: string): void {
-    this.swarm.node(id, { labels: { zone: this.#pick(['a', 'b']) } });
+    const genericResources = [{ kind: 'gpu', names: [`${id}-a`, `${id}-b`] }];
+    this.swarm.node(id, { labels: { zone: this.#pick(['a', 'b']) }, description: { genericResources } });
     this.agents.set(id, new SimAgent(this, id));
   }
 

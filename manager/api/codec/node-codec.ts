@@ -4,6 +4,7 @@ import { InvalidError, UnsupportedError } from '../../../shared/errors/index.ts'
 import type { Node, NodeSpec } from '../../../shared/model/index.ts';
 import { parseStrict } from '../http/unsupported.ts';
 import { defined, labelsOf, timeText, zLabels, zText } from './common.ts';
+import { encodeGenericResources } from './generic-resource-codec.ts';
 
 export const zNodeSpec = z.object({
   // A parameter of the update: dockerode sends it in the body as well as in the query, where it counts.
@@ -59,7 +60,11 @@ export function encodeNode(
     Description: {
       Hostname: description?.hostname ?? '',
       Platform: { Architecture: description?.arch ?? '', OS: description?.os ?? '' },
-      Resources: { NanoCPUs: description?.nanoCpus ?? 0, MemoryBytes: description?.memoryBytes ?? 0 },
+      Resources: defined({
+        NanoCPUs: description?.nanoCpus ?? 0,
+        MemoryBytes: description?.memoryBytes ?? 0,
+        GenericResources: encodeGenericResources(description?.genericResources),
+      }),
       Engine: {
         EngineVersion: description?.engineVersion ?? '',
         Labels: description?.engineLabels ?? {},

@@ -11,7 +11,6 @@ import {
   nodeNetworkOf,
   type Placement,
   type PublishedPort,
-  type ResourceAmounts,
   type RestartPolicy,
   type ServiceMode,
   type ServiceSpec,
@@ -19,12 +18,12 @@ import {
 } from '../../../shared/model/index.ts';
 import { CRON_PREFIX, readCronLabels } from '../../stack/cron.ts';
 import { readPlacementLabels } from '../../stack/placement-labels.ts';
+import { PRIORITY_LABEL, readPriority } from '../../stack/priority.ts';
 import { DEADLINE_LABEL, readUpdateDeadline } from '../../stack/update-deadline.ts';
 import { parseStrict } from '../http/unsupported.ts';
 import { defined, given, labelsOf, zLabels, zText, zTexts, zWhole } from './common.ts';
+import { decodeAmounts, decodeReservations, encodeResources, zResources } from './resources-codec.ts';
 import { decodeContainerSpec, encodeContainerSpec, zContainerSpec } from './container-spec-codec.ts';
-
-const zResources = z.object({ NanoCPUs: zWhole, MemoryBytes: zWhole, Pids: zWhole }).nullish();
 
 const zRestart = z
   .object({
@@ -74,7 +73,7 @@ export const zServiceSpec = z.object({
   Labels: zLabels,
   TaskTemplate: z.object({
     ContainerSpec: zContainerSpec.nullish(),
-    Resources: z.object({ Limits: zResources, Reservations: zResources }).nullish(),
+    Resources: zResources,
     RestartPolicy: zRestart,
     Placement: zPlacement,
     Networks: zNetworks,
@@ -125,7 +124,7 @@ export function decodeServiceSpec(value: unknown): DecodedSpec {
     mode,
     container: decodeContainerSpec(template.ContainerSpec),
     limits: decodeAmounts(template.Resources?.Limits),
-    reservations: decodeAmounts(template.Resources?.Reservations),
+    reservations: decodeReservations(template.Resources?.Reservations),
     restart: decodeRestart(template.RestartPolicy),
     placement: { ...decodePlacement(template.Placement), ...decodePlacementLabels(labels) },
     update: decodeUpdate(raw.UpdateConfig),
@@ -135,6 +134,7 @@ export function decodeServiceSpec(value: unknown): DecodedSpec {
     ports: (raw.EndpointSpec?.Ports ?? []).map(decodePort),
     forceUpdate: template.ForceUpdate ?? 0,
     updateDeadlineMs: decodeDeadline(labels),
+    priority: decodePriority(labels),
     logDriver:
       logDriver === undefined
         ? undefined
@@ -196,6 +196,13 @@ function decodeDeadline(labels: Labels): number | undefined {
   return deadline;
 }
 
+function decodePriority(labels: Labels): number | undefined {
+  const priority = readPriority(labels);
+  if (typeof priority === 'string')
+    throw new InvalidError(`invalid service spec: Labels.${PRIORITY_LABEL}: ${priority}`);
+  return priority;
+}
+
 /** A job's labels may say when it runs. */
 function withSchedule(mode: ServiceMode, labels: Labels): ServiceMode {
   const cron = readCronLabels(labels);
@@ -217,14 +224,6 @@ function refuseUpdateConfig(raw: RawSpec): void {
         `rpc error: code = InvalidArgument desc = ${key}: update config cannot be used with jobs`,
       );
   }
-}
-
-function decodeAmounts(raw: z.output<typeof zResources>): ResourceAmounts {
-  return defined({
-    nanoCpus: given(raw?.NanoCPUs),
-    memoryBytes: given(raw?.MemoryBytes),
-    pids: given(raw?.Pids),
-  }) as ResourceAmounts;
 }
 
 function decodeRestart(raw: z.output<typeof zRestart>): RestartPolicy {
@@ -319,7 +318,7 @@ function encodeMode(mode: ServiceMode): object {
 export function encodeTaskTemplate(spec: ServiceSpec): object {
   return defined({
     ContainerSpec: encodeContainerSpec(spec.container),
-    Resources: { Limits: encodeAmounts(spec.limits), Reservations: encodeAmounts(spec.reservations) },
+    Resources: encodeResources(spec),
     RestartPolicy: {
       Condition: spec.restart.condition,
       Delay: spec.restart.delayNs,
@@ -335,10 +334,6 @@ export function encodeTaskTemplate(spec: ServiceSpec): object {
         ? undefined
         : { Name: spec.logDriver.name, Options: spec.logDriver.options },
   });
-}
-
-function encodeAmounts(amounts: ResourceAmounts): object {
-  return defined({ NanoCPUs: amounts.nanoCpus, MemoryBytes: amounts.memoryBytes, Pids: amounts.pids });
 }
 
 function encodePlacement(placement: Placement): object {

@@ -5,6 +5,7 @@ import { EAGER_RETRIES } from '../../plan/reconcile/restart.ts';
 import type { Store } from '../../store/store.ts';
 import { encodeNetwork } from './network-codec.ts';
 import { defined, timeText } from './common.ts';
+import { encodeGenericResources } from './generic-resource-codec.ts';
 import { encodeTaskTemplate } from './service-spec-codec.ts';
 
 /** The state that is shown: what the node reported, or what the record alone says. */
@@ -25,6 +26,7 @@ export function encodeTask(
 ): object {
   const status = store.get('statuses', task.id);
   const job = spec !== undefined && isJob(spec.mode);
+  const granted = encodeGenericResources(task.granted);
   const version = Math.max(store.version('tasks', task.id), store.version('statuses', task.id));
   return defined({
     ID: task.id,
@@ -39,6 +41,9 @@ export function encodeTask(
     Status: encodeStatus(task, status),
     JobIteration: job ? { Index: task.revision - 1 } : undefined,
     DesiredState: desiredText(task, job),
+    // The first is what dockerd writes, the second what its documentation calls it.
+    GenericResources: granted,
+    AssignedGenericResources: granted,
     NetworksAttachments: task.addresses.flatMap((a) => {
       const network = store.get('networks', a.network);
       if (network === undefined) return [];
@@ -66,7 +71,7 @@ function encodeStatus(task: Task, status: TaskStatus | undefined): object {
     Timestamp: timeText(status?.atMs ?? task.createdAtMs),
     State: state,
     Message: status?.message ?? (state === 'pending' ? 'pending task scheduling' : 'task assigned to a node'),
-    Err: status?.error ?? task.pendingReason ?? backedOff(task),
+    Err: status?.error ?? task.pendingReason ?? preemption(task) ?? backedOff(task),
     ContainerStatus:
       container === undefined
         ? undefined
@@ -91,6 +96,10 @@ function backedOff({ desired, startAfterMs, failures = 0 }: Task): string | unde
   if (desired !== 'ready' || startAfterMs === undefined || failures <= EAGER_RETRIES) return undefined;
   const at = `${new Date(startAfterMs).toISOString().slice(0, 19)}Z`;
   return `next try at ${at}: the last ${failures} tasks here failed soon after their start`;
+}
+
+function preemption({ preemptedBy }: Task): string | undefined {
+  return preemptedBy === undefined ? undefined : `preempted by service ${preemptedBy.serviceName}`;
 }
 
 /** A network in the shape that swarm objects embed. */

@@ -47,6 +47,7 @@ const PLACES: Readonly<Record<string, readonly string[]>> = {
   'limits.cpus': ['deploy', 'resources', 'limits', 'cpus'],
   'limits.memory': ['deploy', 'resources', 'limits', 'memory'],
   reservations: ['deploy', 'resources', 'reservations'],
+  'reservations.genericResources': ['deploy', 'resources', 'reservations', 'generic_resources'],
   'placement.constraints': ['deploy', 'placement', 'constraints'],
   'placement.preferences': ['deploy', 'placement', 'preferences'],
   'placement.maxReplicas': ['deploy', 'placement', 'max_replicas_per_node'],

@@ -1,4 +1,5 @@
 /** What a service spec must hold beyond its shape; the same for the REST API and for stacks. Pure. */
+import { kindsProblem, MAX_GENERIC_COUNT } from '../../../shared/lib/generic-resources.ts';
 import type { ServiceSpec, UpdateConfig } from '../../../shared/model/index.ts';
 import { parseConstraint } from '../../plan/constraint.ts';
 import { nodeNetworkProblem } from '../ops/node-networks.ts';
@@ -40,7 +41,7 @@ export function checkServiceSpec(spec: ServiceSpec): SpecProblem[] {
     }
   }
   problems.push(...checkContainer(spec.container));
-  problems.push(...checkResources(spec), ...checkPlacement(spec));
+  problems.push(...checkResources(spec), ...checkGenericRequests(spec), ...checkPlacement(spec));
   problems.push(...checkUpdate('update', spec.update), ...checkUpdate('rollback', spec.rollback));
   problems.push(...checkPorts(spec));
   const ownNetwork = nodeNetworkProblem(spec);
@@ -79,6 +80,17 @@ function checkResources(spec: ServiceSpec): SpecProblem[] {
     }
   }
   return problems;
+}
+
+function checkGenericRequests({ reservations }: ServiceSpec): SpecProblem[] {
+  const requests = reservations.genericResources ?? [];
+  const field = 'reservations.genericResources';
+  const problem = kindsProblem(requests.map(({ kind }) => kind));
+  if (problem !== undefined) return [{ field, message: problem }];
+  const wrong = requests.find(({ count }) => !isWhole(count) || count < 1 || count > MAX_GENERIC_COUNT);
+  if (wrong === undefined) return [];
+  const message = `${wrong.kind}: a whole number from 1 to ${MAX_GENERIC_COUNT} is expected, not ${wrong.count}`;
+  return [{ field, message }];
 }
 
 function checkPlacement(spec: ServiceSpec): SpecProblem[] {

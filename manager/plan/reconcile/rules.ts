@@ -1,7 +1,8 @@
 /** What is to be done about one wanted task: an ordered table, the first rule that applies decides. */
 import { assertNever } from '../../../shared/lib/assert-never.ts';
+import type { Task } from '../../../shared/model/index.ts';
 import { isJob, isTerminal } from '../../../shared/model/index.ts';
-import { isWanted } from '../states.ts';
+import { isLeavingRoom, isWanted } from '../states.ts';
 import type { ServiceContext, Slot, SlotTask } from './context.ts';
 import { fitsConstraints } from './dirty.ts';
 import { AT_ONCE, restartPolicyOf, type Retry, retryAfter, shouldRestart } from './restart.ts';
@@ -105,6 +106,11 @@ const RULES: readonly Rule[] = [
     verdict: (context, slot, { task }) => ({ kind: 'wait', untilMs: startsAt(slot, task.id, context.now) }),
   },
   {
+    reason: 'ready, and waiting for the tasks that were preempted for it',
+    applies: (context, _slot, { task }) => task.preempting === true && isRoomHeld(context, task),
+    verdict: () => ({ kind: 'wait', untilMs: undefined }),
+  },
+  {
     reason: 'ready, and its time has come',
     applies: (_context, _slot, { task }) => task.desired === 'ready',
     verdict: () => ({ kind: 'promote' }),
@@ -150,6 +156,15 @@ function startsAt(slot: Slot, taskId: string, now: number): number {
     else if (isStopping(item)) at = Math.max(at, item.task.desiredAtMs + STOP_WAIT_MS);
   }
   return at;
+}
+
+/** Of all that is preempted on the node, whoever it is for: in what order it ends is not known. */
+function isRoomHeld({ view }: ServiceContext, { nodeId }: Task): boolean {
+  for (const id of view.tasksOfNode(nodeId ?? '')) {
+    const other = view.tasks.get(id);
+    if (other !== undefined && isLeavingRoom(other, view.statuses.get(id))) return true;
+  }
+  return false;
 }
 
 /** Told to stop, not known to have stopped, and on a node that can be expected to do it. */

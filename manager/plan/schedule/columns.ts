@@ -2,10 +2,14 @@
  * The cluster as columns: one row a node, numbers in typed arrays. A node's sums are made when it is first looked at, so
  * that a plan for a few tasks never visits the tasks of ten thousand nodes; and where the view keeps them, only then.
  */
-import type { Node, ServiceSpec } from '../../../shared/model/index.ts';
+import type { GenericResource, Node, ServiceSpec, Task } from '../../../shared/model/index.ts';
 import { effectiveState, holdsResources, isWanted, revisionKey } from '../states.ts';
 import type { View } from '../view.ts';
 import { isTerminal } from '../../../shared/model/index.ts';
+import type { Amounts } from './exchange.ts';
+import { Exchange } from './exchange.ts';
+import type { Part } from './generic-ledger.ts';
+import { GenericLedger } from './generic-ledger.ts';
 
 const NO_ROWS: ReadonlySet<number> = new Set();
 const NO_PORTS: ReadonlySet<string> = new Set();
@@ -22,6 +26,10 @@ export class ClusterColumns {
   readonly #loaded: Uint8Array;
   readonly #placed = new Map<string, Set<number>>();
   readonly #hostPorts: (Set<string> | undefined)[] = [];
+  /** Of the few nodes on which something is preempted. */
+  readonly #exchanges = new Map<number, Exchange>();
+  /** Of the nodes that were looked at for a task that asks for generic resources. */
+  readonly #ledgers = new Map<number, GenericLedger>();
 
   constructor(view: View) {
     this.#view = view;
@@ -62,12 +70,84 @@ export class ClusterColumns {
       return;
     }
     for (const taskId of this.#view.tasksOfNode(id)) this.#count(row, taskId);
+    const exchange = this.#exchanges.get(row);
+    if (exchange !== undefined) this.#take(row, exchange.most, 1);
+    // What is changing hands is not kept: it is rare, and soon over.
+    else this.#keepSums(row);
+  }
+
+  #keepSums(row: number): void {
+    const { id, description } = this.node(row);
     this.#view.loads?.set(id, {
-      nanoCpus: nanoCpus - (this.freeNanoCpus[row] ?? 0),
-      memoryBytes: memoryBytes - (this.freeMemoryBytes[row] ?? 0),
+      nanoCpus: (description?.nanoCpus ?? 0) - (this.freeNanoCpus[row] ?? 0),
+      memoryBytes: (description?.memoryBytes ?? 0) - (this.freeMemoryBytes[row] ?? 0),
       active: this.active[row] ?? 0,
       hostPorts: new Set(this.#hostPorts[row]),
     });
+  }
+
+  /** What of CPU and memory is not reserved once those that were preempted have ended. */
+  freeAfterLeaving(row: number): Amounts {
+    this.load(row);
+    const free = { nanoCpus: this.freeNanoCpus[row] ?? 0, memoryBytes: this.freeMemoryBytes[row] ?? 0 };
+    const exchange = this.#exchanges.get(row);
+    if (exchange === undefined) return free;
+    const { most, coming } = exchange;
+    return {
+      nanoCpus: free.nanoCpus + most.nanoCpus - coming.nanoCpus,
+      memoryBytes: free.memoryBytes + most.memoryBytes - coming.memoryBytes,
+    };
+  }
+
+  ledger(row: number): GenericLedger {
+    const known = this.#ledgers.get(row);
+    if (known !== undefined) return known;
+    const node = this.node(row);
+    const ledger = new GenericLedger(node);
+    for (const taskId of this.#view.tasksOfNode(node.id)) {
+      const task = this.#view.tasks.get(taskId);
+      if (task?.granted === undefined || !holdsResources(task, this.#view.statuses.get(taskId))) continue;
+      const part = partOf(task);
+      if (part !== undefined) ledger.hold(task.granted, part);
+    }
+    this.#ledgers.set(row, ledger);
+    return ledger;
+  }
+
+  /** Of a task that was just placed on the row: the generic resources that it asks for. Undefined: it asks for none. */
+  grant(
+    row: number,
+    { reservations }: ServiceSpec,
+    part: 'staying' | 'coming',
+  ): GenericResource[] | undefined {
+    const requests = reservations.genericResources ?? [];
+    if (requests.length === 0) return undefined;
+    const granted = this.ledger(row).take(requests, part);
+    if (granted === undefined) throw new RangeError(`row ${row} was chosen and has not what is asked for`);
+    return granted;
+  }
+
+  /** Tasks of the row are stopped for one of this spec, which counts there now. */
+  preempt(row: number, victims: readonly Victim[], spec: ServiceSpec): void {
+    this.load(row);
+    const exchange = this.#exchanges.get(row) ?? new Exchange();
+    this.#exchanges.set(row, exchange);
+    this.#take(row, exchange.most, -1);
+    for (const { task, amounts } of victims) {
+      if (partOf(task) === 'coming') {
+        exchange.cancel(amounts);
+        this.#ledgers.get(row)?.drop(task.granted ?? [], 'coming');
+      } else {
+        this.#take(row, amounts, -1);
+        exchange.add('leaving', amounts);
+        this.#ledgers.get(row)?.leave(task.granted ?? []);
+      }
+    }
+    exchange.add('coming', amountsOf(spec));
+    this.#take(row, exchange.most, 1);
+    this.#reservePorts(row, spec);
+    this.active[row] = (this.active[row] ?? 0) - victims.length + 1;
+    this.#notePlaced(row, spec);
   }
 
   hostPorts(row: number): ReadonlySet<string> {
@@ -88,6 +168,10 @@ export class ClusterColumns {
     this.load(row);
     this.#reserve(row, spec);
     this.active[row] = (this.active[row] ?? 0) + 1;
+    this.#notePlaced(row, spec);
+  }
+
+  #notePlaced(row: number, spec: ServiceSpec): void {
     const rows = this.#placed.get(spec.name);
     if (rows === undefined) this.#placed.set(spec.name, new Set([row]));
     else rows.add(row);
@@ -107,12 +191,32 @@ export class ClusterColumns {
       this.active[row] = (this.active[row] ?? 0) + 1;
     }
     const spec = this.#view.revisions.get(revisionKey(task.serviceId, task.revision))?.spec;
-    if (spec !== undefined) this.#reserve(row, spec);
+    if (spec === undefined) return;
+    const part = partOf(task);
+    if (part === 'staying') this.#reserve(row, spec);
+    else if (part !== undefined) this.#exchangeOn(row, spec, part);
+  }
+
+  /** Settled when all of the row is counted. */
+  #exchangeOn(row: number, spec: ServiceSpec, part: Exclude<Part, 'staying'>): void {
+    const exchange = this.#exchanges.get(row) ?? new Exchange();
+    this.#exchanges.set(row, exchange);
+    exchange.add(part, amountsOf(spec));
+    this.#reservePorts(row, spec);
+  }
+
+  #take(row: number, { nanoCpus, memoryBytes }: Amounts, sign: 1 | -1): void {
+    this.freeNanoCpus[row] = (this.freeNanoCpus[row] ?? 0) - sign * nanoCpus;
+    this.freeMemoryBytes[row] = (this.freeMemoryBytes[row] ?? 0) - sign * memoryBytes;
   }
 
   #reserve(row: number, spec: ServiceSpec): void {
     this.freeNanoCpus[row] = (this.freeNanoCpus[row] ?? 0) - (spec.reservations.nanoCpus ?? 0);
     this.freeMemoryBytes[row] = (this.freeMemoryBytes[row] ?? 0) - (spec.reservations.memoryBytes ?? 0);
+    this.#reservePorts(row, spec);
+  }
+
+  #reservePorts(row: number, spec: ServiceSpec): void {
     for (const port of hostPortsOf(spec)) {
       let ports = this.#hostPorts[row];
       if (ports === undefined) {
@@ -122,6 +226,22 @@ export class ClusterColumns {
       ports.add(port);
     }
   }
+}
+
+/** A task that is stopped to make room, and what it reserves. */
+export interface Victim {
+  readonly task: Task;
+  readonly amounts: Amounts;
+}
+
+export function amountsOf({ reservations }: ServiceSpec): Amounts {
+  return { nanoCpus: reservations.nanoCpus ?? 0, memoryBytes: reservations.memoryBytes ?? 0 };
+}
+
+/** As what a task counts that holds resources; undefined: it never started, and never will. */
+function partOf({ preempting, preemptedBy }: Task): Part | undefined {
+  if (preempting === true) return preemptedBy === undefined ? 'coming' : undefined;
+  return preemptedBy === undefined ? 'staying' : 'leaving';
 }
 
 /** Ports that a task of this spec binds on its node, as `tcp/80`. Those that the node chooses itself never conflict. */

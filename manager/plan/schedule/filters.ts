@@ -1,5 +1,5 @@
 /** Which nodes can take a task, as data: the first filter that a node fails is why it does not. */
-import type { ServiceSpec } from '../../../shared/model/index.ts';
+import type { GenericRequest, ServiceSpec } from '../../../shared/model/index.ts';
 import type { Constraint } from '../constraint.ts';
 import { meetsConstraint, normalArch, parseConstraint } from '../constraint.ts';
 import type { AffinityRows } from './affinity.ts';
@@ -14,6 +14,7 @@ export interface Request {
   readonly brokenConstraint: string | undefined;
   readonly nanoCpus: number;
   readonly memoryBytes: number;
+  readonly genericResources: readonly GenericRequest[];
   readonly hostPorts: readonly string[];
   /** Wanted tasks of the service on each row. */
   readonly counts: Int32Array;
@@ -22,6 +23,8 @@ export interface Request {
 
 export interface Filter {
   readonly name: string;
+  /** A node that fails it may pass when tasks of it are stopped. */
+  readonly yields?: true;
   /** False: no node can fail it for this request. */
   applies(request: Request): boolean;
   check(request: Request, columns: ClusterColumns, row: number): boolean;
@@ -92,6 +95,7 @@ export const FIXED_FILTERS: readonly Filter[] = [
 export const CHANGING_FILTERS: readonly Filter[] = [
   {
     name: 'resources',
+    yields: true,
     applies: ({ nanoCpus, memoryBytes }) => nanoCpus > 0 || memoryBytes > 0,
     check: ({ nanoCpus, memoryBytes }, columns, row) => {
       columns.load(row);
@@ -103,7 +107,19 @@ export const CHANGING_FILTERS: readonly Filter[] = [
       nanoCpus > (columns.freeNanoCpus[row] ?? 0) ? 'insufficient CPU' : 'insufficient memory',
   },
   {
+    name: 'generic resources',
+    yields: true,
+    applies: ({ genericResources }) => genericResources.length > 0,
+    check: ({ genericResources }, columns, row) =>
+      genericResources.every(({ kind, count }) => columns.ledger(row).free(kind) >= count),
+    explain: ({ genericResources }, columns, row) => {
+      const short = genericResources.find(({ kind, count }) => columns.ledger(row).free(kind) < count);
+      return `insufficient generic resource ${short?.kind ?? ''}`;
+    },
+  },
+  {
     name: 'host port',
+    yields: true,
     applies: ({ hostPorts }) => hostPorts.length > 0,
     check: ({ hostPorts }, columns, row) => {
       const used = columns.hostPorts(row);
@@ -142,6 +158,7 @@ export function requestFor(
     brokenConstraint,
     nanoCpus: spec.reservations.nanoCpus ?? 0,
     memoryBytes: spec.reservations.memoryBytes ?? 0,
+    genericResources: spec.reservations.genericResources ?? [],
     hostPorts: hostPortsOf(spec),
     counts,
     affinities,

@@ -49,7 +49,9 @@ export class NodeLoads {
     const known = this.#loads.get(after.nodeId);
     const spec = view.revisions.get(revisionKey(after.serviceId, after.revision))?.spec;
     if (known === undefined) return;
-    const isPlain = spec !== undefined && spec.ports.length === 0 && isWanted(after);
+    // One that waits for what was preempted is no simple sum.
+    const isPlain =
+      spec !== undefined && spec.ports.length === 0 && after.preempting === undefined && isWanted(after);
     if (isPlain && holdsResources(after, view.statuses.get(after.id)))
       this.set(after.nodeId, plus(known, spec));
     else this.#loads.delete(after.nodeId);

@@ -1,12 +1,13 @@
 /** Finds a node for each task of one service. Made once a service and plan; remembers what it has placed. */
 import type { Prng } from '../../../shared/lib/prng.ts';
-import type { ServiceSpec } from '../../../shared/model/index.ts';
+import type { GenericResource, ServiceSpec, Task } from '../../../shared/model/index.ts';
 import { isTerminal } from '../../../shared/model/index.ts';
 import { effectiveState, isWanted } from '../states.ts';
 import type { View } from '../view.ts';
 import { affinityRows } from './affinity.ts';
 import { Candidates } from './candidates.ts';
 import type { ClusterColumns } from './columns.ts';
+import type { Again, Preemption } from './preemption.ts';
 import type { Filter, Refusals, Request } from './filters.ts';
 import { CHANGING_FILTERS, describeRefusals, FIXED_FILTERS, requestFor, whyNot } from './filters.ts';
 
@@ -18,7 +19,14 @@ const SAMPLE_FACTOR = 32;
 const SAMPLE = 16;
 
 export type Placement =
-  | { readonly kind: 'placed'; readonly nodeId: string }
+  | {
+      readonly kind: 'placed';
+      readonly nodeId: string;
+      /** Of a task that asks for generic resources. */
+      readonly granted: readonly GenericResource[] | undefined;
+      /** Tasks that are stopped for it: it waits for them. There may be none, where others wait already. */
+      readonly victims?: readonly Task[];
+    }
   | { readonly kind: 'refused'; readonly reason: string };
 
 export class ServiceScheduler {
@@ -27,7 +35,11 @@ export class ServiceScheduler {
   readonly #request: Request;
   readonly #fixed: readonly Filter[];
   readonly #changing: readonly Filter[];
+  /** Those of them that stay as they are when tasks are stopped. */
+  readonly #lasting: readonly Filter[];
   readonly #bad: ReadonlySet<number>;
+  readonly #serviceId: string;
+  readonly #leaving: ReadonlySet<string>;
   readonly #refusals: Refusals = new Map();
   #candidates: Candidates | undefined;
   #expected: number;
@@ -49,7 +61,10 @@ export class ServiceScheduler {
     this.#request = requestFor(spec, counts, affinityRows(view, columns, spec));
     this.#fixed = FIXED_FILTERS.filter((filter) => filter.applies(this.#request));
     this.#changing = CHANGING_FILTERS.filter((filter) => filter.applies(this.#request));
+    this.#lasting = this.#changing.filter(({ yields }) => yields !== true);
     this.#bad = bad;
+    this.#serviceId = serviceId;
+    this.#leaving = leaving;
     this.#expected = expected;
   }
 
@@ -57,7 +72,7 @@ export class ServiceScheduler {
   place(): Placement {
     const row = this.#quick() ?? this.#exact();
     if (row === undefined) return { kind: 'refused', reason: describeRefusals(this.#refusals) };
-    return { kind: 'placed', nodeId: this.#columns.node(row).id };
+    return this.#placed(row);
   }
 
   /** The same on a given node: global services. */
@@ -67,7 +82,35 @@ export class ServiceScheduler {
     const reason = this.#whyNot(row);
     if (reason !== undefined) return { kind: 'refused', reason: describeRefusals(new Map([[reason, 1]])) };
     this.#columns.place(row, this.#request.spec);
-    return { kind: 'placed', nodeId };
+    return this.#placed(row);
+  }
+
+  /** A node for one more task, or this one, where tasks of lower priorities are stopped for it. */
+  preempt(
+    preemption: Preemption,
+    nodeId: string | undefined,
+  ): Placement | { readonly again: Again | undefined } {
+    const asker = {
+      serviceId: this.#serviceId,
+      request: this.#request,
+      leaving: this.#leaving,
+      isBad: (row: number) => this.#bad.has(row),
+      suits: (row: number) =>
+        whyNot(this.#fixed, this.#request, this.#columns, row) === undefined &&
+        whyNot(this.#lasting, this.#request, this.#columns, row) === undefined,
+    };
+    const row = nodeId === undefined ? undefined : this.#columns.row(nodeId);
+    const result = preemption.take(asker, row === undefined ? this.#anyOrder() : [row]);
+    if (result.kind === 'refused') return result;
+    const { row: taken, victims, granted } = result;
+    return { kind: 'placed', nodeId: this.#columns.node(taken).id, granted, victims };
+  }
+
+  /** All rows, from one chosen at random on: a plan may not get through all of them. */
+  *#anyOrder(): Generator<number> {
+    const count = this.#columns.nodes.length;
+    const first = count === 0 ? 0 : this.#random.below(count);
+    for (let i = 0; i < count; i += 1) yield (first + i) % count;
   }
 
   /** The same for a container whose files are on the node: it has no other, whatever the filters say. */
@@ -75,7 +118,13 @@ export class ServiceScheduler {
     const row = this.#columns.row(nodeId);
     if (row === undefined) return { kind: 'refused', reason: 'its node was removed' };
     this.#columns.place(row, this.#request.spec);
-    return { kind: 'placed', nodeId };
+    return this.#placed(row);
+  }
+
+  /** Of a row on which the task is counted already. */
+  #placed(row: number): Placement {
+    const granted = this.#columns.grant(row, this.#request.spec, 'staying');
+    return { kind: 'placed', nodeId: this.#columns.node(row).id, granted };
   }
 
   #whyNot(row: number): string | undefined {

@@ -1,6 +1,7 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { ALL_CAPABILITIES, capabilitySet } from '../../../agent/container/capabilities.ts';
+import { fillSpec } from '../../../agent/container/fill-spec.ts';
 import { afterProbe, initialHealth, nextProbeMs } from '../../../agent/container/health-state.ts';
 import { hostsFile } from '../../../agent/container/hosts-file.ts';
 import { LineJoiner, parseLogLine } from '../../../agent/container/log-line.ts';
@@ -11,6 +12,14 @@ import type { HealthCheck } from '../../../shared/model/index.ts';
 
 const passwd = 'root:x:0:0:root:/root:/bin/sh\nweb:x:33:33:web:/var/www:/bin/false\nbad line\n';
 const group = 'root:x:0:\nweb:x:33:\nlogs:x:44:web,other\n';
+
+test('what a task was given comes after the environment of its service', (t) => {
+  const spec = { image: 'a', labels: {}, command: [], args: [], env: ['A={{.Node.ID}}'], mounts: [] };
+  const context = { Node: { ID: 'n' } } as unknown as Parameters<typeof fillSpec>[1];
+  const granted = [{ kind: 'gpu', names: ['{{x', 'b'] }];
+  const { env } = fillSpec({ ...spec, env: ['A=b'] }, context, granted);
+  t.deepEqual(env, ['A=b', 'DOCKER_RESOURCE_GPU={{x,b']);
+});
 
 test('users and groups are found by name or number', (t) => {
   t.deepEqual(resolveUser('', [], passwd, group), { uid: 0, gid: 0, additionalGids: [], home: '/root' });

@@ -97,6 +97,11 @@ const amounts = fc.record(
   { nanoCpus: positive, memoryBytes: positive, pids: positive },
   { requiredKeys: [] },
 );
+const genericResources = fc.uniqueArray(fc.record({ kind: word, count: positive }), {
+  minLength: 1,
+  maxLength: 3,
+  selector: ({ kind }) => kind,
+});
 const update = fc.record({
   parallelism: whole,
   delayNs: whole,
@@ -116,7 +121,10 @@ const spec: fc.Arbitrary<ServiceSpec> = fc.record(
     ),
     container,
     limits: amounts,
-    reservations: amounts,
+    reservations: fc.oneof(
+      amounts,
+      fc.tuple(amounts, genericResources).map(([other, all]) => ({ ...other, genericResources: all })),
+    ),
     restart: fc.record({
       condition: fc.constantFrom('any' as const, 'on-failure' as const, 'none' as const),
       delayNs: whole,

@@ -26,6 +26,10 @@ const STORIES: Readonly<Record<Exclude<PendingKind, 'other'>, () => TestCluster>
     cluster()
       .nodes(1)
       .service('x', { replicas: 1, reservations: { memoryBytes: 9000 * GB } }),
+  'generic-resource': () =>
+    cluster()
+      .nodes(1)
+      .service('x', { reservations: { genericResources: [{ kind: 'gpu', count: 1 }] } }),
   'host-port': () => cluster().nodes(1).service('x', { replicas: 2, ports: hostPort }),
   'max-replicas': () =>
     cluster()

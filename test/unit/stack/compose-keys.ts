@@ -179,7 +179,12 @@ export const NESTED_KEYS: readonly KeySample[] = [
   key('deploy.resources.limits.pids', '5'),
   key('deploy.resources.reservations.cpus', '"0.5"'),
   key('deploy.resources.reservations.devices', '[{capabilities: [gpu]}]'),
-  key('deploy.resources.reservations.generic_resources', '[{discrete_resource_spec: {kind: a, value: 1}}]'),
+  key(
+    'deploy.resources.reservations.generic_resources',
+    '[{discrete_resource_spec: {kind: a, value: 1}}]',
+    '`discrete_resource_spec` with `kind` and `value`',
+  ),
+  key('deploy.resources.limits.generic_resources', '[{discrete_resource_spec: {kind: a, value: 1}}]'),
   key('deploy.resources.reservations.memory', '64m'),
   key('deploy.restart_policy.condition', 'none', '`any`, `on-failure`, `none`'),
   key('deploy.restart_policy.delay', '1s'),

@@ -97,6 +97,41 @@ test('the deadline of an update is a label', (t) => {
   );
 });
 
+test('generic resources are reserved by their number', (t) => {
+  const deploy = (resources: string) => `deploy: {resources: ${resources}}`;
+  const one = (spec: string) => deploy(`{reservations: {cpus: 1, generic_resources: [${spec}]}}`);
+  t.deepEqual(specOf(one('{discrete_resource_spec: {kind: gpu, value: 2}}')).reservations, {
+    nanoCpus: 1e9,
+    genericResources: [{ kind: 'gpu', count: 2 }],
+  });
+  const refused = (yaml: string): string => errorsOf(`services:\n  a:\n    image: a\n    ${yaml}\n`).join();
+  t.regex(
+    refused(one('{named_resource_spec: {kind: gpu, value: a}}')),
+    /named_resource_spec: a number of them is asked for \(discrete_resource_spec\), not one by its name/,
+  );
+  t.regex(refused(one('{}')), /discrete_resource_spec with kind and value is expected/);
+  t.regex(refused(one('gpu')), /discrete_resource_spec with kind and value is expected, not the text 'gpu'/);
+  t.regex(refused(one('{discrete_resource_spec: {kind: gpu}}')), /a value from 1 is expected/);
+  t.regex(refused(one('{discrete_resource_spec: {value: 1}}')), /a kind is expected/);
+  t.regex(
+    refused(one('{discrete_resource_spec: {kind: gpu, value: 0}}')),
+    /a whole number from 1 is expected/,
+  );
+  t.regex(refused(one('{discrete_resource_spec: {kind: gpu, value: 1, x: 1}}')), /unknown key/);
+  t.regex(
+    refused(deploy('{limits: {generic_resources: [{discrete_resource_spec: {kind: gpu, value: 1}}]}}')),
+    /limits\.generic_resources: can be reserved only, not limited/,
+  );
+});
+
+test('the priority is a label', (t) => {
+  t.is(specOf('deploy: {labels: {shoal.priority: 10}}').priority, 10);
+  t.is(specOf('labels: {shoal.priority: 10}').priority, undefined);
+  t.deepEqual(errorsOf('services:\n  a:\n    image: a\n    deploy:\n      labels: [shoal.priority=x]\n'), [
+    "5:7 services.a.deploy.labels: shoal.priority: a whole number from -1000 to 1000 is expected, not 'x'",
+  ]);
+});
+
 test('placement beyond what Docker has is labels', (t) => {
   const { placement } = specOf(
     'deploy: {labels: {shoal.placement.strategy: binpack, shoal.placement.near: db}}',
