@@ -51,6 +51,7 @@ export async function runManager(options: ManagerOptions, signal: AbortSignal): 
     logger,
     signal,
   });
+  const { usage } = dispatcher;
   stack.defer(() => dispatcher.close());
   const election = new Election({ client: store.client, id: managerId, logger });
   const managerNodeId = (): string | undefined => nodeAt(store, hostOf(options.advertise));
@@ -69,6 +70,7 @@ export async function runManager(options: ManagerOptions, signal: AbortSignal): 
     logger,
     clock: systemClock,
     metrics: metrics.api,
+    usage,
     signal,
   });
   metrics.read({
@@ -85,7 +87,7 @@ export async function runManager(options: ManagerOptions, signal: AbortSignal): 
   const server = await listenUnix(options.apiSocket, api, { group: options.apiGroup, mode: 0o660 });
   stack.defer(() => server.close());
   const elected = election.run(signal, (fence, leading) =>
-    lead({ store, fence, logger, clock: systemClock, observer: metrics.leader }, leading),
+    lead({ store, fence, logger, clock: systemClock, observer: metrics.leader, usage }, leading),
   );
   stack.defer(() => elected);
   await writeRunFile(runDir, { pid: process.pid, address: options.advertise, apiSocket: options.apiSocket });

@@ -13,6 +13,7 @@ import type {
   NodeDescription,
   TaskAssignment,
   TaskStatus,
+  TaskUsage,
 } from '../../shared/model/index.ts';
 import { isEmptyDiff } from '../../shared/wire/assignment-diff.ts';
 import { CLOSE } from '../../shared/wire/frames.ts';
@@ -26,6 +27,7 @@ import type { NodeRecords } from './node-records.ts';
 import { NodeSession, type SessionEvents } from './node-session.ts';
 import { StatusIntake } from './status-intake.ts';
 import { viewOf } from './store-view.ts';
+import { UsageIntake } from './usage-intake.ts';
 import { Withdrawals } from './withdrawal.ts';
 
 export interface DispatcherOptions {
@@ -38,6 +40,8 @@ export interface DispatcherOptions {
   readonly withdrawTimeoutMs: number;
   /** A steady clock in milliseconds: time of day may jump. */
   readonly steadyMs: () => number;
+  /** The time of day, as plans have it. */
+  readonly nowMs: () => number;
   readonly logger: Logger;
   readonly signal: AbortSignal;
 }
@@ -49,6 +53,7 @@ export class Dispatcher implements SessionEvents {
   readonly #withdrawals: Withdrawals;
   readonly #detector: FailureDetector;
   readonly #intake: StatusIntake;
+  readonly usages: UsageIntake;
   #nodeDownAfterMs: number;
   #beatMs: number;
   #ticking: NodeJS.Timeout;
@@ -72,6 +77,7 @@ export class Dispatcher implements SessionEvents {
       nowMs: options.steadyMs(),
     });
     this.#intake = new StatusIntake(store, options.logger);
+    this.usages = new UsageIntake(store, options.logger);
     this.#flush();
     this.#undo.push(store.onChange((changes) => this.#onChange(changes)));
     this.#ticking = setInterval(() => this.#tick(), tickMs);
@@ -81,7 +87,14 @@ export class Dispatcher implements SessionEvents {
 
   get counts(): DispatcherCounts {
     const { counts: statuses } = this.#intake;
-    return { sessions: this.#sessions.size, assignments: this.#sent, statuses, nodesDown: this.#down };
+    const { counts: usages } = this.usages;
+    return {
+      sessions: this.#sessions.size,
+      assignments: this.#sent,
+      statuses,
+      usages,
+      nodesDown: this.#down,
+    };
   }
 
   session(nodeId: string): NodeSession | undefined {
@@ -117,8 +130,13 @@ export class Dispatcher implements SessionEvents {
     );
   }
 
+  usage(session: NodeSession, tasks: readonly TaskUsage[]): void {
+    this.usages.take(session.nodeId, tasks, this.#options.nowMs());
+  }
+
   closed(session: NodeSession): void {
     if (this.#sessions.get(session.nodeId) !== session) return;
+    this.usages.forget(session.nodeId);
     this.#sessions.delete(session.nodeId);
     this.#detector.closed(session.nodeId, this.#options.steadyMs());
     this.#release(this.#withdrawals.handle({ kind: 'closed', nodeId: session.nodeId }));

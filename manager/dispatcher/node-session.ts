@@ -1,7 +1,7 @@
 /** One live link to one node: frames in and out, in order, with sequence numbers. It decides nothing. */
 import type { WebSocket } from 'ws';
 import { describeError } from '../../shared/errors/index.ts';
-import type { AssignmentSet, Logger, TaskStatus } from '../../shared/model/index.ts';
+import type { AssignmentSet, Logger, TaskStatus, TaskUsage } from '../../shared/model/index.ts';
 import { type AssignmentDiff, setToLists } from '../../shared/wire/assignment-diff.ts';
 import { type AgentFrame, CLOSE, type ManagerFrame, parseAgentFrame } from '../../shared/wire/frames.ts';
 import { SessionCalls } from './session-calls.ts';
@@ -15,6 +15,8 @@ export interface SessionEvents {
   acked(session: NodeSession, seq: number): void;
   /** The statuses of one frame; to be answered with confirmStatuses(id). */
   statuses(session: NodeSession, id: number, statuses: readonly TaskStatus[]): void;
+  /** All that the node measures, as of now. */
+  usage(session: NodeSession, tasks: readonly TaskUsage[]): void;
   closed(session: NodeSession): void;
 }
 
@@ -111,6 +113,8 @@ export class NodeSession {
         return this.#events.acked(this, frame.seq);
       case 'status':
         return this.#events.statuses(this, frame.id, frame.statuses);
+      case 'usage':
+        return this.#events.usage(this, frame.tasks);
       case 'response':
         return this.calls.onResponse(frame);
       case 'end':

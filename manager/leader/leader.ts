@@ -11,14 +11,14 @@ import { backoffMs } from '../../shared/lib/backoff.ts';
 import type { Clock } from '../../shared/lib/clock.ts';
 import type { Plan } from '../plan/plan.ts';
 import { plan } from '../plan/plan.ts';
-import type { View } from '../plan/view.ts';
+import type { UsageSource, View } from '../plan/view.ts';
 import { viewOf } from '../plan/view.ts';
 import type { Fence, Store } from '../store/store.ts';
 import { StaleError } from '../store/store.ts';
 import type { Chunk } from './chunks.ts';
 import { MAX_CHUNK_OPERATIONS, packUnits, withVersions } from './chunks.ts';
 import type { Taken } from './dirty.ts';
-import { DirtyServices } from './dirty.ts';
+import { DirtyServices, NOTHING_PLANNED } from './dirty.ts';
 import { WakeUp } from './wake-up.ts';
 
 export interface LeaderOptions {
@@ -30,6 +30,8 @@ export interface LeaderOptions {
   /** Slots acted upon in one turn; default 1,000. Bounds how long the event loop is held. */
   readonly slotsPerTurn?: number;
   readonly observer?: LeaderObserver;
+  /** What tasks use. Absent: nothing is scaled by it. */
+  readonly usage?: UsageSource;
   /** Default 120: any etcd takes it. */
   readonly operationsPerCommit?: number;
 }
@@ -100,9 +102,8 @@ class Leader {
   }
 
   async #turn(signal: AbortSignal): Promise<Outcome> {
-    const { store } = this.#options;
     const taken = this.#dirty.take();
-    const view = viewOf(store);
+    const view = this.#view();
     // Without a cluster record there is nothing to decide; its arrival makes everything dirty.
     if (view === undefined) return 'done';
     const unfinished = new Set<string>();
@@ -121,6 +122,11 @@ class Leader {
     return outcome;
   }
 
+  #view(): View | undefined {
+    const { store, usage } = this.#options;
+    return viewOf(store, usage === undefined ? {} : { usage, recommended: this.#dirty.recommended });
+  }
+
   /** One plan; or, if a service makes plan() throw, one for each, so that it holds up no other. */
   *#plans(view: View, taken: Taken): Generator<Plan> {
     try {
@@ -137,7 +143,7 @@ class Leader {
       } catch (error) {
         this.#options.logger.error({ error, serviceId: id }, 'this service can not be planned');
         const again = new Map([[id, this.#options.clock.now() + POISONED_RETRY_MS]]);
-        this.#dirty.planned(single, { timers: again, starved: new Set(), waits: new Map() });
+        this.#dirty.planned(single, { ...NOTHING_PLANNED, timers: again });
       }
     }
   }

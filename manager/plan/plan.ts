@@ -14,6 +14,7 @@ import { allocateNetworks } from './allocate/subnets.ts';
 import type { Unit } from './draft.ts';
 import { Draft } from './draft.ts';
 import { earlier } from './reconcile/actions.ts';
+import type { Recommendations } from './reconcile/autoscale.ts';
 import { reconcileService } from './reconcile/service.ts';
 import { clearStrayStatuses, clearStrayTasks } from './reconcile/strays.ts';
 import { ClusterColumns } from './schedule/columns.ts';
@@ -45,6 +46,8 @@ export interface Plan {
   readonly starved: ReadonlySet<string>;
   /** Services that are held back, and the names of those that they wait for: to be planned again when these change. */
   readonly waits: ReadonlyMap<string, readonly string[]>;
+  /** Of services that are scaled by use: what the next plans have to know. */
+  readonly recommended: ReadonlyMap<string, Recommendations>;
   /** Services that the limit left unfinished: plan them again after this plan is written. */
   readonly unfinished: ReadonlySet<string>;
   readonly more: boolean;
@@ -69,6 +72,7 @@ export function plan(view: View, input: PlanInput): Plan {
   const timers = new Map<string, number>();
   const unfinished = new Set<string>();
   const waits = new Map<string, readonly string[]>();
+  const recommended = new Map<string, Recommendations>();
   let left = input.limit;
   let wakeAt: number | undefined;
   for (const id of orderOf(view, input.dirtyServices)) {
@@ -88,9 +92,10 @@ export function plan(view: View, input: PlanInput): Plan {
     if (decision.wakeAt !== undefined) timers.set(id, decision.wakeAt);
     wakeAt = earlier(wakeAt, decision.wakeAt);
     if (decision.hold !== undefined) waits.set(id, dependenciesOf(view, service));
+    if (decision.recommended !== undefined) recommended.set(id, decision.recommended);
   }
   if (input.dirtyServices === 'all') clearStrayStatuses(view, planning.draft);
-  return { ...finish(planning, timers, unfinished, wakeAt), waits };
+  return { ...finish(planning, timers, unfinished, wakeAt), waits, recommended };
 }
 
 function dependenciesOf(view: View, { id, revision }: Service): string[] {
@@ -148,7 +153,7 @@ function finish(
   timers: ReadonlyMap<string, number>,
   unfinished: ReadonlySet<string>,
   wakeAt: number | undefined,
-): Omit<Plan, 'waits'> {
+): Omit<Plan, 'waits' | 'recommended'> {
   const units = planning.draft.units();
   const written = new Set<string>();
   for (const { writes } of units) for (const { table, key } of writes) written.add(`${table}/${key}`);

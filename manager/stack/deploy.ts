@@ -1,5 +1,6 @@
 /** `deploy` of a service, and `restart`, which says less of the same. */
 import {
+  type Autoscale,
   DEFAULT_RESTART,
   DEFAULT_UPDATE,
   isJob,
@@ -10,6 +11,7 @@ import {
   type ServiceMode,
   type UpdateConfig,
 } from '../../shared/model/index.ts';
+import { readAutoscaleSection, readAutoscaling } from './autoscale.ts';
 import { CRON_PREFIX, readCronLabels, readCronSection } from './cron.ts';
 import { readPlacementLabels } from './placement-labels.ts';
 import { DEADLINE_LABEL, readUpdateDeadline } from './update-deadline.ts';
@@ -28,6 +30,7 @@ export interface Deploy {
   readonly update: UpdateConfig;
   readonly rollback: UpdateConfig;
   readonly updateDeadlineMs?: number;
+  readonly autoscale?: Autoscale;
 }
 
 const NOT_COUNTED = {
@@ -41,7 +44,7 @@ const NO_AMOUNTS: ResourceAmounts = {};
 export function readDeploy(service: Section): Deploy {
   const deploy = service.section('deploy');
   const resources = deploy?.section('resources');
-  const own = deploy === undefined ? {} : { ...labels(deploy, 'labels'), ...readCronSection(deploy) };
+  const own = deploy === undefined ? {} : ownLabels(deploy);
   const result: Deploy = {
     mode: readSchedule(deploy, readMode(service, deploy), own),
     labels: own,
@@ -62,9 +65,25 @@ export function readDeploy(service: Section): Deploy {
     ...readDeadline(deploy, own),
   };
   if (deploy !== undefined && isJob(result.mode)) refuseUpdateConfig(deploy);
+  const scaled = readAutoscaling(deploy, own, result);
+  const mode = saysReplicas(service, deploy) ? result.mode : leastOf(result.mode, scaled.autoscale);
   resources?.end();
   deploy?.end();
-  return result;
+  return { ...result, ...scaled, mode };
+}
+
+/** The keys that stand for labels, and labels themselves. */
+function ownLabels(deploy: Section): Labels {
+  return { ...labels(deploy, 'labels'), ...readCronSection(deploy), ...readAutoscaleSection(deploy) };
+}
+
+function saysReplicas(service: Section, deploy: Section | undefined): boolean {
+  return service.take('scale') !== undefined || deploy?.take('replicas') !== undefined;
+}
+
+/** Without a number of its own, a service that is scaled by use starts with the least. */
+function leastOf(mode: ServiceMode, autoscale: Autoscale | undefined): ServiceMode {
+  return autoscale === undefined ? mode : { kind: 'replicated', replicas: autoscale.min };
 }
 
 /** `cpus`, or `cpu_quota` of each `cpu_period`, both in microseconds; -1 is no limit. */

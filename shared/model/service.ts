@@ -1,5 +1,6 @@
 /** A service: what a user wants to run. Its spec is stored once per revision; tasks name the revision. */
 
+import type { Autoscale, Scaled } from './autoscale.ts';
 import type { ContainerMode, ContainerRequest, ContainerRun } from './container.ts';
 import type { RuntimeOptions } from './runtime-options.ts';
 import type { FileReference } from './secret.ts';
@@ -236,6 +237,8 @@ export interface ServiceSpec {
   /** Container options of the Docker API that Shoal stores and shows again but whose meaning other fields carry. */
   readonly logDriver?: { readonly name: string; readonly options: Labels };
   readonly dependsOn?: readonly ServiceDependency[];
+  /** Of mode replicated only. */
+  readonly autoscale?: Autoscale;
 }
 
 export type UpdateState =
@@ -268,6 +271,8 @@ export interface Service {
     readonly vips: readonly { readonly network: string; readonly address: string }[];
     readonly ports: readonly PublishedPort[];
   };
+  /** In place of the spec's number, for as long as the spec asks for scaling. */
+  readonly scaled?: Scaled;
   /** Set once what the service depends on was there: it is not held back again. */
   readonly released?: boolean;
   /** Set once removal was asked for; the record goes when the last task is gone. */

@@ -25,6 +25,7 @@ const task = conforms<TaskAssignment>()(
     spec: serviceSpecSchema,
     addresses: z.array(z.strictObject({ network: text, address: text })),
     started: z.literal(true).exactOptional(),
+    measured: z.literal(true).exactOptional(),
   }),
 );
 

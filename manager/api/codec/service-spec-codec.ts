@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { InvalidError } from '../../../shared/errors/index.ts';
 import { assertNever } from '../../../shared/lib/assert-never.ts';
 import {
+  type Autoscale,
   DEFAULT_RESTART,
   DEFAULT_UPDATE,
   nodeNetworkId,
@@ -17,6 +18,7 @@ import {
   type ServiceSpec,
   type UpdateConfig,
 } from '../../../shared/model/index.ts';
+import { readAutoscaleLabels, type Scalable } from '../../stack/autoscale.ts';
 import { CRON_PREFIX, readCronLabels } from '../../stack/cron.ts';
 import { readPlacementLabels } from '../../stack/placement-labels.ts';
 import { DEADLINE_LABEL, readUpdateDeadline } from '../../stack/update-deadline.ts';
@@ -117,15 +119,18 @@ export function decodeServiceSpec(value: unknown): DecodedSpec {
   const labels = labelsOf(raw.Labels);
   const mode = withSchedule(decodeMode(raw.Mode), labels);
   if (isJob(mode)) refuseUpdateConfig(raw);
+  const limits = decodeAmounts(template.Resources?.Limits);
+  const reservations = decodeAmounts(template.Resources?.Reservations);
+  const autoscale = decodeAutoscale(labels, { mode, limits, reservations });
   const networks = given(template.Networks) ?? raw.Networks ?? [];
   const logDriver = given(template.LogDriver?.Name);
   const spec = defined({
     name: raw.Name ?? '',
     labels,
-    mode,
+    mode: withLeast(mode, raw.Mode, autoscale),
     container: decodeContainerSpec(template.ContainerSpec),
-    limits: decodeAmounts(template.Resources?.Limits),
-    reservations: decodeAmounts(template.Resources?.Reservations),
+    limits,
+    reservations,
     restart: decodeRestart(template.RestartPolicy),
     placement: { ...decodePlacement(template.Placement), ...decodePlacementLabels(labels) },
     update: decodeUpdate(raw.UpdateConfig),
@@ -135,6 +140,7 @@ export function decodeServiceSpec(value: unknown): DecodedSpec {
     ports: (raw.EndpointSpec?.Ports ?? []).map(decodePort),
     forceUpdate: template.ForceUpdate ?? 0,
     updateDeadlineMs: decodeDeadline(labels),
+    autoscale,
     logDriver:
       logDriver === undefined
         ? undefined
@@ -194,6 +200,19 @@ function decodeDeadline(labels: Labels): number | undefined {
   if (typeof deadline === 'string')
     throw new InvalidError(`invalid service spec: Labels.${DEADLINE_LABEL}: ${deadline}`);
   return deadline;
+}
+
+function decodeAutoscale(labels: Labels, spec: Scalable): Autoscale | undefined {
+  const reading = readAutoscaleLabels(labels, spec);
+  if (reading.kind === 'problem')
+    throw new InvalidError(`invalid service spec: Labels.${reading.field}: ${reading.message}`);
+  return reading.kind === 'autoscale' ? reading.autoscale : undefined;
+}
+
+/** Without a number of its own, a service that is scaled by use starts with the least. */
+function withLeast(mode: ServiceMode, raw: RawSpec['Mode'], autoscale: Autoscale | undefined): ServiceMode {
+  if (autoscale === undefined || (raw?.Replicated?.Replicas ?? undefined) !== undefined) return mode;
+  return { kind: 'replicated', replicas: autoscale.min };
 }
 
 /** A job's labels may say when it runs. */
