@@ -268,7 +268,7 @@ test('a change of the number is an event, with the numbers and the reason', asyn
     .toString()
     .trim()
     .split('\n')
-    .map((line) => JSON.parse(line) as Json)
+    .map((line) => JSON.parse(line))
     .at(-1);
   t.is(last.Action, 'update');
   t.like(last.Actor.Attributes, {
