@@ -10,6 +10,7 @@ import { ArchiveService } from './container/archive.ts';
 import { ContainerBuilder } from './container/builder.ts';
 import { type Belongings, Containers } from './container/containers.ts';
 import { ContainerService } from './container/service.ts';
+import { readUsage } from './container/usage.ts';
 import { replaceFile } from './files/replace-file.ts';
 import { memoryDirectory } from './files/memory-directory.ts';
 import { TaskFiles } from './files/task-files.ts';
@@ -24,6 +25,7 @@ import { volumeAnswers } from './volume/volume-methods.ts';
 import { Volumes } from './volume/volumes.ts';
 import { ContainerClaims } from './worker/container-claims.ts';
 import { TaskExecutor } from './worker/executor.ts';
+import { UsageReports } from './worker/usage-reports.ts';
 import { Worker, type WorkerOptions } from './worker/worker.ts';
 
 /** A task that ends is mostly followed by another one before. */
@@ -76,18 +78,23 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const link = new SessionLink(
     { nodeId: identity.nodeId, managers: identity.managers, description, tls: identity },
     {
-      onAssignments: (set, acknowledge, whole) => worker.assign(set, acknowledge, whole),
+      onAssignments: (set, acknowledge, whole) => {
+        worker.assign(set, acknowledge, whole);
+        usage.take(set);
+      },
       ...answers({ containers, volumes, images, builder, executor }),
     },
     logger.child({ part: 'session' }),
   );
   reports.send = (status) => link.report(status);
+  const usage = usageReports(containers, link, logger);
   await worker.resume();
   await writeRunFile(runDir, { pid: process.pid, nodeId: identity.nodeId });
   logger.info({ nodeId: identity.nodeId, address, containers: containers.list().length }, 'agent runs');
   try {
     await link.run(signal);
   } finally {
+    usage.close();
     await worker.close();
     await network.close();
   }
@@ -102,6 +109,21 @@ async function openImages(options: AgentOptions, signal: AbortSignal): Promise<I
   });
   await preload(images, options, signal);
   return images;
+}
+
+function usageReports(containers: Containers, link: SessionLink, logger: Logger): UsageReports {
+  return new UsageReports({
+    runDirOf: (taskId) => {
+      const record = containers.ofTask(taskId);
+      return record === undefined || record.exit !== undefined
+        ? undefined
+        : containers.runDirectory(record.id);
+    },
+    read: readUsage,
+    send: (tasks) => link.reportUsage(tasks),
+    steadyMs: () => performance.now(),
+    logger,
+  });
 }
 
 /** Who has to know the newest assignments before a task of theirs is begun. */

@@ -60,6 +60,7 @@ export async function runManager(options: ManagerOptions, signal: AbortSignal): 
     clock,
     signal,
   });
+  const { usage } = dispatcher;
   stack.defer(() => dispatcher.close());
   const election = new Election({ client: store.client, id: managerId, logger });
   const managerNodeId = (): string | undefined => nodeAt(store, hostOf(options.advertise));
@@ -78,6 +79,7 @@ export async function runManager(options: ManagerOptions, signal: AbortSignal): 
     logger,
     clock,
     metrics: metrics.api,
+    usage,
     signal,
   });
   metrics.read({
@@ -95,7 +97,7 @@ export async function runManager(options: ManagerOptions, signal: AbortSignal): 
   stack.defer(() => server.close());
   const elected = election.run(signal, (fence, leading) => {
     catchUp(clock, store, logger);
-    return lead({ store, fence, logger, clock, observer: metrics.leader }, leading);
+    return lead({ store, fence, logger, clock, observer: metrics.leader, usage }, leading);
   });
   stack.defer(() => elected);
   await writeRunFile(runDir, { pid: process.pid, address: options.advertise, apiSocket: options.apiSocket });

@@ -1,6 +1,6 @@
 /** What the rest of the agent sees of its link to the managers. */
 import type { Clock } from '../../shared/lib/clock.ts';
-import type { AssignmentSet, NodeDescription, TaskStatus } from '../../shared/model/index.ts';
+import type { AssignmentSet, NodeDescription, TaskStatus, TaskUsage } from '../../shared/model/index.ts';
 import type { NodeMethods, NodeStreams, StreamChunk } from '../../shared/model/node-methods/index.ts';
 
 export interface LinkHandlers {
@@ -27,6 +27,8 @@ export interface LinkHandlers {
 export interface Link {
   /** Queues a status; sent in batches (<= 50 ms), kept until a manager has committed it, the furthest per task wins. */
   report(status: TaskStatus): void;
+  /** Sent now or never: the next says it anew. */
+  reportUsage(tasks: readonly TaskUsage[]): void;
   /** True while a session is open. */
   readonly connected: boolean;
   /** Runs until the signal aborts: connects, reconnects with back-off to any of the managers. */

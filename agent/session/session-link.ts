@@ -7,7 +7,7 @@ import { delay, isAbort } from '../../shared/lib/abort.ts';
 import { assertNever } from '../../shared/lib/assert-never.ts';
 import { backoffMs } from '../../shared/lib/backoff.ts';
 import { steadyClock } from '../../shared/lib/clock.ts';
-import type { AssignmentSet, Logger, TaskStatus } from '../../shared/model/index.ts';
+import type { AssignmentSet, Logger, TaskStatus, TaskUsage } from '../../shared/model/index.ts';
 import { applyDiff, listsToSet } from '../../shared/wire/assignment-diff.ts';
 import { type ManagerFrame, PROTOCOL } from '../../shared/wire/frames.ts';
 import type { Link, LinkHandlers, LinkOptions } from './link.ts';
@@ -52,6 +52,10 @@ export class SessionLink implements Link {
   report(status: TaskStatus): void {
     this.#queue.add(status);
     this.#scheduleSend();
+  }
+
+  reportUsage(tasks: readonly TaskUsage[]): void {
+    if (this.#welcomed) this.#session?.socket.send({ type: 'usage', tasks: [...tasks] });
   }
 
   async run(signal: AbortSignal): Promise<void> {

@@ -2,6 +2,7 @@
 import type { Clock } from '../../shared/lib/clock.ts';
 import type { Logger } from '../../shared/model/options.ts';
 import type { NodeGateway } from '../dispatcher/node-gateway.ts';
+import type { UsageSource } from '../plan/view.ts';
 import type { Store } from '../store/store.ts';
 import type { Vault } from '../vault/seal.ts';
 import type { EventLog } from './events/event-log.ts';
@@ -30,6 +31,8 @@ export interface ApiOptions {
   readonly stateDir?: string;
   /** The bytes of a backup file, unencrypted. */
   readonly backup?: (signal: AbortSignal) => AsyncIterable<Buffer>;
+  /** What tasks use, of those that are measured. */
+  readonly usage?: UsageSource;
   /** Default: one of the API's own. */
   readonly events?: EventLog;
 }

@@ -77,7 +77,15 @@ export function taskRow(view: AssignmentView, task: Task, released: boolean): Ta
     spec: revision.spec,
     addresses: task.addresses,
     ...(task.granted === undefined ? {} : { granted: task.granted }),
+    ...(isMeasured(view, task) ? { measured: true as const } : {}),
   };
+}
+
+/** By what the service asks for now: labels change without the tasks being made anew. */
+function isMeasured(view: AssignmentView, task: Task): boolean {
+  const revision = view.services.get(task.serviceId)?.revision ?? task.revision;
+  const spec = view.revisions.get(revisionKey(task.serviceId, revision))?.spec;
+  return spec?.autoscale !== undefined && isLive(view, task);
 }
 
 function desiredWhenOver(desired: DesiredState): DesiredState {

@@ -182,6 +182,9 @@ export class AssignmentTracker {
         return;
       case 'services':
         this.#dirty.services.add(change.key);
+        // Whether its tasks are measured is said by the current revision, not by theirs.
+        if (change.before?.revision !== change.after?.revision)
+          for (const taskId of this.#view.tasksOfService(change.key)) this.#dirty.tasks.add(taskId);
         return;
       case 'revisions': {
         const serviceId = (change.after ?? change.before)?.serviceId;

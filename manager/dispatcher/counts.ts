@@ -6,5 +6,6 @@ export interface DispatcherCounts {
   readonly sessions: number;
   readonly assignments: Readonly<Record<'full' | 'change', number>>;
   readonly statuses: Readonly<Record<ReportVerdict, number>>;
+  readonly usages: Readonly<Record<'keep' | 'refuse', number>>;
   readonly nodesDown: Readonly<Record<DownVerdict['reason'], number>>;
 }

@@ -13,6 +13,7 @@ import type {
   Node,
   NodeDescription,
   TaskAssignment,
+  TaskUsage,
 } from '../../shared/model/index.ts';
 import { isEmptyDiff } from '../../shared/wire/assignment-diff.ts';
 import { CLOSE } from '../../shared/wire/frames.ts';
@@ -27,6 +28,7 @@ import { NodeSession, type SessionEvents, type StatusFrame } from './node-sessio
 import { clockOffsetMs, clockWarning, shifted } from './report-times.ts';
 import { StatusIntake } from './status-intake.ts';
 import { viewOf } from './store-view.ts';
+import { UsageIntake } from './usage-intake.ts';
 import { Withdrawals } from './withdrawal.ts';
 
 export interface DispatcherOptions {
@@ -52,6 +54,7 @@ export class Dispatcher implements SessionEvents {
   readonly #withdrawals: Withdrawals;
   readonly #detector: FailureDetector;
   readonly #intake: StatusIntake;
+  readonly usages: UsageIntake;
   #nodeDownAfterMs: number;
   #beatMs: number;
   #ticking: NodeJS.Timeout;
@@ -75,6 +78,7 @@ export class Dispatcher implements SessionEvents {
       nowMs: options.steadyMs(),
     });
     this.#intake = new StatusIntake(store, options.logger, options.clock);
+    this.usages = new UsageIntake(store, options.logger);
     this.#flush();
     this.#undo.push(store.onChange((changes) => this.#onChange(changes)));
     this.#ticking = setInterval(() => this.#tick(), tickMs);
@@ -84,7 +88,14 @@ export class Dispatcher implements SessionEvents {
 
   get counts(): DispatcherCounts {
     const { counts: statuses } = this.#intake;
-    return { sessions: this.#sessions.size, assignments: this.#sent, statuses, nodesDown: this.#down };
+    const { counts: usages } = this.usages;
+    return {
+      sessions: this.#sessions.size,
+      assignments: this.#sent,
+      statuses,
+      usages,
+      nodesDown: this.#down,
+    };
   }
 
   session(nodeId: string): NodeSession | undefined {
@@ -122,8 +133,13 @@ export class Dispatcher implements SessionEvents {
     );
   }
 
+  usage(session: NodeSession, tasks: readonly TaskUsage[]): void {
+    this.usages.take(session.nodeId, tasks, this.#options.clock.now());
+  }
+
   closed(session: NodeSession): void {
     if (this.#sessions.get(session.nodeId) !== session) return;
+    this.usages.forget(session.nodeId);
     this.#sessions.delete(session.nodeId);
     this.#detector.closed(session.nodeId, this.#options.steadyMs());
     this.#release(this.#withdrawals.handle({ kind: 'closed', nodeId: session.nodeId }));

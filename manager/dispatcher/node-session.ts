@@ -1,7 +1,7 @@
 /** One live link to one node: frames in and out, in order, with sequence numbers. It decides nothing. */
 import type { WebSocket } from 'ws';
 import { describeError } from '../../shared/errors/index.ts';
-import type { AssignmentSet, Logger } from '../../shared/model/index.ts';
+import type { AssignmentSet, Logger, TaskUsage } from '../../shared/model/index.ts';
 import { type AssignmentDiff, setToLists } from '../../shared/wire/assignment-diff.ts';
 import { type AgentFrame, CLOSE, type ManagerFrame, parseAgentFrame } from '../../shared/wire/frames.ts';
 import { SessionCalls } from './session-calls.ts';
@@ -17,6 +17,8 @@ export interface SessionEvents {
   acked(session: NodeSession, seq: number): void;
   /** To be answered with confirmStatuses(id). */
   statuses(session: NodeSession, frame: StatusFrame): void;
+  /** All that the node measures, as of now. */
+  usage(session: NodeSession, tasks: readonly TaskUsage[]): void;
   closed(session: NodeSession): void;
 }
 
@@ -116,6 +118,8 @@ export class NodeSession {
         return this.#events.acked(this, frame.seq);
       case 'status':
         return this.#events.statuses(this, frame);
+      case 'usage':
+        return this.#events.usage(this, frame.tasks);
       case 'response':
         return this.calls.onResponse(frame);
       case 'end':

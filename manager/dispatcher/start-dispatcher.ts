@@ -4,6 +4,7 @@ import { type Clock, systemClock } from '../../shared/lib/clock.ts';
 import type { Cluster, Logger } from '../../shared/model/index.ts';
 import type { Authority } from '../ca/authority.ts';
 import { authorityOf, type ClusterOptions, loadOrCreateCluster } from '../ca/cluster.ts';
+import type { UsageSource } from '../plan/view.ts';
 import type { Store } from '../store/store.ts';
 import type { Vault } from '../vault/seal.ts';
 import { admission } from './admission.ts';
@@ -42,6 +43,7 @@ export interface RunningDispatcher {
   readonly cluster: Cluster;
   readonly authority: Authority;
   readonly counts: () => DispatcherCounts;
+  readonly usage: UsageSource;
   /** Closes all sessions and the port. Aborting the signal does the same, but nobody can wait for it. */
   close(): Promise<void>;
 }
@@ -99,7 +101,16 @@ export async function startDispatcher(options: StartDispatcherOptions): Promise<
   };
   options.signal.addEventListener('abort', () => void close(), { once: true });
   const counts = (): DispatcherCounts => dispatcher.counts;
-  return { gateway: gatewayOf(dispatcher), address: server.address, cluster, authority, counts, close };
+  const { usages: usage } = dispatcher;
+  return {
+    gateway: gatewayOf(dispatcher),
+    address: server.address,
+    cluster,
+    authority,
+    counts,
+    usage,
+    close,
+  };
 }
 
 /** Agents look at the role in the certificate, not at names; people's tools look at names. */

@@ -4,11 +4,22 @@ import { isGlobalMode, isTerminal } from '../../shared/model/index.ts';
 import { revisionKey } from '../plan/states.ts';
 import { Waiters } from './waiters.ts';
 import type { Plan } from '../plan/plan.ts';
+import type { Recommendations } from '../plan/reconcile/autoscale.ts';
 import type { Change, Store } from '../store/store.ts';
 
 export interface Taken {
   readonly services: ReadonlySet<string> | 'all';
 }
+
+/** What a plan says of when and why to look again, and what the next one has to know. */
+type Planned = Pick<Plan, 'timers' | 'starved' | 'waits' | 'recommended'>;
+
+export const NOTHING_PLANNED: Planned = {
+  timers: new Map(),
+  starved: new Set(),
+  waits: new Map(),
+  recommended: new Map(),
+};
 
 export class DirtyServices {
   readonly #store: Store;
@@ -24,6 +35,8 @@ export class DirtyServices {
   readonly #followers = new Set<string>();
   readonly #timers = new Map<string, number>();
   readonly #waiters = new Waiters();
+  /** Of services that are scaled by use. */
+  readonly #recommended = new Map<string, Recommendations>();
 
   constructor(store: Store) {
     this.#store = store;
@@ -36,6 +49,10 @@ export class DirtyServices {
   /** Not all that is dirty can wait. */
   get isUrgent(): boolean {
     return this.#all || this.#networks || this.#services.size > 0;
+  }
+
+  get recommended(): ReadonlyMap<string, Recommendations> {
+    return this.#recommended;
   }
 
   addAll(): void {
@@ -59,8 +76,9 @@ export class DirtyServices {
   }
 
   /** What a plan for `taken` said about when and why to look again. */
-  planned(taken: Taken, { timers, starved, waits }: Pick<Plan, 'timers' | 'starved' | 'waits'>): void {
+  planned(taken: Taken, { timers, starved, waits, recommended }: Planned): void {
     this.#waiters.planned(taken.services, waits);
+    for (const [id, history] of recommended) this.#recommended.set(id, history);
     if (taken.services === 'all') {
       this.#timers.clear();
       this.#starved.clear();
@@ -114,6 +132,7 @@ export class DirtyServices {
         return;
       case 'services':
         this.#services.add(change.key);
+        if (change.after === undefined) this.#recommended.delete(change.key);
         this.#noteWaiters(change.after?.name ?? change.before?.name);
         if (change.after === undefined || change.before?.endpoint !== change.after.endpoint) this.#noteRoom();
         // Its priority may be lower now.

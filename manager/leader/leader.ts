@@ -13,14 +13,14 @@ import type { Plan } from '../plan/plan.ts';
 import { plan } from '../plan/plan.ts';
 import { earlier } from '../plan/reconcile/actions.ts';
 import { NodeLoads } from '../plan/schedule/node-loads.ts';
-import type { View } from '../plan/view.ts';
+import type { UsageSource, View } from '../plan/view.ts';
 import { viewOf } from '../plan/view.ts';
 import type { Fence, Store } from '../store/store.ts';
 import { StaleError } from '../store/store.ts';
 import type { Chunk } from './chunks.ts';
 import { MAX_CHUNK_OPERATIONS, packUnits, withVersions } from './chunks.ts';
 import type { Taken } from './dirty.ts';
-import { DirtyServices } from './dirty.ts';
+import { DirtyServices, NOTHING_PLANNED } from './dirty.ts';
 import { WakeUp } from './wake-up.ts';
 
 export interface LeaderOptions {
@@ -32,6 +32,8 @@ export interface LeaderOptions {
   /** Slots acted upon in one turn; default 1,000. Bounds how long the event loop is held. */
   readonly slotsPerTurn?: number;
   readonly observer?: LeaderObserver;
+  /** What tasks use. Absent: nothing is scaled by it. */
+  readonly usage?: UsageSource;
   /** Default 120: any etcd takes it. */
   readonly operationsPerCommit?: number;
 }
@@ -138,8 +140,9 @@ class Leader {
   }
 
   #view(): View | undefined {
-    const view = viewOf(this.#options.store);
-    return view === undefined ? undefined : { ...view, loads: this.#loads };
+    const { store, usage } = this.#options;
+    const measured = usage === undefined ? {} : { usage, recommended: this.#dirty.recommended };
+    return viewOf(store, { loads: this.#loads, ...measured });
   }
 
   /** One plan; or, if a service makes plan() throw, one for each, so that it holds up no other. */
@@ -158,7 +161,7 @@ class Leader {
       } catch (error) {
         this.#options.logger.error({ error, serviceId: id }, 'this service can not be planned');
         const again = new Map([[id, this.#options.clock.now() + POISONED_RETRY_MS]]);
-        this.#dirty.planned(single, { timers: again, starved: new Set(), waits: new Map() });
+        this.#dirty.planned(single, { ...NOTHING_PLANNED, timers: again });
       }
     }
   }

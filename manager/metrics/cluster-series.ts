@@ -1,6 +1,7 @@
 /** What the store's copy says of the cluster, read when somebody asks: one pass over the tables. */
 import type { Gauge } from 'prom-client';
 import type { Node } from '../../shared/model/index.ts';
+import { replicasOf } from '../../shared/model/index.ts';
 import { effectiveState, revisionKey } from '../plan/states.ts';
 import { pendingKind } from '../plan/schedule/pending-kind.ts';
 import { type Store, TABLE_NAMES } from '../store/store.ts';
@@ -109,9 +110,8 @@ function readServices(series: SeriesSet, store: Store, counts: TaskCounts): void
     if (service.removing === true) continue;
     services += 1;
     const spec = store.get('revisions', revisionKey(service.id, service.revision))?.spec;
-    const wanted =
-      spec?.mode.kind === 'replicated' ? spec.mode.replicas : (counts.desired.get(service.id) ?? 0);
-    desired.set({ service: service.name }, wanted);
+    const own = spec === undefined ? undefined : replicasOf(service, spec);
+    desired.set({ service: service.name }, own ?? counts.desired.get(service.id) ?? 0);
     running.set({ service: service.name }, counts.running.get(service.id) ?? 0);
   }
   series.gauge('shoal_services').set(services);

@@ -78,6 +78,7 @@ function readDispatcher(series: SeriesSet, counts: DispatcherCounts): void {
   const parts = [
     ['shoal_dispatcher_assignments_total', 'kind', counts.assignments],
     ['shoal_dispatcher_statuses_total', 'verdict', counts.statuses],
+    ['shoal_dispatcher_usages_total', 'verdict', counts.usages],
     ['shoal_dispatcher_nodes_down_total', 'reason', counts.nodesDown],
   ] as const;
   for (const [name, label, values] of parts) {

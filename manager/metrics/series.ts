@@ -58,6 +58,7 @@ export const SERIES = {
   shoal_dispatcher_sessions: gauge('Nodes connected to this manager'),
   shoal_dispatcher_assignments_total: counter('Assignment sets sent: full ones, and changes', 'kind'),
   shoal_dispatcher_statuses_total: counter('Statuses that nodes reported', 'verdict'),
+  shoal_dispatcher_usages_total: counter('Reports on what a task uses, for autoscaling', 'verdict'),
   shoal_dispatcher_nodes_down_total: counter('Nodes that were declared down', 'reason'),
 
   shoal_api_requests_total: counter('Requests that were answered', 'route', 'method', 'code'),

@@ -14,6 +14,7 @@ import { allocateNetworks } from './allocate/subnets.ts';
 import type { Unit } from './draft.ts';
 import { Draft } from './draft.ts';
 import { earlier } from './reconcile/actions.ts';
+import type { Recommendations } from './reconcile/autoscale.ts';
 import { reconcileService } from './reconcile/service.ts';
 import { clearStrayStatuses, clearStrayTasks } from './reconcile/strays.ts';
 import { Priorities } from './priorities.ts';
@@ -47,6 +48,8 @@ export interface Plan {
   readonly starved: ReadonlySet<string>;
   /** Services that are held back, and the names of those that they wait for: to be planned again when these change. */
   readonly waits: ReadonlyMap<string, readonly string[]>;
+  /** Of services that are scaled by use: what the next plans have to know. */
+  readonly recommended: ReadonlyMap<string, Recommendations>;
   /** Services that the limit left unfinished: plan them again after this plan is written. */
   readonly unfinished: ReadonlySet<string>;
   readonly more: boolean;
@@ -84,6 +87,7 @@ export function plan(view: View, input: PlanInput): Plan {
   const timers = new Map<string, number>();
   const unfinished = new Set<string>();
   const waits = new Map<string, readonly string[]>();
+  const recommended = new Map<string, Recommendations>();
   let left = input.limit;
   let looked = 0;
   let wakeAt: number | undefined;
@@ -108,9 +112,10 @@ export function plan(view: View, input: PlanInput): Plan {
     if (again !== undefined) timers.set(id, again);
     wakeAt = earlier(wakeAt, again);
     if (decision.hold !== undefined) waits.set(id, dependenciesOf(view, service));
+    if (decision.recommended !== undefined) recommended.set(id, decision.recommended);
   }
   if (input.dirtyServices === 'all') clearStrayStatuses(view, planning.draft);
-  return { ...finish(planning, timers, unfinished, wakeAt), waits, looked };
+  return { ...finish(planning, timers, unfinished, wakeAt), waits, recommended, looked };
 }
 
 function dependenciesOf(view: View, { id, revision }: Service): string[] {
@@ -181,7 +186,7 @@ function finish(
   timers: ReadonlyMap<string, number>,
   unfinished: ReadonlySet<string>,
   wakeAt: number | undefined,
-): Omit<Plan, 'waits' | 'looked'> {
+): Omit<Plan, 'waits' | 'recommended' | 'looked'> {
   const units = planning.draft.units();
   const written = new Set<string>();
   for (const { writes } of units) for (const { table, key } of writes) written.add(`${table}/${key}`);

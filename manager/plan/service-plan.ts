@@ -9,6 +9,7 @@ import type {
   Task,
   TaskAddress,
 } from '../../shared/model/index.ts';
+import { withSpec } from '../../shared/model/index.ts';
 import { networksOf } from './allocate/addresses.ts';
 import { allocateEndpoint, whyNoAddress } from './allocate/endpoint.ts';
 import type { Planning } from './plan.ts';
@@ -117,6 +118,9 @@ export class ServicePlan {
       case 'release':
         this.#service = { ...this.#service, released: true };
         return;
+      case 'scale':
+        this.#service = { ...this.#service, scaled: action.scaled };
+        return;
       case 'delete-revision':
         draft.put(this.#unit, 0, 'revisions', revisionKey(id, action.revision), null);
         return;
@@ -144,7 +148,7 @@ export class ServicePlan {
     const key = revisionKey(rest.id, revision);
     draft.put(this.#unit, 0, 'revisions', key, { ...earlier, id: key, revision, createdAtMs: now });
     this.#service = {
-      ...rest,
+      ...withSpec(rest, earlier.spec),
       revision,
       updatedAtMs: now,
       updateStatus: { state: 'rollback-started', startedAtMs: now, message },

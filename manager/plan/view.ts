@@ -9,7 +9,20 @@ import type {
   TaskStatus,
 } from '../../shared/model/index.ts';
 import type { Store, TableName } from '../store/store.ts';
+import type { Recommendations } from './reconcile/autoscale.ts';
 import type { NodeLoads } from './schedule/node-loads.ts';
+
+/** What a task used over the last few seconds; `atMs` is when the manager heard of it, by its own clock. */
+export interface UsageSample {
+  readonly atMs: number;
+  readonly nanoCpus: number;
+  readonly memoryBytes: number;
+}
+
+/** The newest samples of a task that its node has sent; [] of one that nothing is heard of. */
+export interface UsageSource {
+  samples(nodeId: string, taskId: string): readonly UsageSample[];
+}
 
 export interface View {
   readonly cluster: Cluster;
@@ -27,12 +40,19 @@ export interface View {
   tasksOfNode(nodeId: string): ReadonlySet<string>;
   /** Sums of what was looked at by earlier plans; absent: each plan makes its own. */
   readonly loads?: NodeLoads;
+  /** What tasks use, as far as this manager hears of it. Absent: nothing is scaled by it. */
+  readonly usage?: UsageSource;
+  /** By service, from the plans before. */
+  readonly recommended?: ReadonlyMap<string, Recommendations>;
   /** Version of an object (0: absent), so that a plan can guard what it decided on. */
   version(table: TableName, key: string): number;
 }
 
 /** A view of the store as it is now. It stays live: plan() must run on it without a pause. */
-export function viewOf(store: Store): View | undefined {
+export function viewOf(
+  store: Store,
+  more: Pick<View, 'loads' | 'usage' | 'recommended'> = {},
+): View | undefined {
   const cluster = store.get('cluster', 'self');
   if (cluster === undefined) return undefined;
   return {
@@ -47,5 +67,6 @@ export function viewOf(store: Store): View | undefined {
     tasksOfService: (id) => store.tasksOfService(id),
     tasksOfNode: (id) => store.tasksOfNode(id),
     version: (table, key) => store.version(table, key),
+    ...more,
   };
 }

@@ -1,5 +1,6 @@
 /** `deploy` of a service, and `restart`, which says less of the same. */
 import {
+  type Autoscale,
   DEFAULT_RESTART,
   DEFAULT_UPDATE,
   isJob,
@@ -11,6 +12,7 @@ import {
   type ServiceMode,
   type UpdateConfig,
 } from '../../shared/model/index.ts';
+import { readAutoscaleSection, readAutoscaling } from './autoscale.ts';
 import { readGenericResources } from './generic-resources.ts';
 import { CRON_PREFIX, readCronLabels, readCronSection } from './cron.ts';
 import { readPlacementLabels } from './placement-labels.ts';
@@ -32,6 +34,7 @@ export interface Deploy {
   readonly rollback: UpdateConfig;
   readonly updateDeadlineMs?: number;
   readonly priority?: number;
+  readonly autoscale?: Autoscale;
 }
 
 const DEVICE_RULES: KeyRules = {
@@ -50,7 +53,7 @@ const NO_AMOUNTS: ResourceAmounts = {};
 export function readDeploy(service: Section): Deploy {
   const deploy = service.section('deploy');
   const resources = deploy?.section('resources');
-  const own = deploy === undefined ? {} : { ...labels(deploy, 'labels'), ...readCronSection(deploy) };
+  const own = deploy === undefined ? {} : ownLabels(deploy);
   const result: Deploy = {
     mode: readSchedule(deploy, readMode(service, deploy), own),
     labels: own,
@@ -70,9 +73,25 @@ export function readDeploy(service: Section): Deploy {
     ...readOwnPriority(deploy, own),
   };
   if (deploy !== undefined && isJob(result.mode)) refuseUpdateConfig(deploy);
+  const scaled = readAutoscaling(deploy, own, result);
+  const mode = saysReplicas(service, deploy) ? result.mode : leastOf(result.mode, scaled.autoscale);
   resources?.end();
   deploy?.end();
-  return result;
+  return { ...result, ...scaled, mode };
+}
+
+/** The keys that stand for labels, and labels themselves. */
+function ownLabels(deploy: Section): Labels {
+  return { ...labels(deploy, 'labels'), ...readCronSection(deploy), ...readAutoscaleSection(deploy) };
+}
+
+function saysReplicas(service: Section, deploy: Section | undefined): boolean {
+  return service.take('scale') !== undefined || deploy?.take('replicas') !== undefined;
+}
+
+/** Without a number of its own, a service that is scaled by use starts with the least. */
+function leastOf(mode: ServiceMode, autoscale: Autoscale | undefined): ServiceMode {
+  return autoscale === undefined ? mode : { kind: 'replicated', replicas: autoscale.min };
 }
 
 /** `cpus`, or `cpu_quota` of each `cpu_period`, both in microseconds; -1 is no limit. */

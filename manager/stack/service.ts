@@ -59,6 +59,7 @@ export function readService(key: string, service: Section, context: ServiceConte
     networks: readNetworkMode(service) ?? readAttachments(key, service, context),
     ...(deploy.updateDeadlineMs === undefined ? {} : { updateDeadlineMs: deploy.updateDeadlineMs }),
     ...(deploy.priority === undefined ? {} : { priority: deploy.priority }),
+    ...(deploy.autoscale === undefined ? {} : { autoscale: deploy.autoscale }),
     endpointMode: deploy.endpointMode,
     ports: readPorts(service, context.ports),
     forceUpdate: 0,

@@ -21,6 +21,8 @@ export interface TaskAssignment {
   readonly granted?: readonly GenericResource[];
   /** The node has started it once already (said in full sets only): if its container is lost it is not started again. */
   readonly started?: true;
+  /** What it uses is to be measured and reported: the service scales by it. */
+  readonly measured?: true;
 }
 
 /** A network that this node takes part in (a task of its own is on it, or it is ingress). Key: networkId. */

@@ -1,4 +1,5 @@
 export * from './assignment.ts';
+export * from './autoscale.ts';
 export * from './cluster.ts';
 export * from './container.ts';
 export * from './generic-resource.ts';

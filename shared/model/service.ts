@@ -1,5 +1,6 @@
 /** A service: what a user wants to run. Its spec is stored once per revision; tasks name the revision. */
 
+import type { Autoscale, Scaled } from './autoscale.ts';
 import type { ContainerMode, ContainerRequest, ContainerRun } from './container.ts';
 import type { GenericRequest } from './generic-resource.ts';
 import type { RuntimeOptions } from './runtime-options.ts';
@@ -244,6 +245,8 @@ export interface ServiceSpec {
   readonly dependsOn?: readonly ServiceDependency[];
   /** From -1000 to 1000; absent: DEFAULT_PRIORITY. Tasks of a higher one may take the place of those of a lower. */
   readonly priority?: number;
+  /** Of mode replicated only. */
+  readonly autoscale?: Autoscale;
 }
 
 export type UpdateState =
@@ -276,6 +279,8 @@ export interface Service {
     readonly vips: readonly { readonly network: string; readonly address: string }[];
     readonly ports: readonly PublishedPort[];
   };
+  /** In place of the spec's number, for as long as the spec asks for scaling. */
+  readonly scaled?: Scaled;
   /** Set once what the service depends on was there: it is not held back again. */
   readonly released?: boolean;
   /** Set once removal was asked for; the record goes when the last task is gone. */

@@ -26,6 +26,7 @@ const task = conforms<TaskAssignment>()(
     addresses: z.array(z.strictObject({ network: text, address: text })),
     granted: genericResources.exactOptional(),
     started: z.literal(true).exactOptional(),
+    measured: z.literal(true).exactOptional(),
   }),
 );
 

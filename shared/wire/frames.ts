@@ -6,7 +6,7 @@ import { z } from 'zod';
 import type { ErrorCode } from '../errors/index.ts';
 import { HTTP_STATUS, InvalidError } from '../errors/index.ts';
 import { assignmentDropSchema, assignmentListsSchema, assignmentPutSchema } from './assignment-schema.ts';
-import { nodeDescriptionSchema, taskStatusSchema } from './node-schema.ts';
+import { nodeDescriptionSchema, taskStatusSchema, taskUsageSchema } from './node-schema.ts';
 
 export const PROTOCOL = 1;
 
@@ -48,6 +48,8 @@ const agentFrame = z.discriminatedUnion('type', [
     sentAtMs: sentAt,
   }),
   z.strictObject({ type: z.literal('beat') }),
+  /** All tasks of the node that are measured, as they are now; one that is left out is not known any more. */
+  z.strictObject({ type: z.literal('usage'), tasks: z.array(taskUsageSchema) }),
   z.strictObject({
     type: z.literal('response'),
     id: whole,

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import type { NodeDescription } from '../model/node.ts';
 import type { ContainerStatus, TaskStatus } from '../model/task.ts';
+import type { TaskUsage } from '../model/autoscale.ts';
 import { TASK_STATES } from '../model/task-state.ts';
 import { conforms } from './conforms.ts';
 import { count, genericResources, labels, protocol, text } from './service-schema.ts';
@@ -43,4 +44,8 @@ export const taskStatusSchema = conforms<TaskStatus>()(
     health: health.exactOptional(),
     hostPorts: z.array(z.strictObject({ protocol, targetPort: count, publishedPort: count })).exactOptional(),
   }),
+);
+
+export const taskUsageSchema = conforms<TaskUsage>()(
+  z.strictObject({ taskId: text, nanoCpus: count, memoryBytes: count }),
 );

@@ -1,5 +1,6 @@
 /** Schemas of a service's spec, as it crosses the wire within a task's assignment. Unknown keys are refused. */
 import { z } from 'zod';
+import type { Autoscale } from '../model/autoscale.ts';
 import type { GenericRequest, GenericResource } from '../model/generic-resource.ts';
 import type { FileReference } from '../model/secret.ts';
 import type {
@@ -243,6 +244,16 @@ const dependency = conforms<ServiceDependency>()(
   }),
 );
 
+const autoscale = conforms<Autoscale>()(
+  z.strictObject({
+    min: count,
+    max: count,
+    cpuPercent: optionalCount,
+    memoryPercent: optionalCount,
+    coolDownMs: count,
+  }),
+);
+
 export const serviceSpecSchema = conforms<ServiceSpec>()(
   z.strictObject({
     name: text,
@@ -264,5 +275,6 @@ export const serviceSpecSchema = conforms<ServiceSpec>()(
     logDriver: z.strictObject({ name: text, options: labels }).exactOptional(),
     dependsOn: z.array(dependency).exactOptional(),
     priority: z.number().int().exactOptional(),
+    autoscale: autoscale.exactOptional(),
   }),
 );

@@ -40,6 +40,7 @@ metrics.read({
     sessions: NODES,
     assignments: { full: NODES, change: 0 },
     statuses: { write: SERVICES * TASKS_EACH, ignore: 0, refuse: 0 },
+    usages: { keep: 0, refuse: 0 },
     nodesDown: { silent: 0, disconnected: 0, 'never-heard': 0 },
   }),
   leads: () => true,

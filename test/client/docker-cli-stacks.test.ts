@@ -209,3 +209,45 @@ test('a stack whose tasks are slow to stop: removed and at once deployed again, 
   await runs();
   await docker.ok('stack', 'rm', stack);
 });
+
+test('a service that is scaled by use: what was set stays when the file is deployed again', async (t, {
+  docker,
+  swarm,
+  tag,
+}) => {
+  const [stack, web] = [`scaled-${tag}`, `scaled-${tag}_web`];
+  const directory = await mkdtemp(path.join(os.tmpdir(), 'shoal-stack-'));
+  t.teardown(() => rm(directory, { recursive: true }));
+  const file = path.join(directory, 'compose.yaml');
+  const deploy = async (replicas: number) => {
+    const labels = "{ shoal.autoscale.max: '5', shoal.autoscale.cpu: '70' }";
+    const more = `replicas: ${replicas}, labels: ${labels}, update_config: { monitor: 300ms }`;
+    const service = `{ image: "${IMAGE}", stop_grace_period: 1s, deploy: { ${more} } }`;
+    await writeFile(file, `version: "3.8"\nservices:\n  web: ${service}\n`);
+    return docker.ok('stack', 'deploy', '--resolve-image', 'never', '-c', file, stack);
+  };
+  const shown = (replicas: number) =>
+    swarm.eventually(async (s) => {
+      const [line] = await docker.lines(
+        'service',
+        'ls',
+        '--format',
+        '{{.Replicas}}',
+        '--filter',
+        `name=${web}`,
+      );
+      return line === `${replicas}/${replicas}` && s.tasks(web).count === replicas;
+    });
+  await deploy(2);
+  await shown(2);
+  await docker.ok('service', 'scale', `${web}=4`);
+  await deploy(2);
+  await docker.ok('service', 'update', '-d', '--label-add', 'a=b', web);
+  await shown(4);
+  t.regex(await docker.fails('service', 'scale', `${web}=6`), /replicas: 6 is not allowed: .* say 1 to 5/);
+  await docker.ok('service', 'scale', `${web}=2`);
+  await shown(2);
+  await deploy(3);
+  await shown(3);
+  await docker.ok('stack', 'rm', stack);
+});

@@ -4,7 +4,7 @@
  */
 import type { Network, Service, ServiceSpec, Task, TaskStatus } from '../../../shared/model/index.ts';
 import type { Store } from '../../store/store.ts';
-import { encodeService, serviceStatus } from './service-codec.ts';
+import { encodeService, type ServiceSources, serviceStatus } from './service-codec.ts';
 import { encodeServiceSpec, encodeTaskTemplate } from './service-spec-codec.ts';
 import { encodeTask } from './task-codec.ts';
 
@@ -28,13 +28,18 @@ function kept(encode: (spec: ServiceSpec) => object): (spec: ServiceSpec) => str
 }
 
 /** encodeService as JSON text, with ServiceStatus when it is asked for. */
-export function serviceText(store: Store, service: Service, spec: ServiceSpec, withStatus: boolean): string {
+export function serviceText(
+  api: ServiceSources,
+  service: Service,
+  spec: ServiceSpec,
+  withStatus: boolean,
+): string {
   const specs: ServiceSpec[] = [];
-  const encoded = encodeService(store, service, spec, (one) => {
+  const encoded = encodeService(api, service, spec, (one) => {
     specs.push(one);
     return PLACE;
   });
-  const shown = withStatus ? { ...encoded, ServiceStatus: serviceStatus(store, service, spec) } : encoded;
+  const shown = withStatus ? { ...encoded, ServiceStatus: serviceStatus(api.store, service, spec) } : encoded;
   const pieces = split(JSON.stringify(shown), specs.length);
   return pieces.map((piece, i) => (i === 0 ? piece : specText(specs[i - 1] ?? spec) + piece)).join('');
 }

@@ -2,18 +2,24 @@
 import type { Service, ServiceMode, ServiceSpec, UpdateStatus } from '../../../shared/model/index.ts';
 import { isJob } from '../../../shared/model/index.ts';
 import type { Store } from '../../store/store.ts';
-import { revisionKey, specOf } from '../ops/service-reads.ts';
+import type { ApiContext } from '../context.ts';
+import { revisionKey, shownSpec, specOf } from '../ops/service-reads.ts';
+import { encodeAutoscale } from './autoscale-codec.ts';
 import { defined, timeText } from './common.ts';
 import { encodeDependencies } from './dependency-codec.ts';
 import { encodePort, encodeServiceSpec } from './service-spec-codec.ts';
 import { observedState } from './task-codec.ts';
 
+/** Where what is shown of a service comes from. */
+export type ServiceSources = Pick<ApiContext, 'store' | 'usage' | 'clock'>;
+
 export function encodeService(
-  store: Store,
+  api: ServiceSources,
   service: Service,
   spec: ServiceSpec,
   encodeSpec: (spec: ServiceSpec) => unknown = encodeServiceSpec,
 ): object {
+  const { store } = api;
   const previous =
     service.previousRevision === undefined ? undefined : specOf(store, service, service.previousRevision);
   return defined({
@@ -21,12 +27,13 @@ export function encodeService(
     Version: { Index: store.version('services', service.id) },
     CreatedAt: timeText(service.createdAtMs),
     UpdatedAt: timeText(service.updatedAtMs),
-    Spec: encodeSpec(spec),
+    Spec: encodeSpec(shownSpec(service, spec)),
     PreviousSpec: previous === undefined ? undefined : encodeSpec(previous),
     Endpoint: encodeEndpoint(store, service, spec),
     UpdateStatus: service.updateStatus === undefined ? undefined : encodeUpdateStatus(service.updateStatus),
     JobStatus: isJob(spec.mode) ? encodeJobStatus(store, service) : undefined,
     ...encodeDependencies(store, service, spec),
+    Autoscale: encodeAutoscale(api, service, spec),
   });
 }
 
@@ -85,7 +92,7 @@ export function serviceStatus(store: Store, service: Service, spec: ServiceSpec)
   }
   return {
     RunningTasks: running,
-    DesiredTasks: desiredTasks(spec.mode) ?? desired,
+    DesiredTasks: desiredTasks(shownSpec(service, spec).mode) ?? desired,
     CompletedTasks: completed,
   };
 }

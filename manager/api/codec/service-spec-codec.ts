@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { InvalidError } from '../../../shared/errors/index.ts';
 import { assertNever } from '../../../shared/lib/assert-never.ts';
 import {
+  type Autoscale,
   DEFAULT_RESTART,
   DEFAULT_UPDATE,
   nodeNetworkId,
@@ -16,6 +17,7 @@ import {
   type ServiceSpec,
   type UpdateConfig,
 } from '../../../shared/model/index.ts';
+import { readAutoscaleLabels, type Scalable } from '../../stack/autoscale.ts';
 import { CRON_PREFIX, readCronLabels } from '../../stack/cron.ts';
 import { readPlacementLabels } from '../../stack/placement-labels.ts';
 import { PRIORITY_LABEL, readPriority } from '../../stack/priority.ts';
@@ -116,15 +118,18 @@ export function decodeServiceSpec(value: unknown): DecodedSpec {
   const labels = labelsOf(raw.Labels);
   const mode = withSchedule(decodeMode(raw.Mode), labels);
   if (isJob(mode)) refuseUpdateConfig(raw);
+  const limits = decodeAmounts(template.Resources?.Limits);
+  const reservations = decodeReservations(template.Resources?.Reservations);
+  const autoscale = decodeAutoscale(labels, { mode, limits, reservations });
   const networks = given(template.Networks) ?? raw.Networks ?? [];
   const logDriver = given(template.LogDriver?.Name);
   const spec = defined({
     name: raw.Name ?? '',
     labels,
-    mode,
+    mode: withLeast(mode, raw.Mode, autoscale),
     container: decodeContainerSpec(template.ContainerSpec),
-    limits: decodeAmounts(template.Resources?.Limits),
-    reservations: decodeReservations(template.Resources?.Reservations),
+    limits,
+    reservations,
     restart: decodeRestart(template.RestartPolicy),
     placement: { ...decodePlacement(template.Placement), ...decodePlacementLabels(labels) },
     update: decodeUpdate(raw.UpdateConfig),
@@ -135,6 +140,7 @@ export function decodeServiceSpec(value: unknown): DecodedSpec {
     forceUpdate: template.ForceUpdate ?? 0,
     updateDeadlineMs: decodeDeadline(labels),
     priority: decodePriority(labels),
+    autoscale,
     logDriver:
       logDriver === undefined
         ? undefined
@@ -201,6 +207,19 @@ function decodePriority(labels: Labels): number | undefined {
   if (typeof priority === 'string')
     throw new InvalidError(`invalid service spec: Labels.${PRIORITY_LABEL}: ${priority}`);
   return priority;
+}
+
+function decodeAutoscale(labels: Labels, spec: Scalable): Autoscale | undefined {
+  const reading = readAutoscaleLabels(labels, spec);
+  if (reading.kind === 'problem')
+    throw new InvalidError(`invalid service spec: Labels.${reading.field}: ${reading.message}`);
+  return reading.kind === 'autoscale' ? reading.autoscale : undefined;
+}
+
+/** Without a number of its own, a service that is scaled by use starts with the least. */
+function withLeast(mode: ServiceMode, raw: RawSpec['Mode'], autoscale: Autoscale | undefined): ServiceMode {
+  if (autoscale === undefined || (raw?.Replicated?.Replicas ?? undefined) !== undefined) return mode;
+  return { kind: 'replicated', replicas: autoscale.min };
 }
 
 /** A job's labels may say when it runs. */

@@ -62,6 +62,15 @@ function serviceEvents(change: Extract<Change, { table: 'services' }>): EventDra
     attributes['updatestate.new'] = state?.replaceAll('-', '_') ?? '';
     attributes['updatestate.old'] = before?.updateStatus?.state.replaceAll('-', '_') ?? '';
   }
+  if (
+    action === 'update' &&
+    after?.scaled !== undefined &&
+    after.scaled.replicas !== before?.scaled?.replicas
+  ) {
+    if (before?.scaled !== undefined) attributes['replicas.old'] = String(before.scaled.replicas);
+    attributes['replicas.new'] = String(after.scaled.replicas);
+    attributes['shoal.autoscale.reason'] = after.scaled.reason;
+  }
   return [draft('service', action, change.key, attributes, 'swarm')];
 }
 

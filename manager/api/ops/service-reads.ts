@@ -1,6 +1,6 @@
 /** Services as the API shows them: those that are being removed are gone. */
 import { UnavailableError } from '../../../shared/errors/index.ts';
-import type { Service, ServiceSpec } from '../../../shared/model/index.ts';
+import { replicasOf, type Service, type ServiceSpec } from '../../../shared/model/index.ts';
 import type { Store } from '../../store/store.ts';
 import { lookup } from '../lookup.ts';
 
@@ -50,4 +50,18 @@ export function currentSpec(store: Store, service: Service): ServiceSpec {
   if (spec === undefined)
     throw new UnavailableError(`revision ${service.revision} of ${service.name} is missing`);
   return spec;
+}
+
+const shownSpecs = new WeakMap<Service, { readonly from: ServiceSpec; readonly shown: ServiceSpec }>();
+
+/** The spec as users see it: with the number of tasks that there should be now. The same object as long as nothing changed. */
+export function shownSpec(service: Service, spec: ServiceSpec): ServiceSpec {
+  const replicas = replicasOf(service, spec);
+  if (spec.mode.kind !== 'replicated' || replicas === undefined || replicas === spec.mode.replicas)
+    return spec;
+  const known = shownSpecs.get(service);
+  if (known?.from === spec) return known.shown;
+  const shown: ServiceSpec = { ...spec, mode: { kind: 'replicated', replicas } };
+  shownSpecs.set(service, { from: spec, shown });
+  return shown;
 }

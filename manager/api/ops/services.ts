@@ -7,7 +7,7 @@ import {
 } from '../../../shared/errors/index.ts';
 import { newId } from '../../../shared/lib/ids.ts';
 import type { Revision, Service, ServiceSpec } from '../../../shared/model/index.ts';
-import { isJob, modeFamily } from '../../../shared/model/index.ts';
+import { isJob, modeFamily, withSpec } from '../../../shared/model/index.ts';
 import { sameJson } from '../../plan/reconcile/dirty.ts';
 import { type Guard, StaleError, type Store, type Write } from '../../store/store.ts';
 import type { ApiContext } from '../context.ts';
@@ -16,6 +16,7 @@ import { checkServiceSpec } from '../validate/service-spec.ts';
 import { waitForStore } from '../wait.ts';
 import { fileGuards, resolveFiles } from './files.ts';
 import { resolveNetworks } from './networks.ts';
+import { takeReplicas } from './scaled.ts';
 import { currentSpec, revisionKey, specOf } from './service-reads.ts';
 
 /** How long a creation waits for a service of the same name to be gone. A stop grace is 10 s by default. */
@@ -146,6 +147,8 @@ function requireValid(spec: ServiceSpec): void {
 export interface ServiceUpdate {
   readonly version: number;
   readonly spec: ServiceSpec;
+  /** The client has read the service, changed something and written all of it back. */
+  readonly wroteBack?: boolean;
 }
 
 /**
@@ -160,18 +163,21 @@ export async function updateService(
 ): Promise<void> {
   const { store, clock } = ctx;
   requireVersion(store, service, update.version);
-  const spec = resolveSpec(store, update.spec);
+  const atMs = clock.now();
   const current = currentSpec(store, service);
+  const { wroteBack = false } = update;
+  const resolved = resolveSpec(store, update.spec);
+  const { spec, asked, scaled } = takeReplicas(service, current, resolved, { wroteBack, nowMs: atMs });
   if (spec.name !== service.name) {
     throw new InvalidError('rpc error: code = Unimplemented desc = renaming services is not supported');
   }
   if (modeFamily(spec.mode) !== modeFamily(current.mode)) {
     throw new InvalidError('rpc error: code = Unimplemented desc = service mode change is not allowed');
   }
-  requireValid(spec);
+  requireValid(asked);
   requirePortsFree(store, spec, service.id);
-  const atMs = clock.now();
-  const { updateStatus: _, ...rest } = service;
+  const { updateStatus: _, scaled: _former, ...others } = service;
+  const rest = scaled === undefined ? others : { ...others, scaled };
   // A job is run again by any update.
   if (sameJson(spec, current) && (!isJob(spec.mode) || spec.mode.kind === 'cron')) {
     return writeUpdate(ctx, service, update.version, { ...rest, updatedAtMs: atMs }, [], signal);
@@ -202,7 +208,7 @@ export async function rollbackService(
   // A revision of its own, since numbers only grow.
   const revision = service.revision + 1;
   const next: Service = {
-    ...service,
+    ...withSpec(service, spec),
     revision,
     previousRevision: service.revision,
     updatedAtMs: atMs,

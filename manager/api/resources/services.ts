@@ -29,6 +29,9 @@ export const FILTERS = ['id', 'label', 'mode', 'name', 'runtime'];
 export const zRollback = z.enum(['', 'none', 'previous']);
 export const zRegistryAuthFrom = z.enum(['', 'spec', 'previous-spec']);
 
+/** Which runtime a service has is what we say: only one who has read it says so, too. */
+const zAsRead = z.object({ TaskTemplate: z.object({ Runtime: z.literal('container') }) });
+
 export function servicesRouter(ctx: ApiContext): Router {
   const router = Router();
   const { store } = ctx;
@@ -36,7 +39,7 @@ export function servicesRouter(ctx: ApiContext): Router {
   router.get('/services', (req, res) => {
     const filters = queryFilters(req, FILTERS);
     const withStatus = queryFlag(req, 'status');
-    return sendJsonList(res, listServices(store, filters, withStatus), ctx.signal);
+    return sendJsonList(res, listServices(ctx, filters, withStatus), ctx.signal);
   });
 
   router.post('/services/create', async (req, res) => {
@@ -51,7 +54,7 @@ export function servicesRouter(ctx: ApiContext): Router {
   router.get('/services/:id', (req, res) => {
     // Defaults are always filled in: insertDefaults only ever adds.
     const service = findService(store, req.params.id);
-    sendJsonText(res, 200, serviceText(store, service, currentSpec(store, service), false));
+    sendJsonText(res, 200, serviceText(ctx, service, currentSpec(store, service), false));
   });
 
   router.post('/services/:id/update', async (req, res) => {
@@ -69,7 +72,8 @@ export function servicesRouter(ctx: ApiContext): Router {
     }
     const { spec, warnings } = decodeServiceSpec(body);
     const wanted = withRuntime(store, service, withAuth(store, service, spec, req), body);
-    await updateService(ctx, service, { version, spec: wanted }, signal);
+    const wroteBack = zAsRead.safeParse(body).success;
+    await updateService(ctx, service, { version, spec: wanted, wroteBack }, signal);
     sendJson(res, 200, { Warnings: warnings.length === 0 ? null : warnings });
   });
 
@@ -90,7 +94,8 @@ export function servicesRouter(ctx: ApiContext): Router {
   return router;
 }
 
-function listServices(store: Store, filters: Filters, withStatus: boolean): string[] {
+function listServices(ctx: ApiContext, filters: Filters, withStatus: boolean): string[] {
+  const { store } = ctx;
   const found: string[] = [];
   for (const service of liveServices(store)) {
     const spec = currentSpec(store, service);
@@ -101,7 +106,7 @@ function listServices(store: Store, filters: Filters, withStatus: boolean): stri
       passes(filters, 'runtime', (runtime) => runtime === 'container') &&
       passesLabels(filters, 'label', spec.labels);
     if (!shown) continue;
-    found.push(serviceText(store, service, spec, withStatus));
+    found.push(serviceText(ctx, service, spec, withStatus));
   }
   return found;
 }

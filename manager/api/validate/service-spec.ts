@@ -33,6 +33,13 @@ export function checkServiceSpec(spec: ServiceSpec): SpecProblem[] {
   if (spec.mode.kind === 'replicated') {
     check(isWhole(spec.mode.replicas), 'replicas', 'a whole number from 0 is expected');
     check(spec.mode.replicas <= 1_000_000, 'replicas', 'at most 1000000 are supported');
+    const { min = 0, max = 1_000_000 } = spec.autoscale ?? {};
+    const { replicas } = spec.mode;
+    check(
+      replicas >= min && replicas <= max,
+      'replicas',
+      `${replicas} is not allowed: shoal.autoscale.min and .max say ${min} to ${max}`,
+    );
   }
   if (spec.mode.kind === 'replicated-job') {
     for (const field of ['totalCompletions', 'maxConcurrent'] as const) {

@@ -1,5 +1,6 @@
 /** What reconcile asks for, as data. plan.ts turns it into writes. */
-import type { DesiredState, Service, Task, TaskRun } from '../../../shared/model/index.ts';
+import type { DesiredState, Scaled, Service, Task, TaskRun } from '../../../shared/model/index.ts';
+import type { Recommendations } from './autoscale.ts';
 
 export type SlotAction =
   | {
@@ -42,6 +43,8 @@ export type ServiceAction =
   | { readonly kind: 'remove-service' }
   /** What it depends on is there: its tasks may start, from now on whatever becomes of that. */
   | { readonly kind: 'release' }
+  /** Its tasks' use asks for another number of them. */
+  | { readonly kind: 'scale'; readonly scaled: Scaled }
   | { readonly kind: 'delete-service' };
 
 export interface SlotDecision {
@@ -59,6 +62,8 @@ export interface ServiceDecision {
   readonly more: boolean;
   /** Why no task of it may be placed yet: it waits for other services. */
   readonly hold?: string;
+  /** Of a service that is scaled by use: to be known to the next plan. */
+  readonly recommended?: Recommendations;
 }
 
 export const NOTHING: ServiceDecision = { service: [], slots: [], wakeAt: undefined, more: false };

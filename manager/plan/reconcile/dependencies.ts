@@ -4,6 +4,7 @@
  * so neither its failure nor a reboot of the cluster holds back what ran before.
  */
 import type { Service, ServiceDependency, ServiceSpec } from '../../../shared/model/index.ts';
+import { replicasOf } from '../../../shared/model/index.ts';
 import { revisionKey } from '../states.ts';
 import type { View } from '../view.ts';
 import { ServiceContext, type Slot, type SlotTask } from './context.ts';
@@ -82,10 +83,12 @@ const GOALS: Readonly<Record<ServiceDependency['condition'], string>> = {
 
 /** How many slots must meet the condition: all that can be filled now, or shall complete. */
 function wantedCount(
-  { view, spec: { mode, placement } }: ServiceContext,
+  { view, service, spec }: ServiceContext,
   condition: ServiceDependency['condition'],
 ): number {
-  if (mode.kind === 'replicated') return mode.replicas;
+  const { mode, placement } = spec;
+  const replicas = replicasOf(service, spec);
+  if (replicas !== undefined) return replicas;
   // Its next run may be far off: it has started when it is there.
   if (mode.kind === 'cron') return condition === 'completed' ? 1 : 0;
   if (mode.kind === 'replicated-job') {

@@ -15,6 +15,7 @@ import { reconcileJob } from './job.ts';
 import { mayTakeTask, whyNotGlobal } from './nodes.ts';
 import { isStopping } from './rules.ts';
 import { chooseVictims } from './scale.ts';
+import { scaleOf } from './service-scale.ts';
 import type { SlotOutcome } from './slot.ts';
 import { decideSlot } from './slot.ts';
 import { decideUpdate } from './update.ts';
@@ -49,11 +50,12 @@ export function reconcileService(view: View, service: Service, now: number, limi
     const decision = { ...job, service: [...released, ...job.service, ...oldRevisions(context, all)] };
     return held ? { ...decision, hold: gate.reason } : decision;
   }
-  const chosen = chooseSlots(context, all, limit, held);
+  const scale = scaleOf(context, all, held);
+  const chosen = chooseSlots(context, all, limit, held, scale.replicas);
   const outcomes = chosen.wanted.map(({ slot, canCreate }) => decideSlot(context, slot, canCreate));
   const update = decideUpdate(context, outcomes);
   const decisions: SlotDecision[] = [];
-  let wakeAt = update.wakeAt;
+  let wakeAt = earlier(update.wakeAt, scale.wakeAt);
   for (const { slot, reason } of chosen.unwanted)
     decisions.push({ key: slot.key, actions: clearSlot(slot, reason) });
   for (const outcome of outcomes) {
@@ -62,8 +64,11 @@ export function reconcileService(view: View, service: Service, now: number, limi
     const actions = mergeSlotActions(outcome, update.slots.get(outcome.slot.key), history.actions);
     decisions.push({ key: outcome.slot.key, actions });
   }
-  const service1 = [...released, ...update.service, ...oldRevisions(context, all)];
-  const decision = bounded(service1, decisions, wakeAt, limit, chosen.more);
+  const service1 = [...released, ...scale.service, ...update.service, ...oldRevisions(context, all)];
+  const decision = {
+    ...bounded(service1, decisions, wakeAt, limit, chosen.more),
+    ...(scale.recommended === undefined ? {} : { recommended: scale.recommended }),
+  };
   return held ? { ...decision, hold: gate.reason } : decision;
 }
 
@@ -71,10 +76,15 @@ export function reconcileService(view: View, service: Service, now: number, limi
  * Of a service that is held back, one slot is filled: a pending task that says what is waited for. A global service has no
  * task without a node, so it has none.
  */
-function chooseSlots(context: ServiceContext, all: Map<string, Slot>, limit: number, held: boolean): Slots {
-  const { mode } = context.spec;
-  if (mode.kind === 'replicated') {
-    return replicatedSlots(all, limit, held ? Math.min(1, mode.replicas) : mode.replicas);
+function chooseSlots(
+  context: ServiceContext,
+  all: Map<string, Slot>,
+  limit: number,
+  held: boolean,
+  replicas: number,
+): Slots {
+  if (context.spec.mode.kind === 'replicated') {
+    return replicatedSlots(all, limit, held ? Math.min(1, replicas) : replicas);
   }
   return held ? { wanted: [], unwanted: [], more: false } : globalSlots(context, all);
 }

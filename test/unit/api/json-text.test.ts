@@ -1,5 +1,6 @@
 /** The text that reads are answered with is what the codecs say, also after what it was made from has changed. */
 import test from 'ava';
+import { systemClock } from '../../../shared/lib/clock.ts';
 import { serviceText, taskText } from '../../../manager/api/codec/json-text.ts';
 import { encodeService, serviceStatus } from '../../../manager/api/codec/service-codec.ts';
 import { encodeTask } from '../../../manager/api/codec/task-codec.ts';
@@ -39,15 +40,16 @@ test('services: with a previous spec, with a status, and with texts that look li
   const { store } = api;
   await api.send('POST', '/networks/create', { Name: 'net', Driver: 'overlay' });
   const id = await create(api, 'web', 'nginx:1');
+  const from = { store, clock: systemClock };
   const check = (): void => {
     const service = store.get('services', id);
     if (service === undefined) return t.fail('the service is there');
     const spec = currentSpec(store, service);
-    const plain = encodeService(store, service, spec);
+    const plain = encodeService(from, service, spec);
     for (let i = 0; i < 2; i += 1) {
-      t.deepEqual(JSON.parse(serviceText(store, service, spec, false)), JSON.parse(JSON.stringify(plain)));
+      t.deepEqual(JSON.parse(serviceText(from, service, spec, false)), JSON.parse(JSON.stringify(plain)));
       const full = { ...plain, ServiceStatus: serviceStatus(store, service, spec) };
-      t.deepEqual(JSON.parse(serviceText(store, service, spec, true)), JSON.parse(JSON.stringify(full)));
+      t.deepEqual(JSON.parse(serviceText(from, service, spec, true)), JSON.parse(JSON.stringify(full)));
     }
   };
   check();

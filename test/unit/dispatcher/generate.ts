@@ -92,11 +92,12 @@ const putService = fc
     revision: fc.integer({ min: 1, max: 2 }),
     networks: networkIds,
     publishes: fc.boolean(),
+    scales: fc.boolean(),
     secrets: fc.subarray(FILE_IDS),
     configs: fc.subarray(FILE_IDS),
     hostname: fc.constantFrom(undefined, 'fixed', '{{.Node.Hostname}}-{{.Task.Slot}}'),
   })
-  .map(({ id, revision, networks, publishes, secrets, configs, hostname }): Write[] => [
+  .map(({ id, revision, networks, publishes, scales, secrets, configs, hostname }): Write[] => [
     {
       table: 'revisions',
       key: `${id}.${revision}`,
@@ -105,7 +106,10 @@ const putService = fc
         serviceId: id,
         revision,
         createdAtMs: 1,
-        spec: specWith(serviceSpec(id, networks), { secrets, configs, hostname }),
+        spec: {
+          ...specWith(serviceSpec(id, networks), { secrets, configs, hostname }),
+          ...(scales ? { autoscale: { min: 1, max: 5, cpuPercent: 50, coolDownMs: 60_000 } } : {}),
+        },
       },
     },
     {

@@ -183,3 +183,20 @@ test('what a plan builds upon its own first commit is not stale', async (t) => {
   await leader.stop();
   t.is(refused, 0);
 });
+
+test('what tasks use scales their service, up at once and down by timers', async (t) => {
+  const swarm = build(2);
+  let nanoCpus = 2e9;
+  const usage = { samples: () => [{ atMs: Date.now(), nanoCpus, memoryBytes: 0 }] };
+  const leader = start(swarm, { usage });
+  swarm.service('web', { autoscale: { min: 1, max: 4, cpuPercent: 50, coolDownMs: 1_000 } });
+  await eventually(() => swarm.wanted('web').length === 1);
+  swarm.obey();
+  await eventually(() => swarm.wanted('web').length === 4);
+  swarm.obey();
+  t.is(swarm.get('web').scaled?.reason, 'mean cpu use was 200 %, the target is 50 %');
+  nanoCpus = 0;
+  await eventually(() => swarm.wanted('web').length === 1);
+  t.is(swarm.get('web').scaled?.replicas, 1);
+  await leader.stop();
+});

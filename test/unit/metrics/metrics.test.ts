@@ -22,6 +22,7 @@ const NO_COUNTS = {
   sessions: 0,
   assignments: { full: 0, change: 0 },
   statuses: { write: 0, ignore: 0, refuse: 0 },
+  usages: { keep: 0, refuse: 0 },
   nodesDown: { silent: 0, disconnected: 0, 'never-heard': 0 },
 };
 

@@ -2,7 +2,8 @@
 import type { Plan } from '../../../manager/plan/plan.ts';
 import { plan } from '../../../manager/plan/plan.ts';
 import { effectiveState, isWanted } from '../../../manager/plan/states.ts';
-import type { View } from '../../../manager/plan/view.ts';
+import type { Recommendations } from '../../../manager/plan/reconcile/autoscale.ts';
+import type { UsageSource, View } from '../../../manager/plan/view.ts';
 import { viewOf } from '../../../manager/plan/view.ts';
 import type { Write } from '../../../manager/store/store.ts';
 import type {
@@ -83,6 +84,10 @@ export class TestCluster {
   last: Plan | undefined;
   /** Tasks whose containers never come up. */
   hangs: (task: Task) => boolean = () => false;
+  /** What tasks use; undefined: nobody measures. */
+  usage: UsageSource | undefined;
+  /** What a leader remembers for services that are scaled by use. */
+  recommended = new Map<string, Recommendations>();
   #calls = 0;
   #changes = new Map<string, SpecChanges>();
 
@@ -196,7 +201,8 @@ export class TestCluster {
   }
 
   view(): View {
-    const view = viewOf(this.store);
+    const { usage, recommended } = this;
+    const view = viewOf(this.store, usage === undefined ? {} : { usage, recommended });
     if (view === undefined) throw new Error('no cluster');
     return view;
   }
@@ -211,6 +217,7 @@ export class TestCluster {
       limit,
     });
     this.store.commitNow(result.writes, { guards: result.guards });
+    for (const [id, history] of result.recommended) this.recommended.set(id, history);
     this.last = result;
     return result;
   }

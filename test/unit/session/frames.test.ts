@@ -15,12 +15,15 @@ test('frames of both sides survive the wire', (t) => {
   t.deepEqual(parseAgentFrame(JSON.stringify(hello)), hello as never);
   const report = { type: 'status', id: 3, statuses: [status('t1', 'failed', { error: 'exit 1' })] };
   t.deepEqual(parseAgentFrame(JSON.stringify(report)), report as never);
+  const usage = { type: 'usage', tasks: [{ taskId: 't1', nanoCpus: 5, memoryBytes: 6 }] };
+  t.deepEqual(parseAgentFrame(JSON.stringify(usage)), usage as never);
   const change = { type: 'change', seq: 2, put: {}, drop: { tasks: ['t1'] } };
   t.deepEqual(parseManagerFrame(JSON.stringify(change)), change as never);
 });
 
 test('a spec survives the wire, and a key that nobody knows is refused by name', (t) => {
-  const spec = serviceSpec('web', ['net1']);
+  const autoscale = { min: 1, max: 5, memoryPercent: 80, coolDownMs: 60_000 };
+  const spec = { ...serviceSpec('web', ['net1']), autoscale };
   t.deepEqual(serviceSpecSchema.parse(JSON.parse(JSON.stringify(spec))), spec);
   const unknown = serviceSpecSchema.safeParse({ ...spec, gpus: 2 });
   t.false(unknown.success);
