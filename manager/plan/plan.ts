@@ -85,8 +85,9 @@ export function plan(view: View, input: PlanInput): Plan {
     const result = new ServicePlan(planning, service).apply(decision, left);
     left -= result.changed;
     if (decision.more || result.more) unfinished.add(id);
-    if (decision.wakeAt !== undefined) timers.set(id, decision.wakeAt);
-    wakeAt = earlier(wakeAt, decision.wakeAt);
+    const again = earlier(decision.wakeAt, result.wakeAt);
+    if (again !== undefined) timers.set(id, again);
+    wakeAt = earlier(wakeAt, again);
     if (decision.hold !== undefined) waits.set(id, dependenciesOf(view, service));
   }
   if (input.dirtyServices === 'all') clearStrayStatuses(view, planning.draft);

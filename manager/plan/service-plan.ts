@@ -18,6 +18,13 @@ type Seat =
   | { readonly nodeId: string; readonly addresses: readonly TaskAddress[] }
   | { readonly reason: string };
 
+export interface Applied {
+  readonly changed: number;
+  readonly more: boolean;
+  /** Look again at this time. */
+  readonly wakeAt?: number;
+}
+
 export class ServicePlan {
   readonly #planning: Planning;
   readonly #before: Service;
@@ -40,7 +47,7 @@ export class ServicePlan {
   }
 
   /** At most `limit` slots are written; `changed` says how many were. */
-  apply(decision: ServiceDecision, limit: number): { readonly changed: number; readonly more: boolean } {
+  apply(decision: ServiceDecision, limit: number): Applied {
     if (this.#service.removing !== true) this.#allocate();
     this.#blocked = decision.hold ?? this.#blocked;
     for (const action of decision.service) this.#applyToService(action);
@@ -54,7 +61,32 @@ export class ServicePlan {
       if (changed >= limit) return { changed, more: true };
       if (this.#applySlot(slot)) changed += 1;
     }
-    return { changed, more: false };
+    return { changed, more: false, ...this.#level(decision.level) };
+  }
+
+  /** Moves one of these tasks to a node where the service has fewer, if there is one. */
+  #level(tasks: readonly Task[] | undefined): { readonly wakeAt?: number } {
+    const spec = this.#revision?.spec;
+    if (tasks === undefined || spec === undefined) return {};
+    const levelled = this.#schedulerFor(spec).level(tasks);
+    if (levelled.kind === 'even') return {};
+    if (levelled.kind === 'blocked') {
+      this.#planning.starved.add(this.#service.id);
+      return levelled.untilMs === undefined ? {} : { wakeAt: levelled.untilMs };
+    }
+    const { slot } = levelled.task;
+    const { nodeId } = levelled;
+    const reason = 'another node has fewer tasks of the service';
+    const action = {
+      kind: 'create-task',
+      slot,
+      nodeId,
+      desired: 'running',
+      move: 'rebalance',
+      reason,
+    } as const;
+    this.#applySlot({ key: String(slot), actions: [action] });
+    return {};
   }
 
   #allocate(): void {
@@ -191,6 +223,7 @@ export class ServicePlan {
       addresses: [],
       ...(action.startAfterMs === undefined ? {} : { startAfterMs: action.startAfterMs }),
       ...(run === undefined ? {} : { run }),
+      ...(action.move === undefined ? {} : { move: action.move }),
       ...(action.scheduledAtMs === undefined ? {} : { scheduledAtMs: action.scheduledAtMs }),
     };
     this.#write(unit, task, seat);
@@ -204,7 +237,9 @@ export class ServicePlan {
       return false;
     }
     const { now } = this.#planning;
-    const base = renew ? { ...task, revision: this.#service.revision, createdAtMs: now } : task;
+    // A move has its time to come up from when it has a node.
+    const since = renew || task.move !== undefined ? { createdAtMs: now } : {};
+    const base = renew ? { ...task, revision: this.#service.revision, ...since } : { ...task, ...since };
     this.#write(unit, base, seat);
     return true;
   }

@@ -58,6 +58,7 @@ export function readService(key: string, service: Section, context: ServiceConte
     rollback: deploy.rollback,
     networks: readNetworkMode(service) ?? readAttachments(key, service, context),
     ...(deploy.updateDeadlineMs === undefined ? {} : { updateDeadlineMs: deploy.updateDeadlineMs }),
+    ...deploy.moves,
     endpointMode: deploy.endpointMode,
     ports: readPorts(service, context.ports),
     forceUpdate: 0,

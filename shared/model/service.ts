@@ -236,7 +236,17 @@ export interface ServiceSpec {
   /** Container options of the Docker API that Shoal stores and shows again but whose meaning other fields carry. */
   readonly logDriver?: { readonly name: string; readonly options: Labels };
   readonly dependsOn?: readonly ServiceDependency[];
+  /** How its tasks leave a drained node. Absent: as does least harm (drainOrderOf). */
+  readonly drain?: DrainOrder;
+  /** Running tasks are moved to level the nodes, one in this time at most. Absent: never. */
+  readonly rebalanceEveryMs?: number;
 }
+
+/**
+ * `start-first`: the next task serves before the one on the drained node is stopped. `stop-first`: the next one is prepared
+ * elsewhere, then the other is stopped. Both in the steps of an update. `at-once`: all are stopped, as Swarm does.
+ */
+export type DrainOrder = 'start-first' | 'stop-first' | 'at-once';
 
 export type UpdateState =
   | 'updating'

@@ -28,6 +28,8 @@ export interface Task {
   readonly pendingReason?: string;
   /** A replacement in `ready` is promoted to running at this time at the earliest (restart delay). */
   readonly startAfterMs?: number;
+  /** It takes the place of the one before it in its slot, which is stopped only when this one can be relied on. */
+  readonly move?: 'drain' | 'rebalance';
   /** Of a standalone container's task only. */
   readonly run?: TaskRun;
   /** Of a cron job: the time of the schedule that it is for. */

@@ -151,8 +151,20 @@ function checkService(world: World, service: Service, starved: boolean): void {
   else if (isJob(spec.mode)) checkJob(world, service, spec, slots);
   else checkProgress(world, service, spec, tasks);
   if (spec.mode.kind === 'global' && !starved) checkGlobal(world, service, spec, tasks);
+  if (spec.mode.kind === 'replicated') checkMoves(world, service, spec, tasks);
   if (service.updateStatus?.state === 'updating' && !starved)
     fail(`the update of ${service.name} does not end`);
+}
+
+/** A drained node has none of it left, unless a replacement says why; at once, none in any case. */
+function checkMoves(world: World, { name }: Service, spec: ServiceSpec, tasks: readonly Task[]): void {
+  const drained = tasks.filter(({ nodeId, desired }) => {
+    const node = world.swarm.store.get('nodes', nodeId ?? '');
+    return node?.spec.availability === 'drain' && desired === 'running';
+  });
+  if (drained.length === 0) return;
+  const says = tasks.some(({ move, pendingReason }) => move === 'drain' && pendingReason !== undefined);
+  if (spec.drain === 'at-once' || !says) fail(`${name} stays on drained nodes: ${JSON.stringify(drained)}`);
 }
 
 /** It waits for another service: nothing of it is on a node, and one task says why (a global service has none). */

@@ -18,6 +18,7 @@ import {
   type UpdateConfig,
 } from '../../../shared/model/index.ts';
 import { CRON_PREFIX, readCronLabels } from '../../stack/cron.ts';
+import { readMoveLabels } from '../../stack/move-labels.ts';
 import { readPlacementLabels } from '../../stack/placement-labels.ts';
 import { DEADLINE_LABEL, readUpdateDeadline } from '../../stack/update-deadline.ts';
 import { parseStrict } from '../http/unsupported.ts';
@@ -119,6 +120,7 @@ export function decodeServiceSpec(value: unknown): DecodedSpec {
   if (isJob(mode)) refuseUpdateConfig(raw);
   const networks = given(template.Networks) ?? raw.Networks ?? [];
   const logDriver = given(template.LogDriver?.Name);
+  const placement = { ...decodePlacement(template.Placement), ...decodePlacementLabels(labels) };
   const spec = defined({
     name: raw.Name ?? '',
     labels,
@@ -127,7 +129,7 @@ export function decodeServiceSpec(value: unknown): DecodedSpec {
     limits: decodeAmounts(template.Resources?.Limits),
     reservations: decodeAmounts(template.Resources?.Reservations),
     restart: decodeRestart(template.RestartPolicy),
-    placement: { ...decodePlacement(template.Placement), ...decodePlacementLabels(labels) },
+    placement,
     update: decodeUpdate(raw.UpdateConfig),
     rollback: decodeUpdate(raw.RollbackConfig),
     networks: networks.map((n) => ({ network: n.Target, aliases: n.Aliases ?? [] })),
@@ -135,6 +137,7 @@ export function decodeServiceSpec(value: unknown): DecodedSpec {
     ports: (raw.EndpointSpec?.Ports ?? []).map(decodePort),
     forceUpdate: template.ForceUpdate ?? 0,
     updateDeadlineMs: decodeDeadline(labels),
+    ...decodeMoveLabels(labels, mode, placement),
     logDriver:
       logDriver === undefined
         ? undefined
@@ -187,6 +190,17 @@ function decodePlacementLabels(labels: Labels): Pick<Placement, 'strategy' | 'af
   if (reading.kind === 'problem')
     throw new InvalidError(`invalid service spec: Labels.${reading.field}: ${reading.message}`);
   return reading.placement;
+}
+
+function decodeMoveLabels(
+  labels: Labels,
+  mode: ServiceMode,
+  placement: Placement,
+): Pick<ServiceSpec, 'drain' | 'rebalanceEveryMs'> {
+  const reading = readMoveLabels(labels, mode, placement);
+  if (reading.kind === 'problem')
+    throw new InvalidError(`invalid service spec: Labels.${reading.field}: ${reading.message}`);
+  return reading.moves;
 }
 
 function decodeDeadline(labels: Labels): number | undefined {

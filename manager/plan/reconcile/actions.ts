@@ -10,6 +10,7 @@ export type SlotAction =
       readonly desired: 'ready' | 'running';
       readonly startAfterMs?: number;
       readonly scheduledAtMs?: number;
+      readonly move?: NonNullable<Task['move']>;
       readonly reason: string;
       /** Of a container that is on the node for good: it takes the task whatever else it takes. */
       readonly run?: TaskRun;
@@ -58,6 +59,8 @@ export interface ServiceDecision {
   readonly more: boolean;
   /** Why no task of it may be placed yet: it waits for other services. */
   readonly hold?: string;
+  /** All its tasks: one of them may be moved to where it levels the nodes. */
+  readonly level?: readonly Task[];
 }
 
 export const NOTHING: ServiceDecision = { service: [], slots: [], wakeAt: undefined, more: false };

@@ -1,9 +1,10 @@
 /** What is to be done about one wanted task: an ordered table, the first rule that applies decides. */
 import { assertNever } from '../../../shared/lib/assert-never.ts';
 import { isJob, isTerminal } from '../../../shared/model/index.ts';
-import { isWanted, nsToMs } from '../states.ts';
+import { isUp, isWanted, nsToMs } from '../states.ts';
 import type { ServiceContext, Slot, SlotTask } from './context.ts';
 import { fitsConstraints } from './dirty.ts';
+import { isLeaving, isMoving, movesOnAt } from './moves.ts';
 import { restartPolicyOf, shouldRestart } from './restart.ts';
 
 export type Verdict =
@@ -85,7 +86,9 @@ const RULES: readonly Rule[] = [
   },
   {
     reason: 'node is drained',
-    applies: (context, _slot, { node }) => !context.isGlobal && node?.spec.availability === 'drain',
+    // One that serves stays until another has taken its place.
+    applies: (context, _slot, item) =>
+      !context.isGlobal && item.node?.spec.availability === 'drain' && !isLeaving(context, item),
     verdict: () => AT_ONCE,
   },
   {
@@ -93,6 +96,19 @@ const RULES: readonly Rule[] = [
     applies: (context, _slot, { task, node }) =>
       !context.isGlobal && node !== undefined && !fitsConstraints(node, context.constraintsOf(task)),
     verdict: () => AT_ONCE,
+  },
+  {
+    reason: 'did not come up in time',
+    applies: (context, slot, item) =>
+      isMoving(slot, item) &&
+      !isUp(item.status) &&
+      (movesOnAt(context, item) ?? Number.POSITIVE_INFINITY) <= context.now,
+    verdict: () => AT_ONCE,
+  },
+  {
+    reason: 'is to take the place of another, which has not been told to stop',
+    applies: (_context, slot, item) => isMoving(slot, item),
+    verdict: (context, _slot, item) => ({ kind: 'wait', untilMs: movesOnAt(context, item) }),
   },
   {
     reason: 'ready, and waiting for its time',
