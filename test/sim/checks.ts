@@ -2,6 +2,7 @@
 import { plan } from '../../manager/plan/plan.ts';
 import { gateOf } from '../../manager/plan/reconcile/dependencies.ts';
 import { sameJson } from '../../manager/plan/reconcile/dirty.ts';
+import { drainOrderOf } from '../../manager/plan/reconcile/moves.ts';
 import { holdsResources, isWanted, revisionKey } from '../../manager/plan/states.ts';
 import type { Change, Write } from '../../manager/store/store.ts';
 import type { CronMode, Service, ServiceMode, ServiceSpec, Task } from '../../shared/model/index.ts';
@@ -156,15 +157,17 @@ function checkService(world: World, service: Service, starved: boolean): void {
     fail(`the update of ${service.name} does not end`);
 }
 
-/** A drained node has none of it left, unless a replacement says why; at once, none in any case. */
+/** A drained node has none of it left, unless a task says why; at once, none in any case. */
 function checkMoves(world: World, { name }: Service, spec: ServiceSpec, tasks: readonly Task[]): void {
   const drained = tasks.filter(({ nodeId, desired }) => {
     const node = world.swarm.store.get('nodes', nodeId ?? '');
     return node?.spec.availability === 'drain' && desired === 'running';
   });
   if (drained.length === 0) return;
-  const says = tasks.some(({ move, pendingReason }) => move === 'drain' && pendingReason !== undefined);
-  if (spec.drain === 'at-once' || !says) fail(`${name} stays on drained nodes: ${JSON.stringify(drained)}`);
+  // A replacement by drain or update, or, stop-first, another slot that has to be filled before.
+  const says = tasks.some((task) => isWanted(task) && task.pendingReason !== undefined);
+  if (drainOrderOf(spec) === 'at-once' || !says)
+    fail(`${name} stays on drained nodes: ${JSON.stringify(drained)}`);
 }
 
 /** It waits for another service: nothing of it is on a node, and one task says why (a global service has none). */

@@ -43,6 +43,7 @@ export function encodeNode(
   version: number,
   manager: ManagerStatus | undefined,
   tls: object = {},
+  note?: string,
 ): object {
   const description = node.description;
   return defined({
@@ -70,7 +71,11 @@ export function encodeNode(
       },
       TLSInfo: tls,
     },
-    Status: defined({ State: node.status, Message: node.statusMessage, Addr: description?.address ?? '' }),
+    Status: defined({
+      State: node.status,
+      Message: node.statusMessage ?? note,
+      Addr: description?.address ?? '',
+    }),
     ManagerStatus:
       manager === undefined
         ? undefined

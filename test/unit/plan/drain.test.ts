@@ -1,5 +1,7 @@
 import test from 'ava';
 import fc from 'fast-check';
+import { taskText } from '../../../manager/api/codec/json-text.ts';
+import { drainProgress } from '../../../manager/plan/reconcile/drain-note.ts';
 import type { Task } from '../../../shared/model/index.ts';
 import { cluster, GB, SECOND } from './_cluster.ts';
 import type { SpecChanges, TestCluster } from './_cluster.ts';
@@ -322,6 +324,41 @@ test('a removed node: what was there is replaced at once', (t) => {
   const swarm = draining({ update: { parallelism: 1, delayNs: 600 * SECOND } }).settle();
   swarm.removeNode('n1').settle();
   t.deepEqual(swarm.spread('web'), { n2: 4 });
+});
+
+test('the API says what each task that is still there waits for, and how far the node is', (t) => {
+  const swarm = draining({ replicas: 6, update: { parallelism: 1 }, placement: { maxReplicasPerNode: 3 } });
+  const told = (nodeId: string): string[] =>
+    on(swarm, nodeId).map((task) => {
+      const spec = swarm.store.get('revisions', `web.${task.revision}`)?.spec;
+      return String(JSON.parse(taskText(swarm.store, task, spec)).Status.Err);
+    });
+  const progress = (): string | undefined => {
+    const node = swarm.store.get('nodes', 'n1');
+    return node === undefined ? undefined : drainProgress(swarm.view(), node);
+  };
+  t.is(progress(), 'draining: 3 tasks are still there');
+  swarm.settle();
+  const next = moves(swarm)[0]?.id ?? '';
+  const [first, second] = told('n1');
+  t.regex(
+    first ?? '',
+    new RegExp(`^its node is drained; its replacement ${next} finds no place: .*max replicas`),
+  );
+  t.is(second, 'its node is drained; it waits for its turn');
+  t.deepEqual(told('n2'), ['undefined', 'undefined', 'undefined']);
+  swarm.hangs = ({ move }) => move === 'drain';
+  swarm.node('n3').settle();
+  t.regex(told('n1')[0] ?? '', /its replacement \w+ is starting$/);
+  swarm.report(next, 'running').plan();
+  t.regex(told('n1')[0] ?? '', /its replacement \w+ runs and is being watched$/);
+  swarm.report(next, 'failed', { error: 'exit code 3' }).settle();
+  t.is(told('n1')[0], 'its node is drained; a replacement failed once (exit code 3) and is tried again');
+  swarm.hangs = () => false;
+  swarm.elapse(2 * MINUTE);
+  t.is(progress(), 'drained');
+  swarm.node('n1', { availability: 'active' });
+  t.is(progress(), undefined);
 });
 
 interface Story {
