@@ -8,11 +8,9 @@ import {
   type ResourceAmounts,
   type RestartPolicy,
   type ServiceMode,
-  type ServiceSpec,
   type UpdateConfig,
 } from '../../shared/model/index.ts';
 import { CRON_PREFIX, readCronLabels, readCronSection } from './cron.ts';
-import { readMoveLabels } from './move-labels.ts';
 import { readPlacementLabels } from './placement-labels.ts';
 import { DEADLINE_LABEL, readUpdateDeadline } from './update-deadline.ts';
 import { defined, type KeyRules, labels, type Section } from './section.ts';
@@ -30,10 +28,7 @@ export interface Deploy {
   readonly update: UpdateConfig;
   readonly rollback: UpdateConfig;
   readonly updateDeadlineMs?: number;
-  readonly moves: Moves;
 }
-
-type Moves = Pick<ServiceSpec, 'drain' | 'rebalanceEveryMs'>;
 
 const NOT_COUNTED = {
   severity: 'error',
@@ -47,10 +42,8 @@ export function readDeploy(service: Section): Deploy {
   const deploy = service.section('deploy');
   const resources = deploy?.section('resources');
   const own = deploy === undefined ? {} : { ...labels(deploy, 'labels'), ...readCronSection(deploy) };
-  const mode = readSchedule(deploy, readMode(service, deploy), own);
-  const placement = { ...readPlacement(service, deploy), ...readPlacementRules(deploy, own) };
   const result: Deploy = {
-    mode,
+    mode: readSchedule(deploy, readMode(service, deploy), own),
     labels: own,
     endpointMode: deploy?.oneOf('endpoint_mode', ['vip', 'dnsrr']) ?? 'vip',
     limits: withOwn(service, readAmounts(resources, 'limits'), 'limits', {
@@ -63,11 +56,10 @@ export function readDeploy(service: Section): Deploy {
     }),
     restart: readRestart(service, deploy),
     saysRestart: service.has('restart') || deploy?.has('restart_policy') === true,
-    placement,
+    placement: { ...readPlacement(service, deploy), ...readPlacementRules(deploy, own) },
     update: readUpdate(deploy, 'update_config'),
     rollback: readUpdate(deploy, 'rollback_config'),
     ...readDeadline(deploy, own),
-    moves: readMoves(deploy, own, mode, placement),
   };
   if (deploy !== undefined && isJob(result.mode)) refuseUpdateConfig(deploy);
   resources?.end();
@@ -120,14 +112,6 @@ function readPlacementRules(
 ): Pick<Placement, 'strategy' | 'affinities'> {
   const reading = readPlacementLabels(own);
   if (reading.kind === 'read') return reading.placement;
-  const at = deploy?.map.entries.get('labels')?.at;
-  if (at !== undefined) deploy?.problems.error(at, at.key, `${reading.field}: ${reading.message}`);
-  return {};
-}
-
-function readMoves(deploy: Section | undefined, own: Labels, mode: ServiceMode, placement: Placement): Moves {
-  const reading = readMoveLabels(own, mode, placement);
-  if (reading.kind === 'read') return reading.moves;
   const at = deploy?.map.entries.get('labels')?.at;
   if (at !== undefined) deploy?.problems.error(at, at.key, `${reading.field}: ${reading.message}`);
   return {};

@@ -248,6 +248,17 @@ export interface ServiceSpec {
  */
 export type DrainOrder = 'start-first' | 'stop-first' | 'at-once';
 
+/**
+ * Where two side by side may do harm, the first is stopped before the second runs: they may write the same data, or be meant
+ * to run once. An update that starts first says that two do none.
+ */
+export function drainOrderOf({ drain, update, container, restart }: ServiceSpec): DrainOrder {
+  if (drain !== undefined) return drain;
+  if (update.order === 'start-first') return 'start-first';
+  const writes = container.mounts.some((mount) => mount.kind !== 'tmpfs' && !mount.readOnly);
+  return writes || restart.condition === 'none' ? 'stop-first' : 'start-first';
+}
+
 export type UpdateState =
   | 'updating'
   | 'paused'

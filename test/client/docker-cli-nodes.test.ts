@@ -66,8 +66,7 @@ test('node ls names the leader, filters, and node inspect shows one', async (t, 
 
 test('drain moves the tasks away; active lets them come', async (t, { docker, swarm, tag }) => {
   const name = `move-${tag}`;
-  const create = ['service', 'create', ...LOCAL, ...SWIFT, '--update-monitor', '200ms'];
-  await docker.ok(...create, '--name', name, '--replicas', '6', IMAGE);
+  await docker.ok('service', 'create', ...LOCAL, ...SWIFT, '--name', name, '--replicas', '6', IMAGE);
   const running = (node: string) =>
     docker.lines('node', 'ps', '--filter', 'desired-state=running', '--format', '{{.Name}}', node);
   t.is((await running('a2')).filter((task) => task.startsWith(name)).length, 2);

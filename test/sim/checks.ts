@@ -2,11 +2,10 @@
 import { plan } from '../../manager/plan/plan.ts';
 import { gateOf } from '../../manager/plan/reconcile/dependencies.ts';
 import { sameJson } from '../../manager/plan/reconcile/dirty.ts';
-import { drainOrderOf } from '../../manager/plan/reconcile/moves.ts';
 import { holdsResources, isWanted, revisionKey } from '../../manager/plan/states.ts';
 import type { Change, Write } from '../../manager/store/store.ts';
 import type { CronMode, Service, ServiceMode, ServiceSpec, Task } from '../../shared/model/index.ts';
-import { compareStates, isGlobalMode, isJob, isTerminal } from '../../shared/model/index.ts';
+import { compareStates, drainOrderOf, isGlobalMode, isJob, isTerminal } from '../../shared/model/index.ts';
 import type { World } from './world.ts';
 
 const DESIRED_ORDER: readonly Task['desired'][] = ['ready', 'running', 'complete', 'shutdown', 'remove'];

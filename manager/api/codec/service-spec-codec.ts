@@ -120,7 +120,6 @@ export function decodeServiceSpec(value: unknown): DecodedSpec {
   if (isJob(mode)) refuseUpdateConfig(raw);
   const networks = given(template.Networks) ?? raw.Networks ?? [];
   const logDriver = given(template.LogDriver?.Name);
-  const placement = { ...decodePlacement(template.Placement), ...decodePlacementLabels(labels) };
   const spec = defined({
     name: raw.Name ?? '',
     labels,
@@ -129,7 +128,7 @@ export function decodeServiceSpec(value: unknown): DecodedSpec {
     limits: decodeAmounts(template.Resources?.Limits),
     reservations: decodeAmounts(template.Resources?.Reservations),
     restart: decodeRestart(template.RestartPolicy),
-    placement,
+    placement: { ...decodePlacement(template.Placement), ...decodePlacementLabels(labels) },
     update: decodeUpdate(raw.UpdateConfig),
     rollback: decodeUpdate(raw.RollbackConfig),
     networks: networks.map((n) => ({ network: n.Target, aliases: n.Aliases ?? [] })),
@@ -137,13 +136,12 @@ export function decodeServiceSpec(value: unknown): DecodedSpec {
     ports: (raw.EndpointSpec?.Ports ?? []).map(decodePort),
     forceUpdate: template.ForceUpdate ?? 0,
     updateDeadlineMs: decodeDeadline(labels),
-    ...decodeMoveLabels(labels, mode, placement),
     logDriver:
       logDriver === undefined
         ? undefined
         : { name: logDriver, options: labelsOf(template.LogDriver?.Options) },
   }) as ServiceSpec;
-  return { spec, warnings: specWarnings(spec) };
+  return { spec: { ...spec, ...decodeMoveLabels(spec) }, warnings: specWarnings(spec) };
 }
 
 /** Fields that are stored and shown again without an effect. */
@@ -192,12 +190,8 @@ function decodePlacementLabels(labels: Labels): Pick<Placement, 'strategy' | 'af
   return reading.placement;
 }
 
-function decodeMoveLabels(
-  labels: Labels,
-  mode: ServiceMode,
-  placement: Placement,
-): Pick<ServiceSpec, 'drain' | 'rebalanceEveryMs'> {
-  const reading = readMoveLabels(labels, mode, placement);
+function decodeMoveLabels(spec: ServiceSpec): Pick<ServiceSpec, 'drain' | 'rebalanceEveryMs'> {
+  const reading = readMoveLabels(spec);
   if (reading.kind === 'problem')
     throw new InvalidError(`invalid service spec: Labels.${reading.field}: ${reading.message}`);
   return reading.moves;

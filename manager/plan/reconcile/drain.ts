@@ -2,11 +2,12 @@
  * Draining in steps: of the tasks that leave drained nodes, as many are replaced at a time as an update of the service would
  * replace. Nothing is stopped here; the slot does that once the replacement can be relied on.
  */
+import { drainOrderOf } from '../../../shared/model/index.ts';
 import { isUp, nsToMs } from '../states.ts';
 import type { SlotAction } from './actions.ts';
 import { earlier } from './actions.ts';
 import type { ServiceContext, SlotTask } from './context.ts';
-import { drainOrderOf, failedMoves, isLeaving, moveBackoffMs, provenAt } from './moves.ts';
+import { failedMoves, isLeaving, moveBackoffMs, provenAt } from './moves.ts';
 import type { SlotOutcome } from './slot.ts';
 import type { UpdateDecision } from './update.ts';
 

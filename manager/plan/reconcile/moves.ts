@@ -2,25 +2,19 @@
  * A task that moves: another is started in its slot, marked as a move, and the one before it is told to stop when the new
  * one can be relied on. Who is leaving follows from the records alone, so that any leader can take over in the middle.
  */
-import type { DrainOrder, ServiceSpec } from '../../../shared/model/index.ts';
-import { compareStates, DEFAULT_UPDATE_DEADLINE_MS, isTerminal } from '../../../shared/model/index.ts';
+import type { ServiceSpec } from '../../../shared/model/index.ts';
+import {
+  compareStates,
+  DEFAULT_UPDATE_DEADLINE_MS,
+  drainOrderOf,
+  isTerminal,
+} from '../../../shared/model/index.ts';
 import { endedByItself, isUp, isWanted, nsToMs, upSince } from '../states.ts';
 import type { ServiceContext, Slot, SlotTask } from './context.ts';
 
 /** After the first attempt that failed; each one that follows waits twice as long. */
 const MIN_BACKOFF_MS = 1_000;
 const MAX_BACKOFF_MS = 5 * 60_000;
-
-/**
- * Where two side by side may do harm, the first is stopped before the second runs: they may write the same data, or be meant
- * to run once. An update that starts first says that two do none.
- */
-export function drainOrderOf({ drain, update, container, restart }: ServiceSpec): DrainOrder {
-  if (drain !== undefined) return drain;
-  if (update.order === 'start-first') return 'start-first';
-  const writes = container.mounts.some((mount) => mount.kind !== 'tmpfs' && !mount.readOnly);
-  return writes || restart.condition === 'none' ? 'stop-first' : 'start-first';
-}
 
 /** It serves on a drained node, and does so until another has taken its place. */
 export function isLeaving({ spec }: ServiceContext, { node, status }: SlotTask): boolean {
@@ -89,6 +83,16 @@ export function failedMoves(context: ServiceContext, slot: Slot, old: SlotTask):
     const failed = endedByItself(state) || endedAt - task.createdAtMs >= moveDeadlineMs(context.spec);
     return failed ? [endedAt] : [];
   });
+}
+
+/** The slot without moves that ended before they could be relied on: attempts to move are no restarts of it. */
+export function withoutAttempts({ spec }: ServiceContext, slot: Slot): Slot {
+  const monitorMs = nsToMs(spec.update.monitorNs);
+  const tasks = slot.tasks.filter(({ task, state, status }) => {
+    if (task.move === undefined || !endedByItself(state)) return true;
+    return status?.startedAtMs !== undefined && status.atMs - status.startedAtMs >= monitorMs;
+  });
+  return { ...slot, tasks };
 }
 
 /** After so many failures another attempt is made this much later; `firstMs` is the first step. */

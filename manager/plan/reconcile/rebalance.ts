@@ -3,10 +3,9 @@
  * there is a better node, and for which task, the scheduler finds out (schedule/level.ts).
  */
 import type { Task } from '../../../shared/model/index.ts';
-import { endedByItself, isUp } from '../states.ts';
-import { earlier } from './actions.ts';
+import { isUp } from '../states.ts';
 import type { ServiceContext, SlotTask } from './context.ts';
-import { isLeaving, moveBackoffMs, moveDeadlineMs, provenAt } from './moves.ts';
+import { failedMoves, isLeaving, moveBackoffMs, provenAt } from './moves.ts';
 import type { SlotOutcome } from './slot.ts';
 import { currentStatus } from './update.ts';
 
@@ -29,9 +28,9 @@ export function decideRebalance(
   if (state !== undefined && state !== 'completed' && state !== 'rollback-completed') return NO_REBALANCE;
   const items = outcomes.flatMap((outcome) => steadyTask(context, outcome) ?? []);
   if (items.length < outcomes.length || !canBeUneven(context, items)) return NO_REBALANCE;
-  let notBefore: number | undefined = nextMoveAt(outcomes, rebalanceEveryMs, moveDeadlineMs(context.spec));
+  let notBefore = nextMoveAt(context, outcomes, rebalanceEveryMs);
   for (const item of items) notBefore = Math.max(notBefore, provenAt(context, item) ?? 0);
-  if (notBefore > context.now) return { level: undefined, wakeAt: earlier(notBefore, undefined) };
+  if (notBefore > context.now) return { level: undefined, wakeAt: notBefore };
   return { level: items.map(({ task }) => task), wakeAt: undefined };
 }
 
@@ -51,22 +50,19 @@ function canBeUneven({ spec }: ServiceContext, items: readonly SlotTask[]): bool
 }
 
 /** One interval after the last move was begun; after moves that failed, ever later. */
-function nextMoveAt(outcomes: readonly SlotOutcome[], everyMs: number, deadlineMs: number): number {
-  const moves = outcomes
-    .flatMap(({ slot }) => slot.tasks.filter(({ task }) => task.move === 'rebalance'))
-    .sort((a, b) => b.task.createdAtMs - a.task.createdAtMs);
-  const [last] = moves;
-  if (last === undefined) return 0;
-  const succeeded = moves.findIndex((item) => !hasFailed(item, deadlineMs));
-  const failures = succeeded < 0 ? moves.length : succeeded;
-  return (
-    last.task.createdAtMs +
-    (failures === 0 ? everyMs : Math.max(everyMs, moveBackoffMs(failures + 1, everyMs)))
-  );
-}
-
-function hasFailed({ task, state }: SlotTask, deadlineMs: number): boolean {
-  return (
-    endedByItself(state) || (task.desired === 'shutdown' && task.desiredAtMs - task.createdAtMs >= deadlineMs)
-  );
+function nextMoveAt(context: ServiceContext, outcomes: readonly SlotOutcome[], everyMs: number): number {
+  let begunAt: number | undefined;
+  let succeededAt = 0;
+  const failedAt: number[] = [];
+  for (const { slot, survivors } of outcomes) {
+    const [staying] = survivors;
+    for (const { task } of slot.tasks)
+      if (task.move === 'rebalance') begunAt = Math.max(begunAt ?? 0, task.createdAtMs);
+    if (staying === undefined) continue;
+    if (staying.task.move === 'rebalance') succeededAt = Math.max(succeededAt, staying.task.createdAtMs);
+    failedAt.push(...failedMoves(context, slot, staying));
+  }
+  if (begunAt === undefined) return 0;
+  const failures = failedAt.filter((at) => at > succeededAt).length;
+  return begunAt + Math.max(everyMs, failures === 0 ? 0 : moveBackoffMs(failures + 1, everyMs));
 }

@@ -4,7 +4,7 @@ import { isJob, isTerminal } from '../../../shared/model/index.ts';
 import { isUp, isWanted, nsToMs } from '../states.ts';
 import type { ServiceContext, Slot, SlotTask } from './context.ts';
 import { fitsConstraints } from './dirty.ts';
-import { isLeaving, isMoving, movesOnAt } from './moves.ts';
+import { isLeaving, isMoving, movesOnAt, withoutAttempts } from './moves.ts';
 import { restartPolicyOf, shouldRestart } from './restart.ts';
 
 export type Verdict =
@@ -61,7 +61,7 @@ const RULES: readonly Rule[] = [
     applies: (context, slot, item) =>
       isTerminal(item.state) &&
       item.state !== 'orphaned' &&
-      !shouldRestart(restartPolicyOf(context.spec), slot, item, context.now),
+      !shouldRestart(restartPolicyOf(context.spec), withoutAttempts(context, slot), item, context.now),
     verdict: () => ({ kind: 'finish' }),
   },
   {

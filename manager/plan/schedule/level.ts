@@ -65,7 +65,9 @@ function childOf(branch: Branch, value: string): Branch {
 }
 
 function within(branch: Branch, levelling: Levelling): Move | undefined {
-  if (branch.children.size === 0) return pick(branch.rows, branch.rows, 2, levelling);
+  if (branch.children.size === 0) {
+    return isEven(branch.rows, levelling) ? undefined : pick(branch.rows, branch.rows, 2, levelling);
+  }
   const ascending = [...branch.children.values()].sort((a, b) => a.count - b.count);
   for (const low of ascending) {
     for (const high of ascending.toReversed()) {
@@ -79,6 +81,17 @@ function within(branch: Branch, levelling: Levelling): Move | undefined {
     if (move !== undefined) return move;
   }
   return undefined;
+}
+
+/** Mostly so: spares the sorting. */
+function isEven(rows: readonly number[], { count }: Levelling): boolean {
+  let least = Number.POSITIVE_INFINITY;
+  let most = 0;
+  for (const row of rows) {
+    least = Math.min(least, count(row));
+    most = Math.max(most, count(row));
+  }
+  return most - least < 2;
 }
 
 function rowsOf(branch: Branch): number[] {

@@ -171,6 +171,18 @@ test('a replacement that fails: the old task stays, the next attempt waits longe
   t.deepEqual(swarm.spread('web'), { n2: 2 }, 'once it comes up the drain goes on');
 });
 
+test('attempts to move count for no restarts of the task that stays', (t) => {
+  const swarm = draining({ replicas: 2, restart: { delayNs: SECOND, maxAttempts: 2 } });
+  for (let attempt = 0; attempt < 3; attempt += 1) {
+    swarm.settle();
+    swarm.report(moves(swarm)[0]?.id ?? '', 'failed').elapse(5000);
+  }
+  swarm.node('n1', { availability: 'active' }).settle();
+  t.is(swarm.tasks('web').filter((task) => swarm.stateOf(task) === 'failed').length, 3);
+  swarm.report(on(swarm, 'n1')[0]?.id ?? '', 'failed').elapse(5000);
+  t.is(swarm.running('web').length, 2);
+});
+
 test('the attempts are spaced although no history is kept', (t) => {
   const swarm = cluster({ taskHistoryLimit: 0 })
     .nodes(2)
