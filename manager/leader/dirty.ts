@@ -1,5 +1,5 @@
 /** Which services the leader has to plan again: those that a change may matter to, and those whose time has come. */
-import type { Node, Task, TaskStatus } from '../../shared/model/index.ts';
+import type { Node, ServiceSpec, Task, TaskStatus } from '../../shared/model/index.ts';
 import { isGlobalMode, isTerminal } from '../../shared/model/index.ts';
 import { revisionKey } from '../plan/states.ts';
 import { Waiters } from './waiters.ts';
@@ -198,11 +198,10 @@ export class DirtyServices {
     }
     if (before !== undefined && after !== undefined && samePlaces(before, after)) return;
     this.#noteRoom();
-    // How many tasks a global service should have follows from the nodes.
     this.add(this.#waiters.all());
     for (const { id, revision } of this.#store.all('services').values()) {
-      const mode = this.#store.get('revisions', revisionKey(id, revision))?.spec.mode;
-      if (mode !== undefined && isGlobalMode(mode)) this.#services.add(id);
+      const spec = this.#store.get('revisions', revisionKey(id, revision))?.spec;
+      if (spec !== undefined && followsNodes(spec)) this.#services.add(id);
     }
   }
 
@@ -213,6 +212,11 @@ export class DirtyServices {
   #noteRoom(): void {
     for (const id of this.#starved) this.#services.add(id);
   }
+}
+
+/** How many tasks it should have, or where they lie best, follows from the nodes. */
+function followsNodes({ mode, rebalanceEveryMs }: ServiceSpec): boolean {
+  return isGlobalMode(mode) || rebalanceEveryMs !== undefined;
 }
 
 /** Nothing changed that placement looks at. */

@@ -104,11 +104,10 @@ export function plan(view: View, input: PlanInput): Plan {
     const tasks = view.tasksOfService(id).size;
     looked += tasks;
     const decision = reconcileService(view, service, input.now, left);
-    const servicePlan = new ServicePlan(planning, service);
-    const result = servicePlan.apply(decision, left);
+    const result = new ServicePlan(planning, service).apply(decision, left);
     left -= Math.max(result.changed, Math.floor(tasks / LOOKS_PER_SLOT));
     if (decision.more || result.more) unfinished.add(id);
-    const again = earlier(decision.wakeAt, servicePlan.wakeAt);
+    const again = earlier(decision.wakeAt, result.wakeAt);
     if (again !== undefined) timers.set(id, again);
     wakeAt = earlier(wakeAt, again);
     if (decision.hold !== undefined) waits.set(id, dependenciesOf(view, service));

@@ -35,6 +35,13 @@ type Seat =
     }
   | { readonly reason: string };
 
+export interface Applied {
+  readonly changed: number;
+  readonly more: boolean;
+  /** Look again at this time. */
+  readonly wakeAt?: number;
+}
+
 export class ServicePlan {
   readonly #planning: Planning;
   readonly #before: Service;
@@ -61,13 +68,8 @@ export class ServicePlan {
     this.#revision = planning.view.revisions.get(revisionKey(service.id, service.revision));
   }
 
-  /** When to look again, as far as that follows from what found no place. */
-  get wakeAt(): number | undefined {
-    return this.#wakeAt;
-  }
-
   /** At most `limit` slots are written; `changed` says how many were. */
-  apply(decision: ServiceDecision, limit: number): { readonly changed: number; readonly more: boolean } {
+  apply(decision: ServiceDecision, limit: number): Applied {
     if (this.#service.removing !== true) this.#allocate();
     this.#blocked = decision.hold ?? this.#blocked;
     for (const action of decision.service) this.#applyToService(action);
@@ -81,7 +83,33 @@ export class ServicePlan {
       if (changed >= limit) return { changed, more: true };
       if (this.#applySlot(slot)) changed += 1;
     }
-    return { changed, more: this.#more };
+    const wakeAt = earlier(this.#level(decision.level), this.#wakeAt);
+    return { changed, more: this.#more, ...(wakeAt === undefined ? {} : { wakeAt }) };
+  }
+
+  /** Moves one of these tasks to a node where the service has fewer, if there is one. Returns when to look again. */
+  #level(tasks: readonly Task[] | undefined): number | undefined {
+    const spec = this.#revision?.spec;
+    if (tasks === undefined || spec === undefined) return undefined;
+    const levelled = this.#schedulerFor(spec).level(tasks);
+    if (levelled.kind === 'even') return undefined;
+    if (levelled.kind === 'blocked') {
+      this.#planning.starved.add(this.#service.id);
+      return levelled.untilMs;
+    }
+    const { slot } = levelled.task;
+    const { nodeId } = levelled;
+    const reason = 'another node has fewer tasks of the service';
+    const action = {
+      kind: 'create-task',
+      slot,
+      nodeId,
+      desired: 'running',
+      move: 'rebalance',
+      reason,
+    } as const;
+    this.#applySlot({ key: String(slot), actions: [action] });
+    return undefined;
   }
 
   #allocate(): void {
@@ -234,6 +262,7 @@ export class ServicePlan {
       ...(action.startAfterMs === undefined ? {} : { startAfterMs: action.startAfterMs }),
       ...(action.failures === undefined ? {} : { failures: action.failures }),
       ...(run === undefined ? {} : { run }),
+      ...(action.move === undefined ? {} : { move: action.move }),
       ...(action.scheduledAtMs === undefined ? {} : { scheduledAtMs: action.scheduledAtMs }),
     };
     this.#write(unit, task, seat);
@@ -248,7 +277,9 @@ export class ServicePlan {
       return false;
     }
     const { now } = this.#planning;
-    const base = renew ? { ...task, revision: this.#service.revision, createdAtMs: now } : task;
+    // A move has its time to come up from when it has a node.
+    const since = renew || task.move !== undefined ? { createdAtMs: now } : {};
+    const base = renew ? { ...task, revision: this.#service.revision, ...since } : { ...task, ...since };
     this.#write(unit, base, seat);
     return true;
   }

@@ -17,6 +17,12 @@ export function isUp(status: TaskStatus | undefined): boolean {
   return status?.state === 'running' && (status.health === undefined || status.health === 'healthy');
 }
 
+/** Since when it serves; undefined: it does not. */
+export function upSince(status: TaskStatus | undefined): number | undefined {
+  if (status === undefined || !isUp(status)) return undefined;
+  return status.health === undefined ? (status.startedAtMs ?? status.atMs) : status.atMs;
+}
+
 /** It ended by itself, not because it was told to. */
 export function endedByItself(state: TaskState): boolean {
   return state === 'complete' || state === 'failed' || state === 'rejected';

@@ -14,6 +14,7 @@ import type { ProjectFiles } from './files.ts';
 import { readHealthCheck } from './healthcheck.ts';
 import type { Variables } from './interpolate.ts';
 import { hasNetworkMode, readNetworkMode } from './network-mode.ts';
+import { readMoveLabels } from './move-labels.ts';
 import { readMounts, type StackVolume } from './mounts.ts';
 import type { Position } from './problem.ts';
 import { readPorts } from './ports.ts';
@@ -67,7 +68,20 @@ export function readService(key: string, service: Section, context: ServiceConte
     dependsOn: dependsOn(context.stack, dependencies),
   }) as ServiceSpec;
   service.end(SERVICE_RULES);
-  return { spec, dependencies, saysRestart: deploy.saysRestart };
+  return {
+    spec: { ...spec, ...readMoves(service, spec) },
+    dependencies,
+    saysRestart: deploy.saysRestart,
+  };
+}
+
+function readMoves(service: Section, spec: ServiceSpec): Pick<ServiceSpec, 'drain' | 'rebalanceEveryMs'> {
+  const reading = readMoveLabels(spec);
+  if (reading.kind === 'read') return reading.moves;
+  const deploy = service.map.entries.get('deploy')?.value;
+  const at = deploy?.kind === 'map' ? deploy.entries.get('labels')?.at : undefined;
+  if (at !== undefined) service.problems.error(at, at.key, `${reading.field}: ${reading.message}`);
+  return {};
 }
 
 function readContainer(service: Section, context: ServiceContext): ContainerSpec {

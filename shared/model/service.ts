@@ -247,6 +247,27 @@ export interface ServiceSpec {
   readonly priority?: number;
   /** Of mode replicated only. */
   readonly autoscale?: Autoscale;
+  /** How its tasks leave a drained node. Absent: as does least harm (drainOrderOf). */
+  readonly drain?: DrainOrder;
+  /** Running tasks are moved to level the nodes, one in this time at most. Absent: never. */
+  readonly rebalanceEveryMs?: number;
+}
+
+/**
+ * `start-first`: the next task serves before the one on the drained node is stopped. `stop-first`: the next one is prepared
+ * elsewhere, then the other is stopped. Both in the steps of an update. `at-once`: all are stopped, as Swarm does.
+ */
+export type DrainOrder = 'start-first' | 'stop-first' | 'at-once';
+
+/**
+ * Where two side by side may do harm, the first is stopped before the second runs: they may write the same data, or be meant
+ * to run once. An update that starts first says that two do none.
+ */
+export function drainOrderOf({ drain, update, container, restart }: ServiceSpec): DrainOrder {
+  if (drain !== undefined) return drain;
+  if (update.order === 'start-first') return 'start-first';
+  const writes = container.mounts.some((mount) => mount.kind !== 'tmpfs' && !mount.readOnly);
+  return writes || restart.condition === 'none' ? 'stop-first' : 'start-first';
 }
 
 export type UpdateState =

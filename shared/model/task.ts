@@ -37,6 +37,8 @@ export interface Task {
   readonly preempting?: true;
   /** Told to stop in favour of a service of a higher priority. */
   readonly preemptedBy?: { readonly serviceId: string; readonly serviceName: string };
+  /** It takes the place of the one before it in its slot, which is stopped only when this one can be relied on. */
+  readonly move?: 'drain' | 'rebalance';
   /** Of a standalone container's task only. */
   readonly run?: TaskRun;
   /** Of a cron job: the time of the schedule that it is for. */

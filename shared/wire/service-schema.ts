@@ -267,6 +267,8 @@ export const serviceSpecSchema = conforms<ServiceSpec>()(
     update,
     rollback: update,
     updateDeadlineMs: optionalCount,
+    drain: z.enum(['start-first', 'stop-first', 'at-once']).exactOptional(),
+    rebalanceEveryMs: optionalCount,
     networks: z.array(attachment),
     endpointMode: z.enum(['vip', 'dnsrr']),
     ports: z.array(publishedPort),

@@ -5,7 +5,7 @@ import { sameJson } from '../../manager/plan/reconcile/dirty.ts';
 import { holdsResources, isWanted, revisionKey } from '../../manager/plan/states.ts';
 import type { Change, Write } from '../../manager/store/store.ts';
 import type { CronMode, Node, Service, ServiceMode, ServiceSpec, Task } from '../../shared/model/index.ts';
-import { compareStates, isGlobalMode, isJob, isTerminal } from '../../shared/model/index.ts';
+import { compareStates, drainOrderOf, isGlobalMode, isJob, isTerminal } from '../../shared/model/index.ts';
 import type { World } from './world.ts';
 
 const DESIRED_ORDER: readonly Task['desired'][] = ['ready', 'running', 'complete', 'shutdown', 'remove'];
@@ -160,8 +160,22 @@ function checkService(world: World, service: Service, starved: boolean): void {
   else if (isJob(spec.mode)) checkJob(world, service, spec, slots);
   else checkProgress(world, service, spec, tasks);
   if (spec.mode.kind === 'global' && !starved) checkGlobal(world, service, spec, tasks);
+  if (spec.mode.kind === 'replicated') checkMoves(world, service, spec, tasks);
   if (service.updateStatus?.state === 'updating' && !starved)
     fail(`the update of ${service.name} does not end`);
+}
+
+/** A drained node has none of it left, unless a task says why; at once, none in any case. */
+function checkMoves(world: World, { name }: Service, spec: ServiceSpec, tasks: readonly Task[]): void {
+  const drained = tasks.filter(({ nodeId, desired }) => {
+    const node = world.swarm.store.get('nodes', nodeId ?? '');
+    return node?.spec.availability === 'drain' && desired === 'running';
+  });
+  if (drained.length === 0) return;
+  // A replacement by drain or update, or, stop-first, another slot that has to be filled before.
+  const says = tasks.some((task) => isWanted(task) && task.pendingReason !== undefined);
+  if (drainOrderOf(spec) === 'at-once' || !says)
+    fail(`${name} stays on drained nodes: ${JSON.stringify(drained)}`);
 }
 
 /** It waits for another service: nothing of it is on a node, and one task says why (a global service has none). */

@@ -189,6 +189,13 @@ export class World {
       update,
       rollback: update,
       dependsOn: this.random.below(3) === 0 ? this.#dependencies(name) : [],
+      ...this.#pick([
+        {},
+        {},
+        { drain: 'stop-first' },
+        { drain: 'at-once' },
+        { rebalanceEveryMs: 5000 },
+      ] as const),
     };
   }
 

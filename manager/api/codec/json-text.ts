@@ -3,6 +3,8 @@
  * and goes with it. Records in the store are immutable, so a text holds as long as its record.
  */
 import type { Network, Service, ServiceSpec, Task, TaskStatus } from '../../../shared/model/index.ts';
+import { whyStillThere } from '../../plan/reconcile/drain-note.ts';
+import { viewOf } from '../../plan/view.ts';
 import type { Store } from '../../store/store.ts';
 import { encodeService, type ServiceSources, serviceStatus } from './service-codec.ts';
 import { encodeServiceSpec, encodeTaskTemplate } from './service-spec-codec.ts';
@@ -58,6 +60,12 @@ const taskPieces = new WeakMap<Task, TaskPieces>();
 /** encodeTask as JSON text. It depends on the task, its status, its spec and the networks of its addresses. */
 export function taskText(store: Store, task: Task, spec: ServiceSpec | undefined): string {
   if (spec === undefined) return JSON.stringify(encodeTask(store, task, spec));
+  const note = drainNote(store, task);
+  // It follows from other tasks, too.
+  if (note !== undefined) {
+    const [before = '', after = ''] = split(JSON.stringify(encodeTask(store, task, spec, PLACE, note)), 1);
+    return before + templateText(spec) + after;
+  }
   const status = store.get('statuses', task.id);
   const version = Math.max(store.version('tasks', task.id), store.version('statuses', task.id));
   const known = taskPieces.get(task);
@@ -69,6 +77,12 @@ export function taskText(store: Store, task: Task, spec: ServiceSpec | undefined
   const networks = task.addresses.map(({ network }) => store.get('networks', network));
   taskPieces.set(task, { status, version, networks, before, after });
   return before + templateText(spec) + after;
+}
+
+function drainNote(store: Store, task: Task): string | undefined {
+  if (store.get('nodes', task.nodeId ?? '')?.spec.availability !== 'drain') return undefined;
+  const view = viewOf(store);
+  return view === undefined ? undefined : whyStillThere(view, task);
 }
 
 /** The text around its first `count` places. */

@@ -44,6 +44,7 @@ export function encodeNode(
   version: number,
   manager: ManagerStatus | undefined,
   tls: object = {},
+  note?: string,
 ): object {
   const description = node.description;
   return defined({
@@ -75,7 +76,11 @@ export function encodeNode(
       },
       TLSInfo: tls,
     },
-    Status: defined({ State: node.status, Message: node.statusMessage, Addr: description?.address ?? '' }),
+    Status: defined({
+      State: node.status,
+      Message: node.statusMessage ?? note,
+      Addr: description?.address ?? '',
+    }),
     ManagerStatus:
       manager === undefined
         ? undefined

@@ -19,6 +19,7 @@ import {
 } from '../../../shared/model/index.ts';
 import { readAutoscaleLabels, type Scalable } from '../../stack/autoscale.ts';
 import { CRON_PREFIX, readCronLabels } from '../../stack/cron.ts';
+import { readMoveLabels } from '../../stack/move-labels.ts';
 import { readPlacementLabels } from '../../stack/placement-labels.ts';
 import { PRIORITY_LABEL, readPriority } from '../../stack/priority.ts';
 import { DEADLINE_LABEL, readUpdateDeadline } from '../../stack/update-deadline.ts';
@@ -146,7 +147,7 @@ export function decodeServiceSpec(value: unknown): DecodedSpec {
         ? undefined
         : { name: logDriver, options: labelsOf(template.LogDriver?.Options) },
   }) as ServiceSpec;
-  return { spec, warnings: specWarnings(spec) };
+  return { spec: { ...spec, ...decodeMoveLabels(spec) }, warnings: specWarnings(spec) };
 }
 
 /** Fields that are stored and shown again without an effect. */
@@ -193,6 +194,13 @@ function decodePlacementLabels(labels: Labels): Pick<Placement, 'strategy' | 'af
   if (reading.kind === 'problem')
     throw new InvalidError(`invalid service spec: Labels.${reading.field}: ${reading.message}`);
   return reading.placement;
+}
+
+function decodeMoveLabels(spec: ServiceSpec): Pick<ServiceSpec, 'drain' | 'rebalanceEveryMs'> {
+  const reading = readMoveLabels(spec);
+  if (reading.kind === 'problem')
+    throw new InvalidError(`invalid service spec: Labels.${reading.field}: ${reading.message}`);
+  return reading.moves;
 }
 
 function decodeDeadline(labels: Labels): number | undefined {

@@ -23,6 +23,7 @@ export function encodeTask(
   task: Task,
   spec: ServiceSpec | undefined,
   shownSpec: unknown = encodeSpec(spec),
+  note?: string,
 ): object {
   const status = store.get('statuses', task.id);
   const job = spec !== undefined && isJob(spec.mode);
@@ -38,7 +39,7 @@ export function encodeTask(
     ServiceID: task.serviceId,
     Slot: task.slot > 0 ? task.slot : undefined,
     NodeID: task.nodeId,
-    Status: encodeStatus(task, status),
+    Status: encodeStatus(task, status, note),
     JobIteration: job ? { Index: task.revision - 1 } : undefined,
     DesiredState: desiredText(task, job),
     // The first is what dockerd writes, the second what its documentation calls it.
@@ -64,14 +65,14 @@ function encodeSpec(spec: ServiceSpec | undefined): object {
   return spec === undefined ? { ContainerSpec: { Image: '' }, ForceUpdate: 0 } : encodeTaskTemplate(spec);
 }
 
-function encodeStatus(task: Task, status: TaskStatus | undefined): object {
+function encodeStatus(task: Task, status: TaskStatus | undefined, note: string | undefined): object {
   const state = observedState(task, status);
   const container = status?.container;
   return defined({
     Timestamp: timeText(status?.atMs ?? task.createdAtMs),
     State: state,
     Message: status?.message ?? (state === 'pending' ? 'pending task scheduling' : 'task assigned to a node'),
-    Err: status?.error ?? task.pendingReason ?? preemption(task) ?? backedOff(task),
+    Err: status?.error ?? task.pendingReason ?? preemption(task) ?? backedOff(task) ?? note,
     ContainerStatus:
       container === undefined
         ? undefined

@@ -1,6 +1,8 @@
 import { Router } from 'express';
 import { InvalidError, NotFoundError, OutOfSequenceError } from '../../../shared/errors/index.ts';
 import type { Node } from '../../../shared/model/index.ts';
+import { drainProgress } from '../../plan/reconcile/drain-note.ts';
+import { viewOf } from '../../plan/view.ts';
 import { StaleError, type Store } from '../../store/store.ts';
 import { decodeNodeSpec, encodeNode, type ManagerStatus } from '../codec/node-codec.ts';
 import { tlsInfo } from '../codec/tls-info.ts';
@@ -21,6 +23,7 @@ export function nodesRouter(ctx: ApiContext): Router {
       store.version('nodes', node.id),
       managerStatus(ctx, node),
       tlsInfo(store.get('cluster', 'self')),
+      progressOf(store, node),
     );
 
   router.get('/nodes', (req, res) => {
@@ -72,6 +75,12 @@ export function nodesRouter(ctx: ApiContext): Router {
     sendEmpty(res, 200);
   });
   return router;
+}
+
+/** How far its drain is. */
+function progressOf(store: Store, node: Node): string | undefined {
+  const view = node.spec.availability === 'drain' ? viewOf(store) : undefined;
+  return view === undefined ? undefined : drainProgress(view, node);
 }
 
 /** In Docker's words. */

@@ -12,6 +12,7 @@ export type SlotAction =
       readonly startAfterMs?: number;
       readonly failures?: number;
       readonly scheduledAtMs?: number;
+      readonly move?: NonNullable<Task['move']>;
       readonly reason: string;
       /** Of a container that is on the node for good: it takes the task whatever else it takes. */
       readonly run?: TaskRun;
@@ -64,6 +65,8 @@ export interface ServiceDecision {
   readonly hold?: string;
   /** Of a service that is scaled by use: to be known to the next plan. */
   readonly recommended?: Recommendations;
+  /** All its tasks: one of them may be moved to where it levels the nodes. */
+  readonly level?: readonly Task[];
 }
 
 export const NOTHING: ServiceDecision = { service: [], slots: [], wakeAt: undefined, more: false };

@@ -113,7 +113,14 @@ export class ServiceContext {
 }
 
 export function byAge(a: SlotTask, b: SlotTask): number {
-  return a.task.createdAtMs - b.task.createdAtMs || (a.task.id < b.task.id ? -1 : 1);
+  return (
+    a.task.createdAtMs - b.task.createdAtMs || movesOf(a) - movesOf(b) || (a.task.id < b.task.id ? -1 : 1)
+  );
+}
+
+/** A move comes after what it takes the place of, also within one millisecond. */
+function movesOf({ task }: SlotTask): number {
+  return task.move === undefined ? 0 : 1;
 }
 
 /** The slot is in use: something in it is wanted, or ended and is not to be replaced. */

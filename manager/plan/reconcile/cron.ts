@@ -30,7 +30,7 @@ export function reconcileCron(
   const decisions: SlotDecision[] = [];
   for (const outcome of outcomes) {
     const { slot } = outcome;
-    const history = reapSlot(slot, retained(context), context.now);
+    const history = reapSlot(slot, retained(context, false), context.now);
     wakeAt = earlier(earlier(wakeAt, outcome.wakeAt), history.wakeAt);
     decisions.push({ key: slot.key, actions: runActions(outcome, replaces, old.has(slot), history.actions) });
   }

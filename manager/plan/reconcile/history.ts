@@ -12,10 +12,13 @@ export interface HistoryDecision {
   readonly wakeAt: number | undefined;
 }
 
-/** How many ended tasks a slot keeps. Enough to count restarts by; and while an update runs, what it may have to be judged by. */
-export function retained({ view, spec, service }: ServiceContext): number {
+/**
+ * How many ended tasks a slot keeps. Enough to count restarts by; while an update runs, what it may have to be judged by; and
+ * where tasks move, the attempt that failed, so that the next one waits.
+ */
+export function retained({ view, spec, service }: ServiceContext, moves: boolean): number {
   const state = service.updateStatus?.state;
-  const floor = state === 'updating' || state === 'rollback-started' ? 1 : 0;
+  const floor = moves || state === 'updating' || state === 'rollback-started' ? 1 : 0;
   const attempts = spec.restart.maxAttempts === 0 ? 0 : spec.restart.maxAttempts + 1;
   return Math.max(view.cluster.taskHistoryLimit, attempts, floor);
 }

@@ -37,7 +37,7 @@ export function reconcileJob(
   const outcomes = open.map(({ slot, canCreate }) => decideSlot(context, slot, canCreate));
   let wakeAt: number | undefined;
   for (const outcome of outcomes) {
-    const history = reapSlot(outcome.slot, retained(context), context.now);
+    const history = reapSlot(outcome.slot, retained(context, false), context.now);
     wakeAt = earlier(earlier(wakeAt, outcome.wakeAt), history.wakeAt);
     decisions.push({ key: outcome.slot.key, actions: [...outcome.actions, ...history.actions] });
   }

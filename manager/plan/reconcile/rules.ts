@@ -2,9 +2,10 @@
 import { assertNever } from '../../../shared/lib/assert-never.ts';
 import type { Task } from '../../../shared/model/index.ts';
 import { isJob, isTerminal } from '../../../shared/model/index.ts';
-import { isLeavingRoom, isWanted } from '../states.ts';
+import { isLeavingRoom, isUp, isWanted } from '../states.ts';
 import type { ServiceContext, Slot, SlotTask } from './context.ts';
 import { fitsConstraints } from './dirty.ts';
+import { isLeaving, isMoving, movesOnAt, withoutAttempts } from './moves.ts';
 import { AT_ONCE, restartPolicyOf, type Retry, retryAfter, shouldRestart } from './restart.ts';
 
 export type Verdict =
@@ -61,7 +62,7 @@ const RULES: readonly Rule[] = [
     applies: (context, slot, item) =>
       isTerminal(item.state) &&
       item.state !== 'orphaned' &&
-      !shouldRestart(restartPolicyOf(context.spec), slot, item, context.now),
+      !shouldRestart(restartPolicyOf(context.spec), withoutAttempts(context, slot), item, context.now),
     verdict: () => ({ kind: 'finish' }),
   },
   {
@@ -90,7 +91,9 @@ const RULES: readonly Rule[] = [
   },
   {
     reason: 'node is drained',
-    applies: (context, _slot, { node }) => !context.isGlobal && node?.spec.availability === 'drain',
+    // One that serves stays until another has taken its place.
+    applies: (context, _slot, item) =>
+      !context.isGlobal && item.node?.spec.availability === 'drain' && !isLeaving(context, item),
     verdict: () => MOVE,
   },
   {
@@ -98,6 +101,19 @@ const RULES: readonly Rule[] = [
     applies: (context, _slot, { task, node }) =>
       !context.isGlobal && node !== undefined && !fitsConstraints(node, context.constraintsOf(task)),
     verdict: () => MOVE,
+  },
+  {
+    reason: 'did not come up in time',
+    applies: (context, slot, item) =>
+      isMoving(slot, item) &&
+      !isUp(item.status) &&
+      (movesOnAt(context, item) ?? Number.POSITIVE_INFINITY) <= context.now,
+    verdict: () => MOVE,
+  },
+  {
+    reason: 'is to take the place of another, which has not been told to stop',
+    applies: (_context, slot, item) => isMoving(slot, item),
+    verdict: (context, _slot, item) => ({ kind: 'wait', untilMs: movesOnAt(context, item) }),
   },
   {
     reason: 'ready, and waiting for its time',

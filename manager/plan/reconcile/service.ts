@@ -18,6 +18,7 @@ import { chooseVictims } from './scale.ts';
 import { scaleOf } from './service-scale.ts';
 import type { SlotOutcome } from './slot.ts';
 import { decideSlot } from './slot.ts';
+import { decideMoves, NO_MOVES } from './pace.ts';
 import { decideUpdate } from './update.ts';
 
 /** Revisions that are kept although no task names them. */
@@ -54,22 +55,25 @@ export function reconcileService(view: View, service: Service, now: number, limi
   const chosen = chooseSlots(context, all, limit, held, scale.replicas);
   const outcomes = chosen.wanted.map(({ slot, canCreate }) => decideSlot(context, slot, canCreate));
   const update = decideUpdate(context, outcomes);
+  const moves = held ? NO_MOVES : decideMoves(context, outcomes, update);
   const decisions: SlotDecision[] = [];
-  let wakeAt = earlier(update.wakeAt, scale.wakeAt);
+  let wakeAt = earlier(earlier(update.wakeAt, scale.wakeAt), moves.wakeAt);
   for (const { slot, reason } of chosen.unwanted)
     decisions.push({ key: slot.key, actions: clearSlot(slot, reason) });
   for (const outcome of outcomes) {
-    const history = reapSlot(outcome.slot, retained(context), now);
+    const { key } = outcome.slot;
+    const history = reapSlot(outcome.slot, retained(context, moves.active), now);
     wakeAt = earlier(earlier(wakeAt, outcome.wakeAt), history.wakeAt);
-    const actions = mergeSlotActions(outcome, update.slots.get(outcome.slot.key), history.actions);
-    decisions.push({ key: outcome.slot.key, actions });
+    const actions = mergeSlotActions(outcome, update.slots.get(key) ?? moves.slots.get(key), history.actions);
+    decisions.push({ key, actions });
   }
   const service1 = [...released, ...scale.service, ...update.service, ...oldRevisions(context, all)];
   const decision = {
     ...bounded(service1, decisions, wakeAt, limit, chosen.more),
     ...(scale.recommended === undefined ? {} : { recommended: scale.recommended }),
   };
-  return held ? { ...decision, hold: gate.reason } : decision;
+  if (held) return { ...decision, hold: gate.reason };
+  return moves.level === undefined ? decision : { ...decision, level: moves.level };
 }
 
 /**

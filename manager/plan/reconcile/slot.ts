@@ -5,6 +5,7 @@ import type { ServiceContext, Slot, SlotTask } from './context.ts';
 import type { Retry } from './restart.ts';
 import { isStopping, judge, survives } from './rules.ts';
 import type { Verdict } from './rules.ts';
+import { hasTakenOver, outgoingOf } from './moves.ts';
 import { isUp, isWanted } from '../states.ts';
 
 export interface SlotOutcome {
@@ -52,17 +53,19 @@ export function decideSlot(context: ServiceContext, slot: Slot, canCreate: boole
 }
 
 /**
- * Tasks beyond those that a slot needs: one that is current, and beside it one that is outdated for as long as the
- * current one is not up (start-first). Of equals the one that is up stays, then the oldest current, the newest outdated.
+ * Tasks beyond those that a slot needs: one that is to stay, and beside it one that is outgoing (outdated, or leaving a
+ * drained node) until that has taken over. Of equals the one that is up stays, then the oldest, the newest outgoing.
  */
 function surplusOf(context: ServiceContext, items: readonly SlotTask[]): Set<SlotTask> {
   if (items.length < 2) return new Set();
-  const current = items.filter(({ task }) => !context.isStale(task));
-  const stale = items.filter(({ task }) => context.isStale(task));
+  const outgoing = outgoingOf(context, items);
+  const staying = items.filter((item) => !outgoing.has(item));
+  const going = items.filter((item) => outgoing.has(item));
   const keep = new Set<SlotTask | undefined>();
-  const best = current.find(({ status }) => isUp(status)) ?? current[0];
+  const best = staying.find(({ status }) => isUp(status)) ?? staying[0];
   keep.add(best);
-  if (!isUp(best?.status)) keep.add(stale.find(({ status }) => isUp(status)) ?? stale.at(-1));
+  if (best === undefined || !hasTakenOver(context, best))
+    keep.add(going.find(({ status }) => isUp(status)) ?? going.at(-1));
   return new Set(items.filter((item) => !keep.has(item)));
 }
 

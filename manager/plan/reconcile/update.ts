@@ -18,6 +18,10 @@ export interface UpdateDecision {
   /** Actions of the slots that are replaced now, by slot key. */
   readonly slots: ReadonlyMap<string, readonly SlotAction[]>;
   readonly wakeAt: number | undefined;
+  /** It goes on: what is outdated will be replaced by it. */
+  readonly active: boolean;
+  /** Keys of the slots that take its places now. */
+  readonly busy: ReadonlySet<string>;
 }
 
 /** Where one slot stands in the update. */
@@ -40,7 +44,13 @@ interface Progress {
 /** A global service's next task may have to wait for what the last one held; this long after that the update goes on. */
 const REFILL_MS = 1000;
 
-const NO_UPDATE: UpdateDecision = { service: [], slots: new Map(), wakeAt: undefined };
+const NO_UPDATE: UpdateDecision = {
+  service: [],
+  slots: new Map(),
+  wakeAt: undefined,
+  active: false,
+  busy: new Set(),
+};
 
 export function decideUpdate(context: ServiceContext, outcomes: readonly SlotOutcome[]): UpdateDecision {
   const begun = currentStatus(context);
@@ -59,12 +69,12 @@ export function decideUpdate(context: ServiceContext, outcomes: readonly SlotOut
     return { ...advance(context, config, all, outdated), service: [started] };
   }
   const alarm = failureAction(context, begun, config, all, outdated.length);
-  if (alarm !== undefined) return { service: [alarm], slots: new Map(), wakeAt: undefined };
+  if (alarm !== undefined) return { ...NO_UPDATE, service: [alarm], active: true };
   return outdated.length > 0 ? advance(context, config, all, outdated) : settle(context, begun, all);
 }
 
 /** The status, unless it tells of an earlier revision's update. */
-function currentStatus({ service, revision }: ServiceContext): UpdateStatus | undefined {
+export function currentStatus({ service, revision }: ServiceContext): UpdateStatus | undefined {
   const status = service.updateStatus;
   return status !== undefined && status.startedAtMs >= revision.createdAtMs ? status : undefined;
 }
@@ -170,12 +180,12 @@ function advance(
   all: readonly Progress[],
   outdated: readonly Progress[],
 ): UpdateDecision {
-  let busy = 0;
+  const busy = new Set<string>();
   let wakeAt: number | undefined;
   for (const slot of all) {
     if (isEmpty(slot.outcome)) {
       const until = emptyUntil(slot.outcome, context.now);
-      if (until > context.now) busy += 1;
+      if (until > context.now) busy.add(slot.outcome.slot.key);
       wakeAt =
         until === Number.POSITIVE_INFINITY
           ? wakeAt
@@ -184,10 +194,10 @@ function advance(
     }
     if (!slot.touched || (slot.outdated !== undefined && slot.failed === undefined)) continue;
     if (slot.busyUntil !== undefined && slot.busyUntil <= context.now) continue;
-    busy += 1;
+    busy.add(slot.outcome.slot.key);
     wakeAt = earlier(earlier(wakeAt, slot.busyUntil), slot.deadlineAt);
   }
-  let free = config.parallelism === 0 ? Number.POSITIVE_INFINITY : config.parallelism - busy;
+  let free = config.parallelism === 0 ? Number.POSITIVE_INFINITY : config.parallelism - busy.size;
   const slots = new Map<string, readonly SlotAction[]>();
   for (const slot of [...outdated].sort(leastLossFirst)) {
     if (free <= 0) break;
@@ -197,9 +207,10 @@ function advance(
       continue;
     }
     slots.set(slot.outcome.slot.key, replaceActions(context, config, slot));
+    busy.add(slot.outcome.slot.key);
     free -= 1;
   }
-  return { service: [], slots, wakeAt };
+  return { service: [], slots, wakeAt, active: true, busy };
 }
 
 /** Its task has stopped and the next could not be created yet (the old one's host port, say). */
@@ -217,10 +228,14 @@ function emptyUntil({ slot }: SlotOutcome, now: number): number {
   return until;
 }
 
-/** Slots that serve nobody are replaced first. */
+/** Slots that serve nobody are replaced first, then those that have to leave their node. */
 function leastLossFirst(a: Progress, b: Progress): number {
-  const up = (slot: Progress): number => (isUp(slot.outdated?.status) ? 1 : 0);
-  return up(a) - up(b) || a.outcome.slot.slot - b.outcome.slot.slot;
+  return lossOf(a) - lossOf(b) || a.outcome.slot.slot - b.outcome.slot.slot;
+}
+
+function lossOf({ outdated }: Progress): number {
+  if (!isUp(outdated?.status)) return 0;
+  return outdated?.node?.spec.availability === 'drain' ? 1 : 2;
 }
 
 /** In a slot where the update has failed (start-first leaves the old task there), the restart delay holds too. */
@@ -246,10 +261,10 @@ function settle(context: ServiceContext, begun: UpdateStatus, all: readonly Prog
   const ours = all.filter((slot) => slot.touched);
   if (ours.some((slot) => slot.settledAt === undefined)) {
     const deadlines = ours.map((slot) => slot.deadlineAt);
-    return { ...NO_UPDATE, wakeAt: deadlines.reduce(earlier, undefined) };
+    return { ...NO_UPDATE, wakeAt: deadlines.reduce(earlier, undefined), active: true };
   }
   const settledAt = Math.max(0, ...ours.map((slot) => slot.settledAt ?? 0));
-  if (settledAt > context.now) return { ...NO_UPDATE, wakeAt: settledAt };
+  if (settledAt > context.now) return { ...NO_UPDATE, wakeAt: settledAt, active: true };
   const rollingBack = begun.state === 'rollback-started';
   return {
     ...NO_UPDATE,

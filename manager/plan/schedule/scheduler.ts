@@ -4,12 +4,15 @@ import type { GenericResource, ServiceSpec, Task } from '../../../shared/model/i
 import { isTerminal } from '../../../shared/model/index.ts';
 import { effectiveState, isWanted } from '../states.ts';
 import type { View } from '../view.ts';
-import { affinityRows } from './affinity.ts';
+import { affinityRows, misfit } from './affinity.ts';
+import { attributeOf } from '../constraint.ts';
 import { Candidates } from './candidates.ts';
 import type { ClusterColumns } from './columns.ts';
 import type { Again, Preemption } from './preemption.ts';
 import type { Filter, Refusals, Request } from './filters.ts';
 import { CHANGING_FILTERS, describeRefusals, FIXED_FILTERS, requestFor, whyNot } from './filters.ts';
+import { findMove } from './level.ts';
+import type { Levelling } from './level.ts';
 
 /** Five failures in five minutes weigh a node down (swarmkit, manager/scheduler/nodeinfo.go). */
 const BAD_FAILURES = 5;
@@ -29,6 +32,12 @@ export type Placement =
     }
   | { readonly kind: 'refused'; readonly reason: string };
 
+export type Levelled =
+  | { readonly kind: 'move'; readonly task: Task; readonly nodeId: string }
+  | { readonly kind: 'even' }
+  /** A better node does not take it, for lack of room or (until then) because of failures there. */
+  | { readonly kind: 'blocked'; readonly untilMs: number | undefined };
+
 export class ServiceScheduler {
   readonly #columns: ClusterColumns;
   readonly #random: Prng;
@@ -41,6 +50,7 @@ export class ServiceScheduler {
   readonly #serviceId: string;
   readonly #leaving: ReadonlySet<string>;
   readonly #refusals: Refusals = new Map();
+  readonly #now: number;
   #candidates: Candidates | undefined;
   #expected: number;
 
@@ -66,6 +76,7 @@ export class ServiceScheduler {
     this.#serviceId = serviceId;
     this.#leaving = leaving;
     this.#expected = expected;
+    this.#now = now;
   }
 
   /** A node for one more task; it is counted there at once. */
@@ -127,6 +138,29 @@ export class ServiceScheduler {
     return { kind: 'placed', nodeId: this.#columns.node(row).id, granted };
   }
 
+  /** Which of these running tasks, all that the service has, would lie better on another node. Counts nothing. */
+  level(tasks: readonly Task[]): Levelled {
+    const { placement } = this.#request.spec;
+    let blocked = false;
+    let bad = false;
+    const fits = (row: number): boolean => {
+      const fixed = whyNot(this.#fixed, this.#request, this.#columns, row);
+      // Nodes are watched; where other services' tasks are changes with room.
+      if (fixed !== undefined) blocked ||= (placement.affinities ?? []).length > 0;
+      else if (this.#bad.has(row)) bad = true;
+      else if (whyNot(this.#changing, this.#request, this.#columns, row) === undefined) return true;
+      else blocked = true;
+      return false;
+    };
+    const move = findMove(levellingOf(this.#columns, this.#request, fits));
+    const from = move === undefined ? undefined : this.#columns.node(move.from).id;
+    const task = tasks.findLast(({ nodeId }) => nodeId === from);
+    if (move !== undefined && task !== undefined)
+      return { kind: 'move', task, nodeId: this.#columns.node(move.to).id };
+    if (bad) return { kind: 'blocked', untilMs: this.#now + BAD_WINDOW_MS };
+    return blocked ? { kind: 'blocked', untilMs: undefined } : { kind: 'even' };
+  }
+
   #whyNot(row: number): string | undefined {
     return (
       whyNot(this.#fixed, this.#request, this.#columns, row) ??
@@ -176,6 +210,22 @@ export class ServiceScheduler {
     };
     return new Candidates(choice, rows, (row) => this.#bad.has(row));
   }
+}
+
+function levellingOf(columns: ClusterColumns, request: Request, fits: (row: number) => boolean): Levelling {
+  const { spread } = request.spec.placement;
+  return {
+    rows: columns.nodes.map((_node, row) => row),
+    count: (row) => request.counts[row] ?? 0,
+    path: (row) => spread.map((key) => attributeOf(columns.node(row), key)),
+    fits,
+    load: (row) => {
+      columns.load(row);
+      return columns.active[row] ?? 0;
+    },
+    // What is preferred more than evenness is not given up for it.
+    allows: (from, to) => misfit(request.affinities, to) <= misfit(request.affinities, from),
+  };
 }
 
 /** How many wanted tasks of the service each node has, and the nodes on which it keeps failing. */

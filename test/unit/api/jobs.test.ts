@@ -84,6 +84,43 @@ test('placement beyond what Docker has is written as labels', async (t) => {
   t.regex(await refused('shoal.placement.nigh', 'x'), /nigh: is none of shoal\.placement\.strategy/);
 });
 
+test('how tasks leave drained nodes and are levelled is written as labels', async (t) => {
+  await using api = await ApiFixture.up();
+  const rules = { 'shoal.drain': 'at-once', 'shoal.rebalance': '5m' };
+  const { ID } = await create(api, 'a', { Replicated: {} }, { Labels: rules });
+  const stored = { spec: { drain: 'at-once', rebalanceEveryMs: 300_000 } };
+  t.like(api.store.get('revisions', `${ID}.1`), stored);
+  const refused = async (labels: object, mode: object = { Replicated: {} }): Promise<string> =>
+    (await create(api, 'b', mode, { Labels: labels })).message;
+  const before = api.store.all('services').size;
+  t.is(
+    await refused({ 'shoal.drain': 'later' }),
+    'invalid service spec: Labels.shoal.drain: start-first, stop-first or at-once is expected',
+  );
+  for (const text of ['', 'yes', '10ms', '-5s'])
+    t.regex(await refused({ 'shoal.rebalance': text }), /Labels\.shoal\.rebalance: true, false or the time/);
+  t.regex(
+    await refused({ 'shoal.rebalance': 'true', 'shoal.placement.strategy': 'binpack' }),
+    /shoal\.rebalance: levels the nodes, and shoal\.placement\.strategy=binpack fills them/,
+  );
+  t.regex(
+    await refused({ 'shoal.drain': 'at-once' }, { Global: {} }),
+    /drain: is for replicated services only/,
+  );
+  t.regex(
+    await refused({ 'shoal.rebalance': 'true' }, { ReplicatedJob: {} }),
+    /rebalance: is for replicated/,
+  );
+  const twice = await refused({ 'shoal.drain': 'stop-first', 'shoal.rebalance': '5m' });
+  t.regex(twice, /starting another beside it/);
+  const once = { TaskTemplate: { ContainerSpec: { Image: 'a' }, RestartPolicy: { Condition: 'none' } } };
+  t.regex(
+    (await create(api, 'b', { Replicated: {} }, { ...once, Labels: { 'shoal.rebalance': 'true' } })).message,
+    /shoal\.rebalance: a task is moved by starting another beside it.*say shoal\.drain=start-first/,
+  );
+  t.is(api.store.all('services').size, before, 'nothing was written');
+});
+
 test('what is wrong with a schedule is named by its label', async (t) => {
   await using api = await ApiFixture.up();
   const refused = async (labels: object, mode: object = { ReplicatedJob: {} }): Promise<string> =>

@@ -3,7 +3,7 @@ import { lead } from '../../../manager/leader/leader.ts';
 import type { LeaderOptions } from '../../../manager/leader/leader.ts';
 import type { Fence } from '../../../manager/store/store.ts';
 import { delay } from '../../../shared/lib/abort.ts';
-import { cluster } from '../plan/_cluster.ts';
+import { cluster, GB } from '../plan/_cluster.ts';
 import type { TestCluster } from '../plan/_cluster.ts';
 
 const fence: Fence = { key: '/election/a', createRevision: '7' };
@@ -198,5 +198,31 @@ test('what tasks use scales their service, up at once and down by timers', async
   nanoCpus = 0;
   await eventually(() => swarm.wanted('web').length === 1);
   t.is(swarm.get('web').scaled?.replicas, 1);
+  await leader.stop();
+});
+
+test('a node that comes makes a service look whether it lies evenly, one that makes room does so too', async (t) => {
+  const swarm = build(1)
+    .service('big', { reservations: { memoryBytes: 8 * GB }, constraints: ['node.id==n3'] })
+    .service('web', { replicas: 4, rebalanceEveryMs: 1, update: { monitorNs: 1 } });
+  const leader = start(swarm);
+  const obey = (): boolean => {
+    swarm.now = Date.now();
+    swarm.obey();
+    return true;
+  };
+  await eventually(() => obey() && swarm.running('web').length === 4);
+  const idle = swarm.store.revision;
+  await delay(50, AbortSignal.timeout(20_000));
+  t.is(swarm.store.revision, idle, 'alone there is nothing to level');
+  swarm.node('n2');
+  await eventually(() => obey() && JSON.stringify(swarm.spread('web')) === '{"n1":2,"n2":2}');
+  swarm.service('web', { reservations: { memoryBytes: GB }, replicas: 6 });
+  await eventually(() => obey() && swarm.get('web').updateStatus?.state === 'completed');
+  swarm.node('n3');
+  await eventually(() => obey() && swarm.running('big').length === 1);
+  t.deepEqual(swarm.spread('web'), { n1: 3, n2: 3 });
+  swarm.removeService('big');
+  await eventually(() => obey() && JSON.stringify(swarm.spread('web')) === '{"n1":2,"n2":2,"n3":2}');
   await leader.stop();
 });

@@ -38,8 +38,8 @@ test('a task is given up after its node has been down for a day', (t) => {
   t.is(swarm.store.get('statuses', task?.id ?? '')?.state, 'orphaned');
 });
 
-test('a drained node is emptied; the replacements wait for the stop', (t) => {
-  const swarm = cluster().nodes(2).service('web', { replicas: 4 }).settle();
+test('drained at once, a node is emptied in one plan; the replacements wait for the stop', (t) => {
+  const swarm = cluster().nodes(2).service('web', { replicas: 4, drain: 'at-once' }).settle();
   swarm.node('n1', { availability: 'drain' }).plan();
   t.deepEqual(swarm.spread('web'), { n2: 4 });
   t.is(swarm.wanted('web').filter(({ desired }) => desired === 'ready').length, 2);

@@ -145,6 +145,21 @@ test('placement beyond what Docker has is labels', (t) => {
   );
 });
 
+test('how tasks leave drained nodes and are levelled is labels', (t) => {
+  const spec = specOf('deploy: {labels: {shoal.drain: at-once, shoal.rebalance: "true"}}');
+  t.like(spec, { drain: 'at-once', rebalanceEveryMs: 30_000 });
+  t.is(specOf('deploy: {labels: {shoal.rebalance: "false"}}').rebalanceEveryMs, undefined);
+  const mounts = 'volumes: ["/srv:/data"]\ndeploy:\n  labels: {shoal.rebalance: 5s';
+  t.is(specOf(`${mounts}, shoal.drain: start-first}`).rebalanceEveryMs, 5000);
+  t.throws(() => specOf(`${mounts}}`), { message: /shoal\.rebalance: a task is moved by starting another/ });
+  t.deepEqual(
+    errorsOf('services:\n  a:\n    image: a\n    deploy:\n      labels: {shoal.rebalance: often}\n'),
+    [
+      '5:7 services.a.deploy.labels: shoal.rebalance: true, false or the time between two moves is expected (30s, 5m; at least 1s)',
+    ],
+  );
+});
+
 test('jobs on a schedule: a key, or labels', (t) => {
   const spec = specOf('deploy:\n  x-shoal-cron:\n    schedule: "0 3 * * *"\n    timezone: Europe/Berlin');
   const mode = {
