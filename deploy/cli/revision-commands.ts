@@ -57,11 +57,15 @@ const SIGNS = { create: '+', update: '~', extra: '?', unchanged: ' ' } as const;
 function describe(kind: string, { name, action, changes }: Entry): string[] {
   if (action === 'unchanged') return [];
   const note = action === 'extra' ? ' (not in the files: --prune removes it)' : '';
-  const value = (what: unknown): string => (what === undefined ? 'nothing' : JSON.stringify(what));
   return [
     `${SIGNS[action]} ${kind} ${name}${note}`,
-    ...changes.map(({ path, from, to }) => `    ${path}: ${value(from)} -> ${value(to)}`),
+    ...changes.map(({ path, from, to }) => `    ${changeText(path, from, to)}`),
   ];
+}
+
+export function changeText(path: string, from: unknown, to: unknown): string {
+  const value = (what: unknown): string => (what === undefined ? 'nothing' : JSON.stringify(what));
+  return `${path}: ${value(from)} -> ${value(to)}`;
 }
 
 const revisionsSchema = z.array(

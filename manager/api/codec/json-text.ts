@@ -66,6 +66,11 @@ export function taskText(store: Store, task: Task, spec: ServiceSpec | undefined
   return before + templateText(spec) + after;
 }
 
+/** The text of an object with one field more, at its end. */
+export function withField(text: string, name: string, value: unknown): string {
+  return `${text.slice(0, -1)},${JSON.stringify(name)}:${JSON.stringify(value)}}`;
+}
+
 /** The text around its first `count` places. */
 function split(text: string, count: number): string[] {
   const pieces: string[] = [];

@@ -130,7 +130,7 @@ export class ServiceScheduler {
 }
 
 /** How many wanted tasks of the service each node has, and the nodes on which it keeps failing. */
-function countTasks(
+export function countTasks(
   view: View,
   columns: ClusterColumns,
   serviceId: string,
