@@ -94,7 +94,9 @@ function describeService(service: ServiceExplanation): string[] {
     lines.push(`${counted(Missing.Count, 'node')} without a task:`, ...describe(Missing.Explanation));
   if (Failures.length > 0) lines.push('last failures:');
   for (const { Time, Task, Node, State, Error } of Failures) {
-    lines.push(`  ${Time}  task ${Task}${Node === undefined ? '' : ` on ${Node}`} ${State ?? ''}: ${Error ?? ''}`);
+    lines.push(
+      `  ${Time}  task ${Task}${Node === undefined ? '' : ` on ${Node}`} ${State ?? ''}: ${Error ?? ''}`,
+    );
   }
   const state = Update.State === undefined ? '' : ` (${Update.State})`;
   lines.push(`last update${state}:`, ...Update.Events.map(({ Time, Text }) => `  ${Time}  ${Text}`));

@@ -131,7 +131,11 @@ async function rollBack(
   for (let attempt = 1; ; attempt += 1) {
     const { ID, Version } = serviceSchema.parse(await api.get(pathOf(service), signal));
     if ((await currentOf(api, ID, signal)) !== current)
-      throw new ApiError(409, `service ${service} was updated at the same moment: nothing was done`, undefined);
+      throw new ApiError(
+        409,
+        `service ${service} was updated at the same moment: nothing was done`,
+        undefined,
+      );
     const wanted = revision === undefined ? '' : `&revision=${revision}`;
     try {
       const path = pathOf(ID, `/rollback?version=${Version.Index}${wanted}`);

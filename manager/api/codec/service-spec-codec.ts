@@ -96,7 +96,10 @@ export const zServiceSpec = z.object({
       Global: z.object({ Replicas: contradiction(A_TASK_A_NODE) }).nullish(),
       ReplicatedJob: z.object({ MaxConcurrent: zWhole, TotalCompletions: zWhole }).nullish(),
       GlobalJob: z
-        .object({ TotalCompletions: contradiction(A_TASK_A_NODE), MaxConcurrent: contradiction(A_TASK_A_NODE) })
+        .object({
+          TotalCompletions: contradiction(A_TASK_A_NODE),
+          MaxConcurrent: contradiction(A_TASK_A_NODE),
+        })
         .nullish(),
       Cron: zCronMode,
     })

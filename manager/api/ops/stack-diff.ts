@@ -98,7 +98,10 @@ function diffService(store: Store, stack: string, wanted: ServiceSpec): DiffEntr
     })),
     container: withoutIds(current.container),
   };
-  const to = shownSpec({ ...withKeptPin(takeNodeNetwork(wanted), current), forceUpdate: current.forceUpdate });
+  const to = shownSpec({
+    ...withKeptPin(takeNodeNetwork(wanted), current),
+    forceUpdate: current.forceUpdate,
+  });
   const changes = differences(shownSpec(named), to);
   return { name, action: changes.length === 0 ? 'unchanged' : 'update', changes };
 }

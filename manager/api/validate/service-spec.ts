@@ -99,7 +99,10 @@ function checkMost(kind: 'limits' | 'reservations', amounts: ResourceAmounts): S
   const { nanoCpus = 0, memoryBytes = 0, pids = 0 } = amounts;
   const problems: SpecProblem[] = [];
   if (nanoCpus > MAX_NANO_CPUS)
-    problems.push({ field: `${kind}.cpus`, message: `${nanoCpus / 1e9} is too much: at most ${MAX_NANO_CPUS / 1e9}` });
+    problems.push({
+      field: `${kind}.cpus`,
+      message: `${nanoCpus / 1e9} is too much: at most ${MAX_NANO_CPUS / 1e9}`,
+    });
   if (memoryBytes > MAX_MEMORY_BYTES)
     problems.push({ field: `${kind}.memory`, message: `${memoryBytes} bytes are too much: at most 1 PiB` });
   if (pids > MAX_PIDS)

@@ -28,7 +28,10 @@ export function blockerOf(view: View, service: Service, spec: ServiceSpec): Bloc
   const wanted = networksOf(spec);
   if (endpoint.kind === 'blocked') {
     const network = wanted.find((id) => whyNoAddress(view, id) === endpoint.reason);
-    return { reason: endpoint.reason, help: [network === undefined ? portStep() : networkStep(view, spec, network)] };
+    return {
+      reason: endpoint.reason,
+      help: [network === undefined ? portStep() : networkStep(view, spec, network)],
+    };
   }
   const full = wanted.find((id) => addresses.take(id) === undefined);
   return full === undefined
@@ -53,7 +56,9 @@ function dependencySteps(view: View, service: Service, spec: ServiceSpec): Step[
 }
 
 function portStep(): Step {
-  return inWords('publish another port (docker service update --publish-rm, --publish-add), or free that one');
+  return inWords(
+    'publish another port (docker service update --publish-rm, --publish-add), or free that one',
+  );
 }
 
 function networkStep(view: View, spec: ServiceSpec, id: string): Step {

@@ -5,7 +5,13 @@
 import type { Service, ServiceSpec } from '../../../shared/model/index.ts';
 import { affinityRows } from '../schedule/affinity.ts';
 import { ClusterColumns } from '../schedule/columns.ts';
-import { CHANGING_FILTERS, describeRefusals, type Filter, FIXED_FILTERS, requestFor } from '../schedule/filters.ts';
+import {
+  CHANGING_FILTERS,
+  describeRefusals,
+  type Filter,
+  FIXED_FILTERS,
+  requestFor,
+} from '../schedule/filters.ts';
 import type { Request } from '../schedule/filters.ts';
 import { countTasks } from '../schedule/scheduler.ts';
 import type { View } from '../view.ts';

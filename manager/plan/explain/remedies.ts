@@ -129,7 +129,13 @@ function resourceSteps({ columns, request, row }: Case): Step[] {
   const cpu = columns.freeNanoCpus[row] ?? 0;
   const memory = columns.freeMemoryBytes[row] ?? 0;
   const steps: Step[] = [];
-  const short = (free: number, least: number, text: string, command: string, change: Step['change']): void => {
+  const short = (
+    free: number,
+    least: number,
+    text: string,
+    command: string,
+    change: Step['change'],
+  ): void => {
     if (free < least) {
       const room = `${text}: free room there, or join a node`;
       steps.push({ change: { kind: 'free-room', nodeId: id }, text: room });
@@ -169,7 +175,11 @@ function portSteps({ view, columns, request, row }: Case): Step[] {
   });
 }
 
-function portHolder(view: View, nodeId: string, port: string): { taskId: string; service: string } | undefined {
+function portHolder(
+  view: View,
+  nodeId: string,
+  port: string,
+): { taskId: string; service: string } | undefined {
   for (const taskId of view.tasksOfNode(nodeId)) {
     const task = view.tasks.get(taskId);
     if (task === undefined || !holdsResources(task, view.statuses.get(taskId))) continue;

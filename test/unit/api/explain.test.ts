@@ -86,7 +86,10 @@ test('a pending task says which filters removed how many nodes, and what would h
 
 test('a task that has a node has no explanation', async (t) => {
   await using api = await ApiFixture.up(1);
-  await api.send('POST', '/services/create', { Name: 'web', TaskTemplate: { ContainerSpec: { Image: 'a' } } });
+  await api.send('POST', '/services/create', {
+    Name: 'web',
+    TaskTemplate: { ContainerSpec: { Image: 'a' } },
+  });
   const [listed]: Json[] = await api.get('/tasks');
   t.false('Explanation' in (await api.get(`/tasks/${listed.ID}`)));
   const explained = await api.get('/services/web/explain');
@@ -106,9 +109,18 @@ test('of a global service the nodes without a task are explained', async (t) => 
 
 test('failures: the newest first, with node and error', async (t) => {
   await using api = await ApiFixture.up(1);
-  await api.send('POST', '/services/create', { Name: 'web', TaskTemplate: { ContainerSpec: { Image: 'a' } } });
+  await api.send('POST', '/services/create', {
+    Name: 'web',
+    TaskTemplate: { ContainerSpec: { Image: 'a' } },
+  });
   const [listed]: Json[] = await api.get('/tasks');
-  const status = { taskId: listed.ID, state: 'failed', atMs: 5, message: 'started', error: 'exit 1' } as const;
+  const status = {
+    taskId: listed.ID,
+    state: 'failed',
+    atMs: 5,
+    message: 'started',
+    error: 'exit 1',
+  } as const;
   await api.write([{ table: 'statuses', key: listed.ID, value: status }]);
   const { Failures } = await api.get('/services/web/explain');
   t.like(Failures[0], { Task: listed.ID, Node: 'a1', State: 'failed', Error: 'exit 1', Slot: 1 });

@@ -39,7 +39,10 @@ async function withThree(nodes = 1): Promise<ApiFixture> {
   });
   if (status !== 201) throw new Error(`created: ${status}`);
   await update(api, body('nginx:2', { Mode: { Replicated: { Replicas: 4 } } }));
-  await update(api, body('nginx:2', { Mode: { Replicated: { Replicas: 4 } }, ContainerSpec: { Env: ['A=1'] } }));
+  await update(
+    api,
+    body('nginx:2', { Mode: { Replicated: { Replicas: 4 } }, ContainerSpec: { Env: ['A=1'] } }),
+  );
   return api;
 }
 
@@ -141,7 +144,11 @@ test('a network, a secret, a config or a port that an old spec needs and that is
   const { ID: secret } = (await api.send('POST', '/secrets/create', { Name: 'token', Data: 'eA==' })).json;
   const { ID: config } = (await api.send('POST', '/configs/create', { Name: 'motd', Data: 'eA==' })).json;
   const file = { Name: 'f', UID: '0', GID: '0', Mode: 0o444 };
-  await api.send('POST', '/services/create', body('nginx:1', { TaskTemplate: { Networks: [{ Target: 'front' }] } }));
+  await api.send(
+    'POST',
+    '/services/create',
+    body('nginx:1', { TaskTemplate: { Networks: [{ Target: 'front' }] } }),
+  );
   const secrets = [{ SecretID: secret, SecretName: 'token', File: file }];
   await update(api, body('nginx:1', { ContainerSpec: { Secrets: secrets } }));
   const configs = [{ ConfigID: config, ConfigName: 'motd', File: file }];
@@ -150,7 +157,11 @@ test('a network, a secret, a config or a port that an old spec needs and that is
   await update(api, body('nginx:1'));
   for (const path of [`/networks/${Id}`, `/secrets/${secret}`, `/configs/${config}`])
     t.is((await api.send('DELETE', path)).status, 204, path);
-  const other = { ...body('nginx:1'), Name: 'other', EndpointSpec: { Ports: [{ TargetPort: 80, PublishedPort: 8080 }] } };
+  const other = {
+    ...body('nginx:1'),
+    Name: 'other',
+    EndpointSpec: { Ports: [{ TargetPort: 80, PublishedPort: 8080 }] },
+  };
   t.is((await api.send('POST', '/services/create', other)).status, 201);
   const before = api.store.commits;
   for (const [revision, text] of [

@@ -22,7 +22,10 @@ function helpOf(c: TestCluster, name: string): string[] {
 const webPort: PublishedPort = { protocol: 'tcp', targetPort: 80, publishedPort: 8080, mode: 'host' };
 
 test('a cluster without a node is what is said, not what only nodes bring', (t) => {
-  const c = cluster().service('web').service('open', { ports: [{ ...webPort, mode: 'ingress' }] }).settle();
+  const c = cluster()
+    .service('web')
+    .service('open', { ports: [{ ...webPort, mode: 'ingress' }] })
+    .settle();
   const reason = 'no suitable node (the cluster has no node)';
   t.deepEqual([...c.reasons('web'), ...c.reasons('open')], [reason, reason]);
   t.is(explain(c, 'web').reason, reason);
@@ -74,7 +77,10 @@ test('help names commands, amounts and holders; of the nearest node all that it 
 });
 
 test('who holds a port, how many tasks there are, which service is missed', (t) => {
-  const c = cluster().node('n1').service('one', { ports: [webPort] }).settle();
+  const c = cluster()
+    .node('n1')
+    .service('one', { ports: [webPort] })
+    .settle();
   const [holder] = c.running('one');
   c.service('two', { ports: [webPort] })
     .service('most', { replicas: 2, placement: { maxReplicasPerNode: 1 } })
@@ -101,7 +107,8 @@ test('networks: one that is gone, one that is full, and a port of the mesh', (t)
     .settle()
     .service('second', { ports })
     .settle();
-  for (const name of ['many', 'lost', 'second']) t.is(explain(c, name).reason, String(c.reasons(name).at(-1)), name);
+  for (const name of ['many', 'lost', 'second'])
+    t.is(explain(c, name).reason, String(c.reasons(name).at(-1)), name);
   t.regex(helpOf(c, 'many').join(), /all addresses of 10\.9\.0\.0\/29 are taken/);
   t.regex(helpOf(c, 'lost').join(), /network gone was removed: .*--network-rm gone lost/);
   t.regex(explain(c, 'second').reason, /port 8080\/tcp is already published by service first/);
@@ -175,7 +182,9 @@ const nodeArb = fc.record({
   memoryBytes: fc.constantFrom(256 * MB, GB, 4 * GB),
 });
 const constraint = fc.oneof(
-  fc.tuple(fc.constantFrom('==', '!='), zone).map(([operator, value]) => `node.labels.zone${operator}${value}`),
+  fc
+    .tuple(fc.constantFrom('==', '!='), zone)
+    .map(([operator, value]) => `node.labels.zone${operator}${value}`),
   fc.constantFrom('node.hostname==n2', 'node.role==manager', 'node.platform.arch!=aarch64'),
 );
 const affinity: fc.Arbitrary<Affinity> = fc.record({
@@ -203,7 +212,11 @@ test('what is said to help makes the task placeable', (t) => {
         nodes.forEach(({ arch, memoryBytes, ...more }, i) => {
           c.node(`n${i + 1}`, { ...more, description: { arch, memoryBytes } });
         });
-        c.service('base', { replicas: 2, reservations: { memoryBytes: 200 * MB }, ports: [webPort] }).settle();
+        c.service('base', {
+          replicas: 2,
+          reservations: { memoryBytes: 200 * MB },
+          ports: [webPort],
+        }).settle();
         // Others that wait, and are older, would take what is made free.
         c.service('base', { replicas: c.running('base').length }).settle();
         const spec: SpecChanges = {

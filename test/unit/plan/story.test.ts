@@ -38,7 +38,10 @@ test('a failure names task, node and error; then it is paused', (t) => {
   const [started, batch, ...rest] = updateStory(c.view(), c.get('web'));
   t.is(started?.text, 'updated to revision 2');
   t.is(batch?.kind, 'tasks');
-  t.like(rest.find(({ kind }) => kind === 'failure'), { kind: 'failure', taskId: failing?.id, nodeId: 'n1', error: 'non-zero exit (1)' });
+  t.like(
+    rest.find(({ kind }) => kind === 'failure'),
+    { kind: 'failure', taskId: failing?.id, nodeId: 'n1', error: 'non-zero exit (1)' },
+  );
   const paused = rest.find(({ kind }) => kind === 'paused');
   t.regex(paused?.text ?? '', /update paused due to failure or early termination of task/);
   t.is(paused?.atMs, c.get('web').updateStatus?.pausedAtMs);
@@ -55,8 +58,13 @@ test('an update that is rolled back is one story with what made it fail; revisio
   t.deepEqual(c.store.get('revisions', 'web.3')?.origin, { kind: 'rollback', of: 1, automatic: true });
   const told = story(c, 'web');
   t.is(told[0], 'started: updated to revision 2');
-  t.true(told.some((line) => /^failure: slot 1 on n1: task \S+ failed: no such file$/.test(line)), told.join('\n'));
-  t.true(told.includes('rolled-back: rolled back since the update failed: revision 3 has the spec of revision 1'));
+  t.true(
+    told.some((line) => /^failure: slot 1 on n1: task \S+ failed: no such file$/.test(line)),
+    told.join('\n'),
+  );
+  t.true(
+    told.includes('rolled-back: rolled back since the update failed: revision 3 has the spec of revision 1'),
+  );
   t.is(told.at(-1), 'completed: rollback completed');
 });
 
