@@ -12,7 +12,7 @@ import { formatTable } from './table.ts';
 const entrySchema = z.object({
   name: z.string(),
   action: z.enum(['create', 'update', 'unchanged', 'extra']),
-  changes: z.array(z.object({ path: z.string(), from: z.unknown(), to: z.unknown() })),
+  changes: z.array(z.object({ path: z.string(), from: z.unknown().optional(), to: z.unknown().optional() })),
 });
 const diffSchema = z.object({
   services: z.array(entrySchema),

@@ -10,7 +10,7 @@ import { say } from './stack-commands.ts';
 import { waitForService } from './stack.ts';
 import { formatTable } from './table.ts';
 
-const changeSchema = z.object({ Path: z.string(), From: z.unknown(), To: z.unknown() });
+const changeSchema = z.object({ Path: z.string(), From: z.unknown().optional(), To: z.unknown().optional() });
 const revisionsSchema = z.array(
   z.object({
     Revision: z.number(),
