@@ -74,17 +74,20 @@ const STEADY_MS = 1_500;
 /** Remembers what it saw of one service from one look to the next. */
 export class ServiceWatch {
   readonly #startedAtMs: number;
+  readonly #rollback: boolean;
   #completeSinceMs: number | undefined;
   #runningIds = '';
   #pendingSinceMs: number | undefined;
 
-  constructor(startedAtMs: number) {
+  /** `rollback`: that is what was asked for, so its end is no failure. */
+  constructor(startedAtMs: number, rollback = false) {
     this.#startedAtMs = startedAtMs;
+    this.#rollback = rollback;
   }
 
   /** `tasks` are those of the service's current revision. */
   judge(service: ServiceJson, tasks: readonly TaskJson[], nowMs: number): Verdict {
-    const updating = judgeUpdate(service);
+    const updating = judgeUpdate(service, this.#rollback);
     if (updating?.kind === 'failed') return updating;
     if (service.HeldBack !== undefined) return this.#heldBack(service.HeldBack);
     const wanted = desiredCount(service, tasks);
@@ -142,7 +145,7 @@ export class ServiceWatch {
   }
 }
 
-function judgeUpdate(service: ServiceJson): Verdict | undefined {
+function judgeUpdate(service: ServiceJson, rollback: boolean): Verdict | undefined {
   const message = service.UpdateStatus?.Message ?? '';
   switch (service.UpdateStatus?.State) {
     case 'updating':
@@ -152,6 +155,7 @@ function judgeUpdate(service: ServiceJson): Verdict | undefined {
     case 'rollback_paused':
       return { kind: 'failed', reason: `its update was paused: ${message}` };
     case 'rollback_completed':
+      if (rollback) return undefined;
       return { kind: 'failed', reason: `its update was rolled back: ${message}` };
     default:
       return undefined;

@@ -12,7 +12,7 @@ import { formatTable } from './table.ts';
 const entrySchema = z.object({
   name: z.string(),
   action: z.enum(['create', 'update', 'unchanged', 'extra']),
-  changes: z.array(z.object({ path: z.string(), from: z.unknown(), to: z.unknown() })),
+  changes: z.array(z.object({ path: z.string(), from: z.unknown().optional(), to: z.unknown().optional() })),
 });
 const diffSchema = z.object({
   services: z.array(entrySchema),
@@ -57,11 +57,15 @@ const SIGNS = { create: '+', update: '~', extra: '?', unchanged: ' ' } as const;
 function describe(kind: string, { name, action, changes }: Entry): string[] {
   if (action === 'unchanged') return [];
   const note = action === 'extra' ? ' (not in the files: --prune removes it)' : '';
-  const value = (what: unknown): string => (what === undefined ? 'nothing' : JSON.stringify(what));
   return [
     `${SIGNS[action]} ${kind} ${name}${note}`,
-    ...changes.map(({ path, from, to }) => `    ${path}: ${value(from)} -> ${value(to)}`),
+    ...changes.map(({ path, from, to }) => `    ${changeText(path, from, to)}`),
   ];
+}
+
+export function changeText(path: string, from: unknown, to: unknown): string {
+  const value = (what: unknown): string => (what === undefined ? 'nothing' : JSON.stringify(what));
+  return `${path}: ${value(from)} -> ${value(to)}`;
 }
 
 const revisionsSchema = z.array(

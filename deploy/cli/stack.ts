@@ -85,21 +85,44 @@ export interface WaitOptions {
   readonly timeoutMs: number;
   /** Hears a line whenever what there is to say of a service changes. */
   readonly onChange: (service: string, text: string) => void;
+  /** A rollback is waited for, not an update. */
+  readonly rollback?: boolean;
 }
 
 const POLL_MS = 250;
 
 /** Resolves when all services of the stack run steadily; rejects with ConvergenceError and every reason. */
-export async function waitForStack(
+export function waitForStack(
   api: ApiClient,
   name: string,
   options: WaitOptions,
   signal: AbortSignal,
 ): Promise<void> {
+  return waitFor(api, () => stackServices(api, name, signal), options, signal);
+}
+
+/** The same of one service. */
+export function waitForService(
+  api: ApiClient,
+  id: string,
+  options: WaitOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  const path = query('/services', { id: [id] }, '&status=true');
+  const read = async (): Promise<ServiceJson[]> => z.array(serviceSchema).parse(await api.get(path, signal));
+  return waitFor(api, read, options, signal);
+}
+
+async function waitFor(
+  api: ApiClient,
+  read: () => Promise<ServiceJson[]>,
+  options: WaitOptions,
+  signal: AbortSignal,
+): Promise<void> {
   const startedAtMs = Date.now();
-  const look = makeLook(startedAtMs, options.onChange);
+  const look = makeLook(startedAtMs, options);
   for (;;) {
-    const services = await stackServices(api, name, signal);
+    const services = await read();
     const tasks = await tasksOf(api, services, signal);
     const { failures, waiting } = look(services, tasks);
     if (failures.length > 0) throw new ConvergenceError(failures.join('\n'));
@@ -118,14 +141,14 @@ type Look = (
 ) => { failures: string[]; waiting: string[] };
 
 /** Judges all services at each look, and tells what changed. */
-function makeLook(startedAtMs: number, onChange: WaitOptions['onChange']): Look {
+function makeLook(startedAtMs: number, { onChange, rollback }: WaitOptions): Look {
   const watches = new Map<string, ServiceWatch>();
   const said = new Map<string, string>();
   return (services, tasks) => {
     const failures: string[] = [];
     const waiting: string[] = [];
     for (const service of services) {
-      const watch = watches.get(service.ID) ?? new ServiceWatch(startedAtMs);
+      const watch = watches.get(service.ID) ?? new ServiceWatch(startedAtMs, rollback);
       watches.set(service.ID, watch);
       const own = tasks.filter((task) => task.ServiceID === service.ID);
       const verdict = watch.judge(service, own, Date.now());

@@ -16,6 +16,7 @@ import type { Planning } from './plan.ts';
 import type { ServiceAction, ServiceDecision, SlotAction, SlotDecision } from './reconcile/actions.ts';
 import { earlier } from './reconcile/actions.ts';
 import { sameJson } from './reconcile/dirty.ts';
+import { whyNoNode } from './schedule/filters.ts';
 import type { Again } from './schedule/preemption.ts';
 import type { Placement } from './schedule/scheduler.ts';
 import { ServiceScheduler } from './schedule/scheduler.ts';
@@ -71,7 +72,7 @@ export class ServicePlan {
   /** At most `limit` slots are written; `changed` says how many were. */
   apply(decision: ServiceDecision, limit: number): Applied {
     if (this.#service.removing !== true) this.#allocate();
-    this.#blocked = decision.hold ?? this.#blocked;
+    this.#blocked = decision.hold ?? whyNoNode(this.#planning.view.nodes.values()) ?? this.#blocked;
     for (const action of decision.service) this.#applyToService(action);
     if (this.#service !== this.#before) this.#put();
     // The slots were decided for the spec that was just given up.
@@ -174,7 +175,8 @@ export class ServicePlan {
     if (earlier === undefined) return;
     const revision = rest.revision + 1;
     const key = revisionKey(rest.id, revision);
-    draft.put(this.#unit, 0, 'revisions', key, { ...earlier, id: key, revision, createdAtMs: now });
+    const origin = { kind: 'rollback', of: toRevision, automatic: true } as const;
+    draft.put(this.#unit, 0, 'revisions', key, { ...earlier, id: key, revision, createdAtMs: now, origin });
     this.#service = {
       ...withSpec(rest, earlier.spec),
       revision,

@@ -2,7 +2,7 @@
  * A job that runs on a schedule. It is written as labels of a service of mode replicated-job, since no Docker client has a
  * field for it: what a client reads and writes back keeps its labels.
  */
-import { scheduleProblem } from '../../shared/lib/cron.ts';
+import { scheduleProblem, timeZoneProblem } from '../../shared/lib/cron.ts';
 import type { CronMode, Labels } from '../../shared/model/index.ts';
 import type { Section } from './section.ts';
 import { parseDuration } from './units.ts';
@@ -32,6 +32,8 @@ export function readCronLabels(labels: Labels): CronReading {
   const schedule = field('schedule');
   if (schedule === undefined) return problem(`${CRON_PREFIX}schedule`, 'is missing');
   const timeZone = field('timezone') ?? 'UTC';
+  const nowhere = timeZoneProblem(timeZone);
+  if (nowhere !== undefined) return problem(`${CRON_PREFIX}timezone`, nowhere);
   const wrong = scheduleProblem(schedule, timeZone);
   if (wrong !== undefined) return problem(`${CRON_PREFIX}schedule`, wrong);
   const concurrency = CONCURRENCIES.find((one) => one === (field('concurrency') ?? 'allow'));

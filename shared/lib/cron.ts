@@ -10,13 +10,18 @@ interface Entry {
 
 const parsed = new Map<string, Entry>();
 
-/** What is wrong with a schedule or its time zone (an IANA name), for people; undefined: nothing. */
-export function scheduleProblem(schedule: string, timeZone: string): string | undefined {
+/** What is wrong with the name of a time zone; undefined: nothing. */
+export function timeZoneProblem(timeZone: string): string | undefined {
   try {
     Intl.DateTimeFormat('en', { timeZone });
+    return undefined;
   } catch {
     return `'${timeZone}' is no time zone: a name of the IANA database is expected, such as Europe/Berlin`;
   }
+}
+
+/** What is wrong with a schedule in a time zone that there is, for people; undefined: nothing. */
+export function scheduleProblem(schedule: string, timeZone: string): string | undefined {
   try {
     const never = parse(schedule, timeZone).cron.nextRun(new Date(0)) === null;
     return never ? `'${schedule}' never comes` : undefined;

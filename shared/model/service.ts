@@ -282,6 +282,7 @@ export interface UpdateStatus {
   readonly state: UpdateState;
   readonly startedAtMs: number;
   readonly completedAtMs?: number;
+  readonly pausedAtMs?: number;
   readonly message: string;
 }
 
@@ -317,8 +318,18 @@ export interface Revision {
   readonly revision: number;
   readonly createdAtMs: number;
   readonly spec: ServiceSpec;
+  /** Absent: a creation or an update. */
+  readonly origin?: RollbackOrigin;
   /** Of a standalone container. */
   readonly asked?: ContainerRequest;
+}
+
+/** The spec is that of an earlier revision. */
+export interface RollbackOrigin {
+  readonly kind: 'rollback';
+  readonly of: number;
+  /** The cluster went back by itself: the update failed. */
+  readonly automatic: boolean;
 }
 
 /** Swarm's documented defaults (docs.docker.com, api/defaults of swarmkit). */

@@ -85,6 +85,11 @@ function drainNote(store: Store, task: Task): string | undefined {
   return view === undefined ? undefined : whyStillThere(view, task);
 }
 
+/** The text of an object with one field more, at its end. */
+export function withField(text: string, name: string, value: unknown): string {
+  return `${text.slice(0, -1)},${JSON.stringify(name)}:${JSON.stringify(value)}}`;
+}
+
 /** The text around its first `count` places. */
 function split(text: string, count: number): string[] {
   const pieces: string[] = [];

@@ -65,7 +65,7 @@ function encodeJobStatus(store: Store, service: Service): object {
   };
 }
 
-function encodeUpdateStatus(status: UpdateStatus): object {
+export function encodeUpdateStatus(status: UpdateStatus): object {
   return defined({
     State: status.state.replaceAll('-', '_'),
     StartedAt: timeText(status.startedAtMs),

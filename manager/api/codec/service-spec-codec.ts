@@ -27,6 +27,7 @@ import { parseStrict } from '../http/unsupported.ts';
 import { defined, given, labelsOf, zLabels, zText, zTexts, zWhole } from './common.ts';
 import { decodeAmounts, decodeReservations, encodeResources, zResources } from './resources-codec.ts';
 import { decodeContainerSpec, encodeContainerSpec, zContainerSpec } from './container-spec-codec.ts';
+import { withCronField, zCronMode } from './cron-codec.ts';
 
 const zRestart = z
   .object({
@@ -67,6 +68,13 @@ const zPort = z.object({
   PublishMode: z.enum(['', 'ingress', 'host']).nullish(),
 });
 
+const A_TASK_A_NODE = 'a global service has one task on every node: there is no number of them';
+
+/** A field of another mode. */
+function contradiction(error: string) {
+  return z.never({ error }).nullish();
+}
+
 export const zServiceSpec = z.object({
   // Parameters of the update: dockerode sends them in the body as well as in the query, where they count.
   version: z.unknown().optional(),
@@ -87,9 +95,15 @@ export const zServiceSpec = z.object({
   Mode: z
     .object({
       Replicated: z.object({ Replicas: zWhole }).nullish(),
-      Global: z.object({}).nullish(),
+      Global: z.object({ Replicas: contradiction(A_TASK_A_NODE) }).nullish(),
       ReplicatedJob: z.object({ MaxConcurrent: zWhole, TotalCompletions: zWhole }).nullish(),
-      GlobalJob: z.object({}).nullish(),
+      GlobalJob: z
+        .object({
+          TotalCompletions: contradiction(A_TASK_A_NODE),
+          MaxConcurrent: contradiction(A_TASK_A_NODE),
+        })
+        .nullish(),
+      Cron: zCronMode,
     })
     .nullish(),
   UpdateConfig: zUpdate,
@@ -116,7 +130,7 @@ export function decodeServiceSpec(value: unknown): DecodedSpec {
   if (template.ContainerSpec === null || template.ContainerSpec === undefined) {
     throw new InvalidError('invalid service spec: TaskTemplate.ContainerSpec is missing');
   }
-  const labels = labelsOf(raw.Labels);
+  const labels = withCronField(labelsOf(raw.Labels), raw.Mode?.Cron);
   const mode = withSchedule(decodeMode(raw.Mode), labels);
   if (isJob(mode)) refuseUpdateConfig(raw);
   const limits = decodeAmounts(template.Resources?.Limits);
@@ -169,7 +183,7 @@ function specWarnings({ logDriver, networks }: ServiceSpec): string[] {
 
 /** Exactly one is expected; none is one replica. Defaults of jobs as the API documents them. */
 function decodeMode(raw: RawSpec['Mode']): ServiceMode {
-  const named = (['Replicated', 'Global', 'ReplicatedJob', 'GlobalJob'] as const).filter(
+  const named = (['Replicated', 'Global', 'ReplicatedJob', 'GlobalJob', 'Cron'] as const).filter(
     (key) => raw?.[key] !== null && raw?.[key] !== undefined,
   );
   if (named.length > 1)
@@ -184,6 +198,9 @@ function decodeMode(raw: RawSpec['Mode']): ServiceMode {
       const totalCompletions = raw?.ReplicatedJob?.TotalCompletions ?? maxConcurrent;
       return { kind: 'replicated-job', maxConcurrent, totalCompletions };
     }
+    case 'Cron':
+      // Its labels, which it was turned into, make more of it.
+      return { kind: 'replicated-job', maxConcurrent: 1, totalCompletions: 1 };
     default:
       return { kind: 'replicated', replicas: raw?.Replicated?.Replicas ?? 1 };
   }

@@ -11,6 +11,7 @@ import { networksOperations } from './networks.ts';
 import { nodesOperations } from './nodes.ts';
 import type { Operation } from './operation.ts';
 import { registryOperations } from './registry.ts';
+import { serviceRevisionsOperations } from './service-revisions.ts';
 import { servicesOperations } from './services.ts';
 import { stacksOperations } from './stacks.ts';
 import { swarmOperations } from './swarm.ts';
@@ -24,6 +25,7 @@ export const OPERATIONS: readonly Operation[] = [
   ...eventsOperations,
   ...nodesOperations,
   ...servicesOperations,
+  ...serviceRevisionsOperations,
   ...tasksOperations,
   ...networksOperations,
   ...containersOperations,

@@ -6,8 +6,8 @@ import {
   OutOfSequenceError,
 } from '../../../shared/errors/index.ts';
 import { newId } from '../../../shared/lib/ids.ts';
-import type { Revision, Service, ServiceSpec } from '../../../shared/model/index.ts';
-import { isJob, modeFamily, withSpec } from '../../../shared/model/index.ts';
+import type { Revision, RollbackOrigin, Service, ServiceSpec } from '../../../shared/model/index.ts';
+import { isJob, modeFamily } from '../../../shared/model/index.ts';
 import { sameJson } from '../../plan/reconcile/dirty.ts';
 import { type Guard, StaleError, type Store, type Write } from '../../store/store.ts';
 import type { ApiContext } from '../context.ts';
@@ -70,9 +70,16 @@ function referenceGuards(store: Store, spec: ServiceSpec): Guard[] {
   return [...networks, ...fileGuards(store, spec)];
 }
 
-function revisionWrite(serviceId: string, revision: number, spec: ServiceSpec, atMs: number): Write {
+export function revisionWrite(
+  serviceId: string,
+  revision: number,
+  spec: ServiceSpec,
+  atMs: number,
+  origin?: RollbackOrigin,
+): Write {
   const key = revisionKey(serviceId, revision);
-  const value: Revision = { id: key, serviceId, revision, createdAtMs: atMs, spec };
+  const made: Revision = { id: key, serviceId, revision, createdAtMs: atMs, spec };
+  const value = origin === undefined ? made : { ...made, origin };
   return { table: 'revisions', key, value, expect: 0 };
 }
 
@@ -108,7 +115,7 @@ function requireNameFree(store: Store, name: string): void {
   );
 }
 
-function requirePortsFree(store: Store, spec: ServiceSpec, self: string | undefined): void {
+export function requirePortsFree(store: Store, spec: ServiceSpec, self: string | undefined): void {
   const taken = portHolder(store, spec, self, false);
   if (taken === undefined) return;
   throw new InvalidError(
@@ -180,61 +187,44 @@ export async function updateService(
   const rest = scaled === undefined ? others : { ...others, scaled };
   // A job is run again by any update.
   if (sameJson(spec, current) && (!isJob(spec.mode) || spec.mode.kind === 'cron')) {
-    return writeUpdate(ctx, service, update.version, { ...rest, updatedAtMs: atMs }, [], signal);
+    const value = { ...rest, updatedAtMs: atMs };
+    return writeUpdate(ctx, { version: update.version, value, more: [] }, () => current, signal);
   }
   const revision = service.revision + 1;
   const next: Service = { ...rest, revision, previousRevision: service.revision, updatedAtMs: atMs };
-  const write = revisionWrite(service.id, revision, spec, atMs);
-  await writeUpdate(ctx, service, update.version, next, [write], signal);
+  const more = [revisionWrite(service.id, revision, spec, atMs)];
+  const write = { version: update.version, value: next, more };
+  await writeUpdate(ctx, write, () => resolveSpec(store, spec), signal);
 }
 
-/** Makes the previous spec current, and the current one previous, as Swarm does on a manual rollback. */
-export async function rollbackService(
-  ctx: ApiContext,
-  service: Service,
-  version: number,
-  signal: AbortSignal,
-): Promise<void> {
-  requireVersion(ctx.store, service, version);
-  const { previousRevision } = service;
-  const spec = previousRevision === undefined ? undefined : specOf(ctx.store, service, previousRevision);
-  if (spec === undefined) {
-    throw new InvalidError(
-      `rpc error: code = FailedPrecondition desc = service ${service.id} does not have a previous spec`,
-    );
-  }
-  resolveFiles(ctx.store, spec);
-  const atMs = ctx.clock.now();
-  // A revision of its own, since numbers only grow.
-  const revision = service.revision + 1;
-  const next: Service = {
-    ...withSpec(service, spec),
-    revision,
-    previousRevision: service.revision,
-    updatedAtMs: atMs,
-    updateStatus: { state: 'rollback-started', startedAtMs: atMs, message: 'manually requested rollback' },
-  };
-  await writeUpdate(ctx, service, version, next, [revisionWrite(service.id, revision, spec, atMs)], signal);
-}
-
-function requireVersion(store: Store, service: Service, version: number): void {
+/** Throws OutOfSequenceError. */
+export function requireVersion(store: Store, service: Service, version: number): void {
   if (store.version('services', service.id) !== version) throw new OutOfSequenceError();
 }
 
-async function writeUpdate(
+/**
+ * Writes a service that must still be at `version`. `references` resolves what the spec names, and throws when that is not
+ * there: it is asked again when one of them changed at the same moment.
+ */
+export async function writeUpdate(
   ctx: ApiContext,
-  service: Service,
-  version: number,
-  value: Service,
-  more: readonly Write[],
+  write: { readonly version: number; readonly value: Service; readonly more: readonly Write[] },
+  references: () => ServiceSpec,
   signal: AbortSignal,
 ): Promise<void> {
-  const write: Write = { table: 'services', key: service.id, value, expect: version };
-  try {
-    await ctx.store.commit([write, ...more], { signal });
-  } catch (cause) {
-    if (cause instanceof StaleError) throw new OutOfSequenceError();
-    throw cause;
+  const { store } = ctx;
+  const { id } = write.value;
+  const put: Write = { table: 'services', key: id, value: write.value, expect: write.version };
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      const guards = referenceGuards(store, references());
+      await store.commit([put, ...write.more], { guards, signal });
+      return;
+    } catch (cause) {
+      if (!(cause instanceof StaleError)) throw cause;
+      if (store.version('services', id) !== write.version || attempt >= COMMIT_ATTEMPTS)
+        throw new OutOfSequenceError();
+    }
   }
 }
 

@@ -25,6 +25,7 @@ const PLACES: Readonly<Record<string, readonly string[]>> = {
   hostname: ['hostname'],
   workingDir: ['working_dir'],
   stopSignal: ['stop_signal'],
+  stopGracePeriod: ['stop_grace_period'],
   mounts: ['volumes'],
   secrets: ['secrets'],
   configs: ['configs'],
@@ -46,6 +47,7 @@ const PLACES: Readonly<Record<string, readonly string[]>> = {
   endpointMode: ['deploy', 'endpoint_mode'],
   'limits.cpus': ['deploy', 'resources', 'limits', 'cpus'],
   'limits.memory': ['deploy', 'resources', 'limits', 'memory'],
+  'limits.pids': ['deploy', 'resources', 'limits', 'pids'],
   reservations: ['deploy', 'resources', 'reservations'],
   'reservations.genericResources': ['deploy', 'resources', 'reservations', 'generic_resources'],
   'placement.constraints': ['deploy', 'placement', 'constraints'],
@@ -54,6 +56,7 @@ const PLACES: Readonly<Record<string, readonly string[]>> = {
   update: ['deploy', 'update_config'],
   rollback: ['deploy', 'rollback_config'],
   restart: ['deploy', 'restart_policy'],
+  'restart.maxAttempts': ['deploy', 'restart_policy', 'max_attempts'],
 };
 
 export function checkStack(store: Store, stack: string, conversion: StackConversion): Found[] {
@@ -106,10 +109,13 @@ function checkSpec(service: StackService): Found[] {
     return [{ message, ...placeOf(service.source, []) }];
   }
   // A missing image was reported by the conversion.
-  return checkServiceSpec(service.spec).map(({ field, message }) => ({
-    message,
-    ...placeOf(service.source, placeIn(field)),
-  }));
+  return checkServiceSpec(service.spec).map(({ field, message }) => {
+    const place = placeOf(service.source, placeIn(field));
+    const last = PLACES[field]?.at(-1);
+    // The key says which field it is, unless the file has it under another one, or one for several.
+    const isNamed = last !== undefined && place.key.endsWith(`.${last}`);
+    return { message: isNamed ? message : `${field}: ${message}`, ...place };
+  });
 }
 
 function placeIn(field: string): readonly string[] {

@@ -8,22 +8,13 @@ import type {
 } from '../../../shared/model/index.ts';
 import type { StackConversion, StackFile } from '../../stack/index.ts';
 import type { Store } from '../../store/store.ts';
-import { encodeDependsOn } from '../codec/dependency-codec.ts';
-import { encodeServiceSpec } from '../codec/service-spec-codec.ts';
 import { currentSpec } from './service-reads.ts';
+import { type Difference, differences, shownSpec } from './spec-diff.ts';
 import { takeNodeNetwork } from './node-networks.ts';
 import { fileNamed } from './files.ts';
 import { stackFiles } from './stack-files.ts';
 import { stackNetworks, stackServices } from './stack-members.ts';
 import { withKeptPin } from './stack-pins.ts';
-
-export interface Difference {
-  /** Path in the Docker API's ServiceSpec: TaskTemplate.ContainerSpec.Image. */
-  readonly path: string;
-  /** Absent: there was, or is to be, none. */
-  readonly from?: unknown;
-  readonly to?: unknown;
-}
 
 export interface DiffEntry {
   readonly name: string;
@@ -107,14 +98,12 @@ function diffService(store: Store, stack: string, wanted: ServiceSpec): DiffEntr
     })),
     container: withoutIds(current.container),
   };
-  const to = shown({ ...withKeptPin(takeNodeNetwork(wanted), current), forceUpdate: current.forceUpdate });
-  const changes = differences(shown(named), to);
+  const to = shownSpec({
+    ...withKeptPin(takeNodeNetwork(wanted), current),
+    forceUpdate: current.forceUpdate,
+  });
+  const changes = differences(shownSpec(named), to);
   return { name, action: changes.length === 0 ? 'unchanged' : 'update', changes };
-}
-
-/** All of a spec that a file can say. */
-function shown(spec: ServiceSpec): object {
-  return { ...encodeServiceSpec(spec), DependsOn: encodeDependsOn(spec) };
 }
 
 /** Secrets and configs by name alone, as in the files. */
@@ -126,21 +115,4 @@ function withoutIds(container: ContainerSpec): ContainerSpec {
     ...(secrets === undefined ? {} : { secrets: plain(secrets) }),
     ...(configs === undefined ? {} : { configs: plain(configs) }),
   };
-}
-
-/** Leaves that differ; lists are compared as a whole. */
-export function differences(from: unknown, to: unknown, path = ''): Difference[] {
-  if (isObject(from) && isObject(to)) {
-    const keys = new Set([...Object.keys(from), ...Object.keys(to)]);
-    return [...keys].flatMap((key) => {
-      const below = path === '' ? key : `${path}.${key}`;
-      return differences(from[key], to[key], below);
-    });
-  }
-  if (JSON.stringify(from) === JSON.stringify(to)) return [];
-  return [{ path, ...(from === undefined ? {} : { from }), ...(to === undefined ? {} : { to }) }];
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

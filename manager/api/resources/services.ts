@@ -23,7 +23,8 @@ import { respondLogs } from '../logs/respond.ts';
 import { currentSpec, findService, liveServices, specOf } from '../ops/service-reads.ts';
 import { withoutNodeNetwork } from '../ops/node-networks.ts';
 import { randomName } from '../ops/random-name.ts';
-import { createService, removeService, rollbackService, updateService } from '../ops/services.ts';
+import { rollbackService } from '../ops/service-revisions.ts';
+import { createService, removeService, updateService } from '../ops/services.ts';
 
 export const FILTERS = ['id', 'label', 'mode', 'name', 'runtime'];
 export const zRollback = z.enum(['', 'none', 'previous']);
@@ -67,7 +68,7 @@ export function servicesRouter(ctx: ApiContext): Router {
       throw new InvalidError(`invalid rollback '${rollback}': 'previous' is expected`);
     }
     if (rollback === 'previous') {
-      await rollbackService(ctx, service, version, signal);
+      await rollbackService(ctx, service, { version }, signal);
       return sendJson(res, 200, { Warnings: null });
     }
     const { spec, warnings } = decodeServiceSpec(body);

@@ -2,7 +2,7 @@ import { Router } from 'express';
 import { InvalidError } from '../../../shared/errors/index.ts';
 import { isJob, isTerminal, TASK_STATES, type ServiceSpec, type Task } from '../../../shared/model/index.ts';
 import type { Store } from '../../store/store.ts';
-import { taskText } from '../codec/json-text.ts';
+import { taskText, withField } from '../codec/json-text.ts';
 import { desiredText, taskName } from '../codec/task-codec.ts';
 import type { ApiContext } from '../context.ts';
 import { type Filters, passes, passesLabels, queryFilters } from '../http/query.ts';
@@ -10,6 +10,7 @@ import { sendJsonText } from '../http/respond.ts';
 import { sendJsonList } from '../http/send-list.ts';
 import { respondLogs } from '../logs/respond.ts';
 import { lookup } from '../lookup.ts';
+import { explainTask } from '../ops/explain.ts';
 import { revisionKey, servicesLike } from '../ops/service-reads.ts';
 import { taskIsCurrent } from '../task-is-current.ts';
 import { nodeMatcher } from './nodes.ts';
@@ -28,7 +29,9 @@ export function tasksRouter(ctx: ApiContext): Router {
 
   router.get('/tasks/:id', (req, res) => {
     const task = findTask(store, req.params.id);
-    sendJsonText(res, 200, taskText(store, task, taskSpec(store, task)));
+    const text = taskText(store, task, taskSpec(store, task));
+    const explanation = explainTask(ctx, task);
+    sendJsonText(res, 200, explanation === undefined ? text : withField(text, 'Explanation', explanation));
   });
 
   router.get('/tasks/:id/logs', async (req, res) => {

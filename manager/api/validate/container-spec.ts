@@ -16,6 +16,8 @@ const VOLUME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
 /** limits.h */
 const PATH_MAX = 4096;
 const MS_NS = 1_000_000;
+/** Nodes' timers take no more: 24 days. */
+const MAX_TIMER_NS = 24 * 24 * 3600 * 1e9;
 
 export function checkContainer(container: ContainerSpec): SpecProblem[] {
   const problems: SpecProblem[] = [];
@@ -31,7 +33,8 @@ export function checkContainer(container: ContainerSpec): SpecProblem[] {
   for (const entry of container.env) {
     check(entry !== '' && !entry.startsWith('='), 'env', `'${entry}': "NAME=value" or "NAME" is expected`);
   }
-  const { hostname, workingDir, stopSignal } = container;
+  const { hostname, workingDir, stopSignal, stopGraceNs = 0 } = container;
+  check(stopGraceNs <= MAX_TIMER_NS, 'stopGracePeriod', 'at most 24 days (576h) are expected');
   check(
     hostname === undefined || hostname.includes('{{') || (HOSTNAME.test(hostname) && hostname.length <= 64),
     'hostname',
@@ -179,6 +182,8 @@ function checkHealth(check: HealthCheck): SpecProblem[] {
         message: 'less than 1 ms: 0 or at least 1 ms is expected',
       });
     }
+    if (check[key] > MAX_TIMER_NS)
+      problems.push({ field: `healthCheck.${key}`, message: 'at most 24 days (576h) are expected' });
   }
   const [kind, ...rest] = check.test;
   if (kind !== undefined && !['NONE', 'CMD', 'CMD-SHELL'].includes(kind)) {

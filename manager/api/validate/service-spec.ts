@@ -1,6 +1,6 @@
 /** What a service spec must hold beyond its shape; the same for the REST API and for stacks. Pure. */
 import { kindsProblem, MAX_GENERIC_COUNT } from '../../../shared/lib/generic-resources.ts';
-import type { ServiceSpec, UpdateConfig } from '../../../shared/model/index.ts';
+import type { ResourceAmounts, ServiceSpec, UpdateConfig } from '../../../shared/model/index.ts';
 import { parseConstraint } from '../../plan/constraint.ts';
 import { nodeNetworkProblem } from '../ops/node-networks.ts';
 import { checkContainer } from './container-spec.ts';
@@ -17,6 +17,13 @@ const NAME = /^[a-zA-Z0-9](?:[a-zA-Z0-9_-]*[a-zA-Z0-9])?$/;
 const NAME_MAX = 63;
 const MIN_NANO_CPUS = 1_000_000;
 const MIN_MEMORY_BYTES = 4 * 1024 * 1024;
+const MAX_NANO_CPUS = 100_000 * 1e9;
+/** 1 PiB. */
+const MAX_MEMORY_BYTES = 2 ** 50;
+/** The kernel's PID_MAX_LIMIT. */
+const MAX_PIDS = 4_194_304;
+/** So many ended tasks have to be kept to count them. */
+const MAX_ATTEMPTS = 10_000;
 
 /** All problems, in the order of the fields. Empty: the spec may be stored. */
 export function checkServiceSpec(spec: ServiceSpec): SpecProblem[] {
@@ -56,7 +63,11 @@ export function checkServiceSpec(spec: ServiceSpec): SpecProblem[] {
   const { restart } = spec;
   check(isWhole(restart.delayNs), 'restart.delay', 'a duration from 0 is expected');
   check(isWhole(restart.windowNs), 'restart.window', 'a duration from 0 is expected');
-  check(isWhole(restart.maxAttempts), 'restart.maxAttempts', 'a whole number from 0 is expected');
+  check(
+    isWhole(restart.maxAttempts) && restart.maxAttempts <= MAX_ATTEMPTS,
+    'restart.maxAttempts',
+    `a whole number from 0 to ${MAX_ATTEMPTS} is expected`,
+  );
   return problems;
 }
 
@@ -64,6 +75,7 @@ function checkResources(spec: ServiceSpec): SpecProblem[] {
   const problems: SpecProblem[] = [];
   for (const kind of ['limits', 'reservations'] as const) {
     const { nanoCpus, memoryBytes } = spec[kind];
+    problems.push(...checkMost(kind, spec[kind]));
     if (nanoCpus !== undefined && nanoCpus < MIN_NANO_CPUS) {
       problems.push({ field: `${kind}.cpus`, message: `${nanoCpus / 1e9} is too little: at least 0.001` });
     }
@@ -82,8 +94,10 @@ function checkResources(spec: ServiceSpec): SpecProblem[] {
   }
   for (const amount of ['nanoCpus', 'memoryBytes'] as const) {
     const limit = spec.limits[amount];
-    if (limit !== undefined && (spec.reservations[amount] ?? 0) > limit) {
-      problems.push({ field: `reservations.${amount}`, message: 'is more than the limit' });
+    const reserved = spec.reservations[amount] ?? 0;
+    if (limit !== undefined && reserved > limit) {
+      const message = `${reserved} is more than the limit, which is ${limit}`;
+      problems.push({ field: `reservations.${amount}`, message });
     }
   }
   return problems;
@@ -100,6 +114,23 @@ function checkGenericRequests({ reservations }: ServiceSpec): SpecProblem[] {
   return [{ field, message }];
 }
 
+function checkMost(kind: 'limits' | 'reservations', amounts: ResourceAmounts): SpecProblem[] {
+  const { nanoCpus = 0, memoryBytes = 0, pids = 0 } = amounts;
+  const problems: SpecProblem[] = [];
+  if (nanoCpus > MAX_NANO_CPUS)
+    problems.push({
+      field: `${kind}.cpus`,
+      message: `${nanoCpus / 1e9} is too much: at most ${MAX_NANO_CPUS / 1e9}`,
+    });
+  if (memoryBytes > MAX_MEMORY_BYTES)
+    problems.push({ field: `${kind}.memory`, message: `${memoryBytes} bytes are too much: at most 1 PiB` });
+  if (pids > MAX_PIDS)
+    problems.push({ field: `${kind}.pids`, message: `${pids} is too much: at most ${MAX_PIDS}` });
+  if (kind === 'reservations' && pids > 0)
+    problems.push({ field: 'reservations.pids', message: 'processes can not be reserved: limit them' });
+  return problems;
+}
+
 function checkPlacement(spec: ServiceSpec): SpecProblem[] {
   const problems: SpecProblem[] = [];
   for (const constraint of spec.placement.constraints) {
@@ -112,8 +143,12 @@ function checkPlacement(spec: ServiceSpec): SpecProblem[] {
       problems.push({ field: 'placement.preferences', message });
     }
   }
-  if (!isWhole(spec.placement.maxReplicasPerNode)) {
-    problems.push({ field: 'placement.maxReplicas', message: 'a whole number from 0 is expected' });
+  const most = spec.placement.maxReplicasPerNode;
+  if (!isWhole(most) || most > 1_000_000) {
+    problems.push({
+      field: 'placement.maxReplicas',
+      message: 'a whole number from 0 to 1000000 is expected',
+    });
   }
   return problems;
 }

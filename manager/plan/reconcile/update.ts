@@ -169,6 +169,7 @@ function failureAction(
   return setStatus({
     state: rollingBack ? 'rollback-paused' : 'paused',
     startedAtMs: begun.startedAtMs,
+    pausedAtMs: context.now,
     message: `${rollingBack ? 'rollback' : 'update'} paused ${cause}`,
   });
 }

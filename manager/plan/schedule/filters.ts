@@ -1,5 +1,5 @@
 /** Which nodes can take a task, as data: the first filter that a node fails is why it does not. */
-import type { GenericRequest, ServiceSpec } from '../../../shared/model/index.ts';
+import type { GenericRequest, Node, ServiceSpec } from '../../../shared/model/index.ts';
 import type { Constraint } from '../constraint.ts';
 import { meetsConstraint, normalArch, parseConstraint } from '../constraint.ts';
 import type { AffinityRows } from './affinity.ts';
@@ -165,6 +165,14 @@ export function requestFor(
   };
 }
 
+const NO_NODE = 'no suitable node (the cluster has no node)';
+
+/** Before the first node has come there are no networks either, which would be the wrong thing to complain of. */
+export function whyNoNode(nodes: Iterable<Node>): string | undefined {
+  for (const { description } of nodes) if (description !== undefined) return undefined;
+  return NO_NODE;
+}
+
 /** Reasons and the number of nodes for each. */
 export type Refusals = Map<string, number>;
 
@@ -183,7 +191,7 @@ export function whyNot(
 
 /** "no suitable node (insufficient memory on 2 nodes; constraint node.labels.zone==a not met on 1 node)". */
 export function describeRefusals(refusals: Refusals): string {
-  if (refusals.size === 0) return 'no suitable node (the cluster has no node)';
+  if (refusals.size === 0) return NO_NODE;
   const parts = [...refusals]
     .sort(([a, many], [b, few]) => few - many || (a < b ? -1 : 1))
     .map(([reason, count]) => `${reason} on ${count} ${count === 1 ? 'node' : 'nodes'}`);

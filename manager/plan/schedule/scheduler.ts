@@ -229,7 +229,7 @@ function levellingOf(columns: ClusterColumns, request: Request, fits: (row: numb
 }
 
 /** How many wanted tasks of the service each node has, and the nodes on which it keeps failing. */
-function countTasks(
+export function countTasks(
   view: View,
   columns: ClusterColumns,
   serviceId: string,

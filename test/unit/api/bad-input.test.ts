@@ -299,6 +299,8 @@ test('what these tests begin with is taken: the path of what there is, and the e
     '409 post /services/create',
     '500 post /services/:id/update',
     '400 get /services/:id/logs',
+    '400 get /services/:id/revisions/diff',
+    '500 post /services/:id/rollback',
     '400 get /tasks/:id/logs',
     '409 post /networks/create',
     '400 get /containers/:id/logs',

@@ -109,3 +109,14 @@ test('tasks that ran to their end and are not restarted count as done', (t) => {
   watch.judge(service(1), tasks, START);
   t.deepEqual(watch.judge(service(1), tasks, START + 2_000), { kind: 'converged' });
 });
+
+test('a rollback that was asked for is no failure when it ends, and is one when it is paused', (t) => {
+  const judge = (State: string, atMs: number): string =>
+    watch.judge(service(1, { State, Message: 'm' }), tasks, START + atMs).kind;
+  const watch = new ServiceWatch(START, true);
+  const tasks = [task('running')];
+  t.is(judge('rollback_started', 0), 'waiting');
+  t.is(judge('rollback_completed', 100), 'waiting');
+  t.is(judge('rollback_completed', 2_000), 'converged');
+  t.is(judge('rollback_paused', 2_100), 'failed');
+});
