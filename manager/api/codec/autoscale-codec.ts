@@ -1,5 +1,5 @@
 /** What Shoal adds to the Docker API's Service for autoscaling; only shown: the labels say what is asked for. */
-import type { Service, ServiceSpec } from '../../../shared/model/index.ts';
+import type { Scaled, Service, ServiceSpec } from '../../../shared/model/index.ts';
 import { meanOf } from '../../plan/reconcile/autoscale.ts';
 import { ServiceContext } from '../../plan/reconcile/context.ts';
 import { usesOf } from '../../plan/reconcile/service-scale.ts';
@@ -11,51 +11,35 @@ import type { ServiceSources } from './service-codec.ts';
 export function encodeAutoscale(
   api: ServiceSources,
   service: Service,
-  spec: ServiceSpec,
+  { autoscale }: ServiceSpec,
 ): object | undefined {
-  const { autoscale } = spec;
   if (autoscale === undefined) return undefined;
   const uses = currentUses(api, service);
-  const { cpuPercent, memoryPercent } = autoscale;
-  const metric = (Resource: string, Target: number, known: readonly number[]): object => {
-    const mean = meanOf(known);
-    return defined({ Resource, Target, Current: mean === undefined ? undefined : Math.round(mean) });
-  };
+  const cpu = meanOf(uses.map((use) => use.cpuPercent));
+  const memory = meanOf(uses.flatMap((use) => use.memoryPercent ?? []));
   return defined({
     Min: autoscale.min,
     Max: autoscale.max,
     CoolDown: autoscale.coolDownMs * 1e6,
     Metrics: [
-      ...(cpuPercent === undefined
-        ? []
-        : [
-            metric(
-              'cpu',
-              cpuPercent,
-              uses.map((use) => use.cpuPercent),
-            ),
-          ]),
-      ...(memoryPercent === undefined
-        ? []
-        : [
-            metric(
-              'memory',
-              memoryPercent,
-              uses.flatMap((use) => use.memoryPercent ?? []),
-            ),
-          ]),
+      ...encodeMetric('cpu', autoscale.cpuPercent, cpu),
+      ...encodeMetric('memory', autoscale.memoryPercent, memory),
     ],
-    /** Of how many tasks the use is known. */
+    // Of how many tasks the use is known.
     MeasuredTasks: uses.length,
-    LastChange:
-      service.scaled === undefined
-        ? undefined
-        : {
-            At: timeText(service.scaled.atMs),
-            Replicas: service.scaled.replicas,
-            Reason: service.scaled.reason,
-          },
+    LastChange: service.scaled === undefined ? undefined : encodeChange(service.scaled),
   });
+}
+
+/** In percent; `Current` is absent when nothing is known. */
+function encodeMetric(name: string, target: number | undefined, current: number | undefined): object[] {
+  if (target === undefined) return [];
+  const Current = current === undefined ? undefined : Math.round(current);
+  return [defined({ Resource: name, Target: target, Current })];
+}
+
+function encodeChange({ atMs, replicas, reason }: Scaled): object {
+  return { At: timeText(atMs), Replicas: replicas, Reason: reason };
 }
 
 function currentUses({ store, usage, clock }: ServiceSources, service: Service) {
