@@ -126,8 +126,7 @@ export class ContainerBuilder {
     const image = this.#prepared.get(task.taskId) ?? (await this.prepare(task, signal));
     const context = this.#context(task);
     const mode = standaloneMode(task);
-    const filled =
-      mode === undefined ? fillSpec(task.spec.container, context, task.granted) : task.spec.container;
+    const filled = filledSpec(task, context);
     const { spec, names } = withAnonymousVolumes(filled, image.config, id);
     const [passwd, group] = await Promise.all(
       ['etc/passwd', 'etc/group'].map((path) => readImageFile(image.layers, path)),
@@ -253,6 +252,12 @@ export class ContainerBuilder {
     }
     return binds;
   }
+}
+
+/** A standalone container's has no templates. */
+function filledSpec(task: TaskAssignment, context: TemplateContext): ContainerSpec {
+  const { container } = task.spec;
+  return standaloneMode(task) === undefined ? fillSpec(container, context, task.granted) : container;
 }
 
 function hostsOf(task: TaskAssignment, hostname: string): string {
