@@ -445,3 +445,35 @@ test('whatever is drained, and whichever replacement fails: no slot is without a
   );
   t.pass();
 });
+
+test('stop-first, whatever is drained and fails: a slot never has two containers that run', (t) => {
+  fc.assert(
+    fc.property(story, ({ spec, steps }) => {
+      const swarm = cluster()
+        .nodes(4)
+        .service('web', { ...spec, drain: 'stop-first' })
+        .settle()
+        .elapse(MINUTE);
+      swarm.store.onChange(() => {
+        const slots = swarm
+          .tasks('web')
+          .filter((task) => swarm.stateOf(task) === 'running')
+          .map(({ slot }) => slot);
+        if (new Set(slots).size < slots.length) throw new Error(`slots ${slots.join()}`);
+      });
+      for (const { node, drain, fail, ms } of steps) {
+        swarm.node(node, { availability: drain ? 'drain' : 'active' });
+        swarm.settle();
+        for (const { id } of moves(swarm).slice(0, fail)) swarm.report(id, 'failed');
+        swarm.elapse(ms);
+      }
+      for (const { id } of swarm.store.all('nodes').values()) swarm.node(id, { availability: 'active' });
+      swarm.elapse(5 * MINUTE);
+      const waiting = swarm.wanted('web').filter(({ nodeId }) => nodeId === undefined);
+      if (swarm.running('web').length + waiting.length !== spec.replicas)
+        throw new Error('not all run again');
+    }),
+    { numRuns: 40 },
+  );
+  t.pass();
+});

@@ -27,10 +27,12 @@ const spec: fc.Arbitrary<SpecChanges> = fc
     zoned: fc.boolean(),
     order: fc.constantFrom('stop-first', 'start-first'),
     parallelism: fc.integer({ min: 0, max: 3 }),
+    moves: fc.constantFrom({}, { drain: 'stop-first' }, { drain: 'at-once' }, { rebalanceEveryMs: 2000 }),
   })
-  .map(({ shape, networks, ports, memoryGb, maxReplicasPerNode, zoned, order, parallelism, image }) => ({
+  .map(({ shape, networks, ports, memoryGb, maxReplicasPerNode, zoned, order, parallelism, ...rest }) => ({
     ...shape,
-    image,
+    image: rest.image,
+    ...(rest.moves as SpecChanges),
     networks: networks.map((network) => ({ network, aliases: [] })),
     ports: distinct(ports.map((port, index) => ({ ...port, targetPort: 80 + index }))),
     reservations: { memoryBytes: memoryGb * GB },
