@@ -47,6 +47,12 @@ async function measureSessions(cluster: SimulatedCluster, name: Name): Promise<v
   report(name('first-connect'), (performance.now() - begin) / 1000, undefined, 's');
   await settled(cluster);
   const after = await cluster.usage({ collect: true });
+  report(
+    name('first-connect-manager-cpu-an-agent'),
+    (after.cpuMs - before.cpuMs) / cluster.nodes,
+    undefined,
+    'ms',
+  );
   const perAgent = (bytes: number): number => bytes / cluster.nodes / KIB;
   report(name('memory-an-agent'), perAgent(after.rssBytes - before.rssBytes), undefined, 'KiB');
   report(name('heap-an-agent'), perAgent(after.heapBytes - before.heapBytes), undefined, 'KiB');
