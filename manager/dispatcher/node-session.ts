@@ -9,6 +9,9 @@ import { SessionCalls } from './session-calls.ts';
 /** A node that reads so slowly that this much waits for it is cut off; it comes back and gets a full set. */
 const MAX_BUFFERED_BYTES = 64 * 1024 * 1024;
 
+/** Most of what arrives at a manager that has nothing to do. */
+const BEAT = Buffer.from(JSON.stringify({ type: 'beat' } satisfies AgentFrame));
+
 export interface SessionEvents {
   /** Anything arrived, a heartbeat or more. */
   heard(session: NodeSession): void;
@@ -96,6 +99,7 @@ export class NodeSession {
   #onMessage(data: Buffer, isBinary: boolean): void {
     if (!this.open) return;
     this.#events.heard(this);
+    if (!isBinary && data.equals(BEAT)) return;
     try {
       if (isBinary) this.calls.onData(data);
       else this.#onFrame(parseAgentFrame(data.toString('utf8')));
