@@ -7,7 +7,9 @@ import { managerIdentityCheck } from './manager-tls.ts';
 
 const HANDSHAKE_TIMEOUT_MS = 5000;
 const CLOSE_TIMEOUT_MS = 500;
-/** A manager that does not answer this many heartbeats is gone, whatever TCP believes. */
+/** One heartbeat of so many asks for an answer: to tell that the manager is there, that is often enough. */
+const PING_EVERY = 3;
+/** A manager that is silent for this many heartbeats is gone, whatever TCP believes. */
 const LOST_BEATS = 8;
 
 export interface SocketHandlers {
@@ -83,9 +85,11 @@ export class SessionSocket {
   /** Heartbeats from now on, so often, and an end to the session when none is answered. */
   beat(everyMs: number): void {
     clearInterval(this.#beating);
+    let turn = 0;
     const timer = setInterval(() => {
-      this.send({ type: 'beat' });
-      if (this.#socket.readyState === WebSocket.OPEN) this.#socket.ping();
+      turn += 1;
+      if (turn % PING_EVERY !== 0) this.send({ type: 'beat' });
+      else if (this.#socket.readyState === WebSocket.OPEN) this.#socket.ping();
       const silentMs = performance.now() - this.#heardAtMs;
       if (silentMs > everyMs * LOST_BEATS) this.fail(new UnavailableError('the manager does not answer'));
     }, everyMs);

@@ -151,7 +151,8 @@ export class AssignmentTracker {
     lists.tasks.push(...(this.#ownTasks.get(nodeId)?.rows.values() ?? []));
     for (const table of FILE_TABLES) lists[table].push(...this.#files.rows(nodeId, table));
     const networks = this.#networksNow(nodeId);
-    for (const row of this.#peers.full(nodeId, networks)) lists.peers.push(row);
+    for (const row of this.#peers.full(nodeId, { networks, published: this.#publishing.size > 0 }))
+      lists.peers.push(row);
     for (const networkId of networks) {
       const section = this.#sections.get(networkId);
       lists.networks.push(...(section?.networks.rows.values() ?? []));
@@ -321,10 +322,7 @@ export class AssignmentTracker {
     const nodes = new Set(this.#touchedNodes);
     for (const nodeId of this.#memberships.changed()) nodes.add(nodeId);
     for (const nodeId of this.#files.changedNodes()) nodes.add(nodeId);
-    if (this.#peers.changed.size > 0) {
-      for (const nodeId of this.#peers.changed) nodes.add(nodeId);
-      for (const nodeId of this.#memberships.nodesOf(INGRESS_NETWORK_ID)) nodes.add(nodeId);
-    }
+    for (const nodeId of this.#peers.changed) nodes.add(nodeId);
     for (const networkId of this.#sections.changed()) {
       if (publishes && networkId === INGRESS_NETWORK_ID) return 'all';
       for (const nodeId of this.#memberships.nodesOf(networkId)) nodes.add(nodeId);
@@ -336,7 +334,11 @@ export class AssignmentTracker {
     const own = this.#ownTasks.get(nodeId)?.delta();
     const before = withIngress(this.#memberships.before(nodeId), this.#publishedBefore);
     const now = this.#networksNow(nodeId);
-    const peers = this.#peers.diff(nodeId, before, now);
+    const peers = this.#peers.diff(
+      nodeId,
+      { networks: before, published: this.#publishedBefore },
+      { networks: now, published: this.#publishing.size > 0 },
+    );
     const put: Lists = { ...emptyLists(), tasks: [...(own?.put ?? [])], peers: [...peers.put] };
     const drop: Keys = { ...emptyLists(), tasks: [...(own?.drop ?? [])], peers: [...peers.drop] };
     for (const table of FILE_TABLES) {

@@ -54,8 +54,11 @@ export function assignmentsFor(
 /** Those on which a task of the node that is not over has an address, and ingress when any service publishes through the mesh. */
 export function networksOfNode(view: AssignmentView, nodeId: string): ReadonlySet<string> {
   const networkIds = addressedNetworks(view, nodeId);
-  const publishes = [...view.services.values()].some((service) => meshPorts(service).length > 0);
-  return publishes ? networkIds.add(INGRESS_NETWORK_ID) : networkIds;
+  return isPublishing(view) ? networkIds.add(INGRESS_NETWORK_ID) : networkIds;
+}
+
+function isPublishing(view: AssignmentView): boolean {
+  return [...view.services.values()].some((service) => meshPorts(service).length > 0);
 }
 
 function addressedNetworks(view: AssignmentView, nodeId: string): Set<string> {
@@ -112,16 +115,17 @@ function fileTable(
   return new Map(rows.map((row) => [row.fileId, row]));
 }
 
-/** The node itself and those that share a network with it; on ingress all. */
+/** The node itself and those that share a network with it; once anything is published on ingress all. */
 function peerTable(
   view: AssignmentView,
   nodeId: string,
   networkIds: ReadonlySet<string>,
 ): ReadonlyMap<string, PeerAssignment> {
+  const all = isPublishing(view);
   const isKnown = (id: string): boolean =>
+    all ||
     id === nodeId ||
-    networkIds.has(INGRESS_NETWORK_ID) ||
-    [...addressedNetworks(view, id)].some((network) => networkIds.has(network));
+    [...addressedNetworks(view, id)].some((other) => other !== INGRESS_NETWORK_ID && networkIds.has(other));
   const rows = [...view.nodes.values()].flatMap((node) => (isKnown(node.id) && peerRow(node)) || []);
   return new Map(rows.map((row) => [row.nodeId, row]));
 }

@@ -10,6 +10,8 @@ import { SessionCalls } from './session-calls.ts';
 const MAX_BUFFERED_BYTES = 64 * 1024 * 1024;
 
 export type StatusFrame = Extract<AgentFrame, { type: 'status' }>;
+/** Most of what arrives at a manager that has nothing to do. */
+const BEAT = Buffer.from(JSON.stringify({ type: 'beat' } satisfies AgentFrame));
 
 export interface SessionEvents {
   /** Anything arrived, a heartbeat or more. */
@@ -103,6 +105,7 @@ export class NodeSession {
   #onMessage(data: Buffer, isBinary: boolean): void {
     if (!this.open) return;
     this.#events.heard(this);
+    if (!isBinary && data.equals(BEAT)) return;
     try {
       if (isBinary) this.calls.onData(data);
       else this.#onFrame(parseAgentFrame(data.toString('utf8')));

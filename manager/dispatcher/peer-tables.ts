@@ -1,6 +1,7 @@
 /**
- * Which nodes a node has to know of: itself, those that share a network with it, and on ingress all of them, since every
- * one may lead traffic there. Otherwise each node that joins would be told to every other one. Pure.
+ * Which nodes a node has to know of: itself, those that share a network with it, and once anything is published on ingress
+ * all of them, since every one may lead traffic there. Until then nothing leads from node to node through ingress, though
+ * most tasks have an address on it. Otherwise each node that joins would be told to every other one. Pure.
  */
 import { INGRESS_NETWORK_ID, type PeerAssignment } from '../../shared/model/index.ts';
 import { type Sections, SectionTable } from './network-sections.ts';
@@ -8,6 +9,13 @@ import { type Sections, SectionTable } from './network-sections.ts';
 export interface PeerDiff {
   readonly put: readonly PeerAssignment[];
   readonly drop: readonly string[];
+}
+
+/** What a node's peers follow from. */
+export interface Reach {
+  readonly networks: ReadonlySet<string>;
+  /** Something is published on ingress. */
+  readonly published: boolean;
 }
 
 export class PeerTables {
@@ -22,14 +30,18 @@ export class PeerTables {
   /** `networks`: those that the node is on. */
   set(nodeId: string, row: PeerAssignment | undefined, networks: ReadonlySet<string>): void {
     this.#all.set(nodeId, row);
-    for (const network of networks) this.#sections.touch(network).peers.set(nodeId, row);
+    for (const network of networks) {
+      if (network !== INGRESS_NETWORK_ID) this.#sections.touch(network).peers.set(nodeId, row);
+    }
   }
 
   join(nodeId: string, network: string): void {
+    if (network === INGRESS_NETWORK_ID) return;
     this.#sections.touch(network).peers.set(nodeId, this.#all.rows.get(nodeId));
   }
 
   leave(nodeId: string, network: string): void {
+    if (network === INGRESS_NETWORK_ID) return;
     this.#sections.touch(network).peers.set(nodeId, undefined);
   }
 
@@ -38,8 +50,8 @@ export class PeerTables {
     return this.#all.changed;
   }
 
-  full(nodeId: string, networks: ReadonlySet<string>): PeerAssignment[] {
-    if (networks.has(INGRESS_NETWORK_ID)) return [...this.#all.rows.values()];
+  full(nodeId: string, { networks, published }: Reach): PeerAssignment[] {
+    if (published) return [...this.#all.rows.values()];
     const rows = new Map<string, PeerAssignment>();
     for (const row of this.#rowsOn(networks)) rows.set(row.nodeId, row);
     const own = this.#all.rows.get(nodeId);
@@ -47,24 +59,24 @@ export class PeerTables {
     return [...rows.values()];
   }
 
-  /** `before`, `now`: the networks that the node was on at the last flush, and is on. */
-  diff(nodeId: string, before: ReadonlySet<string>, now: ReadonlySet<string>): PeerDiff {
-    const everyone = this.#all.delta();
-    if (now.has(INGRESS_NETWORK_ID)) {
-      const put = before.has(INGRESS_NETWORK_ID) ? everyone.put : [...this.#all.rows.values()];
+  /** `before`: as of the last flush. */
+  diff(nodeId: string, before: Reach, now: Reach): PeerDiff {
+    if (now.published) {
+      const everyone = this.#all.delta();
+      const put = before.published ? everyone.put : [...this.#all.rows.values()];
       return { put, drop: everyone.drop };
     }
     const put = new Map<string, PeerAssignment>();
-    const gone = new Set<string>(before.has(INGRESS_NETWORK_ID) ? this.#all.allKeys() : []);
-    for (const network of now) {
+    const gone = new Set<string>(before.published ? this.#all.allKeys() : []);
+    for (const network of now.networks) {
       const peers = this.#sections.get(network)?.peers;
-      const delta = before.has(network) ? peers?.delta() : undefined;
+      const delta = before.networks.has(network) ? peers?.delta() : undefined;
       for (const row of (delta === undefined ? peers?.rows.values() : delta.put) ?? [])
         put.set(row.nodeId, row);
       for (const key of delta?.drop ?? []) gone.add(key);
     }
-    for (const network of before) {
-      if (now.has(network)) continue;
+    for (const network of before.networks) {
+      if (now.networks.has(network)) continue;
       for (const key of this.#sections.get(network)?.peers.allKeys() ?? []) gone.add(key);
     }
     const own = this.#all.rows.get(nodeId);
@@ -72,7 +84,10 @@ export class PeerTables {
       if (own === undefined) gone.add(nodeId);
       else put.set(nodeId, own);
     }
-    return { put: [...put.values()], drop: [...gone].filter((key) => !this.#isKnown(key, nodeId, now)) };
+    return {
+      put: [...put.values()],
+      drop: [...gone].filter((key) => !this.#isKnown(key, nodeId, now.networks)),
+    };
   }
 
   settle(): void {

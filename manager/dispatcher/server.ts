@@ -19,6 +19,8 @@ import type { ReleaseShelf } from './release-shelf.ts';
 const MAX_JOIN_BYTES = 64 * 1024;
 /** A list of containers with their environments is the largest thing a node says at once. */
 const MAX_FRAME_BYTES = 32 * 1024 * 1024;
+/** Nodes that are let wait for their turn when all come at once, after a restart; the kernel's somaxconn bounds it. */
+const BACKLOG = 4096;
 /** How long a new node waits for its record to be written. */
 const JOIN_TIMEOUT_MS = 10_000;
 
@@ -72,7 +74,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
 function listen(server: Server, at: { host: string; port: number }): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
-    server.listen(at.port, at.host, () => {
+    server.listen({ ...at, backlog: BACKLOG }, () => {
       server.off('error', reject);
       resolve();
     });

@@ -5,7 +5,8 @@
  *   SHOAL_SCALE_TASKS  tasks in all, default 100000; at most 100 a node. The full size: 1000000
  *   SHOAL_SCALE_REPLICAS  tasks of one service, default 1000
  *   SHOAL_SCALE_PATIENCE_MS  silence after which a node is down, default 30000: on a machine that does other work too, agents
- *       that wait for a processor would be down with the product's 2000. Idling is measured with 2000 all the same
+ *       that wait for a processor would be down with the product's 2000
+ *   SHOAL_SCALE_IDLE_PATIENCE_MS  the same while it is measured what idling costs, default 2000 as in the product
  *   SHOAL_SCALE_PROFILE  a directory: profiles of the manager while it places are written there
  *
  * Nodes are written into etcd as if they had joined, and share one key; each has its own certificate, and everything else
@@ -28,6 +29,7 @@ const sizes = setting('NODES', '100,1000,10000');
 const [wanted = 0] = setting('TASKS', '100000');
 const [most = 0] = setting('REPLICAS', '1000');
 const [patienceMs = 0] = setting('PATIENCE_MS', '30000');
+const [idlePatienceMs = 0] = setting('IDLE_PATIENCE_MS', '2000');
 const profiles = process.env['SHOAL_SCALE_PROFILE'];
 // Ended by a signal, it ends as an error would: children, etcd and files go.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
@@ -37,5 +39,5 @@ for (const nodes of sizes) {
   const replicas = Math.min(tasks, most);
   const services = Math.floor(tasks / replicas);
   const profile = profiles === undefined ? {} : { profile: join(profiles, `placing-${nodes}.cpuprofile`) };
-  await measure({ nodes, services, replicas, patienceMs, ...profile });
+  await measure({ nodes, services, replicas, patienceMs, idlePatienceMs, ...profile });
 }

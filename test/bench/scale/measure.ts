@@ -8,8 +8,6 @@ import { SimulatedCluster } from './simulated-cluster.ts';
 const KIB = 1024;
 const MIB = KIB * KIB;
 const IDLE_MS = 8_000;
-/** The product's default: what is idle is measured with it. */
-const DEFAULT_PATIENCE_MS = 2_000;
 /** A service that is created after a restart, to see that the manager plans. */
 const AFTERWARDS = 100;
 
@@ -17,8 +15,10 @@ export interface Shape {
   readonly nodes: number;
   readonly services: number;
   readonly replicas: number;
-  /** Silence after which a node is down, but while idling is measured. */
+  /** Silence after which a node is down, which says how often it beats. */
   readonly patienceMs: number;
+  /** The same while it is measured what idling costs. */
+  readonly idlePatienceMs: number;
   /** Where a profile of the placing is written. */
   readonly profile?: string;
 }
@@ -28,7 +28,7 @@ export async function measure(shape: Shape): Promise<void> {
   const name = (what: string): string => `scale-${shape.nodes}-nodes-${what}`;
   await cluster.setPatience(shape.patienceMs);
   await measureSessions(cluster, name);
-  await measureIdle(cluster, name);
+  await measureIdle(cluster, shape.idlePatienceMs, name);
   await cluster.setPatience(shape.patienceMs);
   await cluster.connected();
   await settled(cluster);
@@ -47,13 +47,19 @@ async function measureSessions(cluster: SimulatedCluster, name: Name): Promise<v
   report(name('first-connect'), (performance.now() - begin) / 1000, undefined, 's');
   await settled(cluster);
   const after = await cluster.usage({ collect: true });
+  report(
+    name('first-connect-manager-cpu-an-agent'),
+    (after.cpuMs - before.cpuMs) / cluster.nodes,
+    undefined,
+    'ms',
+  );
   const perAgent = (bytes: number): number => bytes / cluster.nodes / KIB;
   report(name('memory-an-agent'), perAgent(after.rssBytes - before.rssBytes), undefined, 'KiB');
   report(name('heap-an-agent'), perAgent(after.heapBytes - before.heapBytes), undefined, 'KiB');
 }
 
-async function measureIdle(cluster: SimulatedCluster, name: Name): Promise<void> {
-  await cluster.setPatience(DEFAULT_PATIENCE_MS);
+async function measureIdle(cluster: SimulatedCluster, patienceMs: number, name: Name): Promise<void> {
+  await cluster.setPatience(patienceMs);
   await settled(cluster);
   const [before, stored, begin] = [
     await cluster.usage({ collect: true }),

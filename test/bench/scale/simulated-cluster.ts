@@ -209,6 +209,8 @@ function serviceBody(name: string, replicas: number): object {
     Mode: { Replicated: { Replicas: replicas } },
     TaskTemplate: {
       ContainerSpec: { Image: 'registry.example:5000/bench/scale:1', Env: ['MODE=bench', 'LEVEL=info'] },
+      // An address each would be too many: all tasks without a network of their own share ingress, which has 65,533.
+      Networks: [{ Target: 'host' }],
       Placement: { Constraints: CONSTRAINTS },
       Resources: { Reservations: { NanoCPUs: 1e7, MemoryBytes: 2 ** 24 } },
     },
