@@ -11,6 +11,7 @@ import { backoffMs } from '../../shared/lib/backoff.ts';
 import { Candidates } from './candidates.ts';
 import { ELECTION_PREFIX } from './keys.ts';
 import { Lease } from './lease.ts';
+import { rangePages } from './range-pages.ts';
 import type { Fence } from './store.ts';
 
 export interface ElectionOptions {
@@ -36,6 +37,7 @@ export class Election {
   readonly #candidates: Candidates;
   /** Of a candidacy that ended while etcd was away: its key would make the next one wait. */
   #abandoned: Lease | undefined;
+  #stoodBefore = false;
 
   constructor(options: ElectionOptions) {
     this.#options = options;
@@ -80,6 +82,8 @@ export class Election {
     const { client, ttlSeconds = TTL_SECONDS } = this.#options;
     await this.#abandoned?.revoke().catch(() => undefined);
     this.#abandoned = undefined;
+    if (!this.#stoodBefore) await this.#clearOwnPast(signal);
+    this.#stoodBefore = true;
     const lease = await Lease.grant(client, ttlSeconds);
     const over = new AbortController();
     const until = AbortSignal.any([signal, over.signal]);
@@ -103,6 +107,17 @@ export class Election {
       await lease.revoke().catch(() => {
         this.#abandoned = lease;
       });
+    }
+  }
+
+  /**
+   * The key of an earlier process of this manager. That was killed, else it would have resigned, and until its lease has run
+   * out nobody would lead. Should it live after all, its key is gone, and its writes are refused.
+   */
+  async #clearOwnPast(signal: AbortSignal): Promise<void> {
+    const { client, id } = this.#options;
+    for await (const { kvs } of rangePages(client, ELECTION_PREFIX, signal)) {
+      for (const { key, value } of kvs) if (value.toString() === id) await client.kv.deleteRange({ key });
     }
   }
 

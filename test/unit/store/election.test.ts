@@ -186,3 +186,24 @@ test.serial('invariant 4: of many candidates that come and go, never two can wri
   await Promise.all(standers.map((one) => one.resign()));
   t.pass();
 });
+
+test.serial(
+  'a manager that was killed leads again as soon as it is back, not once its old lease has run out',
+  async (t) => {
+    await using etcd = await startEtcd();
+    const { ID } = await etcd.client.leaseClient.leaseGrant({ TTL: 3600 });
+    const key = Buffer.from(`${ELECTION_PREFIX}0000000000000001`);
+    const { header } = await etcd.client.kv.put({ key, value: Buffer.from('a'), lease: ID });
+    const other = stand(etcd, 'b');
+    await eventually(t, 'b waits for it', () => other.election.leaderId === 'a');
+    await using store = await open(etcd);
+    const a = stand(etcd, 'a');
+    // b has waited longer than the new candidacy of a: of the two one leads, an hour early.
+    await eventually(t, 'one leads', () => a.reign !== undefined || other.reign !== undefined);
+    const past = { key: key.toString(), createRevision: header.revision };
+    const late = store.commit([put('t1')], { fence: past, signal: within() });
+    await t.throwsAsync(late, { instanceOf: StaleError }, 'what the killed one may still send is refused');
+    await a.resign();
+    await other.resign();
+  },
+);
