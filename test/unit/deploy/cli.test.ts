@@ -42,7 +42,18 @@ async function apiAnswering(t: ExecutionContext, status: number, body: object): 
 test('--help describes every command, --version says what package.json says', async (t) => {
   const { stdout, code } = await shoal('--help');
   t.is(code, 0);
-  for (const command of ['up', 'down', 'status', 'deploy', 'rm', 'token', 'manager', 'agent']) {
+  for (const command of [
+    'up',
+    'down',
+    'status',
+    'deploy',
+    'rm',
+    'service',
+    'explain',
+    'token',
+    'manager',
+    'agent',
+  ]) {
     t.regex(stdout, new RegExp(`^  ${command} `, 'm'));
   }
   const { version } = JSON.parse(await readFile(path.join(PROJECT_ROOT, 'package.json'), 'utf8')) as {
@@ -103,4 +114,31 @@ test('an agent with a token but no manager, or half of the TLS files, is refused
   const manager = await shoal('manager', '--etcd', 'https://127.0.0.1:1', '--etcd-ca', 'x');
   t.is(manager.code, 1);
   t.regex(manager.stderr, /belong together/);
+});
+
+test('a change that adds or takes away a field is shown, of a stack and of a service', async (t) => {
+  const change = { Path: 'Labels.a', To: '1' };
+  const listed = [
+    { Revision: 2, CreatedAt: 'now', Current: true, Previous: false, RollbackOf: 1, Changes: [change] },
+    { Revision: 1, CreatedAt: 'then', Current: false, Previous: true },
+  ];
+  const list = await shoal('service', 'revisions', 'web', '--socket', await apiAnswering(t, 200, listed));
+  t.is(list.stderr, '');
+  t.regex(list.stdout, /^2 +now +current +rollback to 1, Labels\.a$/m);
+  const diff = { From: 1, To: 2, Changes: [change, { Path: 'Labels.b', From: 'x' }] };
+  const shown = await shoal('service', 'diff', 'web', '--socket', await apiAnswering(t, 200, diff));
+  t.regex(shown.stdout, /Labels\.a: nothing -> "1"\n.*Labels\.b: "x" -> nothing/);
+  const stack = {
+    services: [{ name: 'shop_web', action: 'update', changes: [{ path: 'Labels.a', to: '1' }] }],
+    networks: [],
+    secrets: [],
+    configs: [],
+    warnings: [],
+  };
+  const file = path.join(await temporary(t), 'compose.yaml');
+  await writeFile(file, 'services: {web: {image: a}}');
+  const socket = await apiAnswering(t, 200, stack);
+  const compared = await shoal('diff', '-c', file, 'shop', '--socket', socket);
+  t.is(compared.stderr, '');
+  t.regex(compared.stdout, /~ service shop_web\n +Labels\.a: nothing -> "1"/);
 });

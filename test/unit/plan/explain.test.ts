@@ -115,6 +115,19 @@ test('networks: one that is gone, one that is full, and a port of the mesh', (t)
   t.regex(helpOf(c, 'second').join(), /another port/);
 });
 
+test('a network for which no subnet is left', (t) => {
+  const c = cluster({ addressPool: '10.0.0.0/24' })
+    .nodes(1)
+    .network('early')
+    .settle()
+    .network('late')
+    .settle();
+  c.service('web', { networks: [{ network: 'late', aliases: [] }] }).settle();
+  t.regex(explain(c, 'web').reason, /^network late has no subnet: /);
+  t.is(explain(c, 'web').reason, String(c.reasons('web')[0]));
+  t.regex(helpOf(c, 'web').join(), /docker network prune, or make network late anew with --subnet/);
+});
+
 test('labels that contradict one another are not said to help', (t) => {
   const c = cluster()
     .node('n1')
