@@ -20,7 +20,7 @@ const MOST_VICTIMS = 16;
 /** So many nodes that would do are compared. */
 const ENOUGH_NODES = 100;
 /** Tasks looked at in one plan. */
-const MOST_LOOKS = 50_000;
+const MOST_LOOKS = 20_000;
 /** Tasks placed like this in one plan. */
 const MOST_PLACED = 100;
 /** When a plan has done as much as it may, another looks at others after this. */
@@ -77,6 +77,7 @@ export class Preemption {
    * wait for the next plan.
    */
   readonly #rows = new Set<number>();
+  readonly #offers = new Map<Request, Map<number, Offer>>();
   #looks = 0;
   #placed = 0;
 
@@ -107,7 +108,7 @@ export class Preemption {
     let found = 0;
     for (const row of rows) {
       if (this.#isExhausted || found >= ENOUGH_NODES) break;
-      const offer = asker.suits(row) ? this.#offer(asker, row) : { kind: 'none' as const };
+      const offer = this.#offerOf(asker, row);
       if (offer.kind === 'wait') return { kind: 'refused', again: { atMs: offer.untilMs } };
       if (offer.kind === 'none') continue;
       found += 1;
@@ -125,6 +126,7 @@ export class Preemption {
   #accept({ request }: Asker, { row, victims }: Extract<Offer, { kind: 'victims' }>): Preempted {
     this.#placed += 1;
     this.#rows.add(row);
+    for (const offers of this.#offers.values()) offers.delete(row);
     for (const { taskId } of victims) this.#victims.add(taskId);
     this.#columns.preempt(row, victims, request.spec);
     request.counts[row] = (request.counts[row] ?? 0) + 1;
@@ -132,8 +134,26 @@ export class Preemption {
     return { kind: 'taken', row, victims: victims.map(({ task }) => task), granted };
   }
 
+  /** Worked out once for a service, until tasks of the node are stopped. */
+  #offerOf(asker: Asker, row: number): Offer {
+    let known = this.#offers.get(asker.request);
+    if (known === undefined) {
+      known = new Map();
+      this.#offers.set(asker.request, known);
+    }
+    let offer = known.get(row);
+    if (offer === undefined) {
+      offer = asker.suits(row) ? this.#offer(asker, row) : { kind: 'none' };
+      known.set(row, offer);
+    }
+    return offer;
+  }
+
   #offer(asker: Asker, row: number): Offer {
-    const shortages = this.#shortages(asker.request, row);
+    const { nanoCpus = 0, memoryBytes = 0 } = this.#columns.node(row).description ?? {};
+    const { request } = asker;
+    if (request.nanoCpus > nanoCpus || request.memoryBytes > memoryBytes) return { kind: 'none' };
+    const shortages = this.#shortages(request, row);
     const evictable: Candidate[] = [];
     const stopping = shortages.map(() => 0);
     let stoppedMs: number | undefined;

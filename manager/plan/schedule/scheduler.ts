@@ -53,6 +53,7 @@ export class ServiceScheduler {
   readonly #now: number;
   #candidates: Candidates | undefined;
   #expected: number;
+  #firstRow: number | undefined;
 
   /** `expected`: about how many tasks will be asked for. `leaving`: tasks that are about to be stopped. */
   constructor(
@@ -120,8 +121,8 @@ export class ServiceScheduler {
   /** All rows, from one chosen at random on: a plan may not get through all of them. */
   *#anyOrder(): Generator<number> {
     const count = this.#columns.nodes.length;
-    const first = count === 0 ? 0 : this.#random.below(count);
-    for (let i = 0; i < count; i += 1) yield (first + i) % count;
+    this.#firstRow ??= count === 0 ? 0 : this.#random.below(count);
+    for (let i = 0; i < count; i += 1) yield (this.#firstRow + i) % count;
   }
 
   /** The same for a container whose files are on the node: it has no other, whatever the filters say. */
