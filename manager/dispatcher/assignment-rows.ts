@@ -102,6 +102,7 @@ export function fileIds(view: AssignmentView, task: Task): FileIds {
   const spec = view.revisions.get(revisionKey(task.serviceId, task.revision))?.spec;
   if (spec === undefined || !isLive(view, task)) return NO_FILES;
   const { secrets = [], configs = [] } = spec.container;
+  if (secrets.length + configs.length === 0) return NO_FILES;
   return { secrets: unique(secrets), configs: unique(configs) };
 }
 
@@ -113,11 +114,15 @@ export function fileRow(view: AssignmentView, table: FileTable, id: string): Fil
   return table === 'secrets' ? view.secret(id) : view.config(id);
 }
 
+/** Shared by all tasks without one: there may be a million. */
+const NO_ENDPOINTS: readonly EndpointAssignment[] = [];
+
 /** One row for each network on which the task has an address, until it is over. */
 export function endpointRows(view: AssignmentView, task: Task): readonly EndpointAssignment[] {
   const revision = view.revisions.get(revisionKey(task.serviceId, task.revision));
   const nodeId = task.nodeId;
-  if (nodeId === undefined || revision === undefined || !isLive(view, task)) return [];
+  if (task.addresses.length === 0 || nodeId === undefined || revision === undefined) return NO_ENDPOINTS;
+  if (!isLive(view, task)) return NO_ENDPOINTS;
   const { spec } = revision;
   const serving = isServing(task, view.statuses.get(task.id));
   // Through ingress only the mesh leads to a task: without a port of it no other node needs to know.

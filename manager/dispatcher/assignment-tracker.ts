@@ -51,12 +51,14 @@ interface TaskFacts {
   readonly files: FileIds;
 }
 
+const NO_NETWORKS: readonly string[] = [];
+
 const NO_FACTS: TaskFacts = {
   nodeId: undefined,
   desired: 'ready',
   row: undefined,
   endpoints: [],
-  networks: [],
+  networks: NO_NETWORKS,
   files: NO_FILES,
 };
 
@@ -230,7 +232,8 @@ export class AssignmentTracker {
             desired: task.desired,
             row: taskRow(this.#view, task, !this.#held.has(id)),
             endpoints: endpointRows(this.#view, task),
-            networks: live ? task.addresses.map(({ network }) => network) : [],
+            networks:
+              live && task.addresses.length > 0 ? task.addresses.map(({ network }) => network) : NO_NETWORKS,
             files: fileIds(this.#view, task),
           };
     this.#replaceFacts(id, before, after);

@@ -37,7 +37,7 @@ export const DEFAULT_LIMITS: CommitLimits = {
   inFlight: 2,
 };
 
-/** After this the watch is taken for dead and opened again; after the second, the caller is told. */
+/** A watch that is silent for so long is taken for dead and opened again; after the second, the caller is told. */
 const MIRROR_OVERDUE_MS = 2_000;
 const MIRROR_TIMEOUT_MS = 15_000;
 /** What every etcd accepts by default. */
@@ -247,11 +247,11 @@ export class Committer {
 
   async #mirrored(revision: number): Promise<void> {
     if (this.#mirror.revision >= revision) return;
-    const overdue = setTimeout(() => this.#mirror.restartWatch(), MIRROR_OVERDUE_MS);
+    const overdue = setInterval(() => this.#mirror.restartWatch(MIRROR_OVERDUE_MS), MIRROR_OVERDUE_MS);
     try {
       await this.#mirror.waitFor(revision, AbortSignal.timeout(MIRROR_TIMEOUT_MS));
     } finally {
-      clearTimeout(overdue);
+      clearInterval(overdue);
     }
   }
 

@@ -31,6 +31,8 @@ class Index {
   }
 }
 
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
 interface Table {
   readonly values: Map<string, unknown>;
   readonly versions: Map<string, number>;
@@ -71,15 +73,36 @@ export class MirrorTables {
   apply(name: TableName, key: string, value: unknown, version: number): Change {
     const table = this.#tables[name];
     const before = table.values.get(key);
+    const shared = this.#share(name, key, value);
     if (value === undefined) {
       table.values.delete(key);
       table.versions.delete(key);
     } else {
-      table.values.set(key, value);
-      table.versions.set(key, version);
+      table.values.set(shared, value);
+      table.versions.set(shared, version);
     }
-    if (name === 'tasks') this.#index(key, before, value);
-    return { table: name, key, before, after: value, version } as Change;
+    if (name === 'tasks') this.#index(shared, before, value);
+    return { table: name, key: shared, before, after: value, version } as Change;
+  }
+
+  /**
+   * A value that was just parsed has strings of its own: ids that other records have too are replaced by theirs, which
+   * halves what a task costs in memory. Returns the key to use: the record's own id where that is the same.
+   */
+  #share(name: TableName, key: string, value: unknown): string {
+    if (value === undefined) return key;
+    if (name === 'tasks') {
+      const task = value as Mutable<Tables['tasks']>;
+      task.serviceId = this.all('services').get(task.serviceId)?.id ?? task.serviceId;
+      if (task.nodeId !== undefined) task.nodeId = this.all('nodes').get(task.nodeId)?.id ?? task.nodeId;
+      return task.id === key ? task.id : key;
+    }
+    if (name === 'statuses') {
+      const status = value as Mutable<Tables['statuses']>;
+      if (status.taskId === key) status.taskId = this.all('tasks').get(key)?.id ?? key;
+      return status.taskId === key ? status.taskId : key;
+    }
+    return key;
   }
 
   #index(id: string, before: unknown, after: unknown): void {

@@ -39,6 +39,8 @@ export class Mirror {
   #clusterId = '';
   #current = false;
   #restartWatch = new AbortController();
+  /** When the watch was begun, or last said something. */
+  #heardAtMs = 0;
 
   constructor(client: Etcd3, logger: Logger) {
     this.#client = client;
@@ -81,9 +83,12 @@ export class Mirror {
     });
   }
 
-  /** Drops the watch and opens another: for a caller who knows that events are overdue. */
-  restartWatch(): void {
-    this.#restartWatch.abort();
+  /**
+   * Drops the watch and opens another: for a caller who knows that events are overdue. One that has said something, or was
+   * begun, within the last `silentMs` stays: else many callers on a slow machine would never let one come to its first event.
+   */
+  restartWatch(silentMs: number): void {
+    if (performance.now() - this.#heardAtMs >= silentMs) this.#restartWatch.abort();
   }
 
   /** Keeps the tables up to date until the signal aborts; who waits then is rejected. Never rejects itself. */
@@ -129,6 +134,7 @@ export class Mirror {
   /** True when the watch was opened at all. */
   async #watch(signal: AbortSignal): Promise<boolean> {
     this.#restartWatch = new AbortController();
+    this.#heardAtMs = performance.now();
     let opened = false;
     const end = await watchOnce(
       {
@@ -157,6 +163,7 @@ export class Mirror {
   }
 
   #applyEvents(events: readonly IEvent[], revision: number): void {
+    this.#heardAtMs = performance.now();
     const changes: Change[] = [];
     for (const event of events) {
       // Of a watch that overlaps what is known already, nothing may be applied twice.
