@@ -17,7 +17,6 @@ import {
   type AssignmentDiff,
   assignmentKey,
   listsToSet,
-  type AssignmentRows,
   sameData,
 } from '../../shared/wire/assignment-diff.ts';
 import type { Change } from '../store/store.ts';
@@ -36,9 +35,18 @@ import {
   serviceRows,
   taskRow,
 } from './assignment-rows.ts';
+import {
+  addAll,
+  addDelta,
+  dropAll,
+  emptyLists,
+  type Keys,
+  type Lists,
+  withoutEmpty,
+} from './assignment-lists.ts';
 import { HeldFiles } from './held-files.ts';
-import { Memberships } from './memberships.ts';
-import { SECTION_TABLES, Sections, SectionTable } from './network-sections.ts';
+import { Memberships, withIngress } from './memberships.ts';
+import { Sections, SectionTable } from './network-sections.ts';
 import { PeerTables } from './peer-tables.ts';
 
 /** What was last told of a task. */
@@ -68,9 +76,6 @@ export interface ServingChange {
   readonly withdrawn: readonly string[];
   readonly serving: readonly string[];
 }
-
-type Lists = { [T in keyof AssignmentRows]: AssignmentRows[T][] };
-type Keys = { [T in keyof AssignmentRows]: string[] };
 
 export class AssignmentTracker {
   readonly #view: AssignmentView;
@@ -155,12 +160,7 @@ export class AssignmentTracker {
     const networks = this.#networksNow(nodeId);
     for (const row of this.#peers.full(nodeId, { networks, published: this.#publishing.size > 0 }))
       lists.peers.push(row);
-    for (const networkId of networks) {
-      const section = this.#sections.get(networkId);
-      lists.networks.push(...(section?.networks.rows.values() ?? []));
-      lists.endpoints.push(...(section?.endpoints.rows.values() ?? []));
-      lists.services.push(...(section?.services.rows.values() ?? []));
-    }
+    for (const networkId of networks) addAll(this.#sections, networkId, lists);
     return listsToSet(lists);
   }
 
@@ -350,37 +350,13 @@ export class AssignmentTracker {
       drop[table].push(...files.drop);
     }
     for (const networkId of now) {
-      if (before.has(networkId)) this.#addDelta(networkId, put, drop);
-      else this.#addAll(networkId, put);
+      if (before.has(networkId)) addDelta(this.#sections, networkId, put, drop);
+      else addAll(this.#sections, networkId, put);
     }
     for (const networkId of before) {
-      if (!now.has(networkId)) this.#dropAll(networkId, drop);
+      if (!now.has(networkId)) dropAll(this.#sections, networkId, drop);
     }
     return { put: withoutEmpty(put), drop: withoutEmpty(drop) };
-  }
-
-  #addDelta(networkId: string, put: Lists, drop: Keys): void {
-    if (!this.#sections.dirty.has(networkId)) return;
-    const section = this.#sections.get(networkId);
-    if (section === undefined) return;
-    for (const table of SECTION_TABLES) drop[table].push(...section[table].delta().drop);
-    put.networks.push(...section.networks.delta().put);
-    put.endpoints.push(...section.endpoints.delta().put);
-    put.services.push(...section.services.delta().put);
-  }
-
-  #addAll(networkId: string, put: Lists): void {
-    const section = this.#sections.get(networkId);
-    if (section === undefined) return;
-    put.networks.push(...section.networks.rows.values());
-    put.endpoints.push(...section.endpoints.rows.values());
-    put.services.push(...section.services.rows.values());
-  }
-
-  #dropAll(networkId: string, drop: Keys): void {
-    const section = this.#sections.get(networkId);
-    if (section === undefined) return;
-    for (const table of SECTION_TABLES) drop[table].push(...section[table].allKeys());
   }
 
   #servingOf(diff: AssignmentDiff): ServingChange {
@@ -421,16 +397,4 @@ export interface Flush {
 
 function isStop(desired: DesiredState): boolean {
   return desired !== 'ready' && desired !== 'running';
-}
-
-function withIngress(networkIds: ReadonlySet<string>, published: boolean): ReadonlySet<string> {
-  return published ? new Set([...networkIds, INGRESS_NETWORK_ID]) : networkIds;
-}
-
-function emptyLists(): { [T in keyof AssignmentRows]: never[] } {
-  return { tasks: [], networks: [], endpoints: [], services: [], peers: [], secrets: [], configs: [] };
-}
-
-function withoutEmpty<T extends Record<string, readonly unknown[]>>(lists: T): Partial<T> {
-  return Object.fromEntries(Object.entries(lists).filter(([, list]) => list.length > 0)) as Partial<T>;
 }

@@ -1,4 +1,6 @@
 /** Which node is on which network, counted by the tasks that put it there. Pure. */
+import { INGRESS_NETWORK_ID } from '../../shared/model/index.ts';
+
 const NONE: ReadonlySet<string> = new Set();
 
 export class Memberships {
@@ -60,4 +62,9 @@ export class Memberships {
   #remember(nodeId: string): void {
     if (!this.#before.has(nodeId)) this.#before.set(nodeId, this.now(nodeId));
   }
+}
+
+/** While anything is published, every node is on ingress. */
+export function withIngress(networkIds: ReadonlySet<string>, published: boolean): ReadonlySet<string> {
+  return published ? new Set([...networkIds, INGRESS_NETWORK_ID]) : networkIds;
 }

@@ -9,17 +9,17 @@ import type {
   Task,
   TaskAddress,
 } from '../../shared/model/index.ts';
-import { withSpec } from '../../shared/model/index.ts';
 import { networksOf } from './allocate/addresses.ts';
 import { allocateEndpoint, whyNoAddress } from './allocate/endpoint.ts';
 import type { Planning } from './plan.ts';
-import type { ServiceAction, ServiceDecision, SlotAction, SlotDecision } from './reconcile/actions.ts';
+import type { ServiceDecision, SlotAction, SlotDecision } from './reconcile/actions.ts';
 import { earlier } from './reconcile/actions.ts';
 import { sameJson } from './reconcile/dirty.ts';
 import { whyNoNode } from './schedule/filters.ts';
 import type { Again } from './schedule/preemption.ts';
 import type { Placement } from './schedule/scheduler.ts';
 import { ServiceScheduler } from './schedule/scheduler.ts';
+import { applyToService } from './service-actions.ts';
 import { stopVictim } from './stop-victim.ts';
 import { isWanted, revisionKey } from './states.ts';
 
@@ -73,7 +73,8 @@ export class ServicePlan {
   apply(decision: ServiceDecision, limit: number): Applied {
     if (this.#service.removing !== true) this.#allocate();
     this.#blocked = decision.hold ?? whyNoNode(this.#planning.view.nodes.values()) ?? this.#blocked;
-    for (const action of decision.service) this.#applyToService(action);
+    for (const action of decision.service)
+      this.#service = applyToService(this.#planning, this.#unit, this.#service, action);
     if (this.#service !== this.#before) this.#put();
     // The slots were decided for the spec that was just given up.
     if (this.#service.revision !== this.#before.revision) return { changed: 1, more: true };
@@ -132,57 +133,6 @@ export class ServicePlan {
 
   #put(): void {
     this.#planning.draft.put(this.#unit, 0, 'services', this.#service.id, this.#service);
-  }
-
-  #applyToService(action: ServiceAction): void {
-    const { draft, view, now } = this.#planning;
-    const { id } = this.#service;
-    switch (action.kind) {
-      case 'set-update-status':
-        this.#service = { ...this.#service, updateStatus: action.status };
-        return;
-      case 'rollback':
-        this.#rollBack(action.toRevision, action.message);
-        return;
-      case 'release':
-        this.#service = { ...this.#service, released: true };
-        return;
-      case 'scale':
-        this.#service = { ...this.#service, scaled: action.scaled };
-        return;
-      case 'delete-revision':
-        draft.put(this.#unit, 0, 'revisions', revisionKey(id, action.revision), null);
-        return;
-      case 'delete-service':
-        for (const key of revisionKeys(view, this.#service)) draft.put(this.#unit, 0, 'revisions', key, null);
-        draft.put(this.#unit, 0, 'services', id, null);
-        if (view.version('names', nameKey(this.#service)) > 0)
-          draft.drop(this.#unit, 0, 'names', nameKey(this.#service));
-        return;
-      case 'remove-service':
-        this.#service = { ...this.#service, removing: true, updatedAtMs: now };
-        return;
-      default:
-        assertNever(action);
-    }
-  }
-
-  /** The earlier spec becomes a new revision, so that numbers only grow. A rollback is never rolled back. */
-  #rollBack(toRevision: number, message: string): void {
-    const { view, draft, now } = this.#planning;
-    const { previousRevision: _forgotten, ...rest } = this.#service;
-    const earlier = view.revisions.get(revisionKey(rest.id, toRevision));
-    if (earlier === undefined) return;
-    const revision = rest.revision + 1;
-    const key = revisionKey(rest.id, revision);
-    const origin = { kind: 'rollback', of: toRevision, automatic: true } as const;
-    draft.put(this.#unit, 0, 'revisions', key, { ...earlier, id: key, revision, createdAtMs: now, origin });
-    this.#service = {
-      ...withSpec(rest, earlier.spec),
-      revision,
-      updatedAtMs: now,
-      updateStatus: { state: 'rollback-started', startedAtMs: now, message },
-    };
   }
 
   /** True when it wrote something. */
@@ -387,11 +337,6 @@ export class ServicePlan {
   }
 }
 
-/** A service and a container may have the same name. */
-function nameKey({ name, run }: Service): string {
-  return `${run === undefined ? 'service' : 'container'}:${name}`;
-}
-
 function needsNode({ kind }: SlotAction): boolean {
   return kind === 'create-task' || kind === 'place-task';
 }
@@ -399,14 +344,4 @@ function needsNode({ kind }: SlotAction): boolean {
 function leavingTask(action: SlotAction): string[] {
   const leaves = action.kind === 'set-desired' && !isWanted({ ...action.task, desired: action.desired });
   return leaves || action.kind === 'delete-task' ? [action.task.id] : [];
-}
-
-/** Keys of all revisions that exist. */
-function revisionKeys({ revisions }: Planning['view'], { id, revision }: Service): string[] {
-  const keys: string[] = [];
-  for (let number = 1; number <= revision; number += 1) {
-    const key = revisionKey(id, number);
-    if (revisions.has(key)) keys.push(key);
-  }
-  return keys;
 }

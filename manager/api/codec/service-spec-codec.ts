@@ -8,7 +8,6 @@ import {
   DEFAULT_UPDATE,
   nodeNetworkId,
   isJob,
-  type Labels,
   nodeNetworkOf,
   type Placement,
   type PublishedPort,
@@ -17,17 +16,19 @@ import {
   type ServiceSpec,
   type UpdateConfig,
 } from '../../../shared/model/index.ts';
-import { readAutoscaleLabels, type Scalable } from '../../stack/autoscale.ts';
-import { CRON_PREFIX, readCronLabels } from '../../stack/cron.ts';
-import { readMoveLabels } from '../../stack/move-labels.ts';
-import { readPlacementLabels } from '../../stack/placement-labels.ts';
-import { PRIORITY_LABEL, readPriority } from '../../stack/priority.ts';
-import { DEADLINE_LABEL, readUpdateDeadline } from '../../stack/update-deadline.ts';
 import { parseStrict } from '../http/unsupported.ts';
 import { defined, given, labelsOf, zLabels, zText, zTexts, zWhole } from './common.ts';
 import { decodeAmounts, decodeReservations, encodeResources, zResources } from './resources-codec.ts';
 import { decodeContainerSpec, encodeContainerSpec, zContainerSpec } from './container-spec-codec.ts';
 import { withCronField, zCronMode } from './cron-codec.ts';
+import {
+  decodeAutoscale,
+  decodeDeadline,
+  decodeMoveLabels,
+  decodePlacementLabels,
+  decodePriority,
+  withSchedule,
+} from './service-labels-codec.ts';
 
 const zRestart = z
   .object({
@@ -206,58 +207,10 @@ function decodeMode(raw: RawSpec['Mode']): ServiceMode {
   }
 }
 
-function decodePlacementLabels(labels: Labels): Pick<Placement, 'strategy' | 'affinities'> {
-  const reading = readPlacementLabels(labels);
-  if (reading.kind === 'problem')
-    throw new InvalidError(`invalid service spec: Labels.${reading.field}: ${reading.message}`);
-  return reading.placement;
-}
-
-function decodeMoveLabels(spec: ServiceSpec): Pick<ServiceSpec, 'drain' | 'rebalanceEveryMs'> {
-  const reading = readMoveLabels(spec);
-  if (reading.kind === 'problem')
-    throw new InvalidError(`invalid service spec: Labels.${reading.field}: ${reading.message}`);
-  return reading.moves;
-}
-
-function decodeDeadline(labels: Labels): number | undefined {
-  const deadline = readUpdateDeadline(labels);
-  if (typeof deadline === 'string')
-    throw new InvalidError(`invalid service spec: Labels.${DEADLINE_LABEL}: ${deadline}`);
-  return deadline;
-}
-
-function decodePriority(labels: Labels): number | undefined {
-  const priority = readPriority(labels);
-  if (typeof priority === 'string')
-    throw new InvalidError(`invalid service spec: Labels.${PRIORITY_LABEL}: ${priority}`);
-  return priority;
-}
-
-function decodeAutoscale(labels: Labels, spec: Scalable): Autoscale | undefined {
-  const reading = readAutoscaleLabels(labels, spec);
-  if (reading.kind === 'problem')
-    throw new InvalidError(`invalid service spec: Labels.${reading.field}: ${reading.message}`);
-  return reading.kind === 'autoscale' ? reading.autoscale : undefined;
-}
-
 /** Without a number of its own, a service that is scaled by use starts with the least. */
 function withLeast(mode: ServiceMode, raw: RawSpec['Mode'], autoscale: Autoscale | undefined): ServiceMode {
   if (autoscale === undefined || (raw?.Replicated?.Replicas ?? undefined) !== undefined) return mode;
   return { kind: 'replicated', replicas: autoscale.min };
-}
-
-/** A job's labels may say when it runs. */
-function withSchedule(mode: ServiceMode, labels: Labels): ServiceMode {
-  const cron = readCronLabels(labels);
-  if (cron.kind === 'none') return mode;
-  if (cron.kind === 'problem')
-    throw new InvalidError(`invalid service spec: Labels.${cron.field}: ${cron.message}`);
-  if (mode.kind !== 'replicated-job' || mode.totalCompletions > 1)
-    throw new InvalidError(
-      `invalid service spec: Labels.${CRON_PREFIX}schedule: needs Mode.ReplicatedJob with at most one completion`,
-    );
-  return cron.mode;
 }
 
 /** An update of a job is a new execution: there is nothing to roll (swarmkit, manager/controlapi/service.go). */
