@@ -70,6 +70,8 @@ test('changes carry consecutive numbers, after one full set', async (t) => {
   const session = await RawSession.open(r.address, identity);
   for (let i = 0; i < 20; i += 1) {
     await putTask(r, task(`t${i}`, 'web', identity.nodeId));
+    // On a slow machine this takes longer than a silent session lasts.
+    session.send({ type: 'beat' });
     await new Promise((resolve) => setImmediate(resolve));
   }
   await eventually('the last task came', () =>
