@@ -7,7 +7,6 @@ import {
   type AssignmentSet,
   compareStates,
   type DesiredState,
-  type EndpointAssignment,
   INGRESS_NETWORK_ID,
   type ServiceAssignment,
   type Task,
@@ -17,7 +16,6 @@ import {
   type AssignmentDiff,
   assignmentKey,
   listsToSet,
-  type AssignmentRows,
   sameData,
 } from '../../shared/wire/assignment-diff.ts';
 import type { Change } from '../store/store.ts';
@@ -25,42 +23,21 @@ import {
   type AssignmentView,
   endpointRows,
   FILE_TABLES,
-  type FileIds,
   fileIds,
   isLive,
   meshPorts,
   networkRow,
-  NO_FILES,
   observedState,
   peerRow,
   serviceRows,
   taskRow,
 } from './assignment-rows.ts';
+import { emptyLists, type Keys, type Lists, withoutEmpty } from './assignment-lists.ts';
 import { HeldFiles } from './held-files.ts';
 import { Memberships } from './memberships.ts';
 import { SECTION_TABLES, Sections, SectionTable } from './network-sections.ts';
 import { PeerTables } from './peer-tables.ts';
-
-/** What was last told of a task. */
-interface TaskFacts {
-  readonly nodeId: string | undefined;
-  readonly desired: DesiredState;
-  readonly row: TaskAssignment | undefined;
-  readonly endpoints: readonly EndpointAssignment[];
-  readonly networks: readonly string[];
-  readonly files: FileIds;
-}
-
-const NO_NETWORKS: readonly string[] = [];
-
-const NO_FACTS: TaskFacts = {
-  nodeId: undefined,
-  desired: 'ready',
-  row: undefined,
-  endpoints: [],
-  networks: NO_NETWORKS,
-  files: NO_FILES,
-};
+import { NO_FACTS, NO_NETWORKS, type TaskFacts } from './task-facts.ts';
 
 /** How endpoints of tasks changed for those who had them. */
 export interface ServingChange {
@@ -68,9 +45,6 @@ export interface ServingChange {
   readonly withdrawn: readonly string[];
   readonly serving: readonly string[];
 }
-
-type Lists = { [T in keyof AssignmentRows]: AssignmentRows[T][] };
-type Keys = { [T in keyof AssignmentRows]: string[] };
 
 export class AssignmentTracker {
   readonly #view: AssignmentView;
@@ -422,12 +396,4 @@ function isStop(desired: DesiredState): boolean {
 
 function withIngress(networkIds: ReadonlySet<string>, published: boolean): ReadonlySet<string> {
   return published ? new Set([...networkIds, INGRESS_NETWORK_ID]) : networkIds;
-}
-
-function emptyLists(): { [T in keyof AssignmentRows]: never[] } {
-  return { tasks: [], networks: [], endpoints: [], services: [], peers: [], secrets: [], configs: [] };
-}
-
-function withoutEmpty<T extends Record<string, readonly unknown[]>>(lists: T): Partial<T> {
-  return Object.fromEntries(Object.entries(lists).filter(([, list]) => list.length > 0)) as Partial<T>;
 }

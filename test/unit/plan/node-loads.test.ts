@@ -4,7 +4,7 @@ import { ClusterColumns } from '../../../manager/plan/schedule/columns.ts';
 import { NodeLoads } from '../../../manager/plan/schedule/node-loads.ts';
 import { viewOf } from '../../../manager/plan/view.ts';
 import type { Write } from '../../../manager/store/store.ts';
-import { MemoryStore } from '../../sim/memory-store.ts';
+import type { MemoryStore } from '../../sim/memory-store.ts';
 import { cluster, GB, specOf } from './_cluster.ts';
 
 const NODES = ['n1', 'n2', 'n3'];
