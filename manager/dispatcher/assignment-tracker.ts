@@ -7,7 +7,6 @@ import {
   type AssignmentSet,
   compareStates,
   type DesiredState,
-  type EndpointAssignment,
   INGRESS_NETWORK_ID,
   type ServiceAssignment,
   type Task,
@@ -24,12 +23,10 @@ import {
   type AssignmentView,
   endpointRows,
   FILE_TABLES,
-  type FileIds,
   fileIds,
   isLive,
   meshPorts,
   networkRow,
-  NO_FILES,
   observedState,
   peerRow,
   serviceRows,
@@ -48,27 +45,7 @@ import { HeldFiles } from './held-files.ts';
 import { Memberships, withIngress } from './memberships.ts';
 import { Sections, SectionTable } from './network-sections.ts';
 import { PeerTables } from './peer-tables.ts';
-
-/** What was last told of a task. */
-interface TaskFacts {
-  readonly nodeId: string | undefined;
-  readonly desired: DesiredState;
-  readonly row: TaskAssignment | undefined;
-  readonly endpoints: readonly EndpointAssignment[];
-  readonly networks: readonly string[];
-  readonly files: FileIds;
-}
-
-const NO_NETWORKS: readonly string[] = [];
-
-const NO_FACTS: TaskFacts = {
-  nodeId: undefined,
-  desired: 'ready',
-  row: undefined,
-  endpoints: [],
-  networks: NO_NETWORKS,
-  files: NO_FILES,
-};
+import { NO_FACTS, NO_NETWORKS, type TaskFacts } from './task-facts.ts';
 
 /** How endpoints of tasks changed for those who had them. */
 export interface ServingChange {
