@@ -30,23 +30,34 @@ export function judgeReport(
   return sameData({ ...report, atMs: 0 }, { ...known, atMs: 0 }) ? 'ignore' : 'write';
 }
 
-/** A node that lost the container (its machine was restarted, say) does not know any more when it began to run. */
-function withStart(report: TaskStatus, known: TaskStatus | undefined): TaskStatus {
-  const startedAtMs = report.startedAtMs ?? known?.startedAtMs;
-  return startedAtMs === undefined ? report : { ...report, startedAtMs };
+/**
+ * The report with its times by this manager's clock: the node's may be hours off, and whoever reads the record compares it
+ * with a manager's. Kept are how long the task ran, which is the node's to know, and when it began to, as noted first (a node
+ * that lost the container, its machine was restarted, say, does not know any more). Pure.
+ */
+export function inOwnTime(report: TaskStatus, known: TaskStatus | undefined, nowMs: number): TaskStatus {
+  const { atMs, startedAtMs } = report;
+  const ranMs = startedAtMs === undefined ? undefined : Math.max(0, atMs - startedAtMs);
+  const beganMs = known?.startedAtMs ?? (ranMs === undefined ? undefined : nowMs - ranMs);
+  if (beganMs === undefined) return { ...report, atMs: nowMs };
+  // It may be told late: after a partition.
+  const saidMs = ranMs === undefined ? nowMs : Math.min(nowMs, beganMs + ranMs);
+  return { ...report, atMs: saidMs, startedAtMs: beganMs };
 }
 
 export class StatusIntake {
   readonly #store: Store;
   readonly #logger: Logger;
+  readonly #now: () => number;
   /** How many reports came, by what was done with them. */
   readonly counts: Record<Verdict, number> = { write: 0, ignore: 0, refuse: 0 };
   /** Reports on one task are taken one after the other. */
   readonly #tasks = new KeyedMutex();
 
-  constructor(store: Store, logger: Logger) {
+  constructor(store: Store, logger: Logger, now: () => number = Date.now) {
     this.#store = store;
     this.#logger = logger;
+    this.#now = now;
   }
 
   /**
@@ -79,7 +90,7 @@ export class StatusIntake {
     const { taskId } = report;
     const task = this.#store.get('tasks', taskId);
     const known = this.#store.get('statuses', taskId);
-    const value = withStart(report, known);
+    const value = inOwnTime(report, known, this.#now());
     const verdict = judgeReport(nodeId, value, task, known);
     this.counts[verdict] += 1;
     if (verdict === 'refuse') {

@@ -1,5 +1,5 @@
 import test from 'ava';
-import { judgeReport, StatusIntake } from '../../../manager/dispatcher/status-intake.ts';
+import { inOwnTime, judgeReport, StatusIntake } from '../../../manager/dispatcher/status-intake.ts';
 import { StaleError } from '../../../manager/store/store.ts';
 import { compareStates, TASK_STATES } from '../../../shared/model/index.ts';
 import { MemoryStore } from '../../harness/memory-store.ts';
@@ -28,6 +28,24 @@ test('what is said again is not written again, news in the same state is', (t) =
   const known = status('t1', 'running', { atMs: 1, health: 'starting' });
   t.is(judgeReport('n1', { ...known, atMs: 2 }, own, known), 'ignore');
   t.is(judgeReport('n1', { ...known, health: 'healthy' }, own, known), 'write');
+});
+
+test('times are the manager’s, whatever the node’s clock says; how long a task ran is the node’s', (t) => {
+  const twoHours = 7_200_000;
+  for (const skew of [-twoHours, 0, twoHours]) {
+    const prepared = inOwnTime(status('t1', 'ready', { atMs: 9_000_000 + skew }), undefined, 9_000_010);
+    t.is(prepared.atMs, 9_000_010);
+    t.is(prepared.startedAtMs, undefined);
+    const began = { atMs: 9_001_000 + skew, startedAtMs: 9_000_900 + skew };
+    const running = inOwnTime(status('t1', 'running', began), prepared, 9_001_020);
+    t.deepEqual([running.startedAtMs, running.atMs], [9_000_920, 9_001_020]);
+    // It ended after five seconds, and the manager hears of it a minute later.
+    const ended = { atMs: 9_005_900 + skew, startedAtMs: 9_000_900 + skew };
+    const failed = inOwnTime(status('t1', 'failed', ended), running, 9_065_900);
+    t.deepEqual([failed.startedAtMs, failed.atMs], [9_000_920, 9_005_920]);
+    const lost = inOwnTime(status('t1', 'failed', { atMs: 9_065_000 + skew }), running, 9_065_900);
+    t.deepEqual([lost.startedAtMs, lost.atMs], [9_000_920, 9_065_900]);
+  }
 });
 
 test('a status that a manager wrote meanwhile is not overwritten', async (t) => {
