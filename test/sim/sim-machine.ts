@@ -2,6 +2,7 @@
  * A machine of the simulated cluster: containers that outlive the agent, a disk that outlives the machine's power, and the
  * real agent on top: session link, worker, runners, saved assignments.
  */
+import { setMaxListeners } from 'node:events';
 import { SessionLink } from '../../agent/session/session-link.ts';
 import { Worker } from '../../agent/worker/worker.ts';
 import type { WebSocket } from 'ws';
@@ -73,6 +74,8 @@ export class SimMachine {
     const process = new SimProcess(`agent ${this.nodeId}`, this.skewMs);
     this.agent = process;
     this.#stop = new AbortController();
+    this.world.roots.push(this.#stop);
+    setMaxListeners(0, this.#stop.signal);
     const { signal } = this.#stop;
     this.world.time.start(process, () => this.#run(process, signal));
   }

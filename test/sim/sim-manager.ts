@@ -60,6 +60,7 @@ export class SimManager {
   /** It has won an election. */
   lead(fence: Fence): void {
     const leading = new AbortController();
+    this.#world.roots.push(leading);
     this.#leading?.abort();
     this.#leading = leading;
     const { time, faults, trace } = this.#world;
@@ -108,7 +109,9 @@ export class SimManager {
   async #run(process: SimProcess): Promise<void> {
     const { etcd, faults, random, time, trace } = this.#world;
     const logger = trace.logger(this.id);
-    const signal = new AbortController().signal;
+    const root = new AbortController();
+    this.#world.roots.push(root);
+    const { signal } = root;
     const client = etcd.client(this.id, process, 1 + random.below(random.below(3) === 0 ? 200 : 10));
     const store = await openStoreOn(client, { endpoints: [], logger, signal });
     const seen = faults.dispatcherStore?.(store) ?? store;

@@ -43,6 +43,7 @@ export async function simulate(
       totals.rounds += 1;
     }
   } finally {
+    await world.close();
     undo();
   }
   add(totals, world, (world.time.now - startMs) / 60_000);

@@ -33,6 +33,9 @@ export interface SimEvent {
 /** After a stall the timers that are due come first, then what arrived: so does Node's event loop. */
 const IO_AFTER_STALL = 1e12;
 
+/** Events of one moment: more are a loop that waits for nothing. */
+const MAX_AT_ONCE = 20_000;
+
 export class Timeline {
   now = 1_000_000_000;
   /** Whose event is being run, with all that its promises do. Undefined: the world itself. */
@@ -41,6 +44,7 @@ export class Timeline {
   /** Ends the simulation: an invariant that broke while something else was in the middle of its work. */
   failure: Error | undefined;
   #made = 0;
+  #atOnce = 0;
   readonly #heap: SimEvent[] = [];
 
   /** Runs it after `ms`, as an event of the process that runs now unless another is named. */
@@ -94,12 +98,23 @@ export class Timeline {
       if (next === undefined || next.at > end) break;
       this.#pop();
       if (next.cancelled || next.owner?.alive === false) continue;
+      if (next.at > this.now) this.#atOnce = 0;
       this.now = next.at;
+      this.#atOnce += 1;
+      if (this.#atOnce > MAX_AT_ONCE)
+        throw new Error(`${next.owner?.name ?? 'the world'} turns in a circle, and no time passes`);
       if (next.owner !== undefined && next.owner.stalledUntilMs > this.now) this.#postpone(next, next.owner);
       else await this.#run(next);
       if (this.failure !== undefined) throw this.failure;
     }
     this.now = end;
+  }
+
+  /** Lets what is under way come to its end, without time passing. */
+  async settle(): Promise<void> {
+    this.#heap.length = 0;
+    await drain();
+    this.#heap.length = 0;
   }
 
   async #run(event: SimEvent): Promise<void> {

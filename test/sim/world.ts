@@ -56,6 +56,8 @@ export class World {
   troubledAtMs = Number.NEGATIVE_INFINITY;
   /** The same of what keeps managers from hearing the nodes. */
   managersTroubledAtMs = Number.NEGATIVE_INFINITY;
+  /** What ends each process that ever was, dead or alive. */
+  readonly roots: AbortController[] = [];
   /** Of 1,000: how often a step fails. 0 in quiet times. */
   #failRate = 0;
 
@@ -101,6 +103,12 @@ export class World {
     this.#tick();
     this.trace.note('world', 'quiet: checking');
     checkQuiet(this);
+  }
+
+  /** Lets go of everything that waits for something: else the next world's memory comes on top. */
+  async close(): Promise<void> {
+    for (const stop of this.roots) stop.abort();
+    await this.time.settle();
   }
 
   failsNow(step: 'preparing' | 'starting' | 'running'): boolean {
