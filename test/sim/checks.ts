@@ -196,7 +196,8 @@ function checkMachine(world: World, machine: SimMachine): void {
   for (const id of running) if (!desired.has(id)) fail(`zombie ${id} on ${nodeId}`);
   for (const id of desired) if (!running.has(id)) fail(`${id} does not run on ${nodeId}`);
   for (const id of machine.containers.keys())
-    if (swarm.store.get('tasks', id) === undefined) fail(`${nodeId} keeps the container of ${id}, which is no more`);
+    if (swarm.store.get('tasks', id) === undefined)
+      fail(`${nodeId} keeps the container of ${id}, which is no more`);
   checkAssignments(world, machine);
 }
 
@@ -222,7 +223,8 @@ function checkAssignments({ swarm: { store } }: World, { nodeId, told, applied }
       const got = have.get(key);
       // Said in full sets only: that it was started before.
       const plain = got !== undefined && 'started' in got ? { ...got, started: undefined } : got;
-      if (!sameData(plain, row)) fail(`${nodeId} was told ${JSON.stringify(got)}, not ${JSON.stringify(row)}`);
+      if (!sameData(plain, row))
+        fail(`${nodeId} was told ${JSON.stringify(got)}, not ${JSON.stringify(row)}`);
     }
     for (const key of have.keys()) if (!want.has(key)) fail(`${nodeId} still has ${table} ${key}`);
   }

@@ -13,6 +13,9 @@ const MAX_TASK_BYTES = 400;
 /** A replacement waits a minute at most for the one before it to stop; which then has still to be stopped. */
 const MAX_DOUBLE_MS = 75_000;
 const SAMPLE_MS = 5000;
+/** When nothing has happened for long. */
+const SAMPLE_QUIET_MS = 60_000;
+const QUIET_AFTER_MS = 300_000;
 /** After a trouble is over, what it did may still show for so long. */
 const AFTERMATH_MS = 15_000;
 /** Of a task that is to stop; as start-dispatcher.ts has it. */
@@ -66,7 +69,8 @@ export class ContinuousChecks {
     const { time, swarm, machines, managers } = this.#world;
     const sinceMs = this.#stopping.get(taskId);
     const { session } = machine;
-    if (sinceMs === undefined || session === undefined || swarm.store.get('tasks', taskId) === undefined) return;
+    if (sinceMs === undefined || session === undefined || swarm.store.get('tasks', taskId) === undefined)
+      return;
     if (session.sinceMs >= sinceMs || time.now - sinceMs >= WITHDRAW_TIMEOUT_MS) return;
     for (const other of machines.values()) {
       const there = other.session;
@@ -158,7 +162,8 @@ export class ContinuousChecks {
   /** From time to time: whether a slot has more than one container running, and for how long without an excuse. */
   #sample(): void {
     const { time, troubledAtMs } = this.#world;
-    time.world(SAMPLE_MS, () => this.#sample());
+    const isQuiet = time.now - troubledAtMs > QUIET_AFTER_MS;
+    time.world(isQuiet ? SAMPLE_QUIET_MS : SAMPLE_MS, () => this.#sample());
     const running = this.#runningBySlot();
     for (const slot of this.#doubleSince.keys())
       if ((running.get(slot)?.length ?? 0) < 2) this.#doubleSince.delete(slot);

@@ -1,4 +1,6 @@
 /** The disk in memory: the few calls of node:fs/promises that the simulated processes make, and a disk that is full. */
+import type fsPromises from 'node:fs/promises';
+
 const PREFIX = '/sim/';
 
 /** Paths begin with /sim/MACHINE/. */
@@ -12,7 +14,7 @@ export function newFileSystem(): FileSystem {
   return { contents: new Map(), full: new Set() };
 }
 
-type Real = Pick<typeof import('node:fs/promises'), 'readFile' | 'open' | 'rename'>;
+type Real = Pick<typeof fsPromises, 'readFile' | 'open' | 'rename'>;
 
 /** Paths elsewhere are left to the `real` calls: those of who runs the simulation. */
 export function fakeFiles(files: FileSystem, real: Real): Record<string, unknown> {

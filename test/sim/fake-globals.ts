@@ -31,7 +31,7 @@ export function fakeGlobals({ time, random, files }: Machinery): () => void {
     ...replaceAll(fsPromises, fakeFiles(files, { ...fsPromises })),
   ];
   syncBuiltinESMExports();
-  emptyIdPool(random);
+  emptyIdPool();
   return () => {
     for (const one of undo.reverse()) one();
     syncBuiltinESMExports();
@@ -122,17 +122,16 @@ function fill(bytes: Uint8Array, random: Prng): Uint8Array {
 }
 
 /** ids.ts keeps random bytes for later: those of an earlier world would make this one differ from its replay. */
-function emptyIdPool(random: Prng): void {
-  let filled = false;
+function emptyIdPool(): void {
+  const pool = { filled: false };
   const oneUseful = (bytes: Uint8Array): Uint8Array => {
-    filled = true;
+    pool.filled = true;
     // Read from the end; of 255 none is used. So the identifier that is being made ends with the last byte.
     bytes.fill(255)[0] = 0;
     return bytes;
   };
   const [undo] = replaceAll(globalThis.crypto, { getRandomValues: oneUseful });
-  for (let i = 0; i < 1000 && !filled; i += 1) newId();
+  for (let i = 0; i < 1000 && !pool.filled; i += 1) newId();
   undo?.();
-  if (!filled) throw new Error('newId() does not take its bytes from globalThis.crypto: the seed is not all');
-  fill(new Uint8Array(1), random);
+  if (!pool.filled) throw new Error('newId() does not take its bytes from globalThis.crypto: the seed is not all');
 }

@@ -9,7 +9,7 @@ const USAGE = `usage: npm run sim -- [--seed N] [--minutes M] [--trace]
 Simulates clusters in trouble, one after the other, each made from a seed, and checks the invariants of the design.
 
   --seed N     the first cluster's seed; the next have N+1, N+2, ... (default 1)
-  --minutes M  simulated minutes in all: no new cluster is begun after them (default 2000; a cluster lives for about 100)
+  --minutes M  simulated minutes in all: no new cluster is begun after them (default 5000; a cluster lives for about 1080)
   --trace      print every event
 
 A broken invariant is printed with the seed and the last events, and the exit code is 1. The same seed gives the same events.`;
@@ -18,7 +18,7 @@ function parse(): { seed: number; minutes: number; trace: boolean } {
   const { values } = parseArgs({
     options: {
       seed: { type: 'string', default: '1' },
-      minutes: { type: 'string', default: '2000' },
+      minutes: { type: 'string', default: '5000' },
       trace: { type: 'boolean', default: false },
       help: { type: 'boolean', short: 'h', default: false },
     },

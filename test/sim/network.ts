@@ -44,9 +44,7 @@ export class Network {
     const owner = this.#time.current;
     if (owner === undefined) throw new Error('nobody connects');
     const client = new SimSocket(this.#time, owner);
-    this.#time.in(HANDSHAKE_TIMEOUT_MS, () =>
-      client.fail(new Error('Opening handshake has timed out')),
-    );
+    this.#time.in(HANDSHAKE_TIMEOUT_MS, () => client.fail(new Error('Opening handshake has timed out')));
     this.#time.world(this.#latency() * 3, () => this.#accept(client, nodeId, address));
     return client;
   }

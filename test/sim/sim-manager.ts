@@ -69,7 +69,7 @@ export class SimManager {
       if (store === undefined) return void time.in(100, begin);
       if (leading.signal.aborted) return;
       const logger = trace.logger(this.id);
-      const options = { store: faults.leaderStore?.(store, this.#world) ?? store, fence, clock, logger };
+      const options = { store: faults.leaderStore?.(store) ?? store, fence, clock, logger };
       time.start(this.process, () => lead({ ...options, ...this.#sizes() }, leading.signal));
     };
     time.in(0, begin, this.process);
@@ -123,7 +123,7 @@ export class SimManager {
       managerId: this.id,
       nodeDownAfterMs: store.get('cluster', 'self')?.nodeDownAfterMs ?? 2000,
       withdrawTimeoutMs: faults.withdrawTimeoutMs ?? WITHDRAW_TIMEOUT_MS,
-      steadyMs: () => time.now,
+      steadyMs: () => faults.steadyMs?.(time.now) ?? time.now,
       logger,
       signal,
     });

@@ -38,7 +38,9 @@ export async function simulate(
       await world.round().catch((cause: unknown) => {
         const what = cause instanceof Error ? cause.message : String(cause);
         const text = `${world.trace.last()}\nseed ${seed}, round ${round}: ${what}`;
-        throw new Error(`${text}\nto see it again: npm run sim -- --seed ${seed} --minutes 1 --trace`, { cause });
+        throw new Error(`${text}\nto see it again: npm run sim -- --seed ${seed} --minutes 1 --trace`, {
+          cause,
+        });
       });
       totals.rounds += 1;
     }

@@ -11,8 +11,12 @@ export class Trace {
   readonly #time: Timeline;
   readonly #startMs: number;
   readonly #print: ((line: string) => void) | undefined;
-  readonly #lines: { readonly atMs: number; readonly who: string; readonly what: string; readonly detail: Detail }[] =
-    [];
+  readonly #lines: {
+    readonly atMs: number;
+    readonly who: string;
+    readonly what: string;
+    readonly detail: Detail;
+  }[] = [];
   readonly #hash = createHash('sha256');
 
   constructor(time: Timeline, print?: (line: string) => void) {
@@ -40,10 +44,12 @@ export class Trace {
   }
 
   logger(who: string): Logger {
-    const log = (level: string) => (fields: object, message?: string): void => {
-      if (typeof fields === 'string') this.note(who, `${level}${fields}`);
-      else this.note(who, `${level}${message ?? ''}`, fields);
-    };
+    const log =
+      (level: string) =>
+      (fields: object, message?: string): void => {
+        if (typeof fields === 'string') this.note(who, `${level}${fields}`);
+        else this.note(who, `${level}${message ?? ''}`, fields);
+      };
     const logger: Logger = {
       debug: () => undefined,
       info: log(''),
@@ -55,7 +61,17 @@ export class Trace {
   }
 }
 
-function format({ atMs, who, what, detail }: { atMs: number; who: string; what: string; detail: Detail }): string {
+function format({
+  atMs,
+  who,
+  what,
+  detail,
+}: {
+  atMs: number;
+  who: string;
+  what: string;
+  detail: Detail;
+}): string {
   const time = `${(atMs / 1000).toFixed(3).padStart(11)} s`;
   const more = detail === undefined ? '' : ` ${typeof detail === 'string' ? detail : text(detail)}`;
   return `${time}  ${who.padEnd(10)} ${what}${more}`.slice(0, 400);

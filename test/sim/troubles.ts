@@ -73,7 +73,8 @@ export class Troubles {
   elect(): void {
     const { swarm, managers, trace, random, time } = this.#world;
     const candidates = [...managers.values()].filter(({ alive }) => alive);
-    if (candidates.length === 0) return void time.world(1000, () => this.#leader?.leads === true || this.elect());
+    if (candidates.length === 0)
+      return void time.world(1000, () => this.#leader?.leads === true || this.elect());
     const before = this.#leader;
     const leader = this.#world.pick(candidates);
     this.leaders += 1;
@@ -100,7 +101,8 @@ export class Troubles {
         machine.startAgent();
       });
     if (kind === 'heal') this.#heal(machine);
-    else if (kind === 'partition') network.partition(nodeId, world.pick<Partition>(['up', 'down', 'both', 'both']));
+    else if (kind === 'partition')
+      network.partition(nodeId, world.pick<Partition>(['up', 'down', 'both', 'both']));
     else if (kind === 'reset') network.reset(nodeId);
     else if (kind === 'kill-agent') {
       machine.killAgent();

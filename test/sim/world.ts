@@ -19,9 +19,9 @@ import { Troubles } from './troubles.ts';
 
 /** Of silence, after which a node is down: in trouble, and when nothing happens (fewer heartbeats to simulate). */
 const DOWN_AFTER_MS = 2000;
-const DOWN_AFTER_QUIET_MS = 600_000;
-/** Longer than every delay, monitoring time and stop that the simulated services have. */
-const QUIET_MS = 30 * 60_000;
+const DOWN_AFTER_QUIET_MS = 3_600_000;
+/** Much longer than every delay, monitoring time and stop that the simulated services have. */
+const QUIET_MS = 360 * 60_000;
 /** Before the end of a quiet time in which nothing at all may be written. */
 const IDLE_MS = 3 * 60_000;
 /** Clocks of machines are wrong by so much at most. */
@@ -86,16 +86,18 @@ export class World {
     await this.time.advance(DOWN_AFTER_MS);
     this.#failRate = [0, 20, 200][this.random.below(3)] ?? 0;
     const events = 5 + this.random.below(25);
+    // The leader plans everything anew when a setting changes: what it did not notice after this is to be seen.
+    const patientFrom = events - this.random.below(6);
     for (let i = 0; i < events; i += 1) {
       this.#tick();
+      if (i === patientFrom) this.#setPatience(DOWN_AFTER_QUIET_MS);
       this.#something();
       // Often at once, so that it meets a leader between its plan and its commit.
       await this.time.advance(this.random.below(this.pick([12, 12, 800, 800, 20_000])));
     }
     this.#failRate = 0;
+    if (patientFrom === events) this.#setPatience(DOWN_AFTER_QUIET_MS);
     this.troubles.end();
-    await this.time.advance(60_000);
-    this.#setPatience(DOWN_AFTER_QUIET_MS);
     // Between two runs of the cron job, when its containers have ended.
     await this.time.advance(QUIET_MS - IDLE_MS - ((this.time.now + QUIET_MS + CRON_MS / 2) % CRON_MS));
     this.idleRevision = this.swarm.store.revision;
@@ -141,11 +143,19 @@ export class World {
       for (const { table, key, after } of changes) {
         const { trace } = this;
         if (table === 'tasks')
-          trace.note('etcd', `task ${key}`, after && `${after.serviceId}.${after.slot} ${after.desired} on ${after.nodeId}`);
+          trace.note(
+            'etcd',
+            `task ${key}`,
+            after && `${after.serviceId}.${after.slot} ${after.desired} on ${after.nodeId}`,
+          );
         else if (table === 'statuses') trace.note('etcd', `status ${key}`, after?.state ?? 'gone');
         else if (table === 'nodes') trace.note('etcd', `node ${key}`, after?.status ?? 'gone');
         else if (table === 'services')
-          trace.note('etcd', `service ${key}`, after && `revision ${after.revision} ${after.updateStatus?.state ?? ''}`);
+          trace.note(
+            'etcd',
+            `service ${key}`,
+            after && `revision ${after.revision} ${after.updateStatus?.state ?? ''}`,
+          );
       }
     });
   }
@@ -162,7 +172,8 @@ export class World {
     const node = this.pick([...this.machines.keys()]);
     if (dice < 36) this.#changeService(name);
     else if (dice < 43) this.#removeService(name);
-    else if (dice < 48) this.#editNode(node, { availability: this.pick(['active', 'drain', 'pause'] as const) });
+    else if (dice < 48)
+      this.#editNode(node, { availability: this.pick(['active', 'drain', 'pause'] as const) });
     else if (dice < 52) this.#editNode(node, { labels: { zone: this.pick(['a', 'b']) } });
     else if (dice < 55 && this.machines.size < 10) this.#join(`n${this.swarm.store.revision}`);
     else if (dice < 57 && this.machines.size > 1) this.#removeNode(node);

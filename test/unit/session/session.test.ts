@@ -270,7 +270,10 @@ test('a node that does not confirm holds a stop up until the deadline, however p
   await addService(r, 'web', ['net1']);
   const addresses = [{ network: 'net1', address: '10.0.0.2' }];
   await putTask(r, task('t1', 'web', owner.nodeId, { addresses }));
-  await putTask(r, task('t2', 'web', other.nodeId, { addresses: [{ network: 'net1', address: '10.0.0.3' }] }));
+  await putTask(
+    r,
+    task('t2', 'web', other.nodeId, { addresses: [{ network: 'net1', address: '10.0.0.3' }] }),
+  );
   await eventually('the owner has its task', () => newest(owner).tasks.has('t1'));
   owner.link.report(status('t1', 'running'));
   await eventually(
