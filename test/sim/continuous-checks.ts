@@ -2,7 +2,7 @@
 import { holdsResources, revisionKey } from '../../manager/plan/states.ts';
 import type { Change } from '../../manager/store/store.ts';
 import type { Node, Service, Task, TaskAssignment } from '../../shared/model/index.ts';
-import { compareStates } from '../../shared/model/index.ts';
+import { compareStates, INGRESS_NETWORK_ID } from '../../shared/model/index.ts';
 import type { Transaction } from './sim-etcd.ts';
 import type { SimMachine } from './sim-machine.ts';
 import type { World } from './world.ts';
@@ -77,8 +77,9 @@ export class ContinuousChecks {
       if (there?.manager !== session.manager || there.sinceMs >= sinceMs) continue;
       // Of a node that is cut off nobody waits for a confirmation.
       if (managers.get(session.manager)?.dispatcher?.session(other.nodeId) === undefined) continue;
+      // One that has no container on the network any more leads nothing there, whatever its kernel still says.
       const serving = [...other.applied.endpoints.values()].find(
-        (row) => row.taskId === taskId && row.serving,
+        (row) => row.taskId === taskId && row.serving && isUsed(other, row.networkId),
       );
       if (serving !== undefined)
         this.fail(`task ${taskId} got its signal while ${other.nodeId} led traffic to ${serving.address}`);
@@ -188,6 +189,11 @@ export class ContinuousChecks {
     }
     return running;
   }
+}
+
+function isUsed(machine: SimMachine, networkId: string): boolean {
+  if (networkId === INGRESS_NETWORK_ID) return true;
+  return machine.running.some(({ task }) => task.addresses.some(({ network }) => network === networkId));
 }
 
 function addressesOf(task: Task | null | undefined): string[] {

@@ -133,5 +133,6 @@ function emptyIdPool(): void {
   const [undo] = replaceAll(globalThis.crypto, { getRandomValues: oneUseful });
   for (let i = 0; i < 1000 && !pool.filled; i += 1) newId();
   undo?.();
-  if (!pool.filled) throw new Error('newId() does not take its bytes from globalThis.crypto: the seed is not all');
+  if (!pool.filled)
+    throw new Error('newId() does not take its bytes from globalThis.crypto: the seed is not all');
 }

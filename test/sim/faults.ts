@@ -8,6 +8,6 @@ export interface Faults {
   readonly dispatcherStore?: (store: Store) => Store;
   readonly executor?: (executor: StepExecutor) => StepExecutor;
   readonly withdrawTimeoutMs?: number;
-  /** How the dispatcher reads its steady clock. */
-  readonly steadyMs?: (nowMs: number) => number;
+  /** Agents are silent while they have nothing to say. */
+  readonly noBeats?: boolean;
 }

@@ -221,6 +221,11 @@ export class SimMachine {
 
   #connect(manager: string): WebSocket {
     const socket = this.world.network.connect(this.nodeId, manager);
+    if (this.world.faults.noBeats === true) {
+      const send = socket.send.bind(socket);
+      socket.ping = () => undefined;
+      socket.send = (data) => data === '{"type":"beat"}' || send(data);
+    }
     socket.on('open', () => {
       this.session = { manager, sinceMs: this.world.time.now };
     });

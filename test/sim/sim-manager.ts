@@ -112,7 +112,7 @@ export class SimManager {
     const root = new AbortController();
     this.#world.roots.push(root);
     const { signal } = root;
-    const client = etcd.client(this.id, process, 1 + random.below(random.below(3) === 0 ? 200 : 10));
+    const client = etcd.client(this.id, process, 1 + random.below(random.below(3) === 0 ? 300 : 10));
     const store = await openStoreOn(client, { endpoints: [], logger, signal });
     const seen = faults.dispatcherStore?.(store) ?? store;
     this.store = store;
@@ -123,7 +123,7 @@ export class SimManager {
       managerId: this.id,
       nodeDownAfterMs: store.get('cluster', 'self')?.nodeDownAfterMs ?? 2000,
       withdrawTimeoutMs: faults.withdrawTimeoutMs ?? WITHDRAW_TIMEOUT_MS,
-      steadyMs: () => faults.steadyMs?.(time.now) ?? time.now,
+      steadyMs: () => time.now,
       logger,
       signal,
     });

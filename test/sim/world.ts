@@ -170,6 +170,8 @@ export class World {
     const dice = this.random.below(100);
     const name = this.pick(SERVICES);
     const node = this.pick([...this.machines.keys()]);
+    // A leader that has just written something is followed by one that may not have seen it.
+    if (this.random.below(8) === 0) this.time.world(this.random.below(30), () => this.troubles.elect());
     if (dice < 36) this.#changeService(name);
     else if (dice < 43) this.#removeService(name);
     else if (dice < 48)
