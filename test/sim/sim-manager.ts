@@ -54,7 +54,7 @@ export class SimManager {
 
   /** Its event loop is blocked. */
   stall(ms: number): void {
-    this.process.stalledUntilMs = this.#world.time.now + ms;
+    this.process.stall(this.#world.time.now + ms);
   }
 
   /** It has won an election. */

@@ -19,6 +19,11 @@ export class SimProcess {
     this.name = name;
     this.skewMs = skewMs;
   }
+
+  /** Until a moment between two milliseconds, so that nothing arrives just then and overtakes what has waited. */
+  stall(untilMs: number): void {
+    this.stalledUntilMs = Math.max(this.stalledUntilMs, Math.floor(untilMs) + 0.5);
+  }
 }
 
 export interface SimEvent {

@@ -120,7 +120,7 @@ export class Troubles {
 
   #stallAgent(machine: SimMachine, ms: number): void {
     const { time } = this.#world;
-    if (machine.agent !== undefined) machine.agent.stalledUntilMs = time.now + ms;
+    machine.agent?.stall(time.now + ms);
     time.world(ms, () => {
       machine.troubledAtMs = time.now;
     });
