@@ -21,7 +21,7 @@ import type { MemoryStore } from './memory-store.ts';
 import type { SimProcess, Timeline } from './timeline.ts';
 
 /** Revisions that a watch can go back; more have been compacted. */
-const KEPT_REVISIONS = 400;
+const KEPT_REVISIONS = 12;
 const CALL_TIMEOUT_MS = 5000;
 
 export interface Transaction {
@@ -39,6 +39,8 @@ interface Batch {
 export class SimEtcd {
   /** Nobody reaches it. */
   away = false;
+  /** It does what it is asked, and its answers are lost. */
+  mute = false;
   /** Its quota is used up: it takes nothing more but deletions. */
   full = false;
   /** Called with each transaction that wrote something. */
@@ -68,8 +70,9 @@ export class SimEtcd {
   }
 
   /** Begins, or ends, a time in which nobody reaches it. */
-  setAway(away: boolean): void {
-    this.away = away;
+  setAway(away: boolean, mute = false): void {
+    this.away = away && !mute;
+    this.mute = away && mute;
     if (!away) return;
     for (const watch of this.#watches) watch.lose();
     this.#watches.clear();
@@ -102,7 +105,7 @@ export class SimEtcd {
         try {
           const result = work();
           this.#time.world(this.#random.below(4), () => {
-            if (!this.away) return answer(() => resolve(result), 0);
+            if (!this.away && !this.mute) return answer(() => resolve(result), 0);
             this.unknown += 1;
             lost();
           });

@@ -27,6 +27,7 @@ const KINDS = [
   'elect',
   'elect',
   'etcd-away',
+  'etcd-mute',
   'etcd-full',
   'slow-network',
 ] as const;
@@ -149,7 +150,7 @@ export class Troubles {
     const { random, time, etcd } = world;
     if (kind === 'elect') return this.elect();
     if (kind === 'etcd-full') etcd.full = true;
-    else etcd.setAway(true);
+    else etcd.setAway(true, kind === 'etcd-mute');
     world.managersTroubledAtMs = time.now;
     time.world(random.below(8000), () => {
       etcd.setAway(false);
