@@ -13,7 +13,7 @@ import { type ManagerFrame, PROTOCOL } from '../../shared/wire/frames.ts';
 import type { Link, LinkHandlers, LinkOptions } from './link.ts';
 import { explainRefusal } from './refused-certificate.ts';
 import { RequestServer } from './request-server.ts';
-import { SessionSocket } from './session-socket.ts';
+import { type Connect, connectWebSocket, SessionSocket } from './session-socket.ts';
 import { StatusQueue } from './status-queue.ts';
 
 export const RECONNECT_BASE_MS = 50;
@@ -34,15 +34,22 @@ export class SessionLink implements Link {
   readonly #options: LinkOptions;
   readonly #handlers: LinkHandlers;
   readonly #logger: Logger;
+  readonly #connect: Connect;
   readonly #queue = new StatusQueue();
   #session: Session | undefined;
   #welcomed = false;
   #sendScheduled = false;
 
-  constructor(options: LinkOptions, handlers: LinkHandlers, logger: Logger) {
+  constructor(
+    options: LinkOptions,
+    handlers: LinkHandlers,
+    logger: Logger,
+    connect: Connect = connectWebSocket,
+  ) {
     this.#options = options;
     this.#handlers = handlers;
     this.#logger = logger;
+    this.#connect = connect;
   }
 
   get connected(): boolean {
@@ -77,7 +84,7 @@ export class SessionLink implements Link {
   /** Resolves with why the session ended. */
   async #runSession(manager: string, signal: AbortSignal): Promise<unknown> {
     const { nodeId, description, tls, clock = steadyClock } = this.#options;
-    const socket = new SessionSocket(manager, tls, {
+    const socket = new SessionSocket(this.#connect(manager, tls), {
       onOpen: () =>
         socket.send({ type: 'hello', protocol: PROTOCOL, nodeId, description, sentAtMs: clock.now() }),
       onFrame: (frame) => this.#onFrame(session, frame),

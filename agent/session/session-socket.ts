@@ -20,6 +20,31 @@ export interface SocketHandlers {
   onData(frame: Buffer): void;
 }
 
+export interface SessionTls {
+  readonly ca: string;
+  readonly cert: string;
+  readonly key: string;
+}
+
+/** Begins to connect to `host:port`. */
+export type Connect = (manager: string, tls: SessionTls) => WebSocket;
+
+export const connectWebSocket: Connect = (manager, tls) => {
+  const agent = new Agent({
+    ...tls,
+    minVersion: 'TLSv1.3',
+    checkServerIdentity: managerIdentityCheck(tls.ca),
+    // A resumed TLS session would skip the look at the certificate.
+    maxCachedSessions: 0,
+  });
+  return new WebSocket(`wss://${manager}/session`, {
+    agent,
+    handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
+    perMessageDeflate: false,
+    maxPayload: 0,
+  });
+};
+
 export class SessionSocket {
   readonly #socket: WebSocket;
   readonly #timers = new Set<NodeJS.Timeout>();
@@ -27,24 +52,8 @@ export class SessionSocket {
   #heardAtMs = performance.now();
   #failure: unknown;
 
-  constructor(
-    manager: string,
-    tls: { readonly ca: string; readonly cert: string; readonly key: string },
-    handlers: SocketHandlers,
-  ) {
-    const agent = new Agent({
-      ...tls,
-      minVersion: 'TLSv1.3',
-      checkServerIdentity: managerIdentityCheck(tls.ca),
-      // A resumed TLS session would skip the look at the certificate.
-      maxCachedSessions: 0,
-    });
-    this.#socket = new WebSocket(`wss://${manager}/session`, {
-      agent,
-      handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
-      perMessageDeflate: false,
-      maxPayload: 0,
-    });
+  constructor(socket: WebSocket, handlers: SocketHandlers) {
+    this.#socket = socket;
     this.#socket.on('open', () => handlers.onOpen());
     this.#socket.on('pong', () => this.#heard());
     this.#socket.on('message', (data: Buffer, isBinary: boolean) =>

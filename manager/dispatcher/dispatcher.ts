@@ -31,6 +31,9 @@ import { viewOf } from './store-view.ts';
 import { UsageIntake } from './usage-intake.ts';
 import { Withdrawals } from './withdrawal.ts';
 
+/** A timer may come a moment before a clock says that it is time. */
+const TIMER_SLACK_MS = 5;
+
 export interface DispatcherOptions {
   readonly store: Store;
   readonly vault: Vault;
@@ -263,7 +266,10 @@ export class Dispatcher implements SessionEvents {
   }
 
   #hold(taskIds: readonly string[]): readonly string[] {
-    const nowMs = this.#options.steadyMs();
+    const { steadyMs, withdrawTimeoutMs } = this.#options;
+    const nowMs = steadyMs();
+    // A deadline of its own: how often a tick comes follows from the patience with nodes, which may be minutes.
+    if (taskIds.length > 0) setTimeout(() => this.#expireHolds(), withdrawTimeoutMs + TIMER_SLACK_MS).unref();
     return taskIds.flatMap((taskId) =>
       this.#withdrawals.handle({ kind: 'hold', taskId, nowMs, unseen: this.#firstFlush }),
     );
@@ -277,7 +283,11 @@ export class Dispatcher implements SessionEvents {
   #tick(): void {
     const nowMs = this.#options.steadyMs();
     for (const verdict of this.#detector.tick(nowMs)) this.#markDown(verdict);
-    this.#release(this.#withdrawals.handle({ kind: 'tick', nowMs }));
+    this.#expireHolds();
+  }
+
+  #expireHolds(): void {
+    this.#release(this.#withdrawals.handle({ kind: 'tick', nowMs: this.#options.steadyMs() }));
   }
 
   #markDown({ nodeId, reason }: Verdict): void {

@@ -57,6 +57,9 @@ const BACKOFF_MAX_MS = 1_000;
 /** A service that plan() can not handle is tried again after this long. */
 const POISONED_RETRY_MS = 30_000;
 
+/** Of the one record that is written for its revision's sake: whose it was last. */
+const LEADER_KEY = 'leader';
+
 type Outcome = 'done' | 'retry' | 'deposed';
 
 /** Leads until the signal aborts or the fence fails, whichever is first; then resolves. Other failures are retried. */
@@ -77,6 +80,8 @@ class Leader {
   #failures = 0;
   /** Until then, what can wait does. */
   #restUntilMs = 0;
+  /** Something may have been written that the mirror does not show yet. */
+  #behind = true;
 
   constructor(options: LeaderOptions) {
     this.#options = options;
@@ -97,6 +102,7 @@ class Leader {
         await this.#somethingToDo(signal);
         // What arrives in the same breath is planned together.
         await nextTurn(undefined, { signal });
+        if (this.#behind && (await this.#catchUp(signal)) === 'deposed') return;
         if ((await this.#turn(signal)) === 'deposed') return;
       }
     } finally {
@@ -114,6 +120,33 @@ class Leader {
     }
   }
 
+  /**
+   * Until the mirror contains all that was written before. What the last leader wrote may still be on its way here, and so
+   * may what this one wrote when etcd's answer was lost: planned without it, the same slots would be filled a second time,
+   * with the same addresses, and no guard would see it. A commit resolves when the mirror has come to its revision.
+   */
+  async #catchUp(signal: AbortSignal): Promise<Outcome> {
+    const { store, fence } = this.#options;
+    for (;;) {
+      try {
+        await store.commit([{ table: 'names', key: LEADER_KEY, value: { id: fence.createRevision } }], {
+          fence,
+          signal,
+        });
+        this.#behind = false;
+        return 'done';
+      } catch (error) {
+        if (this.#outcomeOf(error) === 'deposed') return 'deposed';
+        await this.#backOff(signal);
+      }
+    }
+  }
+
+  async #backOff(signal: AbortSignal): Promise<void> {
+    await delay(backoffMs(this.#failures, BACKOFF_BASE_MS, BACKOFF_MAX_MS, Math.random()), signal);
+    this.#failures += 1;
+  }
+
   async #turn(signal: AbortSignal): Promise<Outcome> {
     const taken = this.#dirty.take(this.#hasRested ? 'everything' : 'urgent');
     const view = this.#view();
@@ -128,8 +161,7 @@ class Leader {
     }
     if (outcome === 'retry') {
       this.#dirty.add(taken.services);
-      await delay(backoffMs(this.#failures, BACKOFF_BASE_MS, BACKOFF_MAX_MS, Math.random()), signal);
-      this.#failures += 1;
+      await this.#backOff(signal);
     } else this.#failures = 0;
     this.#dirty.add(unfinished);
     return outcome;
@@ -222,6 +254,8 @@ class Leader {
     if (isAbort(error)) throw error;
     const { logger, observer } = this.#options;
     if (!(error instanceof StaleError)) {
+      // It may have been written all the same.
+      this.#behind = true;
       observer?.retried('failed');
       logger.warn({ error }, 'a plan could not be written; trying again');
       return 'retry';

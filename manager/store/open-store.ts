@@ -36,9 +36,16 @@ const STILL_WAITING_MS = 5_000;
  * with InvalidError for endpoints or TLS files that can not be used.
  */
 export async function openStore(options: OpenStoreOptions): Promise<OpenStore> {
-  const { logger, endpoints } = options;
   options.signal.throwIfAborted();
-  const client = createEtcdClient(options);
+  return openStoreOn(createEtcdClient(options), options);
+}
+
+/** The same with a client that is there already; it is closed with the store. */
+export async function openStoreOn(
+  client: Etcd3,
+  options: Omit<OpenStoreOptions, 'tls' | 'callTimeoutMs'>,
+): Promise<OpenStore> {
+  const { logger, endpoints } = options;
   const stop = new AbortController();
   const signal = AbortSignal.any([options.signal, stop.signal]);
   const mirror = new Mirror(client, logger);

@@ -1,115 +1,25 @@
-/** The design's invariants, as far as the deciding part can break them. */
+/** What must hold once a cluster has come to rest: the design's invariants, and that exactly the desired set runs. */
 import { plan } from '../../manager/plan/plan.ts';
 import { gateOf } from '../../manager/plan/reconcile/dependencies.ts';
 import { sameJson } from '../../manager/plan/reconcile/dirty.ts';
-import { holdsResources, isWanted, revisionKey } from '../../manager/plan/states.ts';
-import type { Change, Write } from '../../manager/store/store.ts';
-import type { CronMode, Node, Service, ServiceMode, ServiceSpec, Task } from '../../shared/model/index.ts';
-import { compareStates, drainOrderOf, isGlobalMode, isJob, isTerminal } from '../../shared/model/index.ts';
+import { assignmentsFor } from '../../manager/dispatcher/assignments.ts';
+import type { AssignmentView } from '../../manager/dispatcher/assignment-rows.ts';
+import { isWanted, revisionKey } from '../../manager/plan/states.ts';
+import type { Write } from '../../manager/store/store.ts';
+import type { CronMode, Service, ServiceMode, ServiceSpec, Task } from '../../shared/model/index.ts';
+import {
+  ASSIGNMENT_TABLES,
+  drainOrderOf,
+  isGlobalMode,
+  isJob,
+  isTerminal,
+} from '../../shared/model/index.ts';
+import { sameData } from '../../shared/wire/assignment-diff.ts';
+import type { SimMachine } from './sim-machine.ts';
 import type { World } from './world.ts';
-
-const DESIRED_ORDER: readonly Task['desired'][] = ['ready', 'running', 'complete', 'shutdown', 'remove'];
 
 function fail(message: string): never {
   throw new Error(`invariant broken: ${message}`);
-}
-
-/** Watches every change: what must hold at all times. */
-export class ContinuousChecks {
-  readonly #world: World;
-  readonly #holders = new Map<string, string>();
-
-  constructor(world: World) {
-    this.#world = world;
-  }
-
-  watch(): void {
-    this.#world.swarm.store.onChange((changes) => {
-      // One transaction is one moment: what is given back in it is free for what is given in it.
-      for (const change of changes) this.#giveBack(change);
-      for (const change of changes) this.#check(change);
-    });
-  }
-
-  #giveBack(change: Change): void {
-    if (change.table === 'tasks') this.#release(change.key, addressesOf(change.before));
-    if (change.table === 'services') this.#release(change.key, vipsOf(change.before));
-  }
-
-  #check(change: Change): void {
-    if (change.table === 'statuses') this.#checkStatus(change);
-    if (change.table === 'services' && change.after) this.#hold(change.key, vipsOf(change.after));
-    if (change.table === 'tasks' && change.after) {
-      this.#hold(change.key, addressesOf(change.after));
-      this.#checkTask(change.before, change.after);
-    }
-  }
-
-  #checkStatus({ key, before, after }: Extract<Change, { table: 'statuses' }>): void {
-    if (before === undefined || after === undefined) return;
-    if (compareStates(after.state, before.state) < 0)
-      fail(`task ${key} went from ${before.state} to ${after.state}`);
-  }
-
-  #checkTask(before: Task | undefined, after: Task): void {
-    if (before?.nodeId !== undefined) {
-      if (before.nodeId !== after.nodeId)
-        fail(`task ${after.id} moved from ${before.nodeId} to ${after.nodeId}`);
-      const back = DESIRED_ORDER.indexOf(after.desired) < DESIRED_ORDER.indexOf(before.desired);
-      if (back) fail(`desired of ${after.id} went from ${before.desired} to ${after.desired}`);
-      return;
-    }
-    if (after.nodeId === undefined) return;
-    // A container goes back to where its files are.
-    if (after.run !== undefined && after.run.serial > 0) return;
-    const node = this.#world.swarm.store.get('nodes', after.nodeId);
-    if (node?.status !== 'ready' || node.spec.availability !== 'active') {
-      fail(`task ${after.id} was placed on ${after.nodeId}, which takes none`);
-    }
-    checkReserved(this.#world, node);
-  }
-
-  #hold(holder: string, addresses: readonly string[]): void {
-    for (const address of addresses) {
-      const other = this.#holders.get(address);
-      if (other !== undefined && other !== holder)
-        fail(`${address} was given to ${holder}, and ${other} has it`);
-      this.#holders.set(address, holder);
-    }
-  }
-
-  #release(holder: string, addresses: readonly string[]): void {
-    for (const address of addresses) if (this.#holders.get(address) === holder) this.#holders.delete(address);
-  }
-}
-
-function addressesOf(task: Task | null | undefined): string[] {
-  return (task?.addresses ?? []).map(({ network, address }) => `${network}/${address}`);
-}
-
-function vipsOf(service: Service | null | undefined): string[] {
-  return (service?.endpoint?.vips ?? []).map(({ network, address }) => `${network}/${address}`);
-}
-
-/** Neither what runs nor what will when all that was preempted has ended is more than the node has. */
-function checkReserved({ swarm: { store } }: World, { id: nodeId, description }: Node): void {
-  const tasks = [...store.tasksOfNode(nodeId)].flatMap((id) => {
-    const task = store.get('tasks', id);
-    return task !== undefined && holdsResources(task, store.get('statuses', id)) ? [task] : [];
-  });
-  for (const some of [
-    tasks.filter(({ preempting }) => preempting !== true),
-    tasks.filter(({ preemptedBy }) => preemptedBy === undefined),
-  ]) {
-    const specOf = ({ serviceId, revision }: Task) =>
-      store.get('revisions', revisionKey(serviceId, revision))?.spec;
-    const used = some.reduce((sum, task) => sum + (specOf(task)?.reservations.memoryBytes ?? 0), 0);
-    if (used > (description?.memoryBytes ?? 0)) fail(`node ${nodeId} is over-reserved`);
-    const names = some.flatMap(({ granted = [] }) =>
-      granted.flatMap((one) => ('names' in one ? one.names : [])),
-    );
-    if (new Set(names).size < names.length) fail(`node ${nodeId}: given twice: ${names.join(', ')}`);
-  }
 }
 
 /** Why a task is pending is said when it is looked at: when room is made, not when others take what it could not use. */
@@ -129,10 +39,13 @@ export function checkQuiet(world: World): void {
   for (const service of swarm.store.all('services').values())
     if (service.run !== undefined) checkSingle(world, service);
     else checkService(world, service, again.starved.has(service.id));
-  checkContainers(world);
-  for (const id of swarm.store.all('statuses').keys()) {
-    if (swarm.store.get('tasks', id) === undefined) fail(`a status without its task: ${id}`);
+  checkLeftovers(world);
+  for (const machine of world.machines.values()) checkMachine(world, machine);
+  for (const { id, dispatcher } of world.managers.values()) {
+    const refused = dispatcher?.counts.statuses.refuse;
+    if (refused !== 0) fail(`${id} refused ${refused} reports: a node spoke of a task that is not its own`);
   }
+  if (swarm.store.revision !== world.idleRevision) fail('something was written though nothing happened');
 }
 
 /** `starved`: something of it finds no place, and its update may wait for that. */
@@ -289,15 +202,61 @@ function checkGlobal(world: World, service: Service, spec: ServiceSpec, tasks: r
   }
 }
 
-/** Exactly what is desired runs on the machines. */
-function checkContainers({ swarm, agents }: World): void {
-  for (const agent of agents.values()) {
-    const desired = new Set<string>();
-    for (const id of swarm.store.tasksOfNode(agent.nodeId)) {
-      const task = swarm.store.get('tasks', id);
-      if (task?.desired === 'running' && !isTerminal(swarm.stateOf(task))) desired.add(id);
-    }
-    for (const id of agent.containers) if (!desired.has(id)) fail(`zombie ${id} on ${agent.nodeId}`);
-    for (const id of desired) if (!agent.containers.has(id)) fail(`${id} does not run on ${agent.nodeId}`);
+/** Exactly what is desired runs on the machines, and nothing is left there of what is over. */
+function checkMachine(world: World, machine: SimMachine): void {
+  const { swarm } = world;
+  const { nodeId } = machine;
+  if (swarm.store.get('nodes', nodeId)?.status !== 'ready') fail(`${nodeId} is back, and not ready`);
+  const desired = new Set<string>();
+  for (const id of swarm.store.tasksOfNode(nodeId)) {
+    const task = swarm.store.get('tasks', id);
+    if (task?.desired === 'running' && !isTerminal(swarm.stateOf(task))) desired.add(id);
   }
+  const running = new Set(machine.running.map(({ taskId }) => taskId));
+  for (const id of running) if (!desired.has(id)) fail(`zombie ${id} on ${nodeId}`);
+  for (const id of desired) if (!running.has(id)) fail(`${id} does not run on ${nodeId}`);
+  for (const id of machine.containers.keys())
+    if (swarm.store.get('tasks', id) === undefined)
+      fail(`${nodeId} keeps the container of ${id}, which is no more`);
+  checkAssignments(world, machine);
+}
+
+/** What came over the wire, in many pieces, is what it would be if it were computed now; and the kernel is like that. */
+function checkAssignments({ swarm: { store } }: World, { nodeId, told, applied }: SimMachine): void {
+  const view: AssignmentView = {
+    nodes: store.all('nodes'),
+    services: store.all('services'),
+    revisions: store.all('revisions'),
+    tasks: store.all('tasks'),
+    statuses: store.all('statuses'),
+    networks: store.all('networks'),
+    secret: () => undefined,
+    config: () => undefined,
+    tasksOfNode: (id) => store.tasksOfNode(id),
+    tasksOfService: (id) => store.tasksOfService(id),
+  };
+  const expected = assignmentsFor(view, nodeId, new Set());
+  if (applied !== told) fail(`the kernel of ${nodeId} is not as its agent was told`);
+  for (const table of ASSIGNMENT_TABLES) {
+    const [have, want] = [told[table], expected[table]] as const;
+    for (const [key, row] of want) {
+      const got = have.get(key);
+      // Said in full sets only: that it was started before.
+      const plain = got !== undefined && 'started' in got ? { ...got, started: undefined } : got;
+      if (!sameData(plain, row))
+        fail(`${nodeId} was told ${JSON.stringify(got)}, not ${JSON.stringify(row)}`);
+    }
+    for (const key of have.keys()) if (!want.has(key)) fail(`${nodeId} still has ${table} ${key}`);
+  }
+}
+
+/** Records do not outlive what they belong to. */
+function checkLeftovers({ swarm: { store } }: World): void {
+  for (const id of store.all('statuses').keys())
+    if (store.get('tasks', id) === undefined) fail(`a status without its task: ${id}`);
+  for (const [key, { serviceId }] of store.all('revisions'))
+    if (store.get('services', serviceId) === undefined) fail(`revision ${key} without its service`);
+  for (const [name, { id }] of store.all('names'))
+    if (/^(service|container):/.test(name) && store.get('services', id) === undefined)
+      fail(`${name} is still taken by ${id}, which is no more`);
 }

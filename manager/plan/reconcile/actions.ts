@@ -71,16 +71,18 @@ export interface ServiceDecision {
 
 export const NOTHING: ServiceDecision = { service: [], slots: [], wakeAt: undefined, more: false };
 
-/** Slots with something to do, at most `limit` of them. */
-export function bounded(
+/**
+ * Slots with something to do. Whoever applies them counts those that change: a limit on those that are looked at would be
+ * used up by tasks that find no place, and what comes after them would never have its turn.
+ */
+export function decisionOf(
   service: readonly ServiceAction[],
   decisions: readonly SlotDecision[],
   wakeAt: number | undefined,
-  limit: number,
   more: boolean,
 ): ServiceDecision {
   const slots = decisions.filter(({ actions }) => actions.length > 0);
-  return { service, slots: slots.slice(0, limit), wakeAt, more: more || slots.length > limit };
+  return { service, slots, wakeAt, more };
 }
 
 /** The earlier of two times, either of which may be absent. */

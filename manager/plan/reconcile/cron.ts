@@ -5,7 +5,7 @@
 import { lastTime, nextTime } from '../../../shared/lib/cron.ts';
 import type { CronMode } from '../../../shared/model/index.ts';
 import type { ServiceDecision, SlotAction, SlotDecision } from './actions.ts';
-import { bounded, earlier } from './actions.ts';
+import { decisionOf, earlier } from './actions.ts';
 import type { ServiceContext, Slot } from './context.ts';
 import { clearSlot, reapSlot, retained } from './history.ts';
 import type { SlotOutcome } from './slot.ts';
@@ -16,7 +16,6 @@ export function reconcileCron(
   context: ServiceContext,
   mode: CronMode,
   all: ReadonlyMap<string, Slot>,
-  limit: number,
   held: boolean,
 ): ServiceDecision {
   const runs = [...all.values()].sort((a, b) => a.slot - b.slot);
@@ -38,7 +37,7 @@ export function reconcileCron(
     const slot = (runs.at(-1)?.slot ?? -1) + 1;
     decisions.push({ key: String(slot), actions: [startOf(slot, due)] });
   }
-  return bounded([], decisions, wakeAt, limit, false);
+  return decisionOf([], decisions, wakeAt, false);
 }
 
 /** The newest time of the schedule that nothing was started for and that is not too long ago. */

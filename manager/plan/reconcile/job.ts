@@ -3,7 +3,7 @@
  * what an earlier one left is asked to go. Semantics: swarmkit, manager/orchestrator/jobs.
  */
 import type { ServiceDecision, SlotDecision } from './actions.ts';
-import { bounded, earlier } from './actions.ts';
+import { decisionOf, earlier } from './actions.ts';
 import type { ServiceContext, Slot, SlotTask } from './context.ts';
 import { clearSlot, reapSlot, retained } from './history.ts';
 import { mayTakeTask, whyNotGlobal } from './nodes.ts';
@@ -45,7 +45,7 @@ export function reconcileJob(
   for (const slot of fresh.slots) {
     decisions.push({ key: slot.key, actions: decideSlot(context, slot, true).actions });
   }
-  return bounded([], decisions, wakeAt, limit, fresh.more);
+  return decisionOf([], decisions, wakeAt, fresh.more);
 }
 
 /** The slots of this revision's execution, and those of all before it. */

@@ -4,7 +4,7 @@ import { isJob } from '../../../shared/model/index.ts';
 import { revisionKey } from '../states.ts';
 import type { View } from '../view.ts';
 import type { ServiceAction, ServiceDecision, SlotAction, SlotDecision } from './actions.ts';
-import { bounded, earlier, NOTHING } from './actions.ts';
+import { decisionOf, earlier, NOTHING } from './actions.ts';
 import type { Slot } from './context.ts';
 import { reconcileContainer } from './container.ts';
 import { isOccupied, ServiceContext } from './context.ts';
@@ -31,10 +31,10 @@ interface Slots {
   readonly more: boolean;
 }
 
-/** `limit` bounds the number of slots that are acted upon. */
+/** `limit` bounds the number of slots that are filled anew. */
 export function reconcileService(view: View, service: Service, now: number, limit: number): ServiceDecision {
   const revision = view.revisions.get(revisionKey(service.id, service.revision));
-  if (service.removing === true) return removeService(view, service, revision, now, limit);
+  if (service.removing === true) return removeService(view, service, revision, now);
   if (revision === undefined) return NOTHING;
   if (service.run !== undefined) return reconcileContainer(view, service, revision, now);
   const context = new ServiceContext(view, service, revision, now);
@@ -46,7 +46,7 @@ export function reconcileService(view: View, service: Service, now: number, limi
     const { mode } = context.spec;
     const job =
       mode.kind === 'cron'
-        ? reconcileCron(context, mode, all, limit, held)
+        ? reconcileCron(context, mode, all, held)
         : reconcileJob(context, all, limit, held);
     const decision = { ...job, service: [...released, ...job.service, ...oldRevisions(context, all)] };
     return held ? { ...decision, hold: gate.reason } : decision;
@@ -69,7 +69,7 @@ export function reconcileService(view: View, service: Service, now: number, limi
   }
   const service1 = [...released, ...scale.service, ...update.service, ...oldRevisions(context, all)];
   const decision = {
-    ...bounded(service1, decisions, wakeAt, limit, chosen.more),
+    ...decisionOf(service1, decisions, wakeAt, chosen.more),
     ...(scale.recommended === undefined ? {} : { recommended: scale.recommended }),
   };
   if (held) return { ...decision, hold: gate.reason };
@@ -158,7 +158,6 @@ function removeService(
   service: Service,
   revision: Revision | undefined,
   now: number,
-  limit: number,
 ): ServiceDecision {
   const slots: SlotDecision[] = [];
   if (revision !== undefined) {
@@ -167,7 +166,7 @@ function removeService(
       slots.push({ key: slot.key, actions: clearSlot(slot, 'the service was removed') });
     }
   }
-  if (view.tasksOfService(service.id).size > 0) return bounded([], slots, undefined, limit, false);
+  if (view.tasksOfService(service.id).size > 0) return decisionOf([], slots, undefined, false);
   return { ...NOTHING, service: [{ kind: 'delete-service' }] };
 }
 

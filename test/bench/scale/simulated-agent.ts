@@ -2,7 +2,7 @@
  * An agent without containers: the product's socket, heartbeats, frames and status queue, and in place of a worker the
  * claim that every task which shall run does.
  */
-import { SessionSocket } from '../../../agent/session/session-socket.ts';
+import { connectWebSocket, SessionSocket } from '../../../agent/session/session-socket.ts';
 import { RECONNECT_BASE_MS, RECONNECT_MAX_MS } from '../../../agent/session/session-link.ts';
 import { type StatusBatch, StatusQueue } from '../../../agent/session/status-queue.ts';
 import { delay } from '../../../shared/lib/abort.ts';
@@ -66,15 +66,11 @@ export class SimulatedAgent {
   async #runSession(onWelcome: () => void, signal: AbortSignal): Promise<void> {
     const { nodeId, cert, description } = this.#identity;
     const { manager, ca, key } = this.#around;
-    const socket = new SessionSocket(
-      manager,
-      { ca, cert, key },
-      {
-        onOpen: () => socket.send({ type: 'hello', protocol: PROTOCOL, nodeId, description }),
-        onFrame: (frame) => this.#onFrame(socket, frame, onWelcome),
-        onData: () => undefined,
-      },
-    );
+    const socket = new SessionSocket(connectWebSocket(manager, { ca, cert, key }), {
+      onOpen: () => socket.send({ type: 'hello', protocol: PROTOCOL, nodeId, description }),
+      onFrame: (frame) => this.#onFrame(socket, frame, onWelcome),
+      onData: () => undefined,
+    });
     this.#socket = socket;
     await socket.ended(signal);
   }

@@ -64,6 +64,51 @@ test('invariant 4: a deposed leader writes nothing and leaves', async (t) => {
   t.is(swarm.tasks('web').length, 0);
 });
 
+test('what the leader before wrote last is in the mirror before anything is planned', async (t) => {
+  const swarm = build(2).service('web', { replicas: 2 });
+  const { store } = swarm;
+  // The mirror shows the two tasks only once a commit of the new leader has come back.
+  const commit = store.commit.bind(store);
+  let first = true;
+  store.commit = async (writes, options) => {
+    const revision = await commit(writes, options);
+    if (first) swarm.plan();
+    first = false;
+    return revision;
+  };
+  const leader = start(swarm);
+  await eventually(() => swarm.wanted('web').length === 2);
+  swarm.service('api');
+  await eventually(() => swarm.wanted('api').length === 1);
+  t.is(swarm.tasks('web').length, 2);
+  await leader.stop();
+});
+
+test('a commit that was written though etcd said no is seen before the next plan', async (t) => {
+  const swarm = build(2).service('web', { replicas: 2 });
+  const { store } = swarm;
+  const commit = store.commit.bind(store);
+  let hidden: (() => void) | undefined;
+  let lost = false;
+  store.commit = async (writes, options) => {
+    if (!lost && writes.some(({ table }) => table === 'tasks')) {
+      lost = true;
+      hidden = () => store.commitNow(writes, options);
+      throw new Error('14 UNAVAILABLE');
+    }
+    // A revision after it: who waits for this one has seen that one.
+    hidden?.();
+    hidden = undefined;
+    return commit(writes, options);
+  };
+  const leader = start(swarm);
+  await eventually(() => lost && swarm.wanted('web').length >= 2);
+  swarm.service('api');
+  await eventually(() => swarm.wanted('api').length === 1);
+  t.is(swarm.tasks('web').length, 2);
+  await leader.stop();
+});
+
 test('a node that changes between plan and commit gets no task', async (t) => {
   const swarm = build(2);
   const { store } = swarm;

@@ -183,6 +183,20 @@ test('a plan does no more than its limit, and the rest follows', (t) => {
   t.is(swarm.wanted('web').length, 25);
 });
 
+test('tasks that find no place use up no limit: the plan comes to an end, and others have their turn', (t) => {
+  const swarm = cluster().nodes(1);
+  swarm.service('web', { replicas: 25, constraints: ['node.labels.zone==a'] }).settle();
+  swarm.service('api', { replicas: 3 });
+  t.false(swarm.plan(10).more);
+  t.is(swarm.wanted('api').filter(({ nodeId }) => nodeId !== undefined).length, 3);
+  // The last slot gets its history cleared, though all before it wait.
+  const last = swarm.tasks('web').find(({ slot }) => slot === 25);
+  if (last === undefined) return t.fail();
+  swarm.put('tasks', 'old', { ...last, id: 'old', desired: 'shutdown' });
+  t.false(swarm.plan(10).more);
+  t.is(swarm.store.get('tasks', 'old'), undefined);
+});
+
 test('tasks without a service and statuses without a task are cleared away', (t) => {
   const swarm = cluster().nodes(1).service('web').settle();
   swarm.report('ghost', 'failed').put('services', 'web', null).settle();

@@ -265,6 +265,28 @@ test('invariant 11: a task is told to stop only when the other nodes have withdr
   t.pass();
 });
 
+test('a node that does not confirm holds a stop up until the deadline, however patient the manager is with nodes', async (t) => {
+  const r = await rig(t, { withdrawTimeoutMs: 100, nodeDownAfterMs: 600_000 });
+  const owner = await r.agent('owner');
+  const other = await r.agent('other', { onAssignments: () => undefined });
+  await addService(r, 'web', ['net1']);
+  const addresses = [{ network: 'net1', address: '10.0.0.2' }];
+  await putTask(r, task('t1', 'web', owner.nodeId, { addresses }));
+  await putTask(
+    r,
+    task('t2', 'web', other.nodeId, { addresses: [{ network: 'net1', address: '10.0.0.3' }] }),
+  );
+  await eventually('the owner has its task', () => newest(owner).tasks.has('t1'));
+  owner.link.report(status('t1', 'running'));
+  await eventually(
+    'the other is told to lead traffic to it',
+    () => newest(other).endpoints.get('net1/t1')?.serving === true,
+  );
+  await putTask(r, task('t1', 'web', owner.nodeId, { addresses, desired: 'shutdown' }));
+  await eventually('the owner is told', () => newest(owner).tasks.get('t1')?.desired === 'shutdown');
+  t.pass();
+});
+
 test('invariant 10: an idle cluster writes nothing', async (t) => {
   const store = new MemoryStore();
   const r = await rig(t, { store, nodeDownAfterMs: 400 });
