@@ -226,7 +226,8 @@ export class SimMachine {
       socket.ping = () => undefined;
       socket.send = (data) => data === '{"type":"beat"}' || send(data);
     }
-    socket.on('open', () => {
+    // With the first frame from the manager, which knows of the session then; an open socket is none yet.
+    socket.once('message', () => {
       this.session = { manager, sinceMs: this.world.time.now };
     });
     socket.on('close', () => {
