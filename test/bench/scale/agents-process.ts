@@ -25,7 +25,7 @@ export type AgentsMethods = {
   counts(params: null): AgentCounts & { readonly cpuMs: number };
 };
 
-const counts: AgentCounts = { sessions: 0, running: 0, stopped: 0 };
+const counts: AgentCounts = { sessions: 0, running: 0 };
 const methods: AgentsMethods = {
   counts: () => {
     const { user, system } = process.cpuUsage();

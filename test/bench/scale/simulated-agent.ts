@@ -27,10 +27,8 @@ export interface AgentSurroundings {
 /** What all agents of the process count together. */
 export interface AgentCounts {
   sessions: number;
-  /** Tasks whose `running` the manager has confirmed: it is in etcd. */
+  /** Tasks that shall run and whose `running` the manager has confirmed: it is in etcd. */
   running: number;
-  /** Tasks that were told to stop, and of which that is confirmed. */
-  stopped: number;
 }
 
 export class SimulatedAgent {
@@ -38,6 +36,8 @@ export class SimulatedAgent {
   readonly #around: AgentSurroundings;
   readonly #counts: AgentCounts;
   readonly #states = new Map<string, TaskState>();
+  /** Those that are counted. */
+  readonly #running = new Set<string>();
   readonly #queue = new StatusQueue();
   #batch: StatusBatch | undefined;
   #socket: SessionSocket | undefined;
@@ -88,7 +88,10 @@ export class SimulatedAgent {
         return socket.send({ type: 'ack', seq: frame.seq });
       case 'change':
         for (const row of frame.put.tasks ?? []) this.#take(row);
-        for (const taskId of frame.drop.tasks ?? []) this.#states.delete(taskId);
+        for (const taskId of frame.drop.tasks ?? []) {
+          this.#states.delete(taskId);
+          this.#uncount(taskId);
+        }
         return socket.send({ type: 'ack', seq: frame.seq });
       case 'status-ack':
         this.#confirmed(frame.id);
@@ -102,6 +105,8 @@ export class SimulatedAgent {
     const state = desired === 'running' || desired === 'ready' ? desired : 'shutdown';
     if (this.#states.get(taskId) === state) return;
     this.#states.set(taskId, state);
+    // A leader that lost etcd in the middle may have filled a slot twice; one of the two is stopped again.
+    if (state !== 'running') this.#uncount(taskId);
     const atMs = Date.now();
     const container = { containerId: newContainerId(), pid: process.pid };
     const started = state === 'running' ? { startedAtMs: atMs, container } : {};
@@ -123,10 +128,16 @@ export class SimulatedAgent {
   }
 
   #confirmed(id: number): void {
-    for (const { state } of this.#batch?.id === id ? this.#batch.statuses : []) {
-      if (state === 'running') this.#counts.running += 1;
-      if (state === 'shutdown') this.#counts.stopped += 1;
+    for (const { taskId, state } of this.#batch?.id === id ? this.#batch.statuses : []) {
+      if (state !== 'running' || this.#states.get(taskId) !== 'running' || this.#running.has(taskId))
+        continue;
+      this.#running.add(taskId);
+      this.#counts.running += 1;
     }
     this.#queue.acked(id);
+  }
+
+  #uncount(taskId: string): void {
+    if (this.#running.delete(taskId)) this.#counts.running -= 1;
   }
 }

@@ -59,6 +59,8 @@ export class SimulatedCluster implements AsyncDisposable {
       else process.env['TMPDIR'] = outer;
       rmSync(directory, { recursive: true, force: true });
     };
+    // Ended by a signal: the last to write there may be after us, and its own end removes it, too.
+    process.once('exit', restore);
     const etcd = await startEtcd({ quotaBytes: QUOTA_BYTES });
     const { client: port } = await chooseFreePorts();
     const cluster = new SimulatedCluster(nodes, directory, etcd, port, restore);
