@@ -63,7 +63,7 @@ test('a delay of nothing is no hot loop, and one longer than the back-off stands
   );
 });
 
-test('any crash loop: never faster than the policy, ever slower, a bounded history, two writes a retry', (t) => {
+test('any crash loop: never faster than the policy, ever slower, a bounded history', (t) => {
   fc.assert(
     fc.property(
       fc.integer({ min: 0, max: 60 }),
