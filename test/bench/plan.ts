@@ -7,6 +7,7 @@ import { meetsConstraint, parseConstraint } from '../../manager/plan/constraint.
 import type { View } from '../../manager/plan/view.ts';
 import type { Node, ServiceSpec } from '../../shared/model/index.ts';
 import { cluster, GB, specOf } from '../unit/plan/_cluster.ts';
+import { report, reportRate } from './report.ts';
 
 const CONSTRAINT = 'node.labels.disk==ssd';
 const CHANGES = { constraints: [CONSTRAINT], reservations: { nanoCpus: 1e6, memoryBytes: 2 ** 20 } };
@@ -25,9 +26,7 @@ const SHAPES: readonly Shape[] = [
 ];
 
 function viewOfSize(nodes: number, shape: Shape): View {
-  const swarm = cluster().nodes(nodes, { labels: { disk: 'ssd' }, description: { memoryBytes: 64 * GB } });
-  // The ingress network is there before the first service, as on every cluster.
-  swarm.plan();
+  const swarm = emptyCluster(nodes);
   for (let i = 0; i < shape.services; i += 1)
     swarm.service(`s${i}`, { ...CHANGES, replicas: shape.replicas });
   return swarm.view();
@@ -107,20 +106,64 @@ function scanOnce(nodes: readonly Candidate[], serviceId: string, { reservations
   return true;
 }
 
+/** Services of tasks of different sizes, packed. */
+const PACKED = [1, 2, 3, 5, 8].flatMap((gigabytes, at) =>
+  Array.from({ length: 8 }, (_, i) => ({ name: `p${at}-${i}`, memoryBytes: gigabytes * GB, replicas: 25 })),
+);
+
+function emptyCluster(nodes: number): ReturnType<typeof cluster> {
+  const swarm = cluster().nodes(nodes, { labels: { disk: 'ssd' }, description: { memoryBytes: 64 * GB } });
+  // The ingress network is there before the first service, as on every cluster.
+  swarm.plan();
+  return swarm;
+}
+
+/** How many nodes are in use once all of them are placed, in the same order, by us and by a scan of all nodes. */
+function nodesPacked(nodes: number): { readonly mine: number; readonly scan: number } {
+  const swarm = emptyCluster(nodes);
+  const free = new Array<number>(nodes).fill(64 * GB);
+  for (const { name, memoryBytes, replicas } of PACKED) {
+    const placement = { strategy: 'binpack' } as const;
+    swarm.service(name, { constraints: [CONSTRAINT], reservations: { memoryBytes }, placement, replicas });
+    swarm.plan();
+    for (let i = 0; i < replicas; i += 1) bestFit(free, memoryBytes);
+  }
+  const used = new Set([...swarm.store.all('tasks').values()].map(({ nodeId }) => nodeId));
+  return { mine: used.size, scan: free.filter((bytes) => bytes < 64 * GB).length };
+}
+
+/** The fullest node that has room. */
+function bestFit(free: number[], memoryBytes: number): void {
+  let best = -1;
+  for (const [at, bytes] of free.entries())
+    if (bytes >= memoryBytes && (best < 0 || bytes < (free[best] ?? 0))) best = at;
+  free[best] = (free[best] ?? 0) - memoryBytes;
+}
+
+/** The most tasks that any node has, when services of five have put five on each in the mean. */
+function fullestSpread(nodes: number): number {
+  const swarm = emptyCluster(nodes);
+  for (let i = 0; i < nodes; i += 1) {
+    swarm.service(`s${i}`, { ...CHANGES, replicas: 5 });
+    if (i % 100 === 99) swarm.plan();
+  }
+  const counts = new Map<string, number>();
+  for (const { nodeId = '' } of swarm.store.all('tasks').values())
+    counts.set(nodeId, (counts.get(nodeId) ?? 0) + 1);
+  return Math.max(...counts.values());
+}
+
 for (const nodes of [100, 1_000, 10_000]) {
   for (const shape of SHAPES) {
     const view = viewOfSize(nodes, shape);
     const mine = rate(() => ours(view, shape));
     const peer = rate(() => fullScan(view, shape));
     const bench = `plan: ${shape.name} on ${nodes.toLocaleString('en')} nodes, against a full scan`;
-    console.log(
-      JSON.stringify({
-        bench,
-        ours: mine,
-        peer,
-        ratio: Number((mine / peer).toFixed(2)),
-        unit: 'placements/s',
-      }),
-    );
+    reportRate(bench, mine, peer, 'placements/s');
   }
+  const size = `${nodes.toLocaleString('en')} nodes`;
+  const packed = nodesPacked(nodes);
+  report(`plan: nodes in use after packing 1,000 tasks on ${size}`, packed.mine, packed.scan, 'nodes');
+  // A scan of all nodes puts each next task on one with the fewest.
+  report(`plan: tasks on the fullest of ${size}, 5 in the mean`, fullestSpread(nodes), 5, 'tasks');
 }

@@ -1,7 +1,8 @@
 /**
  * The nodes that one service can be placed on, in the order in which they should be: spread over the preferences' values,
- * then fewest tasks of the service, then fewest tasks in all (packed: the fullest; near to other services: those first). Nodes are kept in buckets by the service's count on them, so
- * the first is exact; the second is the best of a sample when a bucket is large.
+ * near to other services, then fewest tasks of the service (packed: the fullest), then fewest tasks in all. Nodes are kept
+ * in buckets by all but the last, so that this is exact, the fullest to a part in thirty-two; the last is the best of a
+ * sample when a bucket is large.
  */
 import type { Prng } from '../../../shared/lib/prng.ts';
 import { attributeOf } from '../constraint.ts';
@@ -13,6 +14,10 @@ import { whyNot } from './filters.ts';
 /** A bucket up to this size is looked through in full. */
 const FULL_LOOK = 64;
 const SAMPLE = 16;
+/** Steps in which nodes are told apart by how full they are. */
+const FULLNESS_LEVELS = 32;
+/** That many are told apart where nearness to other services comes first. */
+const RANKS = 1024;
 
 export interface Choice {
   readonly request: Request;
@@ -24,16 +29,16 @@ export interface Choice {
   readonly refusals: Refusals;
 }
 
-/** Nodes by the number of the service's tasks on them. */
+/** Nodes by level: the lowest are to be taken first. */
 class Buckets {
   readonly #levels: number[][] = [];
   #lowest = 0;
 
-  add(row: number, count: number): void {
-    const level = this.#levels[count];
-    if (level === undefined) this.#levels[count] = [row];
+  add(row: number, at: number): void {
+    const level = this.#levels[at];
+    if (level === undefined) this.#levels[at] = [row];
     else level.push(row);
-    this.#lowest = Math.min(this.#lowest, count);
+    this.#lowest = Math.min(this.#lowest, at);
   }
 
   /** Removes and returns the best row, or undefined when none is left that fits. */
@@ -152,10 +157,23 @@ export class Candidates {
   }
 
   #insert(leaf: Branch, row: number, count: number): void {
-    // Packed, how many of the service a node has already does not matter; near to others, it comes second.
-    const { placement } = this.#choice.request.spec;
-    const apart = placement.strategy !== 'binpack' && !(placement.affinities ?? []).some(({ hard }) => !hard);
-    (this.#isBad(row) ? leaf.bad : leaf.good).add(row, apart ? count : 0);
+    (this.#isBad(row) ? leaf.bad : leaf.good).add(row, this.#level(row, count));
+  }
+
+  #level(row: number, count: number): number {
+    const { affinities, spec } = this.#choice.request;
+    const rank = spec.placement.strategy === 'binpack' ? this.#emptiness(row) : count;
+    if (affinities.length === 0) return rank;
+    return misfit(affinities, row) * RANKS + Math.min(rank, RANKS - 1);
+  }
+
+  /** Highest for a node with nothing on it, of which a large cluster has too many to find another among them by chance. */
+  #emptiness(row: number): number {
+    const { columns } = this.#choice;
+    columns.load(row);
+    const free = Math.min(1, Math.max(0, columns.freeShare(row)));
+    const used = (columns.active[row] ?? 0) > 0;
+    return Math.min(Math.floor(free * FULLNESS_LEVELS), used ? FULLNESS_LEVELS - 1 : FULLNESS_LEVELS);
   }
 
   #takeFrom(branch: Branch): number | undefined {
