@@ -121,7 +121,7 @@ function emptyCluster(nodes: number): ReturnType<typeof cluster> {
 /** How many nodes are in use once all of them are placed, in the same order, by us and by a scan of all nodes. */
 function nodesPacked(nodes: number): { readonly mine: number; readonly scan: number } {
   const swarm = emptyCluster(nodes);
-  const free = new Array<number>(nodes).fill(64 * GB);
+  const free = Array.from({ length: nodes }, () => 64 * GB);
   for (const { name, memoryBytes, replicas } of PACKED) {
     const placement = { strategy: 'binpack' } as const;
     swarm.service(name, { constraints: [CONSTRAINT], reservations: { memoryBytes }, placement, replicas });
