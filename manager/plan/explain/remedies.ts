@@ -2,6 +2,7 @@
 import type { Node, ServiceSpec } from '../../../shared/model/index.ts';
 import type { Constraint } from '../constraint.ts';
 import { meetsConstraint } from '../constraint.ts';
+import { amountOf } from '../../../shared/model/index.ts';
 import { suits } from '../schedule/affinity.ts';
 import type { ClusterColumns } from '../schedule/columns.ts';
 import { hostPortsOf } from '../schedule/columns.ts';
@@ -32,6 +33,7 @@ export const REMEDIES: Readonly<Record<string, Remedy>> = {
   constraints: constraintSteps,
   affinity: affinitySteps,
   resources: resourceSteps,
+  'generic resources': genericSteps,
   'host port': portSteps,
   'max replicas per node': maxReplicasSteps,
 };
@@ -161,6 +163,24 @@ function resourceSteps({ columns, request, row }: Case): Step[] {
     });
   }
   return steps;
+}
+
+function genericSteps({ columns, request, row }: Case): Step[] {
+  const node = columns.node(row);
+  const name = nodeName(node);
+  return request.genericResources.flatMap(({ kind, count }): Step[] => {
+    const free = columns.ledger(row).free(kind);
+    if (free >= count) return [];
+    const offered = node.description?.genericResources?.find((one) => one.kind === kind);
+    const all = offered === undefined ? 0 : amountOf(offered);
+    const what = `${name} has ${free} of ${all} ${kind} free, and ${request.spec.name} reserves ${count}`;
+    if (all < count) {
+      const text = `${what}: reserve fewer, or join a node that has them (shoal agent --generic-resource)`;
+      return [{ change: { kind: 'other' }, text }];
+    }
+    const text = `${what}: stop tasks there that hold them, reserve fewer, or join a node that has them`;
+    return [{ change: { kind: 'free-room', nodeId: node.id }, text }];
+  });
 }
 
 function portSteps({ view, columns, request, row }: Case): Step[] {

@@ -76,6 +76,25 @@ test('help names commands, amounts and holders; of the nearest node all that it 
   ]);
 });
 
+test('of generic resources, how many a node has and how many are free', (t) => {
+  const gpus = [{ kind: 'gpu', names: ['a', 'b'] }];
+  const wants = (count: number) => ({ reservations: { genericResources: [{ kind: 'gpu', count }] } });
+  const c = cluster()
+    .node('n1', { description: { genericResources: gpus } })
+    .service('first', wants(1))
+    .settle()
+    .service('many', wants(3))
+    .service('two', wants(2))
+    .settle();
+  t.deepEqual(helpOf(c, 'two'), [
+    'n1 has 1 of 2 gpu free, and two reserves 2: stop tasks there that hold them, reserve fewer, or join a node that has them',
+  ]);
+  t.deepEqual(helpOf(c, 'many'), [
+    'n1 has 1 of 2 gpu free, and many reserves 3: reserve fewer, or join a node that has them (shoal agent --generic-resource)',
+  ]);
+  t.is(c.removeService('first').settle().running('two').length, 1);
+});
+
 test('who holds a port, how many tasks there are, which service is missed', (t) => {
   const c = cluster()
     .node('n1')
