@@ -121,7 +121,9 @@ function checkSingle(world: World, { name, id, run, removing }: Service): void {
   const spec = swarm.store.get('revisions', revisionKey(id, 1))?.spec;
   const ran = swarm.store.get('statuses', task.id)?.startedAtMs !== undefined;
   if (run?.wanted === 'running' && spec?.restart.condition === 'any' && ran) {
-    if (state !== 'running' && state !== 'orphaned')
+    // Where its node was removed, its files went too.
+    const hasNode = swarm.store.get('nodes', task.nodeId ?? '') !== undefined;
+    if (state !== 'running' && state !== 'orphaned' && hasNode)
       fail(`container ${name} is ${state}, and shall always run`);
   }
   if (run?.wanted === 'stopped' && (task.run?.serial ?? 0) > 0 && !isTerminal(state))
