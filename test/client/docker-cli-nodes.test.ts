@@ -73,7 +73,9 @@ test('drain moves the tasks away; active lets them come', async (t, { docker, sw
 
   t.is(await docker.ok('node', 'update', '--availability', 'drain', 'a2'), 'a2');
   t.is(await docker.ok('node', 'ls', '--filter', 'name=a2', '--format', '{{.Availability}}'), 'Drain');
-  await swarm.eventually((s) => s.running(name).notOn('a2').count === 6);
+  await swarm.eventually(
+    (s) => s.running(name).notOn('a2').count === 6 && s.running(name).on('a2').count === 0,
+  );
   t.deepEqual(await running('a2'), []);
 
   await docker.ok('node', 'update', '--availability', 'pause', 'a2');
