@@ -2,7 +2,6 @@
 import type { WebSocket } from 'ws';
 import { Dispatcher } from '../../manager/dispatcher/dispatcher.ts';
 import { NodeRecords } from '../../manager/dispatcher/node-records.ts';
-import type { UsageSource } from '../../manager/plan/view.ts';
 import { lead } from '../../manager/leader/leader.ts';
 import { type OpenStore, openStoreOn } from '../../manager/store/open-store.ts';
 import type { Fence } from '../../manager/store/store.ts';
@@ -65,15 +64,12 @@ export class SimManager {
     this.#leading?.abort();
     this.#leading = leading;
     const { time, faults, trace } = this.#world;
-    const usage: UsageSource = {
-      samples: () => [{ atMs: clock.now(), nanoCpus: this.#world.usedNanoCpus(), memoryBytes: 0 }],
-    };
     const begin = (): void => {
       const { store } = this;
       if (store === undefined) return void time.in(100, begin);
       if (leading.signal.aborted) return;
       const logger = trace.logger(this.id);
-      const options = { store: faults.leaderStore?.(store) ?? store, fence, clock, logger, usage };
+      const options = { store: faults.leaderStore?.(store) ?? store, fence, clock, logger };
       time.start(this.process, () => lead({ ...options, ...this.#sizes() }, leading.signal));
     };
     time.in(0, begin, this.process);

@@ -29,7 +29,6 @@ const MAX_SKEW_MS = 2 * 3_600_000;
 const CONTAINERS = ['box', 'tool', 'once'];
 /** How often the simulated cron job runs. */
 const CRON_MS = 10 * 60_000;
-const AUTOSCALE = { min: 1, max: 8, cpuPercent: 50, coolDownMs: 60_000 };
 const ONE_GPU = { genericResources: [{ kind: 'gpu', count: 1 }] };
 const SERVICES = ['web', 'api', 'db', 'agent', 'job', 'batch', 'sweep', 'clock'];
 
@@ -62,7 +61,6 @@ export class World {
   readonly roots: AbortController[] = [];
   /** Of 1,000: how often a step fails. 0 in quiet times. */
   #failRate = 0;
-  #isBusy = false;
 
   constructor(seed: string, { faults = {}, print }: WorldOptions = {}) {
     this.random = prng(seed);
@@ -88,7 +86,6 @@ export class World {
     this.#setPatience(DOWN_AFTER_MS);
     await this.time.advance(DOWN_AFTER_MS);
     this.#failRate = [0, 20, 200][this.random.below(3)] ?? 0;
-    this.#isBusy = true;
     const events = 5 + this.random.below(25);
     // The leader plans everything anew when a setting changes: what it did not notice after this is to be seen.
     const patientFrom = events - this.random.below(6);
@@ -100,7 +97,6 @@ export class World {
       await this.time.advance(this.random.below(this.pick([12, 12, 800, 800, 20_000])));
     }
     this.#failRate = 0;
-    this.#isBusy = false;
     if (patientFrom === events) this.#setPatience(DOWN_AFTER_QUIET_MS);
     this.troubles.end();
     // Between two runs of the cron job, when its containers have ended.
@@ -120,11 +116,6 @@ export class World {
 
   failsNow(step: 'preparing' | 'starting' | 'running'): boolean {
     return this.random.below(1000) < (step === 'running' ? this.#failRate * 2 : this.#failRate);
-  }
-
-  /** What a task uses of processors, 1e-9 of one. */
-  usedNanoCpus(): number {
-    return this.#isBusy ? this.random.below(3e9) : 0;
   }
 
   /** Until a container's end is considered. */
@@ -256,7 +247,6 @@ export class World {
       update,
       rollback: update,
       dependsOn: this.random.below(3) === 0 ? this.#dependencies(name) : [],
-      ...(name === 'api' && this.random.below(2) === 0 ? { autoscale: AUTOSCALE } : {}),
       ...this.pick([
         {},
         {},
