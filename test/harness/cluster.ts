@@ -26,6 +26,7 @@ import { silentProgress } from '../../deploy/local/progress.ts';
 import { delay } from '../../shared/lib/abort.ts';
 import { ClusterState } from './cluster-state.ts';
 import { wrongClock } from './disturb.ts';
+import { removeFaketimeFiles } from './leftovers.ts';
 import { ensurePeers } from './peers.ts';
 import { newLayout, RUN_ROOT, STATE_ROOT, sweep } from './test-layout.ts';
 
@@ -295,6 +296,7 @@ export class TestCluster implements AsyncDisposable {
     const keep = process.env['SHOAL_KEEP_LOGS'];
     if (keep !== undefined) await writeFile(path.join(keep, `${this.name}.log`), await this.logTails(5_000));
     const left = await this.#local.down();
+    await removeFaketimeFiles();
     for (const root of [STATE_ROOT, RUN_ROOT]) await rmdir(root).catch(() => undefined); // unless others are in it
     if (left.length > 0) throw new Error(`the cluster ${this.name} left behind:\n  ${left.join('\n  ')}`);
   }

@@ -17,6 +17,7 @@ export function leftoverName(name: string): string {
 
 /** Removes what belongs to processes that live no more. Safe beside other runs. */
 export async function removeLeftovers(): Promise<void> {
+  await removeFaketimeFiles();
   for (const directory of await leftoversIn([MEMORY])) {
     // Monitors first: they are not in their containers' cgroups.
     const monitors = await clusterProcesses(directory, directory);
@@ -27,6 +28,15 @@ export async function removeLeftovers(): Promise<void> {
   for (const name of new Set((await leftoversIn(await cgroupRoots())).map((each) => path.basename(each)))) {
     await killCgroup(name, GONE_MS);
     await removeCgroup(name);
+  }
+}
+
+/** libfaketime leaves a semaphore and a page of memory behind for each process that is killed; they carry its pid. */
+export async function removeFaketimeFiles(): Promise<void> {
+  for (const name of await readdir(MEMORY)) {
+    const pid = /^(?:sem\.)?faketime_(?:shm|sem)_(\d+)$/.exec(name)?.[1];
+    if (pid !== undefined && (await readProcess(Number(pid))) === undefined)
+      await rm(path.join(MEMORY, name), { force: true });
   }
 }
 
