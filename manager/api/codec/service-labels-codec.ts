@@ -8,38 +8,37 @@ import { readPlacementLabels } from '../../stack/placement-labels.ts';
 import { PRIORITY_LABEL, readPriority } from '../../stack/priority.ts';
 import { DEADLINE_LABEL, readUpdateDeadline } from '../../stack/update-deadline.ts';
 
+function refuse(label: string, message: string): never {
+  throw new InvalidError(`invalid service spec: Labels.${label}: ${message}`);
+}
+
 export function decodePlacementLabels(labels: Labels): Pick<Placement, 'strategy' | 'affinities'> {
   const reading = readPlacementLabels(labels);
-  if (reading.kind === 'problem')
-    throw new InvalidError(`invalid service spec: Labels.${reading.field}: ${reading.message}`);
+  if (reading.kind === 'problem') refuse(reading.field, reading.message);
   return reading.placement;
 }
 
 export function decodeMoveLabels(spec: ServiceSpec): Pick<ServiceSpec, 'drain' | 'rebalanceEveryMs'> {
   const reading = readMoveLabels(spec);
-  if (reading.kind === 'problem')
-    throw new InvalidError(`invalid service spec: Labels.${reading.field}: ${reading.message}`);
+  if (reading.kind === 'problem') refuse(reading.field, reading.message);
   return reading.moves;
 }
 
 export function decodeDeadline(labels: Labels): number | undefined {
   const deadline = readUpdateDeadline(labels);
-  if (typeof deadline === 'string')
-    throw new InvalidError(`invalid service spec: Labels.${DEADLINE_LABEL}: ${deadline}`);
+  if (typeof deadline === 'string') refuse(DEADLINE_LABEL, deadline);
   return deadline;
 }
 
 export function decodePriority(labels: Labels): number | undefined {
   const priority = readPriority(labels);
-  if (typeof priority === 'string')
-    throw new InvalidError(`invalid service spec: Labels.${PRIORITY_LABEL}: ${priority}`);
+  if (typeof priority === 'string') refuse(PRIORITY_LABEL, priority);
   return priority;
 }
 
 export function decodeAutoscale(labels: Labels, spec: Scalable): Autoscale | undefined {
   const reading = readAutoscaleLabels(labels, spec);
-  if (reading.kind === 'problem')
-    throw new InvalidError(`invalid service spec: Labels.${reading.field}: ${reading.message}`);
+  if (reading.kind === 'problem') refuse(reading.field, reading.message);
   return reading.kind === 'autoscale' ? reading.autoscale : undefined;
 }
 
@@ -47,11 +46,8 @@ export function decodeAutoscale(labels: Labels, spec: Scalable): Autoscale | und
 export function withSchedule(mode: ServiceMode, labels: Labels): ServiceMode {
   const cron = readCronLabels(labels);
   if (cron.kind === 'none') return mode;
-  if (cron.kind === 'problem')
-    throw new InvalidError(`invalid service spec: Labels.${cron.field}: ${cron.message}`);
+  if (cron.kind === 'problem') refuse(cron.field, cron.message);
   if (mode.kind !== 'replicated-job' || mode.totalCompletions > 1)
-    throw new InvalidError(
-      `invalid service spec: Labels.${CRON_PREFIX}schedule: needs Mode.ReplicatedJob with at most one completion`,
-    );
+    refuse(`${CRON_PREFIX}schedule`, 'needs Mode.ReplicatedJob with at most one completion');
   return cron.mode;
 }
