@@ -1,6 +1,7 @@
 /** What was killed comes back before anybody calls it down: no container notices, and nothing is started anew. */
 import { once } from 'node:events';
 import net from 'node:net';
+import { setTimeout } from 'node:timers/promises';
 import anyTest, { type TestFn } from 'ava';
 import { cluster, type TestCluster } from '../harness/cluster.ts';
 import { containersOf, lifeLines } from '../harness/containers.ts';
@@ -33,12 +34,26 @@ test.after.always(async (t) => {
   await t.context.swarm?.[Symbol.asyncDispose]();
 });
 
+/** A connection to the published port; until a redis listens (it has no health check), it is refused and tried again. */
+async function connected(address: string): Promise<net.Socket> {
+  const end = Date.now() + PATIENT.within;
+  for (;;) {
+    const socket = net.connect(PORT, address);
+    sockets.push(socket);
+    try {
+      await once(socket, 'connect');
+      socket.on('error', () => undefined); // the next question fails
+      return socket;
+    } catch (error) {
+      if (Date.now() > end) throw error;
+      await setTimeout(100);
+    }
+  }
+}
+
 /** A TCP connection to a redis through the published port, open over all of the tests; it says what it is told. */
 async function openEcho(address: string): Promise<(text: string) => Promise<string>> {
-  const socket = net.connect(PORT, address);
-  sockets.push(socket);
-  await once(socket, 'connect');
-  socket.on('error', () => undefined); // the next question fails
+  const socket = await connected(address);
   return async (text) => {
     const answer = once(socket, 'data', { signal: AbortSignal.timeout(10_000) }).catch((error: unknown) => {
       throw new Error(`${address} does not echo ${text}`, { cause: error });
