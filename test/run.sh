@@ -49,14 +49,16 @@ step() {
 
 # ava on the compiled tests of one group; its own counts are added to ours.
 ava_group() {
-  local group=$1 report status lines good=0 bad=0
+  local group=$1 report errors status lines good=0 bad=0
   shift
   compgen -G "dist/test/$group" >/dev/null || return 0
   if ! find "dist/test/$group" -name '*.test.js' -print -quit | grep -q .; then return 0; fi
   printf '\n== %s tests\n' "$group"
   report=$(mktemp)
-  node_modules/.bin/ava --tap "$@" "dist/test/$group/**/*.test.js" >"$report"
+  errors=$(mktemp)
+  node_modules/.bin/ava --tap "$@" "dist/test/$group/**/*.test.js" >"$report" 2>"$errors"
   status=$?
+  cat "$errors" >&2
   # TAP: what passed in one line each, what failed with its whole block
   grep -vE '^(TAP version|1\.\.|# (tests|pass|skip|fail)|$)' "$report"
   good=$(sed -n 's/^# pass //p' "$report" | tail -n 1)
@@ -64,12 +66,12 @@ ava_group() {
   passed=$((passed + ${good:-0}))
   failed=$((failed + ${bad:-0}))
   while read -r lines; do failures+=("$group: $lines"); done < <(sed -n 's/^not ok [0-9]* - //p' "$report" | grep -v '# SKIP')
-  # a crash or a timeout that no test accounts for
+  # a crash or a timeout that no test accounts for: said at the end, where it is seen
   if [ "$status" -ne 0 ] && [ "${bad:-0}" -eq 0 ]; then
     failed=$((failed + 1))
-    failures+=("$group: ava ended with $status")
+    failures+=("$group: ava ended with $status; what it said last:" "$(tail -n 20 "$errors")" "$(tail -n 20 "$report")")
   fi
-  rm -f "$report"
+  rm -f "$report" "$errors"
 }
 
 prepare() {

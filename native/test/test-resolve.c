@@ -1,4 +1,6 @@
 #include <ftw.h>
+#include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -80,6 +82,30 @@ static void parents_are_found(int root) {
   close(fd);
 }
 
+/* Renames anywhere on the system make openat2 answer EAGAIN for "..": it is asked again. */
+static void renames_elsewhere_do_not_matter(int root) {
+  CHECK_INT(mkdir(in_base("root/dir"), 0755), 0);
+  CHECK_INT(symlinkat("../../../../dir/../dir/../dir", root, "dots"), 0);
+  CHECK_INT(mkdir(in_base("here"), 0755), 0);
+  char here[256], there[256];
+  (void)snprintf(here, sizeof here, "%s", in_base("here"));
+  (void)snprintf(there, sizeof there, "%s", in_base("there"));
+  pid_t child = fork();
+  CHECK(child >= 0);
+  if (child == 0) {
+    for (;;)
+      (void)rename(here, there), (void)rename(there, here);
+  }
+  for (int i = 0; i < 20000; i++) {
+    int fd = resolve_or_create(root, "/dots", true);
+    if (fd < 0) (void)kill(child, SIGKILL);
+    CHECK(fd >= 0);
+    close(fd);
+  }
+  CHECK_INT(kill(child, SIGKILL), 0);
+  CHECK_INT(waitpid(child, NULL, 0), child);
+}
+
 int main(void) {
   (void)snprintf(base, sizeof base, "/tmp/shoal-resolve-XXXXXX");
   CHECK(mkdtemp(base) != NULL);
@@ -90,6 +116,7 @@ int main(void) {
   links_stay_inside(root);
   loops_end(root);
   parents_are_found(root);
+  renames_elsewhere_do_not_matter(root);
   close(root);
   (void)nftw(base, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
   return 0;

@@ -18,8 +18,6 @@
 #define RECURSIVE 0x8000u
 #define ATTRIBUTE_RDONLY 0x01u
 #define OPTIONS_MAX 4096
-/* openat2 answers EAGAIN when a rename anywhere on the system raced with "..": openat2(2). */
-#define RESOLVE_ATTEMPTS 1000
 
 int view_self_fds = -1;
 
@@ -139,13 +137,9 @@ int view_enter(const cJSON *request, bool root_only) {
 }
 
 int view_open(int root_fd, const char *path, int flags) {
-  for (int attempt = 0; attempt < RESOLVE_ATTEMPTS; attempt++) {
-    int fd = sys_openat2(root_fd, *path == '\0' ? "." : path, (uint64_t)(unsigned int)(flags | O_CLOEXEC), 0,
-                         RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
-    if (fd >= 0) return fd;
-    if (errno != EAGAIN) return -errno;
-  }
-  return -EAGAIN;
+  int fd = sys_openat2(root_fd, *path == '\0' ? "." : path, (uint64_t)(unsigned int)(flags | O_CLOEXEC), 0,
+                       RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
+  return fd < 0 ? -errno : fd;
 }
 
 int view_reopen(int path_fd, int flags) {

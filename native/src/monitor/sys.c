@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <linux/openat2.h>
 #include <linux/sched.h>
 #include <linux/types.h>
@@ -40,9 +41,17 @@ pid_t sys_clone3(const struct clone3_request *request) {
   return (pid_t)syscall(NR_CLONE3, &args, sizeof args);
 }
 
+/* openat2 answers EAGAIN when a rename or a mount anywhere on the system raced with "..": openat2(2). */
+#define OPENAT2_ATTEMPTS 1000
+
 int sys_openat2(int dir_fd, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve) {
   struct open_how how = {.flags = flags, .mode = mode, .resolve = resolve};
-  return (int)syscall(NR_OPENAT2, dir_fd, path, &how, sizeof how);
+  int fd = -1;
+  for (int attempt = 0; attempt < OPENAT2_ATTEMPTS; attempt++) {
+    fd = (int)syscall(NR_OPENAT2, dir_fd, path, &how, sizeof how);
+    if (fd >= 0 || errno != EAGAIN) break;
+  }
+  return fd;
 }
 
 int sys_close_range(unsigned int first, unsigned int last, unsigned int flags) {
