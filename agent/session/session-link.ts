@@ -38,6 +38,8 @@ export class SessionLink implements Link {
   readonly #queue = new StatusQueue();
   #session: Session | undefined;
   #welcomed = false;
+  /** Whether the session that ended last was opened at all. */
+  #wasWelcomed = false;
   #sendScheduled = false;
 
   constructor(
@@ -71,9 +73,10 @@ export class SessionLink implements Link {
       const manager = managers[turn % managers.length];
       if (manager === undefined) throw new InvalidError('the agent knows no manager');
       const startedMs = performance.now();
-      const reason = await explainRefusal(await this.#runSession(manager, signal), manager, signal);
+      const reason = await explainRefusal(await this.#runSession(manager, attempt, signal), manager, signal);
       if (signal.aborted) return;
-      attempt = performance.now() - startedMs > STEADY_AFTER_MS ? 0 : attempt + 1;
+      const steady = this.#wasWelcomed && performance.now() - startedMs > STEADY_AFTER_MS;
+      attempt = steady ? 0 : attempt + 1;
       this.#logger.warn({ manager, reason: describeError(reason), attempt }, 'session ended, trying again');
       await delay(backoffMs(attempt, RECONNECT_BASE_MS, RECONNECT_MAX_MS, Math.random()), signal).catch(
         ignoreAbort,
@@ -82,9 +85,9 @@ export class SessionLink implements Link {
   }
 
   /** Resolves with why the session ended. */
-  async #runSession(manager: string, signal: AbortSignal): Promise<unknown> {
+  async #runSession(manager: string, attempt: number, signal: AbortSignal): Promise<unknown> {
     const { nodeId, description, tls, clock = steadyClock } = this.#options;
-    const socket = new SessionSocket(this.#connect(manager, tls), {
+    const socket = new SessionSocket(this.#connect(manager, tls, attempt), {
       onOpen: () =>
         socket.send({ type: 'hello', protocol: PROTOCOL, nodeId, description, sentAtMs: clock.now() }),
       onFrame: (frame) => this.#onFrame(session, frame),
@@ -95,6 +98,7 @@ export class SessionLink implements Link {
     this.#session = session;
     const reason = await socket.ended(signal);
     this.#session = undefined;
+    this.#wasWelcomed = this.#welcomed;
     this.#welcomed = false;
     this.#queue.reset();
     requests.close();

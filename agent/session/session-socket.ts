@@ -1,16 +1,19 @@
 /** One WebSocket to one manager, from connecting to its end: TLS, heartbeats, and noticing that nobody is there. */
 import { Agent } from 'node:https';
+import { createSecureContext, type SecureContext } from 'node:tls';
 import { WebSocket } from 'ws';
 import { ForbiddenError, UnavailableError } from '../../shared/errors/index.ts';
 import { type AgentFrame, type ManagerFrame, parseManagerFrame } from '../../shared/wire/frames.ts';
 import { managerIdentityCheck } from './manager-tls.ts';
 
-const HANDSHAKE_TIMEOUT_MS = 5000;
+const HANDSHAKE_TIMEOUT_MS = 5_000;
+/** After a restart thousands of nodes may come at once, and wait for their turn: who gives up early only makes work. */
+const MAX_HANDSHAKE_TIMEOUT_MS = 40_000;
 const CLOSE_TIMEOUT_MS = 500;
 /** One heartbeat of so many asks for an answer: to tell that the manager is there, that is often enough. */
-const PING_EVERY = 3;
+const PING_EVERY = 4;
 /** A manager that is silent for this many heartbeats is gone, whatever TCP believes. */
-const LOST_BEATS = 8;
+const LOST_BEATS = 7;
 
 export interface SocketHandlers {
   onOpen(): void;
@@ -26,12 +29,23 @@ export interface SessionTls {
   readonly key: string;
 }
 
-/** Begins to connect to `host:port`. */
-export type Connect = (manager: string, tls: SessionTls) => WebSocket;
+/** Begins to connect to `host:port`. `attempt`: how many attempts have failed before, 0 the first time. */
+export type Connect = (manager: string, tls: SessionTls, attempt: number) => WebSocket;
 
-export const connectWebSocket: Connect = (manager, tls) => {
+/** Reading keys and certificates costs as much as the rest of a handshake: once for each identity. */
+const contexts = new WeakMap<SessionTls, SecureContext>();
+
+function contextOf(tls: SessionTls): SecureContext {
+  const known = contexts.get(tls);
+  if (known !== undefined) return known;
+  const context = createSecureContext({ ...tls, minVersion: 'TLSv1.3' });
+  contexts.set(tls, context);
+  return context;
+}
+
+export const connectWebSocket: Connect = (manager, tls, attempt) => {
   const agent = new Agent({
-    ...tls,
+    secureContext: contextOf(tls),
     minVersion: 'TLSv1.3',
     checkServerIdentity: managerIdentityCheck(tls.ca),
     // A resumed TLS session would skip the look at the certificate.
@@ -39,7 +53,7 @@ export const connectWebSocket: Connect = (manager, tls) => {
   });
   return new WebSocket(`wss://${manager}/session`, {
     agent,
-    handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
+    handshakeTimeout: Math.min(HANDSHAKE_TIMEOUT_MS * 2 ** attempt, MAX_HANDSHAKE_TIMEOUT_MS),
     perMessageDeflate: false,
     maxPayload: 0,
   });

@@ -72,7 +72,7 @@ export class Dispatcher implements SessionEvents {
     this.#options = options;
     this.#nodeDownAfterMs = nodeDownAfterMs;
     this.#beatMs = beatMsFor(nodeDownAfterMs);
-    const tickMs = tickMsFor(this.#beatMs);
+    const tickMs = tickMsFor(nodeDownAfterMs);
     this.#tracker = new AssignmentTracker(viewOf(store, options.vault, options.logger));
     this.#withdrawals = new Withdrawals(options.withdrawTimeoutMs);
     this.#detector = new FailureDetector({
@@ -193,7 +193,7 @@ export class Dispatcher implements SessionEvents {
     if (nodeDownAfterMs === this.#nodeDownAfterMs) return;
     this.#nodeDownAfterMs = nodeDownAfterMs;
     this.#beatMs = beatMsFor(nodeDownAfterMs);
-    const tickMs = tickMsFor(this.#beatMs);
+    const tickMs = tickMsFor(nodeDownAfterMs);
     this.#detector.adjust({ downAfterMs: nodeDownAfterMs, tickMs });
     clearInterval(this.#ticking);
     this.#ticking = setInterval(() => this.#tick(), tickMs);
@@ -321,12 +321,13 @@ export class Dispatcher implements SessionEvents {
   }
 }
 
+/** Swarm's factor, too: two heartbeats in a row may be lost. Reading them is what an idle manager spends its time with. */
 function beatMsFor(nodeDownAfterMs: number): number {
-  return Math.max(10, Math.floor(nodeDownAfterMs / 4));
+  return Math.max(10, Math.floor(nodeDownAfterMs / 3));
 }
 
-function tickMsFor(beatMs: number): number {
-  return Math.max(5, Math.floor(beatMs / 2));
+function tickMsFor(nodeDownAfterMs: number): number {
+  return Math.max(5, Math.floor(nodeDownAfterMs / 8));
 }
 
 const DOWN_MESSAGES: Record<Verdict['reason'], string> = {

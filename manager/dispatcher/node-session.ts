@@ -39,6 +39,7 @@ export class NodeSession {
   readonly #logger: Logger;
   readonly #ended = new AbortController();
   #seq = 0;
+  #open = true;
 
   constructor(
     socket: WebSocket,
@@ -65,7 +66,7 @@ export class NodeSession {
   }
 
   get open(): boolean {
-    return !this.signal.aborted;
+    return this.#open;
   }
 
   sendFull(set: AssignmentSet): number {
@@ -138,6 +139,7 @@ export class NodeSession {
 
   #end(): void {
     if (!this.open) return;
+    this.#open = false;
     this.#ended.abort();
     this.calls.close();
     this.#events.closed(this);

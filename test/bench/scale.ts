@@ -7,13 +7,12 @@
  *   SHOAL_SCALE_PATIENCE_MS  silence after which a node is down, default 30000: on a machine that does other work too, agents
  *       that wait for a processor would be down with the product's 2000
  *   SHOAL_SCALE_IDLE_PATIENCE_MS  the same while it is measured what idling costs, default 2000 as in the product
- *   SHOAL_SCALE_PROFILE  a directory: profiles of the manager while it places are written there
+ *   SHOAL_SCALE_PROFILE  a directory: profiles of the manager while nodes connect, idle, while it places, and after its restart
  *
  * Nodes are written into etcd as if they had joined, and share one key; each has its own certificate, and everything else
  * is as in the product: TLS 1.3 on both sides, heartbeats, frames, batches. A task is counted when its agent knows that
  * `running` is in etcd. There is no peer: who publishes such figures publishes them for other machines.
  */
-import { join } from 'node:path';
 import { measure } from './scale/measure.ts';
 
 const TASKS_PER_NODE = 100;
@@ -38,6 +37,6 @@ for (const nodes of sizes) {
   const tasks = Math.min(wanted, nodes * TASKS_PER_NODE);
   const replicas = Math.min(tasks, most);
   const services = Math.floor(tasks / replicas);
-  const profile = profiles === undefined ? {} : { profile: join(profiles, `placing-${nodes}.cpuprofile`) };
-  await measure({ nodes, services, replicas, patienceMs, idlePatienceMs, ...profile });
+  const where = profiles === undefined ? {} : { profiles };
+  await measure({ nodes, services, replicas, patienceMs, idlePatienceMs, ...where });
 }

@@ -1,5 +1,6 @@
 /** What is measured on a simulated cluster of one size. */
 import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { report, reportRate } from '../report.ts';
 import { readTimes } from './reads.ts';
@@ -19,31 +20,38 @@ export interface Shape {
   readonly patienceMs: number;
   /** The same while it is measured what idling costs. */
   readonly idlePatienceMs: number;
-  /** Where a profile of the placing is written. */
-  readonly profile?: string;
+  /** A directory for profiles of the manager's processor use, a file a phase. */
+  readonly profiles?: string;
 }
 
 export async function measure(shape: Shape): Promise<void> {
   await using cluster = await SimulatedCluster.start(shape.nodes);
   const name = (what: string): string => `scale-${shape.nodes}-nodes-${what}`;
   await cluster.setPatience(shape.patienceMs);
-  await measureSessions(cluster, name);
-  await measureIdle(cluster, shape.idlePatienceMs, name);
+  await measureSessions(cluster, shape, name);
+  await measureIdle(cluster, shape, name);
   await cluster.setPatience(shape.patienceMs);
   await cluster.connected();
   await settled(cluster);
   const ids = await measurePlacing(cluster, shape, name);
   for (const [read, ms] of await readTimes(cluster.socket, ids))
     report(name(`${read}-p99`), ms, undefined, 'ms');
-  await measureRestart(cluster, shape.services * shape.replicas, name);
+  await measureRestart(cluster, shape, name);
+}
+
+/** Undefined when none was asked for. */
+function profileOf(shape: Shape, phase: string): string | undefined {
+  return shape.profiles === undefined
+    ? undefined
+    : join(shape.profiles, `${phase}-${shape.nodes}.cpuprofile`);
 }
 
 type Name = (what: string) => string;
 
-async function measureSessions(cluster: SimulatedCluster, name: Name): Promise<void> {
+async function measureSessions(cluster: SimulatedCluster, shape: Shape, name: Name): Promise<void> {
   const before = await cluster.usage({ collect: true });
   const begin = performance.now();
-  await cluster.connect();
+  await cluster.profiled(profileOf(shape, 'connecting'), () => cluster.connect());
   report(name('first-connect'), (performance.now() - begin) / 1000, undefined, 's');
   await settled(cluster);
   const after = await cluster.usage({ collect: true });
@@ -58,15 +66,15 @@ async function measureSessions(cluster: SimulatedCluster, name: Name): Promise<v
   report(name('heap-an-agent'), perAgent(after.heapBytes - before.heapBytes), undefined, 'KiB');
 }
 
-async function measureIdle(cluster: SimulatedCluster, patienceMs: number, name: Name): Promise<void> {
-  await cluster.setPatience(patienceMs);
+async function measureIdle(cluster: SimulatedCluster, shape: Shape, name: Name): Promise<void> {
+  await cluster.setPatience(shape.idlePatienceMs);
   await settled(cluster);
   const [before, stored, begin] = [
     await cluster.usage({ collect: true }),
     await cluster.etcd(),
     performance.now(),
   ];
-  await sleep(IDLE_MS);
+  await cluster.profiled(profileOf(shape, 'idle'), () => sleep(IDLE_MS));
   const [after, storedAfter] = [await cluster.usage({ collect: false }), await cluster.etcd()];
   const seconds = (performance.now() - begin) / 1000;
   report(name('idle-manager-cpu'), (after.cpuMs - before.cpuMs) / seconds / 10, undefined, '% of a core');
@@ -95,7 +103,7 @@ async function measurePlacing(
   await cluster.usage({ collect: true });
   const before = await snapshot(cluster);
   const begin = performance.now();
-  const ids = await cluster.profiled(shape.profile, async () => {
+  const ids = await cluster.profiled(profileOf(shape, 'placing'), async () => {
     const created = await cluster.createServices('scale', services, replicas);
     await cluster.running(running + tasks);
     return created;
@@ -145,7 +153,8 @@ async function processorMs(pid: number): Promise<number> {
   return (Number(fields[11]) + Number(fields[12])) * 10;
 }
 
-async function measureRestart(cluster: SimulatedCluster, tasks: number, name: Name): Promise<void> {
+async function measureRestart(cluster: SimulatedCluster, shape: Shape, name: Name): Promise<void> {
+  const tasks = shape.services * shape.replicas;
   const begin = performance.now();
   const elapsed = (): number => (performance.now() - begin) / 1000;
   await cluster.restartManager();
@@ -157,7 +166,7 @@ async function measureRestart(cluster: SimulatedCluster, tasks: number, name: Na
     await cluster.running(tasks + AFTERWARDS);
     return elapsed();
   })();
-  await cluster.connected();
+  await cluster.profiled(profileOf(shape, 'restarting'), () => cluster.connected());
   const connected = elapsed();
   report(name('restart-until-all-agents-are-back'), connected, undefined, 's');
   report(name('serving-until-all-agents-are-back'), connected - served, undefined, 's');

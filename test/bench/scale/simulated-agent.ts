@@ -2,7 +2,7 @@
  * An agent without containers: the product's socket, heartbeats, frames and status queue, and in place of a worker the
  * claim that every task which shall run does.
  */
-import { connectWebSocket, SessionSocket } from '../../../agent/session/session-socket.ts';
+import { connectWebSocket, SessionSocket, type SessionTls } from '../../../agent/session/session-socket.ts';
 import { RECONNECT_BASE_MS, RECONNECT_MAX_MS } from '../../../agent/session/session-link.ts';
 import { type StatusBatch, StatusQueue } from '../../../agent/session/status-queue.ts';
 import { delay } from '../../../shared/lib/abort.ts';
@@ -34,6 +34,7 @@ export interface AgentCounts {
 export class SimulatedAgent {
   readonly #identity: AgentIdentity;
   readonly #around: AgentSurroundings;
+  readonly #tls: SessionTls;
   readonly #counts: AgentCounts;
   readonly #states = new Map<string, TaskState>();
   /** Those that are counted. */
@@ -47,13 +48,14 @@ export class SimulatedAgent {
   constructor(identity: AgentIdentity, around: AgentSurroundings, counts: AgentCounts) {
     this.#identity = identity;
     this.#around = around;
+    this.#tls = { ca: around.ca, cert: identity.cert, key: around.key };
     this.#counts = counts;
   }
 
   /** `onWelcome` is called for the first session. */
   async run(onWelcome: () => void, signal: AbortSignal): Promise<void> {
     for (let attempt = 0; !signal.aborted; ) {
-      await this.#runSession(onWelcome, signal);
+      await this.#runSession(attempt, onWelcome, signal);
       attempt = this.#welcomed ? 0 : attempt + 1;
       if (this.#welcomed) this.#counts.sessions -= 1;
       this.#welcomed = false;
@@ -63,10 +65,9 @@ export class SimulatedAgent {
     }
   }
 
-  async #runSession(onWelcome: () => void, signal: AbortSignal): Promise<void> {
-    const { nodeId, cert, description } = this.#identity;
-    const { manager, ca, key } = this.#around;
-    const socket = new SessionSocket(connectWebSocket(manager, { ca, cert, key }), {
+  async #runSession(attempt: number, onWelcome: () => void, signal: AbortSignal): Promise<void> {
+    const { nodeId, description } = this.#identity;
+    const socket = new SessionSocket(connectWebSocket(this.#around.manager, this.#tls, attempt), {
       onOpen: () => socket.send({ type: 'hello', protocol: PROTOCOL, nodeId, description }),
       onFrame: (frame) => this.#onFrame(socket, frame, onWelcome),
       onData: () => undefined,

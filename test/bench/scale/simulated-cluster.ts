@@ -21,6 +21,8 @@ const CONNECTING = 64;
 /** A full million of tasks has about 1 GiB. */
 const QUOTA_BYTES = 8 * 2 ** 30;
 const HEAP_MIB = 8192;
+/** Those of the systemd unit. */
+const UNIT_FLAGS = ['--max-semi-space-size=64'];
 
 export type Counts = Awaited<ReturnType<AgentsMethods['counts']>>;
 
@@ -184,7 +186,7 @@ export class SimulatedCluster implements AsyncDisposable {
       port: this.#port,
       etcd: this.#etcd.endpoints,
     };
-    const flags = ['--expose-gc', `--max-old-space-size=${HEAP_MIB}`];
+    const flags = ['--expose-gc', ...UNIT_FLAGS, `--max-old-space-size=${HEAP_MIB}`];
     return new Child(join(import.meta.dirname, 'manager-process.js'), options, flags);
   }
 
