@@ -90,8 +90,10 @@ prepare || {
   failures=("prepare: prerequisites, packages and build")
   finish
 }
+printf '\nready after %d s\n' "$SECONDS"
 step 'nothing of a killed run is left' node dist/test/harness/sweep.js
 for group in "${groups[@]}"; do
+  began=$SECONDS
   case $group in
     check) for part in types lint imports format unused native; do step "check $part" npm run --silent "check:$part"; done ;;
     native) step 'C tests under ASan and UBSan' make -s -C native test ;;
@@ -103,5 +105,6 @@ for group in "${groups[@]}"; do
       exit 2
       ;;
   esac
+  printf '%s took %d s\n' "$group" $((SECONDS - began))
 done
 finish
