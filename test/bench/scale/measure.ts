@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { report, reportRate } from '../report.ts';
-import { readTimes } from './reads.ts';
+import { readTimes, readTimesDuring } from './reads.ts';
 import { SimulatedCluster } from './simulated-cluster.ts';
 
 const KIB = 1024;
@@ -103,10 +103,11 @@ async function measurePlacing(
   await cluster.usage({ collect: true });
   const before = await snapshot(cluster);
   const begin = performance.now();
-  const ids = await cluster.profiled(profileOf(shape, 'placing'), async () => {
+  const { created: ids, reads } = await cluster.profiled(profileOf(shape, 'placing'), async () => {
     const created = await cluster.createServices('scale', services, replicas);
-    await cluster.running(running + tasks);
-    return created;
+    const all = cluster.running(running + tasks);
+    const reads = await readTimesDuring(cluster.socket, created, all);
+    return { created, reads };
   });
   const seconds = (performance.now() - begin) / 1000;
   const after = await snapshot(cluster);
@@ -126,6 +127,7 @@ async function measurePlacing(
     'us',
   );
   report(name('placing-loop-held-longest'), after.heldMs, undefined, 'ms');
+  for (const [read, ms] of reads) report(name(`placing-${read}-p99`), ms, undefined, 'ms');
   await settled(cluster);
   const usage = await cluster.usage({ collect: true });
   report(name('full-manager-rss'), usage.rssBytes / MIB, undefined, 'MiB');
