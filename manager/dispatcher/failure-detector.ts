@@ -20,6 +20,14 @@ interface Watched {
  */
 const FIRST_CONTACT_FACTOR = 3;
 
+/**
+ * Of so many nodes that are waited for at once the manager may not get round to all within their time: each costs it a
+ * handshake. As long as some of them still return, so may the others.
+ */
+const CROWD = 50;
+/** In times of downAfterMs: at the latest then a node of a crowd is judged. */
+const CROWD_FACTOR = 60;
+
 export class FailureDetector {
   #downAfterMs: number;
   #tickMs: number;
@@ -28,6 +36,12 @@ export class FailureDetector {
   #stalledMs = 0;
   /** On the detector's own time line. */
   #longStallAtMs = Number.NEGATIVE_INFINITY;
+  /** When a node that was waited for came, on the detector's own time line. */
+  #returnedAtMs = Number.NEGATIVE_INFINITY;
+  /** How many nodes without a session are waited for. */
+  #absent = 0;
+  /** They are a crowd, to the last of them, until none has returned for as long as one alone would have had. */
+  #crowded = false;
 
   /** `tickMs`: how often tick() is meant to be called. */
   constructor(options: { downAfterMs: number; tickMs: number; nowMs: number }) {
@@ -49,6 +63,7 @@ export class FailureDetector {
 
   /** Something arrived from the node. */
   heard(nodeId: string, nowMs: number): void {
+    if (isAbsent(this.#watched.get(nodeId))) this.#returnedAtMs = nowMs - this.#stalledMs;
     this.#watch(nodeId, nowMs, this.#downAfterMs, 'silent');
   }
 
@@ -61,6 +76,7 @@ export class FailureDetector {
 
   /** The node is not ours to judge any more (removed, or another manager has it). */
   forget(nodeId: string): void {
+    if (isAbsent(this.#watched.get(nodeId))) this.#absent -= 1;
     this.#watched.delete(nodeId);
   }
 
@@ -72,12 +88,23 @@ export class FailureDetector {
     this.#lastTickMs = nowMs;
     const lived = nowMs - this.#stalledMs;
     if (lateMs > this.#downAfterMs) this.#longStallAtMs = lived;
-    const down = [...this.#watched].filter(([, watched]) => watched.deadlineMs < lived);
-    for (const [nodeId] of down) this.#watched.delete(nodeId);
+    this.#crowded = (this.#crowded || this.#absent > CROWD) && lived - this.#returnedAtMs < this.#downAfterMs;
+    const crowdMs = this.#crowded ? this.#downAfterMs * CROWD_FACTOR : 0;
+    const down = [...this.#watched].filter(
+      ([, watched]) => watched.deadlineMs + (isAbsent(watched) ? crowdMs : 0) < lived,
+    );
+    for (const [nodeId] of down) this.forget(nodeId);
     return down.map(([nodeId, { reason }]) => ({ nodeId, reason }));
   }
 
   #watch(nodeId: string, nowMs: number, forMs: number, reason: Verdict['reason']): void {
-    this.#watched.set(nodeId, { deadlineMs: nowMs - this.#stalledMs + forMs, reason });
+    const watched = { deadlineMs: nowMs - this.#stalledMs + forMs, reason };
+    this.#absent += Number(isAbsent(watched)) - Number(isAbsent(this.#watched.get(nodeId)));
+    this.#watched.set(nodeId, watched);
   }
+}
+
+/** True for a node that is waited for without a session. */
+function isAbsent(watched: Watched | undefined): boolean {
+  return watched !== undefined && watched.reason !== 'silent';
 }

@@ -88,3 +88,48 @@ test('after a stall longer than nodes wait for their manager they have the time 
   const [verdict] = run(detector, 38_250, 50_000);
   t.true((verdict?.atMs ?? 0) <= 40_250, 'the stall is over: the usual time again');
 });
+
+const CROWD = Array.from({ length: 200 }, (_, i) => `n${i}`);
+
+test('of a crowd that returns one by one nobody is judged before its turn; who is missing then is', (t) => {
+  const detector = new FailureDetector(OPTIONS);
+  for (const nodeId of CROWD) detector.expect(nodeId, 0);
+  const back: string[] = [];
+  const coming = CROWD.slice(0, 190);
+  const said: string[] = [];
+  let now = 0;
+  for (const nodeId of coming) {
+    back.push(nodeId);
+    now += OPTIONS.tickMs;
+    for (const one of back) detector.heard(one, now);
+    said.push(...detector.tick(now).map((verdict) => verdict.nodeId));
+  }
+  t.deepEqual(said, [], 'each was waited for, long after its own time');
+  said.push(...run(detector, now + OPTIONS.tickMs, now + 10_000, back).map(({ nodeId }) => nodeId));
+  t.deepEqual(said, CROWD.slice(190));
+});
+
+test('a crowd that does not return is judged in its time', (t) => {
+  const detector = new FailureDetector(OPTIONS);
+  for (const nodeId of CROWD) detector.heard(nodeId, 0);
+  for (const nodeId of CROWD) detector.closed(nodeId, 1000);
+  const said = run(detector, 250, 10_000);
+  t.is(said.length, CROWD.length);
+  t.true(said.every(({ atMs }) => atMs <= 3250));
+});
+
+test('one that flaps in a crowd keeps the dead alive for a bounded time', (t) => {
+  const detector = new FailureDetector(OPTIONS);
+  for (const nodeId of CROWD) detector.closed(nodeId, 0);
+  const said: { nodeId: string; atMs: number }[] = [];
+  for (let now = 250; now < 300_000; now += 250) {
+    detector.heard('n0', now);
+    detector.closed('n0', now);
+    for (const { nodeId } of detector.tick(now)) said.push({ nodeId, atMs: now });
+  }
+  t.is(new Set(said.map(({ nodeId }) => nodeId)).size, CROWD.length - 1);
+  t.true(
+    said.every(({ atMs }) => atMs <= 122_250),
+    `${said[0]?.atMs}`,
+  );
+});
