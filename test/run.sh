@@ -21,10 +21,15 @@ use_own_tmp() {
 passed=0
 failed=0
 failures=()
+unsteady=()
 groups=("$@")
 if [ ${#groups[@]} -eq 0 ]; then groups=(check native unit lint sim vm cluster client); fi
 
 finish() {
+  if [ ${#unsteady[@]} -gt 0 ]; then
+    printf '\nFailed at first, and passed alone:\n'
+    printf '  %s\n' "${unsteady[@]}"
+  fi
   if [ ${#failures[@]} -gt 0 ]; then
     printf '\nFailed:\n'
     printf '  %s\n' "${failures[@]}"
@@ -47,28 +52,81 @@ step() {
   fi
 }
 
-# ava on the compiled tests of one group; its own counts are added to ours.
+# One run of ava, with its report in TAP: what passed in one line each, what failed with its whole block. Sets status, good,
+# bad and report, which holds it; errors holds what ava said beside it.
+run_ava() {
+  report=$(mktemp)
+  errors=$(mktemp)
+  node_modules/.bin/ava --tap "$@" >"$report" 2>"$errors"
+  status=$?
+  cat "$errors" >&2
+  grep -vE '^(TAP version|1\.\.|# (tests|pass|skip|fail)|$)' "$report"
+  good=$(sed -n 's/^# pass //p' "$report" | tail -n 1)
+  bad=$(sed -n 's/^# fail //p' "$report" | tail -n 1)
+  good=${good:-0}
+  bad=${bad:-0}
+}
+
+# The titles in the report of what failed.
+failed_titles() { sed -n 's/^not ok [0-9]* - //p' "$report" | grep -v '# SKIP'; }
+
+# The files of a group that failed titles are of: a title begins with its file's path, in parts.
+failed_files() {
+  local group=$1 title part path
+  while read -r title; do
+    path=dist/test/$group
+    while [ -n "$title" ]; do
+      part=${title%% › *}
+      path=$path/$part
+      if [ -f "$path.test.js" ]; then echo "$path.test.js" && break; fi
+      if [ "$part" = "$title" ]; then break; fi
+      title=${title#* › }
+    done
+  done | sort -u
+}
+
+# ava on the compiled tests of one group; its own counts are added to ours. A file in which something failed runs once
+# more, alone: what fails again has failed; what does not is told at the end as unsteady, for somebody to look at.
 ava_group() {
-  local group=$1 report errors status lines good=0 bad=0
+  local group=$1 report errors status good bad first titles title
+  local -a again
   shift
   compgen -G "dist/test/$group" >/dev/null || return 0
   if ! find "dist/test/$group" -name '*.test.js' -print -quit | grep -q .; then return 0; fi
   printf '\n== %s tests\n' "$group"
-  report=$(mktemp)
-  errors=$(mktemp)
-  node_modules/.bin/ava --tap "$@" "dist/test/$group/**/*.test.js" >"$report" 2>"$errors"
-  status=$?
-  cat "$errors" >&2
-  # TAP: what passed in one line each, what failed with its whole block
-  grep -vE '^(TAP version|1\.\.|# (tests|pass|skip|fail)|$)' "$report"
-  good=$(sed -n 's/^# pass //p' "$report" | tail -n 1)
-  bad=$(sed -n 's/^# fail //p' "$report" | tail -n 1)
-  passed=$((passed + ${good:-0}))
-  failed=$((failed + ${bad:-0}))
-  while read -r lines; do failures+=("$group: $lines"); done < <(sed -n 's/^not ok [0-9]* - //p' "$report" | grep -v '# SKIP')
+  run_ava "$@" "dist/test/$group/**/*.test.js"
+  passed=$((passed + good))
+  if [ "$status" -eq 0 ]; then
+    rm -f "$report" "$errors"
+    return 0
+  fi
+  first=$bad
+  titles=$(failed_titles)
+  mapfile -t again < <(failed_files "$group" <<<"$titles")
+  # Without counts ava itself has ended: all of it once more.
+  if [ $((good + bad)) -eq 0 ]; then
+    tail -n 20 "$report" "$errors"
+    again=("$@" "dist/test/$group/**/*.test.js")
+  elif [ ${#again[@]} -gt 0 ]; then
+    again=(--serial --concurrency 1 "${again[@]}")
+  fi
+  if [ ${#again[@]} -gt 0 ]; then
+    printf '\n== %s tests, once more: %s\n' "$group" "${again[*]}"
+    rm -f "$report" "$errors"
+    run_ava "${again[@]}"
+    if [ "$status" -eq 0 ]; then
+      passed=$((passed + (first > 0 ? first : good)))
+      if [ -z "$titles" ]; then titles='ava itself'; fi
+      while read -r title; do unsteady+=("$group: $title"); done <<<"$titles"
+      rm -f "$report" "$errors"
+      return 0
+    fi
+    passed=$((passed + (first > bad ? first - bad : 0)))
+  fi
+  failed=$((failed + (bad > 0 ? bad : 1)))
+  while read -r title; do failures+=("$group: $title"); done < <(failed_titles)
   # a crash or a timeout that no test accounts for: said at the end, where it is seen
-  if [ "$status" -ne 0 ] && [ "${bad:-0}" -eq 0 ]; then
-    failed=$((failed + 1))
+  if [ "$bad" -eq 0 ]; then
     failures+=("$group: ava ended with $status; what it said last:" "$(tail -n 20 "$errors")" "$(tail -n 20 "$report")")
   fi
   rm -f "$report" "$errors"
