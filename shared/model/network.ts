@@ -22,6 +22,8 @@ export interface Network {
   readonly allocation?: { readonly subnet: string; readonly gateway: string; readonly vni: number };
   /** Why allocation failed, for people. */
   readonly error?: string;
+  /** It is about to be deleted: no service may refer to it any more. */
+  readonly removing?: boolean;
 }
 
 /** The id of the routing mesh's network is fixed, so that two managers starting at once agree. */

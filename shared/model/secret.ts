@@ -28,6 +28,8 @@ export interface StoredFile {
   readonly version: number;
   /** A newer version has the name. */
   readonly replaced?: boolean;
+  /** It is about to be deleted: no service may refer to it any more. */
+  readonly removing?: boolean;
   readonly createdAtMs: number;
   readonly updatedAtMs: number;
   readonly sealed: Sealed;

@@ -40,6 +40,8 @@ function eventsOfOne(store: Records, change: Change): EventDraft[] {
     case 'configs': {
       const name = (change.after ?? change.before)?.spec.name ?? '';
       const type = change.table === 'secrets' ? 'secret' : 'config';
+      // Marked before it is deleted, or not to be deleted after all: of no interest.
+      if (change.after && change.before && change.after.removing !== change.before.removing) return [];
       return [draft(type, actionOf(change), change.key, { name }, 'swarm')];
     }
     case 'statuses':

@@ -15,6 +15,7 @@ import { type Guard, StaleError, type Store, type Write } from '../../store/stor
 import type { ApiContext } from '../context.ts';
 import { lookup } from '../lookup.ts';
 import { fileProblem } from '../validate/files.ts';
+import { removeReferable } from './removal.ts';
 import { liveServices, specOf } from './service-reads.ts';
 
 export const FILE_KINDS = ['secret', 'config'] as const satisfies readonly StoredFileKind[];
@@ -171,18 +172,22 @@ export async function removeFile(
   signal: AbortSignal,
 ): Promise<void> {
   const { store } = ctx;
-  const users = usersOf(store, kind, file.id, false).map((service) => service.name);
-  if (users.length > 0) {
-    const word = users.length === 1 ? 'service' : 'services';
-    throw new InvalidError(
-      `rpc error: code = InvalidArgument desc = ${kind} '${file.spec.name}' is in use by the following ${word}: ` +
-        users.sort().join(', '),
-    );
-  }
+  requireUnused(store, kind, file);
   const name = `${kind}:${file.spec.name}`;
-  const writes: Write[] = [{ table: tableOf(kind), key: file.id, value: null }];
-  if (store.get('names', name)?.id === file.id) writes.push({ table: 'names', key: name, value: null });
-  await store.commit(writes, { signal });
+  const more: Write[] =
+    store.get('names', name)?.id === file.id ? [{ table: 'names', key: name, value: null }] : [];
+  const unused = (): void => requireUnused(store, kind, file);
+  await removeReferable(store, tableOf(kind), file.id, { requireUnused: unused, more }, signal);
+}
+
+function requireUnused(store: Store, kind: StoredFileKind, file: StoredFile): void {
+  const users = usersOf(store, kind, file.id, false).map((service) => service.name);
+  if (users.length === 0) return;
+  const word = users.length === 1 ? 'service' : 'services';
+  throw new InvalidError(
+    `rpc error: code = InvalidArgument desc = ${kind} '${file.spec.name}' is in use by the following ${word}: ` +
+      users.sort().join(', '),
+  );
 }
 
 /** NAME.vN; a number that is taken (by a user's own, or from before the name was made anew) is passed over. */
@@ -235,7 +240,7 @@ function resolveAll(
   const resolved = references.flatMap((reference) => {
     const { id, name } = reference;
     const file = id === '' ? fileNamed(store, kind, name) : store.get(tableOf(kind), id);
-    if (file === undefined) missing.push(name === '' ? id : name);
+    if (file === undefined || file.removing === true) missing.push(name === '' ? id : name);
     // An older version goes by the name that the service knows it by.
     return file === undefined
       ? []

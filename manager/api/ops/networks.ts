@@ -15,6 +15,7 @@ import type { ApiContext } from '../context.ts';
 import { lookup } from '../lookup.ts';
 import { waitForStore } from '../wait.ts';
 import { takeNodeNetwork } from './node-networks.ts';
+import { removeReferable } from './removal.ts';
 import { specOf } from './service-reads.ts';
 
 const REMOVAL_WAIT_MS = 120_000;
@@ -35,6 +36,11 @@ export function resolveNetworks(store: Store, asked: ServiceSpec): ServiceSpec {
   const spec = takeNodeNetwork(asked);
   const networks = spec.networks.map((attachment) => {
     const network = findNetwork(store, attachment.network);
+    if (network.removing === true) {
+      throw new InvalidError(
+        `network ${network.spec.name} is being removed (removing it again ends a removal that was cut off)`,
+      );
+    }
     if (network.spec.ingress) {
       throw new InvalidError(
         `rpc error: code = InvalidArgument desc = Service cannot be explicitly attached to the ingress network "${network.spec.name}"`,
@@ -133,11 +139,11 @@ export async function removeNetwork(ctx: ApiContext, network: Network, signal: A
   requireUnused(network, staying());
   const free = (): boolean => staying() !== undefined || user(store, network.id, true) === undefined;
   await waitForStore(store, free, REMOVAL_WAIT_MS, signal);
-  requireUnused(network, staying() ?? user(store, network.id, true));
   const name = `network:${network.spec.name}`;
-  const writes: Write[] = [{ table: 'networks', key: network.id, value: null }];
-  if (store.get('names', name)?.id === network.id) writes.push({ table: 'names', key: name, value: null });
-  await store.commit(writes, { signal });
+  const more: Write[] =
+    store.get('names', name)?.id === network.id ? [{ table: 'names', key: name, value: null }] : [];
+  const unused = (): void => requireUnused(network, staying() ?? user(store, network.id, true));
+  await removeReferable(store, 'networks', network.id, { requireUnused: unused, more }, signal);
 }
 
 function requireUnused(network: Network, service: Service | undefined): void {
