@@ -2,6 +2,7 @@
 import { setMaxListeners } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { answerParent } from './child.ts';
+import { Door } from './door.ts';
 import {
   type AgentCounts,
   type AgentIdentity,
@@ -13,7 +14,7 @@ export interface AgentsProcessOptions {
   readonly directory: string;
   /** Holds AgentsFile. */
   readonly file: string;
-  /** Nodes that make their first connection at the same time. Later ones are as simultaneous as the manager's end. */
+  /** Nodes that make a connection at the same time; after a restart of the manager the others wait for their turn. */
   readonly connecting: number;
 }
 
@@ -36,7 +37,8 @@ const options = answerParent<AgentsProcessOptions>(methods, ({ directory }) => d
 const { agents, ...around } = JSON.parse(await readFile(options.file, 'utf8')) as AgentsFile;
 const { signal } = new AbortController();
 setMaxListeners(0, signal);
-const waiting = agents.map((identity) => new SimulatedAgent(identity, around, counts));
+const door = new Door(options.connecting);
+const waiting = agents.map((identity) => new SimulatedAgent(identity, around, counts, door));
 
 /** Starts one after the other, each once the one before has its session. */
 async function connectSome(): Promise<void> {

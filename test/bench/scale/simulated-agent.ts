@@ -10,6 +10,7 @@ import { backoffMs } from '../../../shared/lib/backoff.ts';
 import { newContainerId } from '../../../shared/lib/ids.ts';
 import type { NodeDescription, TaskAssignment, TaskState } from '../../../shared/model/index.ts';
 import { type ManagerFrame, PROTOCOL } from '../../../shared/wire/frames.ts';
+import type { Door } from './door.ts';
 
 export interface AgentIdentity {
   readonly nodeId: string;
@@ -36,6 +37,7 @@ export class SimulatedAgent {
   readonly #around: AgentSurroundings;
   readonly #tls: SessionTls;
   readonly #counts: AgentCounts;
+  readonly #door: Door;
   readonly #states = new Map<string, TaskState>();
   /** Those that are counted. */
   readonly #running = new Set<string>();
@@ -45,11 +47,12 @@ export class SimulatedAgent {
   #welcomed = false;
   #sendScheduled = false;
 
-  constructor(identity: AgentIdentity, around: AgentSurroundings, counts: AgentCounts) {
+  constructor(identity: AgentIdentity, around: AgentSurroundings, counts: AgentCounts, door: Door) {
     this.#identity = identity;
     this.#around = around;
     this.#tls = { ca: around.ca, cert: identity.cert, key: around.key };
     this.#counts = counts;
+    this.#door = door;
   }
 
   /** `onWelcome` is called for the first session. */
@@ -65,15 +68,21 @@ export class SimulatedAgent {
     }
   }
 
+  /** Handshakes wait for their turn: real agents have a processor each, these have one together. */
   async #runSession(attempt: number, onWelcome: () => void, signal: AbortSignal): Promise<void> {
     const { nodeId, description } = this.#identity;
+    const leave = await this.#door.enter();
     const socket = new SessionSocket(connectWebSocket(this.#around.manager, this.#tls, attempt), {
-      onOpen: () => socket.send({ type: 'hello', protocol: PROTOCOL, nodeId, description }),
+      onOpen: () => {
+        leave();
+        socket.send({ type: 'hello', protocol: PROTOCOL, nodeId, description });
+      },
       onFrame: (frame) => this.#onFrame(socket, frame, onWelcome),
       onData: () => undefined,
     });
     this.#socket = socket;
     await socket.ended(signal);
+    leave();
   }
 
   #onFrame(socket: SessionSocket, frame: ManagerFrame, onWelcome: () => void): void {
