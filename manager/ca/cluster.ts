@@ -15,6 +15,8 @@ export interface ClusterOptions {
   readonly nodeDownAfterMs?: number;
   /** Finished tasks kept for each slot. Default 5. */
   readonly taskHistoryLimit?: number;
+  /** How long certificates are valid. Default: 90 days. */
+  readonly certificateLifeMs?: number;
 }
 
 /**
@@ -52,6 +54,7 @@ async function newCluster(options: ClusterOptions, nowMs: number): Promise<Clust
     subnetBits: options.subnetBits ?? 20,
     nodeDownAfterMs: options.nodeDownAfterMs ?? 2000,
     taskHistoryLimit: options.taskHistoryLimit ?? 5,
+    ...(options.certificateLifeMs === undefined ? {} : { certificateLifeMs: options.certificateLifeMs }),
   };
 }
 
@@ -78,8 +81,15 @@ function winnersCluster(store: Store, signal: AbortSignal): Promise<Cluster> {
   });
 }
 
+const opened = new WeakMap<Cluster, Promise<Authority>>();
+
+/** The authority as this record has it: opened once a record. */
 export function authorityOf(cluster: Cluster): Promise<Authority> {
-  return openAuthority(cluster.clusterId, cluster);
+  const known = opened.get(cluster);
+  if (known !== undefined) return known;
+  const opening = openAuthority(cluster.clusterId, cluster, cluster.certificateLifeMs);
+  opened.set(cluster, opening);
+  return opening;
 }
 
 /** The tokens that `shoal token` prints. */

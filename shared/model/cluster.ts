@@ -16,6 +16,8 @@ export interface Cluster {
   readonly subnetBits: number;
   readonly nodeDownAfterMs: number;
   readonly taskHistoryLimit: number;
+  /** How long certificates of nodes and managers are valid. Absent: 90 days. */
+  readonly certificateLifeMs?: number;
   /** What users put there. */
   readonly labels?: Labels;
 }

@@ -21,20 +21,23 @@ test('settings: history, silence of nodes and labels are kept; what was read cha
     spec.Labels = { team: 'red' };
     spec.Orchestration.TaskHistoryRetentionLimit = 2;
     spec.Dispatcher.HeartbeatPeriod = 7e9;
+    spec.CAConfig.NodeCertExpiry = 200 * 86_400e9;
   });
   t.is(changed.status, 200);
   t.like(api.store.get('cluster', 'self'), {
     labels: { team: 'red' },
     taskHistoryLimit: 2,
     nodeDownAfterMs: 7000,
+    certificateLifeMs: 200 * 86_400e3,
   });
   const { Spec } = await api.get('/swarm');
   t.deepEqual([Spec.Labels, Spec.Dispatcher.HeartbeatPeriod], [{ team: 'red' }, 7e9]);
+  t.is(Spec.CAConfig.NodeCertExpiry, 200 * 86_400e9);
   t.deepEqual((await api.get('/info')).Swarm.Cluster.Spec, Spec);
   // as a script sends it: what is left out stays
   const { Version } = await api.get('/swarm');
   t.is((await api.send('POST', `/swarm/update?version=${Version.Index}`, { Name: 'default' })).status, 200);
-  t.is(api.store.get('cluster', 'self')?.taskHistoryLimit, 2);
+  t.like(api.store.get('cluster', 'self'), { taskHistoryLimit: 2, certificateLifeMs: 200 * 86_400e3 });
 });
 
 test('what Shoal does not have is refused by name, and nothing is written', async (t) => {
@@ -43,7 +46,8 @@ test('what Shoal does not have is refused by name, and nothing is written', asyn
   const refusals: [(spec: Json) => void, number, RegExp][] = [
     [(spec) => (spec.Name = 'mine'), 501, /Name: a cluster is called 'default'/],
     [(spec) => (spec.Raft.SnapshotInterval = 1000), 501, /Raft\.SnapshotInterval/],
-    [(spec) => (spec.CAConfig.NodeCertExpiry = 3600e9), 501, /CAConfig\.NodeCertExpiry.*90 days/],
+    [(spec) => (spec.CAConfig.NodeCertExpiry = 3599e9), 400, /CAConfig\.NodeCertExpiry: 1h to 3650 days/],
+    [(spec) => (spec.CAConfig.NodeCertExpiry = 1e21), 400, /CAConfig\.NodeCertExpiry/],
     [(spec) => (spec.CAConfig.ForceRotate = 1), 501, /CAConfig\.ForceRotate: the root certificate/],
     [(spec) => (spec.CAConfig.ExternalCAs = [{ URL: 'https://ca' }]), 501, /CAConfig\.ExternalCAs/],
     [(spec) => (spec.CAConfig.SigningCACert = 'x'), 501, /CAConfig\.SigningCACert/],

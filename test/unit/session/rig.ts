@@ -56,6 +56,7 @@ export interface RigOptions {
   readonly store?: Store;
   readonly port?: number;
   readonly clock?: Clock;
+  readonly certificateLifeMs?: number;
 }
 
 /** Everything is undone when the test ends. */
@@ -66,7 +67,10 @@ export async function rig(t: ExecutionContext, options: RigOptions = {}): Promis
   const dispatcher = await startDispatcher({
     store,
     vault: testVault,
-    clusterOptions: { nodeDownAfterMs: options.nodeDownAfterMs ?? 2000 },
+    clusterOptions: {
+      nodeDownAfterMs: options.nodeDownAfterMs ?? 2000,
+      ...(options.certificateLifeMs === undefined ? {} : { certificateLifeMs: options.certificateLifeMs }),
+    },
     ...(options.withdrawTimeoutMs === undefined ? {} : { withdrawTimeoutMs: options.withdrawTimeoutMs }),
     listen: { host: '127.0.0.1', port: options.port ?? 0 },
     logger: quiet,
@@ -89,14 +93,15 @@ export async function rig(t: ExecutionContext, options: RigOptions = {}): Promis
 
 export function startAgent(options: {
   address: string;
-  identity: Identity;
+  identity: Pick<Identity, 'nodeId' | 'ca' | 'cert' | 'key'>;
+  onRefused?: (signal: AbortSignal) => Promise<void>;
   hostname: string;
   handlers?: Partial<LinkHandlers>;
   logger?: Logger;
   clock?: Clock;
   signal: AbortSignal;
 }): TestAgent {
-  const { address, identity, hostname, handlers, clock } = options;
+  const { address, identity, hostname, handlers, clock, onRefused } = options;
   const sets: AssignmentSet[] = [];
   const abort = new AbortController();
   const link = new SessionLink(
@@ -106,6 +111,7 @@ export function startAgent(options: {
       description: description(hostname),
       tls: identity,
       ...(clock === undefined ? {} : { clock }),
+      ...(onRefused === undefined ? {} : { onRefused }),
     },
     {
       onAssignments: (set, acknowledge, whole) => {
