@@ -1,8 +1,7 @@
 /** The cluster record: made once, by whichever manager starts first. */
-import { timingSafeEqual } from 'node:crypto';
 import { newId } from '../../shared/lib/ids.ts';
-import type { Cluster, NodeRole } from '../../shared/model/index.ts';
-import { formatJoinToken, parseJoinToken } from '../../shared/wire/join-token.ts';
+import type { Cluster } from '../../shared/model/index.ts';
+import { formatJoinToken } from '../../shared/wire/join-token.ts';
 import { StaleError, type Store } from '../store/store.ts';
 import { type Authority, createRoot, openAuthority } from './authority.ts';
 
@@ -92,28 +91,8 @@ export function authorityOf(cluster: Cluster): Promise<Authority> {
   return opening;
 }
 
-/** The tokens that `shoal token` prints. */
+/** The tokens that go on until they are rotated. */
 export function joinTokens(cluster: Cluster, authority: Authority): { worker: string; manager: string } {
   const format = (secret: string): string => formatJoinToken({ caDigest: authority.digest, secret });
   return { worker: format(cluster.joinSecrets.worker), manager: format(cluster.joinSecrets.manager) };
-}
-
-/**
- * The role that a token grants in this cluster, or undefined when its digest or secret is not ours. Both secrets are
- * compared in constant time. Throws InvalidError when it is no token.
- */
-export function roleOfToken(cluster: Cluster, authority: Authority, token: string): NodeRole | undefined {
-  const parsed = parseJoinToken(token);
-  const worker = sameSecret(parsed.secret, cluster.joinSecrets.worker);
-  const manager = sameSecret(parsed.secret, cluster.joinSecrets.manager);
-  if (parsed.caDigest !== authority.digest) return undefined;
-  if (manager) return 'manager';
-  return worker ? 'worker' : undefined;
-}
-
-/** Equal texts, in a time that does not tell how much of them is equal. */
-export function sameSecret(a: string, b: string): boolean {
-  const left = Buffer.from(a);
-  const right = Buffer.from(b);
-  return left.length === right.length && timingSafeEqual(left, right);
 }

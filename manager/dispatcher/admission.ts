@@ -2,14 +2,15 @@
  * Lets a node in: its token says which role it may take, its key gets a certificate, it gets a record. A node is its key: a
  * request with the key of a node that is known makes no second one, but gives that node a certificate again.
  */
-import { ForbiddenError } from '../../shared/errors/index.ts';
+import { ForbiddenError, UnavailableError } from '../../shared/errors/index.ts';
 import type { Clock } from '../../shared/lib/clock.ts';
 import { newId } from '../../shared/lib/ids.ts';
 import type { Logger, Node, NodeRole } from '../../shared/model/index.ts';
 import type { JoinRequest, JoinResponse } from '../../shared/wire/join.ts';
 import { type Authority, requestKeyDigest } from '../ca/authority.ts';
-import { authorityOf, roleOfToken } from '../ca/cluster.ts';
+import { authorityOf } from '../ca/cluster.ts';
 import { issuedCertificate } from '../ca/held-certificate.ts';
+import { judgeToken } from '../ca/tokens.ts';
 import type { Store } from '../store/store.ts';
 import type { NodeRecords } from './node-records.ts';
 
@@ -30,22 +31,23 @@ export function admission({ store, records, clock, logger }: AdmissionOptions): 
     const certificate = await authority.issue(csr, { nodeId: node.id, role: node.role }, clock.now());
     return { certificate, held: issuedCertificate(certificate, authority) };
   };
+  const refused = (why: string, { hostname }: JoinRequest): Error => {
+    logger.warn({ hostname, why }, 'refused a node');
+    return new ForbiddenError(why);
+  };
   return {
     admit: async (request, signal) => {
       // The record is read each time: a rotated secret counts at once.
       const cluster = store.get('cluster', 'self');
       const authority = cluster === undefined ? undefined : await authorityOf(cluster);
-      const granted =
-        cluster === undefined || authority === undefined
-          ? undefined
-          : roleOfToken(cluster, authority, request.token);
+      if (cluster === undefined || authority === undefined)
+        throw new UnavailableError('the cluster is not set up yet: try again in a moment');
+      const { token, hostname } = request;
+      const verdict = judgeToken(cluster, cluster.joinSecrets, authority.digest, token, clock.now());
+      const { granted } = verdict;
+      if (granted === undefined) throw refused(verdict.refused, request);
       const asked = request.role ?? granted;
-      if (authority === undefined || asked === undefined || asked !== granted) {
-        logger.warn({ role: asked, hostname: request.hostname }, 'refused a node: wrong token');
-        throw new ForbiddenError(
-          `the join token does not let a ${asked ?? 'node'} in: it is not this cluster's, or not current`,
-        );
-      }
+      if (asked !== granted) throw refused(`the join token is for a ${granted}, not for a ${asked}`, request);
       // The key is checked before anything is written.
       const known = records.ofKey(await requestKeyDigest(request.csr));
       checkReturn(request, known, granted);
@@ -55,8 +57,8 @@ export function admission({ store, records, clock, logger }: AdmissionOptions): 
       if (nodeId !== wanted.id)
         ({ certificate, held } = await issue(authority, request.csr, { id: nodeId, role: wanted.role }));
       if (nodeId !== wanted.id || known !== undefined) await records.certified(nodeId, held, signal);
-      const { hostname } = request;
-      logger.info({ nodeId, role: wanted.role, hostname, again: known !== undefined }, 'node joined');
+      const again = known !== undefined;
+      logger.info({ nodeId, role: wanted.role, hostname, token: verdict.id, again }, 'node joined');
       return { nodeId, certificate, ca: authority.trustPem };
     },
   };

@@ -1,4 +1,17 @@
+import type { NodeRole } from './node.ts';
 import type { Labels } from './service.ts';
+
+/** A join token that was made for a purpose, or a standing one that was rotated (then it is revoked). */
+export interface JoinTokenRecord {
+  readonly id: string;
+  readonly role: NodeRole;
+  /** SHA-256 of the secret, hexadecimal: the token itself is not kept. */
+  readonly secretDigest: string;
+  readonly createdAtMs: number;
+  /** Absent: it goes on until it is revoked. */
+  readonly expiresAtMs?: number;
+  readonly revokedAtMs?: number;
+}
 
 /** The record at /cluster/self. One a cluster. */
 export interface Cluster {
@@ -10,6 +23,8 @@ export interface Cluster {
   readonly caKeyPem: string;
   /** Secrets of the join tokens; the printed token adds the CA's digest. */
   readonly joinSecrets: { readonly worker: string; readonly manager: string };
+  /** Tokens besides those. Absent: none. */
+  readonly tokens?: readonly JoinTokenRecord[];
   /** Names the key that secrets and configs are sealed with; the key itself is in the managers' state directories. */
   readonly dataKeyId?: string;
   readonly addressPool: string;

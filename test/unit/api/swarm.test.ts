@@ -112,3 +112,37 @@ test('init, join, leave, unlock: what Docker says on a node of a swarm', async (
   t.deepEqual((await api.get('/swarm/unlockkey')).UnlockKey, '');
   t.deepEqual(await post('/swarm/unlock'), [409, 'swarm is not locked']);
 });
+
+test('tokens with an end: made, listed without their secrets, revoked', async (t) => {
+  await using api = await ApiFixture.up();
+  const { status, json } = await api.send('POST', '/join-tokens', { Role: 'worker', ExpiresInSeconds: 3600 });
+  t.is(status, 201);
+  t.regex(json.Token, /^SHOAL-1-/);
+  t.not(json.Token, (await api.get('/swarm')).JoinTokens.Worker);
+  const life = Date.parse(json.ExpiresAt) - Date.parse(json.CreatedAt);
+  t.is(life, 3_600_000);
+  const list = async (): Promise<string[]> =>
+    (await api.get('/join-tokens')).map((one: Json) => `${one.ID} ${one.Role} ${one.State} ${one.Token}`);
+  const id = json.ID as string;
+  const standing = ['worker worker active undefined', 'manager manager active undefined'];
+  t.deepEqual(await list(), [...standing, `${id} worker active undefined`]);
+  t.false(JSON.stringify(api.store.get('cluster', 'self')).includes(json.Token.split('-').at(-1)));
+  for (let i = 0; i < 2; i += 1) t.is((await api.send('DELETE', `/join-tokens/${id}`)).status, 200);
+  t.deepEqual(await list(), [...standing, `${id} worker revoked undefined`]);
+  const refused = async (method: string, path: string, body: Json, expected: number, message: RegExp) => {
+    const answer = await api.send(method, path, body);
+    t.is(answer.status, expected);
+    t.regex(answer.json.message, message);
+  };
+  await refused('DELETE', '/join-tokens/nobody', undefined, 404, /no join token nobody/);
+  await refused('DELETE', '/join-tokens/worker', undefined, 400, /join-token --rotate worker/);
+  await refused('POST', '/join-tokens', { Role: 'king' }, 400, /Role/);
+  await refused(
+    'POST',
+    '/join-tokens',
+    { ExpiresInSeconds: 1e9 },
+    400,
+    /ExpiresInSeconds: 1000000000: at most/,
+  );
+  await refused('POST', '/join-tokens', { Colour: 'red' }, 501, /Colour/);
+});
