@@ -59,9 +59,8 @@ export async function createRoot(clusterId: string, nowMs: number): Promise<Root
 
 export interface Subject {
   readonly nodeId: string;
+  /** `manager`: of a manager itself, which may be a server. An agent is a worker, whatever the role of its node. */
   readonly role: NodeRole;
-  /** It may be a server: a manager's own certificate. That of an agent may not, whatever the role of its node. */
-  readonly server?: boolean;
   /** Names and addresses that a server certificate also carries. */
   readonly hosts?: readonly string[];
 }
@@ -121,8 +120,7 @@ export async function openAuthority(
       signLeaf(signer, (await checkedRequest(csrPem)).publicKey, subject, nowMs),
     issueIdentity: async (subject, nowMs) => {
       const keys = await generateKeys();
-      const server = subject.role === 'manager';
-      const cert = await signLeaf(signer, keys.publicKey, { server, ...subject }, nowMs);
+      const cert = await signLeaf(signer, keys.publicKey, subject, nowMs);
       return { cert, key: await privateKeyPem(keys.privateKey), ca: root.pem };
     },
   };
@@ -155,7 +153,7 @@ interface Signer {
 }
 
 async function signLeaf(root: Signer, publicKey: LeafKey, subject: Subject, nowMs: number): Promise<string> {
-  const usages = subject.server === true ? [SERVER_AUTH, CLIENT_AUTH] : [CLIENT_AUTH];
+  const usages = subject.role === 'manager' ? [SERVER_AUTH, CLIENT_AUTH] : [CLIENT_AUTH];
   const hosts = (subject.hosts ?? []).map(hostName);
   const certificate = await X509CertificateGenerator.create({
     serialNumber: newSerial(),

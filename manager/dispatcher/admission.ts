@@ -27,8 +27,9 @@ interface AdmissionOptions {
 }
 
 export function admission({ store, records, clock, logger }: AdmissionOptions): Admission {
-  const issue = async (authority: Authority, csr: string, node: { id: string; role: NodeRole }) => {
-    const certificate = await authority.issue(csr, { nodeId: node.id, role: node.role }, clock.now());
+  const issue = async (authority: Authority, csr: string, nodeId: string) => {
+    // Whatever the role of the node: only a manager's own certificate may pass for a manager's.
+    const certificate = await authority.issue(csr, { nodeId, role: 'worker' }, clock.now());
     return { certificate, held: issuedCertificate(certificate, authority) };
   };
   const refused = (why: string, { hostname }: JoinRequest): Error => {
@@ -52,10 +53,9 @@ export function admission({ store, records, clock, logger }: AdmissionOptions): 
       const known = records.ofKey(await requestKeyDigest(request.csr));
       checkReturn(request, known, granted);
       const wanted = { id: known?.id ?? newId(), role: known?.spec.role ?? asked };
-      let { certificate, held } = await issue(authority, request.csr, wanted);
+      let { certificate, held } = await issue(authority, request.csr, wanted.id);
       const nodeId = await records.create({ ...wanted, certificate: held }, signal);
-      if (nodeId !== wanted.id)
-        ({ certificate, held } = await issue(authority, request.csr, { id: nodeId, role: wanted.role }));
+      if (nodeId !== wanted.id) ({ certificate, held } = await issue(authority, request.csr, nodeId));
       if (nodeId !== wanted.id || known !== undefined) await records.certified(nodeId, held, signal);
       const again = known !== undefined;
       logger.info({ nodeId, role: wanted.role, hostname, token: verdict.id, again }, 'node joined');

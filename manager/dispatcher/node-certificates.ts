@@ -120,11 +120,10 @@ export class NodeCertificates {
   }
 
   async #renew(session: NodeSession, authority: Authority): Promise<HeldCertificate> {
-    const { store, clock } = this.#options;
+    const { clock } = this.#options;
     const { nodeId, calls } = session;
-    const role = store.get('nodes', nodeId)?.spec.role ?? 'worker';
     const { csr } = await calls.call('certificate.request', {}, this.#until(session));
-    const certificate = await authority.issue(csr, { nodeId, role }, clock.now());
+    const certificate = await authority.issue(csr, { nodeId, role: 'worker' }, clock.now());
     const install = { certificate, ca: authority.trustPem };
     await calls.call('certificate.install', install, this.#until(session));
     return this.#confirmed(session, issuedCertificate(certificate, authority));

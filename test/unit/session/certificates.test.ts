@@ -182,7 +182,8 @@ test('the machine of a manager does not pass for a manager: its agent is no serv
   const r = await rig(t);
   const agent = await join({ token: r.tokens.manager, managers: [r.address], hostname: 'm' }, r.signal);
   const certificate = new X509Certificate(agent.cert);
-  t.regex(certificate.subject, /^OU=manager$/m);
+  t.regex(certificate.subject, /^OU=worker$/m);
+  t.is(r.store.get('nodes', agent.nodeId)?.spec.role, 'manager');
   t.deepEqual(certificate.keyUsage, ['1.3.6.1.5.5.7.3.2']);
 });
 
