@@ -4,7 +4,7 @@
  */
 import { timingSafeEqual } from 'node:crypto';
 import { ConflictError } from '../../shared/errors/index.ts';
-import type { Cluster, JoinTokenRecord, NodeRole } from '../../shared/model/index.ts';
+import type { Cluster, ClusterSecrets, JoinTokenRecord, NodeRole } from '../../shared/model/index.ts';
 import { parseJoinToken } from '../../shared/wire/join-token.ts';
 import { sha256 } from './authority.ts';
 
@@ -13,11 +13,8 @@ const DAY_MS = 24 * 3600 * 1000;
 const REMEMBERED_MS = 30 * DAY_MS;
 const MAX_TOKENS = 500;
 
-/** The secrets of the two that go on. */
-export interface JoinSecrets {
-  readonly worker: string;
-  readonly manager: string;
-}
+/** Of the two that go on. */
+type JoinSecrets = ClusterSecrets['joinSecrets'];
 
 export type TokenVerdict =
   | { readonly granted: NodeRole; readonly id: string }

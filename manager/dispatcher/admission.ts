@@ -8,10 +8,11 @@ import { newId } from '../../shared/lib/ids.ts';
 import type { Logger, Node, NodeRole } from '../../shared/model/index.ts';
 import type { JoinRequest, JoinResponse } from '../../shared/wire/join.ts';
 import { type Authority, requestKeyDigest } from '../ca/authority.ts';
-import { authorityOf } from '../ca/cluster.ts';
+import { authorityOf, openSecrets } from '../ca/cluster.ts';
 import { issuedCertificate } from '../ca/held-certificate.ts';
 import { judgeToken } from '../ca/tokens.ts';
 import type { Store } from '../store/store.ts';
+import type { Vault } from '../vault/seal.ts';
 import type { NodeRecords } from './node-records.ts';
 
 export interface Admission {
@@ -21,12 +22,13 @@ export interface Admission {
 
 interface AdmissionOptions {
   readonly store: Store;
+  readonly vault: Vault;
   readonly records: NodeRecords;
   readonly clock: Clock;
   readonly logger: Logger;
 }
 
-export function admission({ store, records, clock, logger }: AdmissionOptions): Admission {
+export function admission({ store, vault, records, clock, logger }: AdmissionOptions): Admission {
   const issue = async (authority: Authority, csr: string, nodeId: string) => {
     // Whatever the role of the node: only a manager's own certificate may pass for a manager's.
     const certificate = await authority.issue(csr, { nodeId, role: 'worker' }, clock.now());
@@ -40,11 +42,12 @@ export function admission({ store, records, clock, logger }: AdmissionOptions): 
     admit: async (request, signal) => {
       // The record is read each time: a rotated secret counts at once.
       const cluster = store.get('cluster', 'self');
-      const authority = cluster === undefined ? undefined : await authorityOf(cluster);
-      if (cluster === undefined || authority === undefined)
+      if (cluster === undefined)
         throw new UnavailableError('the cluster is not set up yet: try again in a moment');
+      const authority = await authorityOf(cluster, vault);
+      const { joinSecrets } = openSecrets(vault, cluster);
       const { token, hostname } = request;
-      const verdict = judgeToken(cluster, cluster.joinSecrets, authority.digest, token, clock.now());
+      const verdict = judgeToken(cluster, joinSecrets, authority.digest, token, clock.now());
       const { granted } = verdict;
       if (granted === undefined) throw refused(verdict.refused, request);
       const asked = request.role ?? granted;

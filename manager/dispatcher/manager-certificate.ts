@@ -1,9 +1,7 @@
 /** The manager's own certificate: made at its start, and anew in time or when the cluster's authority changes. */
-import { UnavailableError } from '../../shared/errors/index.ts';
 import type { Clock } from '../../shared/lib/clock.ts';
 import type { Logger } from '../../shared/model/index.ts';
 import type { Authority } from '../ca/authority.ts';
-import { authorityOf } from '../ca/cluster.ts';
 import { issuedCertificate } from '../ca/held-certificate.ts';
 import { type HeldCertificate, lookEveryMs, renewalDueMs } from '../ca/renewal.ts';
 import type { Store } from '../store/store.ts';
@@ -18,6 +16,8 @@ export interface ManagerTls {
 
 export interface ManagerCertificateOptions {
   readonly store: Store;
+  /** Of the cluster record as it is now. */
+  readonly authority: () => Promise<Authority>;
   readonly managerId: string;
   /** Names and addresses in it. */
   readonly hosts: readonly string[];
@@ -41,7 +41,6 @@ export class ManagerCertificate {
     this.#made = made;
   }
 
-  /** Throws UnavailableError before there is a cluster record. */
   static async make(options: ManagerCertificateOptions): Promise<ManagerCertificate> {
     return new ManagerCertificate(options, await makeOne(options));
   }
@@ -80,7 +79,7 @@ export class ManagerCertificate {
 
   async #isDue(): Promise<boolean> {
     const { authority, held, dueMs } = this.#made;
-    const current = await authorityOfStore(this.#options.store);
+    const current = await this.#options.authority();
     const same =
       current.digest === authority.digest &&
       current.trustPem === authority.trustPem &&
@@ -90,15 +89,14 @@ export class ManagerCertificate {
   }
 }
 
-async function makeOne({ store, managerId, hosts, clock }: ManagerCertificateOptions): Promise<Made> {
-  const authority = await authorityOfStore(store);
+async function makeOne({
+  authority: current,
+  managerId,
+  hosts,
+  clock,
+}: ManagerCertificateOptions): Promise<Made> {
+  const authority = await current();
   const tls = await authority.issueIdentity({ nodeId: managerId, role: 'manager', hosts }, clock.now());
   const held = issuedCertificate(tls.cert, authority);
   return { authority, tls, held, dueMs: renewalDueMs(held, authority.lifeMs, Math.random()) };
-}
-
-function authorityOfStore(store: Store): Promise<Authority> {
-  const cluster = store.get('cluster', 'self');
-  if (cluster === undefined) throw new UnavailableError('there is no cluster record');
-  return authorityOf(cluster);
 }

@@ -8,7 +8,6 @@ import type { Clock } from '../../shared/lib/clock.ts';
 import type { Logger } from '../../shared/model/index.ts';
 import { CLOSE } from '../../shared/wire/frames.ts';
 import type { Authority } from '../ca/authority.ts';
-import { authorityOf } from '../ca/cluster.ts';
 import { issuedCertificate } from '../ca/held-certificate.ts';
 import { certificateStep, type CertificateStep, type HeldCertificate, lookEveryMs } from '../ca/renewal.ts';
 import type { Store } from '../store/store.ts';
@@ -23,6 +22,8 @@ const LONGEST_REST_MS = 60_000;
 
 export interface NodeCertificatesOptions {
   readonly store: Store;
+  /** Of the cluster record as it is now. */
+  readonly authority: () => Promise<Authority>;
   readonly records: NodeRecords;
   readonly sessions: () => Iterable<NodeSession>;
   readonly clock: Clock;
@@ -65,10 +66,8 @@ export class NodeCertificates {
   }
 
   async #look(): Promise<void> {
-    const { store, sessions, clock } = this.#options;
-    const cluster = store.get('cluster', 'self');
-    if (cluster === undefined) return;
-    const authority = await authorityOf(cluster);
+    const { sessions, clock } = this.#options;
+    const authority = await this.#options.authority();
     this.#lifeMs = authority.lifeMs;
     const nowMs = clock.now();
     for (const session of [...sessions()]) {

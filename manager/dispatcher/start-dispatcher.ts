@@ -3,7 +3,7 @@ import { UnavailableError } from '../../shared/errors/index.ts';
 import { type Clock, systemClock } from '../../shared/lib/clock.ts';
 import type { Cluster, Logger } from '../../shared/model/index.ts';
 import type { Authority } from '../ca/authority.ts';
-import { type ClusterOptions, loadOrCreateCluster } from '../ca/cluster.ts';
+import { authorityOf, type ClusterOptions, loadOrCreateCluster } from '../ca/cluster.ts';
 import type { UsageSource } from '../plan/view.ts';
 import type { Store } from '../store/store.ts';
 import type { Vault } from '../vault/seal.ts';
@@ -54,9 +54,10 @@ export async function startDispatcher(options: StartDispatcherOptions): Promise<
   const { store, vault, logger, listen, clock = systemClock, managerId = 'manager' } = options;
   const ending = new AbortController();
   const signal = AbortSignal.any([options.signal, ending.signal]);
-  const cluster = await loadOrCreateCluster(store, options.clusterOptions ?? {}, clock.now(), signal);
+  const cluster = await loadOrCreateCluster(store, vault, options.clusterOptions ?? {}, clock.now(), signal);
   const hosts = serverNames(listen.host);
-  const own = await ManagerCertificate.make({ store, managerId, hosts, clock, logger });
+  const authority = (): Promise<Authority> => authorityOf(store.get('cluster', 'self') ?? cluster, vault);
+  const own = await ManagerCertificate.make({ store, authority, managerId, hosts, clock, logger });
   const records = new NodeRecords(store, managerId, clock, logger);
   const dispatcher = new Dispatcher({
     store,
@@ -72,8 +73,8 @@ export async function startDispatcher(options: StartDispatcherOptions): Promise<
     onOpened: () => certificates.opened(),
   });
   const sessions = (): Iterable<NodeSession> => dispatcher.sessions();
-  const certificates = new NodeCertificates({ store, records, sessions, clock, logger, signal });
-  const door = admission({ store, records, clock, logger });
+  const certificates = new NodeCertificates({ store, authority, records, sessions, clock, logger, signal });
+  const door = admission({ store, vault, records, clock, logger });
   const server = await startServer({
     authority: () => own.authority,
     tls: own.tls,

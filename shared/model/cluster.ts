@@ -1,4 +1,5 @@
 import type { NodeRole } from './node.ts';
+import type { Sealed } from './secret.ts';
 import type { Labels } from './service.ts';
 
 /** A join token that was made for a purpose, or a standing one that was rotated (then it is revoked). */
@@ -13,6 +14,14 @@ export interface JoinTokenRecord {
   readonly revokedAtMs?: number;
 }
 
+/** What only managers may know. */
+export interface ClusterSecrets {
+  /** Key of the root certificate. */
+  readonly caKeyPem: string;
+  /** Of the standing join tokens; the printed token adds the CA's digest. */
+  readonly joinSecrets: { readonly worker: string; readonly manager: string };
+}
+
 /** The record at /cluster/self. One a cluster. */
 export interface Cluster {
   readonly id: 'self';
@@ -20,12 +29,11 @@ export interface Cluster {
   readonly createdAtMs: number;
   readonly updatedAtMs: number;
   readonly caCertificatePem: string;
-  readonly caKeyPem: string;
-  /** Secrets of the join tokens; the printed token adds the CA's digest. */
-  readonly joinSecrets: { readonly worker: string; readonly manager: string };
+  /** Sealed with the data key, as JSON. In the clear only in data of before, until a manager starts on it. */
+  readonly secrets: { readonly sealed: Sealed } | { readonly plain: ClusterSecrets };
   /** Tokens besides those. Absent: none. */
   readonly tokens?: readonly JoinTokenRecord[];
-  /** Names the key that secrets and configs are sealed with; the key itself is in the managers' state directories. */
+  /** Names the key that secrets, configs and the secrets here are sealed with; the key itself is in the managers' state directories. */
   readonly dataKeyId?: string;
   readonly addressPool: string;
   readonly subnetBits: number;

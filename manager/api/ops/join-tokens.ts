@@ -34,7 +34,7 @@ export async function createJoinToken(
     ...(expiresInMs === undefined ? {} : { expiresAtMs: nowMs + expiresInMs }),
   };
   await change(ctx, (cluster) => ({ ...cluster, tokens: withToken(cluster.tokens, record, nowMs) }), signal);
-  const { digest: caDigest } = await authorityOf(clusterOf(ctx));
+  const { digest: caDigest } = await authorityOf(clusterOf(ctx), ctx.vault);
   return { record, token: formatJoinToken({ caDigest, secret }) };
 }
 

@@ -2,6 +2,7 @@
 import { OutOfSequenceError, UnavailableError } from '../../../shared/errors/index.ts';
 import { newId } from '../../../shared/lib/ids.ts';
 import type { Cluster } from '../../../shared/model/index.ts';
+import { openSecrets, sealSecrets } from '../../ca/cluster.ts';
 import { rotatedToken, withToken } from '../../ca/tokens.ts';
 import { StaleError } from '../../store/store.ts';
 import type { SwarmSettings } from '../codec/swarm-codec.ts';
@@ -28,7 +29,7 @@ export async function updateSwarm(ctx: ApiContext, update: SwarmUpdate, signal: 
   const cluster = clusterOf(ctx);
   if (store.version('cluster', 'self') !== update.version) throw new OutOfSequenceError();
   const value: Cluster = {
-    ...rotated(cluster, update.rotate, clock.now()),
+    ...rotated(ctx, cluster, update.rotate),
     ...update.settings,
     updatedAtMs: clock.now(),
   };
@@ -41,12 +42,17 @@ export async function updateSwarm(ctx: ApiContext, update: SwarmUpdate, signal: 
 }
 
 /** New secrets for the standing tokens of these roles; the old ones are remembered as revoked. */
-function rotated(cluster: Cluster, rotate: SwarmUpdate['rotate'], nowMs: number): Cluster {
-  let { joinSecrets, tokens } = cluster;
+function rotated({ vault, clock }: ApiContext, cluster: Cluster, rotate: SwarmUpdate['rotate']): Cluster {
+  if (!rotate.worker && !rotate.manager) return cluster;
+  const nowMs = clock.now();
+  const secrets = openSecrets(vault, cluster);
+  let { joinSecrets } = secrets;
+  let { tokens } = cluster;
   for (const role of ['worker', 'manager'] as const) {
     if (!rotate[role]) continue;
     tokens = withToken(tokens, rotatedToken(role, joinSecrets[role], newId().slice(0, 12), nowMs), nowMs);
     joinSecrets = { ...joinSecrets, [role]: newId() };
   }
-  return { ...cluster, joinSecrets, ...(tokens === undefined ? {} : { tokens }) };
+  const sealed = sealSecrets(vault, { ...secrets, joinSecrets });
+  return { ...cluster, secrets: sealed, ...(tokens === undefined ? {} : { tokens }) };
 }

@@ -1,7 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import test, { type ExecutionContext } from 'ava';
 import { createRoot, openAuthority, sha256 } from '../../../manager/ca/authority.ts';
-import { authorityOf, joinTokens, loadOrCreateCluster } from '../../../manager/ca/cluster.ts';
+import { authorityOf, joinTokens, loadOrCreateCluster, openSecrets } from '../../../manager/ca/cluster.ts';
 import { ConflictError, InvalidError } from '../../../shared/errors/index.ts';
 import { newId } from '../../../shared/lib/ids.ts';
 import { certificateRequest, generateKeys } from '../../../shared/wire/keys.ts';
@@ -9,6 +9,7 @@ import { judgeToken, rotatedToken, sameSecret, withToken } from '../../../manage
 import type { Cluster, JoinTokenRecord } from '../../../shared/model/index.ts';
 import { formatJoinToken } from '../../../shared/wire/join-token.ts';
 import { MemoryStore } from '../../harness/memory-store.ts';
+import { testVault } from '../../harness/vault.ts';
 
 const { signal } = new AbortController();
 const DAY_MS = 24 * 3600 * 1000;
@@ -59,7 +60,7 @@ test('what is no proper request is refused', async (t) => {
 
 test('two managers that start at once agree on one cluster', async (t) => {
   const store = new MemoryStore();
-  const load = () => loadOrCreateCluster(store, { nodeDownAfterMs: 700 }, Date.now(), signal);
+  const load = () => loadOrCreateCluster(store, testVault, { nodeDownAfterMs: 700 }, Date.now(), signal);
   const [a, b] = await Promise.all([load(), load()]);
   t.is(a.clusterId, b.clusterId);
   t.is(a.caCertificatePem, b.caCertificatePem);
@@ -75,24 +76,30 @@ const refusedAs = (t: ExecutionContext, verdict: ReturnType<typeof judgeToken>, 
 };
 
 test('a token grants its own role in its own cluster', async (t) => {
-  const cluster = await loadOrCreateCluster(new MemoryStore(), {}, Date.now(), signal);
-  const other = await loadOrCreateCluster(new MemoryStore(), {}, Date.now(), signal);
-  const authority = await authorityOf(cluster);
-  const tokens = joinTokens(cluster, authority);
-  const judge = (token: string) =>
-    judgeToken(cluster, cluster.joinSecrets, authority.digest, token, Date.now());
+  const cluster = await loadOrCreateCluster(new MemoryStore(), testVault, {}, Date.now(), signal);
+  const other = await loadOrCreateCluster(new MemoryStore(), testVault, {}, Date.now(), signal);
+  const authority = await authorityOf(cluster, testVault);
+  const [own, others] = [openSecrets(testVault, cluster), openSecrets(testVault, other)];
+  const { joinSecrets } = own;
+  const tokens = joinTokens(own, authority.digest);
+  const judge = (token: string) => judgeToken(cluster, joinSecrets, authority.digest, token, Date.now());
   t.deepEqual(judge(tokens.worker), { granted: 'worker', id: 'worker' });
   t.deepEqual(judge(tokens.manager), { granted: 'manager', id: 'manager' });
-  refusedAs(t, judge(joinTokens(other, await authorityOf(other)).worker), /of another cluster/);
-  const wrongSecret = formatJoinToken({ caDigest: authority.digest, secret: other.joinSecrets.worker });
+  refusedAs(
+    t,
+    judge(joinTokens(others, (await authorityOf(other, testVault)).digest).worker),
+    /of another cluster/,
+  );
+  const wrongSecret = formatJoinToken({ caDigest: authority.digest, secret: others.joinSecrets.worker });
   refusedAs(t, judge(wrongSecret), /no such join token/);
-  const wrongCluster = formatJoinToken({ caDigest: 'ab'.repeat(32), secret: cluster.joinSecrets.worker });
+  const wrongCluster = formatJoinToken({ caDigest: 'ab'.repeat(32), secret: joinSecrets.worker });
   refusedAs(t, judge(wrongCluster), /of another cluster/);
 });
 
 test('tokens that were made end at their time or when they are revoked, and that is said for 30 days', async (t) => {
-  const made = await loadOrCreateCluster(new MemoryStore(), {}, 0, signal);
-  const { digest: caDigest } = await authorityOf(made);
+  const made = await loadOrCreateCluster(new MemoryStore(), testVault, {}, 0, signal);
+  const { digest: caDigest } = await authorityOf(made, testVault);
+  const { joinSecrets: first } = openSecrets(testVault, made);
   const [short, long] = [newId(), newId()];
   const record = (secret: string, more: Partial<JoinTokenRecord>): JoinTokenRecord => ({
     id: secret.slice(0, 4),
@@ -107,23 +114,17 @@ test('tokens that were made end at their time or when they are revoked, and that
     0,
   );
   const judge = (secret: string, nowMs: number, more: Partial<Cluster> = {}) =>
-    judgeToken(
-      { ...made, tokens, ...more },
-      made.joinSecrets,
-      caDigest,
-      formatJoinToken({ caDigest, secret }),
-      nowMs,
-    );
+    judgeToken({ ...made, tokens, ...more }, first, caDigest, formatJoinToken({ caDigest, secret }), nowMs);
   t.deepEqual(judge(short, 999), { granted: 'worker', id: short.slice(0, 4) });
   refusedAs(t, judge(short, 1000), /has expired, at 1970-01-01T00:00:01\.000Z/);
   t.is(judge(long, 1e12).granted, 'manager');
-  const rotated = withToken(tokens, rotatedToken('worker', made.joinSecrets.worker, 'r', 5000), 5000);
-  const joinSecrets = { ...made.joinSecrets, worker: newId() };
+  const rotated = withToken(tokens, rotatedToken('worker', first.worker, 'r', 5000), 5000);
+  const joinSecrets = { ...first, worker: newId() };
   const verdict = judgeToken(
     { ...made, tokens: rotated },
     joinSecrets,
     caDigest,
-    formatJoinToken({ caDigest, secret: made.joinSecrets.worker }),
+    formatJoinToken({ caDigest, secret: first.worker }),
     6000,
   );
   refusedAs(t, verdict, /was revoked, at 1970-01-01T00:00:05/);

@@ -6,11 +6,12 @@ import { join as joinPath } from 'node:path';
 import test from 'ava';
 import { identityPath, loadIdentity, saveIdentity } from '../../../agent/session/identity.ts';
 import { join } from '../../../agent/session/join.ts';
-import { joinTokens } from '../../../manager/ca/cluster.ts';
+import { joinTokens, openSecrets, sealSecrets } from '../../../manager/ca/cluster.ts';
 import { createRoot, openAuthority, sha256 } from '../../../manager/ca/authority.ts';
 import { ForbiddenError, InvalidError, UnavailableError } from '../../../shared/errors/index.ts';
 import { newId } from '../../../shared/lib/ids.ts';
 import { formatJoinToken, parseJoinToken } from '../../../shared/wire/join-token.ts';
+import { testVault } from '../../harness/vault.ts';
 import { RawSession } from './raw-session.ts';
 import { eventually, rig } from './rig.ts';
 
@@ -45,15 +46,16 @@ test('a token that was rotated lets nobody in; the new one does, and who is in s
   await eventually('it is connected', () => r.dispatcher.gateway.connected(agent.nodeId));
   const cluster = r.store.get('cluster', 'self');
   if (cluster === undefined) throw new Error('there is no cluster');
-  const joinSecrets = { ...cluster.joinSecrets, worker: newId() };
-  const value = { ...cluster, joinSecrets };
+  const before = openSecrets(testVault, cluster);
+  const secrets = { ...before, joinSecrets: { ...before.joinSecrets, worker: newId() } };
+  const value = { ...cluster, secrets: sealSecrets(testVault, secrets) };
   await r.store.commit([{ table: 'cluster', key: 'self', value }], { signal: r.signal });
   const attempt = (token: string) => join({ token, managers: [r.address], hostname: 'x' }, r.signal);
   await t.throwsAsync(attempt(r.tokens.worker), {
     instanceOf: ForbiddenError,
     message: /no such join token/,
   });
-  const fresh = joinTokens(value, r.dispatcher.authority);
+  const fresh = joinTokens(secrets, r.dispatcher.authority.digest);
   t.is(r.store.get('nodes', (await attempt(fresh.worker)).nodeId)?.spec.role, 'worker');
   t.is(fresh.manager, r.tokens.manager);
   t.true(r.dispatcher.gateway.connected(agent.nodeId));

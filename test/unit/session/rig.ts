@@ -4,7 +4,7 @@ import type { Link, LinkHandlers } from '../../../agent/session/link.ts';
 import type { Identity } from '../../../agent/session/identity.ts';
 import { join } from '../../../agent/session/join.ts';
 import { SessionLink } from '../../../agent/session/session-link.ts';
-import { joinTokens } from '../../../manager/ca/cluster.ts';
+import { joinTokens, openSecrets } from '../../../manager/ca/cluster.ts';
 import { type RunningDispatcher, startDispatcher } from '../../../manager/dispatcher/start-dispatcher.ts';
 import type { Store } from '../../../manager/store/store.ts';
 import type { Clock } from '../../../shared/lib/clock.ts';
@@ -78,7 +78,7 @@ export async function rig(t: ExecutionContext, options: RigOptions = {}): Promis
     signal,
   });
   const address = `127.0.0.1:${dispatcher.address.port}`;
-  const tokens = joinTokens(dispatcher.cluster, dispatcher.authority);
+  const tokens = joinTokens(openSecrets(testVault, dispatcher.cluster), dispatcher.authority.digest);
   t.teardown(async () => {
     abort.abort();
     await dispatcher.close();
