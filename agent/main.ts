@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { InvalidError, describeError } from '../shared/errors/index.ts';
 import { steadyClock } from '../shared/lib/clock.ts';
 import type { AgentOptions, AgentRunFile, Logger } from '../shared/model/options.ts';
-import { type TaskAssignment, type TaskState, type TaskStatus } from '../shared/model/index.ts';
+import type { NodeDescription, TaskAssignment, TaskState, TaskStatus } from '../shared/model/index.ts';
 import { Attachments } from './container/attach.ts';
 import { ArchiveService } from './container/archive.ts';
 import { ContainerBuilder } from './container/builder.ts';
@@ -19,7 +19,10 @@ import { ImageService } from './image/image-service.ts';
 import { describeMachine, sourceAddress } from './machine.ts';
 import { NetworkDriver } from './network/driver.ts';
 import { answerRequests } from './requests.ts';
+import type { LinkOptions } from './session/link.ts';
 import { loadIdentity, saveIdentity, type Identity } from './session/identity.ts';
+import { NodeIdentity } from './session/node-identity.ts';
+import { Returning } from './session/returning.ts';
 import { SessionLink } from './session/session-link.ts';
 import { volumeAnswers } from './volume/volume-methods.ts';
 import { Volumes } from './volume/volumes.ts';
@@ -38,8 +41,8 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   await mkdir(stateDir, { recursive: true, mode: 0o700 });
   await chmod(stateDir, 0o700);
   await mkdir(runDir, { recursive: true, mode: 0o711 });
-  const identity = await identify(options, signal);
-  const address = options.address ?? (await sourceAddress(identity.managers[0] ?? ''));
+  const identity = new NodeIdentity(stateDir, await identify(options, signal));
+  const address = options.address ?? (await sourceAddress(identity.current.managers[0] ?? ''));
   const { hostname, labels, genericResources } = options;
   const description = await describeMachine(hostname, address, labels, genericResources);
   const images = await openImages(options, signal);
@@ -76,13 +79,13 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     signal,
   });
   const link = new SessionLink(
-    { nodeId: identity.nodeId, managers: identity.managers, description, tls: identity },
+    linkOptions(options, identity, description),
     {
       onAssignments: (set, acknowledge, whole) => {
         worker.assign(set, acknowledge, whole);
         usage.take(set);
       },
-      ...answers({ containers, volumes, images, builder, executor }),
+      ...answers({ containers, volumes, images, builder, executor, identity }),
     },
     logger.child({ part: 'session' }),
   );
@@ -98,6 +101,17 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     await worker.close();
     await network.close();
   }
+}
+
+function linkOptions(
+  options: AgentOptions,
+  identity: NodeIdentity,
+  description: NodeDescription,
+): LinkOptions {
+  const { nodeId, current } = identity;
+  const returning = new Returning({ ...options, identity });
+  const onRefused = (signal: AbortSignal): Promise<void> => returning.refused(signal);
+  return { nodeId, managers: current.managers, description, tls: identity, onRefused };
 }
 
 async function openImages(options: AgentOptions, signal: AbortSignal): Promise<ImageService> {
@@ -142,10 +156,11 @@ interface Parts {
   readonly images: ImageService;
   readonly builder: ContainerBuilder;
   readonly executor: TaskExecutor;
+  readonly identity: NodeIdentity;
 }
 
 /** What managers may ask of this node, subject by subject. */
-function answers({ containers, volumes, images, builder, executor }: Parts) {
+function answers({ containers, volumes, images, builder, executor, identity }: Parts) {
   const imageBytes = async (id: string) => (await images.resolveLocal(id))?.sizeBytes;
   const service = new ContainerService(containers, (taskId) => executor.healthOf(taskId), imageBytes);
   const image = imageAnswers(images, (imageId) => builder.userOf(imageId));
@@ -157,6 +172,7 @@ function answers({ containers, volumes, images, builder, executor }: Parts) {
   const attachments = new Attachments(containers);
   return answerRequests(
     {
+      ...identity.methods,
       ...service.methods,
       ...image.methods,
       ...attachments.methods,
@@ -181,7 +197,7 @@ function belongings(files: TaskFiles, volumes: Volumes): Belongings {
   };
 }
 
-function networkDriver(options: AgentOptions, { nodeId }: Identity): NetworkDriver {
+function networkDriver(options: AgentOptions, { nodeId }: { readonly nodeId: string }): NetworkDriver {
   const { name: clusterName, vxlanPort } = options;
   const logger = options.logger.child({ part: 'network' });
   return new NetworkDriver({ clusterName, nodeId, vxlanPort, lingerMs: NETWORK_LINGER_MS, logger });

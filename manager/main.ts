@@ -46,9 +46,9 @@ export async function runManager(options: ManagerOptions, signal: AbortSignal): 
   const clock = new ForwardClock(Date.now, () => performance.now());
   catchUp(clock, store, logger);
   const { listen, nodeDownAfterMs } = options;
-  const clusterOptions = nodeDownAfterMs === undefined ? {} : { nodeDownAfterMs };
-  await loadOrCreateCluster(store, clusterOptions, clock.now(), signal);
+  const clusterOptions = { logger, ...(nodeDownAfterMs === undefined ? {} : { nodeDownAfterMs }) };
   const vault = await openVault(store, stateDir, options.newDataKey === true, signal);
+  await loadOrCreateCluster(store, vault, clusterOptions, clock.now(), signal);
   const dispatcher = await startDispatcher({
     store,
     vault,

@@ -9,7 +9,7 @@ import type { NodeRole } from '../../shared/model/index.ts';
 import { parseValue } from '../../shared/wire/frames.ts';
 import { joinErrorSchema, joinResponseSchema } from '../../shared/wire/join.ts';
 import { parseJoinToken } from '../../shared/wire/join-token.ts';
-import { certificateRequest, generateKeys, privateKeyPem } from '../../shared/wire/keys.ts';
+import { certificateRequest, generateKeys, keysOf, privateKeyPem } from '../../shared/wire/keys.ts';
 import type { Identity } from './identity.ts';
 import { managerIdentityCheck } from './manager-tls.ts';
 import { explainRefusal } from './refused-certificate.ts';
@@ -25,6 +25,8 @@ export interface JoinOptions {
   /** Default: what the token grants. */
   readonly role?: NodeRole;
   readonly hostname: string;
+  /** A node that was in the cluster and comes back: who it was, and its key (PEM), which proves it. */
+  readonly returning?: { readonly nodeId: string; readonly key: string };
 }
 
 /**
@@ -46,17 +48,17 @@ export async function join(options: JoinOptions, signal: AbortSignal): Promise<I
 }
 
 async function joinAt(address: string, options: JoinOptions, signal: AbortSignal): Promise<Identity> {
-  const { token, managers, hostname, role } = options;
+  const { token, managers, hostname, role, returning } = options;
   const ca = await fetchAuthority(address, parseJoinToken(token).caDigest, signal);
-  const keys = await generateKeys();
+  const keys = returning === undefined ? await generateKeys() : await keysOf(returning.key);
   const csr = await certificateRequest(keys);
-  const body = JSON.stringify({ token: token.trim(), csr, role, hostname });
+  const body = JSON.stringify({ token: token.trim(), csr, role, hostname, nodeId: returning?.nodeId });
   const tls = { ca, checkServerIdentity: managerIdentityCheck(ca) };
   const answer = await exchange(address, { ...tls, method: 'POST', path: '/join' }, body, signal);
   if (answer.status !== 200) throw refusal(answer, address);
   const joined = parseValue(joinResponseSchema, parseJson(answer.body), `the answer of ${address}`);
   const key = await privateKeyPem(keys.privateKey);
-  return { nodeId: joined.nodeId, ca, cert: joined.certificate, key, managers: [...managers] };
+  return { nodeId: joined.nodeId, ca: joined.ca, cert: joined.certificate, key, managers: [...managers] };
 }
 
 /** The only request that trusts nobody: what it brings is compared with the token's digest. */

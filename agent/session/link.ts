@@ -41,5 +41,8 @@ export interface LinkOptions {
   readonly description: NodeDescription;
   /** The one that the statuses' times are of; default: the steady clock. */
   readonly clock?: Clock;
+  /** A manager refuses this node's certificate, or shows one that this node does not trust. Awaited; must not reject. */
+  readonly onRefused?: (signal: AbortSignal) => Promise<void>;
+  /** Read anew for each session. */
   readonly tls: { readonly ca: string; readonly cert: string; readonly key: string };
 }

@@ -4,19 +4,19 @@ import { X509Certificate } from 'node:crypto';
 
 /**
  * A check for tls.connect: the certificate (whose signature TLS has verified against the CA) must say OU=manager and the
- * CA's own cluster. A worker's certificate, signed by the same CA, must not pass for a manager's.
+ * cluster of `pem`, a certificate of it. A worker's certificate, signed by the same CA, must not pass for a manager's.
  */
 export function managerIdentityCheck(
-  caPem: string,
+  pem: string,
 ): (host: string, cert: PeerCertificate) => Error | undefined {
-  const clusterId = organisationOf(caPem);
+  const clusterId = organisationOf(pem);
   return (host, cert) => {
     if (cert.subject.OU === 'manager' && cert.subject.O === clusterId) return undefined;
     return new Error(`what answers at ${host} is not a manager of this cluster`);
   };
 }
 
-function organisationOf(caPem: string): string | undefined {
-  const line = new X509Certificate(caPem).subject.split('\n').find((part) => part.startsWith('O='));
+function organisationOf(pem: string): string | undefined {
+  const line = new X509Certificate(pem).subject.split('\n').find((part) => part.startsWith('O='));
   return line?.slice('O='.length);
 }

@@ -1,6 +1,6 @@
 /** Why no session comes about, when the reason is a certificate's dates: mostly a clock that is wrong, here or there. */
 import { request as httpsRequest } from 'node:https';
-import { UnavailableError } from '../../shared/errors/index.ts';
+import { ForbiddenError, UnavailableError } from '../../shared/errors/index.ts';
 import { durationText } from '../../shared/lib/duration-text.ts';
 
 const TIMEOUT_MS = 5_000;
@@ -28,6 +28,23 @@ export async function explainRefusal(
   return new UnavailableError(refusalText(manager, problem, offMs), { cause: failure });
 }
 
+/** OpenSSL's words for a chain that ends nowhere that is trusted. */
+const UNTRUSTED = new Set([
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+  'CERT_SIGNATURE_FAILURE',
+]);
+
+/** True when a manager does not accept this node's certificate, or has one that this node's roots did not sign. */
+export function isCertificateRefused(failure: unknown): boolean {
+  if (!(failure instanceof Error)) return false;
+  if (failure instanceof ForbiddenError) return true;
+  const code = 'code' in failure ? String(failure.code) : '';
+  return UNTRUSTED.has(code) || isCertificateRefused(failure.cause);
+}
+
 /** `offMs`: how far this machine's clock is behind the manager's. Pure. */
 export function refusalText(manager: string, problem: string, offMs: number | undefined): string {
   const what = `the certificate of the manager at ${manager} ${problem} by the clock of this machine`;
@@ -36,7 +53,7 @@ export function refusalText(manager: string, problem: string, offMs: number | un
     const side = offMs > 0 ? 'behind' : 'ahead of';
     return `${what}, which is ${durationText(offMs)} ${side} the manager's: set the clock that is wrong`;
   }
-  return `${what}, and the manager's clock says the same: restart the manager, it makes itself a new one`;
+  return `${what}, and the manager's clock says the same: look at the manager's log, it should have renewed it`;
 }
 
 function dateProblem(error: unknown): string | undefined {

@@ -11,7 +11,7 @@ import type { AssignmentSet, Logger, TaskStatus, TaskUsage } from '../../shared/
 import { applyDiff, listsToSet } from '../../shared/wire/assignment-diff.ts';
 import { type ManagerFrame, PROTOCOL } from '../../shared/wire/frames.ts';
 import type { Link, LinkHandlers, LinkOptions } from './link.ts';
-import { explainRefusal } from './refused-certificate.ts';
+import { explainRefusal, isCertificateRefused } from './refused-certificate.ts';
 import { RequestServer } from './request-server.ts';
 import { type Connect, connectWebSocket, SessionSocket } from './session-socket.ts';
 import { StatusQueue } from './status-queue.ts';
@@ -77,7 +77,9 @@ export class SessionLink implements Link {
       if (signal.aborted) return;
       const steady = this.#wasWelcomed && performance.now() - startedMs > STEADY_AFTER_MS;
       attempt = steady ? 0 : attempt + 1;
+      const refused = isCertificateRefused(reason);
       this.#logger.warn({ manager, reason: describeError(reason), attempt }, 'session ended, trying again');
+      if (refused) await this.#options.onRefused?.(signal);
       await delay(backoffMs(attempt, RECONNECT_BASE_MS, RECONNECT_MAX_MS, Math.random()), signal).catch(
         ignoreAbort,
       );

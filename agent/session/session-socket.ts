@@ -32,22 +32,31 @@ export interface SessionTls {
 /** Begins to connect to `host:port`. `attempt`: how many attempts have failed before, 0 the first time. */
 export type Connect = (manager: string, tls: SessionTls, attempt: number) => WebSocket;
 
-/** Reading keys and certificates costs as much as the rest of a handshake: once for each identity. */
-const contexts = new WeakMap<SessionTls, SecureContext>();
+/** Made of an identity as it was. */
+interface Prepared extends SessionTls {
+  readonly context: SecureContext;
+  readonly check: ReturnType<typeof managerIdentityCheck>;
+}
 
-function contextOf(tls: SessionTls): SecureContext {
-  const known = contexts.get(tls);
-  if (known !== undefined) return known;
-  const context = createSecureContext({ ...tls, minVersion: 'TLSv1.3' });
-  contexts.set(tls, context);
-  return context;
+/** Reading keys and certificates costs as much as the rest of a handshake: once for each certificate. */
+const prepared = new WeakMap<SessionTls, Prepared>();
+
+function prepare(tls: SessionTls): Prepared {
+  const { ca, cert, key } = tls;
+  const known = prepared.get(tls);
+  if (known?.ca === ca && known.cert === cert && known.key === key) return known;
+  const context = createSecureContext({ ca, cert, key, minVersion: 'TLSv1.3' });
+  const made = { ca, cert, key, context, check: managerIdentityCheck(cert) };
+  prepared.set(tls, made);
+  return made;
 }
 
 export const connectWebSocket: Connect = (manager, tls, attempt) => {
+  const { context, check } = prepare(tls);
   const agent = new Agent({
-    secureContext: contextOf(tls),
+    secureContext: context,
     minVersion: 'TLSv1.3',
-    checkServerIdentity: managerIdentityCheck(tls.ca),
+    checkServerIdentity: check,
     // A resumed TLS session would skip the look at the certificate.
     maxCachedSessions: 0,
   });
@@ -77,7 +86,8 @@ export class SessionSocket {
     this.#socket.on('unexpected-response', (_request, response) => {
       response.resume();
       const said = `${response.statusCode} ${response.statusMessage}`;
-      this.fail(new ForbiddenError(`the manager refuses the session: ${said}`));
+      const refusal = `the manager refuses the session: ${said}`;
+      this.fail(response.statusCode === 403 ? new ForbiddenError(refusal) : new UnavailableError(refusal));
     });
   }
 

@@ -95,7 +95,10 @@ export function addManager(program: Command): void {
       'silence after which a node is down; the first manager decides for the cluster (default: 2000)',
       parseCount(100, 3_600_000),
     )
-    .option('--new-data-key', 'replace a lost data key; refused while secrets or configs are sealed with it')
+    .option(
+      '--new-data-key',
+      'replace a lost data key, and the CA that it sealed: nodes come back with a token. Refused while there are secrets or configs',
+    )
     .option('--backup-dir <dir>', 'where backups are kept (default: backups in the state directory)')
     .addOption(
       new Option('--backup-every <duration>', 'how often one is made, e.g. 6h or 7d; 0: never')

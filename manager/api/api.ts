@@ -20,6 +20,7 @@ import { explainRouter } from './resources/explain.ts';
 import { filesRouter } from './resources/files.ts';
 import { imageTransfersRouter } from './resources/image-transfers.ts';
 import { imagesRouter } from './resources/images.ts';
+import { joinTokensRouter } from './resources/join-tokens.ts';
 import { metricsRouter } from './resources/metrics.ts';
 import { networksRouter } from './resources/networks.ts';
 import { nodesRouter } from './resources/nodes.ts';
@@ -48,7 +49,7 @@ export function createApi(options: ApiOptions): Express {
   app.set('etag', false);
   if (ctx.metrics !== undefined) app.use(requestMetrics(ctx.metrics));
   app.use(requestLog(ctx.logger, ctx.clock), apiVersion(ctx.version), noOptions);
-  app.use(systemRouter(ctx), swarmRouter(ctx), eventsRouter(ctx));
+  app.use(systemRouter(ctx), swarmRouter(ctx), joinTokensRouter(ctx), eventsRouter(ctx));
   app.use(nodesRouter(ctx), servicesRouter(ctx), tasksRouter(ctx));
   app.use(serviceRevisionsRouter(ctx), explainRouter(ctx));
   app.use(networksRouter(ctx), containersRouter(ctx), stacksRouter(ctx));

@@ -2,7 +2,7 @@
  * The cluster's certificate authority: a P-256 root that signs one certificate a node. In a subject, CN is the node's
  * id, OU its role and O the cluster's id; both ends of a session read them there.
  */
-import { webcrypto } from 'node:crypto';
+import { createHash, webcrypto, X509Certificate as ParsedCertificate } from 'node:crypto';
 import { InvalidError } from '../../shared/errors/index.ts';
 import type { NodeRole } from '../../shared/model/node.ts';
 import {
@@ -22,9 +22,10 @@ import { generateKeys, privateKeyPem } from '../../shared/wire/keys.ts';
 
 const DAY_MS = 24 * 3600 * 1000;
 const ROOT_LIFE_MS = 20 * 365 * DAY_MS;
-const LEAF_LIFE_MS = 90 * DAY_MS;
+/** Of certificates of nodes and managers, unless the cluster says otherwise. */
+export const DEFAULT_LIFE_MS = 90 * DAY_MS;
 /** Clocks differ, by hours where somebody took a time zone for UTC: a certificate is valid from a day before it was made. */
-const BACKDATE_MS = DAY_MS;
+export const BACKDATE_MS = DAY_MS;
 
 /** id-kp-serverAuth and id-kp-clientAuth of RFC 5280, 4.2.1.12. */
 const SERVER_AUTH = '1.3.6.1.5.5.7.3.1';
@@ -58,58 +59,100 @@ export async function createRoot(clusterId: string, nowMs: number): Promise<Root
 
 export interface Subject {
   readonly nodeId: string;
+  /** `manager`: of a manager itself, which may be a server. An agent is a worker, whatever the role of its node. */
   readonly role: NodeRole;
   /** Names and addresses that a server certificate also carries. */
   readonly hosts?: readonly string[];
 }
 
+/** A root certificate that counts. */
+export interface TrustRoot {
+  /** SHA-256 of its DER, hexadecimal. */
+  readonly digest: string;
+  readonly pem: string;
+  readonly certificate: ParsedCertificate;
+}
+
 export interface Authority {
   readonly clusterId: string;
+  /** The root that managers' own certificates are signed by: new machines fetch it. */
   readonly caPem: string;
   /** SHA-256 of the CA's certificate (DER), hexadecimal: what a join token pins. */
   readonly digest: string;
+  /** All roots whose certificates are accepted. */
+  readonly roots: readonly TrustRoot[];
+  /** The same, one PEM after the other. */
+  readonly trustPem: string;
+  /** Digest of the root that signs certificates of nodes. */
+  readonly issuer: string;
+  /** How long a certificate lasts. */
+  readonly lifeMs: number;
   /**
    * Signs a certificate for the key of a PKCS#10 request (PEM); the request's own subject is ignored. Throws
    * InvalidError when it is no request, its signature is wrong, or its key is not P-256.
    */
   issue(csrPem: string, subject: Subject, nowMs: number): Promise<string>;
-  /** Makes a key here and signs it: for the manager itself. */
+  /** Makes a key here and signs it: for the manager itself. `ca` is what to trust: all roots. */
   issueIdentity(subject: Subject, nowMs: number): Promise<{ cert: string; key: string; ca: string }>;
 }
 
-export async function openAuthority(clusterId: string, root: RootMaterial): Promise<Authority> {
-  const certificate = new X509Certificate(root.caCertificatePem);
-  const signingKey = await importSigningKey(root.caKeyPem);
-  const sign = (publicKey: LeafKey, subject: Subject, nowMs: number): Promise<string> =>
-    signLeaf({ certificate, signingKey, clusterId }, publicKey, subject, nowMs);
+export async function openAuthority(
+  clusterId: string,
+  material: RootMaterial,
+  lifeMs: number = DEFAULT_LIFE_MS,
+): Promise<Authority> {
+  const root = trustRoot(material.caCertificatePem);
+  const signer: Signer = {
+    certificate: new X509Certificate(root.pem),
+    signingKey: await importSigningKey(material.caKeyPem),
+    clusterId,
+    lifeMs,
+  };
   return {
     clusterId,
-    caPem: root.caCertificatePem,
-    digest: await certificateDigest(root.caCertificatePem),
-    issue: async (csrPem, subject, nowMs) => sign((await checkedRequest(csrPem)).publicKey, subject, nowMs),
+    caPem: root.pem,
+    digest: root.digest,
+    roots: [root],
+    trustPem: root.pem,
+    issuer: root.digest,
+    lifeMs,
+    issue: async (csrPem, subject, nowMs) =>
+      signLeaf(signer, (await checkedRequest(csrPem)).publicKey, subject, nowMs),
     issueIdentity: async (subject, nowMs) => {
       const keys = await generateKeys();
-      const cert = await sign(keys.publicKey, subject, nowMs);
-      return { cert, key: await privateKeyPem(keys.privateKey), ca: root.caCertificatePem };
+      const cert = await signLeaf(signer, keys.publicKey, subject, nowMs);
+      return { cert, key: await privateKeyPem(keys.privateKey), ca: root.pem };
     },
   };
 }
 
-/** SHA-256 of a certificate's DER, hexadecimal. */
-export async function certificateDigest(pem: string): Promise<string> {
-  const digest = await webcrypto.subtle.digest('SHA-256', new X509Certificate(pem).rawData);
-  return Buffer.from(digest).toString('hex');
+function trustRoot(pem: string): TrustRoot {
+  const certificate = new ParsedCertificate(pem);
+  return { digest: sha256(certificate.raw), pem, certificate };
+}
+
+/**
+ * SHA-256 of the public key of a request (SubjectPublicKeyInfo), hexadecimal. Throws InvalidError unless the request is
+ * signed by that key.
+ */
+export async function requestKeyDigest(csrPem: string): Promise<string> {
+  return sha256(Buffer.from((await checkedRequest(csrPem)).publicKey.rawData));
+}
+
+export function sha256(bytes: Buffer): string {
+  return createHash('sha256').update(bytes).digest('hex');
 }
 
 type LeafKey = webcrypto.CryptoKey | Pkcs10CertificateRequest['publicKey'];
 
-interface Root {
+interface Signer {
   readonly certificate: X509Certificate;
   readonly signingKey: webcrypto.CryptoKey;
   readonly clusterId: string;
+  readonly lifeMs: number;
 }
 
-async function signLeaf(root: Root, publicKey: LeafKey, subject: Subject, nowMs: number): Promise<string> {
+async function signLeaf(root: Signer, publicKey: LeafKey, subject: Subject, nowMs: number): Promise<string> {
   const usages = subject.role === 'manager' ? [SERVER_AUTH, CLIENT_AUTH] : [CLIENT_AUTH];
   const hosts = (subject.hosts ?? []).map(hostName);
   const certificate = await X509CertificateGenerator.create({
@@ -117,7 +160,8 @@ async function signLeaf(root: Root, publicKey: LeafKey, subject: Subject, nowMs:
     subject: [{ O: [root.clusterId] }, { OU: [subject.role] }, { CN: [subject.nodeId] }],
     issuer: root.certificate.subject,
     notBefore: new Date(nowMs - BACKDATE_MS),
-    notAfter: new Date(nowMs + LEAF_LIFE_MS),
+    // What outlives its root would be refused all the same.
+    notAfter: new Date(Math.min(nowMs + root.lifeMs, root.certificate.notAfter.getTime())),
     signingAlgorithm: SIGNING,
     publicKey,
     signingKey: root.signingKey,

@@ -1,9 +1,10 @@
-/** The cluster record: made once, by whichever manager starts first. */
-import { timingSafeEqual } from 'node:crypto';
+/** The cluster record: made once, by whichever manager starts first; its secrets are sealed with the data key. */
+import { InvalidError } from '../../shared/errors/index.ts';
 import { newId } from '../../shared/lib/ids.ts';
-import type { Cluster, NodeRole } from '../../shared/model/index.ts';
-import { formatJoinToken, parseJoinToken } from '../../shared/wire/join-token.ts';
+import type { Cluster, ClusterSecrets, Logger } from '../../shared/model/index.ts';
+import { formatJoinToken } from '../../shared/wire/join-token.ts';
 import { StaleError, type Store } from '../store/store.ts';
+import type { Vault } from '../vault/seal.ts';
 import { type Authority, createRoot, openAuthority } from './authority.ts';
 
 export interface ClusterOptions {
@@ -15,54 +16,105 @@ export interface ClusterOptions {
   readonly nodeDownAfterMs?: number;
   /** Finished tasks kept for each slot. Default 5. */
   readonly taskHistoryLimit?: number;
+  /** How long certificates are valid. Default: 90 days. */
+  readonly certificateLifeMs?: number;
+  /** Told when secrets are sealed, or were lost and are made anew. */
+  readonly logger?: Logger;
 }
 
 /**
  * Reads the cluster record, or writes it when there is none. The write is guarded (it must not exist), so that of two
  * managers that start at once one wins and the other reads what it wrote. Options matter only to the one that writes.
+ * Secrets that data of before has in the clear are sealed. Throws InvalidError when they are sealed with a key that this
+ * manager does not have.
  */
 export async function loadOrCreateCluster(
   store: Store,
+  vault: Vault,
   options: ClusterOptions,
   nowMs: number,
   signal: AbortSignal,
 ): Promise<Cluster> {
-  const existing = store.get('cluster', 'self');
-  if (existing !== undefined) return existing;
-  const cluster = await newCluster(options, nowMs);
-  try {
-    await store.commit([{ table: 'cluster', key: 'self', value: cluster, expect: 0 }], { signal });
-    return cluster;
-  } catch (error) {
-    if (!(error instanceof StaleError)) throw error;
-    return winnersCluster(store, signal);
+  for (;;) {
+    const existing = store.get('cluster', 'self');
+    // Of the record that was looked at: another manager may write while this one makes a root.
+    const expect = store.version('cluster', 'self');
+    const value =
+      existing === undefined
+        ? await newCluster(vault, options, nowMs)
+        : await sealedBy(vault, existing, options, nowMs);
+    if (value === existing) return value;
+    try {
+      await store.commit([{ table: 'cluster', key: 'self', value, expect }], { signal });
+    } catch (error) {
+      if (!(error instanceof StaleError)) throw error;
+      if (existing === undefined) await winnersCluster(store, signal);
+    }
   }
 }
 
-async function newCluster(options: ClusterOptions, nowMs: number): Promise<Cluster> {
+async function newCluster(vault: Vault, options: ClusterOptions, nowMs: number): Promise<Cluster> {
   const clusterId = newId();
   return {
     id: 'self',
     clusterId,
     createdAtMs: nowMs,
     updatedAtMs: nowMs,
-    ...(await createRoot(clusterId, nowMs)),
-    joinSecrets: { worker: newId(), manager: newId() },
+    ...(await newTrust(vault, clusterId, nowMs)),
+    dataKeyId: vault.keyId,
     addressPool: options.addressPool ?? '10.0.0.0/8',
     subnetBits: options.subnetBits ?? 20,
     nodeDownAfterMs: options.nodeDownAfterMs ?? 2000,
     taskHistoryLimit: options.taskHistoryLimit ?? 5,
+    ...(options.certificateLifeMs === undefined ? {} : { certificateLifeMs: options.certificateLifeMs }),
   };
 }
 
+/** A root and join tokens that nobody has seen. */
+async function newTrust(
+  vault: Vault,
+  clusterId: string,
+  nowMs: number,
+): Promise<Pick<Cluster, 'caCertificatePem' | 'secrets'>> {
+  const { caCertificatePem, caKeyPem } = await createRoot(clusterId, nowMs);
+  const joinSecrets = { worker: newId(), manager: newId() };
+  return { caCertificatePem, secrets: sealSecrets(vault, { caKeyPem, joinSecrets }) };
+}
+
+/** The record as it shall be: with its secrets sealed by this key. The same object when it is so already. */
+async function sealedBy(
+  vault: Vault,
+  cluster: Cluster,
+  { logger }: ClusterOptions,
+  nowMs: number,
+): Promise<Cluster> {
+  const { secrets } = cluster;
+  if (cluster.dataKeyId !== vault.keyId) {
+    throw new InvalidError(
+      `this cluster has the data key ${cluster.dataKeyId ?? 'of nobody'}, this manager ${vault.keyId}: copy the file data-key ` +
+        'from another manager, or see docs/secrets.md',
+    );
+  }
+  if ('plain' in secrets) {
+    logger?.info({}, "the CA's key and the secrets of the join tokens are sealed from now on");
+    return { ...cluster, secrets: sealSecrets(vault, secrets.plain) };
+  }
+  if (secrets.sealed.keyId === vault.keyId) return cluster;
+  // The data key was replaced because it is lost (--new-data-key), and the CA's key with it.
+  logger?.warn(
+    {},
+    'the CA of this cluster was lost with its data key: it has a new one, and nodes come back with a token',
+  );
+  return { ...cluster, ...(await newTrust(vault, cluster.clusterId, nowMs)), updatedAtMs: nowMs };
+}
+
 /** Another manager wrote it between our read and our write: it arrives in this mirror in a moment. */
-function winnersCluster(store: Store, signal: AbortSignal): Promise<Cluster> {
+function winnersCluster(store: Store, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     const look = (): void => {
-      const cluster = store.get('cluster', 'self');
-      if (cluster === undefined) return;
+      if (store.get('cluster', 'self') === undefined) return;
       stop();
-      resolve(cluster);
+      resolve();
     };
     const onAbort = (): void => {
       stop();
@@ -78,32 +130,34 @@ function winnersCluster(store: Store, signal: AbortSignal): Promise<Cluster> {
   });
 }
 
-export function authorityOf(cluster: Cluster): Promise<Authority> {
-  return openAuthority(cluster.clusterId, cluster);
+/** Throws SealError when they do not open with this key. */
+export function openSecrets(vault: Vault, { id, secrets }: Cluster): ClusterSecrets {
+  if ('plain' in secrets) return secrets.plain;
+  return JSON.parse(vault.open('cluster', id, secrets.sealed).toString('utf8')) as ClusterSecrets;
 }
 
-/** The tokens that `shoal token` prints. */
-export function joinTokens(cluster: Cluster, authority: Authority): { worker: string; manager: string } {
-  const format = (secret: string): string => formatJoinToken({ caDigest: authority.digest, secret });
-  return { worker: format(cluster.joinSecrets.worker), manager: format(cluster.joinSecrets.manager) };
+export function sealSecrets(vault: Vault, secrets: ClusterSecrets): Cluster['secrets'] {
+  return { sealed: vault.seal('cluster', 'self', Buffer.from(JSON.stringify(secrets))) };
 }
 
-/**
- * The role that a token grants in this cluster, or undefined when its digest or secret is not ours. Both secrets are
- * compared in constant time. Throws InvalidError when it is no token.
- */
-export function roleOfToken(cluster: Cluster, authority: Authority, token: string): NodeRole | undefined {
-  const parsed = parseJoinToken(token);
-  const worker = sameSecret(parsed.secret, cluster.joinSecrets.worker);
-  const manager = sameSecret(parsed.secret, cluster.joinSecrets.manager);
-  if (parsed.caDigest !== authority.digest) return undefined;
-  if (manager) return 'manager';
-  return worker ? 'worker' : undefined;
+const opened = new WeakMap<Cluster, Promise<Authority>>();
+
+/** The authority as this record has it: opened once a record. */
+export function authorityOf(cluster: Cluster, vault: Vault): Promise<Authority> {
+  const known = opened.get(cluster);
+  if (known !== undefined) return known;
+  const { clusterId, caCertificatePem, certificateLifeMs } = cluster;
+  const { caKeyPem } = openSecrets(vault, cluster);
+  const opening = openAuthority(clusterId, { caCertificatePem, caKeyPem }, certificateLifeMs);
+  opened.set(cluster, opening);
+  return opening;
 }
 
-/** Equal texts, in a time that does not tell how much of them is equal. */
-export function sameSecret(a: string, b: string): boolean {
-  const left = Buffer.from(a);
-  const right = Buffer.from(b);
-  return left.length === right.length && timingSafeEqual(left, right);
+/** The tokens that go on until they are rotated. */
+export function joinTokens(
+  { joinSecrets }: ClusterSecrets,
+  caDigest: string,
+): { worker: string; manager: string } {
+  const format = (secret: string): string => formatJoinToken({ caDigest, secret });
+  return { worker: format(joinSecrets.worker), manager: format(joinSecrets.manager) };
 }

@@ -17,6 +17,7 @@ import type {
 } from '../../shared/model/index.ts';
 import { isEmptyDiff } from '../../shared/wire/assignment-diff.ts';
 import { CLOSE } from '../../shared/wire/frames.ts';
+import type { HeldCertificate } from '../ca/renewal.ts';
 import type { Change, Store } from '../store/store.ts';
 import type { Vault } from '../vault/seal.ts';
 import type { DispatcherCounts } from './counts.ts';
@@ -48,6 +49,15 @@ export interface DispatcherOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly signal: AbortSignal;
+  /** A session has opened. */
+  readonly onOpened?: () => void;
+}
+
+/** Who has opened a socket, by its certificate. */
+interface Caller {
+  readonly socket: WebSocket;
+  readonly nodeId: string;
+  readonly certificate: HeldCertificate | undefined;
 }
 
 export class Dispatcher implements SessionEvents {
@@ -106,8 +116,13 @@ export class Dispatcher implements SessionEvents {
   }
 
   /** A socket whose certificate names the node. */
-  onSocket(socket: WebSocket, nodeId: string): void {
-    awaitHello(socket, nodeId, (hello) => this.#open(socket, nodeId, hello));
+  onSocket(socket: WebSocket, nodeId: string, certificate?: HeldCertificate): void {
+    awaitHello(socket, nodeId, (hello) => this.#open({ socket, nodeId, certificate }, hello));
+  }
+
+  /** Those that are open. */
+  sessions(): Iterable<NodeSession> {
+    return this.#sessions.values();
   }
 
   /** A new node has its record; it should come. */
@@ -149,13 +164,14 @@ export class Dispatcher implements SessionEvents {
     this.#options.logger.info({ nodeId: session.nodeId, sessionId: session.id }, 'session closed');
   }
 
-  #open(socket: WebSocket, nodeId: string, { description, sentAtMs }: Hello): void {
-    const { store, managerId, logger, steadyMs, clock } = this.#options;
+  #open({ socket, nodeId, certificate }: Caller, { description, sentAtMs }: Hello): void {
+    const { store, managerId, logger, steadyMs, clock, onOpened } = this.#options;
     const node = store.get('nodes', nodeId);
     if (node === undefined) return socket.close(CLOSE.nodeRemoved, 'the node was removed from the cluster');
     this.#sessions.get(nodeId)?.close(CLOSE.replaced, 'a newer session of this node replaces this one');
     const warning = clockWarning(clockOffsetMs(sentAtMs, clock.now()));
-    const session = new NodeSession(socket, { id: `${managerId}.${newId()}`, nodeId, warning }, this, logger);
+    const identity = { id: `${managerId}.${newId()}`, nodeId, warning, certificate };
+    const session = new NodeSession(socket, identity, this, logger);
     this.#sessions.set(nodeId, session);
     this.#detector.heard(nodeId, steadyMs());
     session.send({ type: 'welcome', sessionId: session.id, nodeIndex: node.index, beatMs: this.#beatMs });
@@ -163,6 +179,7 @@ export class Dispatcher implements SessionEvents {
     logger.info({ nodeId, sessionId: session.id, hostname: description.hostname }, 'session opened');
     if (warning !== undefined) logger.warn({ nodeId, hostname: description.hostname, warning }, 'odd node');
     this.#record(session, description);
+    onOpened?.();
   }
 
   #record(session: NodeSession, description: NodeDescription): void {

@@ -6,8 +6,7 @@ import { describeError, UnavailableError } from '../../shared/errors/index.ts';
 import { delay } from '../../shared/lib/abort.ts';
 import { backoffMs } from '../../shared/lib/backoff.ts';
 import type { Clock } from '../../shared/lib/clock.ts';
-import { newId } from '../../shared/lib/ids.ts';
-import type { Logger, Node, NodeDescription, NodeRole } from '../../shared/model/index.ts';
+import type { Logger, Node, NodeCertificate, NodeDescription, NodeRole } from '../../shared/model/index.ts';
 import { sameData } from '../../shared/wire/assignment-diff.ts';
 import { StaleError, type Store } from '../store/store.ts';
 
@@ -17,6 +16,13 @@ export interface OpenSession {
   readonly nodeId: string;
   readonly warning: string | undefined;
   readonly signal: AbortSignal;
+  readonly certificate?: NodeCertificate | undefined;
+}
+
+export interface NewNode {
+  readonly id: string;
+  readonly role: NodeRole;
+  readonly certificate: NodeCertificate;
 }
 
 export class NodeRecords {
@@ -37,10 +43,22 @@ export class NodeRecords {
     return node.session === undefined || node.session.startsWith(`${this.#managerId}.`);
   }
 
-  /** Creates the record of a node that joins, with the smallest free index. Resolves with its id. */
-  async create(role: NodeRole, signal: AbortSignal): Promise<string> {
-    const id = newId();
+  /** The node whose key this is. */
+  ofKey(keyDigest: string): Node | undefined {
+    return [...this.#store.all('nodes').values()].find((node) => node.certificate?.keyDigest === keyDigest);
+  }
+
+  /**
+   * Creates the record of a node that joins, with the smallest free index; none when there is one of this key: a join that
+   * is repeated makes no second node. Resolves with the record's id.
+   */
+  async create({ id, role, certificate }: NewNode, signal: AbortSignal): Promise<string> {
+    let found = id;
     await this.#retry(signal, async () => {
+      // Two at once choose the same index: the second is told so, and finds the first here.
+      const known = this.ofKey(certificate.keyDigest);
+      found = known?.id ?? id;
+      if (known !== undefined) return;
       const { index, expect } = this.#freeIndex();
       const nowMs = this.#clock.now();
       const node: Node = {
@@ -52,6 +70,7 @@ export class NodeRecords {
         createdAtMs: nowMs,
         updatedAtMs: nowMs,
         index,
+        certificate: recorded(certificate),
       };
       await this.#store.commit(
         [
@@ -62,7 +81,12 @@ export class NodeRecords {
         { signal },
       );
     });
-    return id;
+    return found;
+  }
+
+  /** The node has got this certificate. */
+  async certified(nodeId: string, certificate: NodeCertificate, signal: AbortSignal): Promise<void> {
+    await this.#update(nodeId, signal, (node) => ({ ...node, certificate: recorded(certificate) }));
   }
 
   /** The node has opened this session. */
@@ -71,6 +95,7 @@ export class NodeRecords {
       ...withStatus(node, 'ready', this.#clock.now(), session.warning),
       session: session.id,
       description,
+      ...(session.certificate === undefined ? {} : { certificate: recorded(session.certificate) }),
     }));
   }
 
@@ -131,6 +156,11 @@ export class NodeRecords {
 
 function indexName(index: number): string {
   return `node-index:${index}`;
+}
+
+/** What the record keeps of a certificate. */
+function recorded({ keyDigest, issuer, trust, endsAtMs }: NodeCertificate): NodeCertificate {
+  return { keyDigest, issuer, trust, endsAtMs };
 }
 
 /** The node with another status, the time of the change, and the message of this change alone. */

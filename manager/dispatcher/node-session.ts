@@ -4,6 +4,7 @@ import { describeError } from '../../shared/errors/index.ts';
 import type { AssignmentSet, Logger, TaskUsage } from '../../shared/model/index.ts';
 import { type AssignmentDiff, setToLists } from '../../shared/wire/assignment-diff.ts';
 import { type AgentFrame, CLOSE, type ManagerFrame, parseAgentFrame } from '../../shared/wire/frames.ts';
+import type { HeldCertificate } from '../ca/renewal.ts';
 import { SessionCalls } from './session-calls.ts';
 
 /** A node that reads so slowly that this much waits for it is cut off; it comes back and gets a full set. */
@@ -34,6 +35,8 @@ export class NodeSession {
   recorded = false;
   /** What people should know of the node, found when the session opened. */
   readonly warning: string | undefined;
+  /** The newest one of the node; undefined when the socket has none (as in a simulation). */
+  certificate: HeldCertificate | undefined;
   readonly #socket: WebSocket;
   readonly #events: SessionEvents;
   readonly #logger: Logger;
@@ -43,13 +46,19 @@ export class NodeSession {
 
   constructor(
     socket: WebSocket,
-    identity: { id: string; nodeId: string; warning: string | undefined },
+    identity: {
+      id: string;
+      nodeId: string;
+      warning: string | undefined;
+      certificate: HeldCertificate | undefined;
+    },
     events: SessionEvents,
     logger: Logger,
   ) {
     this.id = identity.id;
     this.nodeId = identity.nodeId;
     this.warning = identity.warning;
+    this.certificate = identity.certificate;
     this.signal = this.#ended.signal;
     this.calls = new SessionCalls((frame) => this.send(frame));
     this.#socket = socket;

@@ -7,14 +7,17 @@ import { createServer, type Server } from 'node:https';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
-import type { TLSSocket } from 'node:tls';
+import type { SecureContextOptions, TLSSocket } from 'node:tls';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { AppError, describeError, HTTP_STATUS, InvalidError } from '../../shared/errors/index.ts';
 import type { Logger } from '../../shared/model/index.ts';
 import { parseValue } from '../../shared/wire/frames.ts';
 import { joinRequestSchema } from '../../shared/wire/join.ts';
 import type { Authority } from '../ca/authority.ts';
+import { heldCertificate } from '../ca/held-certificate.ts';
+import type { HeldCertificate } from '../ca/renewal.ts';
 import type { Admission } from './admission.ts';
+import type { ManagerTls } from './manager-certificate.ts';
 import type { ReleaseShelf } from './release-shelf.ts';
 
 const MAX_JOIN_BYTES = 64 * 1024;
@@ -26,20 +29,26 @@ const BACKLOG = 4096;
 const JOIN_TIMEOUT_MS = 10_000;
 
 export interface ServerOptions {
-  readonly authority: Authority;
-  readonly tls: { readonly cert: string; readonly key: string };
+  /** As it is now. */
+  readonly authority: () => Authority;
+  /** The first; `use` gives others. */
+  readonly tls: ManagerTls;
   readonly listen: { readonly host: string; readonly port: number };
   readonly admission: Admission;
   /** What new machines install; absent: nothing. */
   readonly release?: ReleaseShelf | undefined;
   /** A node with a valid certificate has opened its WebSocket; it has not said hello. */
-  readonly onSocket: (socket: WebSocket, nodeId: string) => void;
+  readonly onSocket: (socket: WebSocket, nodeId: string, certificate: HeldCertificate) => void;
+  /** What the node is known to trust. */
+  readonly trustOf: (nodeId: string) => readonly string[] | undefined;
   readonly logger: Logger;
   readonly signal: AbortSignal;
 }
 
 export interface RunningServer {
   readonly address: { readonly host: string; readonly port: number };
+  /** For connections from now on. */
+  use(tls: ManagerTls): void;
   close(): Promise<void>;
 }
 
@@ -47,13 +56,7 @@ export interface RunningServer {
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const server = createServer(
     {
-      cert: options.tls.cert,
-      key: options.tls.key,
-      ca: options.authority.caPem,
-      minVersion: 'TLSv1.3',
-      // Sessions are not resumed, since that would skip the look at the certificate: no tickets are made, which cost a
-      // quarter of the handshake.
-      secureOptions: constants.SSL_OP_NO_TICKET,
+      ...contextOf(options.tls),
       requestCert: true,
       // Nodes without a certificate may fetch the CA and join; /session looks at the certificate itself.
       rejectUnauthorized: false,
@@ -71,8 +74,15 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const address = server.address() as AddressInfo;
   return {
     address: { host: address.address, port: address.port },
+    use: (tls) => server.setSecureContext(contextOf(tls)),
     close: () => closeAll(server, sockets),
   };
+}
+
+function contextOf({ cert, key, ca }: ManagerTls): SecureContextOptions {
+  // Sessions are not resumed, since that would skip the look at the certificate: no tickets are made, which cost a
+  // quarter of the handshake.
+  return { cert, key, ca, minVersion: 'TLSv1.3', secureOptions: constants.SSL_OP_NO_TICKET };
 }
 
 function listen(server: Server, at: { host: string; port: number }): Promise<void> {
@@ -101,7 +111,7 @@ async function answer(
   try {
     const route = `${request.method} ${request.url}`;
     if (route === 'GET /ca') {
-      response.writeHead(200, { 'content-type': 'application/x-pem-file' }).end(options.authority.caPem);
+      response.writeHead(200, { 'content-type': 'application/x-pem-file' }).end(options.authority().caPem);
     } else if (route === 'POST /join') {
       const body: unknown = JSON.parse(await readBody(request));
       const join = parseValue(joinRequestSchema, body, 'the join request');
@@ -148,18 +158,18 @@ function upgrade(
   const { request, socket, head } = asked;
   socket.on('error', (error) => options.logger.debug({ error: error.message }, 'socket failed'));
   const tls = request.socket as TLSSocket;
-  const nodeId = certifiedNode(tls, options.authority.clusterId);
-  if (request.url !== '/session' || nodeId === undefined) {
-    const status = nodeId === undefined ? `403 ${refusalOf(tls)}` : '404 Not Found';
-    if (nodeId === undefined) options.logger.warn({ from: tls.remoteAddress, status }, 'refused a session');
+  const node = certifiedNode(tls, options);
+  if (request.url !== '/session' || node === undefined) {
+    const status = node === undefined ? `403 ${refusalOf(tls)}` : '404 Not Found';
+    if (node === undefined) options.logger.warn({ from: tls.remoteAddress, status }, 'refused a session');
     socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
     return;
   }
   sockets.handleUpgrade(request, socket, head, (webSocket) => {
     webSocket.on('error', (error) =>
-      options.logger.debug({ nodeId, error: error.message }, 'session failed'),
+      options.logger.debug({ nodeId: node.id, error: error.message }, 'session failed'),
     );
-    options.onSocket(webSocket, nodeId);
+    options.onSocket(webSocket, node.id, node.certificate);
   });
 }
 
@@ -172,11 +182,19 @@ function refusalOf(socket: TLSSocket): string {
 }
 
 /** The node that the peer's certificate names, if our CA signed it for this cluster and a role of ours. */
-function certifiedNode(socket: TLSSocket, clusterId: string): string | undefined {
+function certifiedNode(
+  socket: TLSSocket,
+  { authority, trustOf }: ServerOptions,
+): { id: string; certificate: HeldCertificate } | undefined {
   if (!socket.authorized) return undefined;
   const { subject } = socket.getPeerCertificate();
   // An empty object when there is none, whatever the type says.
-  if (subject?.O !== clusterId) return undefined;
+  if (subject?.O !== authority().clusterId) return undefined;
   if (subject.OU !== 'worker' && subject.OU !== 'manager') return undefined;
-  return typeof subject.CN === 'string' ? subject.CN : undefined;
+  const peer = socket.getPeerX509Certificate();
+  if (typeof subject.CN !== 'string' || peer === undefined) return undefined;
+  const certificate = heldCertificate(peer, authority(), trustOf(subject.CN));
+  // TLS has looked at all this, but for a connection that resumes an older one.
+  if (certificate === undefined || Date.parse(peer.validTo) < Date.now()) return undefined;
+  return { id: subject.CN, certificate };
 }

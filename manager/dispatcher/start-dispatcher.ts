@@ -10,8 +10,11 @@ import type { Vault } from '../vault/seal.ts';
 import { admission } from './admission.ts';
 import type { DispatcherCounts } from './counts.ts';
 import { Dispatcher } from './dispatcher.ts';
+import { ManagerCertificate } from './manager-certificate.ts';
+import { NodeCertificates } from './node-certificates.ts';
 import type { NodeGateway } from './node-gateway.ts';
 import { NodeRecords } from './node-records.ts';
+import type { NodeSession } from './node-session.ts';
 import type { ReleaseShelf } from './release-shelf.ts';
 import { startServer } from './server.ts';
 
@@ -23,8 +26,6 @@ export interface StartDispatcherOptions {
   readonly vault: Vault;
   /** For the cluster record, if there is none yet. */
   readonly clusterOptions?: ClusterOptions;
-  /** Default: a certificate that the cluster's own CA signs for `managerId`. */
-  readonly tls?: { readonly cert: string; readonly key: string };
   readonly listen: { readonly host: string; readonly port: number };
   /** The same after a restart: the manager then knows which sessions were its own. Default "manager". */
   readonly managerId?: string;
@@ -53,14 +54,10 @@ export async function startDispatcher(options: StartDispatcherOptions): Promise<
   const { store, vault, logger, listen, clock = systemClock, managerId = 'manager' } = options;
   const ending = new AbortController();
   const signal = AbortSignal.any([options.signal, ending.signal]);
-  const cluster = await loadOrCreateCluster(store, options.clusterOptions ?? {}, clock.now(), signal);
-  const authority = await authorityOf(cluster);
-  const tls =
-    options.tls ??
-    (await authority.issueIdentity(
-      { nodeId: managerId, role: 'manager', hosts: serverNames(listen.host) },
-      clock.now(),
-    ));
+  const cluster = await loadOrCreateCluster(store, vault, options.clusterOptions ?? {}, clock.now(), signal);
+  const hosts = serverNames(listen.host);
+  const authority = (): Promise<Authority> => authorityOf(store.get('cluster', 'self') ?? cluster, vault);
+  const own = await ManagerCertificate.make({ store, authority, managerId, hosts, clock, logger });
   const records = new NodeRecords(store, managerId, clock, logger);
   const dispatcher = new Dispatcher({
     store,
@@ -73,11 +70,15 @@ export async function startDispatcher(options: StartDispatcherOptions): Promise<
     clock,
     logger,
     signal,
+    onOpened: () => certificates.opened(),
   });
-  const door = admission({ store, authority, records, clock, logger });
+  const sessions = (): Iterable<NodeSession> => dispatcher.sessions();
+  const certificates = new NodeCertificates({ store, authority, records, sessions, clock, logger, signal });
+  const door = admission({ store, vault, records, clock, logger });
   const server = await startServer({
-    authority,
-    tls,
+    authority: () => own.authority,
+    tls: own.tls,
+    trustOf: (nodeId) => store.get('nodes', nodeId)?.certificate?.trust,
     listen,
     admission: {
       admit: async (request, joinSignal) => {
@@ -86,16 +87,20 @@ export async function startDispatcher(options: StartDispatcherOptions): Promise<
         return joined;
       },
     },
-    onSocket: (socket, nodeId) => dispatcher.onSocket(socket, nodeId),
+    onSocket: (socket, nodeId, certificate) => dispatcher.onSocket(socket, nodeId, certificate),
     release: options.release,
     logger,
     signal,
   }).catch((error: unknown) => {
+    certificates.close();
     dispatcher.close();
     throw error;
   });
+  const release = own.keep((tls) => server.use(tls));
   const close = async (): Promise<void> => {
     ending.abort();
+    release();
+    certificates.close();
     dispatcher.close();
     await server.close();
   };
@@ -106,7 +111,9 @@ export async function startDispatcher(options: StartDispatcherOptions): Promise<
     gateway: gatewayOf(dispatcher),
     address: server.address,
     cluster,
-    authority,
+    get authority() {
+      return own.authority;
+    },
     counts,
     usage,
     close,

@@ -1,12 +1,11 @@
 /** The etcd client as Shoal uses it: message limits raised, every call with a deadline, no silent repeats. */
-import { readFileSync } from 'node:fs';
 import { Etcd3, GRPCDeadlineExceededError, GRPCInvalidArgumentError, GRPCUnavailableError } from 'etcd3';
 import type { IOptions } from 'etcd3';
 import { AppError, describeError, InvalidError, UnavailableError } from '../../shared/errors/index.ts';
 import { isAbort } from '../../shared/lib/abort.ts';
 
-/** Paths of PEM files. `cert` and `key` go together: the client's own certificate. */
-export interface EtcdTlsFiles {
+/** PEM texts. `cert` and `key` go together: the client's own certificate. */
+export interface EtcdTls {
   readonly ca: string;
   readonly cert?: string;
   readonly key?: string;
@@ -15,7 +14,7 @@ export interface EtcdTlsFiles {
 export interface EtcdClientOptions {
   /** http:// or https:// URLs; all of the same kind. */
   readonly endpoints: readonly string[];
-  readonly tls?: EtcdTlsFiles;
+  readonly tls?: EtcdTls;
   /** Deadline of one call. */
   readonly callTimeoutMs?: number;
 }
@@ -32,12 +31,12 @@ type Policy = NonNullable<Fault['global']>;
 
 /**
  * Makes a client; connects on first use. Close it with `close()`.
- * Throws InvalidError for an endpoint that is no URL, a mix of http and https, or a TLS file that can not be read.
+ * Throws InvalidError for an endpoint that is no URL, a mix of http and https, or TLS that is not in PEM.
  */
 export function createEtcdClient(options: EtcdClientOptions): Etcd3 {
   const { endpoints, callTimeoutMs = CALL_TIMEOUT_MS } = options;
   checkEndpoints(endpoints);
-  const credentials = options.tls === undefined ? undefined : readTlsFiles(options.tls);
+  const credentials = options.tls === undefined ? undefined : credentialsOf(options.tls);
   return new Etcd3({
     hosts: [...endpoints],
     ...(credentials === undefined ? {} : { credentials }),
@@ -86,21 +85,19 @@ function checkEndpoints(endpoints: readonly string[]): void {
   }
 }
 
-function readTlsFiles(files: EtcdTlsFiles): NonNullable<IOptions['credentials']> {
-  if ((files.cert === undefined) !== (files.key === undefined)) {
+function credentialsOf(tls: EtcdTls): NonNullable<IOptions['credentials']> {
+  if ((tls.cert === undefined) !== (tls.key === undefined)) {
     throw new InvalidError('etcd TLS: a certificate and its key must be given together');
   }
-  const read = (path: string): Buffer => {
-    try {
-      return readFileSync(path);
-    } catch (error) {
-      throw new InvalidError(`etcd TLS: can not read ${path}`, { cause: error });
-    }
+  // The library would only fail to connect, again and again.
+  const checked = (text: string, what: string): Buffer => {
+    if (/-----BEGIN [A-Z0-9 ]+-----/.test(text)) return Buffer.from(text);
+    throw new InvalidError(`etcd TLS: the ${what} is not in PEM`);
   };
   return {
-    rootCertificate: read(files.ca),
-    ...(files.cert === undefined ? {} : { certChain: read(files.cert) }),
-    ...(files.key === undefined ? {} : { privateKey: read(files.key) }),
+    rootCertificate: checked(tls.ca, 'CA certificate'),
+    ...(tls.cert === undefined ? {} : { certChain: checked(tls.cert, 'client certificate') }),
+    ...(tls.key === undefined ? {} : { privateKey: checked(tls.key, 'key of the client certificate') }),
   };
 }
 

@@ -13,4 +13,15 @@ export interface Migration {
   rewrite(table: string, key: string, value: unknown): unknown;
 }
 
-export const MIGRATIONS: readonly Migration[] = [];
+/** From 1 to 2. The manager that starts on it seals them: a migration has no key. */
+const clusterSecrets: Migration = {
+  what: "the CA's key and the secrets of the join tokens are together, to be sealed",
+  rewrite: (table, _key, value) => {
+    if (table !== 'cluster' || typeof value !== 'object' || value === null || !('caKeyPem' in value))
+      return value;
+    const { caKeyPem, joinSecrets, ...rest } = value as Record<string, unknown>;
+    return { ...rest, secrets: { plain: { caKeyPem, joinSecrets } } };
+  },
+};
+
+export const MIGRATIONS: readonly Migration[] = [clusterSecrets];

@@ -4,13 +4,13 @@ import type { Logger } from '../../shared/model/options.ts';
 import { Committer, DEFAULT_LIMITS } from './committer.ts';
 import type { CommitLimits } from './committer.ts';
 import { createEtcdClient } from './etcd-client.ts';
-import type { EtcdTlsFiles } from './etcd-client.ts';
+import type { EtcdTls } from './etcd-client.ts';
 import { Mirror } from './mirror.ts';
 import type { CommitOptions, Store, StoreObserver, TableName, Tables, Write } from './store.ts';
 
 export interface OpenStoreOptions {
   readonly endpoints: readonly string[];
-  readonly tls?: EtcdTlsFiles;
+  readonly tls?: EtcdTls;
   readonly limits?: Partial<CommitLimits>;
   /** Deadline of one call to etcd. Default 5 s. */
   readonly callTimeoutMs?: number;

@@ -11,7 +11,7 @@ const ATTEMPTS = 5;
 
 /**
  * Opens the vault with the key of `stateDir`. The first manager of a cluster makes the key: it is on disk before the
- * cluster record names it. Throws InvalidError that says what to do when the cluster's key is another; with `renew` it is
+ * cluster record, which names it, is written. Throws InvalidError that says what to do when the cluster's key is another; with `renew` it is
  * replaced then, but only while nothing is sealed with it.
  */
 export async function openVault(
@@ -23,8 +23,8 @@ export async function openVault(
   const path = join(stateDir, FILE);
   for (let attempt = 1; ; attempt += 1) {
     const cluster = store.get('cluster', 'self');
-    if (cluster === undefined) throw new Error('the cluster record must exist before its vault is opened');
     const key = await readKey(path);
+    if (cluster === undefined) return new Vault(key ?? (await writeKey(path, newDataKey())));
     if (key !== undefined && key.id === cluster.dataKeyId) return new Vault(key);
     const sealed = store.all('secrets').size + store.all('configs').size;
     if (cluster.dataKeyId !== undefined && (sealed > 0 || !renew)) {

@@ -7,6 +7,9 @@ const KEY_BYTES = 32;
 const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
 
+/** Of which kind the record is. */
+export type SealedKind = StoredFileKind | 'cluster';
+
 /** What was sealed does not open: another key, or somebody changed it. */
 export class SealError extends AppError {
   override readonly name = 'SealError';
@@ -45,7 +48,7 @@ export class Vault {
   }
 
   /** `id` is the record's: sealed text that is moved to another record does not open there. */
-  seal(kind: StoredFileKind, id: string, data: Buffer): Sealed {
+  seal(kind: SealedKind, id: string, data: Buffer): Sealed {
     const nonce = randomBytes(NONCE_BYTES);
     const cipher = createCipheriv('aes-256-gcm', this.#key.bytes, nonce, { authTagLength: TAG_BYTES });
     cipher.setAAD(boundTo(kind, id));
@@ -54,7 +57,7 @@ export class Vault {
   }
 
   /** Throws SealError. */
-  open(kind: StoredFileKind, id: string, sealed: Sealed): Buffer {
+  open(kind: SealedKind, id: string, sealed: Sealed): Buffer {
     if (sealed.keyId !== this.#key.id) {
       throw new SealError(
         `${kind} ${id} is sealed with data key ${sealed.keyId}, this manager has ${this.#key.id}`,
@@ -76,6 +79,6 @@ export class Vault {
   }
 }
 
-function boundTo(kind: StoredFileKind, id: string): Buffer {
+function boundTo(kind: SealedKind, id: string): Buffer {
   return Buffer.from(`shoal/v1/${kind}/${id}`);
 }

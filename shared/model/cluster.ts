@@ -1,4 +1,26 @@
+import type { NodeRole } from './node.ts';
+import type { Sealed } from './secret.ts';
 import type { Labels } from './service.ts';
+
+/** A join token that was made for a purpose, or a standing one that was rotated (then it is revoked). */
+export interface JoinTokenRecord {
+  readonly id: string;
+  readonly role: NodeRole;
+  /** SHA-256 of the secret, hexadecimal: the token itself is not kept. */
+  readonly secretDigest: string;
+  readonly createdAtMs: number;
+  /** Absent: it goes on until it is revoked. */
+  readonly expiresAtMs?: number;
+  readonly revokedAtMs?: number;
+}
+
+/** What only managers may know. */
+export interface ClusterSecrets {
+  /** Key of the root certificate. */
+  readonly caKeyPem: string;
+  /** Of the standing join tokens; the printed token adds the CA's digest. */
+  readonly joinSecrets: { readonly worker: string; readonly manager: string };
+}
 
 /** The record at /cluster/self. One a cluster. */
 export interface Cluster {
@@ -7,15 +29,18 @@ export interface Cluster {
   readonly createdAtMs: number;
   readonly updatedAtMs: number;
   readonly caCertificatePem: string;
-  readonly caKeyPem: string;
-  /** Secrets of the join tokens; the printed token adds the CA's digest. */
-  readonly joinSecrets: { readonly worker: string; readonly manager: string };
-  /** Names the key that secrets and configs are sealed with; the key itself is in the managers' state directories. */
+  /** Sealed with the data key, as JSON. In the clear only in data of before, until a manager starts on it. */
+  readonly secrets: { readonly sealed: Sealed } | { readonly plain: ClusterSecrets };
+  /** Tokens besides those. Absent: none. */
+  readonly tokens?: readonly JoinTokenRecord[];
+  /** Names the key that secrets, configs and the secrets here are sealed with; the key itself is in the managers' state directories. */
   readonly dataKeyId?: string;
   readonly addressPool: string;
   readonly subnetBits: number;
   readonly nodeDownAfterMs: number;
   readonly taskHistoryLimit: number;
+  /** How long certificates of nodes and managers are valid. Absent: 90 days. */
+  readonly certificateLifeMs?: number;
   /** What users put there. */
   readonly labels?: Labels;
 }

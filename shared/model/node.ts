@@ -30,6 +30,17 @@ export interface NodeSpec {
   readonly labels: Labels;
 }
 
+/** What the node last proved itself with, and what it trusts. Digests are SHA-256, hexadecimal. */
+export interface NodeCertificate {
+  /** Of the public key (SubjectPublicKeyInfo): who has its private key is this node. */
+  readonly keyDigest: string;
+  /** Of the root that signed it. */
+  readonly issuer: string;
+  /** Of the roots that the node trusts, as far as it has confirmed. */
+  readonly trust: readonly string[];
+  readonly endsAtMs: number;
+}
+
 /** `unknown` right after a manager took over, until the node is heard or its time is up. */
 export type NodeStatus = 'unknown' | 'down' | 'ready';
 
@@ -38,6 +49,8 @@ export interface Node {
   readonly id: string;
   readonly spec: NodeSpec;
   readonly description?: NodeDescription;
+  /** Absent until the node has joined, or come, under a version that notes it. */
+  readonly certificate?: NodeCertificate;
   readonly status: NodeStatus;
   readonly statusMessage?: string;
   readonly statusAtMs: number;

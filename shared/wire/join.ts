@@ -7,6 +7,8 @@ export const joinRequestSchema = z.strictObject({
   /** Default: what the token grants. */
   role: z.enum(['worker', 'manager']).optional(),
   hostname: z.string().max(253),
+  /** It was this node, whose key the request is of, and wants to be it again. */
+  nodeId: z.string().max(64).exactOptional(),
 });
 export type JoinRequest = z.output<typeof joinRequestSchema>;
 

@@ -2,15 +2,19 @@
 import { z } from 'zod';
 import { InvalidError, UnsupportedError } from '../../../shared/errors/index.ts';
 import type { Cluster, Labels } from '../../../shared/model/index.ts';
+import { DEFAULT_LIFE_MS } from '../../ca/authority.ts';
 import { parseStrict } from '../http/unsupported.ts';
 import { given, labelsOf, zFlag, zLabels, zText, zWhole } from './common.ts';
 
 /** What Docker calls every cluster. */
 export const SWARM_NAME = 'default';
-/** Certificates' life is not a setting: nothing renews them yet. */
-export const CERTIFICATE_LIFE_NS = 90 * 24 * 3600 * 1e9;
 
 const MS = 1e6;
+const HOUR_MS = 3600 * 1000;
+const DAY_MS = 24 * HOUR_MS;
+/** Swarm's lower limit (swarmkit, ca/certificates.go: MinNodeCertExpiration). */
+const MIN_CERTIFICATE_LIFE_MS = HOUR_MS;
+const MAX_CERTIFICATE_LIFE_MS = 3650 * DAY_MS;
 const MIN_SILENCE_MS = 500;
 const MAX_SILENCE_MS = 3600 * 1000;
 const MAX_HISTORY = 1000;
@@ -36,7 +40,8 @@ export const zSwarmSpec = z.object({
   Dispatcher: z.object({ HeartbeatPeriod: zWhole }).nullish(),
   CAConfig: z
     .object({
-      NodeCertExpiry: zWhole,
+      // Nanoseconds: 105 days are more than a whole number that is exact.
+      NodeCertExpiry: z.number().nonnegative().nullish(),
       ExternalCAs: z.array(z.unknown()).nullish(),
       SigningCACert: zText,
       SigningCAKey: zText,
@@ -49,7 +54,8 @@ export const zSwarmSpec = z.object({
 
 type RawSpec = z.output<typeof zSwarmSpec>;
 
-export type SwarmSettings = Required<Pick<Cluster, 'nodeDownAfterMs' | 'taskHistoryLimit' | 'labels'>>;
+export type SwarmSettings = Required<Pick<Cluster, 'nodeDownAfterMs' | 'taskHistoryLimit' | 'labels'>> &
+  Pick<Cluster, 'certificateLifeMs'>;
 
 /**
  * The settings that the cluster then has; what the body leaves out stays. Throws UnsupportedError, with the field's name, for
@@ -65,6 +71,7 @@ export function decodeSwarmSpec(value: unknown, current: Cluster): SwarmSettings
       raw.Labels === undefined || raw.Labels === null ? (current.labels ?? {}) : checkedLabels(raw.Labels),
     taskHistoryLimit: history(raw, current),
     nodeDownAfterMs: silence(raw, current),
+    ...certificateLife(raw, current),
   };
 }
 
@@ -79,12 +86,6 @@ function refusals(raw: RawSpec): [string, string][] {
   const raft = Object.entries(raw.Raft ?? {}).find(([, number]) => given(number) !== undefined);
   refuse(raft, `Raft.${raft?.[0]}`, 'the state is in etcd, not in a Raft log of the managers');
   const ca = raw.CAConfig;
-  const expiry = given(ca?.NodeCertExpiry);
-  refuse(
-    expiry !== undefined && expiry !== CERTIFICATE_LIFE_NS,
-    'CAConfig.NodeCertExpiry',
-    'certificates of nodes are valid for 90 days',
-  );
   refuse(given(ca?.ExternalCAs), 'CAConfig.ExternalCAs', 'the cluster has its own certificate authority');
   for (const field of ['SigningCACert', 'SigningCAKey', 'ForceRotate'] as const)
     refuse(given(ca?.[field]), `CAConfig.${field}`, 'the root certificate can not be rotated yet');
@@ -128,6 +129,19 @@ function silence(raw: RawSpec, current: Cluster): number {
   return ms;
 }
 
+function certificateLife(raw: RawSpec, current: Cluster): Pick<Cluster, 'certificateLifeMs'> {
+  const ns = given(raw.CAConfig?.NodeCertExpiry);
+  const currentMs = current.certificateLifeMs ?? DEFAULT_LIFE_MS;
+  const ms = ns === undefined ? currentMs : Math.round(ns / MS);
+  if (ms === currentMs) return {};
+  if (ms < MIN_CERTIFICATE_LIFE_MS || ms > MAX_CERTIFICATE_LIFE_MS) {
+    throw new InvalidError(
+      'rpc error: code = InvalidArgument desc = swarm spec: CAConfig.NodeCertExpiry: 1h to 3650 days are expected',
+    );
+  }
+  return { certificateLifeMs: ms };
+}
+
 /** The cluster's Spec as /swarm and /info show it. */
 export function encodeSwarmSpec(cluster: Cluster | undefined): object {
   return {
@@ -142,7 +156,7 @@ export function encodeSwarmSpec(cluster: Cluster | undefined): object {
       HeartbeatTick: 0,
     },
     Dispatcher: { HeartbeatPeriod: (cluster?.nodeDownAfterMs ?? 0) * MS },
-    CAConfig: { NodeCertExpiry: CERTIFICATE_LIFE_NS },
+    CAConfig: { NodeCertExpiry: (cluster?.certificateLifeMs ?? DEFAULT_LIFE_MS) * MS },
     TaskDefaults: {},
     EncryptionConfig: { AutoLockManagers: false },
   };

@@ -7,6 +7,7 @@ import { eventsOperations } from './events.ts';
 import { execOperations } from './exec.ts';
 import { filesOperations } from './files.ts';
 import { imagesOperations } from './images.ts';
+import { joinTokensOperations } from './join-tokens.ts';
 import { networksOperations } from './networks.ts';
 import { nodesOperations } from './nodes.ts';
 import type { Operation } from './operation.ts';
@@ -22,6 +23,7 @@ import { volumesOperations } from './volumes.ts';
 export const OPERATIONS: readonly Operation[] = [
   ...systemOperations,
   ...swarmOperations,
+  ...joinTokensOperations,
   ...eventsOperations,
   ...nodesOperations,
   ...servicesOperations,

@@ -2,6 +2,8 @@
 import { OutOfSequenceError, UnavailableError } from '../../../shared/errors/index.ts';
 import { newId } from '../../../shared/lib/ids.ts';
 import type { Cluster } from '../../../shared/model/index.ts';
+import { openSecrets, sealSecrets } from '../../ca/cluster.ts';
+import { rotatedToken, withToken } from '../../ca/tokens.ts';
 import { StaleError } from '../../store/store.ts';
 import type { SwarmSettings } from '../codec/swarm-codec.ts';
 import type { ApiContext } from '../context.ts';
@@ -26,12 +28,9 @@ export async function updateSwarm(ctx: ApiContext, update: SwarmUpdate, signal: 
   const { store, clock } = ctx;
   const cluster = clusterOf(ctx);
   if (store.version('cluster', 'self') !== update.version) throw new OutOfSequenceError();
-  const { worker, manager } = cluster.joinSecrets;
-  const { rotate } = update;
   const value: Cluster = {
-    ...cluster,
+    ...rotated(ctx, cluster, update.rotate),
     ...update.settings,
-    joinSecrets: { worker: rotate.worker ? newId() : worker, manager: rotate.manager ? newId() : manager },
     updatedAtMs: clock.now(),
   };
   try {
@@ -40,4 +39,20 @@ export async function updateSwarm(ctx: ApiContext, update: SwarmUpdate, signal: 
     if (cause instanceof StaleError) throw new OutOfSequenceError();
     throw cause;
   }
+}
+
+/** New secrets for the standing tokens of these roles; the old ones are remembered as revoked. */
+function rotated({ vault, clock }: ApiContext, cluster: Cluster, rotate: SwarmUpdate['rotate']): Cluster {
+  if (!rotate.worker && !rotate.manager) return cluster;
+  const nowMs = clock.now();
+  const secrets = openSecrets(vault, cluster);
+  let { joinSecrets } = secrets;
+  let { tokens } = cluster;
+  for (const role of ['worker', 'manager'] as const) {
+    if (!rotate[role]) continue;
+    tokens = withToken(tokens, rotatedToken(role, joinSecrets[role], newId().slice(0, 12), nowMs), nowMs);
+    joinSecrets = { ...joinSecrets, [role]: newId() };
+  }
+  const sealed = sealSecrets(vault, { ...secrets, joinSecrets });
+  return { ...cluster, secrets: sealed, ...(tokens === undefined ? {} : { tokens }) };
 }

@@ -1,7 +1,7 @@
 /** /swarm: a Shoal cluster is a swarm from its start; nodes join and leave by the `shoal` command. */
 import { Router } from 'express';
 import { ConflictError, UnavailableError, UnsupportedError } from '../../../shared/errors/index.ts';
-import { authorityOf, joinTokens } from '../../ca/cluster.ts';
+import { authorityOf, joinTokens, openSecrets } from '../../ca/cluster.ts';
 import { decodeSwarmSpec } from '../codec/swarm-codec.ts';
 import type { ApiContext } from '../context.ts';
 import { readJson } from '../http/body.ts';
@@ -23,7 +23,8 @@ export function swarmRouter(ctx: ApiContext): Router {
 
   router.get('/swarm', async (_req, res) => {
     const cluster = clusterOf(ctx);
-    const tokens = joinTokens(cluster, await authorityOf(cluster));
+    const { digest } = await authorityOf(cluster, ctx.vault);
+    const tokens = joinTokens(openSecrets(ctx.vault, cluster), digest);
     sendJson(res, 200, {
       ...clusterInfo(ctx),
       JoinTokens: { Worker: tokens.worker, Manager: tokens.manager },

@@ -1,6 +1,7 @@
 /** What a manager may ask of a node over its session: the methods of each subject, their shapes. */
 import type { ArchiveMethods, ArchiveStreams } from './archive.ts';
 import type { AttachMethods, AttachStreams } from './attach.ts';
+import type { CertificateMethods } from './certificate.ts';
 import type { StreamChunk } from './common.ts';
 import type { ContainerMethods, ContainerStreams } from './container.ts';
 import type { ExecMethods, ExecStreams } from './exec.ts';
@@ -9,6 +10,7 @@ import type { VolumeMethods } from './volume.ts';
 
 export type * from './archive.ts';
 export type * from './attach.ts';
+export type * from './certificate.ts';
 export type * from './common.ts';
 export type * from './container.ts';
 export type * from './exec.ts';
@@ -17,6 +19,7 @@ export type * from './volume.ts';
 
 export interface NodeMethods
   extends AttachMethods,
+    CertificateMethods,
     ContainerMethods,
     ExecMethods,
     ImageMethods,

@@ -2,6 +2,7 @@
 import type { NodeMethods, NodeStreams } from '../../model/node-methods/index.ts';
 import { archiveMethods, archiveStreams } from './archive.ts';
 import { attachMethods, attachStreams } from './attach.ts';
+import { certificateMethods } from './certificate.ts';
 import { containerMethods, containerStreams } from './container.ts';
 import { execMethods, execStreams } from './exec.ts';
 import { imageMethods, imageStreams } from './image.ts';
@@ -10,6 +11,7 @@ import type { MethodSchemas, StreamSchemas } from './schema-table.ts';
 
 export const methodSchemas: MethodSchemas<keyof NodeMethods> = {
   ...attachMethods,
+  ...certificateMethods,
   ...containerMethods,
   ...execMethods,
   ...imageMethods,

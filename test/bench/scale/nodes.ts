@@ -1,8 +1,9 @@
 /** The simulated nodes: their records in etcd as if they had joined, and a certificate for each. */
 import { silentLogger } from '../../harness/silent-logger.ts';
-import { openAuthority } from '../../../manager/ca/authority.ts';
+import { authorityOf } from '../../../manager/ca/cluster.ts';
 import { openStore } from '../../../manager/store/open-store.ts';
 import type { Write } from '../../../manager/store/store.ts';
+import { openVault } from '../../../manager/vault/data-key-file.ts';
 import { newId } from '../../../shared/lib/ids.ts';
 import { VERSION } from '../../../shared/lib/version.ts';
 import type { Node, NodeDescription } from '../../../shared/model/index.ts';
@@ -19,9 +20,9 @@ const UNFIT_EVERY = 10;
 /** What the services of the benchmark ask of a node: 9 of 10 have it. */
 export const CONSTRAINTS = ['node.labels.disk == ssd', 'node.platform.os == linux'];
 
-/** Writes `count` nodes into the cluster on this etcd and returns what their agents need. */
+/** Writes `count` nodes into the cluster of the manager with this state directory, on this etcd, and returns what their agents need. */
 export async function makeNodes(
-  etcd: readonly string[],
+  { etcd, stateDir }: { readonly etcd: readonly string[]; readonly stateDir: string },
   count: number,
   manager: string,
   signal: AbortSignal,
@@ -29,7 +30,7 @@ export async function makeNodes(
   await using store = await openStore({ endpoints: etcd, logger: silentLogger, signal });
   const cluster = store.get('cluster', 'self');
   if (cluster === undefined) throw new Error('the manager has made no cluster');
-  const authority = await openAuthority(cluster.clusterId, cluster);
+  const authority = await authorityOf(cluster, await openVault(store, stateDir, false, signal));
   const nodes = Array.from({ length: count }, (_, i) => nodeOf(i + 1, Date.now()));
   for (let at = 0; at < count; at += NODES_PER_COMMIT) {
     const writes = nodes.slice(at, at + NODES_PER_COMMIT).flatMap(writesOf);

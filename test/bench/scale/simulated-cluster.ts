@@ -79,7 +79,8 @@ export class SimulatedCluster implements AsyncDisposable {
     const never = new AbortController().signal;
     const file = join(this.#directory, 'agents.json');
     const address = `127.0.0.1:${this.#port}`;
-    await writeFile(file, JSON.stringify(await makeNodes(this.#etcd.endpoints, this.nodes, address, never)));
+    const of = { etcd: this.#etcd.endpoints, stateDir: join(this.#directory, 'state') };
+    await writeFile(file, JSON.stringify(await makeNodes(of, this.nodes, address, never)));
     const options: AgentsProcessOptions = { directory: this.#directory, file, connecting: CONNECTING };
     const flags = [`--max-old-space-size=${HEAP_MIB}`];
     this.#agents = new Child(join(import.meta.dirname, 'agents-process.js'), options, flags);

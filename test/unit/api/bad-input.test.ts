@@ -294,6 +294,7 @@ test('what these tests begin with is taken: the path of what there is, and the e
     '501 post /backup',
     '404 get /metrics',
     '500 post /swarm/update',
+    '404 delete /join-tokens/:id',
     '501 post /nodes/:id/update',
     '400 delete /nodes/:id',
     '409 post /services/create',

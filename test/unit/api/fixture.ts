@@ -99,7 +99,7 @@ export class ApiFixture implements AsyncDisposable {
     const fixture = new ApiFixture();
     const { store } = fixture;
     const signal = fixture.stopping.signal;
-    await loadOrCreateCluster(store, {}, Date.now(), signal);
+    await loadOrCreateCluster(store, testVault, {}, Date.now(), signal);
     for (let i = 1; i <= nodeCount; i += 1) await fixture.addNode(`a${i}`, i);
     store.onChange((changes) => fixture.#obey(changes));
     const api = createApi({ ...fixture.options(), ...more });

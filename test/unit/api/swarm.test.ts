@@ -21,20 +21,23 @@ test('settings: history, silence of nodes and labels are kept; what was read cha
     spec.Labels = { team: 'red' };
     spec.Orchestration.TaskHistoryRetentionLimit = 2;
     spec.Dispatcher.HeartbeatPeriod = 7e9;
+    spec.CAConfig.NodeCertExpiry = 200 * 86_400e9;
   });
   t.is(changed.status, 200);
   t.like(api.store.get('cluster', 'self'), {
     labels: { team: 'red' },
     taskHistoryLimit: 2,
     nodeDownAfterMs: 7000,
+    certificateLifeMs: 200 * 86_400e3,
   });
   const { Spec } = await api.get('/swarm');
   t.deepEqual([Spec.Labels, Spec.Dispatcher.HeartbeatPeriod], [{ team: 'red' }, 7e9]);
+  t.is(Spec.CAConfig.NodeCertExpiry, 200 * 86_400e9);
   t.deepEqual((await api.get('/info')).Swarm.Cluster.Spec, Spec);
   // as a script sends it: what is left out stays
   const { Version } = await api.get('/swarm');
   t.is((await api.send('POST', `/swarm/update?version=${Version.Index}`, { Name: 'default' })).status, 200);
-  t.is(api.store.get('cluster', 'self')?.taskHistoryLimit, 2);
+  t.like(api.store.get('cluster', 'self'), { taskHistoryLimit: 2, certificateLifeMs: 200 * 86_400e3 });
 });
 
 test('what Shoal does not have is refused by name, and nothing is written', async (t) => {
@@ -43,7 +46,8 @@ test('what Shoal does not have is refused by name, and nothing is written', asyn
   const refusals: [(spec: Json) => void, number, RegExp][] = [
     [(spec) => (spec.Name = 'mine'), 501, /Name: a cluster is called 'default'/],
     [(spec) => (spec.Raft.SnapshotInterval = 1000), 501, /Raft\.SnapshotInterval/],
-    [(spec) => (spec.CAConfig.NodeCertExpiry = 3600e9), 501, /CAConfig\.NodeCertExpiry.*90 days/],
+    [(spec) => (spec.CAConfig.NodeCertExpiry = 3599e9), 400, /CAConfig\.NodeCertExpiry: 1h to 3650 days/],
+    [(spec) => (spec.CAConfig.NodeCertExpiry = 1e21), 400, /CAConfig\.NodeCertExpiry/],
     [(spec) => (spec.CAConfig.ForceRotate = 1), 501, /CAConfig\.ForceRotate: the root certificate/],
     [(spec) => (spec.CAConfig.ExternalCAs = [{ URL: 'https://ca' }]), 501, /CAConfig\.ExternalCAs/],
     [(spec) => (spec.CAConfig.SigningCACert = 'x'), 501, /CAConfig\.SigningCACert/],
@@ -107,4 +111,38 @@ test('init, join, leave, unlock: what Docker says on a node of a swarm', async (
   t.regex(forced[1], /only manager.*shoal down/);
   t.deepEqual((await api.get('/swarm/unlockkey')).UnlockKey, '');
   t.deepEqual(await post('/swarm/unlock'), [409, 'swarm is not locked']);
+});
+
+test('tokens with an end: made, listed without their secrets, revoked', async (t) => {
+  await using api = await ApiFixture.up();
+  const { status, json } = await api.send('POST', '/join-tokens', { Role: 'worker', ExpiresInSeconds: 3600 });
+  t.is(status, 201);
+  t.regex(json.Token, /^SHOAL-1-/);
+  t.not(json.Token, (await api.get('/swarm')).JoinTokens.Worker);
+  const life = Date.parse(json.ExpiresAt) - Date.parse(json.CreatedAt);
+  t.is(life, 3_600_000);
+  const list = async (): Promise<string[]> =>
+    (await api.get('/join-tokens')).map((one: Json) => `${one.ID} ${one.Role} ${one.State} ${one.Token}`);
+  const id = json.ID as string;
+  const standing = ['worker worker active undefined', 'manager manager active undefined'];
+  t.deepEqual(await list(), [...standing, `${id} worker active undefined`]);
+  t.false(JSON.stringify(api.store.get('cluster', 'self')).includes(json.Token.split('-').at(-1)));
+  for (let i = 0; i < 2; i += 1) t.is((await api.send('DELETE', `/join-tokens/${id}`)).status, 200);
+  t.deepEqual(await list(), [...standing, `${id} worker revoked undefined`]);
+  const refused = async (method: string, path: string, body: Json, expected: number, message: RegExp) => {
+    const answer = await api.send(method, path, body);
+    t.is(answer.status, expected);
+    t.regex(answer.json.message, message);
+  };
+  await refused('DELETE', '/join-tokens/nobody', undefined, 404, /no join token nobody/);
+  await refused('DELETE', '/join-tokens/worker', undefined, 400, /join-token --rotate worker/);
+  await refused('POST', '/join-tokens', { Role: 'king' }, 400, /Role/);
+  await refused(
+    'POST',
+    '/join-tokens',
+    { ExpiresInSeconds: 1e9 },
+    400,
+    /ExpiresInSeconds: 1000000000: at most/,
+  );
+  await refused('POST', '/join-tokens', { Colour: 'red' }, 501, /Colour/);
 });

@@ -107,6 +107,18 @@ test('warnings are printed with their place, and --no-wait returns', async (t) =
   t.is(stdout, 'stack x accepted\n');
 });
 
+test('tokens are made with an end, listed and revoked', async (t) => {
+  const made = { Token: 'SHOAL-1-x', ID: 'i', Role: 'worker', CreatedAt: 'c', State: 'active' };
+  const socket = await apiAnswering(t, 201, made);
+  t.is((await shoal('token', '--expires', '1h', '--socket', socket)).stdout, 'SHOAL-1-x\n');
+  t.is((await shoal('token', 'revoke', 'i', '--socket', socket)).stdout, 'i is revoked\n');
+  const lists = await apiAnswering(t, 200, [{ ...made, ExpiresAt: 'e' }]);
+  const { stdout, code } = await shoal('token', 'ls', '--socket', lists);
+  t.is(code, 0);
+  t.regex(stdout, /^ID +ROLE +STATE +CREATED +ENDS\ni +worker +active +c +e\n$/);
+  t.regex((await shoal('token', '--expires', 'soon')).stderr, /s, m, h or d/);
+});
+
 test('an agent with a token but no manager, or half of the TLS files, is refused', async (t) => {
   const agent = await shoal('agent', '--join', 'T');
   t.is(agent.code, 1);

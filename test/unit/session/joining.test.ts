@@ -6,11 +6,12 @@ import { join as joinPath } from 'node:path';
 import test from 'ava';
 import { identityPath, loadIdentity, saveIdentity } from '../../../agent/session/identity.ts';
 import { join } from '../../../agent/session/join.ts';
-import { joinTokens } from '../../../manager/ca/cluster.ts';
-import { createRoot, openAuthority } from '../../../manager/ca/authority.ts';
+import { joinTokens, openSecrets, sealSecrets } from '../../../manager/ca/cluster.ts';
+import { createRoot, openAuthority, sha256 } from '../../../manager/ca/authority.ts';
 import { ForbiddenError, InvalidError, UnavailableError } from '../../../shared/errors/index.ts';
 import { newId } from '../../../shared/lib/ids.ts';
 import { formatJoinToken, parseJoinToken } from '../../../shared/wire/join-token.ts';
+import { testVault } from '../../harness/vault.ts';
 import { RawSession } from './raw-session.ts';
 import { eventually, rig } from './rig.ts';
 
@@ -31,7 +32,7 @@ test('a wrong token is refused in words that say what is wrong', async (t) => {
   await t.throwsAsync(attempt('SHOAL-1-abc'), { instanceOf: InvalidError, message: /malformed/ });
   const { caDigest } = parseJoinToken(r.tokens.worker);
   const wrongSecret = formatJoinToken({ caDigest, secret: newId() });
-  await t.throwsAsync(attempt(wrongSecret), { instanceOf: ForbiddenError, message: /not let a node in/ });
+  await t.throwsAsync(attempt(wrongSecret), { instanceOf: ForbiddenError, message: /no such join token/ });
   await t.throwsAsync(attempt(stranger.tokens.worker), {
     instanceOf: ForbiddenError,
     message: /not the one this token was made for/,
@@ -45,15 +46,16 @@ test('a token that was rotated lets nobody in; the new one does, and who is in s
   await eventually('it is connected', () => r.dispatcher.gateway.connected(agent.nodeId));
   const cluster = r.store.get('cluster', 'self');
   if (cluster === undefined) throw new Error('there is no cluster');
-  const joinSecrets = { ...cluster.joinSecrets, worker: newId() };
-  const value = { ...cluster, joinSecrets };
+  const before = openSecrets(testVault, cluster);
+  const secrets = { ...before, joinSecrets: { ...before.joinSecrets, worker: newId() } };
+  const value = { ...cluster, secrets: sealSecrets(testVault, secrets) };
   await r.store.commit([{ table: 'cluster', key: 'self', value }], { signal: r.signal });
   const attempt = (token: string) => join({ token, managers: [r.address], hostname: 'x' }, r.signal);
   await t.throwsAsync(attempt(r.tokens.worker), {
     instanceOf: ForbiddenError,
-    message: /not current/,
+    message: /no such join token/,
   });
-  const fresh = joinTokens(value, r.dispatcher.authority);
+  const fresh = joinTokens(secrets, r.dispatcher.authority.digest);
   t.is(r.store.get('nodes', (await attempt(fresh.worker)).nodeId)?.spec.role, 'worker');
   t.is(fresh.manager, r.tokens.manager);
   t.true(r.dispatcher.gateway.connected(agent.nodeId));
@@ -152,4 +154,37 @@ test('an identity is kept for its owner alone, as a whole', async (t) => {
   t.is((await stat(identityPath(directory))).mode & 0o777, 0o600);
   await writeFile(identityPath(directory), '{"nodeId":');
   await t.throwsAsync(loadIdentity(directory), { instanceOf: InvalidError, message: /damaged/ });
+});
+
+test('a token that has ended, was revoked or is of another role is refused in these words', async (t) => {
+  const r = await rig(t);
+  const cluster = r.store.get('cluster', 'self');
+  if (cluster === undefined) throw new Error('there is no cluster');
+  const { digest: caDigest } = r.dispatcher.authority;
+  const [ended, revoked, good] = [newId(), newId(), newId()];
+  const record = (secret: string, more: object) => ({
+    id: secret.slice(0, 4),
+    role: 'worker' as const,
+    secretDigest: sha256(Buffer.from(secret)),
+    createdAtMs: Date.now() - 1000,
+    ...more,
+  });
+  const tokens = [
+    record(ended, { expiresAtMs: Date.now() - 1 }),
+    record(revoked, { revokedAtMs: Date.now() }),
+    record(good, { expiresAtMs: Date.now() + 60_000 }),
+  ];
+  await r.store.commit([{ table: 'cluster', key: 'self', value: { ...cluster, tokens } }], {
+    signal: r.signal,
+  });
+  const attempt = (secret: string, role?: 'manager') => {
+    const token = formatJoinToken({ caDigest, secret });
+    const asked = role === undefined ? {} : { role };
+    return join({ token, managers: [r.address], hostname: 'x', ...asked }, r.signal);
+  };
+  await t.throwsAsync(attempt(ended), { instanceOf: ForbiddenError, message: /has expired, at 20/ });
+  await t.throwsAsync(attempt(revoked), { instanceOf: ForbiddenError, message: /was revoked, at 20/ });
+  await t.throwsAsync(attempt(good, 'manager'), { message: /for a worker, not for a manager/ });
+  t.is(r.store.all('nodes').size, 0);
+  t.is(r.store.get('nodes', (await attempt(good)).nodeId)?.spec.role, 'worker');
 });

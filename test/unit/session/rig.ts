@@ -4,7 +4,7 @@ import type { Link, LinkHandlers } from '../../../agent/session/link.ts';
 import type { Identity } from '../../../agent/session/identity.ts';
 import { join } from '../../../agent/session/join.ts';
 import { SessionLink } from '../../../agent/session/session-link.ts';
-import { joinTokens } from '../../../manager/ca/cluster.ts';
+import { joinTokens, openSecrets } from '../../../manager/ca/cluster.ts';
 import { type RunningDispatcher, startDispatcher } from '../../../manager/dispatcher/start-dispatcher.ts';
 import type { Store } from '../../../manager/store/store.ts';
 import type { Clock } from '../../../shared/lib/clock.ts';
@@ -56,6 +56,7 @@ export interface RigOptions {
   readonly store?: Store;
   readonly port?: number;
   readonly clock?: Clock;
+  readonly certificateLifeMs?: number;
 }
 
 /** Everything is undone when the test ends. */
@@ -66,7 +67,10 @@ export async function rig(t: ExecutionContext, options: RigOptions = {}): Promis
   const dispatcher = await startDispatcher({
     store,
     vault: testVault,
-    clusterOptions: { nodeDownAfterMs: options.nodeDownAfterMs ?? 2000 },
+    clusterOptions: {
+      nodeDownAfterMs: options.nodeDownAfterMs ?? 2000,
+      ...(options.certificateLifeMs === undefined ? {} : { certificateLifeMs: options.certificateLifeMs }),
+    },
     ...(options.withdrawTimeoutMs === undefined ? {} : { withdrawTimeoutMs: options.withdrawTimeoutMs }),
     listen: { host: '127.0.0.1', port: options.port ?? 0 },
     logger: quiet,
@@ -74,7 +78,7 @@ export async function rig(t: ExecutionContext, options: RigOptions = {}): Promis
     signal,
   });
   const address = `127.0.0.1:${dispatcher.address.port}`;
-  const tokens = joinTokens(dispatcher.cluster, dispatcher.authority);
+  const tokens = joinTokens(openSecrets(testVault, dispatcher.cluster), dispatcher.authority.digest);
   t.teardown(async () => {
     abort.abort();
     await dispatcher.close();
@@ -89,14 +93,15 @@ export async function rig(t: ExecutionContext, options: RigOptions = {}): Promis
 
 export function startAgent(options: {
   address: string;
-  identity: Identity;
+  identity: Pick<Identity, 'nodeId' | 'ca' | 'cert' | 'key'>;
+  onRefused?: (signal: AbortSignal) => Promise<void>;
   hostname: string;
   handlers?: Partial<LinkHandlers>;
   logger?: Logger;
   clock?: Clock;
   signal: AbortSignal;
 }): TestAgent {
-  const { address, identity, hostname, handlers, clock } = options;
+  const { address, identity, hostname, handlers, clock, onRefused } = options;
   const sets: AssignmentSet[] = [];
   const abort = new AbortController();
   const link = new SessionLink(
@@ -106,6 +111,7 @@ export function startAgent(options: {
       description: description(hostname),
       tls: identity,
       ...(clock === undefined ? {} : { clock }),
+      ...(onRefused === undefined ? {} : { onRefused }),
     },
     {
       onAssignments: (set, acknowledge, whole) => {

@@ -126,10 +126,10 @@ test.serial('newer data is refused with the reason, also when its migration was 
   await t.throwsAsync(ensureSchema(options, signal), {
     name: 'InvalidError',
     message:
-      /schema version 2, written by Shoal 9\.1\.0; this is Shoal .*versions up to 1 .*restore a backup/,
+      /schema version 3, written by Shoal 9\.1\.0; this is Shoal .*versions up to 2 .*restore a backup/,
   });
   await put(etcd, 'schema', { version: SCHEMA_VERSION, writtenBy: '9.1.0', migratingTo: SCHEMA_VERSION + 1 });
-  await t.throwsAsync(ensureSchema(options, signal), { message: /schema version 2/ });
+  await t.throwsAsync(ensureSchema(options, signal), { message: /schema version 3/ });
   await put(etcd, 'schema', { version: 'x' });
   await t.throwsAsync(ensureSchema(options, signal), { message: /is not what Shoal writes there/ });
 });

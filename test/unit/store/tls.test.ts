@@ -1,13 +1,16 @@
 import { spawn } from 'node:child_process';
 import type { webcrypto } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
+import { CLI_PATH } from '../../../deploy/local/project.ts';
 import { chooseFreePorts, findEtcd } from '../../../manager/store/etcd-process.ts';
 import { openStore } from '../../../manager/store/open-store.ts';
 import * as x509 from '../../../shared/wire/x509.ts';
+import { delay } from '../../../shared/lib/abort.ts';
 import { put, silent, within } from './helpers.ts';
 
 const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
@@ -53,7 +56,7 @@ async function writeCertificates(directory: string): Promise<void> {
   await writeFile(join(directory, 'key.pem'), await pemOf(keys.privateKey), { mode: 0o600 });
 }
 
-test('an external etcd that demands certificates: served with them, not without', async (t) => {
+test('an external etcd that demands certificates: served with them, by the command too, and not without', async (t) => {
   const directory = await mkdtemp(join(tmpdir(), 'shoal-tls-'));
   t.teardown(() => rm(directory, { recursive: true, force: true }));
   await writeCertificates(directory);
@@ -79,11 +82,17 @@ test('an external etcd that demands certificates: served with them, not without'
   );
   const ended = once(etcd, 'exit');
   try {
-    const tls = { ca: file('ca.pem'), cert: file('cert.pem'), key: file('key.pem') };
+    const [ca, cert, key] = await Promise.all(
+      ['ca.pem', 'cert.pem', 'key.pem'].map((name) => readFile(file(name), 'utf8')),
+    );
+    if (ca === undefined || cert === undefined || key === undefined) throw new Error('no certificates');
+    const tls = { ca, cert, key };
     await using store = await openStore({ endpoints: [url], tls, logger: silent, signal: within() });
     await store.commit([put('t1')], { signal: within() });
     t.is(store.get('tasks', 't1')?.id, 't1');
-    const bare = { ca: file('ca.pem') };
+    await managerServes(directory, url);
+    t.regex(store.get('cluster', 'self')?.caCertificatePem ?? '', /BEGIN CERTIFICATE/);
+    const bare = { ca };
     await using stranger = openingOf(url, bare);
     t.is(await Promise.race([stranger.opened, refusals(stranger, 3)]), 'refused');
   } finally {
@@ -91,6 +100,38 @@ test('an external etcd that demands certificates: served with them, not without'
     await ended;
   }
 });
+
+/** `shoal manager` with the files of the directory; resolves once it has served, and ended. */
+async function managerServes(directory: string, url: string): Promise<void> {
+  const file = (name: string): string => join(directory, name);
+  const { client: port } = await chooseFreePorts();
+  const options = {
+    'state-dir': file('state'),
+    'run-dir': file('run'),
+    socket: file('api.sock'),
+    listen: `127.0.0.1:${port}`,
+    etcd: url,
+    'etcd-ca': file('ca.pem'),
+    'etcd-cert': file('cert.pem'),
+    'etcd-key': file('key.pem'),
+  };
+  const flags = Object.entries(options).map(([name, value]) => `--${name}=${value}`);
+  const manager = spawn(process.execPath, [CLI_PATH, 'manager', ...flags], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  let said = '';
+  manager.stderr.on('data', (chunk: Buffer) => (said += chunk.toString('utf8')));
+  const ended = once(manager, 'exit');
+  try {
+    while (!existsSync(file('run/manager.json'))) {
+      if (manager.exitCode !== null) throw new Error(`the manager did not start: ${said}`);
+      await delay(20, within());
+    }
+  } finally {
+    manager.kill('SIGTERM');
+    await ended;
+  }
+}
 
 interface Opening extends AsyncDisposable {
   readonly opened: Promise<string>;

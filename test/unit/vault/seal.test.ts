@@ -3,9 +3,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
-import { loadOrCreateCluster } from '../../../manager/ca/cluster.ts';
+import { loadOrCreateCluster, openSecrets } from '../../../manager/ca/cluster.ts';
 import { openVault } from '../../../manager/vault/data-key-file.ts';
 import { newDataKey, SealError, Vault } from '../../../manager/vault/seal.ts';
+import { MIGRATIONS } from '../../../manager/store/migrations.ts';
+import type { Cluster } from '../../../shared/model/index.ts';
 import { MemoryStore } from '../../harness/memory-store.ts';
 
 const { signal } = new AbortController();
@@ -84,8 +86,8 @@ async function sealOne(store: MemoryStore, vault: Vault): Promise<void> {
 test('the data key is made once, for its owner only, and etcd knows its name alone', async (t) => {
   const store = new MemoryStore();
   const directory = await stateDir(t);
-  await loadOrCreateCluster(store, {}, 1, signal);
   const vault = await openVault(store, directory, false, signal);
+  await loadOrCreateCluster(store, vault, {}, 1, signal);
   const path = join(directory, 'data-key');
   t.is((await stat(path)).mode & 0o777, 0o600);
   t.is(store.get('cluster', 'self')?.dataKeyId, vault.keyId);
@@ -100,8 +102,8 @@ test('the data key is made once, for its owner only, and etcd knows its name alo
 test('a manager without the key of what is sealed says so; with a copy of the file it opens', async (t) => {
   const store = new MemoryStore();
   const [first, second] = [await stateDir(t), await stateDir(t)];
-  await loadOrCreateCluster(store, {}, 1, signal);
   const vault = await openVault(store, first, false, signal);
+  await loadOrCreateCluster(store, vault, {}, 1, signal);
   await sealOne(store, vault);
   await t.throwsAsync(openVault(store, second, false, signal), {
     message: /data-key, but there is none: copy the file/,
@@ -116,8 +118,8 @@ test('a manager without the key of what is sealed says so; with a copy of the fi
 
 test('a lost key is replaced when that is asked for, and only while nothing is sealed with it', async (t) => {
   const store = new MemoryStore();
-  await loadOrCreateCluster(store, {}, 1, signal);
   const lost = await openVault(store, await stateDir(t), false, signal);
+  const made = await loadOrCreateCluster(store, lost, {}, 1, signal);
   const directory = await stateDir(t);
   await t.throwsAsync(openVault(store, directory, false, signal), {
     message: /there is none: copy the file/,
@@ -128,4 +130,53 @@ test('a lost key is replaced when that is asked for, and only while nothing is s
   const next = await openVault(store, directory, true, signal);
   t.not(next.keyId, lost.keyId);
   t.is(store.get('cluster', 'self')?.dataKeyId, next.keyId);
+  // What only the lost key opened is made anew: the CA and the secrets of the tokens.
+  const renewed = await loadOrCreateCluster(store, next, {}, 2, signal);
+  t.is(renewed.clusterId, made.clusterId);
+  t.not(renewed.caCertificatePem, made.caCertificatePem);
+  t.regex(openSecrets(next, renewed).caKeyPem, /PRIVATE KEY/);
+  t.is(await loadOrCreateCluster(store, next, {}, 3, signal), record(store));
 });
+
+test('the keys of the CA and of the tokens are sealed in the record, from its first version on', async (t) => {
+  const store = new MemoryStore();
+  const vault = new Vault(newDataKey());
+  await loadOrCreateCluster(store, vault, {}, 1, signal);
+  const secrets = openSecrets(vault, record(store));
+  const shown = (): boolean => {
+    const text = JSON.stringify(store.get('cluster', 'self'));
+    return text.includes('PRIVATE KEY') || text.includes(secrets.joinSecrets.worker);
+  };
+  t.false(shown());
+  t.is(store.commits, 1, 'never written in the clear');
+  t.throws(() => openSecrets(new Vault(newDataKey()), record(store)), { instanceOf: SealError });
+  // A manager with another key, that raced with the first, does not touch them.
+  const before = record(store);
+  await t.throwsAsync(loadOrCreateCluster(store, new Vault(newDataKey()), {}, 2, signal), {
+    message: /copy the file data-key/,
+  });
+  t.is(record(store), before);
+});
+
+test('data of before, with these keys in the clear, is sealed when a manager starts', async (t) => {
+  const store = new MemoryStore();
+  const vault = new Vault(newDataKey());
+  const { secrets, ...rest } = await loadOrCreateCluster(store, vault, {}, 1, signal);
+  const plain = openSecrets(vault, { ...rest, secrets });
+  const old = { ...rest, ...plain };
+  const [migration] = MIGRATIONS;
+  const migrated = migration?.rewrite('cluster', 'self', old) as Cluster;
+  t.deepEqual(migrated, { ...rest, secrets: { plain } });
+  t.is(migration?.rewrite('cluster', 'self', migrated), migrated, 'a second time changes nothing');
+  t.is(migration?.rewrite('nodes', 'n', old), old);
+  await store.commit([{ table: 'cluster', key: 'self', value: migrated }], { signal });
+  await loadOrCreateCluster(store, vault, {}, 2, signal);
+  t.deepEqual(openSecrets(vault, record(store)), plain);
+  t.false(JSON.stringify(record(store)).includes('PRIVATE KEY'));
+});
+
+function record(store: MemoryStore): Cluster {
+  const cluster = store.get('cluster', 'self');
+  if (cluster === undefined) throw new Error('there is no cluster');
+  return cluster;
+}
