@@ -24,13 +24,14 @@ import { resolveDevices } from './devices.ts';
 import type { Containers, NewContainer } from './containers.ts';
 import { heldMounts } from './held-mounts.ts';
 import { hostsFile, hostsFileOfNode } from './hosts-file.ts';
+import { readImageFile } from './image-files.ts';
 import type { ContainerRecord } from './record.ts';
 import { fillSpec } from './fill-spec.ts';
 import { INIT_PATH, processArgs, runtimeSpec, type BindMount } from './runtime-spec.ts';
 import { nativeDir } from '../native/library.ts';
 import { parseSignal } from './signals.ts';
 import { detailsOf, type StandaloneRecord, standaloneMode, withAnonymousVolumes } from './standalone.ts';
-import { readImageFile, resolveUser } from './users.ts';
+import { resolveUser } from './users.ts';
 
 export interface BuilderOptions {
   readonly images: ImageService;
