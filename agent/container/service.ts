@@ -1,5 +1,5 @@
 /** What managers ask of this node's containers, method by method. */
-import { ConflictError, InvalidError, NotFoundError } from '../../shared/errors/index.ts';
+import { ConflictError, InvalidError, NotFoundError, UnsupportedError } from '../../shared/errors/index.ts';
 import type { Health } from '../../shared/model/index.ts';
 import type {
   ContainerInfo,
@@ -89,6 +89,8 @@ export class ContainerService {
 
   async *#logs(params: LogsParams, signal: AbortSignal): AsyncGenerator<StreamChunk> {
     const record = this.#find(params.containerId);
+    if (record.withoutLog === true)
+      throw new UnsupportedError('configured logging driver does not support reading');
     const ended = new AbortController();
     const stop = new AbortController();
     const end = (): void => ended.abort();

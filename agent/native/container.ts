@@ -26,12 +26,20 @@ export interface CreateRequest {
   config: OciConfig;
   /** Overlay; lower[0] is the topmost layer; upper and work exist. */
   rootfs: { lower: string[]; upper: string; work: string };
-  /** Appended to, in CRI format. */
-  logPath: string;
+  /** Its output in CRI format; absent: not kept. */
+  log?: LogRequest;
   /** Standard input is kept open for who attaches; else it is at its end. With a terminal: it may be typed on. */
   stdin?: boolean;
   /** Standard input ends with the first attached client whose input ends. Not with a terminal. */
   stdinOnce?: boolean;
+}
+
+/** Files PATH.0, PATH.1 and so on; a container goes on with the newest. */
+export interface LogRequest {
+  path: string;
+  /** Of one file; 0: no limit. */
+  maxBytes: number;
+  maxFiles: number;
 }
 
 export interface ContainerState {

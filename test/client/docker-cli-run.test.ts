@@ -92,6 +92,23 @@ test('run of an image that no node has: the client pulls it; its volumes, user a
   await exits(scene, 0, '--rm', '--pull', 'always', reference);
 });
 
+test('logs: files of a limited size keep the last lines, the driver none keeps nothing', async (t, scene) => {
+  const { docker, tag } = scene;
+  const [short, none] = [`short-${tag}`, `none-${tag}`];
+  const limits = ['--log-opt', 'max-size=4k', '--log-opt', 'max-file=2'];
+  await exits(scene, 0, '--name', short, ...limits, 'busybox', 'seq', '1', '1000');
+  const kept = await docker.lines('logs', short);
+  t.is(kept.at(-1), '1000');
+  t.true(kept.length > 50 && kept.length < 200, `${kept.length}`);
+  t.deepEqual(await docker.lines('logs', '--tail', '100', short), kept.slice(-100));
+  const shown = { Type: 'json-file', Config: { 'max-size': '4k', 'max-file': '2' } };
+  t.deepEqual(await inspect(scene, short, '.HostConfig.LogConfig'), shown);
+  const said = await exits(scene, 0, '--name', none, '--log-driver', 'none', 'busybox', 'echo', 'said');
+  t.is(said.stdout, 'said\n');
+  t.regex((await docker.run(['logs', none])).stderr, /does not support reading/);
+  await docker.ok('rm', short, none);
+});
+
 test('run -i and run -it: input goes in, a terminal is one', async (t, scene) => {
   const { docker } = scene;
   const piped = await docker.runWith('one\ntwo\n', ['run', '--rm', '-i', 'busybox', 'wc', '-l']);
@@ -240,7 +257,7 @@ test('what can not be had is refused by name', async (t, scene) => {
   await refused(/not supported by Shoal: HostConfig.VolumesFrom/, '--volumes-from', 'x');
   await refused(/not supported by Shoal: 'container:x'/, '--network', 'container:x');
   await refused(/not supported by Shoal: 'seccomp=|seccomp/, '--security-opt', 'apparmor=docker-default');
-  await refused(/'syslog' \(json-file and none are\)/, '--log-driver', 'syslog');
+  await refused(/'awslogs' \(json-file, local, none are\)/, '--log-driver', 'awslogs');
   await refused(/not supported by Shoal: .*IPv4Address/, '--network', 'bridge', '--ip', '10.0.0.9');
   await refused(/network nosuch not found/, '--network', 'nosuch');
   await refused(

@@ -156,7 +156,7 @@ export function encodeInspection(container: PlacedContainer, facts: ContainerFac
     HostConfig: {
       NetworkMode: networkMode(facts),
       RestartPolicy: { Name: 'no' },
-      LogConfig: { Type: 'json-file' },
+      LogConfig: { Type: spec?.logDriver?.name ?? 'json-file', Config: spec?.logDriver?.options ?? {} },
       Memory: spec?.limits.memoryBytes ?? 0,
       NanoCpus: spec?.limits.nanoCpus ?? 0,
       ...(spec?.container.init === undefined ? {} : { Init: spec.container.init }),

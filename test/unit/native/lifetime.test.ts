@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import test from 'ava';
@@ -154,7 +155,7 @@ test("exec: the filter is the container's own, or the one given", async (t) => {
 
 test('a log that cannot be written stops nothing, and the loss is counted', async (t) => {
   const request = fixture.request(['sh', '-c', 'dd if=/dev/zero bs=100k count=5 2>/dev/null; exit 6']);
-  request.logPath = '/dev/full';
+  await symlink('/dev/full', `${request.log?.path}.0`);
   await createContainer(request);
   await startContainer(request.runDir);
   const state = await waitContainer(request.runDir, AbortSignal.timeout(DEADLINE_MS));
