@@ -1,6 +1,5 @@
 /** What managers ask of this node's containers, method by method. */
 import { ConflictError, InvalidError, NotFoundError, UnsupportedError } from '../../shared/errors/index.ts';
-import type { Health } from '../../shared/model/index.ts';
 import type {
   ContainerInfo,
   ContainerMethods,
@@ -18,6 +17,7 @@ import { sizesOf } from '../native/files-helper.ts';
 import type { Containers } from './containers.ts';
 import { describeContainer } from './describe.ts';
 import { Execs } from './execs.ts';
+import type { HealthState } from './health-state.ts';
 import { readLog } from './log-reader.ts';
 import type { ContainerRecord } from './record.ts';
 import { parseSignal } from './signals.ts';
@@ -27,11 +27,11 @@ import { readTop } from './top.ts';
 export class ContainerService {
   readonly #containers: Containers;
   readonly #execs: Execs;
-  readonly #healthOf: (taskId: string) => Health | undefined;
+  readonly #healthOf: (taskId: string) => HealthState | undefined;
   readonly #imageBytes: (imageId: string) => Promise<number | undefined>;
   readonly methods: MethodHandlers<keyof (ContainerMethods & ExecMethods)> = {
     'container.list': () => Promise.all(this.#containers.list().map((record) => this.#describe(record))),
-    'container.inspect': async ({ containerId }) => this.#describe(this.#find(containerId)),
+    'container.inspect': async ({ containerId }) => this.#inspect(this.#find(containerId)),
     'container.kill': async (params, signal) => this.#kill(params.containerId, params.signal, signal),
     'container.stop': async (params, signal) => this.#stop(params, signal),
     'container.discard-volumes': async ({ containerId }) => this.#discardVolumes(containerId),
@@ -78,7 +78,7 @@ export class ContainerService {
 
   constructor(
     containers: Containers,
-    healthOf: (taskId: string) => Health | undefined,
+    healthOf: (taskId: string) => HealthState | undefined,
     imageBytes: (imageId: string) => Promise<number | undefined>,
   ) {
     this.#imageBytes = imageBytes;
@@ -182,6 +182,13 @@ export class ContainerService {
     const record = this.#containers.list().find((one) => one.id === id);
     if (record === undefined) throw new NotFoundError(`No such container: ${id}`);
     return record;
+  }
+
+  /** With what would be much in a list of all containers. */
+  async #inspect(record: ContainerRecord): Promise<ContainerInfo> {
+    const { failures, log } = this.#healthOf(record.taskId) ?? {};
+    const probes = failures === undefined || log === undefined ? {} : { probes: { failures, log } };
+    return { ...(await this.#describe(record)), ...probes };
   }
 
   #describe(record: ContainerRecord): Promise<ContainerInfo> {

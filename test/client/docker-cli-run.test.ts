@@ -417,6 +417,13 @@ test('health, exec, pause, top and copies of a single container by its name', as
   await docker.ok('run', '-d', '--name', name, ...check, 'busybox', 'sleep', '1000');
   const health = (): Promise<string> => inspect<string>(scene, name, '.State.Health.Status');
   await until(async () => (await health()) === 'unhealthy');
+  const found = await inspect<{ FailingStreak: number; Log: { ExitCode: number }[] }>(
+    scene,
+    name,
+    '.State.Health',
+  );
+  t.true(found.FailingStreak >= 1 && found.Log.length > 0 && found.Log.length <= 5, JSON.stringify(found));
+  t.is(found.Log.at(-1)?.ExitCode, 1);
   t.is(await inspect(scene, name, '.State.Status'), 'running', 'it goes on');
   await docker.ok('exec', name, 'touch', '/well');
   await until(async () => (await health()) === 'healthy');
@@ -430,6 +437,18 @@ test('health, exec, pause, top and copies of a single container by its name', as
   const followed = docker.ok('logs', '--follow', name);
   await docker.ok('stop', '-t', '0', name);
   t.is(await followed, '', 'the followed log ends with the run');
+  await docker.ok('rm', name);
+});
+
+test('a container that takes more memory than it may is seen to have been killed for it', async (t, scene) => {
+  const { docker, tag } = scene;
+  const name = `oom-${tag}`;
+  const script = 'x=$(dd if=/dev/zero bs=1M count=64 2>/dev/null | tr "\\0" a)';
+  await exits(scene, 137, '--name', name, '--memory', '16m', 'busybox', 'sh', '-c', script);
+  t.like(await inspect(scene, name, '.State'), { OOMKilled: true, ExitCode: 137, Status: 'exited' });
+  const filters = ['--filter', 'type=container', '--filter', `container=${name}`];
+  const format = ['--format', '{{.Action}}', '--since', '10m', '--until', '0s'];
+  t.deepEqual(await docker.lines('events', ...filters, ...format), ['create', 'start', 'oom', 'die']);
   await docker.ok('rm', name);
 });
 

@@ -13,6 +13,15 @@ export interface LogsParams {
   readonly untilMs?: number;
 }
 
+/** One run of a health check. */
+export interface ProbeResult {
+  readonly startMs: number;
+  readonly endMs: number;
+  /** -1: it did not end by itself. */
+  readonly exitCode: number;
+  readonly output: string;
+}
+
 /** A container as its node describes it. */
 export interface ContainerInfo {
   readonly id: string;
@@ -34,6 +43,8 @@ export interface ContainerInfo {
   readonly error?: string;
   readonly oomKilled?: boolean;
   readonly health?: 'starting' | 'healthy' | 'unhealthy';
+  /** What its health check found, in an inspection only. */
+  readonly probes?: { readonly failures: number; readonly log: readonly ProbeResult[] };
   readonly startedAtMs?: number;
   readonly finishedAtMs?: number;
   readonly logPath: string;

@@ -8,6 +8,7 @@ import type {
   LogsParams,
   MountPoint,
   NetworkCounters,
+  ProbeResult,
 } from '../../model/node-methods/index.ts';
 import { conforms } from '../conforms.ts';
 import { health } from '../node-schema.ts';
@@ -53,6 +54,10 @@ const details = conforms<ContainerDetails>()(
   }),
 );
 
+const probeResult = conforms<ProbeResult>()(
+  z.strictObject({ startMs: z.number(), endMs: z.number(), exitCode: z.number().int(), output: text }),
+);
+
 const containerInfo = conforms<ContainerInfo>()(
   z.strictObject({
     id: text,
@@ -74,6 +79,7 @@ const containerInfo = conforms<ContainerInfo>()(
     error: text.exactOptional(),
     oomKilled: flag.exactOptional(),
     health: health.exactOptional(),
+    probes: z.strictObject({ failures: count, log: z.array(probeResult) }).exactOptional(),
     startedAtMs: z.number().exactOptional(),
     finishedAtMs: z.number().exactOptional(),
     logPath: text,
