@@ -1,7 +1,14 @@
 /** What managers ask of this node's containers, method by method. */
-import { ConflictError, InvalidError, NotFoundError, UnsupportedError } from '../../shared/errors/index.ts';
+import {
+  ConflictError,
+  describeError,
+  InvalidError,
+  NotFoundError,
+  UnsupportedError,
+} from '../../shared/errors/index.ts';
 import type {
   ContainerInfo,
+  ContainerLimits,
   ContainerMethods,
   ContainerStreams,
   ExecMethods,
@@ -13,6 +20,7 @@ import type {
   StreamChunk,
   StreamHandlers,
 } from '../../shared/model/node-methods/index.ts';
+import { NativeError, updateContainer } from '../native/container.ts';
 import { sizesOf } from '../native/files-helper.ts';
 import type { Containers } from './containers.ts';
 import { describeContainer } from './describe.ts';
@@ -20,6 +28,7 @@ import { Execs } from './execs.ts';
 import type { HealthState } from './health-state.ts';
 import { readLog } from './log-reader.ts';
 import type { ContainerRecord } from './record.ts';
+import { limitsOf } from './runtime-spec.ts';
 import { parseSignal } from './signals.ts';
 import { readSample } from './stats.ts';
 import { readTop } from './top.ts';
@@ -45,6 +54,7 @@ export class ContainerService {
       const ownBytes = Math.max(0, counted);
       return { ownBytes, totalBytes: ownBytes + ((await this.#imageBytes(imageId)) ?? 0) };
     },
+    'container.update': async ({ containerId, limits }) => this.#update(containerId, limits),
     'container.pause': async ({ containerId }, signal) => this.#pause(containerId, signal),
     'container.unpause': async ({ containerId }, signal) => this.#unpause(containerId, signal),
     'container.wait': async ({ containerId }, signal) => {
@@ -131,6 +141,23 @@ export class ContainerService {
     const grace = graceMs === undefined ? record.stopGraceMs : graceMs < 0 ? FOREVER_MS : graceMs;
     await this.#containers.stop({ id: record.id, stopSignal, stopGraceMs: grace }, signal);
     return { stopped: false };
+  }
+
+  async #update(containerId: string, limits: ContainerLimits) {
+    const { id, exit } = this.#find(containerId);
+    const state = await this.#containers.state(id).catch(() => undefined);
+    // Its next start has them.
+    if (exit !== undefined || state === undefined || state.status === 'stopped') return {};
+    try {
+      // No limit of processes is one too.
+      await updateContainer(this.#containers.runDirectory(id), { pids: { limit: -1 }, ...limitsOf(limits) });
+    } catch (error) {
+      if (!(error instanceof NativeError)) throw error;
+      throw new ConflictError(`Cannot update container ${containerId}: ${describeError(error)}`, {
+        cause: error,
+      });
+    }
+    return {};
   }
 
   async #pause(containerId: string, signal: AbortSignal) {

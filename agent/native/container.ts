@@ -6,7 +6,7 @@ import { isFrozen, setFrozen } from './cgroup-files.ts';
 import { askMonitor } from './control-socket.ts';
 import { errorParameter, NativeError, refusalOf, type NativeFailure } from './errors.ts';
 import { library, nativeDir } from './library.ts';
-import type { OciConfig, OciProcess, OciSeccomp } from './oci.ts';
+import type { OciConfig, OciProcess, OciResources, OciSeccomp } from './oci.ts';
 
 export { NativeError } from './errors.ts';
 export type * from './oci.ts';
@@ -70,6 +70,7 @@ export class MonitorLostError extends Error {
 
 const create = library.func('shoal_container_create', 'int', ['str', 'str', errorParameter]);
 const exec = library.func('shoal_container_exec', 'int', ['str', 'str', errorParameter]);
+const update = library.func('shoal_container_update', 'int', ['str', 'str', errorParameter]);
 const remove = library.func('shoal_container_delete', 'int', ['str', errorParameter]);
 
 /** The last call's number of a native function, run on koffi's threads. Rejects with NativeError. */
@@ -113,6 +114,14 @@ export async function createContainer(request: CreateRequest): Promise<{ pid: nu
 /** Runs the command. Rejects with NativeError, e.g. code ENOENT, step `exec`, when it can not be run. */
 export async function startContainer(runDir: string): Promise<void> {
   expectOk(await askMonitor(runDir, 'start'), 'start');
+}
+
+/** Changes the limits that are named. Rejects with NativeError: ENOENT when the container is gone. */
+export async function updateContainer(
+  runDir: string,
+  resources: Pick<OciResources, 'memory' | 'cpu' | 'pids'>,
+): Promise<void> {
+  await call(update, runDir, JSON.stringify(resources));
 }
 
 /** Signals the container's init. Rejects with NativeError ESRCH when it is gone. */

@@ -339,8 +339,40 @@ test('restart policies: started again, and counted; a stop is a stop', async (t,
   t.is(await inspect(scene, always, '.State.Running'), false);
   await docker.ok('update', '--restart', 'no', always);
   t.like(await inspect(scene, always, '.HostConfig.RestartPolicy'), { Name: 'no' });
-  t.regex(await docker.fails('update', '--memory', '64m', always), /not supported by Shoal: Memory/);
   await docker.ok('rm', always, some);
+});
+
+test('update changes the limits of a container that runs, and those of its next start', async (t, scene) => {
+  const { docker, swarm, tag } = scene;
+  const name = `limits-${tag}`;
+  const id = await docker.ok('run', '-d', '--name', name, '--memory', '64m', 'busybox', 'sleep', '1000');
+  const limit = async (file: string): Promise<number> =>
+    Number(await docker.ok('exec', name, 'cat', `/sys/fs/cgroup/${file}`));
+  const memory = () => limit('memory/memory.limit_in_bytes');
+  const pid = await inspect<number>(scene, name, '.State.Pid');
+  const MiB = 1024 * 1024;
+  const more = ['--memory', '96m', '--memory-swap', '96m', '--cpu-shares', '300', '--pids-limit', '50'];
+  await docker.ok('update', ...more, '--cpus', '0.5', name);
+  t.is(await memory(), 96 * MiB);
+  t.deepEqual([await limit('cpu/cpu.shares'), await limit('cpu/cpu.cfs_quota_us')], [300, 50_000]);
+  t.is(await limit('pids/pids.max'), 50);
+  await docker.ok('update', '--memory', '32m', '--memory-swap', '32m', name);
+  t.is(await memory(), 32 * MiB);
+  t.is(await limit('pids/pids.max'), 50, 'what is not named stays');
+  t.like(await inspect(scene, name, '.HostConfig'), { Memory: 32 * MiB, CpuShares: 300, PidsLimit: 50 });
+  t.is(await inspect(scene, name, '.State.Pid'), pid, 'it was not started again');
+
+  t.regex(await docker.fails('update', '--memory', '48m', name), /memorySwap: .*not less than/);
+  t.regex(await docker.fails('update', '--memory', '1m', '--memory-swap', '1m', name), /at least 4 MiB/);
+  t.regex(
+    await docker.fails('update', '--cpuset-cpus', '0', name),
+    /cpuset: the container was made without one/,
+  );
+  t.is(await memory(), 32 * MiB, 'what was refused has not been');
+  await docker.ok('restart', '-t', '0', name);
+  await swarm.eventually(async () => (await inspect(scene, name, '.State.Running')) === true);
+  t.is(await memory(), 32 * MiB);
+  await docker.ok('rm', '-f', id);
 });
 
 test('names: conflicts, rename, prune, filters of ps', async (t, scene) => {

@@ -1,4 +1,6 @@
 /** What a manager may ask of a node about its containers. */
+import type { ResourceAmounts } from '../service.ts';
+import type { RuntimeOptions } from '../runtime-options.ts';
 import type { Nothing, OfContainer } from './common.ts';
 
 /** What a container's log line looks like on the way: RFC3339Nano time, then the text, newline included. */
@@ -128,6 +130,13 @@ export interface NetworkCounters {
   readonly txDropped: number;
 }
 
+/** What a container may use of its node. */
+export interface ContainerLimits {
+  readonly limits: ResourceAmounts;
+  readonly reservations: ResourceAmounts;
+  readonly options: Pick<RuntimeOptions, 'cpuShares' | 'cpuset' | 'memorySwapBytes' | 'cpuPeriodUs'>;
+}
+
 export interface ContainerMethods {
   'container.list': { params: Nothing; result: readonly ContainerInfo[] };
   'container.inspect': { params: { containerId: string }; result: ContainerInfo };
@@ -144,6 +153,8 @@ export interface ContainerMethods {
   'container.until-removed': { params: OfContainer; result: Nothing };
   /** What it has written, and that with its image's layers. */
   'container.size': { params: OfContainer; result: { ownBytes: number; totalBytes: number } };
+  /** Sets the limits of a container, if it runs; conflict when they can not be. */
+  'container.update': { params: OfContainer & { limits: ContainerLimits }; result: Nothing };
   'container.pause': { params: OfContainer; result: Nothing };
   'container.unpause': { params: OfContainer; result: Nothing };
   /** Resolves when the container has ended. */

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import type {
   ContainerDetails,
   ContainerInfo,
+  ContainerLimits,
   ContainerMethods,
   ContainerSample,
   ContainerStreams,
@@ -12,7 +13,7 @@ import type {
 } from '../../model/node-methods/index.ts';
 import { conforms } from '../conforms.ts';
 import { health } from '../node-schema.ts';
-import { count, flag, labels, text } from '../service-schema.ts';
+import { amounts, count, flag, labels, text } from '../service-schema.ts';
 import { nothing, ofContainer } from './common.ts';
 import type { MethodSchemas, StreamSchemas } from './schema-table.ts';
 
@@ -91,6 +92,19 @@ const containerInfo = conforms<ContainerInfo>()(
   }),
 );
 
+const containerLimits = conforms<ContainerLimits>()(
+  z.strictObject({
+    limits: amounts,
+    reservations: amounts,
+    options: z.strictObject({
+      cpuShares: count.exactOptional(),
+      cpuset: text.exactOptional(),
+      memorySwapBytes: z.number().int().exactOptional(),
+      cpuPeriodUs: count.exactOptional(),
+    }),
+  }),
+);
+
 const networkCounters = conforms<NetworkCounters>()(
   z.strictObject({
     rxBytes: count,
@@ -147,6 +161,10 @@ export const containerMethods: MethodSchemas<keyof ContainerMethods> = {
   'container.size': {
     params: ofContainer,
     result: z.strictObject({ ownBytes: count, totalBytes: count }),
+  },
+  'container.update': {
+    params: z.strictObject({ containerId: text, limits: containerLimits }),
+    result: nothing,
   },
   'container.pause': { params: ofContainer, result: nothing },
   'container.unpause': { params: ofContainer, result: nothing },

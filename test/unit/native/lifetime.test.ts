@@ -17,6 +17,7 @@ import {
   type OciProcess,
   readState,
   startContainer,
+  updateContainer,
   waitContainer,
 } from '../../../agent/native/container.ts';
 import { DEADLINE_MS, Fixture } from './fixture.ts';
@@ -126,6 +127,34 @@ test('an idle monitor costs at most 128 KiB', async (t) => {
   const pssKiB = Number(/^Pss:\s+(\d+) kB/m.exec(rollup)?.[1]);
   t.log(`Pss ${pssKiB} KiB`);
   t.true(pssKiB > 0 && pssKiB <= 128, rollup);
+});
+
+test('limits of a running container change, in any order; what it was made without is refused', async (t) => {
+  const MiB = 1024 * 1024;
+  const request = await running();
+  const read = (name: string): string[] =>
+    fixture.cgroupDirectories(`/${request.id}`).flatMap((path) => {
+      const file = join(path, name);
+      return existsSync(file) ? [readFileSync(file, 'utf8').trim()] : [];
+    });
+  const memory = async (bytes: number): Promise<string[]> => {
+    await updateContainer(request.runDir, { memory: { limit: bytes, swap: bytes } });
+    return [...read('memory.limit_in_bytes'), ...read('memory.max')];
+  };
+  for (const bytes of [64 * MiB, 128 * MiB, 16 * MiB]) t.deepEqual(await memory(bytes), [String(bytes)]);
+  await updateContainer(request.runDir, { cpu: { shares: 512 }, pids: { limit: 7 } });
+  t.deepEqual(read('pids.max'), ['7']);
+  await updateContainer(request.runDir, { pids: { limit: -1 } });
+  t.deepEqual(read('pids.max'), ['max']);
+  const refused = await t.throwsAsync(updateContainer(request.runDir, { cpu: { cpus: '0' } }));
+  t.regex(refused?.message ?? '', /cpuset/);
+  await t.throwsAsync(updateContainer(`${request.runDir}x`, {}), { code: 'ENOENT' });
+  const { output } = await execInContainer(
+    request.runDir,
+    command('sh', '-c', 'echo x > /dev/null && echo fine'),
+    LIMITS,
+  );
+  t.is(output, 'fine\n');
 });
 
 test('exec: output, exit code, and the namespaces of the container', async (t) => {
