@@ -13,6 +13,7 @@ import { attachInput, attachOutput } from '../native/attach.ts';
 import { NativeError, resizeContainer } from '../native/container.ts';
 import { AttachFrames } from './attach-frames.ts';
 import type { Containers, Watcher } from './containers.ts';
+import type { LogPlace } from './log-files.ts';
 import { replayLog } from './log-reader.ts';
 import type { ContainerRecord } from './record.ts';
 import { feed } from './session-io.ts';
@@ -24,7 +25,7 @@ interface Connection {
   readonly record: ContainerRecord;
   readonly output: Socket;
   /** Of the log: what the container wrote before. */
-  readonly logBytes: number;
+  readonly logEnd: LogPlace;
   readonly input: Socket | undefined;
 }
 
@@ -69,7 +70,7 @@ export class Attachments implements Watcher {
       throw new ConflictError(`Container ${containerId} is paused, unpause the container before attach`);
     if (!params.stream) {
       yield READY;
-      if (params.logs) yield* replayLog(this.#containers.logPath(containerId), Infinity, params, signal);
+      if (params.logs) yield* replayLog(this.#containers.logPath(containerId), undefined, params, signal);
       return;
     }
     const connected = this.#connected(params, signal);
@@ -100,7 +101,7 @@ export class Attachments implements Watcher {
     try {
       if (params.logs) {
         const path = this.#containers.logPath(record.id);
-        yield* replayLog(path, connection.logBytes, params, signal);
+        yield* replayLog(path, connection.logEnd, params, signal);
       }
       yield* chunksOf(output, record.tty === true, params);
       signal.throwIfAborted();
@@ -163,10 +164,10 @@ export class Attachments implements Watcher {
     try {
       if (record === undefined) throw noSuch(params.containerId);
       const runDir = this.#containers.runDirectory(record.id);
-      const { socket: output, logBytes } = await attachOutput(runDir, params.logs);
+      const { socket: output, logEnd } = await attachOutput(runDir, params.logs);
       try {
         const input = params.stdin && record.openStdin === true ? await attachInput(runDir) : undefined;
-        waiter.resolve({ record, output, logBytes, input });
+        waiter.resolve({ record, output, logEnd, input });
       } catch (error) {
         output.destroy();
         throw error;

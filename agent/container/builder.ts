@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { taskContext, type TemplateContext } from '../../shared/lib/template.ts';
 import { InvalidError, NotFoundError } from '../../shared/errors/index.ts';
 import { newContainerId } from '../../shared/lib/ids.ts';
+import { readLogDriver } from '../../shared/lib/log-driver.ts';
 import {
   DEFAULT_STOP_GRACE_NS,
   STACK_LABEL,
@@ -24,13 +25,14 @@ import { resolveDevices } from './devices.ts';
 import type { Containers, NewContainer } from './containers.ts';
 import { heldMounts } from './held-mounts.ts';
 import { hostsFile, hostsFileOfNode } from './hosts-file.ts';
+import { readImageFile } from './image-files.ts';
 import type { ContainerRecord } from './record.ts';
 import { fillSpec } from './fill-spec.ts';
 import { INIT_PATH, processArgs, runtimeSpec, type BindMount } from './runtime-spec.ts';
 import { nativeDir } from '../native/library.ts';
 import { parseSignal } from './signals.ts';
 import { detailsOf, type StandaloneRecord, standaloneMode, withAnonymousVolumes } from './standalone.ts';
-import { readImageFile, resolveUser } from './users.ts';
+import { resolveUser } from './users.ts';
 
 export interface BuilderOptions {
   readonly images: ImageService;
@@ -169,23 +171,23 @@ export class ContainerBuilder {
     const health = healthCheckOf(spec.healthCheck, image.config.healthcheck);
     // Last, so that nothing that fails leaves them behind.
     await this.#options.files.write(id, spec, context, process.env);
+    // What an earlier manager let pass, and this one would refuse, is no reason to fail now.
+    const { policy: log } = readLogDriver(task.spec.logDriver);
     const record: ContainerRecord = {
       ...recordOf(task, identity, process, stop, health, this.#options.nodeId),
       mounts: heldMounts(spec.mounts, names, binds),
       ...(spec.readOnlyRoot === true ? { readOnlyRoot: true } : {}),
+      ...(log.kept ? {} : { withoutLog: true }),
     };
-    if (mode === undefined) return { record, config, layers: image.layers };
+    const made = { config, layers: image.layers, log };
+    if (mode === undefined) return { record, ...made };
     const known = this.#options.containers.find(id);
     const standalone: StandaloneRecord = {
       details: detailsOf(spec, image.config, hostname, binds),
       anonymousVolumes: names,
       discardVolumes: mode.autoRemove || known?.standalone?.discardVolumes === true,
     };
-    return {
-      record: standaloneRecord(record, known, image, standalone, task),
-      config,
-      layers: image.layers,
-    };
+    return { record: standaloneRecord(record, known, image, standalone, task), ...made };
   }
 
   /** A copy of the container's own: what a privileged one could do to it harms no other. */

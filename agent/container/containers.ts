@@ -3,6 +3,7 @@ import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describeError } from '../../shared/errors/index.ts';
 import { delay, isAbort, untilAborted } from '../../shared/lib/abort.ts';
+import type { LogPolicy } from '../../shared/lib/log-driver.ts';
 import { KeyedMutex } from '../../shared/lib/mutex.ts';
 import type { Logger } from '../../shared/model/options.ts';
 import { isFrozen, setFrozen } from '../native/cgroup-files.ts';
@@ -17,6 +18,7 @@ import {
   startContainer,
   waitContainer,
   type ContainerState,
+  type LogRequest,
   type OciConfig,
 } from '../native/container.ts';
 import { readRecord, writeRecord, type ContainerExit, type ContainerRecord } from './record.ts';
@@ -29,6 +31,7 @@ export interface NewContainer {
   readonly config: OciConfig;
   /** Directories of the image's layers, topmost first. */
   readonly layers: readonly string[];
+  readonly log: LogPolicy;
 }
 
 /** What a container has outside of its own directories, and which ends with it. */
@@ -89,6 +92,7 @@ export class Containers {
     return join(this.directory(id), 'upper');
   }
 
+  /** Of its log's files, without the number: see log-files.ts. */
   logPath(id: string): string {
     return join(this.directory(id), 'log');
   }
@@ -152,11 +156,15 @@ export class Containers {
         upper: this.upperDirectory(record.id),
         work: join(directory, 'work'),
       },
-      logPath: this.logPath(record.id),
+      ...(container.log.kept ? { log: this.#logOf(container) } : {}),
       stdin: record.openStdin ?? false,
       stdinOnce: record.stdinOnce ?? false,
     });
     return pid;
+  }
+
+  #logOf({ record, log: { maxBytes, maxFiles } }: NewContainer): LogRequest {
+    return { path: this.logPath(record.id), maxBytes, maxFiles };
   }
 
   async start(id: string): Promise<void> {

@@ -1,14 +1,14 @@
 /** A container as this node describes it to managers. */
-import type { Health } from '../../shared/model/index.ts';
 import type { ContainerInfo } from '../../shared/model/node-methods/index.ts';
 import type { Containers } from './containers.ts';
+import type { HealthState } from './health-state.ts';
 import type { ContainerRecord } from './record.ts';
 
 /** Asks its monitor what there is to know. */
 export async function describeContainer(
   containers: Containers,
   record: ContainerRecord,
-  health: Health | undefined,
+  health: HealthState | undefined,
 ): Promise<ContainerInfo> {
   const { exit } = record;
   const live = exit === undefined ? await containers.state(record.id).catch(() => undefined) : undefined;
@@ -35,7 +35,7 @@ export async function describeContainer(
     openStdin: record.openStdin ?? false,
     stdinOnce: record.stdinOnce ?? false,
     networks: record.networks,
-    ...(health === undefined ? {} : { health }),
+    ...(health === undefined ? {} : { health: health.health }),
     ...(startedAtMs === undefined ? {} : { startedAtMs }),
     ...(exit === undefined
       ? {}

@@ -5,11 +5,9 @@ import { InvalidError } from '../../shared/errors/index.ts';
 import type { ExecSpec } from '../../shared/model/node-methods/index.ts';
 import type { OciProcess } from '../native/container.ts';
 import { capabilitySet } from './capabilities.ts';
+import { readBounded } from './image-files.ts';
 import type { ContainerRecord } from './record.ts';
 import { type ResolvedUser, resolveUser } from './users.ts';
-
-/** Nobody's user database is larger. */
-const MAX_BYTES = 1 << 20;
 
 /** Throws InvalidError for a user that the container does not know, and for a working directory that is not absolute. */
 export async function execProcess(record: ContainerRecord, pid: number, spec: ExecSpec): Promise<OciProcess> {
@@ -76,11 +74,7 @@ async function readEtc(pid: number, name: string): Promise<string> {
     const file = await open(`/proc/self/fd/${etc.fd}/${name}`, flags).catch(() => undefined);
     if (file === undefined) return '';
     try {
-      const info = await file.stat();
-      if (!info.isFile()) return '';
-      const buffer = Buffer.alloc(Math.min(info.size, MAX_BYTES));
-      const { bytesRead } = await file.read(buffer, 0, buffer.length, 0);
-      return buffer.toString('utf8', 0, bytesRead);
+      return await readBounded(file);
     } finally {
       await file.close();
     }

@@ -1,21 +1,18 @@
-/** Runs a container's health check on its schedule and tells of changes. */
+/** Runs a container's health check on its schedule and tells what came of it. */
+import { describeError } from '../../shared/errors/index.ts';
 import { delay } from '../../shared/lib/abort.ts';
-import type { Health, HealthCheck } from '../../shared/model/index.ts';
-import type { OciProcess } from '../native/container.ts';
-import { afterProbe, DEFAULT_HEALTH, initialHealth, nextProbeMs } from './health-state.ts';
+import type { HealthCheck } from '../../shared/model/index.ts';
+import { NativeError, type ExecResult, type OciProcess } from '../native/container.ts';
+import { afterProbe, DEFAULT_HEALTH, type HealthState, nextProbeMs } from './health-state.ts';
 
+/** Docker's maxOutputLen, and its exit code of a probe that did not end by itself. */
 const MAX_OUTPUT_BYTES = 4096;
-
-export interface Probe {
-  readonly exitCode: number;
-  readonly timedOut: boolean;
-  readonly output: string;
-}
+const NO_EXIT = -1;
 
 export type RunProbe = (
   process: OciProcess,
   options: { timeoutMs: number; maxOutputBytes: number },
-) => Promise<Probe>;
+) => Promise<ExecResult>;
 
 /** PURE. The probe's arguments; undefined for ['NONE'] and for no check. */
 export function probeArgs(check: HealthCheck | undefined): string[] | undefined {
@@ -25,26 +22,38 @@ export function probeArgs(check: HealthCheck | undefined): string[] | undefined 
   return undefined;
 }
 
-/** Probes until the signal aborts. `changed` hears each new state with the last probe's output. */
+/** Probes until the signal aborts, or the container is gone. `probed` hears the state after each probe. */
 export async function watchHealth(
   check: HealthCheck,
   process: OciProcess,
-  startedAtMs: number,
+  first: HealthState,
   run: RunProbe,
-  changed: (health: Health, output: string) => void,
+  probed: (state: HealthState) => void,
   signal: AbortSignal,
 ): Promise<void> {
-  let state = initialHealth(startedAtMs);
+  let state = first;
   const timeoutMs = (check.timeoutNs || DEFAULT_HEALTH.timeoutNs) / 1e6;
   for (;;) {
     await delay(nextProbeMs(state, check, Date.now()), signal);
-    const probe = await run(process, { timeoutMs, maxOutputBytes: MAX_OUTPUT_BYTES });
+    const startMs = Date.now();
+    const result = await probe(process, run, timeoutMs);
     signal.throwIfAborted();
-    const next = afterProbe(state, check, probe.exitCode === 0 && !probe.timedOut, Date.now());
-    const output = probe.timedOut
-      ? `health check exceeded its timeout of ${timeoutMs} ms`
-      : probe.output.trim();
-    if (next.health !== state.health) changed(next.health, output);
-    state = next;
+    state = afterProbe(state, check, { startMs, endMs: Date.now(), ...result });
+    probed(state);
+  }
+}
+
+/** A probe that can not be run has failed, as one that was too slow has. */
+async function probe(process: OciProcess, run: RunProbe, timeoutMs: number) {
+  try {
+    const { exitCode, timedOut, output } = await run(process, {
+      timeoutMs,
+      maxOutputBytes: MAX_OUTPUT_BYTES,
+    });
+    if (!timedOut) return { exitCode, output };
+    return { exitCode: NO_EXIT, output: `health check exceeded its timeout of ${timeoutMs} ms` };
+  } catch (error) {
+    if (!(error instanceof NativeError) || error.code === 'ESRCH') throw error;
+    return { exitCode: NO_EXIT, output: `the health check could not be run: ${describeError(error)}` };
   }
 }

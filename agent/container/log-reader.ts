@@ -1,9 +1,19 @@
-/** Reads a container's log file: a tail, a span of time, and on while it grows. */
+/** Reads a container's log: a tail, a span of time, and on while it grows. */
 import { watch } from 'node:fs';
-import { open, type FileHandle } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import type { LogsParams, StreamChunk } from '../../shared/model/node-methods/index.ts';
+import {
+  logNumber,
+  logNumbers,
+  nextLogFile,
+  oldestLogFile,
+  openLogFile,
+  type LogFile,
+  type LogPlace,
+} from './log-files.ts';
 import { parseLogLine } from './log-line.ts';
 import { RecordMaker, wanted } from './log-records.ts';
+import { openTail } from './log-tail.ts';
 
 const BLOCK = 64 * 1024;
 const SMALL_BLOCK = 4 * 1024;
@@ -12,9 +22,9 @@ const NEWLINE = 0x0a;
 const PACE_MS = 20;
 
 /**
- * Records `<time> <text>\n`, many a chunk, each chunk of one stream. With `follow` it goes on until `ended` aborts and the
- * file is read to its end, or the signal aborts. The place in the file is all that is kept for a reader, however far
- * behind it is.
+ * Records `<time> <text>\n`, many a chunk, each chunk of one stream. Without `follow`: what the log has now. With it, until
+ * `ended` aborts and the log is read to its end, or the signal aborts. The place in the log is all that is kept for a
+ * reader, however far behind it is.
  */
 export async function* readLog(
   path: string,
@@ -22,40 +32,58 @@ export async function* readLog(
   ended: AbortSignal,
   signal: AbortSignal,
 ): AsyncGenerator<StreamChunk> {
-  const file = await openLog(path);
-  if (file === undefined) return;
+  const { follow } = params;
+  const end = follow ? undefined : await endOf(path);
+  if ((await logNumbers(path)).length === 0) return;
+  const records = new RecordMaker(params);
+  const growth = follow ? new Growth(path, AbortSignal.any([ended, signal])) : undefined;
   try {
-    const start = params.tail === undefined ? 0 : await tailOffset(file, params.tail, params);
-    const records = new RecordMaker(params);
-    for await (const block of blocks(file, path, start, params.follow, ended, signal)) {
+    const start = await openStart(path, params);
+    if (start === undefined) return;
+    for await (const block of blocks(path, start, { end, growth, ended }, signal)) {
       yield* records.chunks(block);
       if (records.past) return;
     }
   } finally {
-    await file.close();
+    growth?.close();
   }
 }
 
-/** The first `endBytes` of the log as the container wrote it: no times, no line ends but its own. */
+async function openStart(path: string, params: Omit<LogsParams, 'containerId'>): Promise<Start | undefined> {
+  if (params.tail !== undefined) return openTail(path, params.tail, params);
+  const file = await oldestLogFile(path);
+  return file && { file, offset: 0 };
+}
+
+/** The log up to `end`, or all of it, as the container wrote it: no times, no line ends but its own. */
 export async function* replayLog(
   path: string,
-  endBytes: number,
+  end: LogPlace | undefined,
   streams: Pick<LogsParams, 'stdout' | 'stderr'>,
   signal: AbortSignal,
 ): AsyncGenerator<StreamChunk> {
-  const file = await openLog(path);
+  const upTo = end ?? (await endOf(path));
+  const file = await oldestLogFile(path);
   if (file === undefined) return;
-  try {
-    for await (const block of blocks(file, path, 0, false, signal, signal, endBytes)) {
-      for (const raw of linesOf(block)) {
-        const line = parseLogLine(raw);
-        if (line === undefined || !wanted(line, streams)) continue;
-        const data = line.partial ? line.text : Buffer.concat([line.text, Buffer.from('\n')]);
-        yield { stream: line.stream, data };
-      }
+  for await (const block of blocks(path, { file, offset: 0 }, { end: upTo, ended: signal }, signal)) {
+    for (const raw of linesOf(block)) {
+      const line = parseLogLine(raw);
+      if (line === undefined || !wanted(line, streams)) continue;
+      const data = line.partial ? line.text : Buffer.concat([line.text, Buffer.from('\n')]);
+      yield { stream: line.stream, data };
     }
+  }
+}
+
+/** How far the log goes now. */
+async function endOf(path: string): Promise<LogPlace | undefined> {
+  const number = (await logNumbers(path)).at(-1);
+  const file = number === undefined ? undefined : await openLogFile(path, number);
+  if (file === undefined) return undefined;
+  try {
+    return { number: file.number, bytes: (await file.handle.stat()).size };
   } finally {
-    await file.close();
+    await file.handle.close();
   }
 }
 
@@ -65,36 +93,51 @@ function* linesOf(block: Buffer): Generator<Buffer> {
     yield block.subarray(from, at);
 }
 
-async function openLog(path: string): Promise<FileHandle | undefined> {
-  try {
-    return await open(path, 'r');
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
-    throw error;
-  }
+interface Start {
+  readonly file: LogFile;
+  readonly offset: number;
 }
 
-/** Whole lines from `offset` on, up to `end`. A last line without newline is not given: its rest is still being written. */
+interface Extent {
+  /** Nothing beyond this place. */
+  readonly end?: LogPlace | undefined;
+  /** Tells of more; absent: what is there is all. */
+  readonly growth?: Growth | undefined;
+  readonly ended: AbortSignal;
+}
+
+/**
+ * Whole lines from `start` on, from file to file; closes the files. A last line without newline is not given: its rest is
+ * still being written, or was swallowed by a full disk.
+ */
 async function* blocks(
-  file: FileHandle,
   path: string,
-  offset: number,
-  follow: boolean,
-  ended: AbortSignal,
+  start: Start,
+  { end, growth, ended }: Extent,
   signal: AbortSignal,
-  end = Infinity,
 ): AsyncGenerator<Buffer> {
-  const growth = follow ? new Growth(path, AbortSignal.any([ended, signal])) : undefined;
-  let position = offset;
+  let { file, offset: position } = start;
+  let next: LogFile | undefined;
+  let isFinal = false;
   let size = BLOCK;
   let rest: Buffer = Buffer.alloc(0);
   try {
     for (;;) {
       const last = ended.aborted;
-      const length = Math.min(size, end - position);
-      const { bytesRead, buffer } = await file.read(Buffer.allocUnsafe(length), 0, length, position);
+      const length = Math.max(0, Math.min(size, limitOf(file, end) - position));
+      const { bytesRead, buffer } = await file.handle.read(Buffer.allocUnsafe(length), 0, length, position);
       signal.throwIfAborted();
       if (bytesRead === 0) {
+        if (end !== undefined && file.number >= end.number) return;
+        if (isFinal && next !== undefined) {
+          await file.handle.close();
+          [file, next, position, isFinal, rest] = [next, undefined, 0, false, Buffer.alloc(0)];
+          continue;
+        }
+        next = await nextLogFile(path, file.number);
+        // It may have grown until the next one was begun.
+        isFinal = next !== undefined;
+        if (isFinal) continue;
         if (growth === undefined || last) return;
         await growth.wait();
         continue;
@@ -107,17 +150,23 @@ async function* blocks(
       const whole = block.lastIndexOf(NEWLINE) + 1;
       rest = block.subarray(whole);
       if (whole > 0) yield block.subarray(0, whole);
-      // At the end of the file what comes next is about as much as came now.
+      // At the end of the log what comes next is about as much as came now.
       const more = bytesRead === size;
       size = more ? BLOCK : Math.max(SMALL_BLOCK, Math.min(BLOCK, 2 * bytesRead));
-      if (!more && !last) await growth?.wait();
+      if (!more && !last && !isFinal) await growth?.wait();
     }
   } finally {
-    growth?.close();
+    await file.handle.close();
+    await next?.handle.close();
   }
 }
 
-/** Wakes its waiter when the file was written to or the signal aborted. */
+function limitOf(file: LogFile, end: LogPlace | undefined): number {
+  if (end === undefined || file.number < end.number) return Infinity;
+  return file.number === end.number ? end.bytes : 0;
+}
+
+/** Wakes its waiter when the log was written to or the signal aborted. */
 class Growth {
   readonly #watcher;
   readonly #signal: AbortSignal;
@@ -127,7 +176,10 @@ class Growth {
 
   constructor(path: string, signal: AbortSignal) {
     this.#signal = signal;
-    this.#watcher = watch(path, { persistent: false }, this.#poke);
+    // The directory: the log's next file is none that could be watched yet.
+    this.#watcher = watch(dirname(path), { persistent: false }, (_event, name) => {
+      if (name === null || logNumber(path, name) !== undefined) this.#poke();
+    });
     this.#watcher.on('error', this.#poke);
     signal.addEventListener('abort', this.#onAbort, { once: true });
   }
@@ -166,43 +218,4 @@ class Growth {
   };
 
   #onAbort = (): void => this.#wake?.();
-}
-
-/** Where the last `count` whole, wanted lines begin: reads blocks from the end. */
-async function tailOffset(
-  file: FileHandle,
-  count: number,
-  params: Omit<LogsParams, 'containerId'>,
-): Promise<number> {
-  const { size } = await file.stat();
-  if (count === 0) return size;
-  let start = size;
-  let found = 0;
-  let carried: Buffer = Buffer.alloc(0);
-  while (start > 0) {
-    const length = Math.min(BLOCK, start);
-    start -= length;
-    const { buffer } = await file.read(Buffer.allocUnsafe(length), 0, length, start);
-    const block = Buffer.concat([buffer, carried]);
-    let end = block.lastIndexOf(NEWLINE);
-    for (
-      let from = block.lastIndexOf(NEWLINE, end - 1);
-      end > 0 && from >= 0;
-      from = block.lastIndexOf(NEWLINE, end - 1)
-    ) {
-      const line = parseLogLine(block.subarray(from + 1, end));
-      if (line !== undefined && !line.partial && wanted(line, params)) {
-        found += 1;
-        if (found > count) return start + end + 1;
-      }
-      end = from;
-      if (end === 0) break;
-    }
-    carried = Buffer.from(block.subarray(0, end + 1));
-  }
-  // The file's first line has no newline before it.
-  const first = parseLogLine(carried.subarray(0, -1));
-  return first !== undefined && !first.partial && wanted(first, params) && found === count
-    ? carried.length
-    : 0;
 }

@@ -54,6 +54,8 @@ export interface ContainerRecord {
   /** Volumes and directories of the node; records of version 0.1.0 lack these. */
   readonly mounts?: readonly HeldMount[];
   readonly readOnlyRoot?: boolean;
+  /** Its output is not kept. */
+  readonly withoutLog?: true;
 }
 
 /** Written whole, then renamed: a killed agent leaves the old record or the new one. */

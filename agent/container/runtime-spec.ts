@@ -1,5 +1,6 @@
 /** PURE. From a task's spec and its image's configuration to an OCI runtime-spec config.json (v1.1). */
 import type { ContainerSpec, ResourceAmounts, RuntimeOptions } from '../../shared/model/index.ts';
+import type { ContainerLimits } from '../../shared/model/node-methods/index.ts';
 import { parseSeccompProfile, resolveSeccomp } from '../../shared/lib/seccomp-profile.ts';
 import type { OciConfig, OciMount, OciResources, OciSeccomp } from '../native/container.ts';
 import { ALL_CAPABILITIES, capabilitySet } from './capabilities.ts';
@@ -251,9 +252,8 @@ function rlimits(spec: ContainerSpec): { type: string; soft: number; hard: numbe
   }));
 }
 
-/** CPU as a quota over the usual period of 100 ms (cgroup v1 cfs_quota_us, v2 cpu.max). */
-function resources(input: RuntimeSpecInput, options: RuntimeOptions): OciResources {
-  const { limits, reservations } = input;
+/** PURE. CPU as a quota over the usual period of 100 ms (cgroup v1 cfs_quota_us, v2 cpu.max). */
+export function limitsOf({ limits, reservations, options }: ContainerLimits): OciResources {
   const periodUs = options.cpuPeriodUs ?? 100_000;
   const cpu = {
     ...(limits.nanoCpus ? { quota: Math.round((limits.nanoCpus * periodUs) / 1e9), period: periodUs } : {}),
@@ -265,11 +265,18 @@ function resources(input: RuntimeSpecInput, options: RuntimeOptions): OciResourc
     ...(options.memorySwapBytes ? { swap: options.memorySwapBytes } : {}),
     ...(reservations.memoryBytes ? { reservation: reservations.memoryBytes } : {}),
   };
-  const devices = deviceRules(input.devices ?? [], options);
   return {
     ...(Object.keys(memory).length > 0 ? { memory } : {}),
     ...(Object.keys(cpu).length > 0 ? { cpu } : {}),
     ...(limits.pids ? { pids: { limit: limits.pids } } : {}),
+  };
+}
+
+function resources(input: RuntimeSpecInput, options: RuntimeOptions): OciResources {
+  const { limits, reservations } = input;
+  const devices = deviceRules(input.devices ?? [], options);
+  return {
+    ...limitsOf({ limits, reservations, options }),
     ...(devices.length > 0 ? { devices } : {}),
   };
 }

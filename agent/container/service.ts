@@ -1,8 +1,14 @@
 /** What managers ask of this node's containers, method by method. */
-import { ConflictError, InvalidError, NotFoundError } from '../../shared/errors/index.ts';
-import type { Health } from '../../shared/model/index.ts';
+import {
+  ConflictError,
+  describeError,
+  InvalidError,
+  NotFoundError,
+  UnsupportedError,
+} from '../../shared/errors/index.ts';
 import type {
   ContainerInfo,
+  ContainerLimits,
   ContainerMethods,
   ContainerStreams,
   ExecMethods,
@@ -14,12 +20,15 @@ import type {
   StreamChunk,
   StreamHandlers,
 } from '../../shared/model/node-methods/index.ts';
+import { NativeError, updateContainer } from '../native/container.ts';
 import { sizesOf } from '../native/files-helper.ts';
 import type { Containers } from './containers.ts';
 import { describeContainer } from './describe.ts';
 import { Execs } from './execs.ts';
+import type { HealthState } from './health-state.ts';
 import { readLog } from './log-reader.ts';
 import type { ContainerRecord } from './record.ts';
+import { limitsOf } from './runtime-spec.ts';
 import { parseSignal } from './signals.ts';
 import { readSample } from './stats.ts';
 import { readTop } from './top.ts';
@@ -27,11 +36,11 @@ import { readTop } from './top.ts';
 export class ContainerService {
   readonly #containers: Containers;
   readonly #execs: Execs;
-  readonly #healthOf: (taskId: string) => Health | undefined;
+  readonly #healthOf: (taskId: string) => HealthState | undefined;
   readonly #imageBytes: (imageId: string) => Promise<number | undefined>;
   readonly methods: MethodHandlers<keyof (ContainerMethods & ExecMethods)> = {
     'container.list': () => Promise.all(this.#containers.list().map((record) => this.#describe(record))),
-    'container.inspect': async ({ containerId }) => this.#describe(this.#find(containerId)),
+    'container.inspect': async ({ containerId }) => this.#inspect(this.#find(containerId)),
     'container.kill': async (params, signal) => this.#kill(params.containerId, params.signal, signal),
     'container.stop': async (params, signal) => this.#stop(params, signal),
     'container.discard-volumes': async ({ containerId }) => this.#discardVolumes(containerId),
@@ -45,6 +54,7 @@ export class ContainerService {
       const ownBytes = Math.max(0, counted);
       return { ownBytes, totalBytes: ownBytes + ((await this.#imageBytes(imageId)) ?? 0) };
     },
+    'container.update': async ({ containerId, limits }) => this.#update(containerId, limits),
     'container.pause': async ({ containerId }, signal) => this.#pause(containerId, signal),
     'container.unpause': async ({ containerId }, signal) => this.#unpause(containerId, signal),
     'container.wait': async ({ containerId }, signal) => {
@@ -78,7 +88,7 @@ export class ContainerService {
 
   constructor(
     containers: Containers,
-    healthOf: (taskId: string) => Health | undefined,
+    healthOf: (taskId: string) => HealthState | undefined,
     imageBytes: (imageId: string) => Promise<number | undefined>,
   ) {
     this.#imageBytes = imageBytes;
@@ -89,6 +99,8 @@ export class ContainerService {
 
   async *#logs(params: LogsParams, signal: AbortSignal): AsyncGenerator<StreamChunk> {
     const record = this.#find(params.containerId);
+    if (record.withoutLog === true)
+      throw new UnsupportedError('configured logging driver does not support reading');
     const ended = new AbortController();
     const stop = new AbortController();
     const end = (): void => ended.abort();
@@ -129,6 +141,23 @@ export class ContainerService {
     const grace = graceMs === undefined ? record.stopGraceMs : graceMs < 0 ? FOREVER_MS : graceMs;
     await this.#containers.stop({ id: record.id, stopSignal, stopGraceMs: grace }, signal);
     return { stopped: false };
+  }
+
+  async #update(containerId: string, limits: ContainerLimits) {
+    const { id, exit } = this.#find(containerId);
+    const state = await this.#containers.state(id).catch(() => undefined);
+    // Its next start has them.
+    if (exit !== undefined || state === undefined || state.status === 'stopped') return {};
+    try {
+      // No limit of processes is one too.
+      await updateContainer(this.#containers.runDirectory(id), { pids: { limit: -1 }, ...limitsOf(limits) });
+    } catch (error) {
+      if (!(error instanceof NativeError)) throw error;
+      throw new ConflictError(`Cannot update container ${containerId}: ${describeError(error)}`, {
+        cause: error,
+      });
+    }
+    return {};
   }
 
   async #pause(containerId: string, signal: AbortSignal) {
@@ -180,6 +209,13 @@ export class ContainerService {
     const record = this.#containers.list().find((one) => one.id === id);
     if (record === undefined) throw new NotFoundError(`No such container: ${id}`);
     return record;
+  }
+
+  /** With what would be much in a list of all containers. */
+  async #inspect(record: ContainerRecord): Promise<ContainerInfo> {
+    const { failures, log } = this.#healthOf(record.taskId) ?? {};
+    const probes = failures === undefined || log === undefined ? {} : { probes: { failures, log } };
+    return { ...(await this.#describe(record)), ...probes };
   }
 
   #describe(record: ContainerRecord): Promise<ContainerInfo> {

@@ -1,7 +1,4 @@
 /** Users and groups by name, from the image's own /etc/passwd and /etc/group (passwd(5), group(5)). */
-import { constants } from 'node:fs';
-import { lstat, open } from 'node:fs/promises';
-import { join } from 'node:path';
 
 export interface ResolvedUser {
   readonly uid: number;
@@ -9,27 +6,6 @@ export interface ResolvedUser {
   readonly additionalGids: readonly number[];
   /** From passwd; '/' when the user is not listed there. */
   readonly home: string;
-}
-
-/** An image may hold a huge file under these names; nobody's user database is larger. */
-const MAX_BYTES = 1 << 20;
-
-/** Reads a file of the image from its topmost layer that has it. Links are not followed: they could lead out. */
-export async function readImageFile(layers: readonly string[], path: string): Promise<string> {
-  for (const layer of layers) {
-    const info = await lstat(join(layer, path)).catch(() => undefined);
-    if (info === undefined) continue;
-    if (!info.isFile()) return '';
-    const file = await open(join(layer, path), constants.O_RDONLY | constants.O_NOFOLLOW);
-    try {
-      const buffer = Buffer.alloc(Math.min(info.size, MAX_BYTES));
-      const { bytesRead } = await file.read(buffer, 0, buffer.length, 0);
-      return buffer.toString('utf8', 0, bytesRead);
-    } finally {
-      await file.close();
-    }
-  }
-  return '';
 }
 
 /**

@@ -11,8 +11,11 @@ export interface OutputAttachment {
    * with the container. Who does not read for 10 s is cut off.
    */
   readonly socket: Socket;
-  /** What of the log file was written before: all that came before, but for the beginning of a line that is not whole. */
-  readonly logBytes: number;
+  /**
+   * What of the log was written before: all that came before, but for the beginning of a line that is not whole. So many
+   * bytes of the file with this number, which is -1 for the one of a monitor of version 0.1.0, and of those before it all.
+   */
+  readonly logEnd: { readonly number: number; readonly bytes: number };
 }
 
 /**
@@ -21,7 +24,8 @@ export interface OutputAttachment {
  */
 export async function attachOutput(runDir: string, replay: boolean): Promise<OutputAttachment> {
   const { socket, answer } = await openAttachment(runDir, replay ? 'output replay' : 'output');
-  return { socket, logBytes: Number(answer) };
+  const [bytes = 0, number = -1] = answer.split(' ').map(Number).toReversed();
+  return { socket, logEnd: { number, bytes } };
 }
 
 /**
@@ -40,7 +44,7 @@ async function openAttachment(runDir: string, words: string): Promise<{ socket: 
   socket.write(`attach ${words}\n`);
   try {
     const line = await firstLine(socket);
-    const answer = /^ok (\d+)$/.exec(line ?? '')?.[1];
+    const answer = /^ok ((?:\d+ )?\d+)$/.exec(line ?? '')?.[1];
     if (answer === undefined) throw refusalOf(line, 'attach');
     return { socket, answer };
   } catch (error) {

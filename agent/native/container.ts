@@ -6,7 +6,7 @@ import { isFrozen, setFrozen } from './cgroup-files.ts';
 import { askMonitor } from './control-socket.ts';
 import { errorParameter, NativeError, refusalOf, type NativeFailure } from './errors.ts';
 import { library, nativeDir } from './library.ts';
-import type { OciConfig, OciProcess, OciSeccomp } from './oci.ts';
+import type { OciConfig, OciProcess, OciResources, OciSeccomp } from './oci.ts';
 
 export { NativeError } from './errors.ts';
 export type * from './oci.ts';
@@ -26,12 +26,20 @@ export interface CreateRequest {
   config: OciConfig;
   /** Overlay; lower[0] is the topmost layer; upper and work exist. */
   rootfs: { lower: string[]; upper: string; work: string };
-  /** Appended to, in CRI format. */
-  logPath: string;
+  /** Its output in CRI format; absent: not kept. */
+  log?: LogRequest;
   /** Standard input is kept open for who attaches; else it is at its end. With a terminal: it may be typed on. */
   stdin?: boolean;
   /** Standard input ends with the first attached client whose input ends. Not with a terminal. */
   stdinOnce?: boolean;
+}
+
+/** Files PATH.0, PATH.1 and so on; a container goes on with the newest. */
+export interface LogRequest {
+  path: string;
+  /** Of one file; 0: no limit. */
+  maxBytes: number;
+  maxFiles: number;
 }
 
 export interface ContainerState {
@@ -62,6 +70,7 @@ export class MonitorLostError extends Error {
 
 const create = library.func('shoal_container_create', 'int', ['str', 'str', errorParameter]);
 const exec = library.func('shoal_container_exec', 'int', ['str', 'str', errorParameter]);
+const update = library.func('shoal_container_update', 'int', ['str', 'str', errorParameter]);
 const remove = library.func('shoal_container_delete', 'int', ['str', errorParameter]);
 
 /** The last call's number of a native function, run on koffi's threads. Rejects with NativeError. */
@@ -105,6 +114,14 @@ export async function createContainer(request: CreateRequest): Promise<{ pid: nu
 /** Runs the command. Rejects with NativeError, e.g. code ENOENT, step `exec`, when it can not be run. */
 export async function startContainer(runDir: string): Promise<void> {
   expectOk(await askMonitor(runDir, 'start'), 'start');
+}
+
+/** Changes the limits that are named. Rejects with NativeError: ENOENT when the container is gone. */
+export async function updateContainer(
+  runDir: string,
+  resources: Pick<OciResources, 'memory' | 'cpu' | 'pids'>,
+): Promise<void> {
+  await call(update, runDir, JSON.stringify(resources));
 }
 
 /** Signals the container's init. Rejects with NativeError ESRCH when it is gone. */

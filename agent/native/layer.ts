@@ -30,6 +30,13 @@ const unpack = library.func('shoal_layer_unpack', 'int', [
   errorParameter,
 ]);
 
+const opaque = library.func('shoal_layer_is_opaque', 'int', ['str']);
+
+/** Whether a directory of an unpacked layer hides all that the layers below it have under its name. */
+export function isOpaque(directory: string): boolean {
+  return opaque(directory) === 1;
+}
+
 /**
  * Unpacks the tar archive `tarPath` (plain, gzip or zstd) into the existing, empty directory `destDir`, on a thread of
  * its own: whiteouts in overlayfs's form, nothing outside `destDir` touched. Rejects with NativeError (EBADMSG: the

@@ -1,9 +1,11 @@
 /** Performs a task's steps with the real container runtime, images, volumes and networks. */
 import { describeError } from '../../shared/errors/index.ts';
-import type { TaskAssignment } from '../../shared/model/index.ts';
+import type { ContainerStatus, TaskAssignment } from '../../shared/model/index.ts';
 import type { Logger } from '../../shared/model/options.ts';
 import type { ContainerBuilder } from '../container/builder.ts';
 import type { Containers } from '../container/containers.ts';
+import { readHealth, writeHealth } from '../container/health-file.ts';
+import type { HealthState } from '../container/health-state.ts';
 import { probeArgs } from '../container/health.ts';
 import { anonymousVolumesOf } from '../container/held-mounts.ts';
 import type { ContainerExit, ContainerRecord } from '../container/record.ts';
@@ -59,7 +61,7 @@ export class TaskExecutor implements StepExecutor {
   async start(task: TaskAssignment, progress: Progress, interrupt: AbortSignal): Promise<Outcome> {
     const record = (await this.#adoptable(task.taskId, interrupt)) ?? (await this.#launch(task, interrupt));
     if (record.exit !== undefined) return endOutcome(record, record.exit);
-    const health = this.#watchHealth(task, record);
+    const health = await this.#watchHealth(task, record);
     if (health === undefined || standaloneMode(task) !== undefined) return this.#running(task, record);
     progress({
       state: 'starting',
@@ -78,7 +80,7 @@ export class TaskExecutor implements StepExecutor {
   async watch(task: TaskAssignment, _progress: Progress, interrupt: AbortSignal): Promise<Outcome> {
     const record = this.#containers.ofTask(task.taskId);
     if (record === undefined) return { state: 'failed', message: 'lost', error: 'the container was lost' };
-    const health = this.#watchHealth(task, record);
+    const health = await this.#watchHealth(task, record);
     for (;;) {
       const exit = await this.#exitOrChange(record, health, interrupt);
       if (exit !== undefined) return endOutcome(record, exit);
@@ -93,16 +95,16 @@ export class TaskExecutor implements StepExecutor {
     if (record === undefined || record.standalone?.created === true)
       return { state: 'shutdown', message: 'shutdown' };
     const exit = await this.#containers.stop(record, signal);
-    this.#closeHealth(taskId);
+    await this.#closeHealth(taskId);
     return {
       state: 'shutdown',
       message: 'shutdown',
-      container: { containerId: record.id, exitCode: exit.exitCode },
+      container: endedContainer(record, exit),
     };
   }
 
   async remove(taskId: string): Promise<void> {
-    this.#closeHealth(taskId);
+    await this.#closeHealth(taskId);
     this.#builder.forget(taskId);
     const record = this.#containers.ofTask(taskId) ?? this.#standaloneOf(taskId);
     await this.#networks.detach(taskId);
@@ -185,21 +187,26 @@ export class TaskExecutor implements StepExecutor {
     if (before !== undefined) await this.#containers.note(before);
   }
 
-  #watchHealth(task: TaskAssignment, record: ContainerRecord): TaskHealth | undefined {
+  /** Goes on from what an earlier agent found: a healthy container stays healthy when its agent is restarted. */
+  async #watchHealth(task: TaskAssignment, record: ContainerRecord): Promise<TaskHealth | undefined> {
     const known = this.#health.get(task.taskId);
-    const args = probeArgs(record.healthCheck);
-    if (known !== undefined || args === undefined || record.healthCheck === undefined) return known;
+    const { healthCheck: check } = record;
+    const args = probeArgs(check);
+    if (known !== undefined || args === undefined || check === undefined) return known;
     const runDir = this.#containers.runDirectory(record.id);
-    const health = new TaskHealth(
-      record.healthCheck,
-      commandProcess(record, args),
-      Date.now(),
-      async (process, options) => {
+    const directory = this.#containers.directory(record.id);
+    const state = await this.#containers.state(record.id).catch(() => undefined);
+    const health = new TaskHealth({
+      check,
+      process: commandProcess(record, args),
+      first: await readHealth(directory, state?.startedAtMs ?? Date.now()),
+      run: async (process, options) => {
         await this.#containers.untilUnpaused(record.id);
         return this.#containers.exec(runDir, process, options);
       },
-      this.#logger,
-    );
+      save: (found) => writeHealth(directory, found),
+      logger: this.#logger,
+    });
     this.#health.set(task.taskId, health);
     return health;
   }
@@ -224,13 +231,13 @@ export class TaskExecutor implements StepExecutor {
 
   async #unhealthy(record: ContainerRecord, health: TaskHealth, interrupt: AbortSignal): Promise<Outcome> {
     const exit = await this.#containers.stop(record, interrupt);
-    this.#closeHealth(record.taskId);
+    await this.#closeHealth(record.taskId);
     return {
       state: 'failed',
       message: 'unhealthy',
       error: `task: unhealthy container${health.output === '' ? '' : `: ${health.output.slice(0, 500)}`}`,
       ...startedAt(exit),
-      container: { containerId: record.id, exitCode: exit.exitCode },
+      container: endedContainer(record, exit),
       health: 'unhealthy',
     };
   }
@@ -253,13 +260,14 @@ export class TaskExecutor implements StepExecutor {
     return { container: { containerId: record.id } };
   }
 
-  #closeHealth(taskId: string): void {
-    this.#health.get(taskId)?.close();
+  async #closeHealth(taskId: string): Promise<void> {
+    const health = this.#health.get(taskId);
     this.#health.delete(taskId);
+    await health?.close();
   }
 
-  healthOf(taskId: string): 'starting' | 'healthy' | 'unhealthy' | undefined {
-    return this.#health.get(taskId)?.health;
+  healthOf(taskId: string): HealthState | undefined {
+    return this.#health.get(taskId)?.state;
   }
 }
 
@@ -281,9 +289,13 @@ function hostPorts({ spec }: TaskAssignment): Pick<Outcome, 'hostPorts'> {
   };
 }
 
+function endedContainer({ id }: ContainerRecord, { exitCode, oomKilled }: ContainerExit): ContainerStatus {
+  return { containerId: id, exitCode, ...(oomKilled ? { oomKilled } : {}) };
+}
+
 /** Zero is complete, all else failed; the text is the one that Swarm's users know. */
 function endOutcome(record: ContainerRecord, exit: ContainerExit): Outcome {
-  const container = { containerId: record.id, exitCode: exit.exitCode };
+  const container = endedContainer(record, exit);
   if (exit.exitCode === 0 && exit.error === undefined)
     return { state: 'complete', message: 'finished', ...startedAt(exit), container };
   const memory = exit.oomKilled ? ': out of memory' : '';

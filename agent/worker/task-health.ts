@@ -1,29 +1,47 @@
 /** The health check of one running container, across the steps that look at it. */
+import { describeError } from '../../shared/errors/index.ts';
 import { isAbort } from '../../shared/lib/abort.ts';
 import type { Health, HealthCheck } from '../../shared/model/index.ts';
 import type { Logger } from '../../shared/model/options.ts';
 import type { OciProcess } from '../native/container.ts';
+import type { HealthState } from '../container/health-state.ts';
 import { watchHealth, type RunProbe } from '../container/health.ts';
 
+export interface TaskHealthOptions {
+  readonly check: HealthCheck;
+  readonly process: OciProcess;
+  /** What an earlier agent has found. */
+  readonly first: HealthState;
+  readonly run: RunProbe;
+  /** Keeps what was found. */
+  readonly save: (state: HealthState) => Promise<void>;
+  readonly logger: Logger;
+}
+
 export class TaskHealth {
-  #health: Health = 'starting';
-  #output = '';
+  readonly #options: TaskHealthOptions;
+  #state: HealthState;
+  #output: string;
+  #saved: Promise<void> = Promise.resolve();
   readonly #stop = new AbortController();
   readonly #waiters = new Set<() => void>();
 
-  constructor(check: HealthCheck, process: OciProcess, startedAtMs: number, run: RunProbe, logger: Logger) {
-    const changed = (health: Health, output: string): void => {
-      this.#health = health;
-      this.#output = output;
-      for (const wake of this.#waiters) wake();
-    };
-    watchHealth(check, process, startedAtMs, run, changed, this.#stop.signal).catch((error: unknown) => {
+  constructor(options: TaskHealthOptions) {
+    const { check, process, first, run, logger } = options;
+    this.#options = options;
+    this.#state = first;
+    this.#output = lastOutput(first);
+    watchHealth(check, process, first, run, this.#probed, this.#stop.signal).catch((error: unknown) => {
       if (!isAbort(error)) logger.warn({ err: error }, 'the health check ended');
     });
   }
 
   get health(): Health {
-    return this.#health;
+    return this.#state.health;
+  }
+
+  get state(): HealthState {
+    return this.#state;
   }
 
   /** What the last probe that changed the health printed. */
@@ -47,7 +65,25 @@ export class TaskHealth {
     });
   }
 
-  close(): void {
+  /** Resolves when nothing is written any more. */
+  close(): Promise<void> {
     this.#stop.abort();
+    return this.#saved;
   }
+
+  #probed = (state: HealthState): void => {
+    const { save, logger } = this.#options;
+    const before = this.#state;
+    this.#state = state;
+    this.#saved = this.#saved
+      .then(() => save(state))
+      .catch((error: unknown) => logger.warn({ reason: describeError(error) }, 'health was not written'));
+    if (state.health === before.health) return;
+    this.#output = lastOutput(state);
+    for (const wake of this.#waiters) wake();
+  };
+}
+
+function lastOutput({ log }: HealthState): string {
+  return log.at(-1)?.output.trim() ?? '';
 }

@@ -1,4 +1,5 @@
 /** One entry of `services` -> a service spec, its networks named as the cluster names them. */
+import { readLogDriver } from '../../shared/lib/log-driver.ts';
 import {
   type ContainerSpec,
   type NetworkAttachment,
@@ -245,12 +246,10 @@ function readLogging(service: Section): ServiceSpec['logDriver'] {
   const name = logging.text('driver') ?? 'json-file';
   const options = labels(logging, 'options');
   logging.end();
-  const kept = ['json-file', 'local'].includes(name);
-  if (!kept || Object.keys(options).length > 0) {
-    const what = kept ? 'the options have no effect' : `'${name}' has no effect`;
-    service.problems.warning(logging.map, logging.map.key, `${what} yet: logs are kept on the node`);
-  }
-  return { name, options };
+  const logDriver = { name, options };
+  for (const text of readLogDriver(logDriver).warnings)
+    service.problems.warning(logging.map, logging.map.key, text);
+  return logDriver;
 }
 
 /** Each network by the cluster's name for it; the short name of the service is an alias on all of them. */

@@ -26,6 +26,9 @@ struct shoal_session {
 SHOAL_EXPORT int shoal_container_session(const char *request_json, const char *seccomp_json,
                                          struct shoal_session *session, struct shoal_error *err);
 
+/* Changes limits of a container that runs: resources_json is a linux.resources object with those that change. */
+SHOAL_EXPORT int shoal_container_update(const char *run_dir, const char *resources_json, struct shoal_error *err);
+
 /* Kills what is left of the container, removes its cgroups and what is in the run directory, and the directory. */
 SHOAL_EXPORT int shoal_container_delete(const char *run_dir, struct shoal_error *err);
 

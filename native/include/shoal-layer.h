@@ -20,4 +20,7 @@ struct shoal_layer_result {
 SHOAL_EXPORT int shoal_layer_unpack(const char *tar_path, const char *dest_dir, struct shoal_layer_result *result,
                                     struct shoal_error *err);
 
+/* Whether the directory of an unpacked layer hides what the layers below it have: 1 or 0, also when it is none. */
+SHOAL_EXPORT int shoal_layer_is_opaque(const char *directory);
+
 #endif

@@ -91,7 +91,8 @@ static int v2_apply(const struct cgroup_set *set, const struct cgroup_limits *li
     enable_above(cgroup_layout_host()->v2, dir);
     rc = apply_all(dir, limits, err);
   }
-  return rc < 0 ? rc : cgroup_devices_attach(dir, limits, err);
+  /* A change of limits has no rules: one more program that denies what it does not know would take all devices away. */
+  return rc < 0 || limits->device_count == 0 ? rc : cgroup_devices_attach(dir, limits, err);
 }
 
 const struct cgroup_backend cgroup_v2 = {.plan = v2_plan,

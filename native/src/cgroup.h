@@ -82,6 +82,9 @@ int cgroup_limits_parse(const cJSON *resources, const cJSON *devices, struct cgr
 int cgroup_create(const struct cgroup_backend *backend, const struct cgroup_layout *layout,
                   const struct cgroup_set *set, struct shoal_error *err);
 
+/* Changes the limits that resources (linux.resources) names, of groups that exist. Devices stay as they were made. */
+int cgroup_update(const struct cgroup_set *set, const cJSON *resources, struct shoal_error *err);
+
 /* Kills whatever is in the directory or below it and removes it; absent is fine. Bounded: 3 s, then -EBUSY. */
 int cgroup_remove(const char *path, struct shoal_error *err);
 

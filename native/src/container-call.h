@@ -32,6 +32,9 @@ int call_prepare_cgroups(struct call *call, const cJSON *config, struct shoal_er
 /* Which hierarchies a "cgroup" mount shows, and where the init puts itself. */
 void call_plan_cgroups(struct call *call);
 
+/* The log as the request has it ("log": path, maxBytes, maxFiles; absent: none), from its newest file on. */
+int call_plan_log(struct call *call, struct shoal_error *err);
+
 /* Adds a flag when the request's member of this name is true. */
 int call_flag(struct call *call, const char *name, uint32_t flag, uint32_t *flags, struct shoal_error *err);
 

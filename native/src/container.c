@@ -108,13 +108,12 @@ int call_prepare_cgroups(struct call *call, const cJSON *config, struct shoal_er
 
 static int compile_container(struct call *call, const char *seccomp_json, const char *run_dir,
                              struct shoal_error *err) {
-  const char *id, *log_path;
+  const char *id;
   char root[512];
   uint32_t streams = 0;
   const cJSON *config = json_member(call->request, "config");
   struct config_context context = {.builder = &call->builder, .seccomp_json = seccomp_json, .err = err};
   int rc = json_string(call->request, "request", "id", true, &id, err);
-  if (rc == 0) rc = json_string(call->request, "request", "logPath", true, &log_path, err);
   if (rc == 0 && !id_valid(id)) rc = REQUEST_FAIL(err, "id: '%s'", id);
   if (rc == 0) rc = call_prepare_cgroups(call, config, err);
   context.cgroup_mounts = call->cgroup_mounts[0] == NULL ? NULL : call->cgroup_mounts;
@@ -122,16 +121,15 @@ static int compile_container(struct call *call, const char *seccomp_json, const 
   if (rc == 0) rc = call_flag(call, "stdin", PLAN_STDIN, &streams, err);
   if (rc == 0) rc = call_flag(call, "stdinOnce", PLAN_STDIN_ONCE, &streams, err);
   if (rc == 0) rc = plan_overlay(call, json_member(call->request, "rootfs"), &context);
+  if (rc == 0) rc = call_plan_log(call, err);
   if (rc < 0) return rc;
   call_plan_cgroups(call);
   if (snprintf(root, sizeof root, "%s/" RUN_ROOT, run_dir) >= (int)sizeof root)
     return REQUEST_FAIL(err, "runDir: too long");
   uint32_t id_at = plan_add_string(&call->builder, id);
-  uint32_t log_at = plan_add_string(&call->builder, log_path);
   uint32_t root_at = plan_add_string(&call->builder, root);
   struct plan *plan = plan_builder_head(&call->builder);
   plan->id = id_at;
-  plan->log_path = log_at;
   plan->root_dir = root_at;
   plan->stream_flags |= streams;
   call->plan_fd = plan_builder_finish(&call->builder, err);

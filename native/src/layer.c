@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <locale.h>
 #include <string.h>
+#include <sys/xattr.h>
 
 #include "layer-internal.h"
 
@@ -60,4 +61,9 @@ int shoal_layer_unpack(const char *tar_path, const char *dest_dir, struct shoal_
     freelocale(utf8);
   }
   return code;
+}
+
+int shoal_layer_is_opaque(const char *directory) {
+  char value[2];
+  return lgetxattr(directory, "trusted.overlay.opaque", value, sizeof value) == 1 && value[0] == 'y';
 }

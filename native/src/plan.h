@@ -16,6 +16,8 @@
 /* With the size in it, so that a monitor of another build most likely refuses the plan rather than misread it. */
 #define PLAN_MAGIC (0x53480000u ^ (uint32_t)sizeof(struct plan))
 #define PLAN_SIZE_MAX (4u << 20)
+/* Of a log file, with its number. */
+#define PLAN_LOG_NAME_MAX 1024
 
 /* The descriptors that the library gives the monitor; everything from MONITOR_FD_END on is closed at once. */
 enum {
@@ -126,7 +128,10 @@ struct plan {
   uint32_t magic;
   uint32_t size;
   uint32_t id;
-  uint32_t log_path;
+  uint32_t log_path;      /* without the number of the file; 0: no log is kept */
+  uint32_t log_max_files; /* at least 1 */
+  uint64_t log_number;    /* of the file to go on with */
+  uint64_t log_max_bytes; /* of each file; 0: no limit */
 
   uint32_t namespaces; /* CLONE_NEW* to create */
   struct plan_list joins;

@@ -141,7 +141,7 @@ static void make_layer(void) {
 }
 
 static const char *const request_format =
-    "{\"id\":\"%s\",\"runDir\":\"%s\",\"monitorPath\":\"%s\",\"logPath\":\"%s\","
+    "{\"id\":\"%s\",\"runDir\":\"%s\",\"monitorPath\":\"%s\",\"log\":{\"path\":\"%s\"},"
     "\"rootfs\":{\"lower\":[\"/tmp/layer\"],\"upper\":\"%s/upper\",\"work\":\"%s/work\"},"
     "\"config\":{\"ociVersion\":\"1.1.0\",\"root\":{\"path\":\"rootfs\"},"
     "\"process\":{\"user\":{\"uid\":0,\"gid\":0},\"args\":[\"sh\",\"-c\",\"%s\"],\"env\":[\"PATH=/bin\"],\"cwd\":\"/\","
@@ -205,7 +205,7 @@ static void run(struct box *box, const char *resources, const char *script, char
 
 static bool log_has(const struct box *box, const char *text) {
   char log[TEXT_MAX + 1];
-  read_text(box->work, "log", log);
+  read_text(box->work, "log.0", log);
   (void)strcat(log, "\n"); /* read_text took the last one */
   return strstr(log, text) != NULL;
 }
@@ -213,7 +213,7 @@ static bool log_has(const struct box *box, const char *text) {
 static void check_log(int line, const struct box *box, const char *text) {
   char log[TEXT_MAX];
   if (log_has(box, text)) return;
-  read_text(box->work, "log", log);
+  read_text(box->work, "log.0", log);
   say("# line %d: the log has no '%s': %s\n", line, text, log);
   exit(1);
 }

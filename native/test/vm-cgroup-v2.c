@@ -181,6 +181,30 @@ static void devices_are_denied_but_the_usual_ones(void) {
   discard(&box);
 }
 
+static void limits_change_and_devices_stay(void) {
+  struct box box = {.pid = -1};
+  create(&box, "{\"memory\":{\"limit\":67108864,\"swap\":67108864}}",
+         "while [ ! -e /go ]; do sleep 0.1; done; : > /dev/null && echo null");
+  start(&box);
+  const char *change = "{\"memory\":{\"limit\":33554432,\"swap\":50331648},\"cpu\":{\"quota\":50000,\"period\":100000},"
+                       "\"pids\":{\"limit\":9}}";
+  CHECK_INT(shoal_container_update(box.run_dir, change, &err), 0);
+  CHECK_FILE(box.cgroup, "memory.max", "33554432");
+  CHECK_FILE(box.cgroup, "memory.swap.max", "16777216");
+  CHECK_FILE(box.cgroup, "cpu.max", "50000 100000");
+  CHECK_FILE(box.cgroup, "pids.max", "9");
+  CHECK_INT(shoal_container_update(box.run_dir, "{\"cpu\":{\"quota\":1,\"period\":100000}}", &err), -EINVAL);
+  CHECK(strstr(err.detail, "cpu.max") != NULL);
+  char path[128], state[TEXT_MAX];
+  (void)snprintf(path, sizeof path, "/proc/%d/root/go", (int)box.pid);
+  int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+  CHECK(fd >= 0);
+  close(fd);
+  finish(&box, state);
+  CHECK_LOG(&box, "stdout F null\n");
+  discard(&box);
+}
+
 /* Runs in a pid namespace that no process of the container is in: all of them have the number 0 there, so nothing but
  * cgroup.kill can end them. */
 static int remove_from_elsewhere(const char *path) {
@@ -290,6 +314,7 @@ static const struct {
     TEST(a_pids_limit_refuses_the_next_process),
     TEST(a_cpu_quota_throttles),
     TEST(devices_are_denied_but_the_usual_ones),
+    TEST(limits_change_and_devices_stay),
     TEST(removal_kills_through_cgroup_kill),
     TEST(a_frozen_container_can_be_removed),
     TEST(exec_counts_towards_the_containers_limits),

@@ -49,6 +49,8 @@ export interface ContainerStatus {
   readonly containerId: string;
   readonly pid?: number;
   readonly exitCode?: number;
+  /** The kernel killed a process of it for lack of memory. Known once it has ended. */
+  readonly oomKilled?: true;
 }
 
 /** Health of a running task's container, when it has a health check. */

@@ -29,6 +29,7 @@ const containerStatus = conforms<ContainerStatus>()(
     containerId: text,
     pid: count.exactOptional(),
     exitCode: z.number().int().exactOptional(),
+    oomKilled: z.literal(true).exactOptional(),
   }),
 );
 

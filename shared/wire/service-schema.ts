@@ -166,7 +166,7 @@ const container = conforms<ContainerSpec>()(
   }),
 );
 
-const amounts = conforms<ResourceAmounts>()(
+export const amounts = conforms<ResourceAmounts>()(
   z.strictObject({
     nanoCpus: optionalCount,
     memoryBytes: optionalCount,

@@ -92,6 +92,23 @@ test('run of an image that no node has: the client pulls it; its volumes, user a
   await exits(scene, 0, '--rm', '--pull', 'always', reference);
 });
 
+test('logs: files of a limited size keep the last lines, the driver none keeps nothing', async (t, scene) => {
+  const { docker, tag } = scene;
+  const [short, none] = [`short-${tag}`, `none-${tag}`];
+  const limits = ['--log-opt', 'max-size=4k', '--log-opt', 'max-file=2'];
+  await exits(scene, 0, '--name', short, ...limits, 'busybox', 'seq', '1', '1000');
+  const kept = await docker.lines('logs', short);
+  t.is(kept.at(-1), '1000');
+  t.true(kept.length > 50 && kept.length < 200, `${kept.length}`);
+  t.deepEqual(await docker.lines('logs', '--tail', '100', short), kept.slice(-100));
+  const shown = { Type: 'json-file', Config: { 'max-size': '4k', 'max-file': '2' } };
+  t.deepEqual(await inspect(scene, short, '.HostConfig.LogConfig'), shown);
+  const said = await exits(scene, 0, '--name', none, '--log-driver', 'none', 'busybox', 'echo', 'said');
+  t.is(said.stdout, 'said\n');
+  t.regex((await docker.run(['logs', none])).stderr, /does not support reading/);
+  await docker.ok('rm', short, none);
+});
+
 test('run -i and run -it: input goes in, a terminal is one', async (t, scene) => {
   const { docker } = scene;
   const piped = await docker.runWith('one\ntwo\n', ['run', '--rm', '-i', 'busybox', 'wc', '-l']);
@@ -240,7 +257,7 @@ test('what can not be had is refused by name', async (t, scene) => {
   await refused(/not supported by Shoal: HostConfig.VolumesFrom/, '--volumes-from', 'x');
   await refused(/not supported by Shoal: 'container:x'/, '--network', 'container:x');
   await refused(/not supported by Shoal: 'seccomp=|seccomp/, '--security-opt', 'apparmor=docker-default');
-  await refused(/'syslog' \(json-file and none are\)/, '--log-driver', 'syslog');
+  await refused(/'awslogs' \(json-file, local, none are\)/, '--log-driver', 'awslogs');
   await refused(/not supported by Shoal: .*IPv4Address/, '--network', 'bridge', '--ip', '10.0.0.9');
   await refused(/network nosuch not found/, '--network', 'nosuch');
   await refused(
@@ -322,8 +339,40 @@ test('restart policies: started again, and counted; a stop is a stop', async (t,
   t.is(await inspect(scene, always, '.State.Running'), false);
   await docker.ok('update', '--restart', 'no', always);
   t.like(await inspect(scene, always, '.HostConfig.RestartPolicy'), { Name: 'no' });
-  t.regex(await docker.fails('update', '--memory', '64m', always), /not supported by Shoal: Memory/);
   await docker.ok('rm', always, some);
+});
+
+test('update changes the limits of a container that runs, and those of its next start', async (t, scene) => {
+  const { docker, swarm, tag } = scene;
+  const name = `limits-${tag}`;
+  const id = await docker.ok('run', '-d', '--name', name, '--memory', '64m', 'busybox', 'sleep', '1000');
+  const limit = async (file: string): Promise<number> =>
+    Number(await docker.ok('exec', name, 'cat', `/sys/fs/cgroup/${file}`));
+  const memory = () => limit('memory/memory.limit_in_bytes');
+  const pid = await inspect<number>(scene, name, '.State.Pid');
+  const MiB = 1024 * 1024;
+  const more = ['--memory', '96m', '--memory-swap', '96m', '--cpu-shares', '300', '--pids-limit', '50'];
+  await docker.ok('update', ...more, '--cpus', '0.5', name);
+  t.is(await memory(), 96 * MiB);
+  t.deepEqual([await limit('cpu/cpu.shares'), await limit('cpu/cpu.cfs_quota_us')], [300, 50_000]);
+  t.is(await limit('pids/pids.max'), 50);
+  await docker.ok('update', '--memory', '32m', '--memory-swap', '32m', name);
+  t.is(await memory(), 32 * MiB);
+  t.is(await limit('pids/pids.max'), 50, 'what is not named stays');
+  t.like(await inspect(scene, name, '.HostConfig'), { Memory: 32 * MiB, CpuShares: 300, PidsLimit: 50 });
+  t.is(await inspect(scene, name, '.State.Pid'), pid, 'it was not started again');
+
+  t.regex(await docker.fails('update', '--memory', '48m', name), /memorySwap: .*not less than/);
+  t.regex(await docker.fails('update', '--memory', '1m', '--memory-swap', '1m', name), /at least 4 MiB/);
+  t.regex(
+    await docker.fails('update', '--cpuset-cpus', '0', name),
+    /cpuset: the container was made without one/,
+  );
+  t.is(await memory(), 32 * MiB, 'what was refused has not been');
+  await docker.ok('restart', '-t', '0', name);
+  await swarm.eventually(async () => (await inspect(scene, name, '.State.Running')) === true);
+  t.is(await memory(), 32 * MiB);
+  await docker.ok('rm', '-f', id);
 });
 
 test('names: conflicts, rename, prune, filters of ps', async (t, scene) => {
@@ -400,6 +449,13 @@ test('health, exec, pause, top and copies of a single container by its name', as
   await docker.ok('run', '-d', '--name', name, ...check, 'busybox', 'sleep', '1000');
   const health = (): Promise<string> => inspect<string>(scene, name, '.State.Health.Status');
   await until(async () => (await health()) === 'unhealthy');
+  const found = await inspect<{ FailingStreak: number; Log: { ExitCode: number }[] }>(
+    scene,
+    name,
+    '.State.Health',
+  );
+  t.true(found.FailingStreak >= 1 && found.Log.length > 0 && found.Log.length <= 5, JSON.stringify(found));
+  t.is(found.Log.at(-1)?.ExitCode, 1);
   t.is(await inspect(scene, name, '.State.Status'), 'running', 'it goes on');
   await docker.ok('exec', name, 'touch', '/well');
   await until(async () => (await health()) === 'healthy');
@@ -413,6 +469,18 @@ test('health, exec, pause, top and copies of a single container by its name', as
   const followed = docker.ok('logs', '--follow', name);
   await docker.ok('stop', '-t', '0', name);
   t.is(await followed, '', 'the followed log ends with the run');
+  await docker.ok('rm', name);
+});
+
+test('a container that takes more memory than it may is seen to have been killed for it', async (t, scene) => {
+  const { docker, tag } = scene;
+  const name = `oom-${tag}`;
+  const script = 'x=$(dd if=/dev/zero bs=1M count=64 2>/dev/null | tr "\\0" a)';
+  await exits(scene, 137, '--name', name, '--memory', '16m', 'busybox', 'sh', '-c', script);
+  t.like(await inspect(scene, name, '.State'), { OOMKilled: true, ExitCode: 137, Status: 'exited' });
+  const filters = ['--filter', 'type=container', '--filter', `container=${name}`];
+  const format = ['--format', '{{.Action}}', '--since', '10m', '--until', '0s'];
+  t.deepEqual(await docker.lines('events', ...filters, ...format), ['create', 'start', 'oom', 'die']);
   await docker.ok('rm', name);
 });
 

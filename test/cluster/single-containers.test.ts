@@ -75,6 +75,22 @@ test.serial('the agent is killed between create and start, and while it runs', a
   t.deepEqual(await readdir(path.join(node.stateDir, 'containers')), []);
 });
 
+test.serial('what a health check found outlives the agent', async (t) => {
+  const { swarm } = t.context;
+  // Once healthy it is not looked at again for an hour: an agent that had forgotten would have nothing to say.
+  const check = ['--health-cmd', 'echo well', '--health-interval', '1h', '--health-start-period', '1h'];
+  await swarm.docker('run', '-d', '--name', 'well', ...check, ...COUNTING);
+  const health = () => field(swarm, 'well', '.State.Health.Status');
+  await swarm.eventually(async () => (await health()) === 'healthy', PATIENT);
+  const log = await field(swarm, 'well', 'json .State.Health');
+  const node = swarm.node(await nodeOf(swarm, 'well'));
+  await node.restart();
+  await swarm.eventually(async () => (await status(swarm, 'well')) === 'running', PATIENT);
+  t.is(await field(swarm, 'well', 'json .State.Health'), log);
+  t.like(JSON.parse(log), { Status: 'healthy', FailingStreak: 0, Log: [{ ExitCode: 0, Output: 'well\n' }] });
+  await swarm.docker('rm', '-f', 'well');
+});
+
 test.serial('the manager is killed between create and start, and while it runs', async (t) => {
   const { swarm } = t.context;
   await swarm.docker('create', '--name', 'two', '--restart', 'always', ...COUNTING);

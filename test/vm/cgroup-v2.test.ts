@@ -44,6 +44,7 @@ const CGROUP_V2_TESTS = [
   'a pids limit refuses the next process',
   'a cpu quota throttles',
   'devices are denied but the usual ones',
+  'limits change and devices stay',
   'removal kills through cgroup kill',
   'a frozen container can be removed',
   'exec counts towards the containers limits',

@@ -143,8 +143,7 @@ export function encodeInspection(container: PlacedContainer, facts: ContainerFac
       Error: container.error ?? '',
       StartedAt: timeText(container.startedAtMs),
       FinishedAt: timeText(container.finishedAtMs),
-      Health:
-        container.health === undefined ? undefined : { Status: container.health, FailingStreak: 0, Log: [] },
+      Health: healthOf(container),
     }),
     Image: container.imageId,
     LogPath: container.logPath,
@@ -156,7 +155,7 @@ export function encodeInspection(container: PlacedContainer, facts: ContainerFac
     HostConfig: {
       NetworkMode: networkMode(facts),
       RestartPolicy: { Name: 'no' },
-      LogConfig: { Type: 'json-file' },
+      LogConfig: { Type: spec?.logDriver?.name ?? 'json-file', Config: spec?.logDriver?.options ?? {} },
       Memory: spec?.limits.memoryBytes ?? 0,
       NanoCpus: spec?.limits.nanoCpus ?? 0,
       ...(spec?.container.init === undefined ? {} : { Init: spec.container.init }),
@@ -176,6 +175,17 @@ export function encodeInspection(container: PlacedContainer, facts: ContainerFac
     Node: { ID: container.nodeId },
     ...(stored === undefined ? {} : singleInspection(container, stored, facts)),
   };
+}
+
+function healthOf({ health, probes }: PlacedContainer): object | undefined {
+  if (health === undefined) return undefined;
+  const log = (probes?.log ?? []).map(({ startMs, endMs, exitCode, output }) => ({
+    Start: timeText(startMs),
+    End: timeText(endMs),
+    ExitCode: exitCode,
+    Output: output,
+  }));
+  return { Status: health, FailingStreak: probes?.failures ?? 0, Log: log };
 }
 
 function singleInspection(

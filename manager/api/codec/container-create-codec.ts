@@ -1,6 +1,7 @@
 /** POST /containers/create -> the spec of the hidden service that a single container is. */
 import { z } from 'zod';
 import { InvalidError, UnsupportedError } from '../../../shared/errors/index.ts';
+import { readLogDriver } from '../../../shared/lib/log-driver.ts';
 import {
   type ContainerRequest,
   type ContainerSpec,
@@ -200,20 +201,18 @@ function constraintsOf({ Labels }: RawCreate): string[] {
 
 function logDriverOf({ LogConfig: log }: RawHostConfig): Pick<ServiceSpec, 'logDriver'> {
   const name = given(log?.Type);
-  if (name === undefined) return {};
-  if (name !== 'json-file' && name !== 'none')
-    throw new UnsupportedError(
-      `HostConfig.LogConfig.Type: not supported by Shoal: '${name}' (json-file and none are)`,
-    );
-  return { logDriver: { name, options: log?.Config ?? {} } };
+  const options = log?.Config ?? {};
+  if (name === undefined && Object.keys(options).length === 0) return {};
+  const logDriver = { name: name ?? 'json-file', options };
+  const [problem] = readLogDriver(logDriver).problems;
+  if (problem !== undefined) throw new InvalidError(`HostConfig.LogConfig: ${problem}`);
+  return { logDriver };
 }
 
 function warningsOf(host: RawHostConfig, nodeNetwork: 'host' | 'none' | undefined): string[] {
   const warnings: string[] = [];
-  const { Type: type, Config: options } = host.LogConfig ?? {};
-  if (type === 'none') warnings.push("LogConfig.Type 'none': the log is kept all the same");
-  const names = Object.keys(options ?? {});
-  if (names.length > 0) warnings.push(`LogConfig.Config: ${names.join(', ')}: kept without an effect`);
+  const log = readLogDriver(logDriverOf(host).logDriver);
+  warnings.push(...log.warnings.map((text) => `LogConfig: ${text}`));
   const published = Object.keys(host.PortBindings ?? {}).length > 0 || host.PublishAllPorts === true;
   if (published && nodeNetwork === 'host')
     warnings.push('Published ports are discarded when using host network mode');

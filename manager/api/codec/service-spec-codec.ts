@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { InvalidError } from '../../../shared/errors/index.ts';
 import { assertNever } from '../../../shared/lib/assert-never.ts';
+import { readLogDriver } from '../../../shared/lib/log-driver.ts';
 import {
   type Autoscale,
   DEFAULT_RESTART,
@@ -169,12 +170,7 @@ export function decodeServiceSpec(value: unknown): DecodedSpec {
 function specWarnings({ logDriver, networks }: ServiceSpec): string[] {
   const warnings: string[] = [];
   const warn = (field: string, why: string): void => void warnings.push(`TaskTemplate.${field}: ${why}`);
-  if (logDriver !== undefined && !['json-file', 'local'].includes(logDriver.name)) {
-    const why = 'Shoal keeps logs on the node, for docker service logs';
-    warn('LogDriver', `'${logDriver.name}' has no effect: ${why}`);
-  } else if (Object.keys(logDriver?.options ?? {}).length > 0) {
-    warn('LogDriver.Options', 'have no effect yet');
-  }
+  for (const text of readLogDriver(logDriver).warnings) warn('LogDriver', text);
   for (const { network, aliases } of networks) {
     if (nodeNetworkOf(network) !== undefined && aliases.length > 0)
       warn('Networks', `aliases have no effect on network ${network}: it has no names`);

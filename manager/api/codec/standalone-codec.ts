@@ -10,7 +10,6 @@ import type { MountSpec, PublishedPort } from '../../../shared/model/index.ts';
 const HOST_DEFAULTS = {
   Binds: null,
   ContainerIDFile: '',
-  LogConfig: { Type: 'json-file', Config: {} },
   NetworkMode: 'default',
   PortBindings: {},
   RestartPolicy: { Name: 'no', MaximumRetryCount: 0 },
@@ -60,7 +59,12 @@ const HOST_DEFAULTS = {
 
 /** HostConfig as it was given, over the defaults. */
 export function encodeAskedHost({ revision }: StoredContainer): Record<string, unknown> {
-  return { ...HOST_DEFAULTS, ...withoutBlanks(revision.asked?.hostConfig ?? {}) };
+  const { name: Type = 'json-file', options: Config = {} } = revision.spec.logDriver ?? {};
+  return {
+    ...HOST_DEFAULTS,
+    ...withoutBlanks(revision.asked?.hostConfig ?? {}),
+    LogConfig: { Type, Config },
+  };
 }
 
 /** A client's null, '' and 0 are its words for the default. */

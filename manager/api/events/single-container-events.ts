@@ -51,6 +51,7 @@ export function singleRunEvents(store: Records, change: StatusChange): EventDraf
     ...(begins ? [...networks('connect'), draft('container', 'start', id, base)] : []),
     ...(ends && after.startedAtMs !== undefined
       ? [
+          ...(after.container?.oomKilled === true ? [draft('container', 'oom', id, base)] : []),
           draft('container', 'die', id, { ...base, exitCode: String(after.container?.exitCode ?? 0) }),
           ...networks('disconnect'),
         ]

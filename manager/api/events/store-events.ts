@@ -107,7 +107,11 @@ function containerEvents(store: Records, change: Extract<Change, { table: 'statu
   if (after?.health !== undefined && after.health !== 'starting' && after.health !== before?.health)
     found.push(event(`health_status: ${after.health}`));
   if (after !== undefined && isTerminal(after.state) && !(before !== undefined && isTerminal(before.state)))
-    found.push(event('die'), ...networkEvents(store, 'disconnect', change.key, id));
+    found.push(
+      ...(container.oomKilled === true ? [event('oom')] : []),
+      event('die'),
+      ...networkEvents(store, 'disconnect', change.key, id),
+    );
   if (after === undefined) found.push(event('destroy'));
   return found;
 }

@@ -1,7 +1,7 @@
 /** Single containers, from docker create to docker rm. Of a service's container its service decides: 409. */
 import { z } from 'zod';
 import { zCreate } from '../codec/container-create-schema.ts';
-import { zUpdate } from '../resources/container-lifecycle.ts';
+import { zUpdate } from '../resources/container-update.ts';
 import { PRUNE_FILTERS } from '../resources/container-removal.ts';
 import { STOP_QUERY } from './containers.ts';
 import { answers, jsonBody, NODE_ERRORS, operationsOf, parameters } from './operation.ts';

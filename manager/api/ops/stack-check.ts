@@ -30,6 +30,7 @@ const PLACES: Readonly<Record<string, readonly string[]>> = {
   secrets: ['secrets'],
   configs: ['configs'],
   ports: ['ports'],
+  logDriver: ['logging'],
   networks: ['networks'],
   ulimits: ['ulimits'],
   healthCheck: ['healthcheck'],

@@ -1,18 +1,12 @@
 /** Single containers, as docker create, start, stop, restart, kill, wait, rename, update, rm and prune have them. */
 import { Router, type Request, type Response } from 'express';
-import { z } from 'zod';
-import { ConflictError, InvalidError, UnsupportedError } from '../../../shared/errors/index.ts';
-import type { Revision } from '../../../shared/model/index.ts';
-import { decodeContainer, decodeContainerRestart } from '../codec/container-create-codec.ts';
-import { zResources, zRestartPolicy } from '../codec/container-create-schema.ts';
-import type { PlacedContainer } from '../codec/container-codec.ts';
+import { ConflictError, InvalidError } from '../../../shared/errors/index.ts';
+import { decodeContainer } from '../codec/container-create-codec.ts';
 import { withExposed } from '../codec/container-network-codec.ts';
 import type { ApiContext } from '../context.ts';
-import { containerEvent } from '../events/container-event.ts';
 import { readJson } from '../http/body.ts';
 import { queryText } from '../http/query.ts';
 import { requestSignal, sendEmpty, sendJson } from '../http/respond.ts';
-import { parseStrict } from '../http/unsupported.ts';
 import { callNode } from '../node-call.ts';
 import { nodesWithImage } from '../ops/container-image.ts';
 import { containerById, containerByName, type StoredContainer } from '../ops/container-reads.ts';
@@ -25,11 +19,13 @@ import {
   waitForExit,
   type WaitCondition,
 } from '../ops/container-runs.ts';
-import { createContainer, renameContainer, reviseContainer } from '../ops/containers.ts';
+import { createContainer, renameContainer } from '../ops/containers.ts';
 import { randomName } from '../ops/random-name.ts';
 import { signalNumber, stopOptions, zCondition } from './container-actions.ts';
 import { prune, remove } from './container-removal.ts';
+import { update } from './container-update.ts';
 import { findSingle } from './find-single.ts';
+import { eventOf, serviceDecides } from './single-container.ts';
 
 export function containerLifecycleRouter(ctx: ApiContext): Router {
   const router = Router();
@@ -130,20 +126,6 @@ function platformOf(req: Request): { platforms?: { os: string; arch: string }[] 
   return os === '' ? {} : { platforms: [{ os, arch }] };
 }
 
-function serviceDecides(action: string, { id, serviceName }: PlacedContainer): ConflictError {
-  return new ConflictError(
-    `container ${id} belongs to service ${serviceName}, which decides over it: it can not be told to ${action} ` +
-      `(update or scale the service)`,
-  );
-}
-
-function eventOf(action: string, container: StoredContainer, more: Record<string, string> = {}) {
-  const { id, service, revision, task } = container;
-  const { image, labels } = revision.spec.container;
-  const where = task?.nodeId === undefined ? {} : { nodeId: task.nodeId };
-  return containerEvent(action, { id, image, labels, name: service.name, ...where }, more);
-}
-
 async function requireUnpaused(
   ctx: ApiContext,
   container: StoredContainer,
@@ -171,37 +153,4 @@ async function wait(
   res.setHeader('Content-Type', 'application/json');
   res.flushHeaders();
   res.end(`${JSON.stringify({ StatusCode: await exited })}\n`);
-}
-
-export const zUpdate = z.object({ ...zResources, RestartPolicy: zRestartPolicy });
-
-/** The restart policy alone: limits of what runs are changed by nobody here. */
-async function update(ctx: ApiContext, req: Request, res: Response): Promise<void> {
-  const { RestartPolicy: policy, ...resources } = parseStrict(
-    zUpdate,
-    await readJson(req),
-    'container update',
-  );
-  const signal = requestSignal(res, ctx.signal);
-  const container = await findSingle(ctx, String(req.params['id']), signal);
-  if (!('service' in container)) throw serviceDecides('update', container);
-  const refused = Object.entries(resources).flatMap(([name, value]) => (value ? [name] : []));
-  if (refused.length > 0)
-    throw new UnsupportedError(
-      `container update: not supported by Shoal: ${refused.join(', ')} (RestartPolicy can be changed)`,
-    );
-  if (policy?.Name) {
-    const restart = decodeContainerRestart(policy);
-    if (container.mode.autoRemove && restart.condition !== 'none')
-      throw new ConflictError(
-        'Restart policy cannot be updated because AutoRemove is enabled for the container',
-      );
-    const change = ({ spec, asked }: Revision): Pick<Revision, 'spec' | 'asked'> => ({
-      spec: { ...spec, restart },
-      asked: { config: asked?.config ?? {}, hostConfig: { ...asked?.hostConfig, RestartPolicy: policy } },
-    });
-    await reviseContainer(ctx, container.service.id, change, signal);
-    ctx.events.emit(eventOf('update', container));
-  }
-  sendJson(res, 200, { Warnings: null });
 }

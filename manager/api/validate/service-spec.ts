@@ -1,5 +1,6 @@
 /** What a service spec must hold beyond its shape; the same for the REST API and for stacks. Pure. */
 import { kindsProblem, MAX_GENERIC_COUNT } from '../../../shared/lib/generic-resources.ts';
+import { readLogDriver } from '../../../shared/lib/log-driver.ts';
 import type { ResourceAmounts, ServiceSpec, UpdateConfig } from '../../../shared/model/index.ts';
 import { parseConstraint } from '../../plan/constraint.ts';
 import { nodeNetworkProblem } from '../ops/node-networks.ts';
@@ -58,6 +59,8 @@ export function checkServiceSpec(spec: ServiceSpec): SpecProblem[] {
   problems.push(...checkResources(spec), ...checkGenericRequests(spec), ...checkPlacement(spec));
   problems.push(...checkUpdate('update', spec.update), ...checkUpdate('rollback', spec.rollback));
   problems.push(...checkPorts(spec));
+  const log = readLogDriver(spec.logDriver).problems;
+  problems.push(...log.map((message) => ({ field: 'logDriver', message })));
   const ownNetwork = nodeNetworkProblem(spec);
   if (ownNetwork !== undefined) problems.push({ field: 'networks', message: ownNetwork });
   const { restart } = spec;

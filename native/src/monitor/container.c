@@ -64,7 +64,8 @@ static int handle_resize(void *context, unsigned int rows, unsigned int columns,
 static int handle_attach(void *context, int fd, bool input, bool output, char answer[CONTROL_LINE_MAX],
                          struct shoal_error *err) {
   struct container *c = context;
-  (void)snprintf(answer, CONTROL_LINE_MAX, "ok %llu\n", (unsigned long long)output_log_size(&c->output));
+  (void)snprintf(answer, CONTROL_LINE_MAX, "ok %llu %llu\n", (unsigned long long)c->output.log.number,
+                 (unsigned long long)c->output.log.size);
   return attach_add(&c->attach, fd, input, output, err);
 }
 
@@ -127,7 +128,7 @@ static void finish(struct container *c) {
   c->state.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
   c->state.exit_code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
   c->state.oom_killed = was_oom_killed(c->plan);
-  c->state.log_dropped_bytes = c->output.dropped_bytes;
+  c->state.log_dropped_bytes = c->output.log.dropped_bytes;
   (void)state_write(MONITOR_FD_RUN_DIR, &c->state);
   control_finish(&c->control);
   attach_finish(&c->attach);
@@ -165,7 +166,7 @@ static _Noreturn void give_up(const struct shoal_error *error) {
 static int open_streams(struct container *c, int ends[3], struct shoal_error *err) {
   const struct plan *plan = c->plan;
   int fds[2] = {-1, -1};
-  int rc = output_open(&c->output, plan_string(plan, plan->log_path), hear, c, err);
+  int rc = output_open(&c->output, plan, hear, c, err);
   bool terminal = (plan->stream_flags & PLAN_TERMINAL) != 0;
   if (rc == 0 && !terminal) rc = output_pipes(&c->output, plan->process.uid, &ends[1], err);
   if (rc < 0 || terminal || (plan->stream_flags & PLAN_STDIN) == 0) return rc;

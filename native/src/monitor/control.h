@@ -4,9 +4,10 @@
  *   state    the state as JSON
  *   wait     the state as JSON, once the container has stopped
  *   resize ROWS COLUMNS    "ok", or "error 25 ..." when there is no terminal
- *   attach [stdin] [output [replay]]    "ok BYTES", the size of the log; from then on the connection is one of
- * attach.h: nothing may follow the line before that answer. replay: what of a line is not in the log yet comes first A
- * connection that ends without a line means that the monitor ended: the state file then has the last word. */
+ *   attach [stdin] [output [replay]]    "ok NUMBER BYTES", the log's newest file and its size; from then on the
+ * connection is one of attach.h: nothing may follow the line before that answer. replay: what of a line is not in the
+ * log yet comes first. A connection that ends without a line means that the monitor ended: the state file then has the
+ * last word. */
 #ifndef SHOAL_MONITOR_CONTROL_H
 #define SHOAL_MONITOR_CONTROL_H
 

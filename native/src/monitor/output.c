@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /* A pipe holds no more (pipe-max-size of pipe(7)): what comes beyond it was written later. */
@@ -21,12 +20,12 @@ static int open_pipe(struct output_pipe *end, const char *name, uint32_t uid, in
   return 0;
 }
 
-int output_open(struct output *output, const char *log_path, output_tap tap, void *context, struct shoal_error *err) {
+int output_open(struct output *output, const struct plan *plan, output_tap tap, void *context,
+                struct shoal_error *err) {
   output->tap = tap;
   output->tap_context = context;
   output->pipes[0].fd = output->pipes[1].fd = -1;
-  output->log_fd = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
-  return output->log_fd < 0 ? shoal_fail(err, errno, "log", "open %s", log_path) : 0;
+  return log_file_open(&output->log, plan, err);
 }
 
 int output_pipes(struct output *output, uint32_t uid, int child_ends[2], struct shoal_error *err) {
@@ -39,46 +38,24 @@ void output_terminal(struct output *output, int master_fd) {
   output->pipes[0].stream.name = "stdout";
 }
 
-uint64_t output_log_size(const struct output *output) {
-  struct stat info;
-  return fstat(output->log_fd, &info) < 0 ? 0 : (uint64_t)info.st_size;
-}
-
-/* A full disk must not stop the container: what cannot be written is counted and forgotten. */
-static bool write_log(struct output *output, const char *data, size_t size) {
-  ssize_t n;
-  while ((n = write(output->log_fd, data, size)) < 0 && errno == EINTR)
-    continue;
-  if (n == (ssize_t)size) return true;
-  size_t written = n < 0 ? 0 : (size_t)n;
-  output->dropped_bytes += size - written;
-  output->torn = output->torn || written > 0;
-  return false;
-}
-
 static void flush(struct output *output) {
-  size_t size = output->pending;
+  log_file_write(&output->log, output->buffer, output->pending);
   output->pending = 0;
-  if (size == 0) return;
-  if (output->torn) {
-    output->torn = false;
-    if (!write_log(output, "\n", 1)) {
-      output->torn = true;
-      output->dropped_bytes += size;
-      return;
-    }
-  }
-  (void)write_log(output, output->buffer, size);
 }
 
 static void buffer_record(void *context, const char *header, size_t header_size, const char *content, size_t size) {
   struct output *output = context;
-  if (output->pending + header_size + size + 1 > sizeof output->buffer) flush(output);
+  size_t record = header_size + size + 1;
+  if (output->pending + record > sizeof output->buffer) flush(output);
+  if (log_file_is_full(&output->log, output->pending + record)) {
+    flush(output);
+    log_file_rotate(&output->log);
+  }
   char *at = output->buffer + output->pending;
   memcpy(at, header, header_size);
   memcpy(at + header_size, content, size);
   at[header_size + size] = '\n';
-  output->pending += header_size + size + 1;
+  output->pending += record;
 }
 
 size_t output_copy(struct output *output, struct output_pipe *pipe) {

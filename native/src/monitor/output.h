@@ -1,12 +1,12 @@
-/* The container's output, two pipes or one terminal, and the log file it ends up in. */
+/* The container's output, two pipes or one terminal, and the log that it ends up in. */
 #ifndef SHOAL_MONITOR_OUTPUT_H
 #define SHOAL_MONITOR_OUTPUT_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "monitor/log-file.h"
 #include "monitor/log.h"
-#include "shoal.h"
 
 struct output_pipe {
   int fd; /* our end, non-blocking; -1 when it has ended */
@@ -17,9 +17,7 @@ struct output_pipe {
 typedef void (*output_tap)(void *context, int stream, const char *data, size_t size);
 
 struct output {
-  int log_fd;
-  bool torn; /* the last write was cut short: the next one starts on a new line */
-  uint64_t dropped_bytes;
+  struct log_file log;
   size_t pending;
   output_tap tap;
   void *tap_context;
@@ -27,8 +25,8 @@ struct output {
   struct output_pipe pipes[2]; /* with a terminal only the first */
 };
 
-/* Opens the log file; there is no output yet. */
-int output_open(struct output *output, const char *log_path, output_tap tap, void *context, struct shoal_error *err);
+/* Opens the log; there is no output yet. */
+int output_open(struct output *output, const struct plan *plan, output_tap tap, void *context, struct shoal_error *err);
 
 /* Opens the pipes; child_ends are the container's stdout and stderr, its user's own. */
 int output_pipes(struct output *output, uint32_t uid, int child_ends[2], struct shoal_error *err);
@@ -41,8 +39,5 @@ size_t output_copy(struct output *output, struct output_pipe *pipe);
 
 /* What is in the pipes now, although somebody may hold them open still, and the rest of unfinished lines. */
 void output_drain(struct output *output);
-
-/* How much of the log file there is. */
-uint64_t output_log_size(const struct output *output);
 
 #endif

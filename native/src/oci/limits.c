@@ -1,4 +1,5 @@
 /* update and events. */
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -67,16 +68,6 @@ static cJSON *parse_update(int argc, char *argv[]) {
   return resources;
 }
 
-/* v1 wants the limit of memory and swap never below that of memory, so which comes first depends on what there is. */
-static int apply(const struct cgroup_set *set, struct cgroup_limits *limits, struct shoal_error *err) {
-  const struct cgroup_backend *backend = cgroup_backend_for(cgroup_layout_host());
-  const char *memory = cgroup_set_find(set, "memory");
-  struct shoal_error ignored;
-  if (memory != NULL && limits->has_swap)
-    (void)cgroup_write_number(memory, "memory.memsw.limit_in_bytes", limits->swap_bytes, &ignored);
-  return backend->apply(set, limits, err);
-}
-
 /* Engines send 0 and "" for what shall stay as it is. */
 static void drop_unchanged(cJSON *resources) {
   cJSON *object;
@@ -92,16 +83,9 @@ static void drop_unchanged(cJSON *resources) {
 
 static int update(const struct container *container, const cJSON *resources) {
   struct cgroup_set set;
-  struct cgroup_limits limits;
   struct shoal_error err = {0};
-  int rc = cgroup_limits_parse(resources, NULL, &limits, &err);
-  /* Devices stay as they were made: on v1 a rule is a change, so none is written. */
-  limits.device_count = 0;
-  if (rc == 0 && (limits.cpus != NULL || limits.mems != NULL) && groups_read(container, &set) == 0 &&
-      cgroup_set_find(&set, "unified") == NULL && cgroup_set_find(&set, "cpuset") == NULL)
-    return log_failure("update: the container was made without cpuset limits");
-  if (rc == 0)
-    rc = groups_read(container, &set) < 0 ? shoal_fail(&err, 0, "cgroup", "not known") : apply(&set, &limits, &err);
+  int rc = groups_read(container, &set) < 0 ? shoal_fail(&err, ENOENT, "cgroup", "not known")
+                                            : cgroup_update(&set, resources, &err);
   return rc < 0 ? log_error("update", &err) : 0;
 }
 

@@ -1,4 +1,6 @@
 /** What a manager may ask of a node about its containers. */
+import type { ResourceAmounts } from '../service.ts';
+import type { RuntimeOptions } from '../runtime-options.ts';
 import type { Nothing, OfContainer } from './common.ts';
 
 /** What a container's log line looks like on the way: RFC3339Nano time, then the text, newline included. */
@@ -11,6 +13,15 @@ export interface LogsParams {
   readonly tail?: number;
   readonly sinceMs?: number;
   readonly untilMs?: number;
+}
+
+/** One run of a health check. */
+export interface ProbeResult {
+  readonly startMs: number;
+  readonly endMs: number;
+  /** -1: it did not end by itself. */
+  readonly exitCode: number;
+  readonly output: string;
 }
 
 /** A container as its node describes it. */
@@ -34,6 +45,8 @@ export interface ContainerInfo {
   readonly error?: string;
   readonly oomKilled?: boolean;
   readonly health?: 'starting' | 'healthy' | 'unhealthy';
+  /** What its health check found, in an inspection only. */
+  readonly probes?: { readonly failures: number; readonly log: readonly ProbeResult[] };
   readonly startedAtMs?: number;
   readonly finishedAtMs?: number;
   readonly logPath: string;
@@ -117,6 +130,13 @@ export interface NetworkCounters {
   readonly txDropped: number;
 }
 
+/** What a container may use of its node. */
+export interface ContainerLimits {
+  readonly limits: ResourceAmounts;
+  readonly reservations: ResourceAmounts;
+  readonly options: Pick<RuntimeOptions, 'cpuShares' | 'cpuset' | 'memorySwapBytes' | 'cpuPeriodUs'>;
+}
+
 export interface ContainerMethods {
   'container.list': { params: Nothing; result: readonly ContainerInfo[] };
   'container.inspect': { params: { containerId: string }; result: ContainerInfo };
@@ -133,6 +153,8 @@ export interface ContainerMethods {
   'container.until-removed': { params: OfContainer; result: Nothing };
   /** What it has written, and that with its image's layers. */
   'container.size': { params: OfContainer; result: { ownBytes: number; totalBytes: number } };
+  /** Sets the limits of a container, if it runs; conflict when they can not be. */
+  'container.update': { params: OfContainer & { limits: ContainerLimits }; result: Nothing };
   'container.pause': { params: OfContainer; result: Nothing };
   'container.unpause': { params: OfContainer; result: Nothing };
   /** Resolves when the container has ended. */

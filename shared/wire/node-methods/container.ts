@@ -2,16 +2,18 @@ import { z } from 'zod';
 import type {
   ContainerDetails,
   ContainerInfo,
+  ContainerLimits,
   ContainerMethods,
   ContainerSample,
   ContainerStreams,
   LogsParams,
   MountPoint,
   NetworkCounters,
+  ProbeResult,
 } from '../../model/node-methods/index.ts';
 import { conforms } from '../conforms.ts';
 import { health } from '../node-schema.ts';
-import { count, flag, labels, text } from '../service-schema.ts';
+import { amounts, count, flag, labels, text } from '../service-schema.ts';
 import { nothing, ofContainer } from './common.ts';
 import type { MethodSchemas, StreamSchemas } from './schema-table.ts';
 
@@ -53,6 +55,10 @@ const details = conforms<ContainerDetails>()(
   }),
 );
 
+const probeResult = conforms<ProbeResult>()(
+  z.strictObject({ startMs: z.number(), endMs: z.number(), exitCode: z.number().int(), output: text }),
+);
+
 const containerInfo = conforms<ContainerInfo>()(
   z.strictObject({
     id: text,
@@ -74,6 +80,7 @@ const containerInfo = conforms<ContainerInfo>()(
     error: text.exactOptional(),
     oomKilled: flag.exactOptional(),
     health: health.exactOptional(),
+    probes: z.strictObject({ failures: count, log: z.array(probeResult) }).exactOptional(),
     startedAtMs: z.number().exactOptional(),
     finishedAtMs: z.number().exactOptional(),
     logPath: text,
@@ -82,6 +89,19 @@ const containerInfo = conforms<ContainerInfo>()(
     stdinOnce: flag.exactOptional(),
     networks: z.array(z.strictObject({ network: text, address: text })),
     details: details.exactOptional(),
+  }),
+);
+
+const containerLimits = conforms<ContainerLimits>()(
+  z.strictObject({
+    limits: amounts,
+    reservations: amounts,
+    options: z.strictObject({
+      cpuShares: count.exactOptional(),
+      cpuset: text.exactOptional(),
+      memorySwapBytes: z.number().int().exactOptional(),
+      cpuPeriodUs: count.exactOptional(),
+    }),
   }),
 );
 
@@ -141,6 +161,10 @@ export const containerMethods: MethodSchemas<keyof ContainerMethods> = {
   'container.size': {
     params: ofContainer,
     result: z.strictObject({ ownBytes: count, totalBytes: count }),
+  },
+  'container.update': {
+    params: z.strictObject({ containerId: text, limits: containerLimits }),
+    result: nothing,
   },
   'container.pause': { params: ofContainer, result: nothing },
   'container.unpause': { params: ofContainer, result: nothing },

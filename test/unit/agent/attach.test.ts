@@ -10,6 +10,7 @@ import { Containers, type NewContainer } from '../../../agent/container/containe
 import { commandProcess } from '../../../agent/container/exec-process.ts';
 import type { ContainerRecord } from '../../../agent/container/record.ts';
 import { ConflictError, NotFoundError } from '../../../shared/errors/index.ts';
+import { DEFAULT_LOG_POLICY } from '../../../shared/lib/log-driver.ts';
 import type { AttachParams, StreamChunk } from '../../../shared/model/node-methods/index.ts';
 import { silentLogger } from '../../harness/silent-logger.ts';
 import { DEADLINE_MS, Fixture } from '../native/fixture.ts';
@@ -49,7 +50,7 @@ function container(script: string, more: Partial<ContainerRecord> = {}): NewCont
   const { config } = fixture.request(['sh', '-c', script], ({ process }) => {
     process.terminal = more.tty === true;
   });
-  return { record: { ...record, id, ...more }, config, layers: [fixture.layer] };
+  return { record: { ...record, id, ...more }, config, log: DEFAULT_LOG_POLICY, layers: [fixture.layer] };
 }
 
 const deadline = () => AbortSignal.timeout(DEADLINE_MS);

@@ -86,17 +86,30 @@ const check: HealthCheck = {
 
 test('health: failures in the start period do not count, retries do, one success heals', (t) => {
   let state = initialHealth(0);
+  const probe = (passed: boolean, endMs: number) => ({
+    startMs: endMs,
+    endMs,
+    exitCode: passed ? 0 : 1,
+    output: `at ${endMs}`,
+  });
   t.is(nextProbeMs(state, check, 0), 1000);
-  state = afterProbe(state, check, false, 10_000);
+  state = afterProbe(state, check, probe(false, 10_000));
   t.deepEqual([state.health, state.failures], ['starting', 0]);
-  state = afterProbe(state, check, true, 20_000);
+  state = afterProbe(state, check, probe(true, 20_000));
   t.is(state.health, 'healthy');
   t.is(nextProbeMs(state, check, 20_000), 10_000);
-  state = afterProbe(state, check, false, 40_000);
+  state = afterProbe(state, check, probe(false, 40_000));
   t.is(state.health, 'healthy');
-  state = afterProbe(state, check, false, 50_000);
+  state = afterProbe(state, check, probe(false, 50_000));
   t.is(state.health, 'unhealthy');
-  t.is(afterProbe(state, check, true, 60_000).health, 'healthy');
+  t.deepEqual([state.failures, state.log.length], [2, 4]);
+  for (const endMs of [60_000, 70_000]) state = afterProbe(state, check, probe(true, endMs));
+  t.deepEqual([state.health, state.failures], ['healthy', 0]);
+  const kept = [20_000, 40_000, 50_000, 60_000, 70_000].map((endMs) => `at ${endMs}`);
+  t.deepEqual(
+    state.log.map(({ output }) => output),
+    kept,
+  );
 });
 
 test('log lines: what is written is what is read, parts are joined a stream at a time', (t) => {

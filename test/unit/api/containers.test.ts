@@ -380,7 +380,7 @@ test('what a client asks for is what the container is', (t) => {
       PidsLimit: -1,
       RestartPolicy: { Name: 'on-failure', MaximumRetryCount: 3 },
       NetworkMode: 'net',
-      LogConfig: { Type: 'json-file', Config: { 'max-size': '1m' } },
+      LogConfig: { Type: 'json-file', Config: { 'max-size': '1m', tag: 'x' } },
       PortBindings: { '53/udp': [{ HostPort: '' }], '80': [{ HostPort: '80' }, { HostPort: '81' }] },
     },
     NetworkingConfig: { EndpointsConfig: { other: { Aliases: ['x'] }, net: { Aliases: ['y'] } } },
@@ -410,7 +410,7 @@ test('what a client asks for is what the container is', (t) => {
     spec.ports.map((port) => `${port.publishedPort}:${port.targetPort}/${port.protocol}`).toSorted(),
     ['0:53/udp', '80:80/tcp', '81:80/tcp'],
   );
-  t.deepEqual(warnings, ['LogConfig.Config: max-size: kept without an effect']);
+  t.deepEqual(warnings, ['LogConfig: tag: kept without an effect']);
   t.is((asked.hostConfig as Json).CpuQuota, 25_000);
   t.deepEqual(decodeContainer({ Image: 'a', HostConfig: { NetworkMode: 'host' } }).spec.container.runtime, {
     network: 'host',

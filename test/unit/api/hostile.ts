@@ -27,6 +27,7 @@ export interface Target {
 const NODE_ANSWERS: Readonly<Record<string, unknown>> = {
   'container.kill': {},
   'container.stop': { stopped: false },
+  'container.update': {},
   'container.pause': {},
   'container.unpause': {},
   'container.wait': { exitCode: 0 },

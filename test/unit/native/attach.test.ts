@@ -18,7 +18,7 @@ import {
   startContainer,
   waitContainer,
 } from '../../../agent/native/container.ts';
-import { DEADLINE_MS, Fixture, readLog } from './fixture.ts';
+import { DEADLINE_MS, Fixture, logOf } from './fixture.ts';
 
 const fixture = new Fixture('attach');
 test.after.always(() => fixture.close());
@@ -81,7 +81,7 @@ test('who attaches before the start gets the first byte, each client its copy, a
   const wanted = { out: 'out\nrest', err: 'err\n' };
   t.deepEqual(await Promise.all(clients.map(streams)), [wanted, wanted, wanted]);
   await waitContainer(request.runDir, deadline());
-  const texts = readLog(request.logPath).map((line) => `${line.stream} ${line.text}`);
+  const texts = logOf(request).map((line) => `${line.stream} ${line.text}`);
   t.deepEqual(texts.toSorted(), ['stderr err', 'stdout out', 'stdout rest']);
 });
 
@@ -156,7 +156,7 @@ test('a client that does not read is dropped, the container goes on, and the log
   t.is(lines.length, 60_001);
   t.is(lines.at(-2), 'line 59999 of a long story');
   t.is((await waitContainer(request.runDir, deadline())).exitCode, 0);
-  t.is(readLog(request.logPath).length, 60_000);
+  t.is(logOf(request).length, 60_000);
   t.true((await streams(stuck)).out.length < 60_000 * 20);
 });
 
@@ -177,8 +177,9 @@ test('replay: the log up to here and the line that is being written', async (t) 
   const watcher = await attached(request);
   await startContainer(request.runDir);
   await until(watcher, /part>/);
-  const { socket, logBytes } = await attachOutput(request.runDir, true);
-  t.regex((await readFile(request.logPath)).toString('utf8', 0, logBytes), / stdout F whole\n$/);
+  const { socket, logEnd } = await attachOutput(request.runDir, true);
+  t.regex((await readFile(`${request.log?.path}.0`)).toString('utf8', 0, logEnd.bytes), / stdout F whole\n$/);
+  t.is(logEnd.number, 0);
   (await attachInput(request.runDir)).write('\n');
   t.is((await streams(socket)).out, 'part>end\n');
   t.is((await streams(watcher)).out, 'end\n');
@@ -202,7 +203,7 @@ test('a terminal: size, resize, Ctrl-C, console, one stream, its log', async (t)
   t.regex(rest, /interrupted\r\n/);
   t.regex(rest, /crw--w----.* \/dev\/console\r\nto the console\r\nerr\r\n$/);
   t.is((await waitContainer(request.runDir, deadline())).exitCode, 3);
-  const names = new Set(readLog(request.logPath).map((line) => line.stream));
+  const names = new Set(logOf(request).map((line) => line.stream));
   t.deepEqual([...names], ['stdout']);
 });
 

@@ -81,7 +81,7 @@ export class Fixture {
       runDir,
       config,
       rootfs: { lower: [this.layer], upper: join(own, 'upper'), work: join(own, 'work') },
-      logPath: join(own, 'log'),
+      log: { path: join(own, 'log'), maxBytes: 0, maxFiles: 1 },
     };
   }
 
@@ -95,7 +95,7 @@ export class Fixture {
   async finish(request: CreateRequest): Promise<{ state: ContainerState; lines: LogLine[]; stdout: string }> {
     const state = await waitContainer(request.runDir, AbortSignal.timeout(DEADLINE_MS));
     await deleteContainer(request.runDir);
-    const lines = readLog(request.logPath);
+    const lines = logOf(request);
     const stdout = lines.flatMap((line) => (line.stream === 'stdout' ? [line.text] : [])).join('\n');
     return { state, lines, stdout };
   }
@@ -117,6 +117,11 @@ export class Fixture {
     }
     return found;
   }
+}
+
+/** The lines of a container whose log is in one file. */
+export function logOf({ log }: CreateRequest): LogLine[] {
+  return readLog(`${log?.path}.0`);
 }
 
 export function readLog(path: string): LogLine[] {

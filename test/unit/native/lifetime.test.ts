@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import test from 'ava';
@@ -16,6 +17,7 @@ import {
   type OciProcess,
   readState,
   startContainer,
+  updateContainer,
   waitContainer,
 } from '../../../agent/native/container.ts';
 import { DEADLINE_MS, Fixture } from './fixture.ts';
@@ -127,6 +129,34 @@ test('an idle monitor costs at most 128 KiB', async (t) => {
   t.true(pssKiB > 0 && pssKiB <= 128, rollup);
 });
 
+test('limits of a running container change, in any order; what it was made without is refused', async (t) => {
+  const MiB = 1024 * 1024;
+  const request = await running();
+  const read = (name: string): string[] =>
+    fixture.cgroupDirectories(`/${request.id}`).flatMap((path) => {
+      const file = join(path, name);
+      return existsSync(file) ? [readFileSync(file, 'utf8').trim()] : [];
+    });
+  const memory = async (bytes: number): Promise<string[]> => {
+    await updateContainer(request.runDir, { memory: { limit: bytes, swap: bytes } });
+    return [...read('memory.limit_in_bytes'), ...read('memory.max')];
+  };
+  for (const bytes of [64 * MiB, 128 * MiB, 16 * MiB]) t.deepEqual(await memory(bytes), [String(bytes)]);
+  await updateContainer(request.runDir, { cpu: { shares: 512 }, pids: { limit: 7 } });
+  t.deepEqual(read('pids.max'), ['7']);
+  await updateContainer(request.runDir, { pids: { limit: -1 } });
+  t.deepEqual(read('pids.max'), ['max']);
+  const refused = await t.throwsAsync(updateContainer(request.runDir, { cpu: { cpus: '0' } }));
+  t.regex(refused?.message ?? '', /cpuset/);
+  await t.throwsAsync(updateContainer(`${request.runDir}x`, {}), { code: 'ENOENT' });
+  const { output } = await execInContainer(
+    request.runDir,
+    command('sh', '-c', 'echo x > /dev/null && echo fine'),
+    LIMITS,
+  );
+  t.is(output, 'fine\n');
+});
+
 test('exec: output, exit code, and the namespaces of the container', async (t) => {
   const request = await running();
   const script = 'cat /proc/sys/kernel/hostname; cat /proc/1/comm; echo error >&2; exit 9';
@@ -154,7 +184,7 @@ test("exec: the filter is the container's own, or the one given", async (t) => {
 
 test('a log that cannot be written stops nothing, and the loss is counted', async (t) => {
   const request = fixture.request(['sh', '-c', 'dd if=/dev/zero bs=100k count=5 2>/dev/null; exit 6']);
-  request.logPath = '/dev/full';
+  await symlink('/dev/full', `${request.log?.path}.0`);
   await createContainer(request);
   await startContainer(request.runDir);
   const state = await waitContainer(request.runDir, AbortSignal.timeout(DEADLINE_MS));
