@@ -90,8 +90,12 @@ test('who attaches while files change gets what was before from the log and the 
     let text = '';
     for await (const { data } of replayLog(made.log.path, logEnd, all, AbortSignal.timeout(DEADLINE_MS)))
       text += data.toString();
-    const frame = await new Promise<Buffer>((resolve) => socket.once('data', resolve));
+    const frame = await new Promise<Buffer | undefined>((resolve) => {
+      socket.once('data', resolve);
+      socket.once('close', () => resolve(undefined));
+    });
     socket.destroy();
+    if (frame === undefined) break; // it has ended meanwhile
     said.push(text + frame.subarray(8, 8 + frame.readUInt32BE(4)).toString());
   }
   await waitContainer(made.runDir, AbortSignal.timeout(DEADLINE_MS));
