@@ -70,8 +70,8 @@ export class SessionLink implements Link {
   }
 
   async run(signal: AbortSignal): Promise<void> {
-    for (let attempt = 0, turn = 0; !signal.aborted; turn += 1) {
-      const manager = this.#managers[turn % this.#managers.length];
+    let [manager] = this.#managers;
+    for (let attempt = 0; !signal.aborted; manager = this.#after(manager)) {
       if (manager === undefined) throw new InvalidError('the agent knows no manager');
       const startedMs = performance.now();
       const reason = await explainRefusal(await this.#runSession(manager, attempt, signal), manager, signal);
@@ -134,6 +134,11 @@ export class SessionLink implements Link {
       default:
         return assertNever(frame);
     }
+  }
+
+  /** The next to be tried: another one, if there is any, however the list has changed. */
+  #after(manager: string): string | undefined {
+    return this.#managers[(this.#managers.indexOf(manager) + 1) % this.#managers.length];
   }
 
   /** Each node in an order of its own, so that those of a lost manager go to all others; what it was given stays. */
