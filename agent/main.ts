@@ -111,7 +111,12 @@ function linkOptions(
   const { nodeId, current } = identity;
   const returning = new Returning({ ...options, identity });
   const onRefused = (signal: AbortSignal): Promise<void> => returning.refused(signal);
-  return { nodeId, managers: current.managers, description, tls: identity, onRefused };
+  const onManagers = (managers: readonly string[]): void => {
+    identity.change({ managers: [...managers] }).catch((error: unknown) => {
+      options.logger.warn({ error: describeError(error) }, 'where managers are could not be written down');
+    });
+  };
+  return { nodeId, managers: current.managers, description, tls: identity, onRefused, onManagers };
 }
 
 async function openImages(options: AgentOptions, signal: AbortSignal): Promise<ImageService> {
@@ -215,11 +220,11 @@ async function openMemory(
   };
 }
 
-/** The identity on disk, or a new one by joining. New managers given by hand replace those remembered. */
+/** The identity on disk, or a new one by joining. Managers that are given by hand are tried first. */
 async function identify(options: AgentOptions, signal: AbortSignal): Promise<Identity> {
   const known = await loadIdentity(options.stateDir);
   if (known !== undefined) {
-    return options.join === undefined ? known : { ...known, managers: [...options.join.managers] };
+    return { ...known, managers: [...new Set([...(options.join?.managers ?? []), ...known.managers])] };
   }
   if (options.join === undefined) {
     throw new InvalidError(

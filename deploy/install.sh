@@ -35,15 +35,16 @@ new_program=no  # whether every role has to
 
 usage() {
   cat <<'END_OF_USAGE'
-usage: install.sh manager [--advertise HOST:PORT] [options] [-- flags of `shoal manager`]
+usage: install.sh manager [--advertise HOST:PORT] [options] [-- flags of `shoal manager`]       the first one
+       install.sh manager --manager HOST:PORT --join TOKEN | --join-file FILE [options] [-- ...] one more
        install.sh agent [--manager HOST:PORT[,HOST:PORT] --join TOKEN | --join-file FILE] [options] [-- flags of `shoal agent`]
        install.sh upgrade [options]      the program only, for the roles that are here
        install.sh uninstall [--purge] [options]
 
 Run again with the same role to upgrade: containers go on, and the configuration stays unless it is given again.
 
-  --advertise HOST:PORT  (SHOAL_ADVERTISE)   where agents reach this manager
-  --manager HOST:PORT    (SHOAL_MANAGERS)    managers that the agent joins at; several are separated by commas
+  --advertise HOST:PORT  (SHOAL_ADVERTISE)   where agents and other managers reach this one
+  --manager HOST:PORT    (SHOAL_MANAGERS)    managers that it joins at; several are separated by commas
   --join TOKEN           (SHOAL_JOIN)        join token, as `shoal token` prints it
   --join-file FILE       (SHOAL_JOIN_FILE)   the same, in a file
   --name NAME            (SHOAL_NAME)        name of the cluster, the same for all its parts
@@ -148,9 +149,6 @@ check_options() {
     case $word in *[!]A-Za-z0-9_./:=,@%+[-]*) die "'$word' has a character that can not be in a unit's environment file" ;; esac
   done
   if [ "$action" != install ]; then return 0; fi
-  if [ "$role" = manager ] && [ -n "$join$join_file$managers" ]; then
-    die "--join, --join-file and --manager are for agents; if this host shall run containers too, install the agent as well"
-  fi
   if [ "$role" = agent ] && [ -n "$advertise" ]; then die "--advertise is for managers"; fi
   if [ -n "$join" ] && [ -n "$join_file" ]; then die "--join and --join-file exclude one another"; fi
   if [ -n "$join_file" ]; then read_token; fi
@@ -345,7 +343,7 @@ configuration() {
   printf "# Flags of 'shoal %s' (see 'shoal %s --help'). After a change: systemctl restart shoal-%s\n" "$role" "$role" "$role"
   printf 'SHOAL_%s_FLAGS="%s"\n' "${role^^}" "${flags[*]-}"
   if [ -n "$managers" ]; then
-    printf '# Until it has joined:\nSHOAL_AGENT_JOIN="--join-file /etc/shoal/join-token %s"\n' "$managers"
+    printf '# Until it has joined:\nSHOAL_%s_JOIN="--join-file /etc/shoal/join-token %s"\n' "${role^^}" "$managers"
   fi
 }
 
@@ -405,14 +403,16 @@ await_start() {
 
 # The token lies on the disk only for as long as it is needed.
 finish_join() {
-  if [ "$role" != agent ] || [ -z "$managers" ] || ! has_systemd || is_on "$no_start" || is_on "$dry_run"; then return 0; fi
-  [ -e /var/lib/shoal/agent/identity.json ] || die "the agent runs and has joined nothing; 'journalctl -u shoal-agent' says why"
+  local proof=/var/lib/shoal/agent/identity.json what=node
+  if [ "$role" = manager ]; then proof=/var/lib/shoal/manager/etcd/join what=manager; fi
+  if [ -z "$managers" ] || ! has_systemd || is_on "$no_start" || is_on "$dry_run"; then return 0; fi
+  [ -e "$proof" ] || die "the $role runs and has joined nothing; 'journalctl -u shoal-$role' says why"
   forget_token
-  say "this host is a node of the cluster"
+  say "this host is a $what of the cluster"
 }
 
 forget_token() {
-  sed -i -e '/^# Until it has joined:$/d' -e '/^SHOAL_AGENT_JOIN=/d' "$root/etc/shoal/agent.env"
+  sed -i -e '/^# Until it has joined:$/d' -e '/^SHOAL_[A-Z]*_JOIN=/d' "$root/etc/shoal/$role.env"
   rm -f "$root/etc/shoal/join-token"
 }
 

@@ -1,5 +1,6 @@
 /** Wiring of a manager, nothing else: the one place that makes its clocks, sockets and stores. */
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { untilAborted } from '../shared/lib/abort.ts';
 import type { Clock } from '../shared/lib/clock.ts';
@@ -12,49 +13,83 @@ import type { Logger, ManagerOptions, ManagerRunFile } from '../shared/model/opt
 import { createApi } from './api/api.ts';
 import { listenUnix } from './api/listen.ts';
 import { ReleaseShelf } from './dispatcher/release-shelf.ts';
-import { startDispatcher } from './dispatcher/start-dispatcher.ts';
+import { type RunningDispatcher, startDispatcher } from './dispatcher/start-dispatcher.ts';
 import { lead } from './leader/leader.ts';
 import { keepBackups } from './backup/schedule.ts';
 import { type BackupSource, createBackup } from './backup/source.ts';
 import { loadOrCreateCluster } from './ca/cluster.ts';
+import { readEtcdRoot } from './ca/etcd-authority.ts';
 import { listenForScrapes } from './metrics/listen.ts';
 import { createMetrics } from './metrics/metrics.ts';
+import { type ManagerDoor, managerDoor } from './membership/door.ts';
+import { enterCluster, noteRemoved, refuseRemoved } from './membership/enter.ts';
+import { Isolation } from './membership/isolation.ts';
+import { Managers } from './membership/managers.ts';
+import { openOwnStore, ownPeerUrl } from './membership/own-store.ts';
 import { databaseSize } from './store/database-size.ts';
 import { Election } from './store/election.ts';
-import { startEmbeddedEtcd } from './store/embedded-etcd.ts';
-import { createEtcdClient, type EtcdClientOptions } from './store/etcd-client.ts';
-import { maintainEtcd } from './store/maintenance.ts';
 import { newestTime } from './store/newest-time.ts';
-import { openStore, type OpenStore } from './store/open-store.ts';
-import { ensureSchema } from './store/schema.ts';
-import type { Store, StoreObserver } from './store/store.ts';
+import type { OpenStore } from './store/open-store.ts';
+import type { Store } from './store/store.ts';
 import { openVault } from './vault/data-key-file.ts';
+import type { Vault } from './vault/seal.ts';
 
 /** By less clocks may differ without a word. */
 const ODD_CLOCK_MS = 5_000;
 
-/** Runs until the signal aborts. Losing etcd or the leadership ends nothing. */
-export async function runManager(options: ManagerOptions, signal: AbortSignal): Promise<void> {
+/** Runs until the signal aborts. Losing etcd or the leadership ends nothing; being removed from the cluster does. */
+export async function runManager(options: ManagerOptions, stop: AbortSignal): Promise<void> {
   const { logger, stateDir, runDir } = options;
   await mkdir(stateDir, { recursive: true, mode: 0o700 });
   await mkdir(runDir, { recursive: true, mode: 0o711 });
-  const managerId = await ownId(stateDir);
+  if (options.joins !== undefined) await enterCluster({ stateDir, identity: options.joins, logger }, stop);
+  await refuseRemoved(stateDir);
+  const removal = new AbortController();
+  const signal = AbortSignal.any([stop, removal.signal]);
   await using stack = new UndoStack();
   const metrics = createMetrics(VERSION);
   stack.defer(() => metrics.close());
-  const store = await openOwnStore(options, metrics.store, stack, signal);
+  const managerId = await ownId(stateDir);
+  const { store, embedded } = await openOwnStore(options, managerId, metrics.store, stack, signal);
+  void embedded?.removed.then(() => removal.abort());
+  await serve({ options, store, managerId, metrics, stack }, signal).catch((error: unknown) => {
+    if (!removal.signal.aborted) throw error;
+  });
+  if (!removal.signal.aborted) return;
+  await noteRemoved(stateDir);
+  await refuseRemoved(stateDir);
+}
+
+interface Parts {
+  readonly options: ManagerOptions;
+  readonly store: OpenStore;
+  readonly managerId: string;
+  readonly metrics: ReturnType<typeof createMetrics>;
+  readonly stack: UndoStack;
+}
+
+async function serve(parts: Parts, signal: AbortSignal): Promise<void> {
+  const { options, store, managerId, metrics, stack } = parts;
+  const { logger, stateDir, runDir } = options;
   const clock = new ForwardClock(Date.now, () => performance.now());
   catchUp(clock, store, logger);
   const { listen, nodeDownAfterMs } = options;
   const clusterOptions = { logger, ...(nodeDownAfterMs === undefined ? {} : { nodeDownAfterMs }) };
   const vault = await openVault(store, stateDir, options.newDataKey === true, signal);
   await loadOrCreateCluster(store, vault, clusterOptions, clock.now(), signal);
+  const election = new Election({ client: store.client, id: managerId, logger });
+  const managers = await joinManagers(parts, election, clock, signal);
+  const leads = (): boolean => election.leaderId === managerId;
   const dispatcher = await startDispatcher({
     store,
     vault,
     listen,
     clusterOptions,
     managerId,
+    door: doorOf(parts, vault, clock),
+    judges: () => (leads() ? election.alive : undefined),
+    leaderAddress: () => managers.leaderAddress,
+    peers: () => managers.peers,
     release: new ReleaseShelf(join(stateDir, 'release')),
     logger,
     clock,
@@ -62,20 +97,18 @@ export async function runManager(options: ManagerOptions, signal: AbortSignal): 
   });
   const { usage } = dispatcher;
   stack.defer(() => dispatcher.close());
-  const election = new Election({ client: store.client, id: managerId, logger });
-  const managerNodeId = (): string | undefined => nodeAt(store, hostOf(options.advertise));
-  const backup = startBackups(options, store, clock, stack, signal);
   const api = createApi({
     store,
-    backup,
+    managers,
+    backup: startBackups(options, store, clock, stack, leads, signal),
     gateway: dispatcher.gateway,
     vault,
     version: VERSION,
     clusterName: options.name,
-    managerNodeId,
+    managerNodeId: () => managers.ownNodeId,
     managerAddress: options.advertise,
     stateDir,
-    leader: () => (election.leaderId === managerId ? managerNodeId() : undefined),
+    leader: () => managers.leaderNodeId,
     logger,
     clock,
     metrics: metrics.api,
@@ -84,25 +117,87 @@ export async function runManager(options: ManagerOptions, signal: AbortSignal): 
   });
   metrics.read({
     store,
-    connected: (nodeId) => dispatcher.gateway.connected(nodeId),
+    connected: (nodeId) => dispatcher.hasSession(nodeId),
     dispatcher: dispatcher.counts,
-    leads: () => election.leaderId === managerId,
+    leads,
     database: () => databaseSize(store.client),
   });
-  if (options.metricsListen !== undefined) {
-    const scrapes = await listenForScrapes(metrics.api, options.metricsListen, logger);
-    stack.defer(() => scrapes.close());
-  }
-  const server = await listenUnix(options.apiSocket, api, { group: options.apiGroup, mode: 0o660 });
-  stack.defer(() => server.close());
+  await listenAll(parts, api, signal);
   const elected = election.run(signal, (fence, leading) => {
     catchUp(clock, store, logger);
     return lead({ store, fence, logger, clock, observer: metrics.leader, usage }, leading);
   });
   stack.defer(() => elected);
+  watchIsolation(parts, election, dispatcher, signal);
   await writeRunFile(runDir, { pid: process.pid, address: options.advertise, apiSocket: options.apiSocket });
   logger.info({ managerId, agents: options.advertise, api: options.apiSocket }, 'manager serves');
   await untilAborted(signal);
+}
+
+/** This manager among the others: its record is written, and those that join are helped. */
+async function joinManagers(
+  { options, store, managerId, stack }: Parts,
+  election: Election,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<Managers> {
+  const peerUrl = ownPeerUrl(options);
+  const own = {
+    id: managerId,
+    hostname: hostname(),
+    address: options.advertise,
+    ...(peerUrl === undefined ? {} : { peerUrl }),
+    version: VERSION,
+  };
+  const { logger } = options;
+  const managers = new Managers({ store, client: store.client, election, own, clock, logger });
+  await managers.register(signal);
+  const helping = managers.run(signal);
+  stack.defer(() => helping);
+  return managers;
+}
+
+function watchIsolation(
+  { store, stack }: Parts,
+  election: Election,
+  dispatcher: RunningDispatcher,
+  signal: AbortSignal,
+): void {
+  const isolation = new Isolation({
+    stands: () => election.stands,
+    hasOthers: () => store.all('managers').size > 1,
+    sendAway: () => dispatcher.sendAway('this manager has lost etcd: go to another one'),
+  });
+  const watching = isolation.run(signal);
+  stack.defer(() => watching);
+}
+
+function doorOf({ options, store }: Parts, vault: Vault, clock: Clock): ManagerDoor {
+  const { stateDir, logger, etcd } = options;
+  return managerDoor({
+    store,
+    vault,
+    client: store.client,
+    dataKey: () => readFile(join(stateDir, 'data-key'), 'utf8'),
+    etcdRoot: async () => (etcd.kind === 'embedded' ? readEtcdRoot(join(stateDir, 'etcd')) : undefined),
+    version: VERSION,
+    clock,
+    logger,
+  });
+}
+
+async function listenAll(
+  { options, metrics, stack }: Parts,
+  api: ReturnType<typeof createApi>,
+  signal: AbortSignal,
+): Promise<void> {
+  signal.throwIfAborted();
+  if (options.metricsListen !== undefined) {
+    const scrapes = await listenForScrapes(metrics.api, options.metricsListen, options.logger);
+    stack.defer(() => scrapes.close());
+  }
+  const server = await listenUnix(options.apiSocket, api, { group: options.apiGroup, mode: 0o660 });
+  stack.defer(() => server.close());
 }
 
 /** Time goes on from the newest record, whoever wrote it: see docs/decisions/clocks.md. */
@@ -119,6 +214,7 @@ function startBackups(
   store: OpenStore,
   clock: Clock,
   stack: UndoStack,
+  leads: () => boolean,
   signal: AbortSignal,
 ): (signal: AbortSignal) => AsyncIterable<Buffer> {
   const { stateDir, name: clusterName, backups, logger } = options;
@@ -128,45 +224,10 @@ function startBackups(
   if (backups !== undefined) {
     const { directory = join(stateDir, 'backups'), passphrase } = backups;
     const create = (until: AbortSignal): AsyncIterable<Buffer> => createBackup(source, passphrase, until);
-    const kept = keepBackups({ ...backups, directory, clusterName, create, now, logger }, signal);
+    const kept = keepBackups({ ...backups, directory, clusterName, create, now, leads, logger }, signal);
     stack.defer(() => kept);
   }
   return (until) => createBackup(source, undefined, until);
-}
-
-/** The store on the etcd that the options name; an embedded one is started, maintained and stopped with the manager. */
-async function openOwnStore(
-  options: ManagerOptions,
-  observer: StoreObserver,
-  stack: UndoStack,
-  signal: AbortSignal,
-): Promise<OpenStore> {
-  const { etcd, logger } = options;
-  if (etcd.kind === 'external') {
-    const reach = { endpoints: etcd.endpoints, ...(etcd.tls ? { tls: etcd.tls } : {}) };
-    await prepareData(reach, logger, signal);
-    return stack.use(await openStore({ ...reach, observer, logger, signal }));
-  }
-  const directory = join(options.stateDir, 'etcd');
-  const ports = { client: etcd.clientPort, peer: etcd.peerPort };
-  const quota = etcd.quotaBytes === undefined ? {} : { quotaBytes: etcd.quotaBytes };
-  const embedded = stack.use(await startEmbeddedEtcd({ directory, ports, ...quota, logger, signal }));
-  const reach = { endpoints: [...embedded.endpoints] };
-  await prepareData(reach, logger, signal);
-  const store = stack.use(await openStore({ ...reach, observer, logger, signal }));
-  const maintained = maintainEtcd({ client: store.client, directory, logger }, signal);
-  stack.defer(() => maintained);
-  return store;
-}
-
-/** Before anything reads the tables they must be of this version. */
-async function prepareData(reach: EtcdClientOptions, logger: Logger, signal: AbortSignal): Promise<void> {
-  const client = createEtcdClient(reach);
-  try {
-    await ensureSchema({ client, logger }, signal);
-  } finally {
-    client.close();
-  }
 }
 
 /** Who this manager is for elections and sessions: made once, the same after every restart. */
@@ -177,18 +238,6 @@ async function ownId(stateDir: string): Promise<string> {
   const id = newId();
   await writeFile(path, `${id}\n`);
   return id;
-}
-
-/** The node that shares this manager's machine: the one whose address agents are told to connect to. */
-function nodeAt(store: Store, host: string): string | undefined {
-  for (const node of store.all('nodes').values()) {
-    if (node.description?.address === host) return node.id;
-  }
-  return undefined;
-}
-
-function hostOf(address: string): string {
-  return address.replace(/:\d+$/, '').replace(/^\[|\]$/g, '');
 }
 
 /** Tells the supervisor, or whoever waits for it, that the manager serves. */

@@ -4,14 +4,14 @@
  */
 import { X509Certificate } from 'node:crypto';
 import { request as httpsRequest, type RequestOptions } from 'node:https';
-import { ForbiddenError, InvalidError, UnavailableError } from '../../shared/errors/index.ts';
+import { ConflictError, ForbiddenError, InvalidError, UnavailableError } from '../../shared/errors/index.ts';
 import type { NodeRole } from '../../shared/model/index.ts';
 import { parseValue } from '../../shared/wire/frames.ts';
-import { joinErrorSchema, joinResponseSchema } from '../../shared/wire/join.ts';
+import { joinErrorSchema, type JoinRequest, joinResponseSchema } from '../../shared/wire/join.ts';
 import { parseJoinToken } from '../../shared/wire/join-token.ts';
 import { certificateRequest, generateKeys, keysOf, privateKeyPem } from '../../shared/wire/keys.ts';
 import type { Identity } from './identity.ts';
-import { managerIdentityCheck } from './manager-tls.ts';
+import { managerIdentityCheck } from '../../shared/wire/manager-tls.ts';
 import { explainRefusal } from './refused-certificate.ts';
 
 const TIMEOUT_MS = 15_000;
@@ -27,6 +27,8 @@ export interface JoinOptions {
   readonly hostname: string;
   /** A node that was in the cluster and comes back: who it was, and its key (PEM), which proves it. */
   readonly returning?: { readonly nodeId: string; readonly key: string };
+  /** To become a manager instead of a node: where others will reach it. */
+  readonly manager?: JoinRequest['manager'];
 }
 
 /**
@@ -48,11 +50,14 @@ export async function join(options: JoinOptions, signal: AbortSignal): Promise<I
 }
 
 async function joinAt(address: string, options: JoinOptions, signal: AbortSignal): Promise<Identity> {
-  const { token, managers, hostname, role, returning } = options;
+  const { token, managers, hostname, role, returning, manager } = options;
   const ca = await fetchAuthority(address, parseJoinToken(token).caDigest, signal);
   const keys = returning === undefined ? await generateKeys() : await keysOf(returning.key);
   const csr = await certificateRequest(keys);
-  const body = JSON.stringify({ token: token.trim(), csr, role, hostname, nodeId: returning?.nodeId });
+  const body = JSON.stringify({
+    ...{ token: token.trim(), csr, role, hostname, manager },
+    nodeId: returning?.nodeId,
+  });
   const tls = { ca, checkServerIdentity: managerIdentityCheck(ca) };
   const answer = await exchange(address, { ...tls, method: 'POST', path: '/join' }, body, signal);
   if (answer.status !== 200) throw refusal(answer, address);
@@ -92,6 +97,7 @@ function refusal(answer: { status: number; body: string }, address: string): Err
   const parsed = joinErrorSchema.safeParse(parseJson(answer.body));
   const message = parsed.success ? parsed.data.message : `${address} answered ${answer.status}`;
   if (answer.status === 403) return new ForbiddenError(message);
+  if (answer.status === 409) return new ConflictError(message);
   return answer.status === 400 ? new InvalidError(message) : new UnavailableError(message);
 }
 

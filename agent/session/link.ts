@@ -39,6 +39,8 @@ export interface LinkOptions {
   readonly nodeId: string;
   readonly managers: readonly string[];
   readonly description: NodeDescription;
+  /** Told where managers are, whenever that has changed. */
+  readonly onManagers?: (managers: readonly string[]) => void;
   /** The one that the statuses' times are of; default: the steady clock. */
   readonly clock?: Clock;
   /** A manager refuses this node's certificate, or shows one that this node does not trust. Awaited; must not reject. */

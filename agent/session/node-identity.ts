@@ -39,7 +39,7 @@ export class NodeIdentity {
   }
 
   /** On disk as a whole before it counts. */
-  async change(parts: Partial<Pick<Identity, 'ca' | 'cert' | 'key'>>): Promise<void> {
+  async change(parts: Partial<Omit<Identity, 'nodeId'>>): Promise<void> {
     await this.#saving.run(async () => {
       const next = { ...this.#current, ...parts };
       await saveIdentity(this.#stateDir, next);

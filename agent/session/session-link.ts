@@ -36,6 +36,7 @@ export class SessionLink implements Link {
   readonly #logger: Logger;
   readonly #connect: Connect;
   readonly #queue = new StatusQueue();
+  #managers: readonly string[];
   #session: Session | undefined;
   #welcomed = false;
   /** Whether the session that ended last was opened at all. */
@@ -49,6 +50,7 @@ export class SessionLink implements Link {
     connect: Connect = connectWebSocket,
   ) {
     this.#options = options;
+    this.#managers = options.managers;
     this.#handlers = handlers;
     this.#logger = logger;
     this.#connect = connect;
@@ -68,9 +70,8 @@ export class SessionLink implements Link {
   }
 
   async run(signal: AbortSignal): Promise<void> {
-    const { managers } = this.#options;
-    for (let attempt = 0, turn = 0; !signal.aborted; turn += 1) {
-      const manager = managers[turn % managers.length];
+    let [manager] = this.#managers;
+    for (let attempt = 0; !signal.aborted; manager = this.#after(manager)) {
       if (manager === undefined) throw new InvalidError('the agent knows no manager');
       const startedMs = performance.now();
       const reason = await explainRefusal(await this.#runSession(manager, attempt, signal), manager, signal);
@@ -112,6 +113,7 @@ export class SessionLink implements Link {
       case 'welcome':
         this.#welcomed = true;
         session.socket.beat(frame.beatMs);
+        if (frame.managers !== undefined) this.#learn(frame.managers, frame.nodeIndex);
         this.#logger.info({ sessionId: frame.sessionId, beatMs: frame.beatMs }, 'session opened');
         return this.#scheduleSend();
       case 'full':
@@ -132,6 +134,20 @@ export class SessionLink implements Link {
       default:
         return assertNever(frame);
     }
+  }
+
+  /** The next to be tried: another one, if there is any, however the list has changed. */
+  #after(manager: string): string | undefined {
+    return this.#managers[(this.#managers.indexOf(manager) + 1) % this.#managers.length];
+  }
+
+  /** Each node in an order of its own, so that those of a lost manager go to all others; what it was given stays. */
+  #learn(managers: readonly string[], nodeIndex: number): void {
+    const from = managers.length === 0 ? 0 : nodeIndex % managers.length;
+    const known = new Set([...managers.slice(from), ...managers.slice(0, from), ...this.#options.managers]);
+    if (known.size === this.#managers.length && this.#managers.every((one) => known.has(one))) return;
+    this.#managers = [...known];
+    this.#options.onManagers?.(managers);
   }
 
   #assign(

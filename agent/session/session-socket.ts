@@ -4,7 +4,7 @@ import { createSecureContext, type SecureContext } from 'node:tls';
 import { WebSocket } from 'ws';
 import { ForbiddenError, UnavailableError } from '../../shared/errors/index.ts';
 import { type AgentFrame, type ManagerFrame, parseManagerFrame } from '../../shared/wire/frames.ts';
-import { managerIdentityCheck } from './manager-tls.ts';
+import { managerIdentityCheck } from '../../shared/wire/manager-tls.ts';
 
 const HANDSHAKE_TIMEOUT_MS = 5_000;
 /** After a restart thousands of nodes may come at once, and wait for their turn: who gives up early only makes work. */

@@ -8,12 +8,14 @@ import { readPassphrase } from '../../manager/backup/backup-file.ts';
 import type {
   AgentOptions,
   EtcdOptions,
+  ManagerIdentity,
   ManagerOptions,
   ScheduledBackups,
 } from '../../shared/model/index.ts';
 import { DEFAULT_NAME, DEFAULT_PORT_BASE } from '../local/layout.ts';
 import { signalOfInterrupts } from './fail.ts';
 import { makeLogger } from './logger.ts';
+import { addManagerCommands } from './manager-commands.ts';
 import {
   collect,
   collectLabel,
@@ -31,6 +33,8 @@ const MIB = 1024 * 1024;
 const LEVELS = ['debug', 'info', 'warn', 'error'];
 
 interface ManagerFlags {
+  join?: string;
+  joinFile?: string;
   name: string;
   stateDir: string;
   runDir: string;
@@ -61,9 +65,12 @@ const parseAdvertise = (text: string): string => {
 };
 
 export function addManager(program: Command): void {
-  program
+  const manager = program
     .command('manager')
     .description('run a manager on this host, with an etcd of its own unless --etcd names one')
+    .argument('[managers]', 'with --join: HOST:PORT[,HOST:PORT...] of managers', parseManagers)
+    .option('--join <token>', 'become one more manager of a cluster (see `shoal token manager`)')
+    .option('--join-file <file>', 'the same, the token being in a file')
     .option('--name <name>', 'name of the cluster', parseName, DEFAULT_NAME)
     .option('--state-dir <dir>', 'what must survive a restart', '/var/lib/shoal/manager')
     .option('--run-dir <dir>', 'what need not', '/run/shoal/manager')
@@ -108,10 +115,46 @@ export function addManager(program: Command): void {
     .option('--backup-keep <count>', 'how many of them', parseCount(1, 10_000), 7)
     .option('--backup-passphrase-file <file>', 'encrypt them with the first line of this file')
     .addOption(new Option('--log-level <level>').choices(LEVELS).default('info'))
-    .action(async (flags: ManagerFlags) => {
+    .action(async (managers: string[] | undefined, flags: ManagerFlags) => {
       const { runManager } = await import('../../manager/main.ts');
-      await runManager(await managerOptions(flags), signalOfInterrupts());
+      const signal = signalOfInterrupts();
+      const options = await managerOptions(flags);
+      await runManager({ ...options, ...(await joinOptions(options, managers, flags, signal)) }, signal);
     });
+  addManagerCommands(manager);
+}
+
+/** Certificate and CA for a manager that joins; nothing for one that is in a cluster already. */
+async function joinOptions(
+  options: ManagerOptions,
+  managers: string[] | undefined,
+  flags: ManagerFlags,
+  signal: AbortSignal,
+): Promise<{ joins?: ManagerIdentity }> {
+  const { advertise: address, logger, stateDir } = options;
+  if (flags.join === undefined && flags.joinFile === undefined) {
+    if (managers !== undefined) throw new InvalidError(`${managers[0]}: a manager joins with --join TOKEN`);
+    return {};
+  }
+  const [{ ownPeerUrl }, { mayJoin }] = await Promise.all([
+    import('../../manager/membership/own-store.ts'),
+    import('../../manager/membership/enter.ts'),
+  ]);
+  const peerUrl = ownPeerUrl(options);
+  if (peerUrl === undefined) {
+    throw new InvalidError(
+      '--join is for managers with an etcd of their own: with --etcd copy the data key instead',
+    );
+  }
+  if (!(await mayJoin(stateDir))) {
+    logger.info({ stateDir }, 'this manager is in a cluster already: --join is not needed any more');
+    return {};
+  }
+  if (managers === undefined) throw new InvalidError('a join token needs a manager: --join TOKEN HOST:PORT');
+  const token = flags.join ?? (await readText(flags.joinFile ?? '')).trim();
+  const { join } = await import('../../agent/session/join.ts');
+  const manager = { address, peerUrl };
+  return { joins: await join({ token, managers, hostname: os.hostname(), manager }, signal) };
 }
 
 async function managerOptions(flags: ManagerFlags): Promise<ManagerOptions> {

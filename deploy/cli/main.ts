@@ -7,6 +7,7 @@ import { addAgent, addManager } from './daemons.ts';
 import { addExplain } from './explain.ts';
 import { EXIT, explainFailure } from './fail.ts';
 import { addDown, addUp } from './local.ts';
+import { addRecover } from './recover.ts';
 import { addDiff, addRevisions, addRollback } from './revision-commands.ts';
 import { addService } from './service-commands.ts';
 import { addDeploy, addRemove } from './stack-commands.ts';
@@ -35,6 +36,7 @@ function makeProgram(): Command {
   addToken(program);
   addBackup(program);
   addRestore(program);
+  addRecover(program);
   addManager(program);
   addAgent(program);
   for (const command of program.commands) command.exitOverride();

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import type { ApiClient } from './client.ts';
 import { type ServiceJson, serviceSchema } from './convergence.ts';
 import { signalOfInterrupts } from './fail.ts';
+import { managersOf, managersTable } from './manager-commands.ts';
 import { addSocketOptions, clientOf, type SocketFlags } from './socket.ts';
 import { formatTable } from './table.ts';
 
@@ -19,7 +20,7 @@ const nodeSchema = z.object({
 });
 
 export function addStatus(program: Command): void {
-  const command = program.command('status').description('show nodes and services');
+  const command = program.command('status').description('show managers, nodes and services');
   addSocketOptions(command).action(async (flags: SocketFlags) => {
     process.stdout.write(`${await statusText(clientOf(flags), signalOfInterrupts())}\n`);
   });
@@ -38,9 +39,11 @@ async function statusText(api: ApiClient, signal: AbortSignal): Promise<string> 
     ])
     .toSorted((a, b) => (a[0] ?? '').localeCompare(b[0] ?? '', 'en', { numeric: true }));
   const table = formatTable(['node', 'status', 'availability', 'address', 'message'], nodeRows);
-  if (services.length === 0) return `${table}\n\nno services yet: shoal deploy -c FILE NAME`;
+  const managers = await managersOf(api, signal);
+  const several = managers.length > 1 ? `${managersTable(managers)}\n\n` : '';
+  if (services.length === 0) return `${several}${table}\n\nno services yet: shoal deploy -c FILE NAME`;
   const rows = services.map(serviceRow).toSorted((a, b) => (a[0] ?? '').localeCompare(b[0] ?? ''));
-  return `${table}\n\n${formatTable(['service', 'running', 'image', 'ports', 'update'], rows)}`;
+  return `${several}${table}\n\n${formatTable(['service', 'running', 'image', 'ports', 'update'], rows)}`;
 }
 
 function serviceRow(service: ServiceJson): string[] {

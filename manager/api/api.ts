@@ -21,6 +21,7 @@ import { filesRouter } from './resources/files.ts';
 import { imageTransfersRouter } from './resources/image-transfers.ts';
 import { imagesRouter } from './resources/images.ts';
 import { joinTokensRouter } from './resources/join-tokens.ts';
+import { managersRouter } from './resources/managers.ts';
 import { metricsRouter } from './resources/metrics.ts';
 import { networksRouter } from './resources/networks.ts';
 import { nodesRouter } from './resources/nodes.ts';
@@ -60,7 +61,7 @@ export function createApi(options: ApiOptions): Express {
   app.use(imagesRouter(ctx), imageTransfersRouter(ctx), registryRouter(ctx));
   app.use(attachRouter(ctx));
   app.use(volumesRouter(ctx), archiveRouter(ctx), systemDfRouter(ctx));
-  app.use(backupRouter(ctx));
+  app.use(backupRouter(ctx), managersRouter(ctx));
   app.use(absentRouter());
   app.use(pageNotFound, errorHandler(ctx.logger));
   return app;

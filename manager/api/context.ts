@@ -2,6 +2,7 @@
 import type { Clock } from '../../shared/lib/clock.ts';
 import type { Logger } from '../../shared/model/options.ts';
 import type { NodeGateway } from '../dispatcher/node-gateway.ts';
+import type { Managers } from '../membership/managers.ts';
 import type { UsageSource } from '../plan/view.ts';
 import type { Store } from '../store/store.ts';
 import type { Vault } from '../vault/seal.ts';
@@ -21,6 +22,8 @@ export interface ApiOptions {
   readonly managerAddress: string;
   /** The node of the manager that leads, as far as this manager knows. */
   readonly leader: () => string | undefined;
+  /** Of this cluster. Absent: this is the only one, and it stays that. */
+  readonly managers?: ManagersView;
   readonly logger: Logger;
   readonly clock: Clock;
   /** Absent: nothing is counted, and /metrics is 404. */
@@ -36,6 +39,9 @@ export interface ApiOptions {
   /** Default: one of the API's own. */
   readonly events?: EventLog;
 }
+
+/** What the API shows and changes of the managers. */
+export type ManagersView = Pick<Managers, 'views' | 'ofNode' | 'checkRemovable' | 'remove' | 'ownId'>;
 
 export interface ApiContext extends ApiOptions {
   readonly events: EventLog;

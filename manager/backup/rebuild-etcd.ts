@@ -11,7 +11,7 @@ import type { Logger } from '../../shared/model/options.ts';
 import { startEmbeddedEtcd } from '../store/embedded-etcd.ts';
 import { createEtcdClient } from '../store/etcd-client.ts';
 import { chooseFreePorts, dataDirectory, LOOPBACK } from '../store/etcd-process.ts';
-import { ELECTION_PREFIX, prefixEnd, TABLES_PREFIX } from '../store/keys.ts';
+import { ELECTION_PREFIX, etcdKey, prefixEnd, TABLES_PREFIX } from '../store/keys.ts';
 import { rangePages } from '../store/range-pages.ts';
 import { type Manifest, RECORDS_PART, SNAPSHOT_PART } from './manifest.ts';
 
@@ -43,14 +43,14 @@ export async function rebuildEtcd(options: RebuildOptions, signal: AbortSignal):
     await restoreSnapshot(join(parts, SNAPSHOT_PART), dataDirectory(directory), ports.peer, signal);
   }
   await using etcd = await startEmbeddedEtcd({ directory, ports, logger, signal });
-  const client = createEtcdClient({ endpoints: etcd.endpoints, callTimeoutMs: CALL_TIMEOUT_MS });
+  const client = createEtcdClient({ ...etcd.reach, callTimeoutMs: CALL_TIMEOUT_MS });
   try {
     if (manifest.store === 'records') await putRecords(client, manifest, parts);
-    // The managers of then stand no more: their leases would keep the new one from leading until they end.
-    await client.kv.deleteRange({
-      key: Buffer.from(ELECTION_PREFIX),
-      range_end: prefixEnd(ELECTION_PREFIX),
-    });
+    // The managers of then stand no more: their leases would keep the new one from leading until they end. They are none any
+    // more either: this etcd has one member, whose manager writes its record when it starts.
+    for (const prefix of [ELECTION_PREFIX, etcdKey('managers', '')]) {
+      await client.kv.deleteRange({ key: Buffer.from(prefix), range_end: prefixEnd(prefix) });
+    }
     await checkCluster(client, manifest);
     return await countKeys(client, signal);
   } finally {
@@ -70,7 +70,7 @@ async function restoreSnapshot(
   peerPort: number,
   signal: AbortSignal,
 ): Promise<void> {
-  const peer = `http://${LOOPBACK}:${peerPort}`;
+  const peer = `https://${LOOPBACK}:${peerPort}`;
   const args = [
     'snapshot',
     'restore',

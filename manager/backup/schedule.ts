@@ -15,12 +15,16 @@ export interface ScheduleOptions {
   /** The bytes of a new one. */
   readonly create: (signal: AbortSignal) => AsyncIterable<Buffer>;
   readonly now: () => number;
+  /** Of several managers the leader makes them. Default: this one does. */
+  readonly leads?: () => boolean;
   readonly logger: Logger;
 }
 
 /** One that is overdue waits this long: a manager that starts has other things to do first. */
 const OVERDUE_MS = 60_000;
 const RETRY_MS = 600_000;
+/** How soon a manager that has come to lead sees that one is due. */
+const NOT_LEADING_MS = 60_000;
 
 /** Makes backups until the signal aborts. Counts from the newest in the directory, whoever made it. Never rejects. */
 export async function keepBackups(options: ScheduleOptions, signal: AbortSignal): Promise<void> {
@@ -30,6 +34,10 @@ export async function keepBackups(options: ScheduleOptions, signal: AbortSignal)
     const dueInMs = failed ? Math.min(everyMs, RETRY_MS) : await dueIn(options);
     await delay(dueInMs, signal).catch(() => undefined);
     if (signal.aborted) return;
+    if (options.leads?.() === false) {
+      await delay(NOT_LEADING_MS, signal).catch(() => undefined);
+      continue;
+    }
     try {
       const path = join(directory, backupName(options.clusterName, now()));
       const bytes = await backUpOnce(options, path, signal);

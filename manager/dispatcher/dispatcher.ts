@@ -5,53 +5,38 @@
 import type { WebSocket } from 'ws';
 import { describeError } from '../../shared/errors/index.ts';
 import { isAbort } from '../../shared/lib/abort.ts';
-import type { Clock } from '../../shared/lib/clock.ts';
 import { newId } from '../../shared/lib/ids.ts';
-import type {
-  AssignmentSet,
-  Logger,
-  Node,
-  NodeDescription,
-  TaskAssignment,
-  TaskUsage,
-} from '../../shared/model/index.ts';
+import type { Node, NodeDescription, TaskUsage } from '../../shared/model/index.ts';
 import { isEmptyDiff } from '../../shared/wire/assignment-diff.ts';
 import { CLOSE } from '../../shared/wire/frames.ts';
 import type { HeldCertificate } from '../ca/renewal.ts';
-import type { Change, Store } from '../store/store.ts';
-import type { Vault } from '../vault/seal.ts';
+import type { Change } from '../store/store.ts';
 import type { DispatcherCounts } from './counts.ts';
+import type { DispatcherOptions } from './dispatcher-options.ts';
 import { AssignmentTracker, type Flush } from './assignment-tracker.ts';
 import { FailureDetector, type Verdict } from './failure-detector.ts';
 import { awaitHello, type Hello } from './handshake.ts';
-import type { NodeRecords } from './node-records.ts';
 import { NodeSession, type SessionEvents, type StatusFrame } from './node-session.ts';
 import { clockOffsetMs, clockWarning, shifted } from './report-times.ts';
+import { Orphans } from './orphans.ts';
 import { StatusIntake } from './status-intake.ts';
 import { viewOf } from './store-view.ts';
+import {
+  beatMsFor,
+  DOWN_MESSAGES,
+  managerAddresses,
+  ORPHAN_MESSAGE,
+  tickMsFor,
+  withStarted,
+} from './what-nodes-are-told.ts';
 import { UsageIntake } from './usage-intake.ts';
-import { Withdrawals } from './withdrawal.ts';
+import { managerKey, Withdrawals } from './withdrawal.ts';
+import { WithdrawalAnswers } from './withdrawal-links.ts';
 
+/** How often it is looked for nodes whose manager is gone. */
+const ORPHANS_LOOK_MS = 1_000;
 /** A timer may come a moment before a clock says that it is time. */
 const TIMER_SLACK_MS = 5;
-
-export interface DispatcherOptions {
-  readonly store: Store;
-  readonly vault: Vault;
-  readonly records: NodeRecords;
-  readonly managerId: string;
-  readonly nodeDownAfterMs: number;
-  /** How long a task that is to stop waits for the confirmations of other nodes. */
-  readonly withdrawTimeoutMs: number;
-  /** A steady clock in milliseconds: time of day may jump. */
-  readonly steadyMs: () => number;
-  /** Time of day: what is written down. */
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly signal: AbortSignal;
-  /** A session has opened. */
-  readonly onOpened?: () => void;
-}
 
 /** Who has opened a socket, by its certificate. */
 interface Caller {
@@ -66,8 +51,11 @@ export class Dispatcher implements SessionEvents {
   readonly #tracker: AssignmentTracker;
   readonly #withdrawals: Withdrawals;
   readonly #detector: FailureDetector;
+  readonly #orphans: Orphans;
   readonly #intake: StatusIntake;
   readonly usages: UsageIntake;
+  /** To other managers. */
+  readonly answers: WithdrawalAnswers;
   #nodeDownAfterMs: number;
   #beatMs: number;
   #ticking: NodeJS.Timeout;
@@ -90,12 +78,26 @@ export class Dispatcher implements SessionEvents {
       tickMs,
       nowMs: options.steadyMs(),
     });
+    this.#orphans = new Orphans({
+      nodes: () => store.all('nodes').values(),
+      isOrphan: (node) => options.records.isOrphan(node),
+      detector: this.#detector,
+      isHere: (nodeId) => this.#sessions.has(nodeId),
+    });
     this.#intake = new StatusIntake(store, options.logger, options.clock);
     this.usages = new UsageIntake(store, options.logger);
+    this.answers = new WithdrawalAnswers({
+      sentRevision: () => (this.#flushScheduled ? -1 : store.revision),
+      awaited: (taskId) => this.#withdrawals.awaitsNode(taskId),
+      patienceMs: options.withdrawTimeoutMs,
+      steadyMs: options.steadyMs,
+    });
     this.#flush();
     this.#undo.push(store.onChange((changes) => this.#onChange(changes)));
     this.#ticking = setInterval(() => this.#tick(), tickMs);
     this.#undo.push(() => clearInterval(this.#ticking));
+    const looking = setInterval(() => this.#orphans.look(options.steadyMs()), ORPHANS_LOOK_MS);
+    this.#undo.push(() => clearInterval(looking));
     this.#expectKnownNodes();
   }
 
@@ -132,7 +134,12 @@ export class Dispatcher implements SessionEvents {
 
   close(): void {
     for (const undo of this.#undo) undo();
-    for (const session of [...this.#sessions.values()]) session.close(CLOSE.goingAway, 'the manager stops');
+    this.sendAway('the manager stops');
+  }
+
+  /** Ends all sessions: nodes go to another manager, or come back. */
+  sendAway(reason: string): void {
+    for (const session of [...this.#sessions.values()]) session.close(CLOSE.goingAway, reason);
   }
 
   heard(session: NodeSession): void {
@@ -141,6 +148,15 @@ export class Dispatcher implements SessionEvents {
 
   acked(session: NodeSession, seq: number): void {
     this.#release(this.#withdrawals.handle({ kind: 'acked', nodeId: session.nodeId, seq }));
+  }
+
+  /** Another manager speaks for all of its nodes. */
+  otherConfirmed(managerId: string, seq: number): void {
+    this.#release(this.#withdrawals.handle({ kind: 'acked', nodeId: managerKey(managerId), seq }));
+  }
+
+  otherLost(managerId: string): void {
+    this.#release(this.#withdrawals.handle({ kind: 'closed', nodeId: managerKey(managerId) }));
   }
 
   statuses(session: NodeSession, { id, statuses, sentAtMs }: StatusFrame): void {
@@ -153,11 +169,13 @@ export class Dispatcher implements SessionEvents {
 
   usage(session: NodeSession, tasks: readonly TaskUsage[]): void {
     this.usages.take(session.nodeId, tasks, this.#options.clock.now());
+    this.#options.onUsage?.(session.nodeId, tasks);
   }
 
   closed(session: NodeSession): void {
     if (this.#sessions.get(session.nodeId) !== session) return;
     this.usages.forget(session.nodeId);
+    this.#options.onUsage?.(session.nodeId, []);
     this.#sessions.delete(session.nodeId);
     this.#detector.closed(session.nodeId, this.#options.steadyMs());
     this.#release(this.#withdrawals.handle({ kind: 'closed', nodeId: session.nodeId }));
@@ -174,12 +192,26 @@ export class Dispatcher implements SessionEvents {
     const session = new NodeSession(socket, identity, this, logger);
     this.#sessions.set(nodeId, session);
     this.#detector.heard(nodeId, steadyMs());
-    session.send({ type: 'welcome', sessionId: session.id, nodeIndex: node.index, beatMs: this.#beatMs });
+    this.#welcome(session, node);
     this.#sendFull(session);
     logger.info({ nodeId, sessionId: session.id, hostname: description.hostname }, 'session opened');
     if (warning !== undefined) logger.warn({ nodeId, hostname: description.hostname, warning }, 'odd node');
     this.#record(session, description);
     onOpened?.();
+  }
+
+  #welcome(session: NodeSession, { index: nodeIndex }: Node): void {
+    const managers = managerAddresses(this.#options.store);
+    const known = managers.length === 0 ? {} : { managers };
+    session.send({ type: 'welcome', sessionId: session.id, nodeIndex, beatMs: this.#beatMs, ...known });
+  }
+
+  /** All nodes are told where managers are now. */
+  #welcomeAll(): void {
+    for (const session of this.#sessions.values()) {
+      const node = this.#options.store.get('nodes', session.nodeId);
+      if (node !== undefined) this.#welcome(session, node);
+    }
   }
 
   #record(session: NodeSession, description: NodeDescription): void {
@@ -202,6 +234,7 @@ export class Dispatcher implements SessionEvents {
       else if (change.table === 'cluster' && change.after !== undefined)
         this.#setPatience(change.after.nodeDownAfterMs);
     }
+    if (changes.some((change) => change.table === 'managers')) this.#welcomeAll();
     if (this.#tracker.hasChanges) this.#scheduleFlush();
   }
 
@@ -214,13 +247,9 @@ export class Dispatcher implements SessionEvents {
     this.#detector.adjust({ downAfterMs: nodeDownAfterMs, tickMs });
     clearInterval(this.#ticking);
     this.#ticking = setInterval(() => this.#tick(), tickMs);
-    for (const session of this.#sessions.values()) {
-      const nodeIndex = this.#options.store.get('nodes', session.nodeId)?.index;
-      if (nodeIndex === undefined) continue;
-      session.send({ type: 'welcome', sessionId: session.id, nodeIndex, beatMs: this.#beatMs });
-      // Until it beats faster it may be late once.
-      this.heard(session);
-    }
+    this.#welcomeAll();
+    // Until they beat faster they may be late once.
+    for (const session of this.#sessions.values()) this.heard(session);
   }
 
   /** What is written of a node, by us or by others. */
@@ -262,6 +291,7 @@ export class Dispatcher implements SessionEvents {
       this.#firstFlush = false;
       for (const taskId of released) this.#tracker.release(taskId);
     }
+    this.answers.look();
   }
 
   *#sessionsOf(nodes: ReadonlySet<string> | 'all'): Iterable<NodeSession> {
@@ -287,12 +317,25 @@ export class Dispatcher implements SessionEvents {
     const nowMs = steadyMs();
     // A deadline of its own: how often a tick comes follows from the patience with nodes, which may be minutes.
     if (taskIds.length > 0) setTimeout(() => this.#expireHolds(), withdrawTimeoutMs + TIMER_SLACK_MS).unref();
+    this.#askOthers(taskIds);
     return taskIds.flatMap((taskId) =>
       this.#withdrawals.handle({ kind: 'hold', taskId, nowMs, unseen: this.#firstFlush }),
     );
   }
 
+  /** About the tasks of this manager's own nodes: of others their managers ask. */
+  #askOthers(taskIds: readonly string[]): void {
+    const { askOthers, store } = this.#options;
+    const own = taskIds.filter((id) => this.#sessions.has(store.get('tasks', id)?.nodeId ?? ''));
+    if (askOthers === undefined || own.length === 0) return;
+    for (const { managerId, seq } of askOthers(own, store.revision)) {
+      const nodeId = managerKey(managerId);
+      this.#withdrawals.handle({ kind: 'sent', nodeId, seq, withdrawn: own, serving: [] });
+    }
+  }
+
   #release(taskIds: readonly string[]): void {
+    this.answers.look();
     for (const taskId of taskIds) this.#tracker.release(taskId);
     if (this.#tracker.hasChanges) this.#scheduleFlush();
   }
@@ -309,7 +352,7 @@ export class Dispatcher implements SessionEvents {
 
   #markDown({ nodeId, reason }: Verdict): void {
     const { records, logger, signal } = this.#options;
-    const message = DOWN_MESSAGES[reason];
+    const message = this.#orphans.has(nodeId) ? ORPHAN_MESSAGE : DOWN_MESSAGES[reason];
     logger.warn({ nodeId, reason }, 'node is down');
     this.#down[reason] += 1;
     this.#sessions.get(nodeId)?.close(CLOSE.goingAway, message);
@@ -336,28 +379,4 @@ export class Dispatcher implements SessionEvents {
       this.#options.logger.error({ error: describeError(error) }, 'dispatcher: background work failed');
     });
   }
-}
-
-/** Swarm's factor, too: two heartbeats in a row may be lost. Reading them is what an idle manager spends its time with. */
-function beatMsFor(nodeDownAfterMs: number): number {
-  return Math.max(10, Math.floor(nodeDownAfterMs / 3));
-}
-
-function tickMsFor(nodeDownAfterMs: number): number {
-  return Math.max(5, Math.floor(nodeDownAfterMs / 8));
-}
-
-const DOWN_MESSAGES: Record<Verdict['reason'], string> = {
-  silent: 'heartbeat failure',
-  disconnected: 'the node disconnected',
-  'never-heard': 'the node was not heard since the manager started',
-};
-
-/** An agent that has lost a container must know that its task is not to be started a second time (invariant 2). */
-function withStarted(set: AssignmentSet, tracker: AssignmentTracker): AssignmentSet {
-  const tasks = [...set.tasks].map(([id, task]): [string, TaskAssignment] => [
-    id,
-    tracker.hasStarted(id) ? { ...task, started: true } : task,
-  ]);
-  return { ...set, tasks: new Map(tasks) };
 }

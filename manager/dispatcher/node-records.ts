@@ -30,12 +30,27 @@ export class NodeRecords {
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #managerId: string;
+  readonly #mayJudgeFor: (managerId: string) => boolean;
 
-  constructor(store: Store, managerId: string, clock: Clock, logger: Logger) {
+  /** `mayJudgeFor`: whether this manager judges the nodes of another, which is gone. */
+  constructor(
+    store: Store,
+    managerId: string,
+    clock: Clock,
+    logger: Logger,
+    mayJudgeFor: (managerId: string) => boolean = () => false,
+  ) {
     this.#store = store;
     this.#clock = clock;
     this.#logger = logger;
     this.#managerId = managerId;
+    this.#mayJudgeFor = mayJudgeFor;
+  }
+
+  /** True when its newest session was with a manager that is gone, and this one judges for it. */
+  isOrphan(node: Node): boolean {
+    const managerId = managerOf(node);
+    return managerId !== undefined && managerId !== this.#managerId && this.#mayJudgeFor(managerId);
   }
 
   /** True when the node's newest session was with this manager, or it never had one. */
@@ -102,7 +117,7 @@ export class NodeRecords {
   /** Its time is up. Does nothing when it came back meanwhile, here (`absent` says) or at another manager. */
   async down(nodeId: string, message: string, absent: () => boolean, signal: AbortSignal): Promise<void> {
     await this.#update(nodeId, signal, (node) =>
-      node.status === 'down' || !this.isOurs(node) || !absent()
+      node.status === 'down' || !(this.isOurs(node) || this.isOrphan(node)) || !absent()
         ? node
         : withStatus(node, 'down', this.#clock.now(), message),
     );
@@ -152,6 +167,11 @@ export class NodeRecords {
       return { index, expect: this.#store.version('names', indexName(index)) };
     }
   }
+}
+
+/** The manager that has the node's newest session. */
+export function managerOf(node: Node): string | undefined {
+  return node.session?.slice(0, node.session.indexOf('.'));
 }
 
 function indexName(index: number): string {

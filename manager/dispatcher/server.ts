@@ -9,13 +9,21 @@ import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { SecureContextOptions, TLSSocket } from 'node:tls';
 import { type WebSocket, WebSocketServer } from 'ws';
-import { AppError, describeError, HTTP_STATUS, InvalidError } from '../../shared/errors/index.ts';
+import {
+  AppError,
+  describeError,
+  ForbiddenError,
+  HTTP_STATUS,
+  InvalidError,
+  UnavailableError,
+} from '../../shared/errors/index.ts';
 import type { Logger } from '../../shared/model/index.ts';
 import { parseValue } from '../../shared/wire/frames.ts';
-import { joinRequestSchema } from '../../shared/wire/join.ts';
+import { type JoinRequest, joinRequestSchema, type JoinResponse } from '../../shared/wire/join.ts';
 import type { Authority } from '../ca/authority.ts';
 import { heldCertificate } from '../ca/held-certificate.ts';
 import type { HeldCertificate } from '../ca/renewal.ts';
+import type { ManagerDoor } from '../membership/door.ts';
 import type { Admission } from './admission.ts';
 import type { ManagerTls } from './manager-certificate.ts';
 import type { ReleaseShelf } from './release-shelf.ts';
@@ -28,6 +36,19 @@ const BACKLOG = 4096;
 /** How long a new node waits for its record to be written. */
 const JOIN_TIMEOUT_MS = 10_000;
 
+/** To speak to a node that has its session here, to tell what tasks use, to ask what was withdrawn. */
+export type ManagerWants =
+  | { readonly kind: 'node'; readonly nodeId: string }
+  | { readonly kind: 'usage' | 'withdrawals' };
+
+/** What another manager wants, by the path; undefined for one that is not for managers. */
+function wantOf(path: string | undefined): ManagerWants | undefined {
+  if (path === '/usage') return { kind: 'usage' };
+  if (path === '/withdrawals') return { kind: 'withdrawals' };
+  const nodeId = /^\/relay\/([0-9a-z]+)$/.exec(path ?? '')?.[1];
+  return nodeId === undefined ? undefined : { kind: 'node', nodeId };
+}
+
 export interface ServerOptions {
   /** As it is now. */
   readonly authority: () => Authority;
@@ -35,12 +56,16 @@ export interface ServerOptions {
   readonly tls: ManagerTls;
   readonly listen: { readonly host: string; readonly port: number };
   readonly admission: Admission;
+  /** Lets new managers in; absent: none can join. */
+  readonly door?: ManagerDoor | undefined;
   /** What new machines install; absent: nothing. */
   readonly release?: ReleaseShelf | undefined;
   /** A node with a valid certificate has opened its WebSocket; it has not said hello. */
   readonly onSocket: (socket: WebSocket, nodeId: string, certificate: HeldCertificate) => void;
   /** What the node is known to trust. */
   readonly trustOf: (nodeId: string) => readonly string[] | undefined;
+  /** Another manager has opened a socket; absent: none may. */
+  readonly onManager?: (socket: WebSocket, managerId: string, wants: ManagerWants) => void;
   readonly logger: Logger;
   readonly signal: AbortSignal;
 }
@@ -116,7 +141,12 @@ async function answer(
       const body: unknown = JSON.parse(await readBody(request));
       const join = parseValue(joinRequestSchema, body, 'the join request');
       const signal = AbortSignal.any([options.signal, AbortSignal.timeout(JOIN_TIMEOUT_MS)]);
-      respond(response, 200, await options.admission.admit(join, signal));
+      respond(response, 200, await admit(options, join, signal));
+    } else if (route === 'POST /managers/enter' && options.door !== undefined) {
+      const peer = certifiedPeer(request.socket as TLSSocket, options);
+      if (peer?.role !== 'manager') throw new ForbiddenError("this needs a manager's certificate");
+      const signal = AbortSignal.any([options.signal, AbortSignal.timeout(JOIN_TIMEOUT_MS)]);
+      respond(response, 200, await options.door.enter(peer.id, signal));
     } else if (options.release && (route === 'GET /install.sh' || route === 'GET /release.tar.gz')) {
       await options.release.serve(route === 'GET /install.sh' ? 'install.sh' : 'release.tar.gz', response);
     } else {
@@ -125,6 +155,12 @@ async function answer(
   } catch (error) {
     respond(response, statusOf(error), { message: describeError(error) });
   }
+}
+
+function admit(options: ServerOptions, join: JoinRequest, signal: AbortSignal): Promise<JoinResponse> {
+  if (join.manager === undefined) return options.admission.admit(join, signal);
+  if (options.door === undefined) throw new UnavailableError('no manager can join here');
+  return options.door.invite(join, signal);
 }
 
 function statusOf(error: unknown): number {
@@ -158,18 +194,29 @@ function upgrade(
   const { request, socket, head } = asked;
   socket.on('error', (error) => options.logger.debug({ error: error.message }, 'socket failed'));
   const tls = request.socket as TLSSocket;
-  const node = certifiedNode(tls, options);
-  if (request.url !== '/session' || node === undefined) {
-    const status = node === undefined ? `403 ${refusalOf(tls)}` : '404 Not Found';
-    if (node === undefined) options.logger.warn({ from: tls.remoteAddress, status }, 'refused a session');
+  const peer = certifiedPeer(tls, options);
+  const wants = wantOf(request.url);
+  if (wants !== undefined && peer?.role === 'manager') {
+    sockets.handleUpgrade(request, socket, head, (webSocket) => {
+      webSocket.on('error', (error) =>
+        options.logger.debug({ managerId: peer.id, error: error.message }, 'link failed'),
+      );
+      if (options.onManager === undefined) webSocket.close();
+      else options.onManager(webSocket, peer.id, wants);
+    });
+    return;
+  }
+  if (request.url !== '/session' || peer === undefined) {
+    const status = peer === undefined ? `403 ${refusalOf(tls)}` : '404 Not Found';
+    if (peer === undefined) options.logger.warn({ from: tls.remoteAddress, status }, 'refused a session');
     socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
     return;
   }
   sockets.handleUpgrade(request, socket, head, (webSocket) => {
     webSocket.on('error', (error) =>
-      options.logger.debug({ nodeId: node.id, error: error.message }, 'session failed'),
+      options.logger.debug({ nodeId: peer.id, error: error.message }, 'session failed'),
     );
-    options.onSocket(webSocket, node.id, node.certificate);
+    options.onSocket(webSocket, peer.id, peer.certificate);
   });
 }
 
@@ -181,11 +228,11 @@ function refusalOf(socket: TLSSocket): string {
   return 'Forbidden';
 }
 
-/** The node that the peer's certificate names, if our CA signed it for this cluster and a role of ours. */
-function certifiedNode(
+/** Who the peer is by its certificate, if our CA signed it for this cluster and a role of ours. */
+function certifiedPeer(
   socket: TLSSocket,
   { authority, trustOf }: ServerOptions,
-): { id: string; certificate: HeldCertificate } | undefined {
+): { id: string; role: 'worker' | 'manager'; certificate: HeldCertificate } | undefined {
   if (!socket.authorized) return undefined;
   const { subject } = socket.getPeerCertificate();
   // An empty object when there is none, whatever the type says.
@@ -196,5 +243,5 @@ function certifiedNode(
   const certificate = heldCertificate(peer, authority(), trustOf(subject.CN));
   // TLS has looked at all this, but for a connection that resumes an older one.
   if (certificate === undefined || Date.parse(peer.validTo) < Date.now()) return undefined;
-  return { id: subject.CN, certificate };
+  return { id: subject.CN, role: subject.OU, certificate };
 }

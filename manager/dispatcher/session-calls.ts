@@ -18,6 +18,10 @@ import { currentRequestId } from '../request-scope.ts';
 type Response = Extract<AgentFrame, { type: 'response' }>;
 type End = Extract<AgentFrame, { type: 'end' }>;
 
+type Credit = Extract<AgentFrame, { type: 'credit' }>;
+/** What a node says of a call or stream, besides data. */
+export type Answer = Response | End | Credit;
+
 interface PendingCall {
   readonly resolve: (result: unknown) => void;
   readonly reject: (error: unknown) => void;
@@ -28,6 +32,8 @@ export class SessionCalls {
   readonly #calls = new Map<number, PendingCall>();
   readonly #streams = new Map<number, InboundStream>();
   readonly #inputs = new Map<number, OutboundStream>();
+  /** Calls and streams of other managers: what the node says of them is passed on. */
+  readonly #forwarded = new Map<number, (answer: Answer | Buffer) => void>();
   #lastId = 0;
   #closed: Error | undefined;
 
@@ -120,7 +126,26 @@ export class SessionCalls {
     }
   }
 
+  /** True while anything is under way. */
+  get busy(): boolean {
+    return this.#calls.size + this.#streams.size + this.#forwarded.size > 0;
+  }
+
+  /** A number for a call or stream that is made elsewhere; `take` gets the node's answers until the last one. */
+  forward(take: (answer: Answer | Buffer) => void): number {
+    if (this.#closed !== undefined) throw this.#closed;
+    const id = this.#nextId();
+    this.#forwarded.set(id, take);
+    return id;
+  }
+
+  /** Nobody wants the answers of this one any more. */
+  drop(id: number): void {
+    this.#forwarded.delete(id);
+  }
+
   onResponse(frame: Response): void {
+    if (this.#passOn(frame)) return;
     const call = this.#calls.get(frame.id);
     if (frame.error !== undefined) call?.reject(fromWireError(frame.error));
     else call?.resolve(frame.result);
@@ -131,14 +156,18 @@ export class SessionCalls {
     const { id, kind, data } = decodeStreamData(frame);
     if (id > this.#lastId)
       throw new InvalidError(`the node sent data on stream ${id}, which nobody asked for`);
-    this.#streams.get(id)?.push({ stream: kind, data });
+    const forwarded = this.#forwarded.get(id);
+    if (forwarded === undefined) this.#streams.get(id)?.push({ stream: kind, data });
+    else forwarded(frame);
   }
 
   onCredit(id: number, bytes: number): void {
+    if (this.#passOn({ type: 'credit', id, bytes })) return;
     this.#inputs.get(id)?.grant(bytes);
   }
 
   onEnd(frame: End): void {
+    if (this.#passOn(frame)) return;
     this.#streams.get(frame.id)?.end(frame.error === undefined ? undefined : fromWireError(frame.error));
   }
 
@@ -147,6 +176,15 @@ export class SessionCalls {
     this.#closed = new UnavailableError('the session with the node ended');
     for (const call of this.#calls.values()) call.reject(this.#closed);
     for (const stream of this.#streams.values()) stream.end(this.#closed);
+    this.#forwarded.clear();
+  }
+
+  #passOn(answer: Answer): boolean {
+    const take = this.#forwarded.get(answer.id);
+    if (take === undefined) return false;
+    if (answer.type !== 'credit') this.#forwarded.delete(answer.id);
+    take(answer);
+    return true;
   }
 
   #nextId(): number {

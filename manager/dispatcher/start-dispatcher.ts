@@ -1,13 +1,13 @@
 /** Wires the dispatcher: certificate, server, sessions, gateway. */
-import { UnavailableError } from '../../shared/errors/index.ts';
 import { type Clock, systemClock } from '../../shared/lib/clock.ts';
 import type { Cluster, Logger } from '../../shared/model/index.ts';
 import type { Authority } from '../ca/authority.ts';
 import { authorityOf, type ClusterOptions, loadOrCreateCluster } from '../ca/cluster.ts';
+import type { ManagerDoor } from '../membership/door.ts';
 import type { UsageSource } from '../plan/view.ts';
 import type { Store } from '../store/store.ts';
 import type { Vault } from '../vault/seal.ts';
-import { admission } from './admission.ts';
+import { type Admission, admission } from './admission.ts';
 import type { DispatcherCounts } from './counts.ts';
 import { Dispatcher } from './dispatcher.ts';
 import { ManagerCertificate } from './manager-certificate.ts';
@@ -16,6 +16,9 @@ import type { NodeGateway } from './node-gateway.ts';
 import { NodeRecords } from './node-records.ts';
 import type { NodeSession } from './node-session.ts';
 import type { ReleaseShelf } from './release-shelf.ts';
+import type { SessionCalls } from './session-calls.ts';
+import { ManagerLinks } from './manager-links.ts';
+import type { Relays } from './relay-client.ts';
 import { startServer } from './server.ts';
 
 const DEFAULT_WITHDRAW_TIMEOUT_MS = 2000;
@@ -31,6 +34,14 @@ export interface StartDispatcherOptions {
   readonly managerId?: string;
   /** Default 2000. */
   readonly withdrawTimeoutMs?: number;
+  /** Lets new managers in; absent: it stays the only one. */
+  readonly door?: ManagerDoor;
+  /** Ids of the managers that are alive; undefined while this manager does not lead. Default: it judges its own nodes only. */
+  readonly judges?: () => ReadonlySet<string> | undefined;
+  /** The other managers that are alive. Default: there are none. */
+  readonly peers?: () => readonly { readonly id: string; readonly address: string }[];
+  /** host:port of the manager that leads; undefined when that is this one, or nobody. Default: there are no others. */
+  readonly leaderAddress?: () => string | undefined;
   /** What new machines install; absent: nothing. */
   readonly release?: ReleaseShelf;
   readonly logger: Logger;
@@ -39,7 +50,11 @@ export interface StartDispatcherOptions {
 }
 
 export interface RunningDispatcher {
+  /** Reaches the nodes of other managers too. */
   readonly gateway: NodeGateway;
+  readonly hasSession: (nodeId: string) => boolean;
+  /** Ends all sessions: nodes go to another manager, or come back. */
+  readonly sendAway: (reason: string) => void;
   readonly address: { readonly host: string; readonly port: number };
   readonly cluster: Cluster;
   readonly authority: Authority;
@@ -58,7 +73,8 @@ export async function startDispatcher(options: StartDispatcherOptions): Promise<
   const hosts = serverNames(listen.host);
   const authority = (): Promise<Authority> => authorityOf(store.get('cluster', 'self') ?? cluster, vault);
   const own = await ManagerCertificate.make({ store, authority, managerId, hosts, clock, logger });
-  const records = new NodeRecords(store, managerId, clock, logger);
+  const records = recordsOf(options, managerId, clock);
+  const links = new ManagerLinks({ ...options, clock, managerId, tls: () => own.tls, signal });
   const dispatcher = new Dispatcher({
     store,
     vault,
@@ -67,6 +83,8 @@ export async function startDispatcher(options: StartDispatcherOptions): Promise<
     nodeDownAfterMs: cluster.nodeDownAfterMs,
     withdrawTimeoutMs: options.withdrawTimeoutMs ?? DEFAULT_WITHDRAW_TIMEOUT_MS,
     steadyMs: () => performance.now(),
+    askOthers: (taskIds, revision) => links.withdrawals.ask(taskIds, revision),
+    onUsage: (nodeId, tasks) => links.usage.send(nodeId, tasks),
     clock,
     logger,
     signal,
@@ -74,20 +92,17 @@ export async function startDispatcher(options: StartDispatcherOptions): Promise<
   });
   const sessions = (): Iterable<NodeSession> => dispatcher.sessions();
   const certificates = new NodeCertificates({ store, authority, records, sessions, clock, logger, signal });
+  links.dispatcher = dispatcher;
   const door = admission({ store, vault, records, clock, logger });
   const server = await startServer({
     authority: () => own.authority,
     tls: own.tls,
     trustOf: (nodeId) => store.get('nodes', nodeId)?.certificate?.trust,
     listen,
-    admission: {
-      admit: async (request, joinSignal) => {
-        const joined = await door.admit(request, joinSignal);
-        dispatcher.expect(joined.nodeId);
-        return joined;
-      },
-    },
+    admission: expecting(door, dispatcher),
     onSocket: (socket, nodeId, certificate) => dispatcher.onSocket(socket, nodeId, certificate),
+    onManager: (socket, otherId, wants) => links.serve(socket, otherId, wants),
+    door: options.door,
     release: options.release,
     logger,
     signal,
@@ -101,22 +116,42 @@ export async function startDispatcher(options: StartDispatcherOptions): Promise<
     ending.abort();
     release();
     certificates.close();
+    links.close();
     dispatcher.close();
     await server.close();
   };
   options.signal.addEventListener('abort', () => void close(), { once: true });
-  const counts = (): DispatcherCounts => dispatcher.counts;
-  const { usages: usage } = dispatcher;
   return {
-    gateway: gatewayOf(dispatcher),
+    gateway: gatewayOf(dispatcher, links.relays),
+    hasSession: (nodeId) => dispatcher.session(nodeId) !== undefined,
+    sendAway: (reason) => dispatcher.sendAway(reason),
     address: server.address,
     cluster,
     get authority() {
       return own.authority;
     },
-    counts,
-    usage,
+    counts: () => dispatcher.counts,
+    usage: dispatcher.usages,
     close,
+  };
+}
+
+function recordsOf(
+  { store, logger, judges }: StartDispatcherOptions,
+  managerId: string,
+  clock: Clock,
+): NodeRecords {
+  return new NodeRecords(store, managerId, clock, logger, (id) => judges?.()?.has(id) === false);
+}
+
+/** Who is let in should come. */
+function expecting(door: Admission, dispatcher: Dispatcher): Admission {
+  return {
+    admit: async (request, signal) => {
+      const joined = await door.admit(request, signal);
+      dispatcher.expect(joined.nodeId);
+      return joined;
+    },
   };
 }
 
@@ -126,20 +161,19 @@ function serverNames(host: string): readonly string[] {
   return anyAddress ? ['localhost', '127.0.0.1'] : ['localhost', '127.0.0.1', host];
 }
 
-function gatewayOf(dispatcher: Dispatcher): NodeGateway {
-  const callsOf = (nodeId: string) => {
+function gatewayOf(dispatcher: Dispatcher, relays: Relays): NodeGateway {
+  const callsOf = (nodeId: string): Promise<SessionCalls> => {
     const session = dispatcher.session(nodeId);
-    if (session === undefined) throw new UnavailableError(`node ${nodeId} is not connected`);
-    return session.calls;
+    return session === undefined ? relays.callsTo(nodeId) : Promise.resolve(session.calls);
   };
   return {
-    connected: (nodeId) => dispatcher.session(nodeId) !== undefined,
-    call: async (nodeId, method, params, signal) => callsOf(nodeId).call(method, params, signal),
+    connected: (nodeId) => dispatcher.session(nodeId) !== undefined || relays.reaches(nodeId),
+    call: async (nodeId, method, params, signal) => (await callsOf(nodeId)).call(method, params, signal),
     stream: async function* (nodeId, method, params, signal, windowBytes) {
-      yield* callsOf(nodeId).stream(method, params, undefined, signal, windowBytes);
+      yield* (await callsOf(nodeId)).stream(method, params, undefined, signal, windowBytes);
     },
     duplex: async function* (nodeId, method, params, input, signal) {
-      yield* callsOf(nodeId).stream(method, params, input, signal);
+      yield* (await callsOf(nodeId)).stream(method, params, input, signal);
     },
   };
 }

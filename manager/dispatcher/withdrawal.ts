@@ -19,6 +19,13 @@ export type WithdrawalEvent =
   | { readonly kind: 'hold'; readonly taskId: string; readonly nowMs: number; readonly unseen: boolean }
   | { readonly kind: 'tick'; readonly nowMs: number };
 
+/** Another manager is waited for like a node: it confirms for all of its nodes. */
+export function managerKey(managerId: string): string {
+  return `${MANAGER_PREFIX}${managerId}`;
+}
+
+const MANAGER_PREFIX = 'manager:';
+
 interface Hold {
   readonly deadlineMs: number;
   readonly unseen: boolean;
@@ -54,6 +61,12 @@ export class Withdrawals {
       case 'tick':
         return this.#expire(event.nowMs);
     }
+  }
+
+  /** True while a node, other managers apart, has not confirmed that it leads nothing there. */
+  awaitsNode(taskId: string): boolean {
+    const nodes = this.#unconfirmed.get(taskId);
+    return nodes !== undefined && [...nodes.keys()].some((key) => !key.startsWith(MANAGER_PREFIX));
   }
 
   #expect(taskId: string, nodeId: string, seq: number): void {

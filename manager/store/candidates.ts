@@ -45,6 +45,11 @@ export class Candidates {
     return first;
   }
 
+  /** Names of all that stand. */
+  get ids(): ReadonlySet<string> {
+    return new Set([...this.#byKey.values()].map((candidate) => candidate.id));
+  }
+
   get(key: string): Candidate | undefined {
     return this.#byKey.get(key);
   }

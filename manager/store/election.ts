@@ -18,7 +18,7 @@ export interface ElectionOptions {
   readonly client: Etcd3;
   /** Who stands: this manager's node id. */
   readonly id: string;
-  /** After this long without etcd hearing of it a candidate is out. Default 5; etcd may grant more, see Lease. */
+  /** After this long without etcd hearing of it a candidate is out. Default 3; etcd may grant more, see Lease. */
   readonly ttlSeconds?: number;
   readonly logger: Logger;
 }
@@ -26,7 +26,7 @@ export interface ElectionOptions {
 /** Leads until the signal aborts. Returning earlier gives the leadership up. */
 export type OnLeader = (fence: Fence, signal: AbortSignal) => Promise<void>;
 
-const TTL_SECONDS = 5;
+const TTL_SECONDS = 3;
 const BACKOFF_BASE_MS = 100;
 const BACKOFF_MAX_MS = 2_000;
 /** A leader's work that ignores its abort keeps this manager from standing again; say so. */
@@ -38,6 +38,7 @@ export class Election {
   /** Of a candidacy that ended while etcd was away: its key would make the next one wait. */
   #abandoned: Lease | undefined;
   #stoodBefore = false;
+  #stands = false;
 
   constructor(options: ElectionOptions) {
     this.#options = options;
@@ -47,6 +48,16 @@ export class Election {
   /** Id of the manager that leads, as far as this one has heard; undefined when nobody does. Needs `run`. */
   get leaderId(): string | undefined {
     return this.#candidates.leader?.id;
+  }
+
+  /** Ids of the managers that etcd hears of: who has died is here until its lease ends. Needs `run`. */
+  get alive(): ReadonlySet<string> {
+    return this.#candidates.ids;
+  }
+
+  /** True while etcd hears of this manager. */
+  get stands(): boolean {
+    return this.#stands;
   }
 
   /** Called when the leader may have changed. Returns the undo. */
@@ -93,6 +104,8 @@ export class Election {
     );
     try {
       const fence = await this.#enter(lease);
+      this.#stands = !until.aborted;
+      until.addEventListener('abort', () => void (this.#stands = false), { once: true });
       const unwatch = this.#endWhenGone(fence, over);
       try {
         await this.#untilFirst(fence, until);
@@ -103,6 +116,7 @@ export class Election {
       }
     } finally {
       over.abort();
+      this.#stands = false;
       await keeping;
       await lease.revoke().catch(() => {
         this.#abandoned = lease;

@@ -1,5 +1,6 @@
 /**
- * The manager's own etcd: Debian's program as a child process on loopback, started again whenever it dies.
+ * The manager's own etcd: Debian's program as a child process, started again whenever it dies. Its clients are on loopback,
+ * the etcds of other managers on the network; both need a certificate of etcd's own authority.
  *
  * When a manager is killed its etcd goes on by itself. The next manager finds it (by its data directory), ends it and
  * starts its own: an etcd that is not our child could only be polled, and may run with the arguments of an older
@@ -8,13 +9,15 @@
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { readFile, writeFile } from 'node:fs/promises';
+import { networkInterfaces } from 'node:os';
 import { join, resolve as resolvePath } from 'node:path';
 import type { Logger } from '../../shared/model/options.ts';
-import { ConflictError, describeError, UnavailableError } from '../../shared/errors/index.ts';
+import { ConflictError, describeError } from '../../shared/errors/index.ts';
 import { delay } from '../../shared/lib/abort.ts';
 import { backoffMs } from '../../shared/lib/backoff.ts';
-import { createEtcdClient } from './etcd-client.ts';
-import { explainExit } from './etcd-failure.ts';
+import { etcdTlsFiles, prepareEtcdTls } from '../ca/etcd-authority.ts';
+import { createEtcdClient, type EtcdTls } from './etcd-client.ts';
+import { explainExit, MemberRemovedError } from './etcd-failure.ts';
 import {
   checkPortsFree,
   chooseFreePorts,
@@ -22,31 +25,36 @@ import {
   findEtcd,
   findRunning,
   livingManagerOf,
+  LOOPBACK,
   logPath,
   openLog,
   prepareDirectory,
   spawnEtcd,
   stopProcess,
 } from './etcd-process.ts';
-import type { EtcdPorts, EtcdSettings } from './etcd-process.ts';
+import type { EtcdMember, EtcdPorts, EtcdSettings } from './etcd-process.ts';
 
 export interface EmbeddedEtcdOptions {
   /** Holds all that belongs to this etcd; made if absent. */
   readonly directory: string;
   /** Default: `etcd` on the PATH. */
   readonly binary?: string;
+  /** Default: the only member, on loopback. */
+  readonly member?: EtcdMember;
+  /** See EtcdSettings. */
+  readonly forceNewCluster?: boolean;
   /** Default: free ports, chosen once and kept in the directory. */
   readonly ports?: EtcdPorts;
   /** Size of the database at which etcd refuses writes. Default 2 GiB. */
   readonly quotaBytes?: number;
   readonly logger: Logger;
-  /** Stops waiting for the first start; a running etcd is ended by `stop()`. */
+  /** Stops waiting until it serves; a running etcd is ended by `stop()`. */
   readonly signal: AbortSignal;
 }
 
 const DEFAULT_QUOTA_BYTES = 2 * 1024 ** 3;
-/** A damaged or huge database takes its time; etcd's own election takes 1 s. */
-const START_TIMEOUT_MS = 60_000;
+/** How often somebody who waits is told for what. */
+const STILL_WAITING_MS = 5_000;
 const READY_POLL_MS = 50;
 const STOP_GRACE_MS = 5_000;
 const BACKOFF_BASE_MS = 100;
@@ -55,7 +63,8 @@ const BACKOFF_MAX_MS = 5_000;
 const STABLE_MS = 10_000;
 
 /**
- * Starts etcd and resolves once it serves. Rejects with NotFoundError (no program), ConflictError (a port is taken),
+ * Starts etcd and resolves once it serves: one of several waits for a majority, one that joins until it is made a voter.
+ * Rejects with NotFoundError (no program), ConflictError (a port is taken),
  * InvalidError (directory not writable, or damaged data), UnavailableError. From then on it is kept running.
  */
 export async function startEmbeddedEtcd(options: EmbeddedEtcdOptions): Promise<EmbeddedEtcd> {
@@ -64,11 +73,23 @@ export async function startEmbeddedEtcd(options: EmbeddedEtcdOptions): Promise<E
   await prepareDirectory(directory);
   await endLeftover(directory, options.logger);
   const ports = options.ports ?? (await keptPorts(directory));
-  await checkPortsFree(ports);
-  const { quotaBytes = DEFAULT_QUOTA_BYTES, logger, signal } = options;
-  const etcd = new EmbeddedEtcd({ binary, directory, ports, quotaBytes }, logger);
+  const { quotaBytes = DEFAULT_QUOTA_BYTES, logger, signal, member, forceNewCluster = false } = options;
+  await checkPortsFree(ports, member?.listenHost);
+  const tls = await prepareEtcdTls(directory, memberHosts(member), Date.now());
+  const files = etcdTlsFiles(directory);
+  const which = member === undefined ? {} : { member };
+  const settings = { binary, directory, ports, quotaBytes, tls: files, forceNewCluster, ...which };
+  const etcd = new EmbeddedEtcd(settings, tls, logger);
   await etcd.start(signal);
   return etcd;
+}
+
+/** What its certificate is for: others compare the address that they connect to, and the one that a peer comes from. */
+function memberHosts(member: EtcdMember | undefined): string[] {
+  const own = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
+  const addresses = own.filter((entry) => !entry.address.startsWith('fe80:')).map((entry) => entry.address);
+  const named = member === undefined ? [] : [new URL(member.peerUrl).hostname.replace(/^\[|\]$/g, '')];
+  return ['localhost', LOOPBACK, ...addresses, ...named];
 }
 
 /** Ends the etcd of this directory that goes on without its manager; ConflictError when it still has one. */
@@ -98,6 +119,11 @@ async function keptPorts(directory: string): Promise<EtcdPorts> {
   }
 }
 
+export interface EtcdReach {
+  readonly endpoints: readonly string[];
+  readonly tls: EtcdTls;
+}
+
 interface Running {
   readonly child: ChildProcess;
   readonly startedAtMs: number;
@@ -109,18 +135,28 @@ interface Running {
 
 export class EmbeddedEtcd implements AsyncDisposable {
   readonly endpoints: readonly string[];
+  /** What a client needs. */
+  readonly reach: EtcdReach;
   readonly directory: string;
+  /** Resolves when the others have removed this member: it does not come back by itself. */
+  readonly removed: Promise<void>;
   readonly #settings: EtcdSettings;
   readonly #logger: Logger;
   readonly #stop = new AbortController();
   #running: Running | undefined;
   #supervising: Promise<void> = Promise.resolve();
+  #wasRemoved: () => void = () => undefined;
 
-  constructor(settings: EtcdSettings, logger: Logger) {
+  constructor(settings: EtcdSettings, tls: EtcdTls, logger: Logger) {
     this.#settings = settings;
     this.#logger = logger;
     this.directory = settings.directory;
-    this.endpoints = [clientUrl(settings.ports)];
+    this.endpoints = [clientUrl(settings.ports, 'https')];
+    // An address is no name for TLS (RFC 6066, 3).
+    this.reach = { endpoints: this.endpoints, tls: { ...tls, serverName: 'localhost' } };
+    this.removed = new Promise((resolve) => {
+      this.#wasRemoved = resolve;
+    });
   }
 
   /** Of the present process; undefined between two. */
@@ -185,27 +221,23 @@ export class EmbeddedEtcd implements AsyncDisposable {
   /** Resolves when etcd answers; rejects with the reason when it ends instead. */
   async #ready(running: Running, signal: AbortSignal): Promise<void> {
     const over = new AbortController();
-    const timer = setTimeout(() => {
-      const text = `etcd does not answer after ${START_TIMEOUT_MS / 1_000} s; see ${logPath(this.directory)}`;
-      over.abort(new UnavailableError(text));
-    }, START_TIMEOUT_MS);
-    const onAbort = (): void => over.abort(signal.reason);
-    signal.addEventListener('abort', onAbort, { once: true });
-    if (signal.aborted) onAbort();
+    const waiting = setInterval(() => {
+      const log = logPath(this.directory);
+      this.#logger.warn({ log }, 'etcd does not serve yet: one of several members needs a majority of them');
+    }, STILL_WAITING_MS);
     const died = running.ended.then(async (status) => {
       throw await this.#explain(running, status);
     });
     try {
-      await Promise.race([this.#answers(over.signal), died]);
+      await Promise.race([this.#answers(AbortSignal.any([signal, over.signal])), died]);
     } finally {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', onAbort);
+      clearInterval(waiting);
       over.abort();
     }
   }
 
   async #answers(signal: AbortSignal): Promise<void> {
-    const client = createEtcdClient({ endpoints: this.endpoints, callTimeoutMs: 1_000 });
+    const client = createEtcdClient({ ...this.reach, callTimeoutMs: 1_000 });
     try {
       for (;;) {
         signal.throwIfAborted();
@@ -239,6 +271,7 @@ export class EmbeddedEtcd implements AsyncDisposable {
         const status = await running.ended;
         if (signal.aborted) return;
         const reason = await this.#explain(running, status);
+        if (reason instanceof MemberRemovedError) return this.#wasRemoved();
         this.#logger.error({ status, reason: reason.message }, 'etcd ended and is started again');
         if (Date.now() - running.startedAtMs > STABLE_MS) attempt = 0;
       }

@@ -9,6 +9,8 @@ export interface EtcdTls {
   readonly ca: string;
   readonly cert?: string;
   readonly key?: string;
+  /** The name that the server's certificate must have, if not that of the endpoint. */
+  readonly serverName?: string;
 }
 
 export interface EtcdClientOptions {
@@ -51,6 +53,9 @@ export function createEtcdClient(options: EtcdClientOptions): Etcd3 {
       // etcd refuses pings that come more often than every 5 s (--grpc-keepalive-min-time).
       'grpc.keepalive_time_ms': 10_000,
       'grpc.keepalive_timeout_ms': 3_000,
+      ...(options.tls?.serverName === undefined
+        ? {}
+        : { 'grpc.ssl_target_name_override': options.tls.serverName }),
     },
     // The library's own policy repeats a call that failed, transactions too: a guarded one that did get through would
     // then fail on its own write. Whoever calls decides what may be repeated.

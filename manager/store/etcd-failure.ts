@@ -1,6 +1,5 @@
 /** Says in one sentence why etcd did not start, from what it logged. Pure. */
-import { ConflictError, InvalidError, UnavailableError } from '../../shared/errors/index.ts';
-import type { AppError } from '../../shared/errors/index.ts';
+import { AppError, ConflictError, InvalidError, UnavailableError } from '../../shared/errors/index.ts';
 
 export interface EtcdExit {
   /** What etcd logged since it was started. */
@@ -24,10 +23,20 @@ const CORRUPT = [
   /panic: .*(page|freelist|bucket|meta)/i,
 ];
 
+/** The other members have removed this one. */
+export class MemberRemovedError extends AppError {
+  override readonly name = 'MemberRemovedError';
+  readonly code = 'invalid';
+}
+
 export function explainExit(exit: EtcdExit): AppError {
   const { log, directory } = exit;
   const last = lastLine(log);
   const more = `${last}; see ${exit.logPath}`;
+  if (/permanently removed from the cluster|member.{1,80}has been removed|removed member/i.test(log)) {
+    const advice = 'let it join again with --join, or uninstall it';
+    return new MemberRemovedError(`this manager was removed from its cluster (${advice}): ${more}`);
+  }
   const port = /listen tcp \S*?:(\d+): bind: ([^"\n]+)/.exec(log);
   if (port !== null) {
     return new ConflictError(`etcd can not listen on port ${port[1]} (${port[2]}): is it taken? ${more}`);

@@ -8,6 +8,7 @@ import { createServer } from 'node:net';
 import { delimiter, join } from 'node:path';
 import { ConflictError, InvalidError, NotFoundError } from '../../shared/errors/index.ts';
 import { delay } from '../../shared/lib/abort.ts';
+import type { EtcdTlsFiles } from '../ca/etcd-authority.ts';
 
 export interface EtcdPorts {
   readonly client: number;
@@ -21,12 +22,29 @@ export interface EtcdSettings {
   readonly directory: string;
   readonly ports: EtcdPorts;
   readonly quotaBytes: number;
+  /** Without: plain HTTP, for tests of what an external etcd does. */
+  readonly tls?: EtcdTlsFiles;
+  /** Default: the only member, on loopback. */
+  readonly member?: EtcdMember;
+  /** Makes a cluster of this member alone out of its data. */
+  readonly forceNewCluster?: boolean;
   /** A command and its arguments that etcd is started through, and that becomes it (setpriv, nice, ...). */
   readonly wrapper?: readonly string[];
   /** Default MAX_TXN_OPS. */
   readonly maxTxnOps?: number;
   /** Default MAX_REQUEST_BYTES. */
   readonly maxRequestBytes?: number;
+}
+
+/** How one member of several is found by the others. */
+export interface EtcdMember {
+  readonly name: string;
+  /** Where others reach it. */
+  readonly peerUrl: string;
+  /** Address that its peers' port is bound to. */
+  readonly listenHost: string;
+  /** For one that joins: all members, as `--initial-cluster` has them. Matters only while there is no data. */
+  readonly joins?: string;
 }
 
 export const LOOPBACK = '127.0.0.1';
@@ -46,21 +64,33 @@ export function logPath(directory: string): string {
   return join(directory, 'etcd.log');
 }
 
-export function clientUrl(ports: EtcdPorts): string {
-  return `http://${LOOPBACK}:${ports.client}`;
+export function clientUrl(ports: EtcdPorts, scheme: 'http' | 'https' = 'http'): string {
+  return `${scheme}://${LOOPBACK}:${ports.client}`;
+}
+
+/** host:port with the brackets that an IPv6 address needs. */
+export function urlHost(host: string, port: number): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
 /** For etcd 3.4 and 3.5: every flag exists in both. */
 export function etcdArguments(settings: EtcdSettings): string[] {
-  const peerUrl = `http://${LOOPBACK}:${settings.ports.peer}`;
+  const { ports, tls, member } = settings;
+  const scheme = tls === undefined ? 'http' : 'https';
+  const client = clientUrl(ports, scheme);
+  const name = member?.name ?? 'shoal';
+  const peerUrl = member?.peerUrl ?? `${scheme}://${LOOPBACK}:${ports.peer}`;
   return [
-    '--name=shoal',
+    `--name=${name}`,
     `--data-dir=${dataDirectory(settings.directory)}`,
-    `--listen-client-urls=${clientUrl(settings.ports)}`,
-    `--advertise-client-urls=${clientUrl(settings.ports)}`,
-    `--listen-peer-urls=${peerUrl}`,
+    `--listen-client-urls=${client}`,
+    `--advertise-client-urls=${client}`,
+    `--listen-peer-urls=${scheme}://${urlHost(member?.listenHost ?? LOOPBACK, ports.peer)}`,
     `--initial-advertise-peer-urls=${peerUrl}`,
-    `--initial-cluster=shoal=${peerUrl}`,
+    `--initial-cluster=${member?.joins ?? `${name}=${peerUrl}`}`,
+    `--initial-cluster-state=${member?.joins === undefined ? 'new' : 'existing'}`,
+    ...(tls === undefined ? [] : tlsArguments(tls)),
+    ...(settings.forceNewCluster === true ? ['--force-new-cluster'] : []),
     `--max-txn-ops=${settings.maxTxnOps ?? MAX_TXN_OPS}`,
     `--max-request-bytes=${settings.maxRequestBytes ?? MAX_REQUEST_BYTES}`,
     `--quota-backend-bytes=${settings.quotaBytes}`,
@@ -68,13 +98,25 @@ export function etcdArguments(settings: EtcdSettings): string[] {
     // A second net below the manager's own compaction (maintenance.ts).
     '--auto-compaction-mode=periodic',
     '--auto-compaction-retention=1h',
-    // One member needs no patience with others: with etcd's 1 s it serves 1 to 2 s after a restart, so 0.3 s (measured).
-    '--heartbeat-interval=50',
-    '--election-timeout=250',
+    // Half of etcd's patience: a lost leader is replaced, and a single member serves after a restart, in half the time.
+    '--heartbeat-interval=100',
+    '--election-timeout=500',
+    // A member that was away, or stood still, does not depose a leader that the others hear.
+    '--pre-vote=true',
     '--logger=zap',
     '--log-outputs=stderr',
     '--log-level=warn',
   ];
+}
+
+/** Both ports ask for a certificate of etcd's own authority. */
+function tlsArguments(tls: EtcdTlsFiles): string[] {
+  return ['', 'peer-'].flatMap((port) => [
+    `--${port}cert-file=${tls.cert}`,
+    `--${port}key-file=${tls.key}`,
+    `--${port}trusted-ca-file=${tls.ca}`,
+    `--${port}client-cert-auth=true`,
+  ]);
 }
 
 /** The path of the program; NotFoundError says how to get it. */
@@ -107,14 +149,15 @@ export async function prepareDirectory(directory: string): Promise<void> {
 }
 
 /** Rejects with ConflictError, naming the port, when somebody listens on one of them. */
-export async function checkPortsFree(ports: EtcdPorts): Promise<void> {
+export async function checkPortsFree(ports: EtcdPorts, peerHost: string = LOOPBACK): Promise<void> {
   for (const [use, port] of Object.entries(ports) as [keyof EtcdPorts, number][]) {
-    const taken = await bindPort(port).then(
+    const host = use === 'peer' ? peerHost : LOOPBACK;
+    const taken = await bindPort(port, host).then(
       () => undefined,
       (error: unknown) => error,
     );
     if (taken === undefined) continue;
-    throw new ConflictError(`etcd's ${use} port ${port} on ${LOOPBACK} can not be used: is it taken?`, {
+    throw new ConflictError(`etcd's ${use} port ${port} on ${host} can not be used: is it taken?`, {
       cause: taken,
     });
   }
@@ -128,11 +171,11 @@ export async function chooseFreePorts(): Promise<EtcdPorts> {
   return { client, peer };
 }
 
-function bindPort(port: number): Promise<number> {
+function bindPort(port: number, host: string = LOOPBACK): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = createServer();
     server.once('error', reject);
-    server.listen({ host: LOOPBACK, port, exclusive: true }, () => {
+    server.listen({ host, port, exclusive: true }, () => {
       const address = server.address();
       const bound = typeof address === 'object' && address !== null ? address.port : port;
       server.close(() => resolve(bound));

@@ -2,6 +2,7 @@
 import type {
   Cluster,
   Config,
+  ManagerRecord,
   Network,
   Node,
   Revision,
@@ -34,6 +35,7 @@ export interface Tables {
   configs: Config;
   /** Key: `${stack}.${revision}`. */
   stackRevisions: StackRevision;
+  managers: ManagerRecord;
 }
 
 export type TableName = keyof Tables;
@@ -51,6 +53,7 @@ export const TABLE_NAMES = [
   'secrets',
   'configs',
   'stackRevisions',
+  'managers',
 ] as const satisfies readonly TableName[];
 
 /** One put (value) or delete (null). `expect` guards it: the version that was read, 0 for "must not exist". */

@@ -3,6 +3,7 @@ export * from './autoscale.ts';
 export * from './cluster.ts';
 export * from './container.ts';
 export * from './generic-resource.ts';
+export * from './manager.ts';
 export * from './network.ts';
 export * from './node-network.ts';
 export * from './node.ts';

@@ -10,7 +10,7 @@ export interface Logger {
   child(fields: Record<string, unknown>): Logger;
 }
 
-/** Where etcd is: started and supervised by the manager on two loopback ports, or somebody else's. */
+/** Where etcd is: started and supervised by the manager, or somebody else's. */
 export type EtcdOptions =
   | {
       readonly kind: 'embedded';
@@ -37,6 +37,15 @@ export interface ScheduledBackups {
   readonly passphrase?: string;
 }
 
+/** With what a new manager enters a cluster: its certificate, the cluster's CA, managers that are in. PEM texts. */
+export interface ManagerIdentity {
+  readonly nodeId: string;
+  readonly ca: string;
+  readonly cert: string;
+  readonly key: string;
+  readonly managers: readonly string[];
+}
+
 export interface ManagerOptions {
   /** The cluster's name: it prefixes every kernel object. */
   readonly name: string;
@@ -54,6 +63,8 @@ export interface ManagerOptions {
   /** Where /metrics, and nothing else, is served besides on the socket: plain HTTP, for anybody who can connect. */
   readonly metricsListen?: { readonly host: string; readonly port: number };
   readonly etcd: EtcdOptions;
+  /** It joins the cluster of other managers; absent: it has one, or begins one. */
+  readonly joins?: ManagerIdentity;
   /** Silence after which a node is down; only for the manager that makes the cluster. Default 2000. */
   readonly nodeDownAfterMs?: number;
   /** Make a new data key when the cluster's is not here and nothing is sealed with it. */

@@ -65,7 +65,14 @@ const agentFrame = z.discriminatedUnion('type', [
 export type AgentFrame = z.output<typeof agentFrame>;
 
 const managerFrame = z.discriminatedUnion('type', [
-  z.strictObject({ type: z.literal('welcome'), sessionId: z.string(), nodeIndex: whole, beatMs: whole }),
+  z.strictObject({
+    type: z.literal('welcome'),
+    sessionId: z.string(),
+    nodeIndex: whole,
+    beatMs: whole,
+    /** host:port of all managers, as they are now. */
+    managers: z.array(z.string()).exactOptional(),
+  }),
   z.strictObject({ type: z.literal('full'), seq: whole, set: assignmentListsSchema }),
   z.strictObject({
     type: z.literal('change'),

@@ -1,4 +1,4 @@
-/** What a new node posts to /join, and what it gets. */
+/** What a new node or manager posts to /join, and what it gets. */
 import { z } from 'zod';
 
 export const joinRequestSchema = z.strictObject({
@@ -9,6 +9,15 @@ export const joinRequestSchema = z.strictObject({
   hostname: z.string().max(253),
   /** It was this node, whose key the request is of, and wants to be it again. */
   nodeId: z.string().max(64).exactOptional(),
+  /** It becomes a manager, not a node: where others will reach it. */
+  manager: z
+    .strictObject({
+      /** host:port */
+      address: z.string().max(300),
+      /** Of its etcd, for the etcds of the others. */
+      peerUrl: z.string().max(300),
+    })
+    .optional(),
 });
 export type JoinRequest = z.output<typeof joinRequestSchema>;
 
@@ -18,5 +27,15 @@ export const joinResponseSchema = z.strictObject({
   ca: z.string(),
 });
 export type JoinResponse = z.output<typeof joinResponseSchema>;
+
+/** What a new manager gets from /managers/enter, where its certificate says who it is. */
+export const handoverSchema = z.strictObject({
+  /** Base64, as in the managers' state directories. */
+  dataKey: z.string(),
+  etcdRoot: z.strictObject({ caCertificatePem: z.string(), caKeyPem: z.string() }),
+  /** All members of etcd with this one, as etcd's --initial-cluster has them. */
+  initialCluster: z.string(),
+});
+export type Handover = z.output<typeof handoverSchema>;
 
 export const joinErrorSchema = z.strictObject({ message: z.string() });

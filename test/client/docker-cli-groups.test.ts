@@ -101,11 +101,8 @@ group('nodes', [
   run('node update --label-add group=TAG a2', /^a2$/m),
   run('node ls --filter node.label=group=TAG --format {{.Hostname}}', /^a2$/m),
   run('node update --label-rm group a2'),
-  refused(
-    'node promote a2',
-    /a node has the role of the token that it joined with.*docker swarm join-token manager/,
-  ),
-  refused('node demote a1', /docker swarm join-token worker/),
+  refused('node promote a2', /no manager runs on its machine. Start one there \(shoal manager --join/),
+  refused('node demote a1', /is the only manager, and the cluster is what it keeps/),
   refused('node rm a2', /is not down and can't be removed/),
   refused('node ls --filter colour=red', /invalid filter 'colour'/),
   refused('node inspect nosuch', NOT_FOUND),

@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { createEtcdClient } from '../../manager/store/etcd-client.ts';
 import { delay } from '../../shared/lib/abort.ts';
 import { cluster, type TestCluster } from '../harness/cluster.ts';
+import { tlsOfEmbedded } from '../harness/etcd.ts';
 import { containersOf, inContainer, lifeLines } from '../harness/containers.ts';
 import { stall } from '../harness/disturb.ts';
 import { powerOff, powerOn } from '../harness/power-cut.ts';
@@ -140,7 +141,10 @@ test.serial(
 
 /** What a user is told while etcd is full. Tried again when the manager was faster than the question. */
 async function fillUntilRefused(t: ExecutionContext, swarm: TestCluster): Promise<string> {
-  const client = createEtcdClient({ endpoints: [`http://127.0.0.1:${swarm.layout.etcdClientPort}`] });
+  const client = createEtcdClient({
+    endpoints: [`https://127.0.0.1:${swarm.layout.etcdClientPort}`],
+    tls: await tlsOfEmbedded(path.join(swarm.layout.stateDir, 'manager', 'etcd')),
+  });
   t.teardown(() => client.close());
   const value = Buffer.alloc(1024 * 1024, 'x');
   for (let attempt = 0; attempt < 5; attempt += 1) {

@@ -19,24 +19,17 @@ import { putStack } from '../../deploy/cli/stack.ts';
 import { run } from '../../deploy/local/command.ts';
 import { buildExampleImage, EXAMPLE_IMAGE } from '../../deploy/local/example-image.ts';
 import type { Layout } from '../../deploy/local/layout.ts';
-import { LocalCluster, type LocalMember, prepareDirectories } from '../../deploy/local/local-cluster.ts';
+import { LocalCluster, prepareDirectories } from '../../deploy/local/local-cluster.ts';
 import { clusterProcesses, signalProcess, waitGone } from '../../deploy/local/proc.ts';
-import { readAgentFile } from '../../deploy/local/run-files.ts';
 import { silentProgress } from '../../deploy/local/progress.ts';
 import { delay } from '../../shared/lib/abort.ts';
 import { ClusterState } from './cluster-state.ts';
 import { wrongClock } from './disturb.ts';
 import { removeFaketimeFiles } from './leftovers.ts';
+import { killEtcd, TestManager } from './managers.ts';
 import { ensurePeers } from './peers.ts';
+import { TestNode } from './test-node.ts';
 import { newLayout, RUN_ROOT, STATE_ROOT, sweep } from './test-layout.ts';
-
-/** Run by a node process of its own, because a network namespace is a process's. */
-const FETCH = `
-  const { text, error } = await fetch(process.argv[1], { signal: AbortSignal.timeout(5000) })
-    .then(async (response) => ({ text: await response.text() }), (error) => ({ error }));
-  if (error !== undefined) console.error(String(error.cause ?? error));
-  process.stdout.write(text ?? '', () => process.exit(error === undefined ? 0 : 1));
-`;
 
 export interface ServiceOptions {
   readonly replicas?: number;
@@ -62,6 +55,7 @@ export function cluster(): ClusterBuilder {
 
 class ClusterBuilder {
   #agents = 1;
+  #managers = 1;
   #machineIsNode = false;
   #nodeDownAfterMs: number | undefined;
   #agentArgs: ((hostname: string) => readonly string[]) | undefined;
@@ -70,8 +64,14 @@ class ClusterBuilder {
   readonly #clocks = new Map<string, string>();
   readonly #images: BuiltImage[] = [];
 
-  /** One manager; the only number there is for now, said so that the story is complete. */
+  /** One manager, on the machine itself; said so that the story is complete. */
   manager(): this {
+    return this;
+  }
+
+  /** So many: the first on the machine itself, m2, m3, ... on hosts of their own, each with its etcd. */
+  managers(count: number): this {
+    this.#managers = count;
     return this;
   }
 
@@ -147,7 +147,14 @@ class ClusterBuilder {
       },
       signal,
     );
-    return new TestCluster(local, events);
+    const cluster = new TestCluster(local, events);
+    try {
+      for (let number = 2; number <= this.#managers; number += 1) await cluster.joinManager(number);
+      return cluster;
+    } catch (error) {
+      await cluster[Symbol.asyncDispose]().catch(() => undefined);
+      throw error;
+    }
   }
 }
 
@@ -189,12 +196,29 @@ export class TestCluster implements AsyncDisposable {
     return found;
   }
 
+  /** m2, m3, ... that have joined. */
+  readonly others: TestManager[] = [];
+
+  /** One more manager on a host of its own, `m` and its number; resolves once it serves. */
+  async joinManager(number: number): Promise<TestManager> {
+    const manager = new TestManager(this.#local, number, (text) => this.#events.push(text));
+    this.others.push(manager);
+    await manager.join(this.#signal);
+    await manager.ready();
+    return manager;
+  }
+
   /** The manager process. `kill` leaves it dead, `restart` brings it back and waits until it serves. */
   readonly manager = {
     kill: (): Promise<void> => this.#local.manager.kill({ hold: true }),
     /** SIGKILL; its supervisor starts it again, as systemd would. */
     crash: (): Promise<void> => this.#local.manager.kill({ hold: false }),
     pid: (): number | undefined => this.#local.manager.pid,
+    /** Manager and etcd at once, as if the machine had died; `restart` brings both back. */
+    die: async (): Promise<void> => {
+      await this.#local.manager.kill({ hold: true });
+      await killEtcd(path.join(this.layout.stateDir, 'manager'));
+    },
     /** SIGKILL unless it is dead already, and up again. */
     restart: async (): Promise<void> => {
       await this.#local.manager.kill({ hold: true });
@@ -295,93 +319,10 @@ export class TestCluster implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     const keep = process.env['SHOAL_KEEP_LOGS'];
     if (keep !== undefined) await writeFile(path.join(keep, `${this.name}.log`), await this.logTails(5_000));
+    await Promise.all(this.others.map((manager) => manager.process.stop()));
     const left = await this.#local.down();
     await removeFaketimeFiles();
     for (const root of [STATE_ROOT, RUN_ROOT]) await rmdir(root).catch(() => undefined); // unless others are in it
     if (left.length > 0) throw new Error(`the cluster ${this.name} left behind:\n  ${left.join('\n  ')}`);
-  }
-}
-
-class TestNode {
-  readonly #local: LocalCluster;
-  readonly #member: LocalMember;
-  readonly #signal = new AbortController().signal;
-
-  constructor(local: LocalCluster, member: LocalMember) {
-    this.#local = local;
-    this.#member = member;
-  }
-
-  get hostname(): string {
-    return this.#member.node.hostname;
-  }
-
-  get index(): number {
-    return this.#member.node.index;
-  }
-
-  /** On the underlay. */
-  get address(): string {
-    return this.#member.node.address;
-  }
-
-  /** Pid of the agent. */
-  get pid(): number | undefined {
-    return this.#member.process.pid;
-  }
-
-  get stateDir(): string {
-    return this.#member.node.stateDir;
-  }
-
-  get runDir(): string {
-    return this.#member.node.runDir;
-  }
-
-  /** True while an agent process is up that has read what an earlier one left. */
-  async isUp(): Promise<boolean> {
-    const file = await readAgentFile(this.#member.node.runDir);
-    return file !== undefined && file.pid === this.pid;
-  }
-
-  /** SIGKILL of the agent alone; it stays dead until `restart`. Containers go on. */
-  kill(): Promise<void> {
-    return this.#member.process.kill({ hold: true });
-  }
-
-  /** SIGKILL of the agent; its supervisor starts it again, as systemd would. */
-  crash(): Promise<void> {
-    return this.#member.process.kill({ hold: false });
-  }
-
-  /** Starts an agent again that `kill` holds; does not wait for it. */
-  start(): void {
-    this.#member.process.release();
-  }
-
-  /** Kills the agent if it lives, starts it, waits until all nodes are ready. */
-  async restart(): Promise<void> {
-    await this.kill();
-    this.#member.process.release();
-    await this.#local.waitForNodes(this.#signal);
-  }
-
-  /** Pulls the cable: nothing reaches the node, and it reaches nobody. */
-  partition(): Promise<void> {
-    return this.#local.setCable(this.#member.node, 'down', this.#signal);
-  }
-
-  heal(): Promise<void> {
-    return this.#local.setCable(this.#member.node, 'up', this.#signal);
-  }
-
-  /** Fetches a URL from inside the node, on a connection of its own; rejects when there is no answer within 5 s. */
-  curl(url: string): Promise<string> {
-    return this.run(process.execPath, '--input-type=module', '-e', FETCH, url);
-  }
-
-  /** Runs a program of the system in the node's network namespace. */
-  run(program: string, ...args: readonly string[]): Promise<string> {
-    return run(program, args, this.#signal, { netns: this.#member.node.netns?.path });
   }
 }

@@ -2,11 +2,12 @@
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Etcd3 } from 'etcd3';
-import { createEtcdClient } from '../../manager/store/etcd-client.ts';
+import { etcdTlsFiles } from '../../manager/ca/etcd-authority.ts';
+import { createEtcdClient, type EtcdTls } from '../../manager/store/etcd-client.ts';
 import {
   chooseFreePorts,
   clientUrl,
@@ -26,6 +27,16 @@ const living = new Set<TestEtcd>();
 process.once('exit', () => {
   for (const etcd of living) etcd.endNow();
 });
+
+/** What a client of the embedded etcd of this directory needs: its member's own certificate. */
+export async function tlsOfEmbedded(directory: string): Promise<EtcdTls> {
+  const files = etcdTlsFiles(directory);
+  const [ca, cert, key] = await Promise.all(
+    [files.ca, files.cert, files.key].map((file) => readFile(file, 'utf8')),
+  );
+  if (ca === undefined || cert === undefined || key === undefined) throw new Error('not three files');
+  return { ca, cert, key, serverName: 'localhost' };
+}
 
 export interface TestEtcdOptions {
   readonly quotaBytes?: number;

@@ -1,7 +1,7 @@
 /** Node of the Docker Engine API <-> ours. */
 import { z } from 'zod';
 import { InvalidError, UnsupportedError } from '../../../shared/errors/index.ts';
-import type { Node, NodeSpec } from '../../../shared/model/index.ts';
+import type { Node, NodeRole, NodeSpec } from '../../../shared/model/index.ts';
 import { parseStrict } from '../http/unsupported.ts';
 import { defined, labelsOf, timeText, zLabels, zText } from './common.ts';
 import { encodeGenericResources } from './generic-resource-codec.ts';
@@ -15,14 +15,17 @@ export const zNodeSpec = z.object({
   Availability: z.enum(['active', 'pause', 'drain'], { error: "'active', 'pause' or 'drain' is expected" }),
 });
 
-/** Throws UnsupportedError for a change of role: it is in the node's certificate. */
-export function decodeNodeSpec(value: unknown, current: NodeSpec): NodeSpec {
+/** Throws UnsupportedError for a role that is not in `mayBe`. */
+export function decodeNodeSpec(value: unknown, current: NodeSpec, mayBe: readonly NodeRole[]): NodeSpec {
   const raw = parseStrict(zNodeSpec, value, 'node spec');
-  if (raw.Role !== current.role) {
+  if (raw.Role !== current.role && !mayBe.includes(raw.Role)) {
+    const remedy =
+      raw.Role === 'manager'
+        ? 'no manager runs on its machine. Start one there (shoal manager --join TOKEN HOST:PORT; the token: shoal token ' +
+          'manager), then promote the node'
+        : 'this manager does not know of managers that could be removed';
     throw new UnsupportedError(
-      `node spec: not supported by Shoal: a change of Role from ${current.role} to ${raw.Role}: a node has the role of ` +
-        `the token that it joined with. Remove the node, then let the machine join again with the ${raw.Role}'s ` +
-        `token (docker swarm join-token ${raw.Role})`,
+      `node spec: not supported by Shoal: a change of Role from ${current.role} to ${raw.Role}: ${remedy}`,
     );
   }
   const labels = labelsOf(raw.Labels);
@@ -35,6 +38,7 @@ export function decodeNodeSpec(value: unknown, current: NodeSpec): NodeSpec {
 /** What a node shows that shares its machine with a manager. */
 export interface ManagerStatus {
   readonly leads: boolean;
+  readonly reachable: boolean;
   /** host:port, or the host alone. */
   readonly address: string;
 }
@@ -86,7 +90,7 @@ export function encodeNode(
         ? undefined
         : {
             ...(manager.leads ? { Leader: true } : {}),
-            Reachability: node.status === 'down' ? 'unreachable' : 'reachable',
+            Reachability: manager.reachable ? 'reachable' : 'unreachable',
             Addr: manager.address,
           },
   });

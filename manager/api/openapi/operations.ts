@@ -8,6 +8,7 @@ import { execOperations } from './exec.ts';
 import { filesOperations } from './files.ts';
 import { imagesOperations } from './images.ts';
 import { joinTokensOperations } from './join-tokens.ts';
+import { managersOperations } from './managers.ts';
 import { networksOperations } from './networks.ts';
 import { nodesOperations } from './nodes.ts';
 import type { Operation } from './operation.ts';
@@ -26,6 +27,7 @@ export const OPERATIONS: readonly Operation[] = [
   ...joinTokensOperations,
   ...eventsOperations,
   ...nodesOperations,
+  ...managersOperations,
   ...servicesOperations,
   ...serviceRevisionsOperations,
   ...tasksOperations,

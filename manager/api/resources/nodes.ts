@@ -1,6 +1,7 @@
 import { Router } from 'express';
 import { InvalidError, NotFoundError, OutOfSequenceError } from '../../../shared/errors/index.ts';
-import type { Node } from '../../../shared/model/index.ts';
+import type { Node, NodeRole } from '../../../shared/model/index.ts';
+import type { ManagerView } from '../../membership/managers.ts';
 import { drainProgress } from '../../plan/reconcile/drain-note.ts';
 import { viewOf } from '../../plan/view.ts';
 import { StaleError, type Store } from '../../store/store.ts';
@@ -51,8 +52,11 @@ export function nodesRouter(ctx: ApiContext): Router {
     const version = queryVersion(req);
     const body = await readJson(req);
     const node = findNode(ctx, req.params.id);
-    const spec = decodeNodeSpec(body, node.spec);
+    const beside = ctx.managers?.ofNode(node);
+    const spec = decodeNodeSpec(body, node.spec, rolesOf(ctx, beside));
     if (store.version('nodes', node.id) !== version) throw new OutOfSequenceError();
+    const leaves = spec.role === 'worker' && node.spec.role === 'manager' ? beside : undefined;
+    if (leaves !== undefined) await ctx.managers?.checkRemovable(leaves);
     const value: Node = { ...node, spec, updatedAtMs: ctx.clock.now() };
     try {
       await store.commit([{ table: 'nodes', key: node.id, value, expect: version }], {
@@ -62,6 +66,8 @@ export function nodesRouter(ctx: ApiContext): Router {
       if (error instanceof StaleError) throw new OutOfSequenceError();
       throw error;
     }
+    // Last: a manager that takes itself out can write nothing any more.
+    if (leaves !== undefined) await ctx.managers?.remove(leaves.record.id, requestSignal(res, ctx.signal));
     sendEmpty(res, 200);
   });
 
@@ -75,6 +81,12 @@ export function nodesRouter(ctx: ApiContext): Router {
     sendEmpty(res, 200);
   });
   return router;
+}
+
+/** What a node may be made: a manager where one runs on its machine. */
+function rolesOf(ctx: ApiContext, beside: ManagerView | undefined): readonly NodeRole[] {
+  if (ctx.managers === undefined) return [];
+  return beside === undefined ? ['worker'] : ['worker', 'manager'];
 }
 
 /** How far its drain is. */
@@ -99,12 +111,17 @@ function requireRemovable(node: Node, force: boolean): void {
   if (!force && node.status !== 'down') throw new InvalidError(`${prefix} is not down and can't be removed`);
 }
 
-/** Of a node that joined with a manager's token. Of other managers than this one only the host is known. */
+/** Of a node that shares its machine with a manager. */
 export function managerStatus(ctx: ApiContext, node: Node): ManagerStatus | undefined {
+  if (ctx.managers !== undefined) {
+    const view = ctx.managers.ofNode(node);
+    if (view === undefined) return undefined;
+    return { leads: view.leads, reachable: view.alive, address: view.record.address };
+  }
   if (node.spec.role !== 'manager') return undefined;
   const isSelf = node.id === ctx.managerNodeId();
   const address = isSelf ? ctx.managerAddress : (node.description?.address ?? '');
-  return { leads: ctx.leader() === node.id, address };
+  return { leads: ctx.leader() === node.id, reachable: node.status !== 'down', address };
 }
 
 export function nodeName(node: Node): string {

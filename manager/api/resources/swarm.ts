@@ -62,8 +62,8 @@ export function swarmRouter(ctx: ApiContext): Router {
       others === 0
         ? 'swarm leave: not supported by Shoal: this is the only manager, and the cluster is what it keeps: ' +
             'stop it ("systemctl stop shoal-manager"), or remove a local cluster with "shoal down"'
-        : 'swarm leave: not supported by Shoal: a manager leaves when it is stopped: then remove its node with ' +
-            '"docker node rm --force"',
+        : 'swarm leave: not supported by Shoal: a manager is taken out by another one: "shoal manager rm NAME", or ' +
+            '"docker node demote NODE" for that of a node',
     );
   });
 
@@ -75,6 +75,7 @@ export function swarmRouter(ctx: ApiContext): Router {
 }
 
 function otherManagers(ctx: ApiContext): number {
+  if (ctx.managers !== undefined) return ctx.managers.views().length - 1;
   const self = ctx.managerNodeId();
   const all = [...ctx.store.all('nodes').values()];
   return all.filter((node) => node.spec.role === 'manager' && node.id !== self && node.status === 'ready')

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { arch, release } from 'node:os';
 import { Router } from 'express';
-import { isTerminal } from '../../../shared/model/index.ts';
+import { isTerminal, type Node } from '../../../shared/model/index.ts';
 import { encodeSwarmSpec } from '../codec/swarm-codec.ts';
 import { tlsInfo } from '../codec/tls-info.ts';
 import { API_VERSION, MIN_API_VERSION, type ApiContext } from '../context.ts';
@@ -145,10 +145,7 @@ const KERNEL_ABILITIES = {
 
 function swarmInfo(ctx: ApiContext): object {
   const nodes = [...ctx.store.all('nodes').values()];
-  const managers = nodes.flatMap((node) => {
-    const status = managerStatus(ctx, node);
-    return status === undefined ? [] : [{ NodeID: node.id, Addr: status.address }];
-  });
+  const managers = remoteManagers(ctx, nodes);
   const cluster = ctx.store.get('cluster', 'self');
   const selfId = ctx.managerNodeId();
   const self = nodes.find((node) => node.id === selfId);
@@ -163,6 +160,18 @@ function swarmInfo(ctx: ApiContext): object {
     Managers: Math.max(1, managers.length),
     ...(cluster === undefined ? {} : { Cluster: clusterInfo(ctx) }),
   };
+}
+
+/** One without a node beside it shows its own id. */
+function remoteManagers(ctx: ApiContext, nodes: readonly Node[]): { NodeID: string; Addr: string }[] {
+  if (ctx.managers !== undefined) {
+    const views = ctx.managers.views();
+    return views.map(({ record, nodeId }) => ({ NodeID: nodeId ?? record.id, Addr: record.address }));
+  }
+  return nodes.flatMap((node) => {
+    const status = managerStatus(ctx, node);
+    return status === undefined ? [] : [{ NodeID: node.id, Addr: status.address }];
+  });
 }
 
 /** The cluster as /info embeds it and /swarm shows it, without the join tokens. */

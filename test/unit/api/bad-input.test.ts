@@ -297,6 +297,7 @@ test('what these tests begin with is taken: the path of what there is, and the e
     '404 delete /join-tokens/:id',
     '501 post /nodes/:id/update',
     '400 delete /nodes/:id',
+    '404 delete /managers/:id',
     '409 post /services/create',
     '500 post /services/:id/update',
     '400 get /services/:id/logs',

@@ -70,7 +70,7 @@ function options(file: string, stateDir: string, more: Partial<RestoreOptions> =
 /** All keys that an etcd of the restored directory serves. */
 async function served(stateDir: string): Promise<{ keys: Record<string, string>; clusterId: string }> {
   await using etcd = await startEmbeddedEtcd({ directory: join(stateDir, 'etcd'), logger, signal });
-  const client = createEtcdClient({ endpoints: etcd.endpoints });
+  const client = createEtcdClient({ ...etcd.reach });
   try {
     const { header } = await client.kv.range({ key: Buffer.from('/') });
     return { keys: await client.getAll().strings(), clusterId: header.cluster_id };

@@ -182,6 +182,16 @@ test('options, environment variables and a file for the token come to the same',
     t.is(await two.read(`etc/shoal/${name}`), await one.read(`etc/shoal/${name}`));
 });
 
+test('one more manager joins with a token, which is not in its configuration', async (t) => {
+  const host = await Host.make(t);
+  await installed(t, host, await host.release('1.0.0'), 'manager', '--advertise', '10.0.0.6:7370', ...JOIN);
+  const configuration = await host.read('etc/shoal/manager.env');
+  t.regex(configuration, /^SHOAL_MANAGER_FLAGS="--advertise 10\.0\.0\.6:7370"$/m);
+  t.regex(configuration, /^SHOAL_MANAGER_JOIN="--join-file \/etc\/shoal\/join-token 10\.0\.0\.5:7370"$/m);
+  t.is(await host.mode('etc/shoal/join-token'), '600');
+  t.regex(await host.read('etc/systemd/system/shoal-manager.service'), /\$SHOAL_MANAGER_JOIN$/m);
+});
+
 test('a manager and an agent on one host; the second role leaves the first alone', async (t) => {
   const host = await Host.make(t);
   const tree = await host.release('1.0.0');
@@ -277,7 +287,6 @@ const REFUSED: readonly (readonly [args: readonly string[], because: RegExp])[] 
     /\/does\/not\/exist .* can not be read/,
   ],
   [['agent', ...JOIN, '--advertise', '10.0.0.5:7370'], /--advertise is for managers/],
-  [['manager', ...JOIN], /are for agents/],
   [['agent', ...JOIN, '--', '--label', 'a="b'], /'a="b' has a character/],
   [['agent', ...JOIN, '--name', 'a\nb'], /has a character/],
   [['agent', ...JOIN, '--root', 'relative'], /absolute path, and is 'relative'/],

@@ -193,7 +193,11 @@ export function status(taskId: string, state: TaskState, more: Partial<TaskStatu
 }
 
 /** A service of one revision, on these networks. */
-export async function addService(r: Rig, id: string, networks: readonly string[] = []): Promise<void> {
+export async function addService(
+  r: Pick<Rig, 'store' | 'signal'>,
+  id: string,
+  networks: readonly string[] = [],
+): Promise<void> {
   const revision = {
     id: `${id}.1`,
     serviceId: id,
@@ -210,7 +214,7 @@ export async function addService(r: Rig, id: string, networks: readonly string[]
   );
 }
 
-export async function putTask(r: Rig, value: Task): Promise<void> {
+export async function putTask(r: Pick<Rig, 'store' | 'signal'>, value: Task): Promise<void> {
   await r.store.commit([{ table: 'tasks', key: value.id, value }], { signal: r.signal });
 }
 

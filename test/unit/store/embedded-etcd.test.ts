@@ -6,7 +6,8 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
-import { createEtcdClient } from '../../../manager/store/etcd-client.ts';
+import { createRoot, openAuthority } from '../../../manager/ca/authority.ts';
+import { createEtcdClient, type EtcdClientOptions } from '../../../manager/store/etcd-client.ts';
 import { startEmbeddedEtcd } from '../../../manager/store/embedded-etcd.ts';
 import type { EmbeddedEtcdOptions } from '../../../manager/store/embedded-etcd.ts';
 import { explainExit } from '../../../manager/store/etcd-failure.ts';
@@ -26,6 +27,7 @@ import {
   NotFoundError,
   UnavailableError,
 } from '../../../shared/errors/index.ts';
+import { tlsOfEmbedded } from '../../harness/etcd.ts';
 import { eventually, put, silent, within } from './helpers.ts';
 
 const never = new AbortController().signal;
@@ -44,7 +46,7 @@ test.serial(
   async (t) => {
     await using directory = await temporary();
     await using etcd = await startEmbeddedEtcd(options(directory.path));
-    await using store = await openStore({ endpoints: etcd.endpoints, logger: silent, signal: never });
+    await using store = await openStore({ ...etcd.reach, logger: silent, signal: never });
     for (let round = 0; round < 3; round += 1) {
       await store.commit([put(`t${round}`)], { signal: within() });
       const { pid } = etcd;
@@ -64,16 +66,40 @@ test.serial(
 test.serial('stop ends it, and a later start has the same ports and content', async (t) => {
   await using directory = await temporary();
   const first = await startEmbeddedEtcd(options(directory.path));
-  const client = createEtcdClient({ endpoints: first.endpoints });
+  const client = createEtcdClient({ ...first.reach });
   await client.put('/shoal/v1/names/x').value('{"id":"1"}');
   client.close();
   await first.stop();
   t.is(await findRunning(directory.path), undefined);
   await using second = await startEmbeddedEtcd(options(directory.path));
   t.deepEqual(second.endpoints, first.endpoints);
-  await using store = await openStore({ endpoints: second.endpoints, logger: silent, signal: never });
+  await using store = await openStore({ ...second.reach, logger: silent, signal: never });
   t.deepEqual(store.get('names', 'x'), { id: '1' });
 });
+
+test.serial(
+  'who has no certificate of its own authority is not served, nor who has one of the cluster',
+  async (t) => {
+    await using directory = await temporary();
+    await using etcd = await startEmbeddedEtcd(options(directory.path));
+    const refused = async (what: string, reach: EtcdClientOptions): Promise<void> => {
+      const client = createEtcdClient({ ...reach, callTimeoutMs: 1_000 });
+      await t.throwsAsync(client.get('/shoal/v1/cluster/self').string(), undefined, what);
+      client.close();
+    };
+    const { endpoints } = etcd;
+    const { ca } = etcd.reach.tls;
+    const tls = { ca, serverName: 'localhost' };
+    await refused('plain HTTP', { endpoints: endpoints.map((url) => url.replace('https', 'http')) });
+    await refused('no certificate', { endpoints, tls });
+    const cluster = await openAuthority('c1', await createRoot('c1', Date.now()));
+    const { cert, key } = await cluster.issueIdentity({ nodeId: 'm1', role: 'manager' }, Date.now());
+    await refused("a manager's certificate of the cluster", { endpoints, tls: { ...tls, cert, key } });
+    const client = createEtcdClient(etcd.reach);
+    t.is(await client.get('/shoal/v1/cluster/self').string(), null);
+    client.close();
+  },
+);
 
 test.serial('an etcd left over from a killed manager is ended and replaced', async (t) => {
   await using directory = await temporary();
@@ -97,7 +123,7 @@ test.serial('an etcd left over from a killed manager is ended and replaced', asy
   await using etcd = await startEmbeddedEtcd(options(directory.path, { ports }));
   t.true(orphan.exitCode !== null || orphan.signalCode !== null);
   t.not(etcd.pid, orphan.pid);
-  await using store = await openStore({ endpoints: etcd.endpoints, logger: silent, signal: never });
+  await using store = await openStore({ ...etcd.reach, logger: silent, signal: never });
   t.deepEqual(store.get('names', 'x'), { id: '1' });
 });
 
@@ -133,7 +159,8 @@ test.serial(
       const { client: port } = JSON.parse(
         await readFile(join(directory.path, 'ports.json'), 'utf8'),
       ) as EtcdPorts;
-      const client = createEtcdClient({ endpoints: [`http://127.0.0.1:${port}`] });
+      const endpoints = [`https://127.0.0.1:${port}`];
+      const client = createEtcdClient({ endpoints, tls: await tlsOfEmbedded(directory.path) });
       await client.put('/shoal/v1/names/x').value('{"id":"1"}');
       client.close();
     } finally {
@@ -143,7 +170,7 @@ test.serial(
     }
     t.not(await findRunning(directory.path), undefined, 'its etcd goes on');
     await using etcd = await startEmbeddedEtcd(options(directory.path));
-    await using store = await openStore({ endpoints: etcd.endpoints, logger: silent, signal: never });
+    await using store = await openStore({ ...etcd.reach, logger: silent, signal: never });
     t.deepEqual(store.get('names', 'x'), { id: '1' });
   },
 );
@@ -240,7 +267,7 @@ test.serial('out of space: compacted, defragmented, and writes go on', async (t)
   await using directory = await temporary();
   const quotaBytes = 8 * 1024 * 1024;
   await using etcd = await startEmbeddedEtcd(options(directory.path, { quotaBytes }));
-  await using store = await openStore({ endpoints: etcd.endpoints, logger: silent, signal: never });
+  await using store = await openStore({ ...etcd.reach, logger: silent, signal: never });
   const pendingReason = 'x'.repeat(500_000);
   const fill = async (): Promise<unknown> => {
     for (let i = 0; i < 100; i += 1)
@@ -268,7 +295,7 @@ test.serial('out of space: compacted, defragmented, and writes go on', async (t)
 test.serial('history is compacted with time, and not when nothing was written', async (t) => {
   await using directory = await temporary();
   await using etcd = await startEmbeddedEtcd(options(directory.path));
-  await using store = await openStore({ endpoints: etcd.endpoints, logger: silent, signal: never });
+  await using store = await openStore({ ...etcd.reach, logger: silent, signal: never });
   const first = await store.commit([put('t1')], { signal: never });
   const stop = new AbortController();
   const maintaining = maintainEtcd(
@@ -290,7 +317,7 @@ test.serial('history is compacted with time, and not when nothing was written', 
 test.serial('the maintenance of an idle etcd writes nothing', async (t) => {
   await using directory = await temporary();
   await using etcd = await startEmbeddedEtcd(options(directory.path));
-  const client = createEtcdClient({ endpoints: etcd.endpoints });
+  const client = createEtcdClient({ ...etcd.reach });
   await client.put('/x').value('1');
   let turns = 0;
   const range = client.kv.range.bind(client.kv);

@@ -1,0 +1,37 @@
+/** PURE. What a dispatcher tells nodes, and of them: beats, messages, addresses. */
+import type { AssignmentSet, TaskAssignment } from '../../shared/model/index.ts';
+import type { Store } from '../store/store.ts';
+import type { AssignmentTracker } from './assignment-tracker.ts';
+import type { Verdict } from './failure-detector.ts';
+
+/** Swarm's factor, too: two heartbeats in a row may be lost. Reading them is what an idle manager spends its time with. */
+export function beatMsFor(nodeDownAfterMs: number): number {
+  return Math.max(10, Math.floor(nodeDownAfterMs / 3));
+}
+
+export function tickMsFor(nodeDownAfterMs: number): number {
+  return Math.max(5, Math.floor(nodeDownAfterMs / 8));
+}
+
+export const DOWN_MESSAGES: Record<Verdict['reason'], string> = {
+  silent: 'heartbeat failure',
+  disconnected: 'the node disconnected',
+  'never-heard': 'the node was not heard since the manager started',
+};
+
+export const ORPHAN_MESSAGE = 'its manager is gone, and no other one has heard of the node';
+
+/** host:port of those that are in. */
+export function managerAddresses(store: Store): string[] {
+  const members = [...store.all('managers').values()].filter((record) => record.state === 'member');
+  return members.map((record) => record.address).toSorted();
+}
+
+/** An agent that has lost a container must know that its task is not to be started a second time (invariant 2). */
+export function withStarted(set: AssignmentSet, tracker: AssignmentTracker): AssignmentSet {
+  const tasks = [...set.tasks].map(([id, task]): [string, TaskAssignment] => [
+    id,
+    tracker.hasStarted(id) ? { ...task, started: true } : task,
+  ]);
+  return { ...set, tasks: new Map(tasks) };
+}

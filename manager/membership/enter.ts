@@ -1,0 +1,176 @@
+/** How a machine becomes a manager of a cluster that is there: what it was handed over goes into its state directory. */
+import { access, mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { Agent, request as httpsRequest } from 'node:https';
+import { join } from 'node:path';
+import { ConflictError, ForbiddenError, InvalidError, UnavailableError } from '../../shared/errors/index.ts';
+import { delay } from '../../shared/lib/abort.ts';
+import type { Logger, ManagerIdentity } from '../../shared/model/options.ts';
+import { parseValue } from '../../shared/wire/frames.ts';
+import { type Handover, handoverSchema, joinErrorSchema } from '../../shared/wire/join.ts';
+import { managerIdentityCheck } from '../../shared/wire/manager-tls.ts';
+import { writeEtcdRoot } from '../ca/etcd-authority.ts';
+import { dataDirectory } from '../store/etcd-process.ts';
+
+const TIMEOUT_MS = 15_000;
+const RETRY_MS = 500;
+/** Another one that joins, or a member that is away, keeps a new one waiting. */
+const PATIENCE_MS = 120_000;
+const MAX_BODY_BYTES = 256 * 1024;
+
+/** In the state directory: this manager was taken out of its cluster. */
+const REMOVED = 'removed';
+
+function joinFile(stateDir: string): string {
+  return join(stateDir, 'etcd', 'join');
+}
+
+/**
+ * True when the machine is no manager yet, or none any more: only then `--join` means something. An attempt that never came to
+ * the first start of etcd is made again.
+ */
+export async function mayJoin(stateDir: string): Promise<boolean> {
+  return (await exists(join(stateDir, REMOVED))) || !(await hasData(stateDir));
+}
+
+/** etcd has begun its log there: it is a member. */
+function hasData(stateDir: string): Promise<boolean> {
+  return exists(join(dataDirectory(join(stateDir, 'etcd')), 'member', 'wal'));
+}
+
+/** The members of etcd that it joined, for the first start of its own. */
+export async function joinedCluster(stateDir: string): Promise<string | undefined> {
+  const text = await readFile(joinFile(stateDir), 'utf8').catch(() => undefined);
+  return text?.trim();
+}
+
+/** Throws InvalidError when this manager was removed and is not told to join again. */
+export async function refuseRemoved(stateDir: string): Promise<void> {
+  if (!(await exists(join(stateDir, REMOVED)))) return;
+  throw new InvalidError(
+    'this manager was removed from its cluster: let it join again (shoal manager --join TOKEN HOST:PORT), or uninstall it',
+  );
+}
+
+/** From now on a start is refused: without its etcd it would begin another cluster. */
+export async function noteRemoved(stateDir: string): Promise<void> {
+  await writeFile(join(stateDir, REMOVED), '', { mode: 0o600 });
+}
+
+/**
+ * Fetches what the manager must have and writes it down; the file that says so is written last. Throws ForbiddenError when the
+ * managers refuse, UnavailableError when none answered for two minutes.
+ */
+export async function enterCluster(
+  options: { readonly stateDir: string; readonly identity: ManagerIdentity; readonly logger: Logger },
+  signal: AbortSignal,
+): Promise<void> {
+  const { stateDir, identity } = options;
+  const handover = await fetchHandover(options, signal);
+  await setAside(stateDir);
+  const etcd = join(stateDir, 'etcd');
+  await mkdir(etcd, { recursive: true, mode: 0o700 });
+  await writePrivate(join(stateDir, 'id'), `${identity.nodeId}\n`);
+  await writePrivate(join(stateDir, 'data-key'), `${handover.dataKey.trim()}\n`);
+  await writeEtcdRoot(etcd, handover.etcdRoot);
+  await writePrivate(joinFile(stateDir), `${handover.initialCluster}\n`);
+  await rm(join(stateDir, REMOVED), { force: true });
+}
+
+/** What is left of an earlier membership: moved, not deleted. */
+async function setAside(stateDir: string): Promise<void> {
+  const etcd = join(stateDir, 'etcd');
+  if (await hasData(stateDir)) {
+    const stamp = new Date().toISOString().replace(/[-:]|\.\d+/g, '');
+    await rename(etcd, join(stateDir, `before-join-${stamp}`));
+  }
+}
+
+async function fetchHandover(
+  { identity, logger }: { readonly identity: ManagerIdentity; readonly logger: Logger },
+  signal: AbortSignal,
+): Promise<Handover> {
+  const endMs = performance.now() + PATIENCE_MS;
+  for (;;) {
+    let last: unknown;
+    for (const address of identity.managers) {
+      try {
+        return await ask(address, identity, signal);
+      } catch (error) {
+        signal.throwIfAborted();
+        if (!(error instanceof UnavailableError)) throw error;
+        last = error;
+      }
+    }
+    if (performance.now() > endMs) throw last;
+    logger.info({ reason: String(last) }, 'waiting for a place among the managers');
+    await delay(RETRY_MS, signal);
+  }
+}
+
+async function ask(address: string, identity: ManagerIdentity, signal: AbortSignal): Promise<Handover> {
+  const { status, body } = await post(`https://${address}/managers/enter`, identity, signal);
+  const parsed: unknown = parseJson(body);
+  if (status === 200) return parseValue(handoverSchema, parsed, `the answer of ${address}`);
+  const said = joinErrorSchema.safeParse(parsed);
+  const message = said.success ? said.data.message : `${address} answered ${status}`;
+  if (status === 403) throw new ForbiddenError(message);
+  if (status === 409) throw new ConflictError(message);
+  throw new UnavailableError(message);
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function post(
+  url: string,
+  identity: ManagerIdentity,
+  signal: AbortSignal,
+): Promise<{ status: number; body: string }> {
+  const { ca, cert, key } = identity;
+  const agent = new Agent({ ca, cert, key, minVersion: 'TLSv1.3', maxCachedSessions: 0 });
+  const checkServerIdentity = managerIdentityCheck(ca);
+  const until = AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]);
+  return new Promise((resolve, reject) => {
+    const fail = (cause: Error): void =>
+      reject(new UnavailableError(`no manager can be reached at ${url}`, { cause }));
+    const options = { method: 'POST', agent, checkServerIdentity, signal: until };
+    const request = httpsRequest(url, options, (response) => {
+      const chunks: Buffer[] = [];
+      let bytes = 0;
+      response.on('error', fail);
+      response.on('data', (chunk: Buffer) => {
+        bytes += chunk.length;
+        if (bytes > MAX_BODY_BYTES) request.destroy(new Error('the answer is too long'));
+        else chunks.push(chunk);
+      });
+      response.on('end', () =>
+        resolve({ status: response.statusCode ?? 0, body: Buffer.concat(chunks).toString('utf8') }),
+      );
+    });
+    request.on('error', fail);
+    request.end();
+  });
+}
+
+function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+async function writePrivate(path: string, text: string): Promise<void> {
+  const file = await open(`${path}.new`, 'w', 0o600);
+  try {
+    await file.writeFile(text);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(`${path}.new`, path);
+}

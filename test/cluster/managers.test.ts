@@ -1,0 +1,209 @@
+/** Three managers, each with its own etcd on a host of its own: any of them may die. */
+import path from 'node:path';
+import anyTest, { type TestFn } from 'ava';
+import { z } from 'zod';
+import type { ApiClient } from '../../deploy/cli/client.ts';
+import { run } from '../../deploy/local/command.ts';
+import { CLI_PATH } from '../../deploy/local/project.ts';
+import { delay } from '../../shared/lib/abort.ts';
+import { cluster, type TestCluster } from '../harness/cluster.ts';
+import { ClusterState } from '../harness/cluster-state.ts';
+import { lifeLines } from '../harness/containers.ts';
+import type { TestManager } from '../harness/managers.ts';
+import { QUICK, settled } from '../harness/settled.ts';
+
+const test = anyTest as TestFn<{ swarm: TestCluster }>;
+const { signal } = new AbortController();
+
+const managersSchema = z.array(
+  z.object({
+    ID: z.string(),
+    Addr: z.string(),
+    State: z.string(),
+    Leader: z.boolean(),
+    Reachability: z.string(),
+  }),
+);
+
+/** What one manager says of all: `leader`, `reachable`, `unreachable`, `joining` by address. */
+async function managersAt(client: ApiClient): Promise<Map<string, string>> {
+  const managers = managersSchema.parse(await client.get('/managers', signal));
+  return new Map(
+    managers.map((one) => [
+      one.Addr,
+      one.State === 'joining' ? 'joining' : one.Leader ? 'leader' : one.Reachability,
+    ]),
+  );
+}
+
+/** Resolves once it holds. Unlike the cluster's own it asks nothing of the first manager, which may be dead. */
+async function until(swarm: TestCluster, holds: () => Promise<boolean>, withinMs = 60_000): Promise<void> {
+  const end = performance.now() + withinMs;
+  for (let last: unknown = 'it did not hold'; ; await delay(50, signal)) {
+    if (await holds().catch((error: unknown) => ((last = error), false))) return;
+    if (performance.now() > end)
+      throw new Error(`not met: ${String(holds)}\n${String(last)}\n${await swarm.logTails(15)}`);
+  }
+}
+
+/** Resolves once this manager says so of all: `leader reachable reachable`, sorted. */
+function agreed(swarm: TestCluster, client: ApiClient, states: string): Promise<void> {
+  return until(swarm, async () => [...(await managersAt(client)).values()].toSorted().join(' ') === states);
+}
+
+/** The same of the cluster's state, as this manager tells it. */
+function eventuallyAt(
+  swarm: TestCluster,
+  client: ApiClient,
+  condition: (state: ClusterState) => boolean,
+): Promise<void> {
+  return until(swarm, async () => condition(await ClusterState.read(client, signal)));
+}
+
+/** Host names of the nodes that have their session with this manager. */
+async function nodesOf(client: ApiClient): Promise<string[]> {
+  const text = String(await client.get('/metrics', signal));
+  const lines = text.split('\n').filter((line) => line.startsWith('shoal_node_connected'));
+  return lines.filter((line) => line.endsWith(' 1')).map((line) => /node="([^"]+)"/.exec(line)?.[1] ?? '');
+}
+
+/** Gives up after a second, as a client would that has another manager to ask. */
+async function scale(client: ApiClient, service: string, replicas: number): Promise<boolean> {
+  const soon = AbortSignal.timeout(1_000);
+  const found = serviceSchema.parse(await client.get(`/services/${service}`, soon));
+  const spec = { ...found.Spec, Mode: { Replicated: { Replicas: replicas } } };
+  const body = { type: 'application/json', text: JSON.stringify(spec) } as const;
+  await client.call('POST', `/services/${service}/update?version=${found.Version.Index}`, body, soon);
+  return true;
+}
+
+const serviceSchema = z.object({
+  Version: z.object({ Index: z.number() }),
+  Spec: z.looseObject({ Name: z.string() }),
+});
+
+function others(swarm: TestCluster): TestManager[] {
+  return swarm.others;
+}
+
+test.before(async (t) => {
+  t.context.swarm = await cluster().managers(3).agents(3).onMachine().up();
+});
+
+test.after.always(async (t) => {
+  await t.context.swarm?.[Symbol.asyncDispose]();
+});
+
+test.serial('two managers join by a token; each of the three serves the API', async (t) => {
+  const { swarm } = t.context;
+  for (const { client } of others(swarm)) await agreed(swarm, client, 'leader reachable reachable');
+  t.regex(await swarm.docker('node', 'ls'), /a1 .*Ready .*Active .*Leader/);
+  await swarm.deploy('web', { replicas: 6, more: QUICK });
+  await settled(swarm, { web: 6 });
+  for (const { client } of others(swarm)) {
+    t.is((await ClusterState.read(client, signal)).running('web').count, 6);
+  }
+});
+
+test.serial(
+  'the leader dies: writes and planning go on, no container notices, and it comes back',
+  async (t) => {
+    const { swarm } = t.context;
+    const [m2] = others(swarm);
+    if (m2 === undefined) throw new Error('there is no m2');
+    const before = await lifeLines(swarm.layout);
+    await swarm.manager.die();
+    const diedAtMs = performance.now();
+    await until(swarm, () => scale(m2.client, 'web', 8));
+    const writtenMs = performance.now() - diedAtMs;
+    await eventuallyAt(swarm, m2.client, (s) => s.running('web').count === 8);
+    const plannedMs = performance.now() - diedAtMs;
+    t.log(`written after ${Math.round(writtenMs)} ms, 8 run after ${Math.round(plannedMs)} ms`);
+    const after = await lifeLines(swarm.layout);
+    t.true(before.every((line) => after.includes(line)));
+    await agreed(swarm, m2.client, 'leader reachable unreachable');
+    await swarm.manager.restart();
+    await agreed(swarm, swarm.client, 'leader reachable reachable');
+    await settled(swarm, { web: 8 });
+  },
+);
+
+test.serial('a manager reaches the nodes of the others: exec, logs', async (t) => {
+  const { swarm } = t.context;
+  const here = await nodesOf(swarm.client);
+  t.deepEqual(here, [], 'all nodes have gone to other managers');
+  const { tasks } = (await swarm.state()).running('web').on('a2');
+  const container = tasks[0]?.Status.ContainerStatus?.ContainerID ?? '';
+  t.is((await swarm.docker('exec', container, 'echo', 'across')).trim(), 'across');
+  t.regex(await swarm.docker('exec', container, 'cat', '/proc/1/cmdline'), /./);
+  const stats = await swarm.docker('stats', '--no-stream', '--format', '{{.ID}}', container);
+  t.true(container.startsWith(stats.trim()));
+});
+
+test.serial(
+  'a node that dies with its manager is judged by another one, and its tasks are replaced',
+  async (t) => {
+    const { swarm } = t.context;
+    for (const manager of others(swarm)) {
+      const [lost] = (await nodesOf(manager.client)).filter((name) => name !== 'a1');
+      if (lost === undefined) continue;
+      await manager.die();
+      await swarm.node(lost).partition();
+      await eventuallyAt(
+        swarm,
+        swarm.client,
+        (s) => s.node(lost) === 'down' && s.running('web').notOn(lost).count === 8,
+      );
+      manager.start();
+      await swarm.node(lost).heal();
+      await manager.ready();
+      await settled(swarm, { web: 8 });
+      await agreed(swarm, swarm.client, 'leader reachable reachable');
+      return;
+    }
+    t.fail('no node has its session with m2 or m3');
+  },
+);
+
+test.serial('a lost manager is removed and replaced; what would lose the quorum is refused', async (t) => {
+  const { swarm } = t.context;
+  const [m2, m3] = others(swarm);
+  if (m2 === undefined || m3 === undefined) throw new Error('there are not three managers');
+  await m3.die();
+  await agreed(swarm, swarm.client, 'leader reachable unreachable');
+  const refused = await swarm.api('DELETE', `/managers/${encodeURIComponent(m2.address)}`);
+  t.is(refused.status, 409);
+  t.regex(
+    JSON.stringify(refused.body),
+    /lose its quorum: of the 2 other managers 2 must be reachable and 1 is/,
+  );
+  t.is((await swarm.api('DELETE', `/managers/${encodeURIComponent(m3.address)}`)).status, 204);
+  await agreed(swarm, m2.client, 'leader reachable');
+  const m4 = await swarm.joinManager(4);
+  await agreed(swarm, m4.client, 'leader reachable reachable');
+  // The one that was removed learns it, and begins no cluster of its own.
+  m3.start();
+  await until(swarm, async () => /was removed from its cluster/.test(await swarm.logTails(5)));
+  await m3.process.stop();
+  await settled(swarm, { web: 8 });
+});
+
+test.serial('most managers are lost for good: one command goes on from a survivor', async (t) => {
+  const { swarm } = t.context;
+  const [m2, , m4] = others(swarm);
+  if (m2 === undefined || m4 === undefined) throw new Error('there is no m4');
+  const before = await lifeLines(swarm.layout);
+  const stateDir = path.join(swarm.layout.stateDir, 'manager');
+  const recover = [CLI_PATH, 'recover', '--state-dir', stateDir];
+  await t.throwsAsync(run(process.execPath, recover, signal), { message: /stop it first/ });
+  await Promise.all([m2.die(), m4.die()]);
+  await until(swarm, async () => (await swarm.api('POST', '/networks/create', { Name: 'x' })).status === 503);
+  await swarm.manager.kill();
+  t.regex(await run(process.execPath, recover, signal), /only one now; 2 others/);
+  await swarm.manager.restart();
+  await agreed(swarm, swarm.client, 'leader');
+  await settled(swarm, { web: 8 });
+  t.deepEqual(await lifeLines(swarm.layout), before);
+  await until(swarm, () => scale(swarm.client, 'web', 4));
+  await settled(swarm, { web: 4 });
+});
