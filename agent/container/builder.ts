@@ -234,7 +234,10 @@ export class ContainerBuilder {
     const binds: BindMount[] = [];
     for (const mount of mounts) {
       if (mount.kind === 'tmpfs') continue;
-      const options = [mount.kind === 'bind' ? 'rbind' : 'bind', mount.readOnly ? 'ro' : 'rw'];
+      const options = [
+        mount.kind === 'bind' && mount.recursive !== false ? 'rbind' : 'bind',
+        mount.readOnly ? 'ro' : 'rw',
+      ];
       if (mount.kind === 'bind') {
         if (!mount.source.startsWith('/'))
           throw new InvalidError(`bind source "${mount.source}" is not an absolute path`);
@@ -245,10 +248,13 @@ export class ContainerBuilder {
           options: [...options, mount.propagation ?? 'rprivate'],
         });
       } else {
-        const volume = { ...mount, anonymous: anonymous.includes(mount.source) };
+        // What its image has at the target belongs at the volume's root.
+        const noCopy = mount.noCopy === true || mount.subpath !== undefined;
+        const volume = { ...mount, noCopy, anonymous: anonymous.includes(mount.source) };
         const path = await this.#options.volumes.ensure(volume, image.layers, id, signal);
         // Not `rw`, which would undo the options of what is mounted for the volume.
         const access = mount.readOnly ? ['ro'] : [];
+        if (mount.subpath !== undefined) access.push(`x-subpath=${mount.subpath}`);
         binds.push({ source: path, target: mount.target, options: ['bind', ...access, 'rprivate'] });
       }
     }

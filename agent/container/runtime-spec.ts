@@ -233,8 +233,15 @@ function ipcMounts(options: RuntimeOptions, none: readonly string[]): OciMount[]
 function tmpfsMounts(spec: ContainerSpec): OciMount[] {
   return spec.mounts.flatMap((mount) => {
     if (mount.kind !== 'tmpfs') return [];
-    const options = ['nosuid', 'nodev', 'noexec', `mode=${(mount.mode ?? 0o1777).toString(8)}`];
-    if (mount.sizeBytes !== undefined) options.push(`size=${mount.sizeBytes}`);
+    const options = [
+      mount.suid === true ? 'suid' : 'nosuid',
+      mount.dev === true ? 'dev' : 'nodev',
+      mount.exec === true ? 'exec' : 'noexec',
+      `mode=${(mount.mode ?? 0o1777).toString(8)}`,
+    ];
+    const { sizeBytes: size, uid, gid } = mount;
+    for (const [key, value] of Object.entries({ size, uid, gid }))
+      if (value !== undefined) options.push(`${key}=${value}`);
     if (mount.readOnly) options.push('ro');
     return [{ destination: mount.target, type: 'tmpfs', source: 'tmpfs', options }];
   });

@@ -79,6 +79,7 @@ const mount = conforms<MountSpec>()(
       ...placed,
       propagation: z.enum(['private', 'rprivate', 'shared', 'rshared', 'slave', 'rslave']).exactOptional(),
       createSource: optionalFlag,
+      recursive: z.literal(false).exactOptional(),
     }),
     z.strictObject({
       kind: z.literal('volume'),
@@ -88,12 +89,18 @@ const mount = conforms<MountSpec>()(
       options: labels.exactOptional(),
       labels: labels.exactOptional(),
       noCopy: optionalFlag,
+      subpath: optionalText,
     }),
     z.strictObject({
       kind: z.literal('tmpfs'),
       ...placed,
       sizeBytes: optionalCount,
       mode: optionalCount,
+      uid: optionalCount,
+      gid: optionalCount,
+      exec: optionalFlag,
+      suid: optionalFlag,
+      dev: optionalFlag,
     }),
   ]),
 );

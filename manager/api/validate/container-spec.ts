@@ -152,6 +152,9 @@ function checkMounts(mounts: readonly MountSpec[]): SpecProblem[] {
       report(`the source '${mount.source}' of a bind mount must be an absolute path`);
     }
     if (mount.kind === 'volume') {
+      const { subpath = 'a' } = mount;
+      if (subpath.startsWith('/') || subpath.split('/').includes('..') || subpath.length > PATH_MAX)
+        report(`the subpath '${subpath}' must be a relative path in the volume`);
       const wrong = optionProblem(mount.options ?? {});
       if (wrong !== undefined) report(wrong);
       if (mount.source !== '' && !VOLUME.test(mount.source.replaceAll(/\{\{.*?\}\}/g, 'x'))) {

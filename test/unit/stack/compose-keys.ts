@@ -139,7 +139,11 @@ export const SERVICE_KEYS: readonly KeySample[] = [
   key('stop_signal', 'SIGINT'),
   key('storage_opt', '{size: 1g}'),
   key('sysctls', '{net.core.somaxconn: "1"}', 'mapping or list'),
-  key('tmpfs', '/x', 'one or a list; `size=`, `mode=`, `ro` after a colon'),
+  key(
+    'tmpfs',
+    '/x',
+    'one or a list; after a colon `size=`, `mode=`, `uid=`, `gid=`, `ro`, `exec`, `suid`, `dev`',
+  ),
   key('tty', 'true'),
   key('ulimits', '{nofile: 5}', 'a number, or `soft` and `hard`; -1 is unlimited'),
   key('use_api_socket', 'true'),
@@ -236,7 +240,7 @@ export const PORT_KEYS: readonly KeySample[] = [
 export const MOUNT_KEYS: readonly KeySample[] = [
   key('bind.create_host_path', 'true'),
   key('bind.propagation', 'rslave'),
-  key('bind.recursive', 'disabled'),
+  key('bind.recursive', 'disabled', '`enabled` and `readonly` are so anyway; `writable` is refused'),
   key('bind.selinux', 'z'),
   idle('consistency', 'cached', 'means nothing on Linux'),
   key('image.subpath', 'x'),
