@@ -515,8 +515,14 @@ test('a container that takes more memory than it may is seen to have been killed
   await exits(scene, 137, '--name', name, '--memory', '16m', 'busybox', 'sh', '-c', script);
   t.like(await inspect(scene, name, '.State'), { OOMKilled: true, ExitCode: 137, Status: 'exited' });
   const filters = ['--filter', 'type=container', '--filter', `container=${name}`];
-  const format = ['--format', '{{.Action}}', '--since', '10m', '--until', '0s'];
-  t.deepEqual(await docker.lines('events', ...filters, ...format), ['create', 'start', 'oom', 'die']);
+  // Clients make whole seconds of durations.
+  const until = String(Math.ceil(Date.now() / 1000) + 1);
+  const span = ['--format', '{{.Action}}', '--since', '10m', '--until', until];
+  const actions = await docker.lines('events', ...filters, ...span);
+  t.deepEqual(
+    actions.filter((action) => action !== 'attach'),
+    ['create', 'start', 'oom', 'die'],
+  );
   await docker.ok('rm', name);
 });
 

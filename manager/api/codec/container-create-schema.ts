@@ -92,7 +92,8 @@ export const zHostConfig = z.object({
   ReadonlyPaths: zAbsent,
   // The client's own affairs.
   ContainerIDFile: zText,
-  ConsoleSize: z.array(z.number().int().nonnegative()).nullish(),
+  // The terminal's first size: characters, of which it may have 65,535.
+  ConsoleSize: z.array(z.number().int().nonnegative().max(65_535)).nullish(),
 });
 
 const zEndpoint = z
