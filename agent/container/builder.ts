@@ -21,6 +21,7 @@ import type { ImageService, ResolvedImage } from '../image/image-service.ts';
 import { parseRegistryAuth } from '../image/registry-auth.ts';
 import type { Volumes } from '../volume/volumes.ts';
 import { ALL_CAPABILITIES, capabilitiesOf } from './capabilities.ts';
+import { resolveBlockIo } from './block-io.ts';
 import { resolveDevices } from './devices.ts';
 import type { Containers, NewContainer } from './containers.ts';
 import { heldMounts } from './held-mounts.ts';
@@ -152,7 +153,7 @@ export class ContainerBuilder {
       limits: task.spec.limits,
       reservations: task.spec.reservations,
       cgroupsPath: join(this.#options.cgroupParent, id),
-      devices: await resolveDevices(spec.runtime ?? {}),
+      ...(await resolved(spec)),
       machine: { arch: GO_ARCH[arch()] ?? arch(), release: kernelRelease() },
       available: availableCapabilities(),
     });
@@ -260,6 +261,11 @@ export class ContainerBuilder {
     }
     return binds;
   }
+}
+
+/** What it names of the node's devices, by their numbers. */
+async function resolved({ runtime = {} }: ContainerSpec) {
+  return { devices: await resolveDevices(runtime), blockIo: await resolveBlockIo(runtime.blockIo) };
 }
 
 /** A standalone container's has no templates. */

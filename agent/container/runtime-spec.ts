@@ -34,6 +34,7 @@ export interface RuntimeSpecInput {
   /** Volumes and binds, sources resolved to host paths, and the agent's own files (/etc/hosts ...). */
   readonly binds: readonly BindMount[];
   readonly devices?: readonly ResolvedDevice[];
+  readonly blockIo?: OciResources['blockIO'];
   /** Architecture as Go names it, and the kernel's release: what a seccomp profile may depend on. */
   readonly machine?: { readonly arch: string; readonly release: string };
   /** What ALL, and privileged, stand for: a process gives no more than it has. */
@@ -284,6 +285,7 @@ function resources(input: RuntimeSpecInput, options: RuntimeOptions): OciResourc
   const devices = deviceRules(input.devices ?? [], options);
   return {
     ...limitsOf({ limits, reservations, options }),
+    ...(input.blockIo === undefined ? {} : { blockIO: input.blockIo }),
     ...(devices.length > 0 ? { devices } : {}),
   };
 }

@@ -19,7 +19,7 @@ import type {
   ServiceSpec,
   UpdateConfig,
 } from '../model/service.ts';
-import type { RuntimeOptions } from '../model/runtime-options.ts';
+import type { BlockIo, RuntimeOptions } from '../model/runtime-options.ts';
 import { conforms } from './conforms.ts';
 
 export const text = z.string();
@@ -116,6 +116,19 @@ const fileReference = conforms<FileReference>()(
   }),
 );
 
+const amountsOfDevices = z.array(z.strictObject({ path: text, amount: count })).exactOptional();
+
+const blockIo = conforms<BlockIo>()(
+  z.strictObject({
+    weight: optionalCount,
+    weights: amountsOfDevices,
+    readBps: amountsOfDevices,
+    writeBps: amountsOfDevices,
+    readIops: amountsOfDevices,
+    writeIops: amountsOfDevices,
+  }),
+);
+
 const runtime = conforms<RuntimeOptions>()(
   z.strictObject({
     privileged: optionalFlag,
@@ -131,6 +144,7 @@ const runtime = conforms<RuntimeOptions>()(
     cpuShares: optionalCount,
     cpuPeriodUs: optionalCount,
     cpuset: optionalText,
+    blockIo: blockIo.exactOptional(),
     memorySwapBytes: z.number().int().exactOptional(),
     pullPolicy: z.enum(['missing', 'never']).exactOptional(),
   }),

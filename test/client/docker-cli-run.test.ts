@@ -211,11 +211,11 @@ test('a path in a volume, a bind of one mount alone, a tmpfs with options', asyn
   const [volume, name] = [`parts-${tag}`, `part-${tag}`];
   const fill = 'mkdir -p /v/a/b && echo inner >/v/a/b/f && ln -s /etc /v/out';
   await exits(scene, 0, '--rm', '-v', `${volume}:/v`, 'busybox', 'sh', '-c', fill);
-  const tmpfs = ['--tmpfs', '/t:exec,uid=7,gid=8,mode=0700,size=1m'];
+  const tmpfs = ['--tmpfs', '/t:exec,uid=7,gid=8,mode=0700,size=4m'];
   const script =
     'cp /bin/busybox /t/ && /t/busybox echo ran; stat -c "%u %g %a" /t; grep " /t " /proc/mounts';
   const ran = await exits(scene, 0, '--rm', ...tmpfs, 'busybox', 'sh', '-c', script);
-  t.regex(ran.stdout, /^ran\n7 8 700\ntmpfs \/t tmpfs rw,nosuid,nodev,relatime,size=1024k/);
+  t.regex(ran.stdout, /^ran\n7 8 700\ntmpfs \/t tmpfs rw,nosuid,nodev,relatime,size=4096k/);
   t.regex(
     await docker.fails('create', '--tmpfs', '/t:huge=always', 'busybox'),
     /option 'huge=always' of \/t/,

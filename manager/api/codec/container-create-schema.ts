@@ -1,5 +1,6 @@
 /** The body of POST /containers/create, API 1.24 to 1.47: Config at the top, HostConfig and NetworkingConfig in it. */
 import { z } from 'zod';
+import { zBlockIo } from './block-io-codec.ts';
 import { zFlag, zLabels, zText, zTexts, zWhole } from './common.ts';
 import { zHealth } from './container-spec-codec.ts';
 import { zMount } from './mount-codec.ts';
@@ -49,6 +50,7 @@ export const zRestartPolicy = z
 
 export const zHostConfig = z.object({
   ...zResources,
+  ...zBlockIo,
   Binds: zTexts,
   Mounts: z.array(zMount).nullish(),
   Tmpfs: zLabels,

@@ -94,6 +94,14 @@ const container = fc.record(
       { privileged: true, hostPid: true, hostIpc: true, hostUts: true, hostCgroup: true },
       { devices: [{ source: '/dev/a', target: '/dev/b', access: 'r' }], deviceRules: ['c 1:3 rwm'] },
       { cpuPeriodUs: 1000, pullPolicy: 'never' },
+      {
+        blockIo: {
+          weight: 10,
+          weights: [{ path: '/dev/a', amount: 20 }],
+          readBps: [{ path: '/dev/a', amount: 1 }],
+          writeIops: [{ path: '/dev/b', amount: 0 }],
+        },
+      },
       { shmBytes: 1, domainname: 'd', cpuShares: 2, cpuset: '0', memorySwapBytes: -1 },
     ),
   },

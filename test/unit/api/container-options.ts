@@ -59,7 +59,7 @@ export const HOST_OPTIONS: readonly OptionSample[] = [
   option('CpuShares', '--cpu-shares', 512, '`docker update` changes it'),
   option('Memory', '--memory', 64 * 1024 * 1024, 'at least 4 MiB; `docker update` changes it'),
   option('CgroupParent', '--cgroup-parent', '/x', 'containers are in their agent’s group'),
-  option('BlkioWeight', '--blkio-weight', 300),
+  option('BlkioWeight', '--blkio-weight', 300, '10 to 1000, where the node’s kernel has weights'),
   option('BlkioWeightDevice', '--blkio-weight-device', [{ Path: '/dev/sda', Weight: 300 }]),
   option('BlkioDeviceReadBps', '--device-read-bps', DEVICE_RATE),
   option('BlkioDeviceWriteBps', '--device-write-bps', DEVICE_RATE),

@@ -1,10 +1,8 @@
-import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import test, { type ExecutionContext } from 'ava';
+import test from 'ava';
 import { DEFAULT_SECCOMP } from '../../../agent/container/seccomp-default.ts';
 import {
-  type CreateRequest,
   createContainer,
   deleteContainer,
   killContainer,
@@ -273,85 +271,6 @@ test('binds: read-only holds, a missing target is made, a missing source is name
   const error = await t.throwsAsync(createContainer(missing), { instanceOf: NativeError });
   t.is(error?.code, 'ENOENT');
   t.regex(error?.detail ?? '', /\/no\/such\/source/);
-});
-
-/** A tmpfs of the node with another one in it, both gone at the test's end. */
-function nestedMounts(t: ExecutionContext, name: string): string {
-  const top = join(fixture.directory, name);
-  mkdirSync(top);
-  execFileSync('mount', ['-t', 'tmpfs', 'shoal-test', top]);
-  t.teardown(() => execFileSync('umount', ['-R', top]));
-  execFileSync('mount', ['--make-shared', top]);
-  const below = join(top, 'below');
-  mkdirSync(below);
-  execFileSync('mount', ['-t', 'tmpfs', 'shoal-test', below]);
-  writeFileSync(join(below, 'mark'), '');
-  return top;
-}
-
-test('binds are recursive, and read-only all the way down; or of one mount alone', async (t) => {
-  const source = nestedMounts(t, 'nested');
-  const script =
-    'cd /made; ls below; for d in . below; do touch $d/x 2>/dev/null && echo "$d is writable"; done; echo done';
-  const said = async (...options: string[]): Promise<string> => {
-    const { stdout } = await fixture.run(['sh', '-c', script], (config) =>
-      config.mounts?.push({ destination: '/made', type: 'bind', source, options }),
-    );
-    return stdout.replaceAll('\n', '; ');
-  };
-  t.is(await said('rbind', 'ro'), 'mark; done');
-  t.is(await said('rbind', 'rro'), 'mark; done');
-  t.is(await said('bind', 'ro'), 'done', 'what is mounted below is not there');
-  t.is(await said('rbind', 'rw'), 'mark; . is writable; below is writable; done');
-});
-
-test('what is mounted on the node later arrives with rslave, and not with rprivate', async (t) => {
-  const source = nestedMounts(t, 'later');
-  mkdirSync(join(source, 'new'));
-  const script = 'while [ ! -e /made/go ]; do sleep 0.05; done; ls /made/new; echo done';
-  const made: CreateRequest[] = [];
-  for (const propagation of ['rslave', 'rprivate']) {
-    const request = fixture.request(['sh', '-c', script], (config) =>
-      config.mounts?.push({ destination: '/made', type: 'bind', source, options: ['rbind', propagation] }),
-    );
-    made.push(request);
-    await createContainer(request);
-    await startContainer(request.runDir);
-  }
-  execFileSync('mount', ['-t', 'tmpfs', 'shoal-test', join(source, 'new')]);
-  writeFileSync(join(source, 'new', 'arrived'), '');
-  writeFileSync(join(source, 'go'), '');
-  const said: string[] = [];
-  for (const request of made) said.push((await fixture.finish(request)).stdout);
-  t.deepEqual(said, ['arrived\ndone', 'done']);
-});
-
-test('a path in a volume is found in the volume, whatever links there are in it', async (t) => {
-  const volume = join(fixture.directory, 'volume');
-  const outside = join(fixture.directory, 'beside');
-  mkdirSync(join(volume, 'a', 'b'), { recursive: true });
-  mkdirSync(join(outside, 'b'), { recursive: true });
-  writeFileSync(join(volume, 'a', 'b', 'own'), '');
-  writeFileSync(join(outside, 'b', 'of the node'), '');
-  symlinkSync(outside, join(volume, 'link'));
-  symlinkSync('/a', join(volume, 'inside'));
-  symlinkSync('../../../../../../../../../..' + outside, join(volume, 'up'));
-  const said = async (subpath: string): Promise<unknown> => {
-    const mount = (config: OciConfig) =>
-      config.mounts?.push({
-        destination: '/made',
-        type: 'bind',
-        source: volume,
-        options: ['bind', `x-subpath=${subpath}`],
-      });
-    return fixture.run(['ls', '/made'], mount).then(
-      ({ stdout }) => stdout,
-      (error: unknown) => (error as NativeError).code,
-    );
-  };
-  t.is(await said('a/b'), 'own');
-  t.is(await said('inside/b'), 'own', 'an absolute link is one of the volume');
-  for (const path of ['link/b', 'up/b', 'a/../../beside/b', 'none']) t.is(await said(path), 'ENOENT', path);
 });
 
 test('what is not implemented is refused by name', async (t) => {
