@@ -21,6 +21,7 @@ import type { ImageService, ResolvedImage } from '../image/image-service.ts';
 import { parseRegistryAuth } from '../image/registry-auth.ts';
 import type { Volumes } from '../volume/volumes.ts';
 import { ALL_CAPABILITIES, capabilitiesOf } from './capabilities.ts';
+import { resolveBlockIo } from './block-io.ts';
 import { resolveDevices } from './devices.ts';
 import type { Containers, NewContainer } from './containers.ts';
 import { heldMounts } from './held-mounts.ts';
@@ -152,7 +153,7 @@ export class ContainerBuilder {
       limits: task.spec.limits,
       reservations: task.spec.reservations,
       cgroupsPath: join(this.#options.cgroupParent, id),
-      devices: await resolveDevices(spec.runtime ?? {}),
+      ...(await resolved(spec)),
       machine: { arch: GO_ARCH[arch()] ?? arch(), release: kernelRelease() },
       available: availableCapabilities(),
     });
@@ -234,7 +235,10 @@ export class ContainerBuilder {
     const binds: BindMount[] = [];
     for (const mount of mounts) {
       if (mount.kind === 'tmpfs') continue;
-      const options = [mount.kind === 'bind' ? 'rbind' : 'bind', mount.readOnly ? 'ro' : 'rw'];
+      const options = [
+        mount.kind === 'bind' && mount.recursive !== false ? 'rbind' : 'bind',
+        mount.readOnly ? 'ro' : 'rw',
+      ];
       if (mount.kind === 'bind') {
         if (!mount.source.startsWith('/'))
           throw new InvalidError(`bind source "${mount.source}" is not an absolute path`);
@@ -245,15 +249,23 @@ export class ContainerBuilder {
           options: [...options, mount.propagation ?? 'rprivate'],
         });
       } else {
-        const volume = { ...mount, anonymous: anonymous.includes(mount.source) };
+        // What its image has at the target belongs at the volume's root.
+        const noCopy = mount.noCopy === true || mount.subpath !== undefined;
+        const volume = { ...mount, noCopy, anonymous: anonymous.includes(mount.source) };
         const path = await this.#options.volumes.ensure(volume, image.layers, id, signal);
         // Not `rw`, which would undo the options of what is mounted for the volume.
         const access = mount.readOnly ? ['ro'] : [];
+        if (mount.subpath !== undefined) access.push(`x-subpath=${mount.subpath}`);
         binds.push({ source: path, target: mount.target, options: ['bind', ...access, 'rprivate'] });
       }
     }
     return binds;
   }
+}
+
+/** What it names of the node's devices, by their numbers. */
+async function resolved({ runtime = {} }: ContainerSpec) {
+  return { devices: await resolveDevices(runtime), blockIo: await resolveBlockIo(runtime.blockIo) };
 }
 
 /** A standalone container's has no templates. */

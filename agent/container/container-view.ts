@@ -92,8 +92,9 @@ export async function layersRoot(
     readOnly: false,
     recursive: false,
   }));
-  const mounts = (record.mounts ?? []).map(({ kind, source, target, readOnly }) => {
-    return { source, target, readOnly, recursive: kind === 'bind' };
+  const mounts = (record.mounts ?? []).map(({ kind, recursive, source, subpath, target, readOnly }) => {
+    const part = subpath === undefined ? {} : { subpath };
+    return { source, ...part, target, readOnly, recursive: kind === 'bind' && recursive !== false };
   });
   const lower = await layersOf(record.imageId);
   return { lower, upper, work, place, readOnly: record.readOnlyRoot === true, mounts: [...own, ...mounts] };

@@ -12,6 +12,10 @@ export interface HeldMount {
   readonly readOnly: boolean;
   /** A volume that was made for the container alone. */
   readonly anonymous?: true;
+  /** Of a volume: what is mounted in place of its root. */
+  readonly subpath?: string;
+  /** False: a directory of the node without what is mounted below it. */
+  readonly recursive?: false;
 }
 
 /**
@@ -28,9 +32,11 @@ export function heldMounts(
     if (mount.kind === 'tmpfs' || source === undefined) return [];
     const { kind, target, readOnly } = mount;
     const common = { kind, source, target, readOnly };
-    if (mount.kind === 'bind') return [common];
+    if (mount.kind === 'bind')
+      return [{ ...common, ...(mount.recursive === false ? { recursive: false } : {}) }];
     const mark = anonymous.includes(mount.source) ? ({ anonymous: true } as const) : {};
-    return [{ ...common, name: mount.source, ...mark }];
+    const part = mount.subpath === undefined ? {} : { subpath: mount.subpath };
+    return [{ ...common, name: mount.source, ...mark, ...part }];
   });
 }
 

@@ -34,6 +34,7 @@ export interface RuntimeSpecInput {
   /** Volumes and binds, sources resolved to host paths, and the agent's own files (/etc/hosts ...). */
   readonly binds: readonly BindMount[];
   readonly devices?: readonly ResolvedDevice[];
+  readonly blockIo?: OciResources['blockIO'];
   /** Architecture as Go names it, and the kernel's release: what a seccomp profile may depend on. */
   readonly machine?: { readonly arch: string; readonly release: string };
   /** What ALL, and privileged, stand for: a process gives no more than it has. */
@@ -233,8 +234,15 @@ function ipcMounts(options: RuntimeOptions, none: readonly string[]): OciMount[]
 function tmpfsMounts(spec: ContainerSpec): OciMount[] {
   return spec.mounts.flatMap((mount) => {
     if (mount.kind !== 'tmpfs') return [];
-    const options = ['nosuid', 'nodev', 'noexec', `mode=${(mount.mode ?? 0o1777).toString(8)}`];
-    if (mount.sizeBytes !== undefined) options.push(`size=${mount.sizeBytes}`);
+    const options = [
+      mount.suid === true ? 'suid' : 'nosuid',
+      mount.dev === true ? 'dev' : 'nodev',
+      mount.exec === true ? 'exec' : 'noexec',
+      `mode=${(mount.mode ?? 0o1777).toString(8)}`,
+    ];
+    const { sizeBytes: size, uid, gid } = mount;
+    for (const [key, value] of Object.entries({ size, uid, gid }))
+      if (value !== undefined) options.push(`${key}=${value}`);
     if (mount.readOnly) options.push('ro');
     return [{ destination: mount.target, type: 'tmpfs', source: 'tmpfs', options }];
   });
@@ -277,6 +285,7 @@ function resources(input: RuntimeSpecInput, options: RuntimeOptions): OciResourc
   const devices = deviceRules(input.devices ?? [], options);
   return {
     ...limitsOf({ limits, reservations, options }),
+    ...(input.blockIo === undefined ? {} : { blockIO: input.blockIo }),
     ...(devices.length > 0 ? { devices } : {}),
   };
 }

@@ -84,7 +84,7 @@ async function readPids(
   return Number.isNaN(limit) ? { current } : { current, limit };
 }
 
-/** Under v1 a container has no blkio group: the sum would be the machine's. */
+/** Under v1 a container has a blkio group only when it has limits of its own there: else it is not counted. */
 async function blockIoV1(directories: CgroupDirectories): Promise<ContainerSample['blockIo']> {
   return parseBlockIoV1((await readCgroup(directories, 'blkio', 'blkio.throttle.io_service_bytes')) ?? '');
 }

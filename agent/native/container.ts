@@ -119,7 +119,7 @@ export async function startContainer(runDir: string): Promise<void> {
 /** Changes the limits that are named. Rejects with NativeError: ENOENT when the container is gone. */
 export async function updateContainer(
   runDir: string,
-  resources: Pick<OciResources, 'memory' | 'cpu' | 'pids'>,
+  resources: Pick<OciResources, 'memory' | 'cpu' | 'pids' | 'blockIO'>,
 ): Promise<void> {
   await call(update, runDir, JSON.stringify(resources));
 }

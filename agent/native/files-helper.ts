@@ -15,6 +15,8 @@ export interface FilesMount {
   readonly readOnly: boolean;
   /** With what is mounted below it. */
   readonly recursive: boolean;
+  /** A path in the source that stands for it. */
+  readonly subpath?: string;
 }
 
 /** The root of a container that does not run. */

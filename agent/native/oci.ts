@@ -56,11 +56,26 @@ export interface OciDevice {
   gid?: number;
 }
 
+export interface OciDeviceRate {
+  major: number;
+  minor: number;
+  rate: number;
+}
+
 export interface OciResources {
   /** Bytes; swap counts memory and swap together; -1 is no limit. */
   memory?: { limit?: number; swap?: number; reservation?: number };
   /** quota and period in microseconds. */
   cpu?: { shares?: number; quota?: number; period?: number; cpus?: string; mems?: string };
+  /** Weights from 10 to 1000; rates of bytes or operations a second, 0 is no limit. */
+  blockIO?: {
+    weight?: number;
+    weightDevice?: { major: number; minor: number; weight: number }[];
+    throttleReadBpsDevice?: OciDeviceRate[];
+    throttleWriteBpsDevice?: OciDeviceRate[];
+    throttleReadIOPSDevice?: OciDeviceRate[];
+    throttleWriteIOPSDevice?: OciDeviceRate[];
+  };
   /** 0 or less is no limit. */
   pids?: { limit: number };
   /** Everything but the usual devices and those of `linux.devices` is denied first. */

@@ -1,7 +1,7 @@
 /** `volumes` and `tmpfs` of a service. */
+import { parseTmpfsOption, TMPFS_OPTIONS } from '../../shared/lib/tmpfs-options.ts';
 import type { BindPropagation, Labels, MountSpec } from '../../shared/model/index.ts';
 import { defined, Section } from './section.ts';
-import { parseBytes } from './units.ts';
 import type { Value } from './value.ts';
 
 /** A volume of the top level: its name on the nodes, and its labels. */
@@ -64,6 +64,8 @@ interface Parts {
   readonly propagation?: BindPropagation | undefined;
   readonly createSource?: boolean | undefined;
   readonly noCopy?: boolean | undefined;
+  readonly recursive?: false | undefined;
+  readonly subpath?: string | undefined;
 }
 
 function isPath(source: string): boolean {
@@ -71,7 +73,7 @@ function isPath(source: string): boolean {
 }
 
 function bind(section: Section, item: Value, parts: Parts): MountSpec | undefined {
-  const { source, target, readOnly, propagation, createSource } = parts;
+  const { source, target, readOnly, propagation, createSource, recursive } = parts;
   if (!source.startsWith('/')) {
     section.problems.error(
       item,
@@ -80,7 +82,15 @@ function bind(section: Section, item: Value, parts: Parts): MountSpec | undefine
     );
     return undefined;
   }
-  return defined({ kind: 'bind' as const, source, target, readOnly, propagation, createSource }) as MountSpec;
+  return defined({
+    kind: 'bind' as const,
+    source,
+    target,
+    readOnly,
+    propagation,
+    createSource,
+    recursive,
+  }) as MountSpec;
 }
 
 function volume(
@@ -98,9 +108,11 @@ function volume(
     );
     return undefined;
   }
-  const { target, readOnly, noCopy } = parts;
+  const { target, readOnly, noCopy, subpath } = parts;
   const { directory } = declared;
   if (directory !== undefined) {
+    if (subpath !== undefined)
+      section.problems.error(item, item.key, 'a volume that is a directory of the node has no subpath');
     return { kind: 'bind', source: directory.path, target, readOnly: readOnly || directory.readOnly };
   }
   return defined({
@@ -110,6 +122,7 @@ function volume(
     readOnly,
     labels: declared.labels,
     noCopy,
+    subpath,
   }) as MountSpec;
 }
 
@@ -164,22 +177,31 @@ function ofType(
     const options = mount.section('bind');
     const propagation = options?.oneOf('propagation', PROPAGATIONS);
     const createSource = options?.flag('create_host_path');
+    const recursive = readRecursive(options);
     options?.end({
-      recursive: {
-        severity: 'error',
-        message: 'not supported: a bind is recursive, and read_only counts for its top',
-      },
       selinux: { severity: 'warning', message: 'has no effect: SELinux labels are left alone' },
     });
-    return bind(mount, item, { source, target, readOnly, propagation, createSource });
+    return bind(mount, item, { source, target, readOnly, propagation, createSource, recursive });
   }
   const options = mount.section('volume');
   const noCopy = options?.flag('nocopy');
+  const subpath = options?.text('subpath');
   options?.end({
-    subpath: { severity: 'error', message: 'not supported yet' },
     labels: { severity: 'error', message: "not supported: label it under the file's volumes" },
   });
-  return volume(mount, item, { source, target, readOnly, noCopy }, volumes);
+  return volume(mount, item, { source, target, readOnly, noCopy, subpath }, volumes);
+}
+
+/** `enabled` is so anyway, and a read-only bind is so with all that is mounted below it. */
+function readRecursive(options: Section | undefined): false | undefined {
+  const value = options?.oneOf('recursive', ['enabled', 'disabled', 'readonly', 'writable']);
+  if (value === 'writable')
+    options?.problems.error(
+      options.map,
+      `${options.map.key}.recursive`,
+      'writable is not supported: what is mounted below a read-only bind is read-only',
+    );
+  return value === 'disabled' ? false : undefined;
 }
 
 /** File permissions, octal as chmod has them: 1777, 0o1777, "0755". */
@@ -209,18 +231,11 @@ function readTmpfs(service: Section): MountSpec[] {
     const text = service.textOf(item);
     if (text === undefined) return [];
     const [target = '', options = ''] = text.split(':');
-    const mount: { sizeBytes?: number; mode?: number; readOnly: boolean } = { readOnly: false };
-    for (const option of options === '' ? [] : options.split(',')) {
-      const [name, setting = ''] = option.split('=');
-      const size = name === 'size' ? parseBytes(setting) : undefined;
-      const mode = name === 'mode' ? parseMode(setting) : undefined;
-      if (size !== undefined) mount.sizeBytes = size;
-      else if (mode !== undefined) mount.mode = mode;
-      else if (name === 'ro') mount.readOnly = true;
-      else if (!['rw', 'noexec', 'nosuid', 'nodev'].includes(name ?? '')) {
-        service.problems.error(item, item.key, `'${option}': size=, mode= and ro are supported`);
-      }
-    }
-    return [{ kind: 'tmpfs' as const, target, ...mount }];
+    const found = (options === '' ? [] : options.split(',')).map((option) => {
+      const parsed = parseTmpfsOption(option);
+      if (parsed === undefined) service.problems.error(item, item.key, `'${option}': ${TMPFS_OPTIONS}`);
+      return parsed;
+    });
+    return [Object.assign({ kind: 'tmpfs', target, readOnly: false }, ...found) as MountSpec];
   });
 }

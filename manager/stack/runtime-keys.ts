@@ -1,6 +1,7 @@
 /** Keys of a service that ask something of the container's runtime: privileges, namespaces, devices, weights. */
 import type { ContainerSpec, DeviceMapping, RuntimeOptions } from '../../shared/model/index.ts';
 import { parseSeccompProfile } from '../../shared/lib/seccomp-profile.ts';
+import { readBlockIo } from './block-io.ts';
 import type { ProjectFiles } from './files.ts';
 import { defined, Section } from './section.ts';
 import { parseBytes } from './units.ts';
@@ -25,6 +26,7 @@ export function readRuntime(service: Section, files: ProjectFiles): RuntimeField
     cpuPeriodUs: service.whole('cpu_period') || undefined,
     cpuset: service.text('cpuset'),
     memorySwapBytes: readSwap(service),
+    blockIo: readBlockIo(service),
     pullPolicy: readPullPolicy(service),
   }) as RuntimeOptions;
   // There are no user namespaces: 'host' is what is.

@@ -8,7 +8,6 @@ const REAL_TIME = refuse('not supported: kernels share real-time CPU time out by
 export const SERVICE_RULES: KeyRules = {
   annotations: warn('has no effect: nothing here reads them'),
   attach: warn('has no effect in a cluster: logs are read with docker service logs'),
-  blkio_config: refuse('not supported yet: nodes share disk time out among containers as the kernel does'),
   cgroup_parent: refuse('not supported: the agent of a node chooses where in the cgroups its containers are'),
   container_name: warn('has no effect: containers are named after service, slot and task'),
   cpu_count: refuse('is for Windows: use cpus'),

@@ -107,12 +107,13 @@ static int parse_devices(const cJSON *rules, const cJSON *devices, struct cgroup
 
 int cgroup_limits_parse(const cJSON *resources, const cJSON *devices, struct cgroup_limits *limits,
                         struct shoal_error *err) {
-  static const char *const allowed[] = {"memory", "cpu", "pids", "devices", NULL};
+  static const char *const allowed[] = {"memory", "cpu", "pids", "blockIO", "devices", NULL};
   static const char *const pids_allowed[] = {"limit", NULL};
   memset(limits, 0, sizeof *limits);
   int rc = json_only(resources, "linux.resources", allowed, err);
   if (rc == 0) rc = parse_memory(json_member(resources, "memory"), limits, err);
   if (rc == 0) rc = parse_cpu(json_member(resources, "cpu"), limits, err);
+  if (rc == 0) rc = cgroup_blkio_parse(json_member(resources, "blockIO"), limits, err);
   const cJSON *pids = json_member(resources, "pids");
   if (rc == 0) rc = json_only(pids, "linux.resources.pids", pids_allowed, err);
   if (rc == 0) rc = json_integer(pids, "linux.resources.pids", "limit", &limits->pids, &limits->has_pids, err);

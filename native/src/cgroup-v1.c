@@ -30,6 +30,11 @@ static int v1_plan(const struct cgroup_layout *layout, const char *path, const s
     if (mount == NULL) return shoal_fail(err, ENOTSUP, "cgroup", "controller 'cpuset' is not mounted");
     rc = cgroup_set_add(set, "cpuset", mount, path, err);
   }
+  if (rc == 0 && cgroup_blkio_asked(limits)) {
+    const char *mount = mount_of(layout, "blkio");
+    if (mount == NULL) return shoal_fail(err, ENOTSUP, "cgroup", "controller 'blkio' is not mounted");
+    rc = cgroup_set_add(set, "blkio", mount, path, err);
+  }
   if (rc == 0 && layout->v2[0] != '\0') {
     rc = cgroup_set_add(set, "unified", layout->v2, path, err);
   } else if (rc == 0 && mount_of(layout, "freezer") != NULL) {
@@ -131,6 +136,7 @@ static int v1_apply(const struct cgroup_set *set, const struct cgroup_limits *li
     rc = limits->pids > 0 ? cgroup_write_number(dir, "pids.max", limits->pids, err)
                           : cgroup_write(dir, "pids.max", "max", err);
   }
+  if (rc == 0) rc = cgroup_blkio_apply_v1(cgroup_set_find(set, "blkio"), limits, err);
   if (rc == 0) rc = apply_devices(cgroup_set_find(set, "devices"), limits, err);
   return rc;
 }

@@ -80,6 +80,7 @@ static int apply_all(const char *dir, const struct cgroup_limits *limits, struct
   if (rc == 0 && limits->has_pids) rc = write_limit(dir, "pids.max", limits->pids > 0 ? limits->pids : -1, err);
   if (rc == 0 && limits->cpus != NULL) rc = cgroup_write(dir, "cpuset.cpus", limits->cpus, err);
   if (rc == 0 && limits->mems != NULL) rc = cgroup_write(dir, "cpuset.mems", limits->mems, err);
+  if (rc == 0) rc = cgroup_blkio_apply_v2(dir, limits, err);
   return rc;
 }
 

@@ -13,6 +13,7 @@
 #define CGROUP_DIRS_MAX 12
 #define CGROUP_PATH_MAX 512
 #define CGROUP_DEVICES_MAX 64
+#define CGROUP_BLKIO_MAX 64
 
 /* Where the hierarchies are mounted. */
 struct cgroup_layout {
@@ -32,12 +33,29 @@ struct cgroup_device_rule {
   char access[4]; /* of r, w, m */
 };
 
+enum {
+  CGROUP_BLKIO_WEIGHT,
+  CGROUP_BLKIO_READ_BPS,
+  CGROUP_BLKIO_WRITE_BPS,
+  CGROUP_BLKIO_READ_IOPS,
+  CGROUP_BLKIO_WRITE_IOPS
+};
+
+struct cgroup_blkio_amount {
+  size_t kind;
+  int64_t major, minor, value; /* of rates: 0 is no limit */
+};
+
 /* linux.resources; the has_ flags say what was given. */
 struct cgroup_limits {
   bool has_memory, has_swap, has_reservation, has_shares, has_quota, has_period, has_pids;
   int64_t memory_bytes, swap_bytes, reservation_bytes; /* -1: no limit; swap is memory + swap, as in OCI */
   int64_t cpu_shares, cpu_quota_us, cpu_period_us, pids;
   const char *cpus, *mems; /* borrowed from the config */
+  bool has_blkio_weight;
+  int64_t blkio_weight;
+  size_t blkio_count;
+  struct cgroup_blkio_amount blkio[CGROUP_BLKIO_MAX];
   size_t device_count;
   struct cgroup_device_rule devices[CGROUP_DEVICES_MAX];
 };
@@ -90,6 +108,12 @@ int cgroup_remove(const char *path, struct shoal_error *err);
 
 /* The directory of a controller in the set, or NULL. */
 const char *cgroup_set_find(const struct cgroup_set *set, const char *controller);
+
+/* cgroup-blkio.c. v1: dir is NULL for a container that was made without the controller. */
+int cgroup_blkio_parse(const cJSON *block, struct cgroup_limits *limits, struct shoal_error *err);
+bool cgroup_blkio_asked(const struct cgroup_limits *limits);
+int cgroup_blkio_apply_v1(const char *dir, const struct cgroup_limits *limits, struct shoal_error *err);
+int cgroup_blkio_apply_v2(const char *dir, const struct cgroup_limits *limits, struct shoal_error *err);
 
 /* Internals that the back-ends share. */
 int cgroup_write(const char *directory, const char *file, const char *value, struct shoal_error *err);

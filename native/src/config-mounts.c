@@ -13,6 +13,7 @@
 #define PROPAGATION_SHARED (1u << 20)
 
 #define OPTIONS_MAX 32
+#define SUBPATH_OPTION "x-subpath="
 
 struct attribute_option {
   const char *name;
@@ -22,6 +23,7 @@ struct attribute_option {
 
 static const struct attribute_option attribute_options[] = {
     {"ro", MOUNT_ATTR_RDONLY, 0},
+    {"rro", MOUNT_ATTR_RDONLY, 0}, /* attributes of an rbind are recursive anyway */
     {"rw", 0, MOUNT_ATTR_RDONLY},
     {"nosuid", MOUNT_ATTR_NOSUID, 0},
     {"suid", 0, MOUNT_ATTR_NOSUID},
@@ -51,9 +53,10 @@ static const struct {
 };
 
 /* Options with a meaning of their own in OCI that would be wrong as file system data. */
-static const char *const refused_options[] = {"remount", "idmap", "ridmap", "tmpcopyup", "rro", "rrw", NULL};
+static const char *const refused_options[] = {"remount", "idmap", "ridmap", "tmpcopyup", "rrw", NULL};
 
 struct mount_options {
+  const char *subpath;
   const char *data[OPTIONS_MAX];
   size_t count;
 };
@@ -89,6 +92,8 @@ static int apply_option(struct plan_mount *mount, struct mount_options *options,
     mount->flags |= PLAN_MOUNT_BIND;
   } else if (strcmp(option, "rbind") == 0) {
     mount->flags |= PLAN_MOUNT_BIND | PLAN_MOUNT_RECURSIVE;
+  } else if (strncmp(option, SUBPATH_OPTION, strlen(SUBPATH_OPTION)) == 0) {
+    options->subpath = option + strlen(SUBPATH_OPTION);
   } else if (!apply_attribute(mount, option) && !apply_propagation(mount, option)) {
     if (options->count == OPTIONS_MAX) return CONFIG_FAIL(err, EINVAL, "mounts[].options: too many");
     options->data[options->count++] = option;
@@ -183,6 +188,9 @@ static int compile_mount(struct config_context *context, const cJSON *item, stru
     return CONFIG_FAIL(context->err, EINVAL, "mounts[]: '%s' has neither a type nor bind", target);
   if ((mount.flags & PLAN_MOUNT_BIND) != 0 && options.count > 0)
     return CONFIG_FAIL(context->err, EINVAL, "mounts[]: option '%s' makes no sense for a bind", options.data[0]);
+  if ((mount.flags & PLAN_MOUNT_BIND) == 0 && options.subpath != NULL)
+    return CONFIG_FAIL(context->err, EINVAL, "mounts[]: '" SUBPATH_OPTION "' makes sense for a bind only");
+  mount.subpath = options.subpath == NULL ? 0 : plan_add_string(context->builder, options.subpath);
   mount.target = plan_add_string(context->builder, target);
   if (type != NULL && (mount.flags & PLAN_MOUNT_BIND) == 0) {
     if (strcmp(type, "proc") == 0 || strcmp(type, "sysfs") == 0) mount.flags |= PLAN_MOUNT_NO_SYMLINK;

@@ -61,6 +61,7 @@ struct plan_mount {
   uint32_t flags;
   uint32_t fstype;
   uint32_t source;
+  uint32_t subpath; /* of a bind: what is bound is this path in the source, found as if that were the root; or 0 */
   uint32_t target;
   struct plan_list options; /* strings "key" or "key=value" for fsconfig(2) */
   uint64_t attr_set;        /* MOUNT_ATTR_* for mount_setattr(2) */

@@ -84,6 +84,19 @@ static void limits_are_written_as_v2_has_them(void) {
   discard(&box);
 }
 
+/* The machine has no disk, so there is nothing to limit the rate of. */
+static void a_weight_of_block_devices_is_written(void) {
+  struct box box = {.pid = -1};
+  create(&box, "{\"blockIO\":{\"weight\":505}}", "exit 0");
+  CHECK_FILE(box.cgroup, "io.weight", "default 5000");
+  discard(&box);
+  CHECK_INT(create_in(&box, PARENT,
+                      "{\"blockIO\":{\"throttleReadBpsDevice\":[{\"major\":4095,\"minor\":1,\"rate\":9}]}}", "exit 0"),
+            -ENODEV);
+  CHECK(strstr(err.detail, "4095:1 rbps=9") != NULL);
+  CHECK(!exists(box.cgroup));
+}
+
 static void no_limit_is_max(void) {
   struct box box = {.pid = -1};
   create(&box,
@@ -307,6 +320,7 @@ static const struct {
     TEST(controllers_are_enabled_down_to_the_container),
     TEST(a_container_lives_and_ends_in_its_cgroup),
     TEST(limits_are_written_as_v2_has_them),
+    TEST(a_weight_of_block_devices_is_written),
     TEST(no_limit_is_max),
     TEST(a_refused_limit_is_named_and_leaves_nothing),
     TEST(a_memory_limit_kills_and_is_recorded),

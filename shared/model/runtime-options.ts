@@ -6,6 +6,23 @@ export interface DeviceMapping {
   readonly access: string;
 }
 
+/** Of one block device of the node. */
+export interface DeviceAmount {
+  readonly path: string;
+  readonly amount: number;
+}
+
+/** Shares of the time of block devices, and limits for some, in bytes and operations a second. */
+export interface BlockIo {
+  /** From 10 to 1000, against other containers. */
+  readonly weight?: number;
+  readonly weights?: readonly DeviceAmount[];
+  readonly readBps?: readonly DeviceAmount[];
+  readonly writeBps?: readonly DeviceAmount[];
+  readonly readIops?: readonly DeviceAmount[];
+  readonly writeIops?: readonly DeviceAmount[];
+}
+
 /**
  * What a compose file can ask of a container's runtime and the Docker API's ContainerSpec has no field for. The names of
  * the containers' API (HostConfig) are used where the API shows it.
@@ -32,6 +49,7 @@ export interface RuntimeOptions {
   readonly cpuPeriodUs?: number;
   /** Such as "0-2,4". */
   readonly cpuset?: string;
+  readonly blockIo?: BlockIo;
   /** Memory and swap together; -1 is no limit. */
   readonly memorySwapBytes?: number;
   /** `missing`: an image that is here is used without asking its registry; `never`: and no other. */

@@ -58,6 +58,19 @@ export interface HealthCheck {
   readonly retries: number;
 }
 
+/** What a mount asks for. Without it: as large as the kernel lets it be, 1777, nosuid, nodev and noexec, as with Docker. */
+export interface TmpfsOptions {
+  readonly readOnly?: boolean;
+  readonly sizeBytes?: number;
+  /** Permissions of its root, whose owners are uid and gid. */
+  readonly mode?: number;
+  readonly uid?: number;
+  readonly gid?: number;
+  readonly exec?: boolean;
+  readonly suid?: boolean;
+  readonly dev?: boolean;
+}
+
 export type MountSpec =
   | {
       readonly kind: 'bind';
@@ -66,6 +79,8 @@ export type MountSpec =
       readonly readOnly: boolean;
       readonly propagation?: BindPropagation;
       readonly createSource?: boolean;
+      /** False: without what is mounted below the source. */
+      readonly recursive?: false;
     }
   | {
       readonly kind: 'volume';
@@ -77,14 +92,14 @@ export type MountSpec =
       readonly options?: Labels;
       readonly labels?: Labels;
       readonly noCopy?: boolean;
+      /** A path in the volume, which is mounted in place of its root. */
+      readonly subpath?: string;
     }
-  | {
+  | ({
       readonly kind: 'tmpfs';
       readonly target: string;
       readonly readOnly: boolean;
-      readonly sizeBytes?: number;
-      readonly mode?: number;
-    };
+    } & TmpfsOptions);
 
 export type BindPropagation = 'private' | 'rprivate' | 'shared' | 'rshared' | 'slave' | 'rslave';
 

@@ -19,7 +19,7 @@ import type {
   ServiceSpec,
   UpdateConfig,
 } from '../model/service.ts';
-import type { RuntimeOptions } from '../model/runtime-options.ts';
+import type { BlockIo, RuntimeOptions } from '../model/runtime-options.ts';
 import { conforms } from './conforms.ts';
 
 export const text = z.string();
@@ -79,6 +79,7 @@ const mount = conforms<MountSpec>()(
       ...placed,
       propagation: z.enum(['private', 'rprivate', 'shared', 'rshared', 'slave', 'rslave']).exactOptional(),
       createSource: optionalFlag,
+      recursive: z.literal(false).exactOptional(),
     }),
     z.strictObject({
       kind: z.literal('volume'),
@@ -88,12 +89,18 @@ const mount = conforms<MountSpec>()(
       options: labels.exactOptional(),
       labels: labels.exactOptional(),
       noCopy: optionalFlag,
+      subpath: optionalText,
     }),
     z.strictObject({
       kind: z.literal('tmpfs'),
       ...placed,
       sizeBytes: optionalCount,
       mode: optionalCount,
+      uid: optionalCount,
+      gid: optionalCount,
+      exec: optionalFlag,
+      suid: optionalFlag,
+      dev: optionalFlag,
     }),
   ]),
 );
@@ -106,6 +113,19 @@ const fileReference = conforms<FileReference>()(
     id: text,
     name: text,
     target: z.strictObject({ name: text, uid: text, gid: text, mode: count }),
+  }),
+);
+
+const amountsOfDevices = z.array(z.strictObject({ path: text, amount: count })).exactOptional();
+
+const blockIo = conforms<BlockIo>()(
+  z.strictObject({
+    weight: optionalCount,
+    weights: amountsOfDevices,
+    readBps: amountsOfDevices,
+    writeBps: amountsOfDevices,
+    readIops: amountsOfDevices,
+    writeIops: amountsOfDevices,
   }),
 );
 
@@ -124,6 +144,7 @@ const runtime = conforms<RuntimeOptions>()(
     cpuShares: optionalCount,
     cpuPeriodUs: optionalCount,
     cpuset: optionalText,
+    blockIo: blockIo.exactOptional(),
     memorySwapBytes: z.number().int().exactOptional(),
     pullPolicy: z.enum(['missing', 'never']).exactOptional(),
   }),

@@ -74,7 +74,7 @@ async function openLogs(pid: number | undefined): Promise<number> {
   const targets = await Promise.all(
     (await readdir(directory)).map((fd) => readlink(`${directory}/${fd}`).catch(() => '')),
   );
-  return targets.filter((target) => /\/containers\/[0-9a-f]{64}\/log$/.test(target)).length;
+  return targets.filter((target) => /\/containers\/[0-9a-f]{64}\/log\.\d+$/.test(target)).length;
 }
 
 async function residentKb(pid: number | undefined): Promise<number> {

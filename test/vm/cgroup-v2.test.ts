@@ -37,6 +37,7 @@ const CGROUP_V2_TESTS = [
   'controllers are enabled down to the container',
   'a container lives and ends in its cgroup',
   'limits are written as v2 has them',
+  'a weight of block devices is written',
   'no limit is max',
   'a refused limit is named and leaves nothing',
   'a memory limit kills and is recorded',

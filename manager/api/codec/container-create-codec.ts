@@ -52,7 +52,11 @@ export function decodeContainer(value: unknown): DecodedContainer {
   const exposed = Object.keys(raw.ExposedPorts ?? {});
   for (const text of exposed) parsePort(text);
   const runtime = given(
-    defined({ ...decodeCommon({ ...host, Domainname: raw.Domainname }), network: nodeNetwork }),
+    defined({
+      ...decodeCommon({ ...host, Domainname: raw.Domainname }),
+      cpuPeriodUs: given(host.CpuPeriod),
+      network: nodeNetwork,
+    }),
   );
   const container = { ...containerSpec(raw, host), ...(runtime === undefined ? {} : { runtime }) };
   const spec: DecodedContainer['spec'] = {
@@ -97,6 +101,7 @@ function containerSpec(raw: RawCreate, host: RawHostConfig): object {
     tty: given(raw.Tty),
     openStdin: given(raw.OpenStdin),
     stdinOnce: given(raw.StdinOnce),
+    consoleSize: consoleSizeOf(host.ConsoleSize),
     stopSignal: given(raw.StopSignal),
     stopGraceNs:
       raw.StopTimeout === null || raw.StopTimeout === undefined ? undefined : raw.StopTimeout * 1e9,
@@ -111,6 +116,12 @@ function containerSpec(raw: RawCreate, host: RawHostConfig): object {
     oomScoreAdj: given(host.OomScoreAdj),
     ...securityOf(host.SecurityOpt ?? []),
   });
+}
+
+/** Height and width; zeroes are a client's word for none. */
+function consoleSizeOf(size: RawHostConfig['ConsoleSize']): ContainerSpec['consoleSize'] {
+  const [rows = 0, columns = 0] = size ?? [];
+  return rows > 0 && columns > 0 ? { rows, columns } : undefined;
 }
 
 /** [''] resets an image's entrypoint, as `--entrypoint ""` sends it. */

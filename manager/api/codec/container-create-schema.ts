@@ -1,5 +1,6 @@
 /** The body of POST /containers/create, API 1.24 to 1.47: Config at the top, HostConfig and NetworkingConfig in it. */
 import { z } from 'zod';
+import { zBlockIo } from './block-io-codec.ts';
 import { zFlag, zLabels, zText, zTexts, zWhole } from './common.ts';
 import { zHealth } from './container-spec-codec.ts';
 import { zMount } from './mount-codec.ts';
@@ -49,6 +50,7 @@ export const zRestartPolicy = z
 
 export const zHostConfig = z.object({
   ...zResources,
+  ...zBlockIo,
   Binds: zTexts,
   Mounts: z.array(zMount).nullish(),
   Tmpfs: zLabels,
@@ -92,7 +94,8 @@ export const zHostConfig = z.object({
   ReadonlyPaths: zAbsent,
   // The client's own affairs.
   ContainerIDFile: zText,
-  ConsoleSize: z.array(z.number().int().nonnegative()).nullish(),
+  // The terminal's first size: characters, of which it may have 65,535.
+  ConsoleSize: z.array(z.number().int().nonnegative().max(65_535)).nullish(),
 });
 
 const zEndpoint = z

@@ -1,5 +1,6 @@
 /** What is mounted into a single container, in the ways of the Docker Engine API: Binds, Mounts, Tmpfs, Volumes. */
-import { InvalidError, UnsupportedError } from '../../../shared/errors/index.ts';
+import { InvalidError } from '../../../shared/errors/index.ts';
+import { parseTmpfsOption, TMPFS_OPTIONS } from '../../../shared/lib/tmpfs-options.ts';
 import type { BindPropagation, MountSpec } from '../../../shared/model/index.ts';
 import { defined } from './common.ts';
 import type { RawCreate, RawHostConfig } from './container-create-schema.ts';
@@ -51,31 +52,15 @@ function decodeBind(text: string): MountSpec {
   return defined({ kind: 'volume' as const, source, target, readOnly, noCopy }) as MountSpec;
 }
 
-/** Options of mount(8) for tmpfs. Its mounts are nosuid, nodev and noexec here, as they are with Docker. */
 function decodeTmpfs(target: string, options: string): MountSpec {
-  let readOnly = false;
-  let sizeBytes: number | undefined;
-  let mode: number | undefined;
-  for (const option of options.split(',').filter((word) => word !== '')) {
-    const [key = '', value = ''] = option.split('=');
-    if (key === 'ro') readOnly = true;
-    else if (key === 'size') sizeBytes = parseSize(value, option);
-    else if (key === 'mode' && /^[0-7]{3,4}$/.test(value)) mode = Number.parseInt(value, 8);
-    else if (!['rw', 'noexec', 'nosuid', 'nodev'].includes(option))
-      throw new UnsupportedError(
-        `HostConfig.Tmpfs: not supported by Shoal: option '${option}' of ${target} ` +
-          '(size, mode, ro, rw, noexec, nosuid and nodev are)',
-      );
-  }
-  return defined({ kind: 'tmpfs' as const, target, readOnly, sizeBytes, mode }) as MountSpec;
-}
-
-function parseSize(value: string, option: string): number {
-  const match = /^(\d+)([kmg]?)$/i.exec(value);
-  if (match === null)
-    throw new InvalidError(`HostConfig.Tmpfs: '${option}': bytes, or with k, m or g, are expected`);
-  const unit = { '': 1, k: 2 ** 10, m: 2 ** 20, g: 2 ** 30 }[(match[2] ?? '').toLowerCase()] ?? 1;
-  const bytes = Number(match[1]) * unit;
-  if (!Number.isSafeInteger(bytes)) throw new InvalidError(`HostConfig.Tmpfs: '${option}' is too much`);
-  return bytes;
+  const found = options
+    .split(',')
+    .filter((word) => word !== '')
+    .map((option) => {
+      const parsed = parseTmpfsOption(option);
+      if (parsed === undefined)
+        throw new InvalidError(`HostConfig.Tmpfs: option '${option}' of ${target}: ${TMPFS_OPTIONS}`);
+      return parsed;
+    });
+  return Object.assign({ kind: 'tmpfs', target, readOnly: false }, ...found) as MountSpec;
 }

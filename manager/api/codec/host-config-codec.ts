@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import type { RuntimeOptions } from '../../../shared/model/index.ts';
+import { decodeBlockIo, encodeBlockIo, zBlockIo } from './block-io-codec.ts';
 import { defined, given, zFlag, zText, zTexts, zWhole } from './common.ts';
 
 const zMode = z.enum(['', 'host'], { error: "'host' is expected" }).nullish();
@@ -25,6 +26,7 @@ export const zHostConfig = z
     CpuPeriod: zWhole,
     CpusetCpus: zText,
     MemorySwap: z.number().int().min(-1).nullish(),
+    ...zBlockIo,
     // Not Docker's: of a service it has no way to say it.
     PullPolicy: z.enum(['', 'missing', 'never']).nullish(),
   })
@@ -66,6 +68,7 @@ export function decodeCommon(raw: CommonHostConfig): Partial<Record<keyof Runtim
     cpuShares: given(raw.CpuShares),
     cpuset: given(raw.CpusetCpus),
     memorySwapBytes: given(raw.MemorySwap),
+    blockIo: decodeBlockIo(raw),
   };
 }
 
@@ -93,6 +96,7 @@ export function encodeHostConfig(options: RuntimeOptions): object {
     CpuPeriod: options.cpuPeriodUs,
     CpusetCpus: options.cpuset,
     MemorySwap: options.memorySwapBytes,
+    ...encodeBlockIo(options.blockIo),
     PullPolicy: options.pullPolicy,
   });
 }

@@ -31,6 +31,7 @@ const PLACES: Readonly<Record<string, readonly string[]>> = {
   configs: ['configs'],
   ports: ['ports'],
   logDriver: ['logging'],
+  blockIo: ['blkio_config'],
   networks: ['networks'],
   ulimits: ['ulimits'],
   healthCheck: ['healthcheck'],

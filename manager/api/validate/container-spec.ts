@@ -1,4 +1,4 @@
-import type { ContainerSpec, HealthCheck, Labels, MountSpec } from '../../../shared/model/index.ts';
+import type { BlockIo, ContainerSpec, HealthCheck, Labels, MountSpec } from '../../../shared/model/index.ts';
 import { describeError } from '../../../shared/errors/index.ts';
 import { volumeMount } from '../../../shared/lib/local-volume.ts';
 import { templateProblem } from '../../../shared/lib/template.ts';
@@ -77,6 +77,24 @@ const DEVICE_ACCESS = /^(?!.*(.).*\1)[rwm]{1,3}$/;
 const DEVICE_RULE = /^[abc] (\d+|\*):(\d+|\*) [rwm]{1,3}$/;
 const CPU_LIST = /^\d+(-\d+)?(,\d+(-\d+)?)*$/;
 
+/** Docker's weights; 0 is none. */
+function checkBlockIo({ weight = 500, weights = [], ...rates }: BlockIo): SpecProblem[] {
+  const problems: SpecProblem[] = [];
+  const check = (ok: boolean, message: string): void => {
+    if (!ok) problems.push({ field: 'blockIo', message });
+  };
+  for (const one of [weight, ...weights.map(({ amount }) => amount)])
+    check(one >= 10 && one <= 1000, `the weight ${one}: from 10 to 1000 is expected`);
+  for (const { path, amount } of [...weights, ...Object.values(rates).flat()]) {
+    check(path.startsWith('/dev/'), `'${path}': a path below /dev is expected`);
+    check(
+      Number.isSafeInteger(amount) && amount >= 0,
+      `${path}: ${amount}: a whole number from 0 is expected`,
+    );
+  }
+  return problems;
+}
+
 function checkRuntime(container: ContainerSpec): SpecProblem[] {
   const { runtime = {}, oomScoreAdj = 0 } = container;
   const problems: SpecProblem[] = [];
@@ -98,6 +116,7 @@ function checkRuntime(container: ContainerSpec): SpecProblem[] {
   for (const rule of runtime.deviceRules ?? []) {
     check(DEVICE_RULE.test(rule), 'deviceRules', `'${rule}': such as 'c 1:3 rwm' is expected`);
   }
+  problems.push(...checkBlockIo(runtime.blockIo ?? {}));
   const { cpuPeriodUs = 100_000 } = runtime;
   check(
     cpuPeriodUs >= 1000 && cpuPeriodUs <= 1_000_000,
@@ -152,6 +171,9 @@ function checkMounts(mounts: readonly MountSpec[]): SpecProblem[] {
       report(`the source '${mount.source}' of a bind mount must be an absolute path`);
     }
     if (mount.kind === 'volume') {
+      const { subpath = 'a' } = mount;
+      if (subpath.startsWith('/') || subpath.split('/').includes('..') || subpath.length > PATH_MAX)
+        report(`the subpath '${subpath}' must be a relative path in the volume`);
       const wrong = optionProblem(mount.options ?? {});
       if (wrong !== undefined) report(wrong);
       if (mount.source !== '' && !VOLUME.test(mount.source.replaceAll(/\{\{.*?\}\}/g, 'x'))) {

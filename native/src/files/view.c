@@ -68,13 +68,22 @@ static int make_place(const char *place) {
   return 0;
 }
 
+/* A path in a volume is found as the container's start found it: as if the volume were the root. */
+static int open_source(const cJSON *item) {
+  const char *subpath = files_text(item, "subpath");
+  cleanup_fd int fd = open(files_text(item, "source"), O_PATH | O_CLOEXEC);
+  if (fd < 0) return -1;
+  return *subpath == '\0' ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : resolve_in_root(fd, subpath, 0);
+}
+
 /* What the agent had mounted for the container: volumes, directories of the node, /etc/hosts. A source that is gone
  * leaves its place empty, as it is for the container when it starts again. */
 static int attach(int root_fd, const cJSON *item) {
   const char *source = files_text(item, "source"), *target = files_text(item, "target");
   unsigned int recursive = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(item, "recursive")) ? RECURSIVE : 0;
   struct stat info;
-  cleanup_fd int tree = sys_open_tree(AT_FDCWD, source, CLONE_TREE | O_CLOEXEC | recursive);
+  cleanup_fd int from = open_source(item);
+  cleanup_fd int tree = from < 0 ? -1 : sys_open_tree(from, "", AT_EMPTY_PATH | CLONE_TREE | O_CLOEXEC | recursive);
   if (tree < 0 && errno == ENOENT) return 0;
   if (tree < 0 || fstat(tree, &info) < 0) return reply_error("failed", errno, "%s: %s", source, strerror(errno));
   if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(item, "readOnly")) &&

@@ -66,13 +66,31 @@ static int new_filesystem(const struct plan *plan, const struct plan_mount *moun
   return rc;
 }
 
+/* The place that is bound. A path in the source is found as if that were the root: whoever may write there leads nobody
+ * out of it by a link. */
+static int open_source(const struct plan *plan, const struct plan_mount *mount, const char *step,
+                       struct shoal_error *err) {
+  const char *source = plan_string(plan, mount->source), *subpath = plan_string(plan, mount->subpath);
+  int fd = open(source, O_PATH | O_CLOEXEC);
+  if (fd < 0) return shoal_fail(err, errno, step, "source %s", source);
+  if (subpath == NULL) return fd;
+  int found = resolve_in_root(fd, subpath, 0);
+  int code = errno;
+  close(fd);
+  return found < 0 ? shoal_fail(err, code, step, "subpath %s of %s", subpath, source) : found;
+}
+
 /* A copy of a mount of the host, not attached; its attributes are set before anybody can see it. */
 static int clone_tree(const struct plan *plan, const struct plan_mount *mount, const char *step,
                       struct shoal_error *err) {
   unsigned int recursive = (mount->flags & PLAN_MOUNT_RECURSIVE) != 0 ? AT_RECURSIVE_FLAG : 0;
   const char *source = plan_string(plan, mount->source);
-  int fd = sys_open_tree(AT_FDCWD, source, OPEN_TREE_CLONE_FLAG | O_CLOEXEC | recursive);
-  if (fd < 0) return shoal_fail(err, errno, step, "source %s", source);
+  int place = open_source(plan, mount, step, err);
+  if (place < 0) return place;
+  int fd = sys_open_tree(place, "", AT_EMPTY_PATH | OPEN_TREE_CLONE_FLAG | O_CLOEXEC | recursive);
+  int failure = errno;
+  close(place);
+  if (fd < 0) return shoal_fail(err, failure, step, "source %s", source);
   if ((mount->attr_set | mount->attr_clear) == 0) return fd;
   /* "ro" with "rbind" is recursive: a writable mount below a read-only one is never what was meant. */
   if (sys_mount_setattr(fd, AT_EMPTY_PATH | recursive, mount->attr_set, mount->attr_clear, 0) < 0) {

@@ -354,7 +354,7 @@ test('fields that Shoal does not have are refused with their names', (t) => {
   refuse(/address 127\.0\.0\.1 for 80\/tcp/, { PortBindings: { '80/tcp': [{ HostIp: '127.0.0.1' }] } });
   refuse(/invalid port specification: "80\/foo"/, { PortBindings: { '80/foo': [{}] } });
   refuse(/one number is expected/, { PortBindings: { '80/tcp': [{ HostPort: '8000-8010' }] } });
-  refuse(/option 'exec' of \/x/, { Tmpfs: { '/x': 'exec' } });
+  refuse(/option 'huge=always' of \/x/, { Tmpfs: { '/x': 'exec,huge=always' } });
   refuse(/Duplicate mount point: \/x/, { Binds: ['/a:/x', 'v:/x'] });
   refuse(/invalid mode: nosuch/, { Binds: ['/a:/x:nosuch'] });
   refuse(/host-gateway/, { ExtraHosts: ['a:host-gateway'] });

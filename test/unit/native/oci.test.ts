@@ -296,8 +296,8 @@ const refused: [string, RegExp, Adjust, number?][] = [
   ['systemd cgroups', /systemd's form/, (config) => (config.linux.cgroupsPath = 'system.slice:shoal:x')],
   [
     'block I/O',
-    /linux\.resources\.blockIO is not supported/,
-    (config) => Object.assign(config.linux, { resources: { blockIO: { weight: 100 } } }),
+    /linux\.resources\.blockIO\.leafWeight is not supported/,
+    (config) => Object.assign(config.linux, { resources: { blockIO: { leafWeight: 100 } } }),
   ],
   [
     'Intel RDT',
