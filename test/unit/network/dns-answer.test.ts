@@ -1,7 +1,7 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { answer } from '../../../agent/network/dns-answer.ts';
-import { type NetworkNames, networkNames, taskName } from '../../../agent/network/dns-names.ts';
+import { NameTable, type NetworkNames, taskName } from '../../../agent/network/dns-names.ts';
 import {
   NXDOMAIN,
   readQuery,
@@ -18,7 +18,7 @@ function namesIn(world: World, ...ids: string[]): NetworkNames[] {
   const set = assignmentsOf(world, SELF);
   return ids.flatMap((id) => {
     const network = set.networks.get(id);
-    return network === undefined ? [] : [networkNames(set, network)];
+    return network === undefined ? [] : [new NameTable(set, network)];
   });
 }
 
@@ -81,7 +81,7 @@ test('what is not the cluster’s is asked elsewhere, and ingress has no names',
   t.deepEqual(answer({ name: 'example.org', type: 'A' }, networks, half), { kind: 'elsewhere' });
   t.deepEqual(answer({ name: 'tasks.nothing', type: 'A' }, networks, half), { kind: 'unknown' });
   t.deepEqual(answer({ name: '250.0.5.10.in-addr.arpa', type: 'PTR' }, networks, half), { kind: 'unknown' });
-  t.is(networks[1]?.services.size, 0);
+  for (const name of ['s0', 's1', 's2', 'alias0']) t.is(networks[1]?.services.get(name), undefined);
 });
 
 test('a list is given in another order each time', (t) => {
