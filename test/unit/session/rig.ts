@@ -193,13 +193,18 @@ export function status(taskId: string, state: TaskState, more: Partial<TaskStatu
 }
 
 /** A service of one revision, on these networks. */
-export async function addService(r: Rig, id: string, networks: readonly string[] = []): Promise<void> {
+export async function addService(
+  r: Rig,
+  id: string,
+  networks: readonly string[] = [],
+  more: Partial<ServiceSpec> = {},
+): Promise<void> {
   const revision = {
     id: `${id}.1`,
     serviceId: id,
     revision: 1,
     createdAtMs: 1,
-    spec: serviceSpec(id, networks),
+    spec: { ...serviceSpec(id, networks), ...more },
   };
   await r.store.commit(
     [
