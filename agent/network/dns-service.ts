@@ -5,7 +5,7 @@ import type { AssignmentSet, TaskAssignment } from '../../shared/model/index.ts'
 import type { SandboxState } from './desired.ts';
 import type { RowChanges } from './endpoint-index.ts';
 import { answer } from './dns-answer.ts';
-import { forward } from './dns-forward.ts';
+import { DnsUpstream } from './dns-upstream.ts';
 import { readQuery, writeAnswer, writeFailure } from './dns-message.ts';
 import { NameTable, type NetworkNames } from './dns-names.ts';
 import { DnsServer } from './dns-server.ts';
@@ -23,6 +23,7 @@ export class DnsService {
   readonly #logger: Logger;
   readonly #resolvers: () => readonly string[];
   readonly #servers = new Map<number, Serving>();
+  readonly #upstream = new DnsUpstream();
   readonly #closing = new AbortController();
   #set: AssignmentSet | undefined;
   /** Made when first asked for, and then kept in step. */
@@ -113,7 +114,9 @@ export class DnsService {
       return writeAnswer(query, { kind: 'unknown' }, overUdp);
     const own = asker?.spec.container.dns?.nameservers ?? [];
     const servers = own.length > 0 ? own : this.#resolvers();
-    return (await forward(message, servers, overUdp, this.#closing.signal)) ?? writeFailure(query);
+    return (
+      (await this.#upstream.answer(message, servers, overUdp, this.#closing.signal)) ?? writeFailure(query)
+    );
   }
 
   /** All networks of the asker; of one that is not known only that on which it asks. */

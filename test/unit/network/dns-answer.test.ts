@@ -144,6 +144,13 @@ test('messages: cut over UDP when too long, whole over TCP, failures said', (t) 
   t.is((writeAnswer(query('x'), { kind: 'unknown' }, true)[3] ?? 0) & 15, NXDOMAIN);
   t.is((writeFailure(query('x'))[3] ?? 0) & 15, SERVFAIL);
   t.is(small.id, 4711);
+  const edns = dnsPacket.decode(writeAnswer(query('web', 4096), many, true)).additionals ?? [];
+  t.deepEqual(
+    edns.map((record) => record.type),
+    ['OPT'],
+    'who speaks EDNS is answered so',
+  );
+  t.deepEqual(small.additionals, []);
 });
 
 test('bytes that are no query are ignored', (t) => {
