@@ -1,9 +1,15 @@
 /** What the host's own namespace holds: the far ends of uplinks, published ports and the way out. */
-import type { AssignmentSet, MeshPort, TaskAssignment } from '../../shared/model/index.ts';
+import type {
+  AssignmentSet,
+  Balance,
+  MeshPort,
+  ServiceAssignment,
+  TaskAssignment,
+} from '../../shared/model/index.ts';
+import { choose, type Dispatcher, slotKey } from './balance.ts';
 import { localTasks, type NetworkView, type Self } from './local.ts';
 import { chain, type KernelObject, MAIN_TABLE } from './kernel-object.ts';
 import { hostTable, UPLINK, uplinkAddresses, uplinkName, uplinkPrefix } from './names.ts';
-import { dispatch } from './nft-text.ts';
 
 const PROTOCOLS = ['tcp', 'udp', 'sctp'] as const;
 
@@ -21,14 +27,14 @@ export function hostSysctls(prefix: string): string[] {
   return ['ipv4/ip_forward', ...uplinks];
 }
 
-export function hostObjects(set: AssignmentSet, self: Self, views: readonly NetworkView[]): KernelObject[] {
+/** What does not hang on one service. */
+export function hostBase(set: AssignmentSet, self: Self, views: readonly NetworkView[]): KernelObject[] {
   const withUplink = views.filter((view) => view.uplinkSlot !== undefined);
   if (withUplink.length === 0) return [];
   return [
     { type: 'sysctl', path: 'ipv4/ip_forward', value: '1' },
     ...withUplink.flatMap(uplinkObjects),
     ...tableObjects(hostTable(self.prefix), withUplink),
-    ...meshObjects(set, self, withUplink),
     ...hostPortObjects(set, self, withUplink),
   ];
 }
@@ -55,20 +61,22 @@ function uplinkObjects(view: NetworkView): KernelObject[] {
 }
 
 function tableObjects(table: string, views: readonly NetworkView[]): KernelObject[] {
-  const toPort = PROTOCOLS.map(
-    (protocol) => `fib daddr type local ${protocol} dport vmap @${protocol}_ports`,
-  );
+  const local = 'fib daddr type local';
+  const toBound = PROTOCOLS.map((protocol) => `ip daddr . ${protocol} dport vmap @${protocol}_bound`);
+  const toPort = PROTOCOLS.map((protocol) => `${local} ${protocol} dport vmap @${protocol}_ports`);
   return [
     { type: 'table', table },
     { type: 'set', table, name: 'uplinks', of: 'ifname' },
-    ...PROTOCOLS.map(
-      (protocol): KernelObject => ({
-        type: 'set',
-        table,
-        name: `${protocol}_ports`,
-        of: 'inet_service : verdict',
-      }),
-    ),
+    ...PROTOCOLS.flatMap((protocol): KernelObject[] => {
+      const [port, bound] = [portDispatcher(table, protocol), boundDispatcher(table, protocol)];
+      const target = `ip daddr . ${protocol} dport`;
+      return [
+        { type: 'set', table, name: `${protocol}_ports`, of: 'inet_service : verdict' },
+        { type: 'set', table, name: port.backends, of: `${slotKey(port.key)} : ${target}` },
+        { type: 'set', table, name: `${protocol}_bound`, of: 'ipv4_addr . inet_service : verdict' },
+        { type: 'set', table, name: bound.backends, of: `${slotKey(bound.key)} : ${target}` },
+      ];
+    }),
     ...views.map(
       (view): KernelObject => ({
         type: 'element',
@@ -77,8 +85,19 @@ function tableObjects(table: string, views: readonly NetworkView[]): KernelObjec
         key: uplinkName(view.self.prefix, view.network.vni),
       }),
     ),
-    chain(table, 'published', toPort, 'type nat hook prerouting priority dstnat'),
-    chain(table, 'published_here', toPort, 'type nat hook output priority -100'),
+    chain(
+      table,
+      'published',
+      // what is published on localhost is so for this node itself: nobody else may send there
+      [...toBound.map((rule) => `ip daddr != 127.0.0.0/8 ${local} ${rule}`), ...toPort],
+      'type nat hook prerouting priority dstnat',
+    ),
+    chain(
+      table,
+      'published_here',
+      [...toBound.map((rule) => `${local} ${rule}`), ...toPort],
+      'type nat hook output priority -100',
+    ),
     chain(table, 'leave', LEAVE, 'type nat hook postrouting priority srcnat'),
     chain(table, 'isolate', ISOLATE, 'type filter hook forward priority filter'),
     chain(table, 'guard', GUARD, 'type filter hook input priority filter'),
@@ -98,39 +117,51 @@ const ISOLATE = [
 /** route_localnet must not open what listens on localhost to containers. */
 const GUARD = ['iifname @uplinks ip daddr 127.0.0.0/8 ct state new drop'];
 
+function portDispatcher(table: string, protocol: MeshPort['protocol']): Dispatcher {
+  return {
+    table,
+    prefix: `${protocol}_`,
+    key: `${protocol} dport`,
+    backends: `${protocol}_backends`,
+    condition: `meta l4proto ${protocol} `,
+  };
+}
+
+/** Of ports that are published on one address. */
+function boundDispatcher(table: string, protocol: MeshPort['protocol']): Dispatcher {
+  return {
+    table,
+    prefix: `${protocol}_bound_`,
+    key: `ip daddr . ${protocol} dport`,
+    backends: `${protocol}_bound_backends`,
+    condition: `meta l4proto ${protocol} `,
+  };
+}
+
 function portObjects(
   self: Self,
-  protocol: MeshPort['protocol'],
-  port: number,
-  target: string,
+  { protocol, publishedPort, targetPort, hostIp }: MeshPort,
+  backends: readonly string[],
+  balance?: Balance,
 ): KernelObject[] {
   const table = hostTable(self.prefix);
-  const name = `${protocol}_${port}`;
-  return [
-    chain(table, name, [`meta l4proto ${protocol} dnat to ${target}`]),
-    { type: 'element', table, set: `${protocol}_ports`, key: String(port), value: `goto ${name}` },
-  ];
+  const targets = backends.map((address) => `${address} . ${targetPort}`);
+  const bound = hostIp !== undefined;
+  const dispatcher = bound ? boundDispatcher(table, protocol) : portDispatcher(table, protocol);
+  const key = bound ? `${hostIp} . ${publishedPort}` : String(publishedPort);
+  const { objects, verdict } = choose(dispatcher, key, targets, balance);
+  const set = `${protocol}_${bound ? 'bound' : 'ports'}`;
+  return [...objects, { type: 'element', table, set, key, value: verdict }];
 }
 
 /** Ports published on every node. One without a serving backend is left to the host, which refuses it. */
-function meshObjects(set: AssignmentSet, self: Self, views: readonly NetworkView[]): KernelObject[] {
-  return views
-    .filter((view) => view.network.ingress)
-    .flatMap((view) =>
-      [...set.services.values()].flatMap((service) => {
-        if (service.networkId !== view.network.networkId || service.ports.length === 0) return [];
-        const backends = [...set.endpoints.values()]
-          .filter(
-            (e) => e.networkId === view.network.networkId && e.serviceId === service.serviceId && e.serving,
-          )
-          .map((endpoint) => endpoint.address);
-        if (backends.length === 0) return [];
-        const to = dispatch(backends);
-        return service.ports.flatMap((port) =>
-          portObjects(self, port.protocol, port.publishedPort, `${to} : ${port.targetPort}`),
-        );
-      }),
-    );
+export function meshObjects(
+  self: Self,
+  service: ServiceAssignment,
+  serving: readonly string[],
+): KernelObject[] {
+  if (serving.length === 0) return [];
+  return service.ports.flatMap((port) => portObjects(self, port, serving, service.balance));
 }
 
 /** Ports of mode host: only where the task is, led to its address on its first network that has an uplink. */
@@ -151,8 +182,6 @@ function hostPortsOf(task: TaskAssignment, self: Self, views: readonly NetworkVi
   const via = uplinkAddresses(view.uplinkSlot ?? 0).sandbox;
   return [
     { type: 'route', dst: `${address.address}/32`, table: MAIN_TABLE, dev, via },
-    ...ports.flatMap((port) =>
-      portObjects(self, port.protocol, port.publishedPort, `${address.address}:${port.targetPort}`),
-    ),
+    ...ports.flatMap((port) => portObjects(self, port, [address.address])),
   ];
 }

@@ -1,5 +1,6 @@
 /** What the sandbox of one network holds. */
-import type { EndpointAssignment, PeerAssignment } from '../../shared/model/index.ts';
+import type { EndpointAssignment, PeerAssignment, ServiceAssignment } from '../../shared/model/index.ts';
+import { choose, type Dispatcher, slotKey } from './balance.ts';
 import { localTasks, type NetworkView } from './local.ts';
 import { type KernelObject, MAIN_TABLE, chain } from './kernel-object.ts';
 import {
@@ -12,7 +13,6 @@ import {
   UPLINK,
   uplinkAddresses,
 } from './names.ts';
-import { dispatch } from './nft-text.ts';
 
 const ORIGIN_PRIORITY = 2000;
 
@@ -34,17 +34,15 @@ const proxyDelay = (dev: string): string => `ipv4/neigh/${dev}/proxy_delay`;
 /** What is read back, as patterns. */
 export const SANDBOX_SYSCTLS: readonly string[] = [...SYSCTLS.map(([path]) => path), proxyDelay('c*')];
 
-/** `me` is this node among the peers. */
-export function sandboxObjects(view: NetworkView, me: PeerAssignment): KernelObject[] {
-  const endpoints = [...view.set.endpoints.values()].filter((e) => e.networkId === view.network.networkId);
+/** What does not hang on one endpoint or service. `me` is this node among the peers. */
+export function sandboxBase(view: NetworkView, me: PeerAssignment): KernelObject[] {
   return [
     ...SYSCTLS.map(([path, value]): KernelObject => ({ type: 'sysctl', path, value })),
     ...foundation(view, me),
     ...uplink(view),
-    ...remoteObjects(view, me, endpoints),
     ...(view.network.ingress ? originObjects(view, me) : []),
     ...localObjects(view),
-    ...tableObjects(view, endpoints),
+    ...tableObjects(view),
   ];
 }
 
@@ -78,38 +76,27 @@ function uplink(view: NetworkView): KernelObject[] {
   ];
 }
 
-/** A neighbour and a forwarding entry a node, a route an endpoint. */
-function remoteObjects(
-  view: NetworkView,
-  me: PeerAssignment,
-  endpoints: readonly EndpointAssignment[],
-): KernelObject[] {
-  const remote = endpoints.filter((endpoint) => endpoint.nodeId !== me.nodeId);
-  const nodes = new Set(view.network.ingress ? view.set.peers.keys() : remote.map((e) => e.nodeId));
-  const peers = [...nodes]
-    .flatMap((id) => view.set.peers.get(id) ?? [])
-    .filter((p) => p.nodeId !== me.nodeId);
+function peerObjects(peer: PeerAssignment): KernelObject[] {
+  const mac = tunnelMac(peer.index);
   return [
-    ...peers.flatMap((peer): KernelObject[] => [
-      { type: 'neighbour', dev: TUNNEL, address: peer.address, mac: tunnelMac(peer.index) },
-      { type: 'fdb', dev: TUNNEL, mac: tunnelMac(peer.index), dst: peer.address },
-    ]),
-    ...remote.flatMap((endpoint): KernelObject[] => {
-      const peer = view.set.peers.get(endpoint.nodeId);
-      if (peer === undefined) return [];
-      const src = ownAddress(me.index);
-      return [
-        {
-          type: 'route',
-          dst: `${endpoint.address}/32`,
-          table: MAIN_TABLE,
-          dev: TUNNEL,
-          via: peer.address,
-          onlink: true,
-          src,
-        },
-      ];
-    }),
+    { type: 'neighbour', dev: TUNNEL, address: peer.address, mac },
+    { type: 'fdb', dev: TUNNEL, mac, dst: peer.address },
+  ];
+}
+
+/** The way to an endpoint on another node; its node's neighbour and forwarding entry are there once for all of them. */
+export function endpointObjects(
+  peers: ReadonlyMap<string, PeerAssignment>,
+  me: PeerAssignment,
+  endpoint: EndpointAssignment,
+): KernelObject[] {
+  const peer = peers.get(endpoint.nodeId);
+  if (peer === undefined || endpoint.nodeId === me.nodeId) return [];
+  const dst = `${endpoint.address}/32`;
+  const src = ownAddress(me.index);
+  return [
+    ...peerObjects(peer),
+    { type: 'route', dst, table: MAIN_TABLE, dev: TUNNEL, via: peer.address, onlink: true, src },
   ];
 }
 
@@ -130,6 +117,7 @@ function originObjects(view: NetworkView, me: PeerAssignment): KernelObject[] {
     ...peers.flatMap((peer): KernelObject[] => {
       const { mark, table } = originOf(peer.index);
       return [
+        ...peerObjects(peer),
         {
           type: 'element',
           table: SANDBOX_TABLE,
@@ -169,29 +157,32 @@ export function portObjects(
   ];
 }
 
-function tableObjects(view: NetworkView, endpoints: readonly EndpointAssignment[]): KernelObject[] {
+function tableObjects(view: NetworkView): KernelObject[] {
   const table = SANDBOX_TABLE;
-  const own = localTasks(view.set, view.self)
-    .flatMap((task) => task.addresses)
-    .filter((address) => address.network === view.network.networkId);
+  const own = localTasks(view.set, view.self).flatMap((task) =>
+    task.addresses
+      .filter((address) => address.network === view.network.networkId)
+      .map(({ address }) => ({ address, dev: portName(task.taskId) })),
+  );
   return [
     { type: 'table', table },
     { type: 'set', table, name: 'vips', of: 'ipv4_addr : verdict' },
+    { type: 'set', table, name: VIP_DISPATCHER.backends, of: `${slotKey('ip daddr')} : ip daddr` },
     { type: 'set', table, name: 'hairpin', of: 'ipv4_addr . ipv4_addr' },
     chain(table, 'to_backend', ['ip daddr vmap @vips'], 'type nat hook prerouting priority dstnat'),
     chain(table, 'leave', leaveRules(view), 'type nat hook postrouting priority srcnat'),
     chain(table, 'refuse', refuseRules(view), 'type filter hook forward priority filter'),
-    ...own.map(
-      ({ address }): KernelObject => ({
-        type: 'element',
-        table,
-        set: 'hairpin',
-        key: `${address} . ${address}`,
-      }),
-    ),
-    ...vipObjects(view, endpoints),
+    { type: 'set', table, name: 'sources', of: 'ifname . ipv4_addr' },
+    chain(table, 'own_address', [OWN_ADDRESS_ONLY], 'type filter hook prerouting priority raw'),
+    ...own.flatMap(({ address, dev }): KernelObject[] => [
+      { type: 'element', table, set: 'hairpin', key: `${address} . ${address}` },
+      { type: 'element', table, set: 'sources', key: `${dev} . ${address}` },
+    ]),
   ];
 }
+
+/** A container can not send as another: neither by a false source address, nor to have answers sent to somebody else. */
+const OWN_ADDRESS_ONLY = 'iifname "c*" iifname . ip saddr != @sources drop';
 
 /** A container that reaches itself through a VIP must see another's address, or it would answer itself directly. */
 function leaveRules(view: NetworkView): string[] {
@@ -211,17 +202,17 @@ function refuseRules(view: NetworkView): string[] {
   ]);
 }
 
+const VIP_DISPATCHER: Dispatcher = {
+  table: SANDBOX_TABLE,
+  prefix: '',
+  key: 'ip daddr',
+  backends: 'backends',
+  condition: '',
+};
+
 /** A VIP without a serving backend has no element: it is refused like any address without an endpoint. */
-function vipObjects(view: NetworkView, endpoints: readonly EndpointAssignment[]): KernelObject[] {
-  const table = SANDBOX_TABLE;
-  return [...view.set.services.values()].flatMap((service): KernelObject[] => {
-    if (service.networkId !== view.network.networkId || service.vip === undefined) return [];
-    const backends = endpoints.filter((e) => e.serviceId === service.serviceId && e.serving);
-    if (backends.length === 0) return [];
-    const name = `vip_${service.vip.replaceAll('.', '_')}`;
-    return [
-      chain(table, name, [`dnat to ${dispatch(backends.map((e) => e.address))}`]),
-      { type: 'element', table, set: 'vips', key: service.vip, value: `goto ${name}` },
-    ];
-  });
+export function vipObjects({ vip, balance }: ServiceAssignment, serving: readonly string[]): KernelObject[] {
+  if (vip === undefined || serving.length === 0) return [];
+  const { objects, verdict } = choose(VIP_DISPATCHER, vip, serving, balance);
+  return [...objects, { type: 'element', table: SANDBOX_TABLE, set: 'vips', key: vip, value: verdict }];
 }

@@ -1,11 +1,13 @@
 /**
  * What this node's kernel should hold for its assignments. One scope for the host's own namespace and one for each
- * sandbox; containers' namespaces are filled once, when attached (container-scope.ts).
+ * sandbox; containers' namespaces are filled once, when attached (container-scope.ts). A scope is a base and what each
+ * endpoint and each service adds; desired-tracker.ts follows changes of single ones.
  */
-import type { AssignmentSet } from '../../shared/model/index.ts';
-import { hostObjects } from './desired-host.ts';
-import { sandboxObjects } from './desired-sandbox.ts';
-import { type Scope, scopeOf } from './kernel-object.ts';
+import type { AssignmentSet, PeerAssignment } from '../../shared/model/index.ts';
+import { hostBase, meshObjects } from './desired-host.ts';
+import { endpointObjects, sandboxBase, vipObjects } from './desired-sandbox.ts';
+import { EndpointIndex, serviceKeyOf } from './endpoint-index.ts';
+import { type KernelObject, type Scope, scopeOf } from './kernel-object.ts';
 import { localNetworks, type NetworkView, type Self } from './local.ts';
 import { sandboxName } from './names.ts';
 
@@ -26,7 +28,18 @@ export interface DesiredState {
 export function desiredState(set: AssignmentSet, self: Self): DesiredState {
   const me = set.peers.get(self.nodeId);
   if (me === undefined) return { host: new Map(), sandboxes: new Map() };
-  const views = localNetworks(set, self).map(
+  const views = viewsOf(set, self);
+  const index = new EndpointIndex(set);
+  const sandboxes = views.map((view): [string, SandboxState] => {
+    const objects = scopeOf([...sandboxBase(view, me), ...sandboxUnits(view, me, index)]);
+    return [view.network.networkId, { ...placeOf(view), objects }];
+  });
+  const host = scopeOf([...hostBase(set, self, views), ...hostUnits(views, index)]);
+  return { host, sandboxes: new Map(sandboxes) };
+}
+
+export function viewsOf(set: AssignmentSet, self: Self): NetworkView[] {
+  return localNetworks(set, self).map(
     (network): NetworkView => ({
       network,
       set,
@@ -35,15 +48,33 @@ export function desiredState(set: AssignmentSet, self: Self): DesiredState {
       uplinkSlot: network.internal && !network.ingress ? undefined : self.uplinkSlots.get(network.networkId),
     }),
   );
-  const sandboxes = views.map((view): [string, SandboxState] => [
-    view.network.networkId,
-    {
-      netns: view.netns,
-      vni: view.network.vni,
-      networkId: view.network.networkId,
-      gateway: view.network.gateway,
-      objects: scopeOf(sandboxObjects(view, me)),
-    },
-  ]);
-  return { host: scopeOf(hostObjects(set, self, views)), sandboxes: new Map(sandboxes) };
+}
+
+export function placeOf({ netns, network }: NetworkView): Omit<SandboxState, 'objects'> {
+  return { netns, vni: network.vni, networkId: network.networkId, gateway: network.gateway };
+}
+
+/** The network whose published ports the host leads into the mesh. */
+export function meshNetwork(views: readonly NetworkView[]): NetworkView | undefined {
+  return views.find((view) => view.network.ingress && view.uplinkSlot !== undefined);
+}
+
+/** What all endpoints and services of a network add to its sandbox. */
+export function sandboxUnits(view: NetworkView, me: PeerAssignment, index: EndpointIndex): KernelObject[] {
+  const { networkId } = view.network;
+  const endpoints = [...index.endpointsOn(networkId).values()];
+  const services = [...index.servicesOn(networkId).values()];
+  return [
+    ...endpoints.flatMap((endpoint) => endpointObjects(view.set.peers, me, endpoint)),
+    ...services.flatMap((service) => vipObjects(service, index.servingOf(serviceKeyOf(service)))),
+  ];
+}
+
+/** What all services add to the host's own namespace. */
+export function hostUnits(views: readonly NetworkView[], index: EndpointIndex): KernelObject[] {
+  const mesh = meshNetwork(views);
+  if (mesh === undefined) return [];
+  return [...index.servicesOn(mesh.network.networkId).values()].flatMap((service) =>
+    meshObjects(mesh.self, service, index.servingOf(serviceKeyOf(service))),
+  );
 }

@@ -4,8 +4,13 @@ import dgram from 'node:dgram';
 import net from 'node:net';
 import { TcpFrames, tcpFrame } from './dns-frames.ts';
 
-const TIMEOUT_MS = 2_000;
 const ROUNDS = 2;
+/** How servers are asked. */
+export interface Patience {
+  readonly timeoutMs: number;
+  readonly port: number;
+}
+const DEFAULT: Patience = { timeoutMs: 2_000, port: 53 };
 
 /** The first answer of any server, asked in order, twice around; undefined when none answers. */
 export async function forward(
@@ -13,26 +18,38 @@ export async function forward(
   servers: readonly string[],
   overUdp: boolean,
   signal: AbortSignal,
+  { timeoutMs, port }: Patience = DEFAULT,
 ): Promise<Buffer | undefined> {
   const ask = overUdp ? askByUdp : askByTcp;
   for (let round = 0; round < ROUNDS; round += 1) {
     for (const server of servers) {
       if (signal.aborted) return undefined;
-      const response = await ask(raw, server, AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]));
+      const response = await ask(
+        raw,
+        server,
+        port,
+        AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
+      );
       if (response !== undefined) return withId(response, raw.readUInt16BE(0));
     }
   }
   return undefined;
 }
 
-function withId(message: Buffer, id: number): Buffer {
+/** A copy of the message with another id. */
+export function withId(message: Buffer, id: number): Buffer {
   const copy = Buffer.from(message);
   copy.writeUInt16BE(id, 0);
   return copy;
 }
 
 /** A socket a question: its random port and id are what makes a forged answer unlikely. */
-function askByUdp(raw: Buffer, server: string, signal: AbortSignal): Promise<Buffer | undefined> {
+function askByUdp(
+  raw: Buffer,
+  server: string,
+  port: number,
+  signal: AbortSignal,
+): Promise<Buffer | undefined> {
   return new Promise((resolve) => {
     const id = randomInt(65_536);
     const socket = dgram.createSocket(net.isIPv6(server) ? 'udp6' : 'udp4');
@@ -48,15 +65,20 @@ function askByUdp(raw: Buffer, server: string, signal: AbortSignal): Promise<Buf
       if (message.length >= 12 && message.readUInt16BE(0) === id) finish(message);
     });
     // Connected, so that only the server's own answers arrive, and its refusal is heard at once.
-    socket.connect(53, server, () => socket.send(withId(raw, id)));
+    socket.connect(port, server, () => socket.send(withId(raw, id)));
   });
 }
 
-function askByTcp(raw: Buffer, server: string, signal: AbortSignal): Promise<Buffer | undefined> {
+function askByTcp(
+  raw: Buffer,
+  server: string,
+  port: number,
+  signal: AbortSignal,
+): Promise<Buffer | undefined> {
   return new Promise((resolve) => {
     const id = randomInt(65_536);
     const frames = new TcpFrames();
-    const socket = net.connect({ port: 53, host: server, signal });
+    const socket = net.connect({ port, host: server, signal });
     const finish = (response?: Buffer): void => {
       resolve(response);
       socket.destroy();

@@ -7,6 +7,17 @@ import type { Answer } from './dns-answer.ts';
 const TTL_S = 1;
 /** What a client takes by UDP unless it says more (RFC 1035, 4.2.1). */
 const PLAIN_UDP_BYTES = 512;
+/** Of who says that he knows EDNS, we do as well (RFC 6891, 6.1.1): we take up to 1232 bytes, which no network cuts. */
+const EDNS: dnsPacket.OptAnswer = {
+  type: 'OPT',
+  name: '.',
+  udpPayloadSize: 1232,
+  extendedRcode: 0,
+  ednsVersion: 0,
+  flags: 0,
+  flag_do: false,
+  options: [],
+};
 /** TC of the flags word. */
 const TRUNCATED = 1 << 9;
 
@@ -19,6 +30,7 @@ export interface Query {
   readonly name: string;
   readonly type: string;
   readonly flags: number;
+  readonly edns: boolean;
   /** The most that the client takes by UDP. */
   readonly udpBytes: number;
 }
@@ -37,6 +49,7 @@ export function readQuery(raw: Buffer): Query | undefined {
       name: question.name,
       type: question.type,
       flags: packet.flags ?? 0,
+      edns: edns !== undefined,
       udpBytes,
     };
   } catch {
@@ -68,6 +81,7 @@ function encode(query: Query, rcode: number, answers: dnsPacket.Answer[], flags:
       rcode,
     questions: [{ name: query.name, type: query.type as dnsPacket.RecordType }],
     answers,
+    additionals: query.edns ? [EDNS] : [],
   });
 }
 

@@ -1,19 +1,25 @@
-/** The names of each network, from the assignments. */
+/** PURE. The names of a network, from the assignments, and kept in step with them row by row. */
 import type {
   AssignmentSet,
   EndpointAssignment,
   NetworkAssignment,
   ServiceAssignment,
 } from '../../shared/model/index.ts';
+import type { RowChanges } from './endpoint-index.ts';
+import { Groups } from './groups.ts';
+
+interface Lookup<Value> {
+  get(name: string): Value | undefined;
+}
 
 export interface NetworkNames {
   readonly network: NetworkAssignment;
   /** Service names and aliases, in lower case. */
-  readonly services: ReadonlyMap<string, ServiceEntry>;
+  readonly services: Lookup<ServiceEntry>;
   /** Names of single tasks: their own, their hostname and aliases. */
-  readonly tasks: ReadonlyMap<string, readonly string[]>;
+  readonly tasks: Lookup<readonly string[]>;
   /** Address to name. */
-  readonly reverse: ReadonlyMap<string, string>;
+  readonly reverse: Lookup<string>;
 }
 
 export interface ServiceEntry {
@@ -29,62 +35,83 @@ export function taskName(endpoint: EndpointAssignment): string {
   return `${endpoint.serviceName}.${place}.${endpoint.taskId}`;
 }
 
-export function networkNames(set: AssignmentSet, network: NetworkAssignment): NetworkNames {
-  const here = (entry: { networkId: string }): boolean => entry.networkId === network.networkId;
-  // Ingress carries published traffic only: tasks that share nothing else do not know one another.
-  const endpoints = network.ingress ? [] : [...set.endpoints.values()].filter(here);
-  const services = network.ingress ? [] : [...set.services.values()].filter(here);
-  return {
-    network,
-    services: serviceEntries(services, endpoints),
-    tasks: taskEntries(endpoints),
-    reverse: new Map([
-      ...endpoints.map((e): [string, string] => [e.address, `${taskName(e)}.${network.name}`]),
-      ...services.flatMap((s): [string, string][] =>
-        s.vip === undefined ? [] : [[s.vip, `${s.name}.${network.name}`]],
-      ),
-    ]),
+export class NameTable implements NetworkNames {
+  readonly network: NetworkAssignment;
+  readonly #named = new Groups<ServiceAssignment>();
+  readonly #aliased = new Groups<ServiceAssignment>();
+  readonly #serving = new Groups<string>();
+  readonly #tasks = new Groups<string>();
+  readonly #reverse = new Groups<string>();
+
+  constructor(set: AssignmentSet, network: NetworkAssignment) {
+    this.network = network;
+    for (const [key, row] of set.services) this.#service(key, undefined, row);
+    for (const [key, row] of set.endpoints) this.#endpoint(key, undefined, row);
+  }
+
+  /** From `before` to `after`, which differ in these rows. */
+  update(before: AssignmentSet, after: AssignmentSet, rows: RowChanges): void {
+    for (const key of rows.services) this.#service(key, before.services.get(key), after.services.get(key));
+    for (const key of rows.endpoints)
+      this.#endpoint(key, before.endpoints.get(key), after.endpoints.get(key));
+  }
+
+  /** A name wins over an alias; of two services with one alias both answer, as one set of addresses. */
+  readonly services = {
+    get: (name: string): ServiceEntry | undefined => {
+      const named = [...this.#named.of(name).values()];
+      const rows = named.length > 0 ? named : [...this.#aliased.of(name).values()];
+      const serving = rows.flatMap(({ serviceId }) => [...this.#serving.of(serviceId).values()]);
+      const [first, second] = rows;
+      if (first === undefined) return undefined;
+      // One VIP can not stand for two services: their tasks are listed instead.
+      return first.vip === undefined || second !== undefined ? { serving } : { serving, vip: first.vip };
+    },
   };
-}
 
-/** A name wins over an alias; of two services with one alias both answer, as one set of addresses. */
-function serviceEntries(
-  services: readonly ServiceAssignment[],
-  endpoints: readonly EndpointAssignment[],
-): Map<string, ServiceEntry> {
-  const serving = new Map<string, string[]>();
-  for (const endpoint of endpoints) {
-    if (!endpoint.serving) continue;
-    serving.set(endpoint.serviceId, [...(serving.get(endpoint.serviceId) ?? []), endpoint.address]);
-  }
-  const entries = new Map<string, ServiceEntry>();
-  const entryOf = ({ serviceId, vip }: ServiceAssignment): ServiceEntry => ({
-    serving: serving.get(serviceId) ?? [],
-    ...(vip === undefined ? {} : { vip }),
-  });
-  for (const service of services) {
-    for (const alias of service.aliases.map((name) => name.toLowerCase())) {
-      const other = entries.get(alias);
-      const entry = entryOf(service);
-      entries.set(alias, other === undefined ? entry : joined(other, entry));
+  readonly tasks = {
+    get: (name: string): readonly string[] | undefined => {
+      const addresses = this.#tasks.of(name);
+      return addresses.size === 0 ? undefined : [...addresses.values()];
+    },
+  };
+
+  readonly reverse = {
+    get: (address: string): string | undefined => this.#reverse.of(address).values().next().value,
+  };
+
+  #service(key: string, old: ServiceAssignment | undefined, row: ServiceAssignment | undefined): void {
+    if (old !== undefined && this.#isHere(old)) {
+      this.#named.drop(old.name.toLowerCase(), key);
+      for (const alias of old.aliases) this.#aliased.drop(alias.toLowerCase(), key);
+      if (old.vip !== undefined) this.#reverse.drop(old.vip, key);
     }
+    if (row === undefined || !this.#isHere(row)) return;
+    this.#named.put(row.name.toLowerCase(), key, row);
+    for (const alias of row.aliases) this.#aliased.put(alias.toLowerCase(), key, row);
+    if (row.vip !== undefined) this.#reverse.put(row.vip, key, `${row.name}.${this.network.name}`);
   }
-  for (const service of services) entries.set(service.name.toLowerCase(), entryOf(service));
-  return entries;
-}
 
-/** One VIP can not stand for two services: their tasks are listed instead. */
-function joined(a: ServiceEntry, b: ServiceEntry): ServiceEntry {
-  return { serving: [...a.serving, ...b.serving] };
-}
-
-function taskEntries(endpoints: readonly EndpointAssignment[]): Map<string, string[]> {
-  const entries = new Map<string, string[]>();
-  for (const endpoint of endpoints) {
-    const names = [taskName(endpoint), endpoint.hostname ?? '', ...endpoint.aliases];
-    for (const name of new Set(names.map((text) => text.toLowerCase()))) {
-      if (name !== '') entries.set(name, [...(entries.get(name) ?? []), endpoint.address]);
+  #endpoint(key: string, old: EndpointAssignment | undefined, row: EndpointAssignment | undefined): void {
+    if (old !== undefined && this.#isHere(old)) {
+      this.#serving.drop(old.serviceId, key);
+      this.#reverse.drop(old.address, key);
+      for (const name of namesOf(old)) this.#tasks.drop(name, key);
     }
+    if (row === undefined || !this.#isHere(row)) return;
+    if (row.serving) this.#serving.put(row.serviceId, key, row.address);
+    this.#reverse.put(row.address, key, `${taskName(row)}.${this.network.name}`);
+    for (const name of namesOf(row)) this.#tasks.put(name, key, row.address);
   }
-  return entries;
+
+  /** Ingress carries published traffic only: tasks that share nothing else do not know one another. */
+  #isHere(row: { readonly networkId: string }): boolean {
+    return !this.network.ingress && row.networkId === this.network.networkId;
+  }
+}
+
+function namesOf(endpoint: EndpointAssignment): string[] {
+  return [taskName(endpoint), endpoint.hostname ?? '', ...endpoint.aliases]
+    .filter((name) => name !== '')
+    .map((name) => name.toLowerCase());
 }

@@ -3,10 +3,11 @@ import type { Logger } from '../../shared/model/options.ts';
 import { describeError } from '../../shared/errors/index.ts';
 import type { AssignmentSet, TaskAssignment } from '../../shared/model/index.ts';
 import type { SandboxState } from './desired.ts';
+import type { RowChanges } from './endpoint-index.ts';
 import { answer } from './dns-answer.ts';
-import { forward } from './dns-forward.ts';
+import { DnsUpstream } from './dns-upstream.ts';
 import { readQuery, writeAnswer, writeFailure } from './dns-message.ts';
-import { type NetworkNames, networkNames } from './dns-names.ts';
+import { NameTable, type NetworkNames } from './dns-names.ts';
 import { DnsServer } from './dns-server.ts';
 
 interface Serving {
@@ -16,14 +17,17 @@ interface Serving {
   readonly server: DnsServer;
 }
 
+type Place = Omit<SandboxState, 'objects'>;
+
 export class DnsService {
   readonly #logger: Logger;
   readonly #resolvers: () => readonly string[];
   readonly #servers = new Map<number, Serving>();
+  readonly #upstream = new DnsUpstream();
   readonly #closing = new AbortController();
   #set: AssignmentSet | undefined;
-  /** Made when first asked for after a change. */
-  #names = new Map<string, NetworkNames>();
+  /** Made when first asked for, and then kept in step. */
+  #names = new Map<string, NameTable>();
   #askers: ReadonlyMap<string, TaskAssignment> = new Map();
 
   /** `resolvers` is asked each time: the host's may change. */
@@ -32,10 +36,9 @@ export class DnsService {
     this.#resolvers = resolvers;
   }
 
-  /** Answers from this set from now on, in these sandboxes. */
-  async serve(set: AssignmentSet, sandboxes: readonly SandboxState[]): Promise<void> {
-    this.#set = set;
-    this.#names = new Map();
+  /** Answers from this set from now on, in these sandboxes. `rows`: all that differ from the last; undefined: unknown. */
+  async serve(set: AssignmentSet, sandboxes: readonly Place[], rows: RowChanges | undefined): Promise<void> {
+    this.#follow(set, rows);
     this.#askers = new Map(
       [...set.tasks.values()].flatMap((task) =>
         task.addresses.map(({ network, address }): [string, TaskAssignment] => [
@@ -58,6 +61,16 @@ export class DnsService {
     await Promise.all(missing.map((sandbox) => this.#listen(sandbox)));
   }
 
+  #follow(set: AssignmentSet, rows: RowChanges | undefined): void {
+    const before = this.#set;
+    this.#set = set;
+    for (const [id, names] of this.#names) {
+      if (before === undefined || rows === undefined || set.networks.get(id) !== names.network)
+        this.#names.delete(id);
+      else names.update(before, set, rows);
+    }
+  }
+
   /** Lets go of sandboxes that are to be removed or made anew: an open socket would keep them alive. */
   async closeFor(condemned: (vni: number) => boolean): Promise<void> {
     const leaving = [...this.#servers].filter(([vni]) => condemned(vni));
@@ -70,7 +83,7 @@ export class DnsService {
     await this.closeFor(() => true);
   }
 
-  async #listen({ vni, netns, gateway, networkId }: SandboxState): Promise<void> {
+  async #listen({ vni, netns, gateway, networkId }: Place): Promise<void> {
     try {
       const handler = (message: Buffer, from: string, overUdp: boolean): Promise<Buffer | undefined> =>
         this.#handle(this.#servers.get(vni)?.networkId ?? networkId, message, from, overUdp);
@@ -101,7 +114,9 @@ export class DnsService {
       return writeAnswer(query, { kind: 'unknown' }, overUdp);
     const own = asker?.spec.container.dns?.nameservers ?? [];
     const servers = own.length > 0 ? own : this.#resolvers();
-    return (await forward(message, servers, overUdp, this.#closing.signal)) ?? writeFailure(query);
+    return (
+      (await this.#upstream.answer(message, servers, overUdp, this.#closing.signal)) ?? writeFailure(query)
+    );
   }
 
   /** All networks of the asker; of one that is not known only that on which it asks. */
@@ -114,7 +129,7 @@ export class DnsService {
     const network = this.#set?.networks.get(networkId);
     const known = this.#names.get(networkId);
     if (known !== undefined || network === undefined || this.#set === undefined) return known;
-    const made = networkNames(this.#set, network);
+    const made = new NameTable(this.#set, network);
     this.#names.set(networkId, made);
     return made;
   }

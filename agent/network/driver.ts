@@ -10,11 +10,12 @@ import { Mutex } from '../../shared/lib/mutex.ts';
 import type { AssignmentSet, TaskAssignment } from '../../shared/model/index.ts';
 import { attachPlan } from './attach.ts';
 import { defaultInterface, interfacesOf } from './container-scope.ts';
-import { type DesiredState, desiredState } from './desired.ts';
+import { type DesiredChange, DesiredTracker } from './desired-tracker.ts';
+import type { RowChanges } from './endpoint-index.ts';
 import { Lingering } from './lingering.ts';
 import { localTasks, neededNetworks, type Self } from './local.ts';
 import { DnsService } from './dns-service.ts';
-import { ForeignPorts, listeningPorts, portTaken } from './foreign-ports.ts';
+import { ForeignPorts, isTaken, listeningPorts, portTaken } from './foreign-ports.ts';
 import { warnOfForwardDrop } from './forward-policy.ts';
 import { Kernel } from './kernel.ts';
 import { portName, prefixOf, TUNNEL_OVERHEAD } from './names.ts';
@@ -22,10 +23,13 @@ import type { NamespaceDump } from './observe.ts';
 import { removeAll } from './remove-all.ts';
 import { readHostResolvers, resolvConf, resolvConfOfNode } from './resolv-conf.ts';
 import { chooseSlots } from './uplink-slots.ts';
-import { flushOps, flushPorts, type ServingView, servingView } from './withdrawn.ts';
+import { SetChanges } from './set-changes.ts';
+import { flushes } from './withdrawn.ts';
 
 const ATTEMPTS = 5;
 const REPAIR_MS = 10_000;
+/** A look that takes long is made less often: it is at most so small a part of the time. */
+const REPAIR_SPARING = 50;
 const NETNS_DIR = '/run/netns';
 const DEFAULT_UNDERLAY_MTU = 1500;
 
@@ -60,8 +64,13 @@ export class NetworkDriver {
   readonly #lingering: Lingering;
   #lingerTimer: NodeJS.Timeout | undefined;
   #slots: ReadonlyMap<string, number> = new Map();
+  readonly #tracker = new DesiredTracker();
+  /** What is to be applied, and how it differs from what was applied last. */
+  readonly #changes = new SetChanges();
   #set: AssignmentSet | undefined;
-  #served: ServingView | undefined;
+  #applied: AssignmentSet | undefined;
+  /** Counts changes of the two sets of tasks. */
+  #localRevision = 0;
   #pending: Promise<void> | undefined;
   /** Called after each successful change: wakes those who wait for their task to be known. */
   readonly #waiting = new Set<() => void>();
@@ -84,6 +93,7 @@ export class NetworkDriver {
    * from then on. Rejects when the kernel refuses repeatedly; the next apply or repair tries again.
    */
   apply(set: AssignmentSet, signal: AbortSignal): Promise<void> {
+    this.#changes.follow(this.#set, set);
     this.#set = set;
     return this.#reconcile(signal);
   }
@@ -107,6 +117,7 @@ export class NetworkDriver {
   async detach(taskId: string, signal: AbortSignal = this.#closing.signal): Promise<void> {
     const known = this.#attached.delete(taskId) || this.#set?.tasks.has(taskId) === true;
     this.#ended.add(taskId);
+    this.#localRevision += 1;
     if (known) await this.#reconcile(signal);
   }
 
@@ -161,15 +172,22 @@ export class NetworkDriver {
   async #reconcileOnce(): Promise<void> {
     const set = this.#set;
     if (set === undefined) return;
-    const desired = await this.#desired(set);
-    const plan = await this.#kernel.plan(desired);
-    const gone = new Set([...plan.created, ...plan.removed]);
-    await this.#dns.closeFor((vni) => gone.has(vni));
-    const serving = servingView(set);
-    const flushes = this.#flushes(desired, serving);
-    await this.#kernel.carryOut({ ...plan, batches: [...plan.batches, ...flushes] }, desired);
-    this.#served = serving;
-    await this.#dns.serve(set, [...desired.sandboxes.values()]);
+    const rows = this.#changes.take();
+    try {
+      const change = await this.#desired(set, rows);
+      const plan = await this.#kernel.plan(change);
+      const gone = new Set([...plan.created, ...plan.removed]);
+      await this.#dns.closeFor((vni) => gone.has(vni));
+      const sandboxes = [...change.sandboxes.values()];
+      const forgotten =
+        this.#applied === undefined ? [] : flushes(this.#applied, set, rows, this.#options.nodeId, sandboxes);
+      await this.#kernel.carryOut({ ...plan, batches: [...plan.batches, ...forgotten] }, change);
+      this.#applied = set;
+      await this.#dns.serve(set, sandboxes, rows);
+    } catch (error) {
+      this.#changes.lost();
+      throw error;
+    }
     for (const wake of this.#waiting) wake();
   }
 
@@ -181,7 +199,8 @@ export class NetworkDriver {
     this.#waiting.delete(wake);
   }
 
-  async #desired(set: AssignmentSet): Promise<DesiredState> {
+  async #desired(set: AssignmentSet, rows: RowChanges | undefined): Promise<DesiredChange> {
+    if (!this.#kernel.isKnown) this.#tracker.forget();
     const reading = await this.#kernel.observed();
     this.#adopt(set, reading.sandboxes);
     const self = this.#self(set, reading.hostDump);
@@ -190,8 +209,8 @@ export class NetworkDriver {
     this.#wakeWhenDue();
     const local = [...needed, ...lingering];
     this.#slots = chooseSlots(local, reading.hostDump.addresses, this.#slots, self.prefix);
-    const desired = desiredState(set, { ...self, uplinkSlots: this.#slots, lingering });
-    return { ...desired, host: await this.#foreignPorts.leave(desired.host, reading.host) };
+    const change = this.#tracker.follow(set, { ...self, uplinkSlots: this.#slots, lingering }, rows);
+    return { ...change, host: await this.#foreignPorts.leave(change.host, reading.host) };
   }
 
   #wakeWhenDue(): void {
@@ -227,6 +246,7 @@ export class NetworkDriver {
       netnsDir: this.#options.netnsDir ?? NETNS_DIR,
       uplinkSlots: this.#slots,
       attached: this.#attached,
+      localRevision: this.#localRevision,
       ended: this.#ended,
     };
   }
@@ -240,23 +260,11 @@ export class NetworkDriver {
       });
     for (const taskId of this.#ended) if (!set.tasks.has(taskId)) this.#ended.delete(taskId);
     for (const task of [...this.#attached.values(), ...set.tasks.values()]) {
+      const before = this.#attached.get(task.taskId);
       if (has(task) && !this.#ended.has(task.taskId)) this.#attached.set(task.taskId, task);
       else this.#attached.delete(task.taskId);
+      if (this.#attached.get(task.taskId) !== before) this.#localRevision += 1;
     }
-  }
-
-  #flushes(
-    desired: DesiredState,
-    serving: ServingView,
-  ): { netns: string | null; ops: ReturnType<typeof flushOps> }[] {
-    const before = this.#served;
-    if (before === undefined) return [];
-    const inside = [...desired.sandboxes.values()].map(({ netns, networkId }) => ({
-      netns,
-      ops: flushOps(before, serving, networkId),
-    }));
-    const onHost = [...inside.flatMap(({ ops }) => ops), ...flushPorts(before, serving)];
-    return [...inside, { netns: null, ops: onHost }];
   }
 
   async #attachNow(taskId: string, netnsPath: string, signal: AbortSignal): Promise<TaskAssignment> {
@@ -283,18 +291,22 @@ export class NetworkDriver {
     }
     this.#ended.delete(taskId);
     this.#attached.set(taskId, task);
+    this.#localRevision += 1;
+    this.#tracker.attached(added);
     return task;
   }
 
   async #repairLoop(everyMs: number): Promise<void> {
     if (everyMs === 0) return;
     const signal = this.#closing.signal;
-    for (let first = true; !signal.aborted; ) {
+    for (let first = true, tookMs = 0; !signal.aborted; ) {
       try {
-        await delay(everyMs, signal);
+        await delay(Math.max(everyMs, tookMs * REPAIR_SPARING), signal);
+        const startedMs = performance.now();
         await this.#work.run(async () => this.#kernel.forget());
         if (this.#set === undefined) continue;
         await this.#reconcile(signal);
+        tookMs = performance.now() - startedMs;
         if (
           first &&
           localTasks(this.#set, this.#self(this.#set, (await this.#kernel.observed()).hostDump)).length > 0
@@ -310,18 +322,20 @@ export class NetworkDriver {
   }
 }
 
-/** `8080/tcp` for each port that the task alone publishes on its node. */
+/** `8080/tcp` or `192.0.2.1:8080/tcp` for each port that the task alone publishes on its node. */
 function hostPorts(task: TaskAssignment): string[] {
   return task.spec.ports
     .filter((port) => port.mode === 'host' && port.publishedPort > 0)
-    .map((port) => `${port.publishedPort}/${port.protocol}`);
+    .map(
+      (port) => `${port.hostIp === undefined ? '' : `${port.hostIp}:`}${port.publishedPort}/${port.protocol}`,
+    );
 }
 
 /** Throws ConflictError when somebody else listens on one of these ports. */
 async function requireFree(ports: readonly string[]): Promise<void> {
   if (ports.length === 0) return;
   const listening = await listeningPorts();
-  const taken = ports.find((port) => listening.has(port));
+  const taken = ports.find((port) => isTaken(port, listening));
   if (taken !== undefined) throw new ConflictError(portTaken(taken));
 }
 

@@ -4,43 +4,58 @@
  */
 import { readFile } from 'node:fs/promises';
 import type { Logger } from '../../shared/model/options.ts';
-import type { Scope } from './kernel-object.ts';
+import type { ScopeChange } from './desired-tracker.ts';
+import type { KernelObject, Scope } from './kernel-object.ts';
 
 const PORT_SETS = new Map([
   ['tcp_ports', 'tcp'],
   ['udp_ports', 'udp'],
+  ['tcp_bound', 'tcp'],
+  ['udp_bound', 'udp'],
 ]);
 /** Of include/net/tcp_states.h: TCP_LISTEN, and TCP_CLOSE, which a UDP socket without a peer is in. */
 const LISTENING = { tcp: '0A', udp: '07' } as const;
 /** As /proc/net/tcp6 writes the unspecified address, and what an IPv4 address inside IPv6 begins with. */
 const ANY_IPV6 = '0'.repeat(32);
+const ANY_IPV4 = '00000000';
 const MAPPED_IPV4 = '0000000000000000FFFF0000';
 
-/** `8080/tcp` to the key of its element. Pure. */
-function portElements(scope: Scope): Map<string, string> {
-  const found = new Map<string, string>();
-  for (const [key, object] of scope) {
-    if (object.type !== 'element') continue;
-    const protocol = PORT_SETS.get(object.set);
-    if (protocol !== undefined) found.set(`${object.key}/${protocol}`, key);
-  }
-  return found;
+/** `8080/tcp`, or `192.0.2.1:8080/tcp` on one address, for the element that publishes it, else undefined. Pure. */
+function portOf(object: KernelObject | undefined): string | undefined {
+  if (object?.type !== 'element') return undefined;
+  const protocol = PORT_SETS.get(object.set);
+  return protocol === undefined ? undefined : `${object.key.replace(' . ', ':')}/${protocol}`;
 }
 
-/** The ports with a listener in one of the kernel's socket tables, see proc_net_tcp(5). IPv6-only ones are no matter. Pure. */
+/**
+ * The ports with a listener in one of the kernel's socket tables, see proc_net_tcp(5), as `8080/tcp` and, with the address,
+ * as `192.0.2.1:8080/tcp`. IPv6-only ones are no matter. Pure.
+ */
 export function listenersIn(table: string, protocol: 'tcp' | 'udp'): Set<string> {
   const found = new Set<string>();
   for (const line of table.split('\n').slice(1)) {
     const [, local = '', , state] = line.trim().split(/\s+/);
     const [address = '', port = ''] = local.split(':');
     if (state !== LISTENING[protocol]) continue;
-    if (address.length === 8 || address === ANY_IPV6 || address.startsWith(MAPPED_IPV4))
-      found.add(`${Number.parseInt(port, 16)}/${protocol}`);
+    const ipv4 = address === ANY_IPV6 ? ANY_IPV4 : address.replace(MAPPED_IPV4, '');
+    if (ipv4.length !== 8) continue;
+    const name = `${Number.parseInt(port, 16)}/${protocol}`;
+    found.add(name).add(`${dotted(ipv4)}:${name}`);
   }
   return found;
 }
 
-/** `8080/tcp` for each port of this process's network namespace that somebody listens on. */
+/** 0100007F is 127.0.0.1. */
+function dotted(hex: string): string {
+  return [6, 4, 2, 0].map((at) => Number.parseInt(hex.slice(at, at + 2), 16)).join('.');
+}
+
+/** Whether somebody listens where this port, as portOf writes it, is published. */
+export function isTaken(port: string, listening: ReadonlySet<string>): boolean {
+  return listening.has(port) || listening.has(port.replace(/^[\d.]+:/, '0.0.0.0:'));
+}
+
+/** The listeners of this process's network namespace, as listenersIn writes them. */
 export async function listeningPorts(): Promise<Set<string>> {
   const tables = (['tcp', 'udp'] as const).flatMap((protocol) =>
     ['', '6'].map(async (family) => {
@@ -58,24 +73,29 @@ export function portTaken(port: string): string {
 
 export class ForeignPorts {
   readonly #logger: Logger;
-  #known: ReadonlySet<string> = new Set();
+  /** Elements that were left out, by their keys. */
+  #left = new Map<string, KernelObject>();
 
   constructor(logger: Logger) {
     this.#logger = logger;
   }
 
-  /** The host's scope without the ports that it does not hold yet and that others listen on. */
-  async leave(desired: Scope, observed: Scope): Promise<Scope> {
-    const wanted = [...portElements(desired)].filter(([, key]) => !observed.has(key));
-    const listening = wanted.length === 0 ? new Set<string>() : await listeningPorts();
-    const taken = new Map(wanted.filter(([port]) => listening.has(port)));
-    for (const port of taken.keys()) {
-      if (!this.#known.has(port))
+  /** The host's change without the ports that it does not hold yet and that others listen on; with those left before. */
+  async leave(change: ScopeChange, observed: Scope): Promise<ScopeChange> {
+    const before = this.#left;
+    const objects = new Map([...(change.whole ? [] : before), ...change.objects]);
+    const wanted = [...objects].filter(([key, object]) => portOf(object) !== undefined && !observed.has(key));
+    this.#left = new Map();
+    if (wanted.length === 0) return change;
+    const listening = await listeningPorts();
+    for (const [key, object] of wanted) {
+      const port = portOf(object);
+      if (object === undefined || port === undefined || !isTaken(port, listening)) continue;
+      this.#left.set(key, object);
+      objects.delete(key);
+      if (!before.has(key))
         this.#logger.error({ port }, `${portTaken(port)}: it is not published here until that ends`);
     }
-    this.#known = new Set(taken.keys());
-    if (taken.size === 0) return desired;
-    const left = new Set(taken.values());
-    return new Map([...desired].filter(([key]) => !left.has(key)));
+    return { whole: change.whole, objects };
   }
 }

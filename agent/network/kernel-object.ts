@@ -54,7 +54,7 @@ export type KernelObject =
       readonly type: 'set';
       readonly table: string;
       readonly name: string;
-      /** nft's type, with ` : DATA` for a map. */
+      /** nft's type or `typeof EXPRESSION`, with ` : DATA` for a map. Never changes for a name: read back it is not compared. */
       readonly of: string;
     }
   | {

@@ -3,7 +3,8 @@ import { mkdir, readdir } from 'node:fs/promises';
 import { applyBatches, dumpNamespace, listNft, NetworkCallError } from '../native/network.ts';
 import { hostSysctls } from './desired-host.ts';
 import { SANDBOX_SYSCTLS } from './desired-sandbox.ts';
-import type { DesiredState } from './desired.ts';
+import type { DesiredState, SandboxState } from './desired.ts';
+import type { DesiredChange, ScopeChange } from './desired-tracker.ts';
 import type { KernelObject, Scope } from './kernel-object.ts';
 import { hostTable, SANDBOX_TABLE, sandboxName, uplinkPrefix, vniOfSandbox } from './names.ts';
 import { type NamespaceDump, observeScope, type TableDump } from './observe.ts';
@@ -14,10 +15,16 @@ export interface Reading extends ObservedState {
   readonly hostDump: NamespaceDump;
 }
 
+/** The scopes are this class's own, and change with what it does. */
+interface Known extends Reading {
+  host: Map<string, KernelObject>;
+  readonly sandboxes: Map<number, Map<string, KernelObject>>;
+}
+
 export class Kernel {
   readonly #prefix: string;
   readonly #netnsDir: string;
-  #last: Reading | undefined;
+  #last: Known | undefined;
 
   constructor(prefix: string, netnsDir: string) {
     this.#prefix = prefix;
@@ -39,34 +46,48 @@ export class Kernel {
     this.#last = undefined;
   }
 
-  async plan(desired: DesiredState): Promise<Plan> {
-    return makePlan(await this.observed(), desired, this.#prefix, (vni) => this.pathOf(vni));
+  /** True when the next look needs no reading. */
+  get isKnown(): boolean {
+    return this.#last !== undefined;
+  }
+
+  async plan(change: DesiredChange): Promise<Plan> {
+    const { host, sandboxes } = await this.observed();
+    const changes = new Map([...change.sandboxes.values()].map(({ vni, scope }) => [vni, scope]));
+    const concerned: ObservedState = {
+      host: observedPart(host, change.host),
+      sandboxes: new Map(
+        [...sandboxes].map(([vni, scope]) => [vni, observedPart(scope, changes.get(vni) ?? WHOLE)]),
+      ),
+    };
+    return makePlan(concerned, desiredPart(change), this.#prefix, (vni) => this.pathOf(vni));
   }
 
   /** Carries the plan out. On failure nothing is taken for known. */
-  async carryOut(plan: Plan, desired: DesiredState): Promise<void> {
-    const { hostDump } = await this.observed();
+  async carryOut(plan: Plan, change: DesiredChange): Promise<void> {
+    await this.observed();
+    const known = this.#last;
     this.#last = undefined;
     await applyBatches(plan.batches);
-    const sandboxes = [...desired.sandboxes.values()];
-    this.#last = {
-      hostDump,
-      host: desired.host,
-      sandboxes: new Map(sandboxes.map(({ vni, objects }) => [vni, objects])),
-    };
+    if (known === undefined) return;
+    known.host = changed(known.host, change.host);
+    const stay = new Set([...change.sandboxes.values()].map(({ vni }) => vni));
+    for (const vni of known.sandboxes.keys()) if (!stay.has(vni)) known.sandboxes.delete(vni);
+    for (const { vni, scope } of change.sandboxes.values())
+      known.sandboxes.set(vni, changed(known.sandboxes.get(vni) ?? new Map(), scope));
+    this.#last = known;
   }
 
   /** Does more in sandboxes than was planned, and remembers it. */
   async extend(batches: readonly Batch[], added: ReadonlyMap<number, Scope>): Promise<void> {
     await applyBatches(batches);
-    if (this.#last === undefined) return;
-    const sandboxes = new Map(this.#last.sandboxes);
-    for (const [vni, objects] of added)
-      sandboxes.set(vni, new Map([...(sandboxes.get(vni) ?? []), ...objects]));
-    this.#last = { ...this.#last, sandboxes };
+    for (const [vni, objects] of added) {
+      const scope = this.#last?.sandboxes.get(vni);
+      for (const [key, object] of objects) scope?.set(key, object);
+    }
   }
 
-  async #read(): Promise<Reading> {
+  async #read(): Promise<Known> {
     await mkdir(this.#netnsDir, { recursive: true });
     const names = await readdir(this.#netnsDir);
     const vnis = names.flatMap((name) => vniOfSandbox(this.#prefix, name) ?? []);
@@ -77,7 +98,7 @@ export class Kernel {
     return { ...host, sandboxes: new Map(sandboxes.filter((entry) => entry !== undefined)) };
   }
 
-  async #readHost(): Promise<{ host: Scope; hostDump: NamespaceDump }> {
+  async #readHost(): Promise<{ host: Map<string, KernelObject>; hostDump: NamespaceDump }> {
     const hostDump = (await dumpNamespace(null, hostSysctls(this.#prefix))) as NamespaceDump;
     const table = await readTable(null, hostTable(this.#prefix));
     const mine = uplinkPrefix(this.#prefix);
@@ -96,6 +117,44 @@ export class Kernel {
       throw error;
     }
   }
+}
+
+const WHOLE: ScopeChange = { whole: true, objects: new Map() };
+
+/** Of what a scope holds, what a change may touch. */
+function observedPart(observed: Scope, { whole, objects }: ScopeChange): Scope {
+  if (whole) return observed;
+  const part = new Map<string, KernelObject>();
+  for (const key of objects.keys()) {
+    const object = observed.get(key);
+    if (object !== undefined) part.set(key, object);
+  }
+  return part;
+}
+
+function desiredPart({ host, sandboxes }: DesiredChange): DesiredState {
+  const states = [...sandboxes].map(([id, { scope, ...place }]): [string, SandboxState] => [
+    id,
+    { ...place, objects: present(scope) },
+  ]);
+  return { host: present(host), sandboxes: new Map(states) };
+}
+
+function present({ objects }: ScopeChange): Map<string, KernelObject> {
+  return changed(new Map(), { whole: false, objects });
+}
+
+/** The scope itself, changed; or another when the change is of all. */
+function changed(
+  scope: Map<string, KernelObject>,
+  { whole, objects }: ScopeChange,
+): Map<string, KernelObject> {
+  const next = whole ? new Map<string, KernelObject>() : scope;
+  for (const [key, object] of objects) {
+    if (object === undefined) next.delete(key);
+    else next.set(key, object);
+  }
+  return next;
 }
 
 async function readTable(netns: string | null, table: string): Promise<TableDump | undefined> {

@@ -15,6 +15,8 @@ export interface Self {
   readonly uplinkSlots: ReadonlyMap<string, number>;
   /** Tasks whose container has its interfaces, by task id. */
   readonly attached: ReadonlyMap<string, TaskAssignment>;
+  /** Another number whenever `attached` or `ended` have changed. */
+  readonly localRevision: number;
   /** Tasks that were detached and whose assignments have not gone yet. */
   readonly ended: ReadonlySet<string>;
   /** Networks whose sandboxes stay although nobody here is on them. */
@@ -51,10 +53,14 @@ export function localNetworks(set: AssignmentSet, self: Self): NetworkAssignment
 /** Networks that need a sandbox here: those with local tasks, and ingress while any port is published. */
 export function neededNetworks(set: AssignmentSet, self: Self): NetworkAssignment[] {
   const wanted = new Set(localTasks(set, self).flatMap((task) => task.addresses.map((a) => a.network)));
-  const publishes = new Set(
-    [...set.services.values()].filter((service) => service.ports.length > 0).map((s) => s.networkId),
-  );
   return [...set.networks.values()].filter(
-    (network) => wanted.has(network.networkId) || (network.ingress && publishes.has(network.networkId)),
+    (network) => wanted.has(network.networkId) || (network.ingress && publishes(set, network.networkId)),
   );
+}
+
+/** Whether any service has ports there; mostly the first ones looked at tell. */
+function publishes(set: AssignmentSet, networkId: string): boolean {
+  for (const service of set.services.values())
+    if (service.networkId === networkId && service.ports.length > 0) return true;
+  return false;
 }

@@ -46,7 +46,7 @@ export function nftCommands(observed: Scope, desired: Scope): string {
 
 function addSet(set: Extract<KernelObject, { type: 'set' }>): string {
   const kind = set.of.includes(':') ? 'map' : 'set';
-  return `add ${kind} ip ${set.table} ${set.name} { type ${set.of}; }`;
+  return `add ${kind} ip ${set.table} ${set.name} { ${set.of.startsWith('typeof ') ? '' : 'type '}${set.of}; }`;
 }
 
 function declareChain(chain: Chain): string {

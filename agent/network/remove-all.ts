@@ -1,10 +1,10 @@
 import { readdir } from 'node:fs/promises';
 import { listNft } from '../native/network.ts';
-import type { DesiredState } from './desired.ts';
+import type { DesiredChange } from './desired-tracker.ts';
 import { Kernel } from './kernel.ts';
 import { prefixInName } from './names.ts';
 
-const NOTHING: DesiredState = { host: new Map(), sandboxes: new Map() };
+const NOTHING: DesiredChange = { host: { whole: true, objects: new Map() }, sandboxes: new Map() };
 
 /** Removes the sandboxes of every node of the cluster on this machine, and what they have in this host's namespace. */
 export async function removeAll(clusterName: string, netnsDir: string): Promise<void> {

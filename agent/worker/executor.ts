@@ -281,10 +281,11 @@ function hostPorts({ spec }: TaskAssignment): Pick<Outcome, 'hostPorts'> {
   const ports = spec.ports.filter((port) => port.mode === 'host');
   if (ports.length === 0) return {};
   return {
-    hostPorts: ports.map(({ protocol, targetPort, publishedPort }) => ({
+    hostPorts: ports.map(({ protocol, targetPort, publishedPort, hostIp }) => ({
       protocol,
       targetPort,
       publishedPort,
+      ...(hostIp === undefined ? {} : { hostIp }),
     })),
   };
 }

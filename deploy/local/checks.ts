@@ -80,7 +80,7 @@ const FEATURES: readonly Feature[] = [
       map backends { type mark : ipv4_addr; }
       chain pre {
         type nat hook prerouting priority dstnat;
-        dnat to numgen inc mod 2 map { 0 : 10.0.0.1, 1 : 10.0.0.2 }
+        dnat to ip daddr . numgen random mod 2 map { 10.0.0.9 . 0 : 10.0.0.1, 10.0.0.9 . 1 : 10.0.0.2 }
       }
       chain post {
         type nat hook postrouting priority srcnat;

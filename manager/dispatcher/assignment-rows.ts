@@ -51,11 +51,12 @@ export function isLive(view: AssignmentView, task: Task): boolean {
 }
 
 /**
- * True when VIP, names and published ports may lead to the task: it runs, its health check (if it has one) does not say
- * otherwise, and it is wanted.
+ * True when VIP, names and published ports may lead to the task: it runs, it is wanted, and its health check (if it has
+ * one) does not say otherwise, or is not asked.
  */
-export function isServing(task: Task, status: TaskStatus | undefined): boolean {
+export function isServing(task: Task, status: TaskStatus | undefined, serveUnready = false): boolean {
   if (task.desired !== 'running' || status?.state !== 'running') return false;
+  if (serveUnready) return true;
   return status.health === undefined || status.health === 'healthy';
 }
 
@@ -81,11 +82,14 @@ export function taskRow(view: AssignmentView, task: Task, released: boolean): Ta
   };
 }
 
-/** By what the service asks for now: labels change without the tasks being made anew. */
-function isMeasured(view: AssignmentView, task: Task): boolean {
+/** What the service asks for now: labels change without the tasks being made anew. */
+export function currentSpec(view: AssignmentView, task: Task): ServiceSpec | undefined {
   const revision = view.services.get(task.serviceId)?.revision ?? task.revision;
-  const spec = view.revisions.get(revisionKey(task.serviceId, revision))?.spec;
-  return spec?.autoscale !== undefined && isLive(view, task);
+  return view.revisions.get(revisionKey(task.serviceId, revision))?.spec;
+}
+
+function isMeasured(view: AssignmentView, task: Task): boolean {
+  return currentSpec(view, task)?.autoscale !== undefined && isLive(view, task);
 }
 
 function desiredWhenOver(desired: DesiredState): DesiredState {
@@ -124,7 +128,8 @@ export function endpointRows(view: AssignmentView, task: Task): readonly Endpoin
   if (task.addresses.length === 0 || nodeId === undefined || revision === undefined) return NO_ENDPOINTS;
   if (!isLive(view, task)) return NO_ENDPOINTS;
   const { spec } = revision;
-  const serving = isServing(task, view.statuses.get(task.id));
+  const asked = currentSpec(view, task)?.serveUnready;
+  const serving = isServing(task, view.statuses.get(task.id), asked);
   // Through ingress only the mesh leads to a task: without a port of it no other node needs to know.
   const addresses = task.addresses.filter(({ network }) => network !== INGRESS_NETWORK_ID || isOnMesh(spec));
   return addresses.map(({ network, address }) => ({
@@ -181,6 +186,7 @@ export function serviceRows(view: AssignmentView, service: Service): readonly Se
       aliases: attached.get(networkId) ?? [],
       ...(vip === undefined ? {} : { vip }),
       ports: networkId === INGRESS_NETWORK_ID ? ports : [],
+      ...(spec.balance === undefined ? {} : { balance: spec.balance }),
     };
   });
 }
@@ -189,7 +195,12 @@ export function serviceRows(view: AssignmentView, service: Service): readonly Se
 export function meshPorts(service: Service): readonly MeshPort[] {
   return (service.endpoint?.ports ?? [])
     .filter((port) => port.mode === 'ingress')
-    .map(({ protocol, publishedPort, targetPort }) => ({ protocol, publishedPort, targetPort }));
+    .map(({ protocol, publishedPort, targetPort, hostIp }) => ({
+      protocol,
+      publishedPort,
+      targetPort,
+      ...(hostIp === undefined ? {} : { hostIp }),
+    }));
 }
 
 /** Undefined until the network has its subnet. */

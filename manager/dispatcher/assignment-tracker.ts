@@ -21,6 +21,7 @@ import {
 import type { Change } from '../store/store.ts';
 import {
   type AssignmentView,
+  currentSpec,
   endpointRows,
   FILE_TABLES,
   fileIds,
@@ -101,6 +102,12 @@ export class AssignmentTracker {
   /** The task's own node may learn now that it is to stop: the next flush tells it. */
   release(taskId: string): void {
     if (this.#held.delete(taskId)) this.#dirty.tasks.add(taskId);
+  }
+
+  /** How long the task is to run on, by what its service asks for now, once nothing is led to it any more. */
+  withdrawWaitMs(taskId: string): number {
+    const task = this.#view.tasks.get(taskId);
+    return task === undefined ? 0 : (currentSpec(this.#view, task)?.withdrawWaitMs ?? 0);
   }
 
   get hasChanges(): boolean {

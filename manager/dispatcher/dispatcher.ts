@@ -336,7 +336,18 @@ export class Dispatcher implements SessionEvents {
 
   #release(taskIds: readonly string[]): void {
     this.answers.look();
-    for (const taskId of taskIds) this.#tracker.release(taskId);
+    for (const taskId of taskIds) {
+      const waitMs = this.#tracker.withdrawWaitMs(taskId);
+      if (waitMs === 0) this.#tracker.release(taskId);
+      else setTimeout(() => this.#releaseNow(taskId), waitMs).unref();
+    }
+    if (this.#tracker.hasChanges) this.#scheduleFlush();
+  }
+
+  /** After its wait. A task that has ended meanwhile is held no more. */
+  #releaseNow(taskId: string): void {
+    if (this.#options.signal.aborted) return;
+    this.#tracker.release(taskId);
     if (this.#tracker.hasChanges) this.#scheduleFlush();
   }
 

@@ -1,11 +1,11 @@
 /** `ports` of a service: the short form (text or number) and the long form (mapping). */
 import type { PublishedPort } from '../../shared/model/index.ts';
+import { readHostAddress } from '../../shared/lib/host-address.ts';
 import { Section } from './section.ts';
 import type { Value } from './value.ts';
 
-const SHORT = /^(?:(?<published>\d+(?:-\d+)?):)?(?<target>\d+(?:-\d+)?)(?:\/(?<protocol>[a-z]+))?$/i;
-/** [address:]published:target with an address that is IPv4, or IPv6 in brackets. */
-const ADDRESS = /^(?:\[[0-9a-fA-F:.]+\]|\d+\.\d+\.\d+\.\d+|localhost):/;
+const SHORT =
+  /^(?:(?<address>\[[^\]]*\]|[^:[\]]*[^:[\]\d-][^:[\]]*)(?:::(?!.*:)|:(?=[^:]*:)))?(?:(?<published>\d+(?:-\d+)?):)?(?<target>\d+(?:-\d+)?)(?:\/(?<protocol>[a-z]+))?$/i;
 const PROTOCOLS = ['tcp', 'udp', 'sctp'] as const;
 const PORT_MAX = 65_535;
 
@@ -37,14 +37,11 @@ function readShort(service: Section, item: Value, text: string): PublishedPort[]
     service.problems.error(item, item.key, `'${text}': ${message}`);
     return [];
   };
-  if (ADDRESS.test(text)) {
-    return fail(
-      'publishing on one address is not supported yet: the port would be open on all addresses of all nodes',
-    );
-  }
   const groups = SHORT.exec(text)?.groups;
   if (groups === undefined)
-    return fail('PUBLISHED:TARGET, TARGET, or ranges of them, with /tcp or /udp, are expected');
+    return fail('[ADDRESS:]PUBLISHED:TARGET, TARGET, or ranges of them, with /tcp or /udp, are expected');
+  const address = readHostAddress((groups['address'] ?? '').replace(/^\[(.*)\]$/, '$1'));
+  if ('problem' in address) return fail(address.problem);
   const protocol = PROTOCOLS.find((name) => name === (groups['protocol'] ?? 'tcp').toLowerCase());
   if (protocol === undefined) return fail(`unknown protocol: ${PROTOCOLS.join(', ')} are known`);
   const targets = range(groups['target'] ?? '');
@@ -60,6 +57,7 @@ function readShort(service: Section, item: Value, text: string): PublishedPort[]
     targetPort,
     publishedPort: published?.[i] ?? 0,
     mode: 'ingress',
+    ...(address.hostIp === undefined ? {} : { hostIp: address.hostIp }),
   }));
 }
 
@@ -76,11 +74,8 @@ function readLong(port: Section, item: Value): PublishedPort[] {
   const name = port.text('name');
   const protocol = port.oneOf('protocol', PROTOCOLS) ?? 'tcp';
   const mode = port.oneOf('mode', ['ingress', 'host']) ?? 'ingress';
+  const hostIp = port.text('host_ip');
   port.end({
-    host_ip: {
-      severity: 'error',
-      message: 'not supported yet: the port would be open on all addresses of all nodes',
-    },
     app_protocol: { severity: 'warning', message: 'has no effect' },
   });
   if (!port.has('target'))
@@ -89,11 +84,17 @@ function readLong(port: Section, item: Value): PublishedPort[] {
     port.problems.error(item, `${item.key}.published`, `'${published}': one port is expected`);
     return [];
   }
+  const address = readHostAddress(hostIp ?? '');
+  if ('problem' in address) {
+    port.problems.error(item, `${item.key}.host_ip`, `'${hostIp}': ${address.problem}`);
+    return [];
+  }
   if (targetPort === undefined) return [];
   const publishedPort = Number(published ?? 0);
   if (targetPort > PORT_MAX || publishedPort > PORT_MAX) {
     port.problems.error(item, item.key, `ports up to ${PORT_MAX} are expected`);
     return [];
   }
-  return [{ ...(name === undefined ? {} : { name }), protocol, targetPort, publishedPort, mode }];
+  const at = address.hostIp === undefined ? {} : { hostIp: address.hostIp };
+  return [{ ...(name === undefined ? {} : { name }), protocol, targetPort, publishedPort, mode, ...at }];
 }

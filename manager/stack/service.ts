@@ -19,6 +19,7 @@ import { readMoveLabels } from './move-labels.ts';
 import { readMounts, type StackVolume } from './mounts.ts';
 import type { Position } from './problem.ts';
 import { readPorts } from './ports.ts';
+import { readTrafficLabels } from './traffic-labels.ts';
 import { readRuntime } from './runtime-keys.ts';
 import { defined, labels, Section } from './section.ts';
 import { SERVICE_RULES } from './service-keys.ts';
@@ -70,15 +71,25 @@ export function readService(key: string, service: Section, context: ServiceConte
   }) as ServiceSpec;
   service.end(SERVICE_RULES);
   return {
-    spec: { ...spec, ...readMoves(service, spec) },
+    spec: { ...spec, ...readRules(service, spec) },
     dependencies,
     saysRestart: deploy.saysRestart,
   };
 }
 
-function readMoves(service: Section, spec: ServiceSpec): Pick<ServiceSpec, 'drain' | 'rebalanceEveryMs'> {
-  const reading = readMoveLabels(spec);
-  if (reading.kind === 'read') return reading.moves;
+/** What labels below `deploy` ask for besides. */
+function readRules(service: Section, spec: ServiceSpec): Partial<ServiceSpec> {
+  const moves = readMoveLabels(spec);
+  const traffic = readTrafficLabels(spec);
+  if (moves.kind === 'problem') return refuseLabel(service, moves);
+  if (traffic.kind === 'problem') return refuseLabel(service, traffic);
+  return { ...moves.moves, ...traffic.traffic };
+}
+
+function refuseLabel(
+  service: Section,
+  reading: { readonly field: string; readonly message: string },
+): Partial<ServiceSpec> {
   const deploy = service.map.entries.get('deploy')?.value;
   const at = deploy?.kind === 'map' ? deploy.entries.get('labels')?.at : undefined;
   if (at !== undefined) service.problems.error(at, at.key, `${reading.field}: ${reading.message}`);

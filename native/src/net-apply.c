@@ -103,6 +103,7 @@ static int run_batch(const cJSON *batch, struct shoal_error *err) {
 static int run_batches(void *arg, struct shoal_error *err) {
   const cJSON *batch;
   int result = 0;
+  net_own_files();
   cJSON_ArrayForEach(batch, (const cJSON *)arg) {
     result = run_batch(batch, err);
     if (result) break;

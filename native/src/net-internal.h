@@ -16,6 +16,11 @@ typedef int net_work(void *arg, struct shoal_error *err);
 
 /* net-thread.c: runs work on a new thread and waits for it. */
 int net_on_thread(net_work *work, void *arg, struct shoal_error *err);
+/* Gives the calling thread descriptors of its own, none but 0 to 2 of the process's. They are closed after it has
+ * ended, which nobody waits for. */
+void net_own_files(void);
+/* In such a thread: the number of the next descriptor, else -1. */
+int net_next_fd(void);
 /* Moves the calling thread into a namespace; NULL or "" is the process's own. */
 int net_enter(const char *netns, struct shoal_error *err);
 int net_namespace_add(const char *path, struct shoal_error *err);

@@ -1,17 +1,31 @@
 /* nftables through libnftables: the language of nft(8), one transaction a call. */
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/netlink.h>
 #include <nftables/libnftables.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "net-internal.h"
 
 /* libnftables keeps some process-wide state; its callers take turns. */
 static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
 
+/* To close a netfilter socket after a transaction that removed anything waits for the kernel to be done with what was
+ * removed, some 10 ms. A copy of the descriptor leaves that to the end of a thread that has descriptors of its own. */
+static void leave_open(int fd) {
+  int domain = 0, protocol = 0;
+  socklen_t size = sizeof domain;
+  if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) || domain != AF_NETLINK) return;
+  if (getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &size) || protocol != NETLINK_NETFILTER) return;
+  (void)fcntl(fd, F_DUPFD_CLOEXEC, 3);
+}
+
 static int run_in_turn(const char *commands, int json, char **output, char *why, size_t why_size) {
+  int fd = net_next_fd();
   struct nft_ctx *nft = nft_ctx_new(NFT_CTX_DEFAULT);
   if (nft == NULL) return -ENOMEM;
   nft_ctx_buffer_output(nft);
@@ -27,6 +41,7 @@ static int run_in_turn(const char *commands, int json, char **output, char *why,
     *output = strdup(text == NULL ? "" : text);
     result = *output == NULL ? -ENOMEM : 0;
   }
+  leave_open(fd);
   nft_ctx_free(nft);
   return result;
 }

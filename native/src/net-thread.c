@@ -32,6 +32,17 @@ int net_on_thread(net_work *work, void *arg, struct shoal_error *err) {
   return call.result;
 }
 
+static _Thread_local int files_are_own;
+
+void net_own_files(void) { files_are_own = close_range(3, ~0U, CLOSE_RANGE_UNSHARE) == 0; }
+
+int net_next_fd(void) {
+  int fd = files_are_own ? fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3) : -1;
+  if (fd >= 0) close(fd);
+  /* cppcheck-suppress deallocret */
+  return fd;
+}
+
 int net_enter(const char *netns, struct shoal_error *err) {
   int home = netns == NULL || netns[0] == 0;
   int fd = open(home ? "/proc/self/ns/net" : netns, O_RDONLY | O_CLOEXEC);

@@ -58,7 +58,14 @@ export interface MeshPort {
   readonly protocol: 'tcp' | 'udp' | 'sctp';
   readonly publishedPort: number;
   readonly targetPort: number;
+  /** As in PublishedPort. */
+  readonly hostIp?: string;
 }
+
+/**
+ * How new connections are spread: each to any backend, or all of one source address to the same one for as long as it serves.
+ */
+export type Balance = 'random' | 'source-hash';
 
 /** A service as the networks see it. Key: `${networkId}/${serviceId}`. */
 export interface ServiceAssignment {
@@ -70,6 +77,8 @@ export interface ServiceAssignment {
   readonly vip?: string;
   /** Only on ingress: ports published on every node. */
   readonly ports: readonly MeshPort[];
+  /** Absent: random. */
+  readonly balance?: Balance;
 }
 
 /** Another node (or this one) as the tunnels see it. Key: nodeId. */

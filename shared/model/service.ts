@@ -1,6 +1,7 @@
 /** A service: what a user wants to run. Its spec is stored once per revision; tasks name the revision. */
 
 import type { Autoscale, Scaled } from './autoscale.ts';
+import type { Balance } from './assignment.ts';
 import type { ContainerMode, ContainerRequest, ContainerRun } from './container.ts';
 import type { GenericRequest } from './generic-resource.ts';
 import type { RuntimeOptions } from './runtime-options.ts';
@@ -211,6 +212,8 @@ export interface PublishedPort {
   /** 0: the manager chooses one from 30000-32767. */
   readonly publishedPort: number;
   readonly mode: 'ingress' | 'host';
+  /** IPv4. Published on this address only, where a node has it. Absent: on all. */
+  readonly hostIp?: string;
 }
 
 export interface NetworkAttachment {
@@ -266,6 +269,12 @@ export interface ServiceSpec {
   readonly drain?: DrainOrder;
   /** Running tasks are moved to level the nodes, one in this time at most. Absent: never. */
   readonly rebalanceEveryMs?: number;
+  /** How connections to its VIP and published ports are spread. Absent: random. */
+  readonly balance?: Balance;
+  /** Its tasks serve as soon as they run, whatever their health check says. */
+  readonly serveUnready?: true;
+  /** So long a task runs on after all nodes have confirmed that nothing new is led to it, before it is signalled. */
+  readonly withdrawWaitMs?: number;
 }
 
 /**

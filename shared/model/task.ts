@@ -74,5 +74,6 @@ export interface TaskStatus {
     readonly protocol: 'tcp' | 'udp' | 'sctp';
     readonly targetPort: number;
     readonly publishedPort: number;
+    readonly hostIp?: string;
   }[];
 }

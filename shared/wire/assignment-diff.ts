@@ -10,6 +10,7 @@ import {
   type ServiceAssignment,
   type TaskAssignment,
 } from '../model/assignment.ts';
+import { changedMap } from '../lib/layered-map.ts';
 
 export interface AssignmentRows {
   tasks: TaskAssignment;
@@ -78,6 +79,26 @@ export function applyDiff(set: AssignmentSet, diff: AssignmentDiff): AssignmentS
   };
 }
 
+/** From which table a table was made by applyDiff, and the keys that were put or dropped; by number, so that none is kept. */
+interface Origin {
+  readonly table: number;
+  readonly from: number;
+  readonly keys: readonly string[];
+}
+
+const origins = new WeakMap<object, Origin>();
+let tables = 0;
+
+/**
+ * The keys in which `after` may differ from `before`, if it is the same table or was made of it by one applyDiff. Undefined
+ * when that is not known.
+ */
+export function changedKeys(before: object, after: object): readonly string[] | undefined {
+  if (before === after) return [];
+  const [old, origin] = [origins.get(before), origins.get(after)];
+  return origin !== undefined && origin.from === old?.table ? origin.keys : undefined;
+}
+
 export function listsToSet(lists: AssignmentLists): AssignmentSet {
   return applyDiff(EMPTY_ASSIGNMENTS, { put: lists, drop: {} });
 }
@@ -131,8 +152,10 @@ function applyTable<T extends AssignmentTable>(
   const put: readonly AssignmentRows[T][] = diff.put[table] ?? [];
   const drop = diff.drop[table] ?? [];
   if (put.length === 0 && drop.length === 0) return rows;
-  const next = new Map(rows);
-  for (const key of drop) next.delete(key);
-  for (const row of put) next.set(assignmentKey[table](row), row);
+  const entries = put.map((row): [string, AssignmentRows[T]] => [assignmentKey[table](row), row]);
+  const next = changedMap(rows, entries, drop);
+  tables += 1;
+  const keys = [...drop, ...entries.map(([key]) => key)];
+  origins.set(next, { table: tables, from: origins.get(rows)?.table ?? -1, keys });
   return next;
 }

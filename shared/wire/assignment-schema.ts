@@ -57,7 +57,9 @@ const endpoint = conforms<EndpointAssignment>()(
   }),
 );
 
-const meshPort = conforms<MeshPort>()(z.strictObject({ protocol, publishedPort: count, targetPort: count }));
+const meshPort = conforms<MeshPort>()(
+  z.strictObject({ protocol, publishedPort: count, targetPort: count, hostIp: text.exactOptional() }),
+);
 
 const service = conforms<ServiceAssignment>()(
   z.strictObject({
@@ -67,6 +69,7 @@ const service = conforms<ServiceAssignment>()(
     aliases: z.array(text),
     vip: text.exactOptional(),
     ports: z.array(meshPort),
+    balance: z.enum(['random', 'source-hash']).exactOptional(),
   }),
 );
 

@@ -43,7 +43,16 @@ export const taskStatusSchema = conforms<TaskStatus>()(
     error: text.exactOptional(),
     container: containerStatus.exactOptional(),
     health: health.exactOptional(),
-    hostPorts: z.array(z.strictObject({ protocol, targetPort: count, publishedPort: count })).exactOptional(),
+    hostPorts: z
+      .array(
+        z.strictObject({
+          protocol,
+          targetPort: count,
+          publishedPort: count,
+          hostIp: z.string().exactOptional(),
+        }),
+      )
+      .exactOptional(),
   }),
 );
 

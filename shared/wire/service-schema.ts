@@ -252,6 +252,7 @@ const publishedPort = conforms<PublishedPort>()(
     targetPort: count,
     publishedPort: count,
     mode: z.enum(['ingress', 'host']),
+    hostIp: optionalText,
   }),
 );
 
@@ -290,6 +291,9 @@ export const serviceSpecSchema = conforms<ServiceSpec>()(
     updateDeadlineMs: optionalCount,
     drain: z.enum(['start-first', 'stop-first', 'at-once']).exactOptional(),
     rebalanceEveryMs: optionalCount,
+    balance: z.enum(['random', 'source-hash']).exactOptional(),
+    serveUnready: z.literal(true).exactOptional(),
+    withdrawWaitMs: optionalCount,
     networks: z.array(attachment),
     endpointMode: z.enum(['vip', 'dnsrr']),
     ports: z.array(publishedPort),

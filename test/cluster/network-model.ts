@@ -1,6 +1,7 @@
 /** A small world of networks, services and tasks, and each node's assignments in it. */
 import type {
   AssignmentSet,
+  Balance,
   EndpointAssignment,
   MeshPort,
   NetworkAssignment,
@@ -31,6 +32,7 @@ export interface WorldService {
   readonly networks: readonly string[];
   readonly meshPorts: readonly MeshPort[];
   readonly hostPorts: readonly PublishedPort[];
+  balance?: Balance;
 }
 
 export interface World {
@@ -128,6 +130,7 @@ export function assignmentsOf(world: World, nodeId: string): AssignmentSet {
         aliases: service.aliases,
         ports: ingress ? service.meshPorts : [],
         ...(vip === undefined ? {} : { vip }),
+        ...(service.balance === undefined ? {} : { balance: service.balance }),
       };
     }),
   );

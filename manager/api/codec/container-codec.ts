@@ -64,7 +64,7 @@ export function encodeSummary(container: PlacedContainer, facts: ContainerFacts,
     Command: [container.path, ...container.args].join(' '),
     Created: Math.floor(container.createdAtMs / 1000),
     Ports: facts.hostPorts.map((port) => ({
-      IP: '0.0.0.0',
+      IP: port.hostIp ?? '0.0.0.0',
       PrivatePort: port.targetPort,
       PublicPort: port.publishedPort,
       Type: port.protocol,
@@ -234,7 +234,7 @@ function portBindings({ hostPorts }: ContainerFacts): Record<string, object[]> {
   return Object.fromEntries(
     hostPorts.map((port) => [
       `${port.targetPort}/${port.protocol}`,
-      [{ HostIp: '0.0.0.0', HostPort: String(port.publishedPort) }],
+      [{ HostIp: port.hostIp ?? '0.0.0.0', HostPort: String(port.publishedPort) }],
     ]),
   );
 }

@@ -1,5 +1,6 @@
 /** A single container's networks and ports in the Docker Engine API: NetworkMode, EndpointsConfig, PortBindings. */
 import { InvalidError, UnsupportedError } from '../../../shared/errors/index.ts';
+import { readHostAddress } from '../../../shared/lib/host-address.ts';
 import type { NetworkAttachment, PublishedPort } from '../../../shared/model/index.ts';
 import type { RawCreate, RawHostConfig } from './container-create-schema.ts';
 
@@ -50,18 +51,25 @@ export function decodePorts(host: RawHostConfig): PublishedPort[] {
   return Object.entries(host.PortBindings ?? {}).flatMap(([text, bindings]) => {
     const port = parsePort(text);
     return (bindings ?? []).map((binding): PublishedPort => {
-      const address = binding.HostIp ?? '';
-      if (!['', '0.0.0.0', '::'].includes(address))
-        throw new UnsupportedError(
-          `HostConfig.PortBindings: not supported by Shoal: the address ${address} for ${text} ` +
-            '(a port is published on all addresses of every node)',
+      // Docker's client sends :: beside 0.0.0.0 for all addresses.
+      const address = binding.HostIp === '::' ? '' : (binding.HostIp ?? '');
+      const reading = readHostAddress(address);
+      if ('problem' in reading)
+        throw new InvalidError(
+          `HostConfig.PortBindings: invalid address ${address} for ${text}: ${reading.problem}`,
         );
+      const { hostIp } = reading;
       const number = binding.HostPort ?? '';
       if (!/^\d{0,5}$/.test(number) || Number(number) > 65_535)
         throw new InvalidError(
           `HostConfig.PortBindings: invalid port specification: "${number}" for ${text}: one number is expected`,
         );
-      return { ...port, publishedPort: Number(number), mode: 'ingress' };
+      return {
+        ...port,
+        publishedPort: Number(number),
+        mode: 'ingress',
+        ...(hostIp === undefined ? {} : { hostIp }),
+      };
     });
   });
 }

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { InvalidError } from '../../../shared/errors/index.ts';
 import { assertNever } from '../../../shared/lib/assert-never.ts';
 import { readLogDriver } from '../../../shared/lib/log-driver.ts';
+import { readHostAddress } from '../../../shared/lib/host-address.ts';
 import {
   type Autoscale,
   DEFAULT_RESTART,
@@ -26,6 +27,7 @@ import {
   decodeAutoscale,
   decodeDeadline,
   decodeMoveLabels,
+  decodeTrafficLabels,
   decodePlacementLabels,
   decodePriority,
   withSchedule,
@@ -68,6 +70,8 @@ const zPort = z.object({
   TargetPort: zWhole,
   PublishedPort: zWhole,
   PublishMode: z.enum(['', 'ingress', 'host']).nullish(),
+  // Shoal's own: Docker's API of services has none.
+  HostIp: zText,
 });
 
 const A_TASK_A_NODE = 'a global service has one task on every node: there is no number of them';
@@ -163,7 +167,10 @@ export function decodeServiceSpec(value: unknown): DecodedSpec {
         ? undefined
         : { name: logDriver, options: labelsOf(template.LogDriver?.Options) },
   }) as ServiceSpec;
-  return { spec: { ...spec, ...decodeMoveLabels(spec) }, warnings: specWarnings(spec) };
+  return {
+    spec: { ...spec, ...decodeMoveLabels(spec), ...decodeTrafficLabels(spec) },
+    warnings: specWarnings(spec),
+  };
 }
 
 /** Fields that are stored and shown again without an effect. */
@@ -258,7 +265,15 @@ function decodePort(raw: z.output<typeof zPort>): PublishedPort {
     targetPort: raw.TargetPort ?? 0,
     publishedPort: raw.PublishedPort ?? 0,
     mode: raw.PublishMode === 'host' ? ('host' as const) : ('ingress' as const),
+    hostIp: decodeHostIp(given(raw.HostIp)),
   }) as PublishedPort;
+}
+
+function decodeHostIp(text: string | undefined): string | undefined {
+  const reading = readHostAddress(text ?? '');
+  if ('problem' in reading)
+    throw new InvalidError(`invalid service spec: EndpointSpec.Ports.HostIp: '${text}': ${reading.problem}`);
+  return reading.hostIp;
 }
 
 export function encodeServiceSpec(spec: ServiceSpec): object {
@@ -357,5 +372,6 @@ export function encodePort(port: PublishedPort): object {
     TargetPort: port.targetPort,
     PublishedPort: given(port.publishedPort),
     PublishMode: port.mode,
+    HostIp: port.hostIp,
   });
 }

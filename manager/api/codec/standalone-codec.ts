@@ -151,7 +151,7 @@ export function shownPorts(container: PlacedContainer, { service, revision }: St
 export function encodePortList({ published, exposed }: ShownPorts): object[] {
   return [
     ...published.map((port) => ({
-      IP: '0.0.0.0',
+      IP: port.hostIp ?? '0.0.0.0',
       PrivatePort: port.targetPort,
       PublicPort: port.publishedPort,
       Type: port.protocol,
@@ -168,7 +168,10 @@ export function encodePortMap({ published, exposed }: ShownPorts): Record<string
   const map: Record<string, object[] | null> = Object.fromEntries(exposed.map((text) => [text, null]));
   for (const port of published) {
     const key = `${port.targetPort}/${port.protocol}`;
-    map[key] = [...(map[key] ?? []), { HostIp: '0.0.0.0', HostPort: String(port.publishedPort) }];
+    map[key] = [
+      ...(map[key] ?? []),
+      { HostIp: port.hostIp ?? '0.0.0.0', HostPort: String(port.publishedPort) },
+    ];
   }
   return map;
 }

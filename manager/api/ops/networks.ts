@@ -20,6 +20,8 @@ import { specOf } from './service-reads.ts';
 
 const REMOVAL_WAIT_MS = 120_000;
 const COMMIT_ATTEMPTS = 5;
+/** `SERVICE.NETWORK` and a task's longer name have to fit into a name of DNS, which has 253 characters. */
+const NAME_MAX = 128;
 const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
 
 /** By id, name or unique prefix. */
@@ -83,9 +85,9 @@ export async function createNetwork(
 }
 
 function requireValid(store: Store, spec: NetworkSpec): void {
-  if (!NAME.test(spec.name)) {
+  if (!NAME.test(spec.name) || spec.name.length > NAME_MAX) {
     throw new InvalidError(
-      `'${spec.name}' is no valid network name: letters, digits, _ . - are allowed, the first a letter or digit`,
+      `'${spec.name}' is no valid network name: letters, digits, _ . - are allowed, the first a letter or digit, at most ${NAME_MAX}`,
     );
   }
   if (nodeNetworkOf(spec.name) !== undefined || spec.name === 'ingress') {

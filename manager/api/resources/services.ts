@@ -1,7 +1,13 @@
 import { Router, type Request } from 'express';
 import { z } from 'zod';
 import { InvalidError } from '../../../shared/errors/index.ts';
-import { isTerminal, type Service, type ServiceSpec, type Task } from '../../../shared/model/index.ts';
+import {
+  isTerminal,
+  type PublishedPort,
+  type Service,
+  type ServiceSpec,
+  type Task,
+} from '../../../shared/model/index.ts';
 import type { Store } from '../../store/store.ts';
 import { decodeServiceSpec } from '../codec/service-spec-codec.ts';
 import { serviceText } from '../codec/json-text.ts';
@@ -136,15 +142,37 @@ function withAuth(store: Store, service: Service, spec: ServiceSpec, req: Reques
 
 /**
  * Docker clients know no ContainerSpec.HostConfig and lose it on the way: only one that names it changes it. What a service
- * depends on has no place in the request at all.
+ * depends on has no place in the request at all. They know no address of a port either: a port that is asked for as it was
+ * stays on the address that it was published on, rather than being opened on all.
  */
 function withRuntime(store: Store, service: Service, spec: ServiceSpec, body: unknown): ServiceSpec {
   const named = zNamesHostConfig.safeParse(body).success;
   const stored = specOf(store, service);
   // Which network it has is what the request's networks say.
   const runtime = withoutNodeNetwork(stored?.container.runtime);
-  const kept = stored?.dependsOn === undefined ? spec : { ...spec, dependsOn: stored.dependsOn };
+  const bound = zNamesHostIp.safeParse(body).success ? spec : { ...spec, ports: withAddresses(spec, stored) };
+  const kept = stored?.dependsOn === undefined ? bound : { ...bound, dependsOn: stored.dependsOn };
   return named || runtime === undefined ? kept : { ...kept, container: { ...kept.container, runtime } };
+}
+
+/** The request knows ports' addresses. */
+const zNamesHostIp = z.object({
+  EndpointSpec: z.object({
+    Ports: z
+      .array(z.object({ HostIp: z.string().optional() }))
+      .refine((ports) => ports.some((port) => port.HostIp !== undefined)),
+  }),
+});
+
+const PORT_FIELDS = ['protocol', 'targetPort', 'publishedPort', 'mode'] as const;
+
+function withAddresses({ ports }: ServiceSpec, stored: ServiceSpec | undefined): readonly PublishedPort[] {
+  return ports.map((port) => {
+    const same = stored?.ports.find(
+      (one) => PORT_FIELDS.every((field) => one[field] === port[field]) && one.hostIp !== undefined,
+    );
+    return same?.hostIp === undefined ? port : { ...port, hostIp: same.hostIp };
+  });
 }
 
 export function* serviceTasks(store: Store, serviceId: string): Generator<Task> {

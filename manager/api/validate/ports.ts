@@ -54,6 +54,10 @@ function checkOwnNetwork(spec: ServiceSpec): SpecProblem[] {
       return [
         { field: 'ports', message: `${which}: ingress mode can't be used with network host: use mode host` },
       ];
+    if (port.hostIp !== undefined) {
+      const message = `${which}: with network host the program chooses the address that it listens on`;
+      return [{ field: 'ports', message }];
+    }
     if (port.publishedPort === port.targetPort) return [];
     const message = `${which}: with network host the published port is the target port (${port.targetPort})`;
     return [{ field: 'ports', message }];

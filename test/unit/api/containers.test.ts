@@ -351,7 +351,9 @@ test('fields that Shoal does not have are refused with their names', (t) => {
   });
   refuse(/MacAddress/, {}, { MacAddress: '02:00:00:00:00:01' });
   refuse(/HostConfig\.PidMode: 'host' is expected/, { PidMode: 'container:x' });
-  refuse(/address 127\.0\.0\.1 for 80\/tcp/, { PortBindings: { '80/tcp': [{ HostIp: '127.0.0.1' }] } });
+  refuse(/address ::1 for 80\/tcp: ports are published on IPv4 only/, {
+    PortBindings: { '80/tcp': [{ HostIp: '::1' }] },
+  });
   refuse(/invalid port specification: "80\/foo"/, { PortBindings: { '80/foo': [{}] } });
   refuse(/one number is expected/, { PortBindings: { '80/tcp': [{ HostPort: '8000-8010' }] } });
   refuse(/option 'huge=always' of \/x/, { Tmpfs: { '/x': 'exec,huge=always' } });

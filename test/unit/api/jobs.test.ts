@@ -84,6 +84,35 @@ test('placement beyond what Docker has is written as labels', async (t) => {
   t.regex(await refused('shoal.placement.nigh', 'x'), /nigh: is none of shoal\.placement\.strategy/);
 });
 
+test('how connections come to tasks is written as labels', async (t) => {
+  await using api = await ApiFixture.up();
+  const rules = {
+    'shoal.balance': 'source-hash',
+    'shoal.serve-unready': 'true',
+    'shoal.withdraw-wait': '1.5s',
+  };
+  const { ID } = await create(api, 'a', { Replicated: {} }, { Labels: rules });
+  const stored = { spec: { balance: 'source-hash', serveUnready: true, withdrawWaitMs: 1500 } };
+  t.like(api.store.get('revisions', `${ID}.1`), stored);
+  const refused = async (Labels: object, more: object = {}, mode: object = { Global: {} }): Promise<string> =>
+    (await create(api, 'b', mode, { Labels, ...more })).message;
+  const before = api.store.all('services').size;
+  t.is(
+    await refused({ 'shoal.balance': 'fair' }),
+    'invalid service spec: Labels.shoal.balance: random or source-hash is expected',
+  );
+  const dnsrr = { EndpointSpec: { Mode: 'dnsrr' } };
+  t.regex(await refused({ 'shoal.balance': 'random' }, dnsrr), /balance: needs the endpoint mode vip/);
+  t.regex(await refused({ 'shoal.serve-unready': 'yes' }), /serve-unready: true or false is expected/);
+  for (const text of ['', '10', '-1s', '11m'])
+    t.regex(await refused({ 'shoal.withdraw-wait': text }), /withdraw-wait: the time between withdrawal/);
+  t.regex(
+    await refused({ 'shoal.withdraw-wait': '1s' }, {}, { ReplicatedJob: {} }),
+    /withdraw-wait: is for services whose tasks run on/,
+  );
+  t.is(api.store.all('services').size, before);
+});
+
 test('how tasks leave drained nodes and are levelled is written as labels', async (t) => {
   await using api = await ApiFixture.up();
   const rules = { 'shoal.drain': 'at-once', 'shoal.rebalance': '5m' };

@@ -1,4 +1,6 @@
 import test from 'ava';
+import { decodeServiceSpec } from '../../../manager/api/codec/service-spec-codec.ts';
+import { checkServiceSpec } from '../../../manager/api/validate/service-spec.ts';
 import { type Json, ApiFixture } from './fixture.ts';
 
 interface Options {
@@ -109,6 +111,47 @@ test('fields without an effect are named in Warnings', async (t) => {
     body('a', { TaskTemplate: { LogDriver: { Name: 'syslog' } } }),
   );
   t.regex(json.Warnings[0], /LogDriver: 'syslog' has no effect/);
+});
+
+test('an alias that nobody could look up is refused by its name', async (t) => {
+  const withAliases = (...aliases: string[]): readonly string[] => {
+    const spec = { ...decodeServiceSpec(body('a')).spec, networks: [{ network: 'n', aliases }] };
+    return checkServiceSpec(spec).map(({ field, message }) => `${field}: ${message}`);
+  };
+  t.deepEqual(withAliases('db', 'db.example.com', '_x', 'a-b', 'A', 'x'.repeat(63)), []);
+  for (const alias of ['', '.', 'a..b', '-a', 'a-', 'a b', 'ä', 'a'.repeat(64), `${'a.'.repeat(130)}a`]) {
+    const [problem = '', ...more] = withAliases('fine', alias);
+    t.true(problem.startsWith(`networks.aliases: '${alias}': `), problem);
+    t.deepEqual(more, []);
+  }
+  t.regex(withAliases('Tasks.db')[0] ?? '', /'tasks\.' before a service's name lists its tasks/);
+});
+
+test('a port keeps the address that it is bound to when a docker client, which knows none, updates', async (t) => {
+  await using api = await ApiFixture.up();
+  const http = { TargetPort: 80, PublishedPort: 8080 };
+  const ports = (list: object[]): Options => ({ EndpointSpec: { Ports: list } });
+  const id = await create(api, 'web', ports([{ ...http, HostIp: '127.0.0.1' }]));
+  const boundTo = async (list: object[]): Promise<unknown[]> => {
+    const { Version } = (await api.send('GET', `/services/${id}`)).json;
+    const { status, json } = await api.send(
+      'POST',
+      `/services/${id}/update?version=${Version.Index}`,
+      body('web', ports(list)),
+    );
+    t.is(status, 200, JSON.stringify(json));
+    const { Spec } = (await api.send('GET', `/services/${id}`)).json;
+    return Spec.EndpointSpec.Ports.map((port: { HostIp?: string }) => port.HostIp);
+  };
+  t.deepEqual(await boundTo([http]), ['127.0.0.1']);
+  t.deepEqual(await boundTo([http, { TargetPort: 81, PublishedPort: 8081 }]), ['127.0.0.1', undefined]);
+  t.deepEqual(await boundTo([{ ...http, HostIp: '0.0.0.0' }]), [undefined], 'who knows it may open it');
+  const { json } = await api.send(
+    'POST',
+    '/services/create',
+    body('other', ports([{ ...http, HostIp: '::1' }])),
+  );
+  t.regex(json.message, /EndpointSpec\.Ports\.HostIp: '::1': ports are published on IPv4 only/);
 });
 
 test('a port of the mesh belongs to one service', async (t) => {

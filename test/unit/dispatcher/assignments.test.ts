@@ -37,6 +37,33 @@ function revision(id: string, networks: readonly string[]): Write {
   return { table: 'revisions', key: value.id, value };
 }
 
+test('an unhealthy task serves where its service asks for it, by what it asks for now', async (t) => {
+  const ask = (number: number, serveUnready: boolean): Write => {
+    const spec = { ...serviceSpec('web', ['net1']), ...(serveUnready ? { serveUnready } : {}) };
+    const value = { id: `web.${number}`, serviceId: 'web', revision: number, createdAtMs: 1, spec };
+    return { table: 'revisions', key: value.id, value };
+  };
+  const addresses = [{ network: 'net1', address: '10.0.0.2' }];
+  const store = await storeWith(
+    ...twoNodes,
+    { table: 'services', key: 'web', value: service('web') },
+    ask(1, false),
+    { table: 'tasks', key: 't1', value: task('t1', 'web', 'n1', { addresses }) },
+    { table: 'statuses', key: 't1', value: { ...status('t1', 'running'), health: 'starting' } },
+  );
+  const serving = (): boolean | undefined =>
+    assignmentsFor(viewOf(store, testVault, silentLogger), 'n1', NOTHING_HELD).endpoints.get('net1/t1')
+      ?.serving;
+  t.false(serving());
+  await store.commit(
+    [ask(2, true), { table: 'services', key: 'web', value: { ...service('web'), revision: 2 } }],
+    {
+      signal,
+    },
+  );
+  t.true(serving());
+});
+
 const twoNodes: readonly Write[] = [
   revision('web', ['net1']),
   { table: 'services', key: 'web', value: service('web') },

@@ -26,6 +26,7 @@ function selfIn(world: World): Self {
     uplinkSlots: SLOTS,
     attached: new Map(attached.map((task) => [task.taskId, task])),
     ended: new Set(),
+    localRevision: 0,
   };
 }
 
@@ -110,15 +111,15 @@ test('a VIP and a published port lead to serving endpoints, and to all of them',
           .sort();
         const sandbox = desired.sandboxes.get(service.networkId);
         if (sandbox !== undefined && service.vip !== undefined) {
-          const element = sandbox.objects.get(`element shoal vips ${service.vip}`);
-          t.is(element !== undefined, serving.length > 0);
-          t.deepEqual(
-            backendsOf(sandbox.objects, `chain shoal vip_${service.vip.replaceAll('.', '_')}`),
-            serving,
-          );
+          t.deepEqual(backendsOf(sandbox.objects, 'shoal', 'vips', 'backends', service.vip), serving);
         }
         for (const port of service.ports) {
-          t.deepEqual(backendsOf(desired.host, `chain shoal-p tcp_${port.publishedPort}`), serving);
+          const key = String(port.publishedPort);
+          const bound = `127.0.0.1 . ${key}`;
+          const targets = serving.map((address) => `${address} . ${port.targetPort}`);
+          const [here, there] = port.hostIp === undefined ? [targets, []] : [[], targets];
+          t.deepEqual(backendsOf(desired.host, 'shoal-p', 'tcp_ports', 'tcp_backends', key), here);
+          t.deepEqual(backendsOf(desired.host, 'shoal-p', 'tcp_bound', 'tcp_bound_backends', bound), there);
         }
       }
     }),
@@ -126,10 +127,22 @@ test('a VIP and a published port lead to serving endpoints, and to all of them',
   );
 });
 
-function backendsOf(scope: Scope, key: string): string[] {
-  const chain = scope.get(key);
-  const text = chain?.type === 'chain' ? (chain.rules ?? []).join(' ') : '';
-  return [...text.matchAll(/\d+ : (\d+\.\d+\.\d+\.\d+)/g)].map((match) => match[1] ?? '').sort();
+/** Where an address or port is led to: the chain of its element must choose among as many slots as there are. */
+function backendsOf(scope: Scope, table: string, set: string, backends: string, subject: string): string[] {
+  const slots = [...scope.values()].flatMap((object) =>
+    object.type === 'element' && object.set === backends && object.key.startsWith(`${subject} . `)
+      ? [object]
+      : [],
+  );
+  const element = scope.get(`element ${table} ${set} ${subject}`);
+  if (element?.type !== 'element') return slots.map((slot) => `not reached: ${slot.key}`);
+  const rules = scope.get(`chain ${table} ${element.value?.replace('goto ', '')}`);
+  const text = rules?.type === 'chain' ? (rules.rules ?? []).join() : '';
+  const size = Number(/ mod (\d+) /.exec(text)?.[1]);
+  const keys = slots.map((slot) => slot.key).toSorted();
+  const expected = Array.from({ length: size }, (_, slot) => `${subject} . ${slot}`).toSorted();
+  if (keys.join() !== expected.join()) return [`${keys.join()} for ${text}`];
+  return [...new Set(slots.map((slot) => slot.value ?? ''))].toSorted();
 }
 
 test('an internal network has no uplink; a network without tasks here has no sandbox', (t) => {

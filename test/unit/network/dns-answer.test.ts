@@ -1,7 +1,7 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { answer } from '../../../agent/network/dns-answer.ts';
-import { type NetworkNames, networkNames, taskName } from '../../../agent/network/dns-names.ts';
+import { NameTable, type NetworkNames, taskName } from '../../../agent/network/dns-names.ts';
 import {
   NXDOMAIN,
   readQuery,
@@ -18,7 +18,7 @@ function namesIn(world: World, ...ids: string[]): NetworkNames[] {
   const set = assignmentsOf(world, SELF);
   return ids.flatMap((id) => {
     const network = set.networks.get(id);
-    return network === undefined ? [] : [networkNames(set, network)];
+    return network === undefined ? [] : [new NameTable(set, network)];
   });
 }
 
@@ -81,7 +81,7 @@ test('what is not the cluster’s is asked elsewhere, and ingress has no names',
   t.deepEqual(answer({ name: 'example.org', type: 'A' }, networks, half), { kind: 'elsewhere' });
   t.deepEqual(answer({ name: 'tasks.nothing', type: 'A' }, networks, half), { kind: 'unknown' });
   t.deepEqual(answer({ name: '250.0.5.10.in-addr.arpa', type: 'PTR' }, networks, half), { kind: 'unknown' });
-  t.is(networks[1]?.services.size, 0);
+  for (const name of ['s0', 's1', 's2', 'alias0']) t.is(networks[1]?.services.get(name), undefined);
 });
 
 test('a list is given in another order each time', (t) => {
@@ -144,6 +144,13 @@ test('messages: cut over UDP when too long, whole over TCP, failures said', (t) 
   t.is((writeAnswer(query('x'), { kind: 'unknown' }, true)[3] ?? 0) & 15, NXDOMAIN);
   t.is((writeFailure(query('x'))[3] ?? 0) & 15, SERVFAIL);
   t.is(small.id, 4711);
+  const edns = dnsPacket.decode(writeAnswer(query('web', 4096), many, true)).additionals ?? [];
+  t.deepEqual(
+    edns.map((record) => record.type),
+    ['OPT'],
+    'who speaks EDNS is answered so',
+  );
+  t.deepEqual(small.additionals, []);
 });
 
 test('bytes that are no query are ignored', (t) => {

@@ -2,7 +2,7 @@ import dgram from 'node:dgram';
 import { once } from 'node:events';
 import net from 'node:net';
 import test from 'ava';
-import { ForeignPorts, listenersIn, listeningPorts } from '../../../agent/network/foreign-ports.ts';
+import { ForeignPorts, isTaken, listenersIn, listeningPorts } from '../../../agent/network/foreign-ports.ts';
 import { keyOf, type KernelObject, type Scope } from '../../../agent/network/kernel-object.ts';
 import { silentLogger } from '../../harness/silent-logger.ts';
 
@@ -19,9 +19,28 @@ test('a table’s listeners are those that IPv4 reaches', (t) => {
   ];
   t.deepEqual(
     [...listenersIn(HEAD + rows.join('\n'), 'tcp')],
-    ['8080/tcp', '8081/tcp', '8083/tcp', '8085/tcp'],
+    [
+      '8080/tcp',
+      '0.0.0.0:8080/tcp',
+      '8081/tcp',
+      '127.0.0.1:8081/tcp',
+      '8083/tcp',
+      '0.0.0.0:8083/tcp',
+      '8085/tcp',
+      '127.0.0.1:8085/tcp',
+    ],
   );
-  t.deepEqual([...listenersIn(`${HEAD}   0: 00000000:0035 00000000:0000 07 0:0\n`, 'udp')], ['53/udp']);
+  const listening = listenersIn(HEAD + rows.join('\n'), 'tcp');
+  const taken = ['8081/tcp', '192.0.2.1:8081/tcp', '127.0.0.1:8081/tcp', '192.0.2.1:8080/tcp', '8082/tcp'];
+  t.deepEqual(
+    taken.filter((port) => isTaken(port, listening)),
+    ['8081/tcp', '127.0.0.1:8081/tcp', '192.0.2.1:8080/tcp'],
+    'one address is free where somebody listens on another',
+  );
+  t.deepEqual(
+    [...listenersIn(`${HEAD}   0: 00000000:0035 00000000:0000 07 0:0\n`, 'udp')],
+    ['53/udp', '0.0.0.0:53/udp'],
+  );
   t.deepEqual([...listenersIn('', 'tcp')], []);
 });
 
@@ -49,19 +68,28 @@ test('a port that somebody listens on is left to him, until he goes; what is pub
   const said: string[] = [];
   const foreign = new ForeignPorts({ ...silentLogger, error: (_, text = '') => said.push(text) });
   const wanted = ports(['tcp', tcp], ['udp', udp], ['tcp', 1]);
-  t.deepEqual(await foreign.leave(wanted, new Map()), ports(['tcp', 1]));
-  t.deepEqual(await foreign.leave(wanted, ports(['tcp', 1])), ports(['tcp', 1]));
+  const leave = async (objects: Scope, observed: Scope, whole = true): Promise<unknown> =>
+    (await foreign.leave({ whole, objects }, observed)).objects;
+  t.deepEqual(await leave(wanted, new Map()), ports(['tcp', 1]));
+  t.deepEqual(await leave(wanted, ports(['tcp', 1])), ports(['tcp', 1]));
+  t.deepEqual(await leave(new Map(), ports(['tcp', 1]), false), new Map());
   t.deepEqual(
     said.toSorted(),
     [`${tcp}/tcp`, `${udp}/udp`].map((port) => sentence(port)).toSorted(),
     'said once',
   );
-  t.deepEqual(await foreign.leave(wanted, wanted), wanted);
+  t.deepEqual(await leave(wanted, wanted), wanted);
+  t.deepEqual(await leave(wanted, ports(['tcp', 1])), ports(['tcp', 1]));
 
   server.close();
   socket.close();
   await once(server, 'close');
-  t.deepEqual(await foreign.leave(wanted, ports(['tcp', 1])), wanted);
+  t.deepEqual(
+    await leave(new Map(), ports(['tcp', 1]), false),
+    ports(['tcp', tcp], ['udp', udp]),
+    'made up for',
+  );
+  t.deepEqual(await leave(wanted, ports(['tcp', 1])), wanted);
 });
 
 function sentence(port: string): string {

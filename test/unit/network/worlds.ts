@@ -20,13 +20,25 @@ const service = (index: number) =>
       vip: fc.boolean(),
       published: fc.boolean(),
       host: fc.boolean(),
+      bound: fc.boolean(),
+      balance: fc.constantFrom('random' as const, 'source-hash' as const),
     })
-    .map(({ networks, vip, published, host }) => ({
+    .map(({ networks, vip, published, host, bound, balance }) => ({
       name: `s${index}`,
       aliases: [`alias${index % 2}`],
+      balance,
       networks,
       vips: vip ? Object.fromEntries(networks.map((id) => [id, `${BASES[id]}.${200 + index}`])) : {},
-      meshPorts: published ? [{ protocol: 'tcp' as const, publishedPort: 8000 + index, targetPort: 80 }] : [],
+      meshPorts: published
+        ? [
+            {
+              protocol: 'tcp' as const,
+              publishedPort: 8000 + index,
+              targetPort: 80,
+              ...(bound ? { hostIp: '127.0.0.1' } : {}),
+            },
+          ]
+        : [],
       hostPorts: host
         ? [{ protocol: 'udp' as const, publishedPort: 9000 + index, targetPort: 53, mode: 'host' as const }]
         : [],

@@ -197,13 +197,14 @@ export async function addService(
   r: Pick<Rig, 'store' | 'signal'>,
   id: string,
   networks: readonly string[] = [],
+  more: Partial<ServiceSpec> = {},
 ): Promise<void> {
   const revision = {
     id: `${id}.1`,
     serviceId: id,
     revision: 1,
     createdAtMs: 1,
-    spec: serviceSpec(id, networks),
+    spec: { ...serviceSpec(id, networks), ...more },
   };
   await r.store.commit(
     [

@@ -160,6 +160,14 @@ test('how tasks leave drained nodes and are levelled is labels', (t) => {
   );
 });
 
+test('how connections come to tasks is labels', (t) => {
+  const spec = specOf('deploy: {labels: {shoal.balance: source-hash, shoal.withdraw-wait: 10s}}');
+  t.like(spec, { balance: 'source-hash', withdrawWaitMs: 10_000, serveUnready: undefined });
+  t.deepEqual(errorsOf('services:\n  a:\n    image: a\n    deploy:\n      labels: {shoal.balance: fair}\n'), [
+    '5:7 services.a.deploy.labels: shoal.balance: random or source-hash is expected',
+  ]);
+});
+
 test('jobs on a schedule: a key, or labels', (t) => {
   const spec = specOf('deploy:\n  x-shoal-cron:\n    schedule: "0 3 * * *"\n    timezone: Europe/Berlin');
   const mode = {
@@ -197,11 +205,33 @@ test('ports: short forms, ranges, protocols, and the long form', (t) => {
   ]);
 });
 
+test('a port on one address', (t) => {
+  const ports = (list: string): readonly object[] => specOf(`ports: [${list}]`).ports;
+  const http = { protocol: 'tcp', targetPort: 80, publishedPort: 8080, mode: 'ingress' };
+  t.deepEqual(ports('"127.0.0.1:8080:80", "0.0.0.0:8080:80", "8080:80"'), [
+    { ...http, hostIp: '127.0.0.1' },
+    http,
+    http,
+  ]);
+  t.deepEqual(ports('"192.0.2.7::80/udp"').length, 1);
+  t.deepEqual(ports('{target: 80, published: 8080, mode: host, host_ip: 192.0.2.7}'), [
+    { ...http, mode: 'host', hostIp: '192.0.2.7' },
+  ]);
+  t.deepEqual(ports('"127.0.0.1:8080-8081:80-81"').length, 2);
+  for (const [text, why] of [
+    ['"[::1]:80:80"', /IPv4 only/],
+    ['"localhost:80:80"', /an IPv4 address of the nodes is expected/],
+    ['"224.0.0.1:80:80"', /an IPv4 address/],
+    ['{target: 80, host_ip: "::1"}', /host_ip: '::1': ports are published on IPv4 only/],
+  ] as const)
+    t.throws(() => ports(text), { message: why }, text);
+});
+
 test('ports that can not be are refused where they stand', (t) => {
   const file = `services:
   web:
     image: a
-    ports: ["127.0.0.1:80:80", "70000:1", "1-2:1-3", "a:b", "80/icmp", {published: 1}]
+    ports: ["256.0.0.1:80:80", "70000:1", "1-2:1-3", "a:b", "80/icmp", {published: 1}]
 `;
   const keys = errorsOf(file).map((line) => line.split(':').slice(0, 2).join(':'));
   t.deepEqual(keys, [

@@ -1,0 +1,103 @@
+/**
+ * PURE. How new connections to one address are spread over its backends: the address has numbered slots in a map, each
+ * with a backend, and one chain for each number of slots chooses one. A change of backends changes elements of maps;
+ * rules are made when the first service of a size comes, and go with the last.
+ */
+import type { Balance } from '../../shared/model/index.ts';
+import { chain, type KernelObject } from './kernel-object.ts';
+
+/** Numbers of slots of a source-hash, primes as the table's making needs, each about four times the one before. */
+const TABLE_SIZES = [61, 251, 1021, 4093, 16_381] as const;
+/** So many slots a backend keep the shares of a source-hash within a few per cent of one another. */
+const SLOTS_A_BACKEND = 16;
+/** The same on every node: a client comes to the same backend through any. */
+const HASH_SEED = 0x51_0a_1b;
+
+/** What a chain looks up and where: `key` and `backends` are of nft's language. */
+export interface Dispatcher {
+  readonly table: string;
+  /** What the names of its chains begin with. */
+  readonly prefix: string;
+  /** The expression that stands for the address or port asked for: the first part of a slot's key. */
+  readonly key: string;
+  readonly backends: string;
+  /** Goes before the choice, e.g. the protocol. */
+  readonly condition: string;
+}
+
+export interface Choice {
+  readonly objects: readonly KernelObject[];
+  /** What the address or port is led to: the value of its own element. */
+  readonly verdict: string;
+}
+
+/** nft's type for the keys of a dispatcher's slots. */
+export function slotKey(key: string): string {
+  return `typeof ${key} . numgen random mod 65536`;
+}
+
+/** The chain and the slots for one address or port. `backends` are distinct texts, at least one. */
+export function choose(
+  { table, prefix, key, backends: map, condition }: Dispatcher,
+  subject: string,
+  backends: readonly string[],
+  balance: Balance = 'random',
+): Choice {
+  const slots = balance === 'random' ? [...backends].sort() : hashSlots(backends);
+  const hashed = balance === 'source-hash' && slots.length > 1;
+  const name = `${prefix}${hashed ? 'hash' : 'pick'}_${slots.length}`;
+  const index = hashed
+    ? `jhash ip saddr mod ${slots.length} seed 0x${HASH_SEED.toString(16)}`
+    : `numgen random mod ${slots.length}`;
+  const rule = `${condition}dnat ip to ${key} . ${index} map @${map}`;
+  return {
+    objects: [
+      chain(table, name, [rule]),
+      ...slots.map(
+        (value, slot): KernelObject => ({
+          type: 'element',
+          table,
+          set: map,
+          key: `${subject} . ${slot}`,
+          value,
+        }),
+      ),
+    ],
+    verdict: `goto ${name}`,
+  };
+}
+
+/**
+ * Maglev's table (Eisenbud et al., NSDI 2016, 3.4): each backend fills slots in an order of its own, in turns. All have as
+ * many, and when one comes or goes few slots besides its own change hands.
+ */
+export function hashSlots(backends: readonly string[]): string[] {
+  const sorted = [...backends].sort();
+  if (sorted.length < 2) return sorted;
+  const wanted = sorted.length * SLOTS_A_BACKEND;
+  const size = TABLE_SIZES.find((one) => one >= wanted) ?? TABLE_SIZES[TABLE_SIZES.length - 1] ?? 1;
+  const slots: (string | undefined)[] = Array.from({ length: size });
+  const cursors = sorted.map((name) => ({
+    name,
+    at: hashOf(`${name} offset`) % size,
+    step: 1 + (hashOf(`${name} step`) % (size - 1)),
+  }));
+  for (let filled = 0; filled < size; ) {
+    for (const cursor of cursors) {
+      if (filled === size) break;
+      while (slots[cursor.at] !== undefined) cursor.at = (cursor.at + cursor.step) % size;
+      slots[cursor.at] = cursor.name;
+      filled += 1;
+    }
+  }
+  return slots.flatMap((name) => name ?? []);
+}
+
+/** FNV-1a, with the bits mixed at the end (murmur3's finaliser). */
+function hashOf(text: string): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < text.length; i += 1) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+  return (hash ^ (hash >>> 16)) >>> 0;
+}

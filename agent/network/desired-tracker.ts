@@ -1,0 +1,190 @@
+/**
+ * PURE. What the kernel should hold, followed from one assignment set to the next: a change of some endpoints and services
+ * costs what they cost, however many others there are. Follows the same rules as desired.ts, and gives what it would.
+ */
+import type { AssignmentSet, PeerAssignment } from '../../shared/model/index.ts';
+import { hostUnits, meshNetwork, placeOf, type SandboxState, sandboxUnits, viewsOf } from './desired.ts';
+import { hostBase, meshObjects } from './desired-host.ts';
+import { endpointObjects, sandboxBase, vipObjects } from './desired-sandbox.ts';
+import { EndpointIndex, type RowChanges, serviceKeyOf } from './endpoint-index.ts';
+import type { KernelObject, Scope } from './kernel-object.ts';
+import type { NetworkView, Self } from './local.ts';
+import { ScopeCount } from './scope-count.ts';
+
+/** Of one scope: all that it should hold (`whole`), or what has changed, undefined for what is no more. */
+export interface ScopeChange {
+  readonly whole: boolean;
+  readonly objects: ReadonlyMap<string, KernelObject | undefined>;
+}
+
+export interface SandboxChange extends Omit<SandboxState, 'objects'> {
+  readonly scope: ScopeChange;
+}
+
+/** Sandboxes by network id; one that is not named is to go. */
+export interface DesiredChange {
+  readonly host: ScopeChange;
+  readonly sandboxes: ReadonlyMap<string, SandboxChange>;
+}
+
+/** One moment's view of everything. */
+interface Moment {
+  readonly set: AssignmentSet;
+  readonly self: Self;
+  readonly me: PeerAssignment;
+  readonly views: ReadonlyMap<string, NetworkView>;
+}
+
+type Units = Map<string, KernelObject[]>;
+
+const HOST = '';
+
+export class DesiredTracker {
+  #index: EndpointIndex | undefined;
+  #last: Moment | undefined;
+  #counts = new Map<string, ScopeCount>();
+
+  /** What follows can be told from nothing before: the next change is of whole scopes. */
+  forget(): void {
+    this.#last = undefined;
+  }
+
+  /** What attaching put into sandboxes besides, by VNI: it is counted as theirs until the next look at their base. */
+  attached(added: ReadonlyMap<number, Scope>): void {
+    for (const [id, view] of this.#last?.views ?? [])
+      this.#counts.get(id)?.addToBase([...(added.get(view.network.vni)?.values() ?? [])]);
+  }
+
+  /** `rows`: all that differ from the last set that was given; undefined when that is not known. */
+  follow(set: AssignmentSet, self: Self, rows: RowChanges | undefined): DesiredChange {
+    const last = this.#last;
+    const me = set.peers.get(self.nodeId);
+    this.#last = undefined;
+    if (me === undefined) return { host: { whole: true, objects: new Map() }, sandboxes: new Map() };
+    const views = new Map(viewsOf(set, self).map((view) => [view.network.networkId, view]));
+    const now: Moment = { set, self, me, views };
+    const change =
+      last === undefined || rows === undefined || last.set.peers !== set.peers || this.#index === undefined
+        ? this.#anew(now)
+        : this.#advance(last, now, rows, this.#index);
+    this.#last = now;
+    return change;
+  }
+
+  #anew(now: Moment): DesiredChange {
+    const index = new EndpointIndex(now.set);
+    this.#index = index;
+    this.#counts = new Map();
+    return {
+      host: this.#wholeHost(now, index),
+      sandboxes: mapValues(now.views, (view) => ({
+        ...placeOf(view),
+        scope: this.#wholeSandbox(view, now.me, index),
+      })),
+    };
+  }
+
+  #advance(last: Moment, now: Moment, rows: RowChanges, index: EndpointIndex): DesiredChange {
+    const services = servicesIn(rows, last.set, now.set);
+    const before = unitsOf(last, rows, services, index);
+    index.update(last.set, now.set, rows);
+    const after = unitsOf(now, rows, services, index);
+    for (const networkId of this.#counts.keys())
+      if (networkId !== HOST && !now.views.has(networkId)) this.#counts.delete(networkId);
+    const sandboxes = mapValues(now.views, (view): SandboxChange => {
+      const id = view.network.networkId;
+      const known = last.views.get(id)?.netns === view.netns;
+      const scope = known
+        ? this.#partly(id, before, after, hasSameBase(last, now, id) ? undefined : sandboxBase(view, now.me))
+        : this.#wholeSandbox(view, now.me, index);
+      return { ...placeOf(view), scope };
+    });
+    const [oldMesh, mesh] = [last, now].map(
+      ({ views }) => meshNetwork([...views.values()])?.network.networkId,
+    );
+    const host =
+      oldMesh === mesh
+        ? this.#partly(HOST, before, after, hostBase(now.set, now.self, [...now.views.values()]))
+        : this.#wholeHost(now, index);
+    return { host, sandboxes };
+  }
+
+  #partly(id: string, before: Units, after: Units, base: KernelObject[] | undefined): ScopeChange {
+    const count = this.#counts.get(id) ?? new ScopeCount();
+    this.#counts.set(id, count);
+    return { whole: false, objects: count.exchange(before.get(id) ?? [], after.get(id) ?? [], base) };
+  }
+
+  #wholeSandbox(view: NetworkView, me: PeerAssignment, index: EndpointIndex): ScopeChange {
+    return this.#whole(view.network.networkId, sandboxBase(view, me), sandboxUnits(view, me, index));
+  }
+
+  #wholeHost({ set, self, views }: Moment, index: EndpointIndex): ScopeChange {
+    const list = [...views.values()];
+    return this.#whole(HOST, hostBase(set, self, list), hostUnits(list, index));
+  }
+
+  #whole(id: string, base: KernelObject[], units: KernelObject[]): ScopeChange {
+    const count = new ScopeCount();
+    this.#counts.set(id, count);
+    return { whole: true, objects: count.exchange([], units, base) };
+  }
+}
+
+/** A sandbox's base need not be looked at when nothing that it is made of has changed. */
+function hasSameBase(last: Moment, now: Moment, networkId: string): boolean {
+  const [a, b] = [last.views.get(networkId), now.views.get(networkId)];
+  return (
+    last.set.tasks === now.set.tasks &&
+    last.self.localRevision === now.self.localRevision &&
+    last.self.mtu === now.self.mtu &&
+    last.self.vxlanPort === now.self.vxlanPort &&
+    a?.network === b?.network &&
+    a?.uplinkSlot === b?.uplinkSlot
+  );
+}
+
+/** Keys of the services that these rows touch: their own, and those of their endpoints. */
+function servicesIn(rows: RowChanges, ...sets: readonly AssignmentSet[]): Set<string> {
+  const keys = new Set(rows.services);
+  for (const key of rows.endpoints) {
+    for (const set of sets) {
+      const endpoint = set.endpoints.get(key);
+      if (endpoint !== undefined) keys.add(serviceKeyOf(endpoint));
+    }
+  }
+  return keys;
+}
+
+/** What these endpoints and services add at one moment, by scope. */
+function unitsOf(
+  { set, me, self, views }: Moment,
+  rows: RowChanges,
+  services: ReadonlySet<string>,
+  index: EndpointIndex,
+): Units {
+  const units: Units = new Map();
+  const mesh = meshNetwork([...views.values()]);
+  const add = (scope: string, objects: readonly KernelObject[]): void => {
+    const list = units.get(scope);
+    if (list === undefined) units.set(scope, [...objects]);
+    else for (const object of objects) list.push(object);
+  };
+  for (const key of rows.endpoints) {
+    const endpoint = set.endpoints.get(key);
+    if (endpoint !== undefined && views.has(endpoint.networkId))
+      add(endpoint.networkId, endpointObjects(set.peers, me, endpoint));
+  }
+  for (const key of services) {
+    const service = set.services.get(key);
+    if (service === undefined || !views.has(service.networkId)) continue;
+    const serving = index.servingOf(key);
+    add(service.networkId, vipObjects(service, serving));
+    if (mesh?.network.networkId === service.networkId) add(HOST, meshObjects(self, service, serving));
+  }
+  return units;
+}
+
+function mapValues<K, A, B>(map: ReadonlyMap<K, A>, change: (value: A) => B): Map<K, B> {
+  return new Map([...map].map(([key, value]) => [key, change(value)]));
+}

@@ -1,0 +1,60 @@
+/** PURE. The endpoints and services of an assignment set by what they are looked for, kept in step row by row. */
+import type { AssignmentSet, EndpointAssignment, ServiceAssignment } from '../../shared/model/index.ts';
+import { Groups, type Rows } from './groups.ts';
+
+/** Keys of rows that changed, came or went. */
+export interface RowChanges {
+  readonly endpoints: ReadonlySet<string>;
+  readonly services: ReadonlySet<string>;
+}
+
+/** The key of its service's row in the set, which its network shares. */
+export function serviceKeyOf({ networkId, serviceId }: { networkId: string; serviceId: string }): string {
+  return `${networkId}/${serviceId}`;
+}
+
+export class EndpointIndex {
+  readonly #endpoints = new Groups<EndpointAssignment>();
+  readonly #services = new Groups<ServiceAssignment>();
+  readonly #backends = new Groups<EndpointAssignment>();
+
+  constructor(set: AssignmentSet) {
+    for (const [key, row] of set.endpoints) this.#putEndpoint(key, undefined, row);
+    for (const [key, row] of set.services) this.#services.put(row.networkId, key, row);
+  }
+
+  /** From `before` to `after`, which differ in these rows. */
+  update(before: AssignmentSet, after: AssignmentSet, rows: RowChanges): void {
+    for (const key of rows.endpoints)
+      this.#putEndpoint(key, before.endpoints.get(key), after.endpoints.get(key));
+    for (const key of rows.services) {
+      const old = before.services.get(key);
+      const row = after.services.get(key);
+      if (old !== undefined) this.#services.drop(old.networkId, key);
+      if (row !== undefined) this.#services.put(row.networkId, key, row);
+    }
+  }
+
+  endpointsOn(networkId: string): Rows<EndpointAssignment> {
+    return this.#endpoints.of(networkId);
+  }
+
+  servicesOn(networkId: string): Rows<ServiceAssignment> {
+    return this.#services.of(networkId);
+  }
+
+  /** Addresses to which a service's VIP and ports may lead. By its row's key. */
+  servingOf(serviceKey: string): string[] {
+    return [...this.#backends.of(serviceKey).values()].map((endpoint) => endpoint.address);
+  }
+
+  #putEndpoint(key: string, old: EndpointAssignment | undefined, row: EndpointAssignment | undefined): void {
+    if (old !== undefined) {
+      this.#endpoints.drop(old.networkId, key);
+      this.#backends.drop(serviceKeyOf(old), key);
+    }
+    if (row === undefined) return;
+    this.#endpoints.put(row.networkId, key, row);
+    if (row.serving) this.#backends.put(serviceKeyOf(row), key, row);
+  }
+}

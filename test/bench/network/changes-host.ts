@@ -1,0 +1,140 @@
+/** The measured side of changes.ts: a driver with 10,000 services of 10 tasks each on one network, one of them here. */
+import { execFile } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { NetworkDriver } from '../../../agent/network/driver.ts';
+import { formatAddress, parseAddress } from '../../../shared/lib/cidr.ts';
+import { applyDiff, listsToSet } from '../../../shared/wire/assignment-diff.ts';
+import type { AssignmentSet, EndpointAssignment, ServiceAssignment } from '../../../shared/model/index.ts';
+import { assignmentsOf, network } from '../../cluster/network-model.ts';
+import { silentLogger } from '../../harness/silent-logger.ts';
+import { quantile, report } from '../report.ts';
+
+const SERVICES = Number(process.env['SHOAL_BENCH_SERVICES'] ?? 10_000);
+const TASKS_A_SERVICE = 10;
+const ROUNDS = 100;
+const WARM_UP = 10;
+const ME = 'benchnode0aaaaaaaaaaaaaaa';
+const OTHERS = Array.from({ length: 50 }, (_, i) => `benchnode${i + 1}bbbbbbbbbbbbbbbb`);
+const CLUSTER = `benchnet${process.pid}`;
+
+const run = promisify(execFile);
+const never = new AbortController().signal;
+const vipOf = (service: number): string => formatAddress(parseAddress('10.8.0.2') + service);
+const addressOf = (task: number): string => formatAddress(parseAddress('10.9.0.2') + task);
+
+function endpoint(service: number, slot: number, serving: boolean): EndpointAssignment {
+  const number = service * TASKS_A_SERVICE + slot;
+  return {
+    networkId: 'front',
+    taskId: `task${number}`,
+    nodeId: OTHERS[number % OTHERS.length] ?? ME,
+    serviceId: `id-s${service}`,
+    serviceName: `s${service}`,
+    slot,
+    address: addressOf(number),
+    aliases: [],
+    serving,
+  };
+}
+
+function service(number: number): ServiceAssignment {
+  return {
+    networkId: 'front',
+    serviceId: `id-s${number}`,
+    name: `s${number}`,
+    aliases: [],
+    vip: vipOf(number),
+    ports: [],
+  };
+}
+
+/** One task is this node's, so that the network has its sandbox here. */
+function world(): AssignmentSet {
+  const task = { taskId: 'mine0xxxxxxxxxxxxxxxxxxxx', service: 'mine', node: ME, slot: 1 };
+  const own = assignmentsOf(
+    {
+      peers: [ME, ...OTHERS].map((nodeId, i) => ({
+        nodeId,
+        hostname: `h${i}`,
+        index: i + 1,
+        address: `10.99.0.${i + 1}`,
+      })),
+      networks: [network('front', 0x1001, '10.8.0', { subnet: '10.8.0.0/14', gateway: '10.8.0.1' })],
+      services: [{ name: 'mine', aliases: [], vips: {}, networks: ['front'], meshPorts: [], hostPorts: [] }],
+      tasks: [{ ...task, addresses: { front: '10.11.255.250' }, serving: true, desired: 'running' }],
+    },
+    ME,
+  );
+  const services = Array.from({ length: SERVICES }, (_, i) => i);
+  const slots = Array.from({ length: TASKS_A_SERVICE }, (_, i) => i);
+  return listsToSet({
+    tasks: [...own.tasks.values()],
+    networks: [...own.networks.values()],
+    peers: [...own.peers.values()],
+    services: [...own.services.values(), ...services.map(service)],
+    endpoints: [
+      ...own.endpoints.values(),
+      ...services.flatMap((number) => slots.map((slot) => endpoint(number, slot, true))),
+    ],
+    secrets: [],
+    configs: [],
+  });
+}
+
+async function timed(work: () => Promise<void>): Promise<number> {
+  const startedMs = performance.now();
+  await work();
+  return performance.now() - startedMs;
+}
+
+function say(bench: string, ms: number): void {
+  report(`network: ${bench}, ${SERVICES} services of ${TASKS_A_SERVICE}`, ms, undefined, 'ms');
+}
+
+/** Endpoints that stop and start to serve, and tasks that come and go. */
+async function changes(driver: NetworkDriver, first: AssignmentSet): Promise<void> {
+  let set = first;
+  const flips: number[] = [];
+  const comings: number[] = [];
+  const apply = async (next: () => AssignmentSet): Promise<number> =>
+    timed(async () => {
+      set = next();
+      await driver.apply(set, never);
+    });
+  for (let i = 0; i < ROUNDS + WARM_UP; i += 1) {
+    const number = (i * 7919) % SERVICES;
+    const more = { ...endpoint(number, 3, true), taskId: `more${i}`, address: addressOf(200_000 + i) };
+    const flip = await apply(() =>
+      applyDiff(set, { put: { endpoints: [endpoint(number, 3, false)] }, drop: {} }),
+    );
+    const come = await apply(() => applyDiff(set, { put: { endpoints: [more] }, drop: {} }));
+    if (i < WARM_UP) continue;
+    flips.push(flip);
+    comings.push(come);
+  }
+  say('an endpoint stops serving', quantile(flips, 0.5));
+  say('an endpoint stops serving, p99', quantile(flips, 0.99));
+  say('an endpoint comes', quantile(comings, 0.5));
+}
+
+const netnsDir = await mkdtemp(join(tmpdir(), 'shoal-bench-netns-'));
+await run('ip', ['addr', 'add', '10.99.0.1/32', 'dev', 'lo']);
+await run('ip', ['link', 'set', 'lo', 'up']);
+const options = { clusterName: CLUSTER, nodeId: ME, logger: silentLogger, netnsDir, hostResolvers: [] };
+try {
+  const driver = new NetworkDriver({ ...options, repairMs: 0 });
+  const set = world();
+  say('all of it made', await timed(() => driver.apply(set, never)));
+  await changes(driver, set);
+  await driver.close();
+  const next = new NetworkDriver({ ...options, repairMs: 0 });
+  say('a restarted agent finds all as it should be', await timed(() => next.apply(set, never)));
+  await next.close();
+} finally {
+  await NetworkDriver.removeAll(CLUSTER, netnsDir);
+  await run('umount', ['-l', netnsDir]).catch(() => undefined);
+  await rm(netnsDir, { recursive: true, force: true });
+}

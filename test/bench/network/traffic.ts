@@ -1,0 +1,199 @@
+/**
+ * Traffic between two hosts made of namespaces on one bridge, in turns: over our overlay, over a bare VXLAN device and
+ * bridge (what docker's overlay is made of), and between the hosts themselves; through a VIP among 10,000 services; and
+ * through a published port, against docker's userland proxy and against a bare rule.
+ */
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { UndoStack } from '../../../shared/lib/undo-stack.ts';
+import { NetworkLab } from '../../cluster/network-lab.ts';
+import { ensurePeers } from '../../harness/peers.ts';
+import { quantile, report, reportRate } from '../report.ts';
+import { CLIENT, manyServices, PORTS, SERVER, trafficWorld } from './traffic-world.ts';
+
+const run = promisify(execFile);
+const PUMP = fileURLToPath(new URL('./pump.js', import.meta.url));
+const ROUNDS = Number(process.env['SHOAL_BENCH_ROUNDS'] ?? 5);
+const SECONDS = '2';
+const BARE_CLIENT = '10.77.0.1';
+const BARE_SERVER = '10.77.0.2';
+
+interface Way {
+  /** A namespace: a name, or a path. */
+  readonly from: string;
+  readonly host: string;
+  readonly port: number;
+}
+
+export async function benchTraffic(): Promise<void> {
+  await using undo = new UndoStack();
+  const lab = await NetworkLab.up(trafficWorld(), 'bench');
+  undo.defer(() => lab.down());
+  await lab.applyAll();
+  await lab.startAll();
+  const ways = await makeWays(lab, undo);
+  await overlayRows(ways);
+  await vipRows(lab, ways);
+  await portRows(ways);
+}
+
+interface Ways {
+  readonly overlay: Way;
+  readonly bare: Way;
+  readonly hosts: Way;
+  readonly vip: Way;
+  readonly mesh: Way;
+  readonly proxy: Way;
+  readonly rule: Way;
+}
+
+async function makeWays(lab: NetworkLab, undo: UndoStack): Promise<Ways> {
+  const [one, other] = [lab.ns('h1'), lab.ns('h2')];
+  for (const [host, address, remote] of [
+    [one, BARE_CLIENT, '10.99.0.2'],
+    [other, BARE_SERVER, '10.99.0.1'],
+  ] as const)
+    await bareHost(host, address, remote, undo);
+  const server = lab.containerNs(SERVER.taskId);
+  for (const namespace of [server, other, `${other}-bare`, `${one}-bare`]) await serve(namespace, undo);
+  await serve(lab.containerNs(CLIENT.taskId), undo);
+  await proxyOn(one, undo);
+  await inNs(one, ['/usr/sbin/nft', '-f', '-'], RULE);
+  const out = lab.ns('out');
+  return {
+    overlay: { from: lab.containerNs(CLIENT.taskId), host: SERVER.addresses.front, port: PORTS.pump },
+    bare: { from: `${one}-bare`, host: BARE_SERVER, port: PORTS.pump },
+    hosts: { from: one, host: '10.99.0.2', port: PORTS.pump },
+    vip: { from: lab.containerNs(CLIENT.taskId), host: '10.5.0.200', port: PORTS.pump },
+    mesh: { from: out, host: '10.99.0.1', port: PORTS.mesh },
+    proxy: { from: out, host: '10.99.0.1', port: PORTS.proxy },
+    rule: { from: out, host: '10.99.0.1', port: PORTS.rule },
+  };
+}
+
+/** A VXLAN device in a bridge, and a namespace on it, as one would make them by hand. */
+async function bareHost(host: string, address: string, remote: string, undo: UndoStack): Promise<void> {
+  const inside = `${host}-bare`;
+  await run('ip', ['netns', 'add', inside]);
+  undo.defer(async () => void (await run('ip', ['netns', 'del', inside])));
+  const commands = [
+    `link add br-bare mtu 1450 type bridge`,
+    `link add vx-bare mtu 1450 type vxlan id 77 dstport 4790 remote ${remote} local ${remote === '10.99.0.1' ? '10.99.0.2' : '10.99.0.1'}`,
+    `link set vx-bare master br-bare up`,
+    `link set br-bare up`,
+    `addr add 10.77.0.${remote === '10.99.0.1' ? 254 : 253}/24 dev br-bare`,
+    `link add ve-bare mtu 1450 type veth peer name eth0 mtu 1450 netns ${inside}`,
+    `link set ve-bare master br-bare up`,
+  ];
+  for (const command of commands) await inNs(host, ['ip', ...command.split(' ')]);
+  const gateway = remote === '10.99.0.1' ? '10.77.0.254' : '10.77.0.253';
+  for (const command of [
+    `addr add ${address}/24 dev eth0`,
+    'link set eth0 up',
+    'link set lo up',
+    `route add default via ${gateway}`,
+  ])
+    await inNs(inside, ['ip', ...command.split(' ')]);
+}
+
+/** As docker's own rules for a published port without its proxy: one translation, to a container on this host. */
+const RULE = `table ip bare {
+  chain pre {
+    type nat hook prerouting priority dstnat; policy accept;
+    fib daddr type local tcp dport ${PORTS.rule} dnat to ${BARE_CLIENT}:${PORTS.pump}
+  }
+}
+`;
+
+async function proxyOn(host: string, undo: UndoStack): Promise<void> {
+  const { root, env } = await ensurePeers();
+  const args = ['-proto', 'tcp', '-host-ip', '0.0.0.0', '-host-port', String(PORTS.proxy)];
+  const to = ['-container-ip', BARE_CLIENT, '-container-port', String(PORTS.pump)];
+  const command = [join(root, 'usr/sbin/docker-proxy'), ...args, ...to];
+  // It tells that it listens on descriptor 3, which docker opens.
+  const child = spawn('nsenter', [`--net=/run/netns/${host}`, ...command], {
+    stdio: ['ignore', 'inherit', 'inherit', 'pipe'],
+    env,
+  });
+  undo.defer(() => stop(child));
+  const ready = child.stdio[3];
+  if (ready === null || ready === undefined) throw new Error('no pipe');
+  await once(ready as NodeJS.ReadableStream, 'data');
+}
+
+async function serve(namespace: string, undo: UndoStack): Promise<void> {
+  const child = spawn('nsenter', [net(namespace), process.execPath, PUMP, 'server', String(PORTS.pump)], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  undo.defer(() => stop(child));
+  await once(child.stdout, 'data');
+}
+
+async function stop(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null) return;
+  const ended = once(child, 'exit');
+  child.kill('SIGKILL');
+  await ended;
+}
+
+function net(namespace: string): string {
+  return `--net=${namespace.startsWith('/') ? namespace : `/run/netns/${namespace}`}`;
+}
+
+async function inNs(namespace: string, command: readonly string[], input?: string): Promise<void> {
+  const child = spawn('nsenter', [net(namespace), ...command], { stdio: ['pipe', 'ignore', 'inherit'] });
+  child.stdin.end(input);
+  const [code] = (await once(child, 'exit')) as [number];
+  if (code !== 0) throw new Error(`${command.join(' ')} in ${namespace}: exit code ${code}`);
+}
+
+async function measure(what: string, { from, host, port }: Way, ...more: string[]): Promise<number> {
+  const args = [net(from), process.execPath, PUMP, what, host, String(port), SECONDS, ...more];
+  return Number((await run('nsenter', args)).stdout);
+}
+
+/** Medians, of rounds in which each way has its turn. */
+async function inTurns(what: string, ways: readonly Way[], ...more: string[]): Promise<number[]> {
+  const figures = ways.map((): number[] => []);
+  for (let round = 0; round < ROUNDS; round += 1) {
+    for (const [i, way] of ways.entries()) figures[i]?.push(await measure(what, way, ...more));
+  }
+  return figures.map((list) => quantile(list, 0.5));
+}
+
+async function overlayRows({ overlay, bare, hosts }: Ways): Promise<void> {
+  const rows = [
+    ['TCP, one stream', 'stream', 'Gbit/s', '1'],
+    ['TCP, eight streams', 'stream', 'Gbit/s', '8'],
+    ['new connections', 'connect', '1/s', '1'],
+    ['there and back', 'echo', 'us', '1'],
+  ] as const;
+  for (const [name, what, unit, streams] of rows) {
+    const [ours = 0, bridge, underlay] = await inTurns(what, [overlay, bare, hosts], streams);
+    const say = what === 'echo' ? report : reportRate;
+    say(`network: ${name}, overlay against VXLAN and bridge`, ours, bridge, unit);
+    say(`network: ${name}, overlay against the hosts' own network`, ours, underlay, unit);
+  }
+}
+
+async function vipRows(lab: NetworkLab, { overlay, vip }: Ways): Promise<void> {
+  manyServices(lab.world);
+  await lab.applyAll();
+  const names = `VIP among ${lab.world.services.length} services against the backend's address`;
+  for (const [name, what, unit] of [
+    ['TCP, one stream', 'stream', 'Gbit/s'],
+    ['new connections', 'connect', '1/s'],
+  ] as const) {
+    const [ours = 0, peer] = await inTurns(what, [vip, overlay]);
+    reportRate(`network: ${name}, ${names}`, ours, peer, unit);
+  }
+}
+
+async function portRows({ mesh, proxy, rule }: Ways): Promise<void> {
+  const [ours = 0, slow, bare] = await inTurns('connect', [mesh, proxy, rule]);
+  reportRate("network: new connections, published port against docker's proxy", ours, slow, '1/s');
+  reportRate('network: new connections, published port against one DNAT rule', ours, bare, '1/s');
+}
