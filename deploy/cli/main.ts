@@ -3,6 +3,7 @@
 import { Command, CommanderError } from 'commander';
 import { VERSION } from '../../shared/lib/version.ts';
 import { addBackup, addRestore } from './backup.ts';
+import { addCa } from './ca.ts';
 import { addAgent, addManager } from './daemons.ts';
 import { addExplain } from './explain.ts';
 import { EXIT, explainFailure } from './fail.ts';
@@ -34,6 +35,7 @@ function makeProgram(): Command {
   addService(program);
   addExplain(program);
   addToken(program);
+  addCa(program);
   addBackup(program);
   addRestore(program);
   addRecover(program);

@@ -10,6 +10,7 @@ import { withRequestId } from '../request-scope.ts';
 import { absentRouter } from './resources/absent.ts';
 import { attachRouter } from './resources/attach.ts';
 import { backupRouter } from './resources/backup.ts';
+import { caRouter } from './resources/ca.ts';
 import { archiveRouter } from './resources/archive.ts';
 import { containerActionsRouter } from './resources/container-actions.ts';
 import { containerLifecycleRouter } from './resources/container-lifecycle.ts';
@@ -50,7 +51,7 @@ export function createApi(options: ApiOptions): Express {
   app.set('etag', false);
   if (ctx.metrics !== undefined) app.use(requestMetrics(ctx.metrics));
   app.use(requestLog(ctx.logger, ctx.clock), apiVersion(ctx.version), noOptions);
-  app.use(systemRouter(ctx), swarmRouter(ctx), joinTokensRouter(ctx), eventsRouter(ctx));
+  app.use(systemRouter(ctx), swarmRouter(ctx), joinTokensRouter(ctx), caRouter(ctx), eventsRouter(ctx));
   app.use(nodesRouter(ctx), servicesRouter(ctx), tasksRouter(ctx));
   app.use(serviceRevisionsRouter(ctx), explainRouter(ctx));
   app.use(networksRouter(ctx), containersRouter(ctx), stacksRouter(ctx));

@@ -2,7 +2,13 @@
  * The cluster's certificate authority: a P-256 root that signs one certificate a node. In a subject, CN is the node's
  * id, OU its role and O the cluster's id; both ends of a session read them there.
  */
-import { createHash, webcrypto, X509Certificate as ParsedCertificate } from 'node:crypto';
+import {
+  createHash,
+  createPrivateKey,
+  type KeyObject,
+  webcrypto,
+  X509Certificate as ParsedCertificate,
+} from 'node:crypto';
 import { InvalidError } from '../../shared/errors/index.ts';
 import type { NodeRole } from '../../shared/model/node.ts';
 import {
@@ -11,13 +17,13 @@ import {
   ExtendedKeyUsageExtension,
   KeyUsageFlags,
   KeyUsagesExtension,
-  PemConverter,
   Pkcs10CertificateRequest,
   SubjectAlternativeNameExtension,
   SubjectKeyIdentifierExtension,
   X509Certificate,
   X509CertificateGenerator,
 } from '../../shared/wire/x509.ts';
+import { splitPem } from '../../shared/wire/pem.ts';
 import { generateKeys, privateKeyPem } from '../../shared/wire/keys.ts';
 
 const DAY_MS = 24 * 3600 * 1000;
@@ -32,6 +38,9 @@ const SERVER_AUTH = '1.3.6.1.5.5.7.3.1';
 const CLIENT_AUTH = '1.3.6.1.5.5.7.3.2';
 
 const SIGNING = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
+
+const RSA_SIGNING = { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256' };
+const MIN_RSA_BITS = 2048;
 
 export interface RootMaterial {
   readonly caCertificatePem: string;
@@ -96,39 +105,51 @@ export interface Authority {
   issueIdentity(subject: Subject, nowMs: number): Promise<{ cert: string; key: string; ca: string }>;
 }
 
+/**
+ * `next`: while the root is rotated. Nodes then get certificates of the next root, and managers still show theirs of the
+ * present one, which all nodes trust.
+ */
 export async function openAuthority(
   clusterId: string,
   material: RootMaterial,
-  lifeMs: number = DEFAULT_LIFE_MS,
+  {
+    lifeMs = DEFAULT_LIFE_MS,
+    next,
+  }: { readonly lifeMs?: number; readonly next?: RootMaterial | undefined } = {},
 ): Promise<Authority> {
-  const root = trustRoot(material.caCertificatePem);
-  const signer: Signer = {
-    certificate: new X509Certificate(root.pem),
-    signingKey: await importSigningKey(material.caKeyPem),
-    clusterId,
-    lifeMs,
-  };
+  const signer = await signerOf(material, clusterId, lifeMs);
+  const issuer = next === undefined ? signer : await signerOf(next, clusterId, lifeMs);
+  const { root } = signer;
+  const roots = next === undefined ? [root] : [root, issuer.root];
+  const trustPem = roots.map(({ pem }) => pem).join('');
   return {
     clusterId,
     caPem: root.pem,
     digest: root.digest,
-    roots: [root],
-    trustPem: root.pem,
-    issuer: root.digest,
+    roots,
+    trustPem,
+    issuer: issuer.root.digest,
     lifeMs,
     issue: async (csrPem, subject, nowMs) =>
-      signLeaf(signer, (await checkedRequest(csrPem)).publicKey, subject, nowMs),
+      signLeaf(issuer, (await checkedRequest(csrPem)).publicKey, subject, nowMs),
     issueIdentity: async (subject, nowMs) => {
       const keys = await generateKeys();
       const cert = await signLeaf(signer, keys.publicKey, subject, nowMs);
-      return { cert, key: await privateKeyPem(keys.privateKey), ca: root.pem };
+      return { cert, key: await privateKeyPem(keys.privateKey), ca: trustPem };
     },
   };
 }
 
-function trustRoot(pem: string): TrustRoot {
+async function signerOf(material: RootMaterial, clusterId: string, lifeMs: number): Promise<Signer> {
+  const root = trustRoot(material.caCertificatePem);
+  const certificate = new X509Certificate(root.pem);
+  return { root, certificate, ...(await importSigningKey(material.caKeyPem)), clusterId, lifeMs };
+}
+
+export function trustRoot(pem: string): TrustRoot {
   const certificate = new ParsedCertificate(pem);
-  return { digest: sha256(certificate.raw), pem, certificate };
+  // Written anew: what was given may have other text around it.
+  return { digest: sha256(certificate.raw), pem: certificate.toString(), certificate };
 }
 
 /**
@@ -145,9 +166,9 @@ export function sha256(bytes: Buffer): string {
 
 type LeafKey = webcrypto.CryptoKey | Pkcs10CertificateRequest['publicKey'];
 
-interface Signer {
+interface Signer extends SigningKey {
+  readonly root: TrustRoot;
   readonly certificate: X509Certificate;
-  readonly signingKey: webcrypto.CryptoKey;
   readonly clusterId: string;
   readonly lifeMs: number;
 }
@@ -162,7 +183,7 @@ async function signLeaf(root: Signer, publicKey: LeafKey, subject: Subject, nowM
     notBefore: new Date(nowMs - BACKDATE_MS),
     // What outlives its root would be refused all the same.
     notAfter: new Date(Math.min(nowMs + root.lifeMs, root.certificate.notAfter.getTime())),
-    signingAlgorithm: SIGNING,
+    signingAlgorithm: root.signingAlgorithm,
     publicKey,
     signingKey: root.signingKey,
     extensions: [
@@ -197,10 +218,82 @@ async function checkedRequest(csrPem: string): Promise<Pkcs10CertificateRequest>
   return request;
 }
 
-function importSigningKey(keyPem: string): Promise<webcrypto.CryptoKey> {
-  const der = PemConverter.decode(keyPem)[0];
-  if (der === undefined) throw new InvalidError('the cluster record holds no CA key in PEM');
-  return webcrypto.subtle.importKey('pkcs8', der, SIGNING, false, ['sign']);
+interface SigningKey {
+  readonly signingKey: webcrypto.CryptoKey;
+  readonly signingAlgorithm: typeof SIGNING | typeof RSA_SIGNING;
+}
+
+/** Curves by OpenSSL's names. */
+const CURVES = new Map([
+  ['prime256v1', 'P-256'],
+  ['secp384r1', 'P-384'],
+]);
+
+/** Throws InvalidError, with what is allowed. */
+async function importSigningKey(keyPem: string): Promise<SigningKey> {
+  const key = parseKey(keyPem);
+  const signingAlgorithm = signingAlgorithmOf(key);
+  const der = key.export({ type: 'pkcs8', format: 'der' });
+  const signingKey = await webcrypto.subtle.importKey('pkcs8', der, signingAlgorithm, false, ['sign']);
+  return { signingKey, signingAlgorithm };
+}
+
+function parseKey(keyPem: string): KeyObject {
+  try {
+    return createPrivateKey(keyPem);
+  } catch (cause) {
+    throw new InvalidError("the CA's key is not a private key in PEM, or it is encrypted: decrypt it first", {
+      cause,
+    });
+  }
+}
+
+function signingAlgorithmOf(key: KeyObject): SigningKey['signingAlgorithm'] {
+  const { namedCurve = '', modulusLength = 0 } = key.asymmetricKeyDetails ?? {};
+  const curve = CURVES.get(namedCurve);
+  if (key.asymmetricKeyType === 'ec' && curve !== undefined) return { ...SIGNING, namedCurve: curve };
+  if (key.asymmetricKeyType === 'rsa' && modulusLength >= MIN_RSA_BITS) return RSA_SIGNING;
+  throw new InvalidError(`the CA's key must be ECDSA P-256 or P-384, or RSA of ${MIN_RSA_BITS} bits or more`);
+}
+
+const MIN_ROOT_LIFE_MS = 30 * DAY_MS;
+
+/** A root that users bring. Throws InvalidError that says what is wrong with it; the PEM that comes back has the root alone. */
+export async function checkRoot(material: RootMaterial, nowMs: number): Promise<RootMaterial> {
+  const { caKeyPem } = material;
+  const certificates = splitPem(material.caCertificatePem);
+  const [pem] = certificates;
+  if (pem === undefined || certificates.length > 1) {
+    throw new InvalidError(
+      `the CA must be one root certificate in PEM, without intermediates: there are ${certificates.length} certificates`,
+    );
+  }
+  const root = parseRoot(pem);
+  const { certificate } = root;
+  const refuse = (why: string): never => {
+    throw new InvalidError(`the CA's certificate can not be used: ${why}`);
+  };
+  if (!certificate.checkIssued(certificate) || !certificate.verify(certificate.publicKey))
+    refuse('it is no root, which is signed by itself');
+  const parsed = new X509Certificate(pem);
+  if (!certificate.ca) refuse('it may not sign others (basicConstraints: CA)');
+  const usage = parsed.getExtension(KeyUsagesExtension);
+  if (usage !== null && (usage.usages & KeyUsageFlags.keyCertSign) === 0)
+    refuse('it may not sign others (keyUsage: keyCertSign)');
+  if (parsed.getExtension(SubjectKeyIdentifierExtension) === null) refuse('it has no subjectKeyIdentifier');
+  if (parsed.notBefore.getTime() > nowMs) refuse('it is not valid yet');
+  if (parsed.notAfter.getTime() < nowMs + MIN_ROOT_LIFE_MS) refuse('it ends in less than 30 days');
+  if (!certificate.checkPrivateKey(parseKey(caKeyPem))) refuse('the key is not its');
+  await importSigningKey(caKeyPem);
+  return { caCertificatePem: root.pem, caKeyPem };
+}
+
+function parseRoot(pem: string): TrustRoot {
+  try {
+    return trustRoot(pem);
+  } catch (cause) {
+    throw new InvalidError("the CA's certificate can not be read", { cause });
+  }
 }
 
 /** 127 random bits, positive: RFC 5280, 4.1.2.2. */

@@ -5,7 +5,7 @@ import type { Cluster, ClusterSecrets, Logger } from '../../shared/model/index.t
 import { formatJoinToken } from '../../shared/wire/join-token.ts';
 import { StaleError, type Store } from '../store/store.ts';
 import type { Vault } from '../vault/seal.ts';
-import { type Authority, createRoot, openAuthority } from './authority.ts';
+import { type Authority, createRoot, openAuthority, type RootMaterial } from './authority.ts';
 
 export interface ClusterOptions {
   /** Where subnets of overlay networks are taken from. Default 10.0.0.0/8. */
@@ -18,6 +18,8 @@ export interface ClusterOptions {
   readonly taskHistoryLimit?: number;
   /** How long certificates are valid. Default: 90 days. */
   readonly certificateLifeMs?: number;
+  /** The root that the cluster begins with; default: one is made. Must have been checked. */
+  readonly root?: RootMaterial;
   /** Told when secrets are sealed, or were lost and are made anew. */
   readonly logger?: Logger;
 }
@@ -60,7 +62,7 @@ async function newCluster(vault: Vault, options: ClusterOptions, nowMs: number):
     clusterId,
     createdAtMs: nowMs,
     updatedAtMs: nowMs,
-    ...(await newTrust(vault, clusterId, nowMs)),
+    ...newTrust(vault, options.root ?? (await createRoot(clusterId, nowMs))),
     dataKeyId: vault.keyId,
     addressPool: options.addressPool ?? '10.0.0.0/8',
     subnetBits: options.subnetBits ?? 20,
@@ -70,13 +72,11 @@ async function newCluster(vault: Vault, options: ClusterOptions, nowMs: number):
   };
 }
 
-/** A root and join tokens that nobody has seen. */
-async function newTrust(
+/** A root, and join tokens that nobody has seen. */
+function newTrust(
   vault: Vault,
-  clusterId: string,
-  nowMs: number,
-): Promise<Pick<Cluster, 'caCertificatePem' | 'secrets'>> {
-  const { caCertificatePem, caKeyPem } = await createRoot(clusterId, nowMs);
+  { caCertificatePem, caKeyPem }: RootMaterial,
+): Pick<Cluster, 'caCertificatePem' | 'secrets'> {
   const joinSecrets = { worker: newId(), manager: newId() };
   return { caCertificatePem, secrets: sealSecrets(vault, { caKeyPem, joinSecrets }) };
 }
@@ -105,7 +105,8 @@ async function sealedBy(
     {},
     'the CA of this cluster was lost with its data key: it has a new one, and nodes come back with a token',
   );
-  return { ...cluster, ...(await newTrust(vault, cluster.clusterId, nowMs)), updatedAtMs: nowMs };
+  const { rotation: _, ...rest } = cluster;
+  return { ...rest, ...newTrust(vault, await createRoot(cluster.clusterId, nowMs)), updatedAtMs: nowMs };
 }
 
 /** Another manager wrote it between our read and our write: it arrives in this mirror in a moment. */
@@ -146,9 +147,14 @@ const opened = new WeakMap<Cluster, Promise<Authority>>();
 export function authorityOf(cluster: Cluster, vault: Vault): Promise<Authority> {
   const known = opened.get(cluster);
   if (known !== undefined) return known;
-  const { clusterId, caCertificatePem, certificateLifeMs } = cluster;
-  const { caKeyPem } = openSecrets(vault, cluster);
-  const opening = openAuthority(clusterId, { caCertificatePem, caKeyPem }, certificateLifeMs);
+  const { clusterId, caCertificatePem, certificateLifeMs: lifeMs, rotation } = cluster;
+  const { caKeyPem, nextCaKeyPem } = openSecrets(vault, cluster);
+  const next =
+    rotation === undefined || nextCaKeyPem === undefined
+      ? undefined
+      : { caCertificatePem: rotation.caCertificatePem, caKeyPem: nextCaKeyPem };
+  const material = { caCertificatePem, caKeyPem };
+  const opening = openAuthority(clusterId, material, { next, ...(lifeMs === undefined ? {} : { lifeMs }) });
   opened.set(cluster, opening);
   return opening;
 }

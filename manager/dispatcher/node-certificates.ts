@@ -41,6 +41,8 @@ export class NodeCertificates {
   readonly #chances = new WeakMap<HeldCertificate, number>();
   readonly counts = { renewed: 0, failed: 0, expired: 0 };
   #lifeMs = Infinity;
+  /** Something is due that could not be begun yet: there is another look when something ends. */
+  #waits = false;
 
   constructor(options: NodeCertificatesOptions) {
     this.#options = options;
@@ -69,12 +71,13 @@ export class NodeCertificates {
     const { sessions, clock } = this.#options;
     const authority = await this.#options.authority();
     this.#lifeMs = authority.lifeMs;
+    this.#waits = false;
     const nowMs = clock.now();
     for (const session of [...sessions()]) {
-      if (this.#busy.size >= AT_ONCE) return;
-      if (this.#busy.has(session.id) || nowMs < (this.#rests.get(session) ?? 0)) continue;
       const step = this.#stepOf(session, authority, nowMs);
-      if (step !== 'keep') void this.#take(session, step, authority);
+      if (step === 'keep' || nowMs < (this.#rests.get(session) ?? 0)) continue;
+      if (this.#busy.size >= AT_ONCE || this.#busy.has(session.id)) this.#waits = true;
+      else void this.#take(session, step, authority);
     }
   }
 
@@ -102,8 +105,7 @@ export class NodeCertificates {
       if (!isAbort(error) && session.open) this.#failed(session, error);
     } finally {
       this.#busy.delete(session.id);
-      // For those that waited for their turn.
-      if (this.#busy.size === AT_ONCE - 1) this.#loop.soon();
+      if (this.#waits) this.#loop.soon();
     }
   }
 

@@ -19,6 +19,7 @@ import type { ReleaseShelf } from './release-shelf.ts';
 import type { SessionCalls } from './session-calls.ts';
 import { ManagerLinks } from './manager-links.ts';
 import type { Relays } from './relay-client.ts';
+import { watchRotation } from './rotation-watch.ts';
 import { startServer } from './server.ts';
 
 const DEFAULT_WITHDRAW_TIMEOUT_MS = 2000;
@@ -93,13 +94,12 @@ export async function startDispatcher(options: StartDispatcherOptions): Promise<
   const sessions = (): Iterable<NodeSession> => dispatcher.sessions();
   const certificates = new NodeCertificates({ store, authority, records, sessions, clock, logger, signal });
   links.dispatcher = dispatcher;
-  const door = admission({ store, vault, records, clock, logger });
   const server = await startServer({
     authority: () => own.authority,
     tls: own.tls,
     trustOf: (nodeId) => store.get('nodes', nodeId)?.certificate?.trust,
     listen,
-    admission: expecting(door, dispatcher),
+    admission: expecting(admission({ store, vault, records, clock, logger }), dispatcher),
     onSocket: (socket, nodeId, certificate) => dispatcher.onSocket(socket, nodeId, certificate),
     onManager: (socket, otherId, wants) => links.serve(socket, otherId, wants),
     door: options.door,
@@ -112,9 +112,11 @@ export async function startDispatcher(options: StartDispatcherOptions): Promise<
     throw error;
   });
   const release = own.keep((tls) => server.use(tls));
+  const unwatch = watchRotation({ store, vault, clock, logger, signal });
   const close = async (): Promise<void> => {
     ending.abort();
     release();
+    unwatch();
     certificates.close();
     links.close();
     dispatcher.close();
@@ -144,7 +146,7 @@ function recordsOf(
   return new NodeRecords(store, managerId, clock, logger, (id) => judges?.()?.has(id) === false);
 }
 
-/** Who is let in should come. */
+/** Whom it lets in is expected to open a session. */
 function expecting(door: Admission, dispatcher: Dispatcher): Admission {
   return {
     admit: async (request, signal) => {

@@ -133,7 +133,7 @@ function post(
 ): Promise<{ status: number; body: string }> {
   const { ca, cert, key } = identity;
   const agent = new Agent({ ca, cert, key, minVersion: 'TLSv1.3', maxCachedSessions: 0 });
-  const checkServerIdentity = managerIdentityCheck(ca);
+  const checkServerIdentity = managerIdentityCheck(cert);
   const until = AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]);
   return new Promise((resolve, reject) => {
     const fail = (cause: Error): void =>

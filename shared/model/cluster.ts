@@ -14,10 +14,21 @@ export interface JoinTokenRecord {
   readonly revokedAtMs?: number;
 }
 
+/** The way to another root: both are trusted, and it ends once the nodes have certificates of the next. */
+export interface CaRotation {
+  /** The next root. */
+  readonly caCertificatePem: string;
+  readonly startedAtMs: number;
+  /** Nodes that are down are not waited for. */
+  readonly skipDead: boolean;
+}
+
 /** What only managers may know. */
 export interface ClusterSecrets {
   /** Key of the root certificate. */
   readonly caKeyPem: string;
+  /** Of the root that a rotation leads to. */
+  readonly nextCaKeyPem?: string;
   /** Of the standing join tokens; the printed token adds the CA's digest. */
   readonly joinSecrets: { readonly worker: string; readonly manager: string };
 }
@@ -39,6 +50,9 @@ export interface Cluster {
   readonly subnetBits: number;
   readonly nodeDownAfterMs: number;
   readonly taskHistoryLimit: number;
+  readonly rotation?: CaRotation;
+  /** How often the root was asked to be another one: Docker's ForceRotate. Absent: never. */
+  readonly caRotations?: number;
   /** How long certificates of nodes and managers are valid. Absent: 90 days. */
   readonly certificateLifeMs?: number;
   /** What users put there. */

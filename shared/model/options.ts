@@ -67,6 +67,8 @@ export interface ManagerOptions {
   readonly joins?: ManagerIdentity;
   /** Silence after which a node is down; only for the manager that makes the cluster. Default 2000. */
   readonly nodeDownAfterMs?: number;
+  /** The root that a new cluster begins with (PEM texts); only for the manager that makes the cluster. Default: one is made. */
+  readonly root?: { readonly caCertificatePem: string; readonly caKeyPem: string };
   /** Make a new data key when the cluster's is not here and nothing is sealed with it. */
   readonly newDataKey?: boolean;
   /** Backups that the manager makes by itself; absent: none. */

@@ -4,14 +4,16 @@ import { X509Certificate } from 'node:crypto';
 
 /**
  * A check for tls.connect: the certificate (whose signature TLS has verified against the CA) must say OU=manager and the
- * cluster of `pem`, a certificate of it. A worker's certificate, signed by the same CA, must not pass for a manager's.
+ * cluster of `own`, this node's certificate; a machine that has none yet has the token's CA alone to go by. A worker's
+ * certificate, signed by the same CA, must not pass for a manager's.
  */
 export function managerIdentityCheck(
-  pem: string,
+  own: string | undefined,
 ): (host: string, cert: PeerCertificate) => Error | undefined {
-  const clusterId = organisationOf(pem);
+  const clusterId = own === undefined ? undefined : organisationOf(own);
   return (host, cert) => {
-    if (cert.subject.OU === 'manager' && cert.subject.O === clusterId) return undefined;
+    if (cert.subject.OU === 'manager' && (own === undefined || cert.subject.O === clusterId))
+      return undefined;
     return new Error(`what answers at ${host} is not a manager of this cluster`);
   };
 }

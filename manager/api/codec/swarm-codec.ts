@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { InvalidError, UnsupportedError } from '../../../shared/errors/index.ts';
 import type { Cluster, Labels } from '../../../shared/model/index.ts';
 import { DEFAULT_LIFE_MS } from '../../ca/authority.ts';
+import type { RotationRequest } from '../../ca/rotation.ts';
 import { parseStrict } from '../http/unsupported.ts';
 import { given, labelsOf, zFlag, zLabels, zText, zWhole } from './common.ts';
 
@@ -58,21 +59,36 @@ export type SwarmSettings = Required<Pick<Cluster, 'nodeDownAfterMs' | 'taskHist
   Pick<Cluster, 'certificateLifeMs'>;
 
 /**
- * The settings that the cluster then has; what the body leaves out stays. Throws UnsupportedError, with the field's name, for
- * a change of what Shoal does not have, InvalidError for a value out of its range.
+ * The settings that the cluster then has, and a rotation of the CA that is asked for; what the body leaves out stays. Throws
+ * UnsupportedError, with the field's name, for a change of what Shoal does not have, InvalidError for a value out of its range.
  */
-export function decodeSwarmSpec(value: unknown, current: Cluster): SwarmSettings {
+export function decodeSwarmSpec(
+  value: unknown,
+  current: Cluster,
+): { settings: SwarmSettings; rotation: RotationRequest | undefined } {
   const raw = parseStrict(zSwarmSpec, value, 'swarm spec');
   for (const [path, why] of refusals(raw)) {
     throw new UnsupportedError(`swarm spec: not supported by Shoal: ${path}: ${why}`);
   }
-  return {
+  const settings = {
     labels:
       raw.Labels === undefined || raw.Labels === null ? (current.labels ?? {}) : checkedLabels(raw.Labels),
     taskHistoryLimit: history(raw, current),
     nodeDownAfterMs: silence(raw, current),
     ...certificateLife(raw, current),
   };
+  return { settings, rotation: rotationOf(raw, current) };
+}
+
+/** Docker's client asks with another ForceRotate, or with a certificate and its key. */
+function rotationOf({ CAConfig: ca }: RawSpec, current: Cluster): RotationRequest | undefined {
+  const [caCertificatePem, caKeyPem] = [given(ca?.SigningCACert), given(ca?.SigningCAKey)];
+  if (caCertificatePem !== undefined && caKeyPem !== undefined)
+    return { root: { caCertificatePem, caKeyPem }, skipDead: false };
+  if (caCertificatePem !== undefined || caKeyPem !== undefined)
+    throw new InvalidError('swarm spec: CAConfig.SigningCACert and SigningCAKey belong together: give both');
+  const force = given(ca?.ForceRotate);
+  return force === undefined || force === (current.caRotations ?? 0) ? undefined : { skipDead: false };
 }
 
 /** A client sends back what it read, so that only what differs from it asks for something. */
@@ -87,8 +103,6 @@ function refusals(raw: RawSpec): [string, string][] {
   refuse(raft, `Raft.${raft?.[0]}`, 'the state is in etcd, not in a Raft log of the managers');
   const ca = raw.CAConfig;
   refuse(given(ca?.ExternalCAs), 'CAConfig.ExternalCAs', 'the cluster has its own certificate authority');
-  for (const field of ['SigningCACert', 'SigningCAKey', 'ForceRotate'] as const)
-    refuse(given(ca?.[field]), `CAConfig.${field}`, 'the root certificate can not be rotated yet');
   refuse(
     raw.EncryptionConfig?.AutoLockManagers,
     'EncryptionConfig.AutoLockManagers',
@@ -156,7 +170,10 @@ export function encodeSwarmSpec(cluster: Cluster | undefined): object {
       HeartbeatTick: 0,
     },
     Dispatcher: { HeartbeatPeriod: (cluster?.nodeDownAfterMs ?? 0) * MS },
-    CAConfig: { NodeCertExpiry: (cluster?.certificateLifeMs ?? DEFAULT_LIFE_MS) * MS },
+    CAConfig: {
+      NodeCertExpiry: (cluster?.certificateLifeMs ?? DEFAULT_LIFE_MS) * MS,
+      ForceRotate: cluster?.caRotations ?? 0,
+    },
     TaskDefaults: {},
     EncryptionConfig: { AutoLockManagers: false },
   };

@@ -1,6 +1,7 @@
 /** All endpoints: each resource's table, put together. A test compares them with what the router has. */
 import { absentOperations } from './absent.ts';
 import { archiveOperations } from './archive.ts';
+import { caOperations } from './ca.ts';
 import { containerLifecycleOperations } from './container-lifecycle.ts';
 import { containersOperations } from './containers.ts';
 import { eventsOperations } from './events.ts';
@@ -25,6 +26,7 @@ export const OPERATIONS: readonly Operation[] = [
   ...systemOperations,
   ...swarmOperations,
   ...joinTokensOperations,
+  ...caOperations,
   ...eventsOperations,
   ...nodesOperations,
   ...managersOperations,

@@ -1,16 +1,13 @@
 /** Join tokens that are made for a purpose: made, listed, revoked. */
-import { InvalidError, NotFoundError, UnavailableError } from '../../../shared/errors/index.ts';
+import { InvalidError, NotFoundError } from '../../../shared/errors/index.ts';
 import { newId } from '../../../shared/lib/ids.ts';
-import type { Cluster, JoinTokenRecord, NodeRole } from '../../../shared/model/index.ts';
+import type { JoinTokenRecord, NodeRole } from '../../../shared/model/index.ts';
 import { formatJoinToken } from '../../../shared/wire/join-token.ts';
 import { sha256 } from '../../ca/authority.ts';
 import { authorityOf } from '../../ca/cluster.ts';
 import { withToken } from '../../ca/tokens.ts';
-import { StaleError } from '../../store/store.ts';
 import type { ApiContext } from '../context.ts';
-import { clusterOf } from './swarm.ts';
-
-const ATTEMPTS = 5;
+import { changeCluster, clusterOf } from './swarm.ts';
 
 export interface NewJoinToken {
   readonly role: NodeRole;
@@ -33,7 +30,11 @@ export async function createJoinToken(
     createdAtMs: nowMs,
     ...(expiresInMs === undefined ? {} : { expiresAtMs: nowMs + expiresInMs }),
   };
-  await change(ctx, (cluster) => ({ ...cluster, tokens: withToken(cluster.tokens, record, nowMs) }), signal);
+  await changeCluster(
+    ctx,
+    (cluster) => ({ ...cluster, tokens: withToken(cluster.tokens, record, nowMs) }),
+    signal,
+  );
   const { digest: caDigest } = await authorityOf(clusterOf(ctx), ctx.vault);
   return { record, token: formatJoinToken({ caDigest, secret }) };
 }
@@ -45,7 +46,7 @@ export async function revokeJoinToken(ctx: ApiContext, id: string, signal: Abort
       `the standing token of the role ${id} is rotated: docker swarm join-token --rotate ${id}`,
     );
   const nowMs = ctx.clock.now();
-  await change(
+  await changeCluster(
     ctx,
     (cluster) => {
       const found = cluster.tokens?.find((one) => one.id === id);
@@ -56,25 +57,4 @@ export async function revokeJoinToken(ctx: ApiContext, id: string, signal: Abort
     },
     signal,
   );
-}
-
-async function change(
-  ctx: ApiContext,
-  to: (cluster: Cluster) => Cluster,
-  signal: AbortSignal,
-): Promise<void> {
-  for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
-    const expect = ctx.store.version('cluster', 'self');
-    const before = clusterOf(ctx);
-    const next = to(before);
-    if (next === before) return;
-    const value = { ...next, updatedAtMs: ctx.clock.now() };
-    try {
-      await ctx.store.commit([{ table: 'cluster', key: 'self', value, expect }], { signal });
-      return;
-    } catch (error) {
-      if (!(error instanceof StaleError)) throw error;
-    }
-  }
-  throw new UnavailableError('the cluster was changed by others again and again: try once more');
 }

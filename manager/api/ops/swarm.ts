@@ -3,6 +3,7 @@ import { OutOfSequenceError, UnavailableError } from '../../../shared/errors/ind
 import { newId } from '../../../shared/lib/ids.ts';
 import type { Cluster } from '../../../shared/model/index.ts';
 import { openSecrets, sealSecrets } from '../../ca/cluster.ts';
+import { begunRotation, type RotationRequest } from '../../ca/rotation.ts';
 import { rotatedToken, withToken } from '../../ca/tokens.ts';
 import { StaleError } from '../../store/store.ts';
 import type { SwarmSettings } from '../codec/swarm-codec.ts';
@@ -19,17 +20,21 @@ export function clusterOf(ctx: ApiContext): Cluster {
 export interface SwarmUpdate {
   readonly version: number;
   readonly settings: SwarmSettings;
+  /** A rotation of the CA to begin. */
+  readonly rotation?: RotationRequest | undefined;
   /** Tokens to make anew: the old ones let nobody in from then on. */
   readonly rotate: { readonly worker: boolean; readonly manager: boolean };
 }
 
 /** Throws OutOfSequenceError when the cluster is not at `version` any more. */
 export async function updateSwarm(ctx: ApiContext, update: SwarmUpdate, signal: AbortSignal): Promise<void> {
-  const { store, clock } = ctx;
+  const { store, clock, vault } = ctx;
   const cluster = clusterOf(ctx);
   if (store.version('cluster', 'self') !== update.version) throw new OutOfSequenceError();
+  const { rotation } = update;
+  const begun = rotation === undefined ? cluster : await begunRotation(cluster, vault, rotation, clock.now());
   const value: Cluster = {
-    ...rotated(ctx, cluster, update.rotate),
+    ...rotated(ctx, begun, update.rotate),
     ...update.settings,
     updatedAtMs: clock.now(),
   };
@@ -39,6 +44,40 @@ export async function updateSwarm(ctx: ApiContext, update: SwarmUpdate, signal: 
     if (cause instanceof StaleError) throw new OutOfSequenceError();
     throw cause;
   }
+}
+
+/** Begins it, or lets the one that goes on skip dead nodes. Throws ConflictError, InvalidError as begunRotation does. */
+export async function rotateAuthority(
+  ctx: ApiContext,
+  request: RotationRequest,
+  signal: AbortSignal,
+): Promise<void> {
+  const { vault, clock } = ctx;
+  await changeCluster(ctx, (cluster) => begunRotation(cluster, vault, request, clock.now()), signal);
+}
+
+const ATTEMPTS = 5;
+
+/** Writes what `to` makes of the record, as long as that is the newest; again when it is not. */
+export async function changeCluster(
+  ctx: ApiContext,
+  to: (cluster: Cluster) => Cluster | Promise<Cluster>,
+  signal: AbortSignal,
+): Promise<void> {
+  for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
+    const expect = ctx.store.version('cluster', 'self');
+    const before = clusterOf(ctx);
+    const next = await to(before);
+    if (next === before) return;
+    const value = { ...next, updatedAtMs: ctx.clock.now() };
+    try {
+      await ctx.store.commit([{ table: 'cluster', key: 'self', value, expect }], { signal });
+      return;
+    } catch (error) {
+      if (!(error instanceof StaleError)) throw error;
+    }
+  }
+  throw new UnavailableError('the cluster was changed by others again and again: try once more');
 }
 
 /** New secrets for the standing tokens of these roles; the old ones are remembered as revoked. */

@@ -6,7 +6,7 @@ import { drainProgress } from '../../plan/reconcile/drain-note.ts';
 import { viewOf } from '../../plan/view.ts';
 import { StaleError, type Store } from '../../store/store.ts';
 import { decodeNodeSpec, encodeNode, type ManagerStatus } from '../codec/node-codec.ts';
-import { tlsInfo } from '../codec/tls-info.ts';
+import { nodeTlsInfo } from '../codec/tls-info.ts';
 import type { ApiContext } from '../context.ts';
 import { readJson } from '../http/body.ts';
 import { type Filters, passes, passesLabels, queryFilters, queryFlag, queryVersion } from '../http/query.ts';
@@ -23,7 +23,7 @@ export function nodesRouter(ctx: ApiContext): Router {
       node,
       store.version('nodes', node.id),
       managerStatus(ctx, node),
-      tlsInfo(store.get('cluster', 'self')),
+      nodeTlsInfo(store.get('cluster', 'self'), node),
       progressOf(store, node),
     );
 

@@ -33,14 +33,14 @@ export function swarmRouter(ctx: ApiContext): Router {
 
   router.post('/swarm/update', async (req, res) => {
     const version = queryVersion(req);
-    const settings = decodeSwarmSpec(await readJson(req), clusterOf(ctx));
+    const { settings, rotation } = decodeSwarmSpec(await readJson(req), clusterOf(ctx));
     if (queryFlag(req, 'rotateManagerUnlockKey'))
       throw new UnsupportedError('rotateManagerUnlockKey: not supported by Shoal: managers are not locked');
     const rotate = {
       worker: queryFlag(req, 'rotateWorkerToken'),
       manager: queryFlag(req, 'rotateManagerToken'),
     };
-    await updateSwarm(ctx, { version, settings, rotate }, requestSignal(res, ctx.signal));
+    await updateSwarm(ctx, { version, settings, rotation, rotate }, requestSignal(res, ctx.signal));
     sendEmpty(res, 200);
   });
 

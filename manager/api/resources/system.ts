@@ -185,7 +185,7 @@ export function clusterInfo(ctx: ApiContext): Record<string, unknown> {
     UpdatedAt: time(cluster?.updatedAtMs),
     Spec: encodeSwarmSpec(cluster),
     TLSInfo: tlsInfo(cluster),
-    RootRotationInProgress: false,
+    RootRotationInProgress: cluster?.rotation !== undefined,
     DefaultAddrPool: cluster === undefined ? [] : [cluster.addressPool],
     SubnetSize: cluster?.subnetBits ?? 24,
     DataPathPort: 4789,

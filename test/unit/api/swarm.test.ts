@@ -48,9 +48,13 @@ test('what Shoal does not have is refused by name, and nothing is written', asyn
     [(spec) => (spec.Raft.SnapshotInterval = 1000), 501, /Raft\.SnapshotInterval/],
     [(spec) => (spec.CAConfig.NodeCertExpiry = 3599e9), 400, /CAConfig\.NodeCertExpiry: 1h to 3650 days/],
     [(spec) => (spec.CAConfig.NodeCertExpiry = 1e21), 400, /CAConfig\.NodeCertExpiry/],
-    [(spec) => (spec.CAConfig.ForceRotate = 1), 501, /CAConfig\.ForceRotate: the root certificate/],
     [(spec) => (spec.CAConfig.ExternalCAs = [{ URL: 'https://ca' }]), 501, /CAConfig\.ExternalCAs/],
-    [(spec) => (spec.CAConfig.SigningCACert = 'x'), 501, /CAConfig\.SigningCACert/],
+    [(spec) => (spec.CAConfig.SigningCACert = 'x'), 400, /SigningCACert and SigningCAKey belong together/],
+    [
+      (spec) => Object.assign(spec.CAConfig, { SigningCACert: 'x', SigningCAKey: 'y' }),
+      400,
+      /must be one root certificate in PEM/,
+    ],
     [(spec) => (spec.EncryptionConfig.AutoLockManagers = true), 501, /AutoLockManagers/],
     [(spec) => (spec.TaskDefaults.LogDriver = { Name: 'syslog' }), 501, /TaskDefaults\.LogDriver/],
     [(spec) => (spec.Colour = 'red'), 501, /Colour/],
@@ -145,4 +149,42 @@ test('tokens with an end: made, listed without their secrets, revoked', async (t
     /ExpiresInSeconds: 1000000000: at most/,
   );
   await refused('POST', '/join-tokens', { Colour: 'red' }, 501, /Colour/);
+});
+
+test('the CA is rotated as Docker asks for it, and its progress is shown, node by node', async (t) => {
+  await using api = await ApiFixture.up();
+  const { store } = api;
+  const before = await api.get('/swarm');
+  t.is(before.RootRotationInProgress, false);
+  t.is((await update(api, (spec) => (spec.CAConfig.ForceRotate = 1))).status, 200);
+  const during = await api.get('/swarm');
+  t.is(during.RootRotationInProgress, true);
+  t.is(during.TLSInfo.TrustRoot, before.TLSInfo.TrustRoot);
+  t.not(during.TLSInfo.CertIssuerPublicKey, before.TLSInfo.CertIssuerPublicKey);
+  t.deepEqual(during.JoinTokens, before.JoinTokens);
+  const ca = await api.get('/ca');
+  t.is(ca.Certificate, before.TLSInfo.TrustRoot);
+  t.like(ca.Rotation, { Moved: 0, SkipDead: false, Skipped: [] });
+  t.deepEqual(ca.Rotation.Waiting[0], { ID: 'nodea1', Hostname: 'a1', State: 'ready' });
+  t.is(ca.NodeCertExpirySeconds, 90 * 86_400);
+  // a1 has moved.
+  const node = store.get('nodes', 'nodea1');
+  if (node === undefined) return t.fail();
+  const digest = (text: string): string => text.replace('sha256:', '');
+  const trust = [digest(ca.Digest), digest(ca.Rotation.Digest)];
+  const certificate = { keyDigest: 'k', issuer: digest(ca.Rotation.Digest), trust, endsAtMs: 1 };
+  await store.commit([{ table: 'nodes', key: 'nodea1', value: { ...node, certificate } }], {
+    signal: api.stopping.signal,
+  });
+  t.is((await api.get('/ca')).Rotation.Moved, 1);
+  t.like((await api.get('/nodes/nodea1')).Description.TLSInfo, during.TLSInfo);
+  // One at a time; what was asked for once more is to skip who is dead.
+  const again = await update(api, (spec) => (spec.CAConfig.ForceRotate = 2));
+  t.is(again.status, 409);
+  t.regex(again.message, /under way/);
+  t.is((await api.send('POST', '/ca/rotate', {})).status, 409);
+  t.is((await api.send('POST', '/ca/rotate', { SkipDead: true })).status, 202);
+  t.is((await api.get('/ca')).Rotation.SkipDead, true);
+  t.is((await api.send('POST', '/ca/rotate', { CACert: 'x' })).status, 400);
+  t.false(JSON.stringify(store.get('cluster', 'self')).includes('PRIVATE KEY'));
 });

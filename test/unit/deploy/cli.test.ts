@@ -119,6 +119,24 @@ test('tokens are made with an end, listed and revoked', async (t) => {
   t.regex((await shoal('token', '--expires', 'soon')).stderr, /s, m, h or d/);
 });
 
+test('the CA: what it is, how far its rotation is, and its end', async (t) => {
+  const root = { Certificate: 'PEM\n', Digest: 'sha256:d', Subject: 'O=c, CN=shoal-ca', EndsAt: 'e' };
+  const ca = { ...root, NodeCertExpirySeconds: 7_776_000 };
+  const waiting = { ID: 'i', Hostname: 'a2', State: 'down' };
+  const rotation = { ...root, StartedAt: 's', SkipDead: false, Moved: 2, Waiting: [waiting], Skipped: [] };
+  const quiet = await apiAnswering(t, 200, ca);
+  t.is((await shoal('ca', '--pem', '--socket', quiet)).stdout, 'PEM\n');
+  t.regex((await shoal('ca', '--socket', quiet)).stdout, /digest: sha256:d\n[\s\S]*valid for 90 d/);
+  t.regex((await shoal('ca', 'rotate', '--socket', quiet)).stdout, /^done: the root is sha256:d/);
+  t.regex((await shoal('ca', 'rotate', '--ca-cert', 'x', '--socket', quiet)).stderr, /belong together/);
+  const busy = await apiAnswering(t, 200, { ...ca, Rotation: rotation });
+  t.regex(
+    (await shoal('ca', '--socket', busy)).stdout,
+    /2 of 3 nodes have moved; waiting for a2 \(down\); those that are down: shoal ca rotate --skip-dead/,
+  );
+  t.is((await shoal('ca', 'rotate', '--detach', '--socket', busy)).stdout, '');
+});
+
 test('an agent with a token but no manager, or half of the TLS files, is refused', async (t) => {
   const agent = await shoal('agent', '--join', 'T');
   t.is(agent.code, 1);

@@ -1,81 +1,17 @@
 /** Certificates that end within seconds, on a real TLS port: renewed under sessions that go on, and refused once they ended. */
 import { X509Certificate } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
 import { request as httpsRequest } from 'node:https';
-import { tmpdir } from 'node:os';
-import { join as joinPath } from 'node:path';
-import { connect } from 'node:tls';
-import test, { type ExecutionContext } from 'ava';
-import { type Identity, loadIdentity, saveIdentity } from '../../../agent/session/identity.ts';
+import test from 'ava';
+import { type Identity, loadIdentity } from '../../../agent/session/identity.ts';
 import { join } from '../../../agent/session/join.ts';
-import { NodeIdentity } from '../../../agent/session/node-identity.ts';
-import { Returning } from '../../../agent/session/returning.ts';
-import type { LinkHandlers } from '../../../agent/session/link.ts';
-import { ForbiddenError, InvalidError, NotFoundError } from '../../../shared/errors/index.ts';
-import type { NodeMethods } from '../../../shared/model/node-methods/index.ts';
+import type { NodeIdentity } from '../../../agent/session/node-identity.ts';
+import { ForbiddenError, InvalidError } from '../../../shared/errors/index.ts';
 import { certificateRequest, generateKeys, keysOf } from '../../../shared/wire/keys.ts';
+import { machine, shownBy } from './machine.ts';
 import { RawSession } from './raw-session.ts';
-import {
-  addService,
-  eventually,
-  putTask,
-  quiet,
-  type Rig,
-  rig,
-  startAgent,
-  task,
-  type TestAgent,
-} from './rig.ts';
+import { addService, eventually, putTask, type Rig, rig, task } from './rig.ts';
 
 const DAY_MS = 24 * 3600 * 1000;
-
-/** The certificate of whoever answers. */
-function shownBy(address: string): Promise<X509Certificate> {
-  const [host, port] = address.split(':');
-  return new Promise((resolve, reject) => {
-    const socket = connect({ host: host ?? '', port: Number(port), rejectUnauthorized: false }, () => {
-      const certificate = socket.getPeerX509Certificate();
-      socket.destroy();
-      if (certificate === undefined) reject(new Error('no certificate'));
-      else resolve(certificate);
-    });
-    socket.on('error', reject);
-  });
-}
-
-interface Machine {
-  readonly directory: string;
-  readonly identity: NodeIdentity;
-  start(token?: string): TestAgent;
-}
-
-/** A machine that has joined, with its identity on its disk as an agent has it. */
-async function machine(t: ExecutionContext, r: Rig, hostname: string): Promise<Machine> {
-  const directory = await mkdtemp(joinPath(tmpdir(), 'shoal-certificates-'));
-  t.teardown(() => rm(directory, { recursive: true }));
-  const joined = await r.joined(hostname);
-  await saveIdentity(directory, joined);
-  const identity = new NodeIdentity(directory, joined);
-  const start = (token?: string): TestAgent => {
-    const given = token === undefined ? {} : { join: { token, managers: [r.address] } };
-    const returning = new Returning({ identity, hostname, logger: quiet, ...given });
-    const onRefused = (signal: AbortSignal): Promise<void> => returning.refused(signal);
-    const options = { address: r.address, identity, hostname, onRefused, signal: r.signal };
-    return startAgent({ ...options, handlers: { call: callsOf(identity) } });
-  };
-  return { directory, identity, start };
-}
-
-function callsOf({ methods }: NodeIdentity): LinkHandlers['call'] {
-  return <M extends keyof NodeMethods>(method: M, params: NodeMethods[M]['params'], signal: AbortSignal) => {
-    if (!Object.hasOwn(methods, method)) return Promise.reject(new NotFoundError(method));
-    const handler = methods[method as keyof typeof methods] as (
-      params: NodeMethods[M]['params'],
-      signal: AbortSignal,
-    ) => Promise<NodeMethods[M]['result']>;
-    return handler(params, signal);
-  };
-}
 
 test('both sides renew their certificates again and again, and the session goes on', async (t) => {
   const r = await rig(t, { certificateLifeMs: 3_000 });

@@ -4,6 +4,7 @@ import type { Link, LinkHandlers } from '../../../agent/session/link.ts';
 import type { Identity } from '../../../agent/session/identity.ts';
 import { join } from '../../../agent/session/join.ts';
 import { SessionLink } from '../../../agent/session/session-link.ts';
+import type { RootMaterial } from '../../../manager/ca/authority.ts';
 import { joinTokens, openSecrets } from '../../../manager/ca/cluster.ts';
 import { type RunningDispatcher, startDispatcher } from '../../../manager/dispatcher/start-dispatcher.ts';
 import type { Store } from '../../../manager/store/store.ts';
@@ -57,6 +58,7 @@ export interface RigOptions {
   readonly port?: number;
   readonly clock?: Clock;
   readonly certificateLifeMs?: number;
+  readonly root?: RootMaterial;
 }
 
 /** Everything is undone when the test ends. */
@@ -69,6 +71,7 @@ export async function rig(t: ExecutionContext, options: RigOptions = {}): Promis
     vault: testVault,
     clusterOptions: {
       nodeDownAfterMs: options.nodeDownAfterMs ?? 2000,
+      ...(options.root === undefined ? {} : { root: options.root }),
       ...(options.certificateLifeMs === undefined ? {} : { certificateLifeMs: options.certificateLifeMs }),
     },
     ...(options.withdrawTimeoutMs === undefined ? {} : { withdrawTimeoutMs: options.withdrawTimeoutMs }),
