@@ -63,7 +63,10 @@ export async function createRoot(clusterId: string, nowMs: number): Promise<Root
       await SubjectKeyIdentifierExtension.create(keys.publicKey),
     ],
   });
-  return { caCertificatePem: certificate.toString('pem'), caKeyPem: await privateKeyPem(keys.privateKey) };
+  return {
+    caCertificatePem: trustRoot(certificate.toString('pem')).pem,
+    caKeyPem: await privateKeyPem(keys.privateKey),
+  };
 }
 
 export interface Subject {

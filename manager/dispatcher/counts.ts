@@ -2,10 +2,16 @@
 import type { Verdict as DownVerdict } from './failure-detector.ts';
 import type { Verdict as ReportVerdict } from './status-intake.ts';
 
-export interface DispatcherCounts {
+/** Of sessions. */
+export interface SessionCounts {
   readonly sessions: number;
   readonly assignments: Readonly<Record<'full' | 'change', number>>;
   readonly statuses: Readonly<Record<ReportVerdict, number>>;
   readonly usages: Readonly<Record<'keep' | 'refuse', number>>;
   readonly nodesDown: Readonly<Record<DownVerdict['reason'], number>>;
+}
+
+export interface DispatcherCounts extends SessionCounts {
+  /** `expired`: sessions that were ended because renewing had failed until then. */
+  readonly certificates: Readonly<Record<'renewed' | 'failed' | 'expired', number>>;
 }

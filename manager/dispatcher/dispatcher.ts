@@ -11,7 +11,7 @@ import { isEmptyDiff } from '../../shared/wire/assignment-diff.ts';
 import { CLOSE } from '../../shared/wire/frames.ts';
 import type { HeldCertificate } from '../ca/renewal.ts';
 import type { Change } from '../store/store.ts';
-import type { DispatcherCounts } from './counts.ts';
+import type { SessionCounts } from './counts.ts';
 import type { DispatcherOptions } from './dispatcher-options.ts';
 import { AssignmentTracker, type Flush } from './assignment-tracker.ts';
 import { FailureDetector, type Verdict } from './failure-detector.ts';
@@ -101,7 +101,7 @@ export class Dispatcher implements SessionEvents {
     this.#expectKnownNodes();
   }
 
-  get counts(): DispatcherCounts {
+  get counts(): SessionCounts {
     const { counts: statuses } = this.#intake;
     const { counts: usages } = this.usages;
     return {

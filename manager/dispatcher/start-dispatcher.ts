@@ -132,7 +132,7 @@ export async function startDispatcher(options: StartDispatcherOptions): Promise<
     get authority() {
       return own.authority;
     },
-    counts: () => dispatcher.counts,
+    counts: () => ({ ...dispatcher.counts, certificates: certificates.counts }),
     usage: dispatcher.usages,
     close,
   };

@@ -80,6 +80,7 @@ function readDispatcher(series: SeriesSet, counts: DispatcherCounts): void {
     ['shoal_dispatcher_statuses_total', 'verdict', counts.statuses],
     ['shoal_dispatcher_usages_total', 'verdict', counts.usages],
     ['shoal_dispatcher_nodes_down_total', 'reason', counts.nodesDown],
+    ['shoal_dispatcher_certificates_total', 'outcome', counts.certificates],
   ] as const;
   for (const [name, label, values] of parts) {
     const counter = series.counter(name);

@@ -60,6 +60,10 @@ export const SERIES = {
   shoal_dispatcher_statuses_total: counter('Statuses that nodes reported', 'verdict'),
   shoal_dispatcher_usages_total: counter('Reports on what a task uses, for autoscaling', 'verdict'),
   shoal_dispatcher_nodes_down_total: counter('Nodes that were declared down', 'reason'),
+  shoal_dispatcher_certificates_total: counter(
+    'Certificates of nodes that were renewed, or not; sessions ended by their end',
+    'outcome',
+  ),
 
   shoal_api_requests_total: counter('Requests that were answered', 'route', 'method', 'code'),
   shoal_api_request_seconds: histogram('From a request to the end of its answer', 'route', 'method'),

@@ -42,6 +42,7 @@ metrics.read({
     statuses: { write: SERVICES * TASKS_EACH, ignore: 0, refuse: 0 },
     usages: { keep: 0, refuse: 0 },
     nodesDown: { silent: 0, disconnected: 0, 'never-heard': 0 },
+    certificates: { renewed: 0, failed: 0, expired: 0 },
   }),
   leads: () => true,
   database: () => Promise.resolve({ bytes: 1, usedBytes: 1 }),

@@ -24,6 +24,7 @@ const NO_COUNTS = {
   statuses: { write: 0, ignore: 0, refuse: 0 },
   usages: { keep: 0, refuse: 0 },
   nodesDown: { silent: 0, disconnected: 0, 'never-heard': 0 },
+  certificates: { renewed: 0, failed: 0, expired: 0 },
 };
 
 function sources(store: Store, more: Partial<MetricSources> = {}): MetricSources {

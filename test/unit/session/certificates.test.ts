@@ -1,6 +1,7 @@
 /** Certificates that end within seconds, on a real TLS port: renewed under sessions that go on, and refused once they ended. */
 import { X509Certificate } from 'node:crypto';
 import { request as httpsRequest } from 'node:https';
+import { connect } from 'node:tls';
 import test from 'ava';
 import { type Identity, loadIdentity } from '../../../agent/session/identity.ts';
 import { join } from '../../../agent/session/join.ts';
@@ -9,7 +10,7 @@ import { ForbiddenError, InvalidError } from '../../../shared/errors/index.ts';
 import { certificateRequest, generateKeys, keysOf } from '../../../shared/wire/keys.ts';
 import { machine, shownBy } from './machine.ts';
 import { RawSession } from './raw-session.ts';
-import { addService, eventually, putTask, type Rig, rig, task } from './rig.ts';
+import { addService, eventually, putTask, type Rig, rig, startAgent, task } from './rig.ts';
 
 const DAY_MS = 24 * 3600 * 1000;
 
@@ -30,6 +31,8 @@ test('both sides renew their certificates again and again, and the session goes 
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
   t.is(r.store.get('nodes', agent.nodeId)?.session, session, 'one session, from the first to the last');
+  t.like(r.dispatcher.counts().certificates, { failed: 0, expired: 0 });
+  t.true(r.dispatcher.counts().certificates.renewed >= 3);
   await addService(r, 'web');
   await putTask(r, task('t1', 'web', agent.nodeId));
   await eventually('it still gets tasks', () => agent.sets.at(-1)?.tasks.has('t1') === true);
@@ -146,4 +149,35 @@ test('a node keeps its certificate when it is sent a wrong one', async (t) => {
   await install(await issue(csr));
   t.not(node.identity.key, current.key);
   t.is((await loadIdentity(node.directory))?.key, node.identity.key);
+});
+
+test('a node that does not renew its certificate loses its session when that ends, and is refused', async (t) => {
+  const r = await rig(t, { certificateLifeMs: 2_000 });
+  const { identity } = await machine(t, r, 'old');
+  // A link that knows nothing of certificates.
+  const agent = startAgent({ address: r.address, identity, hostname: 'old', signal: r.signal });
+  await eventually('it is connected', () => r.dispatcher.gateway.connected(agent.nodeId));
+  await eventually('it is ended', () => r.dispatcher.counts().certificates.expired === 1);
+  t.true(r.dispatcher.counts().certificates.failed > 0);
+  await eventually('it is gone', () => !r.dispatcher.gateway.connected(agent.nodeId));
+  await agent.stop();
+});
+
+test('TLS 1.2 is not spoken', async (t) => {
+  const r = await rig(t);
+  const [host, port] = r.address.split(':');
+  const options = {
+    host: host ?? '',
+    port: Number(port),
+    rejectUnauthorized: false,
+    maxVersion: 'TLSv1.2',
+  } as const;
+  const error = await new Promise<Error | undefined>((resolve) => {
+    const socket = connect(options, () => {
+      socket.destroy();
+      resolve(undefined);
+    });
+    socket.on('error', resolve);
+  });
+  t.regex(error?.message ?? '', /protocol version/i);
 });
