@@ -1,6 +1,8 @@
 /** What was killed comes back before anybody calls it down: no container notices, and nothing is started anew. */
 import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
 import net from 'node:net';
+import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import anyTest, { type TestFn } from 'ava';
 import { cluster, type TestCluster } from '../harness/cluster.ts';
@@ -26,6 +28,12 @@ test.before(async (t) => {
   await settled(swarm, ALL);
   t.context.echoes = await Promise.all(swarm.nodes.map(({ address }) => openEcho(address)));
 });
+
+/** As /ca shows it. */
+interface Authority {
+  readonly Certificate: string;
+  readonly Rotation?: { readonly Moved: number; readonly Waiting: readonly { readonly Hostname: string }[] };
+}
 
 const sockets: net.Socket[] = [];
 
@@ -115,6 +123,39 @@ test.serial('an agent that starts while no manager is there goes on with what it
   await settled(swarm, ALL);
   t.deepEqual(await lifeLines(swarm.layout), before);
 });
+
+test.serial(
+  'the CA is replaced, across deaths of an agent and the manager: no container notices, all have moved',
+  async (t) => {
+    const { swarm, echoes } = t.context;
+    const before = await lifeLines(swarm.layout);
+    const authority = async (): Promise<Authority> => (await swarm.api('GET', '/ca')).body as Authority;
+    const old = (await authority()).Certificate;
+    await swarm.node('a3').kill();
+    t.is((await swarm.api('POST', '/ca/rotate', {})).status, 202);
+    await swarm.eventually(async () => (await authority()).Rotation?.Moved === 2, PATIENT);
+    t.deepEqual(
+      (await authority()).Rotation?.Waiting.map(({ Hostname }) => Hostname),
+      ['a3'],
+    );
+    await swarm.manager.restart();
+    t.is((await authority()).Certificate, old);
+    swarm.node('a3').start();
+    await swarm.eventually(async () => (await authority()).Rotation === undefined, PATIENT);
+    const { Certificate: root } = await authority();
+    t.not(root, old);
+    const trusted = async ({ stateDir }: { stateDir: string }): Promise<string> =>
+      (JSON.parse(await readFile(path.join(stateDir, 'identity.json'), 'utf8')) as { ca: string }).ca;
+    await swarm.eventually(
+      async () => (await Promise.all(swarm.nodes.map(trusted))).every((ca) => ca === root),
+      PATIENT,
+    );
+    await Promise.all(swarm.nodes.map((node) => node.restart()));
+    await settled(swarm, ALL);
+    t.deepEqual(await lifeLines(swarm.layout), before);
+    for (const echo of echoes) t.is(await echo('moved'), 'moved');
+  },
+);
 
 test.serial(
   'a container that ends while its agent is dead is reported by the next agent, with its exit code',
