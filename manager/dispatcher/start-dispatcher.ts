@@ -111,15 +111,14 @@ export async function startDispatcher(options: StartDispatcherOptions): Promise<
     dispatcher.close();
     throw error;
   });
-  const release = own.keep((tls) => server.use(tls));
-  const unwatch = watchRotation({ store, vault, clock, logger, signal });
+  const ends = [
+    own.keep((tls) => server.use(tls)),
+    watchRotation({ store, vault, clock, logger, signal }),
+    ...[certificates, links, dispatcher].map((part) => () => part.close()),
+  ];
   const close = async (): Promise<void> => {
     ending.abort();
-    release();
-    unwatch();
-    certificates.close();
-    links.close();
-    dispatcher.close();
+    for (const end of ends) end();
     await server.close();
   };
   options.signal.addEventListener('abort', () => void close(), { once: true });
