@@ -32,9 +32,13 @@ interface Made {
   readonly dueMs: number;
 }
 
+const DAY_MS = 24 * 3600 * 1000;
+const WARN_BEFORE_MS = 60 * DAY_MS;
+
 export class ManagerCertificate {
   readonly #options: ManagerCertificateOptions;
   #made: Made;
+  #warnedAtMs = -Infinity;
 
   private constructor(options: ManagerCertificateOptions, made: Made) {
     this.#options = options;
@@ -58,6 +62,7 @@ export class ManagerCertificate {
   keep(use: (tls: ManagerTls) => void): () => void {
     const { store, logger } = this.#options;
     const look = async (): Promise<void> => {
+      this.#warnOfRootsEnd();
       if (!(await this.#isDue())) return;
       this.#made = await makeOne(this.#options);
       use(this.tls);
@@ -75,6 +80,18 @@ export class ManagerCertificate {
       undo();
       loop.close();
     };
+  }
+
+  /** Once a day: nothing renews a root by itself, and with it all certificates end. */
+  #warnOfRootsEnd(): void {
+    const { clock, logger } = this.#options;
+    const { authority } = this.#made;
+    const nowMs = clock.now();
+    const endsAtMs = Date.parse(authority.roots.at(-1)?.certificate.validTo ?? '');
+    if (nowMs < endsAtMs - WARN_BEFORE_MS || nowMs < this.#warnedAtMs + DAY_MS) return;
+    this.#warnedAtMs = nowMs;
+    const endsAt = new Date(endsAtMs).toISOString();
+    logger.warn({ endsAt }, "the cluster's CA ends, and all certificates with it: shoal ca rotate");
   }
 
   async #isDue(): Promise<boolean> {

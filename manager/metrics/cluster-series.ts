@@ -1,4 +1,5 @@
 /** What the store's copy says of the cluster, read when somebody asks: one pass over the tables. */
+import { X509Certificate } from 'node:crypto';
 import type { Gauge } from 'prom-client';
 import type { Node } from '../../shared/model/index.ts';
 import { replicasOf } from '../../shared/model/index.ts';
@@ -16,6 +17,9 @@ export function readCluster(series: SeriesSet, store: Store, connected: (nodeId:
   readServices(series, store, counts);
   for (const table of TABLE_NAMES) series.gauge('shoal_store_objects').set({ table }, store.all(table).size);
   series.gauge('shoal_store_revision').set(store.revision);
+  const root = store.get('cluster', 'self')?.caCertificatePem;
+  if (root !== undefined && root !== '')
+    series.gauge('shoal_ca_end_timestamp_seconds').set(Date.parse(new X509Certificate(root).validTo) / 1000);
 }
 
 function readNodes(series: SeriesSet, store: Store, connected: (nodeId: string) => boolean): void {

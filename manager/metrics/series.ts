@@ -24,6 +24,7 @@ export const SERIES = {
   shoal_build_info: gauge('1; the label is the version of this manager', 'version'),
   shoal_managers: gauge('Nodes with the role manager'),
   shoal_leader: gauge('1 when this manager leads, else 0'),
+  shoal_ca_end_timestamp_seconds: gauge('When the root of the CA ends: it is rotated by hand before'),
   shoal_nodes: gauge('Nodes', 'role', 'status', 'availability'),
   shoal_node_cpus: gauge('Processors that the node has said it has', ...NODE),
   shoal_node_memory_bytes: gauge('Memory that the node has said it has', ...NODE),

@@ -58,6 +58,8 @@ test('the cluster as the API shows it, and the API’s own requests by route', a
   t.is(headers['content-type'], 'text/plain; version=0.0.4; charset=utf-8');
   const got = parseMetrics(body.toString());
   t.is(sample(got, 'shoal_leader'), 1);
+  const years = ((sample(got, 'shoal_ca_end_timestamp_seconds') ?? 0) - Date.now() / 1000) / 31_536_000;
+  t.true(years > 19.9 && years < 20.1);
   t.is(sample(got, 'shoal_managers'), 1);
   t.is(sample(got, 'shoal_nodes', { role: 'worker', status: 'ready', availability: 'active' }), 1);
   t.is(sample(got, 'shoal_node_cpus', { node: 'a1' }), 2);

@@ -59,6 +59,7 @@ export interface RigOptions {
   readonly clock?: Clock;
   readonly certificateLifeMs?: number;
   readonly root?: RootMaterial;
+  readonly logger?: Logger;
 }
 
 /** Everything is undone when the test ends. */
@@ -76,7 +77,7 @@ export async function rig(t: ExecutionContext, options: RigOptions = {}): Promis
     },
     ...(options.withdrawTimeoutMs === undefined ? {} : { withdrawTimeoutMs: options.withdrawTimeoutMs }),
     listen: { host: '127.0.0.1', port: options.port ?? 0 },
-    logger: quiet,
+    logger: options.logger ?? quiet,
     ...(options.clock === undefined ? {} : { clock: options.clock }),
     signal,
   });

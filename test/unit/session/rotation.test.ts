@@ -11,7 +11,7 @@ import * as x509 from '../../../shared/wire/x509.ts';
 import { testVault } from '../../harness/vault.ts';
 import { machine, shownBy } from './machine.ts';
 import { RawSession } from './raw-session.ts';
-import { eventually, type Rig, rig } from './rig.ts';
+import { eventually, quiet, type Rig, rig } from './rig.ts';
 
 const DAY_MS = 24 * 3600 * 1000;
 
@@ -127,8 +127,14 @@ async function companyRoot(more: { days?: number; ca?: boolean } = {}): Promise<
 }
 
 test('a cluster begins with a CA that users bring, and moves to another one of theirs', async (t) => {
-  const root = await checkRoot(await companyRoot(), Date.now());
-  const r = await rig(t, { root });
+  const root = await checkRoot(await companyRoot({ days: 50 }), Date.now());
+  const warnings: string[] = [];
+  const logger = { ...quiet, warn: (_fields: object, text = '') => void warnings.push(text) };
+  const r = await rig(t, { root, logger });
+  t.deepEqual(
+    warnings.filter((text) => /CA ends.*shoal ca rotate/.test(text)),
+    [warnings[0]],
+  );
   t.is(trustRoot(clusterOf(r).caCertificatePem).digest, trustRoot(root.caCertificatePem).digest);
   const node = await machine(t, r, 'a');
   const agent = node.start();
