@@ -145,19 +145,32 @@ function dnsOf(host: RawHostConfig): ContainerSpec['dns'] {
   return dns.nameservers.length + dns.search.length + dns.options.length === 0 ? undefined : dns;
 }
 
+const SO_ANYWAY: readonly string[] = [
+  'no-new-privileges=false',
+  'seccomp=builtin',
+  'apparmor=unconfined',
+  'label=disable',
+];
+
 /** Options of --security-opt. No AppArmor profile and no SELinux label is ever applied: turning them off is so. */
 function securityOf(
   options: readonly string[],
-): Pick<ContainerSpec, 'noNewPrivileges' | 'seccompUnconfined'> {
-  const found: { noNewPrivileges?: boolean; seccompUnconfined?: boolean } = {};
+): Pick<ContainerSpec, 'noNewPrivileges' | 'seccompUnconfined' | 'seccompProfile'> {
+  const found: { noNewPrivileges?: boolean; seccompUnconfined?: boolean; seccompProfile?: string } = {};
   for (const option of options) {
+    // The client sends the file's content.
+    const profile = /^seccomp[=:](\{.*)$/s.exec(option)?.[1];
+    if (profile !== undefined) {
+      found.seccompProfile = profile;
+      continue;
+    }
     const text = option.replace(':', '=');
     if (text === 'no-new-privileges' || text === 'no-new-privileges=true') found.noNewPrivileges = true;
     else if (text === 'seccomp=unconfined') found.seccompUnconfined = true;
-    else if (!['no-new-privileges=false', 'apparmor=unconfined', 'label=disable'].includes(text))
+    else if (!SO_ANYWAY.includes(text))
       throw new UnsupportedError(
         `HostConfig.SecurityOpt: not supported by Shoal: '${option}' ` +
-          '(no-new-privileges, seccomp=unconfined, apparmor=unconfined and label=disable are)',
+          '(no-new-privileges, seccomp=unconfined, seccomp=FILE, apparmor=unconfined and label=disable are)',
       );
   }
   return found;

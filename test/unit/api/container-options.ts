@@ -165,7 +165,7 @@ export const HOST_OPTIONS: readonly OptionSample[] = [
     'SecurityOpt',
     '--security-opt',
     ['no-new-privileges'],
-    '`no-new-privileges`, `seccomp=unconfined`; `apparmor=unconfined` and `label=disable` are so anyway. Profiles of services: [compose.md](compose.md)',
+    '`no-new-privileges`, `seccomp=unconfined`, `seccomp=FILE` (a profile of Docker’s format); `apparmor=unconfined` and `label=disable` are so anyway',
   ),
   option('StorageOpt', '--storage-opt', { size: '1g' }, 'there are no quotas of disks'),
   option(

@@ -343,8 +343,8 @@ test('fields that Shoal does not have are refused with their names', (t) => {
   const refuse = (pattern: RegExp, host: object, config: object = {}): void => {
     t.throws(() => decodeContainer({ Image: 'a', ...config, HostConfig: host }), { message: pattern });
   };
-  refuse(/not supported by Shoal: HostConfig\.BlkioWeight, HostConfig\.CpusetMems$/, {
-    BlkioWeight: 5,
+  refuse(/not supported by Shoal: HostConfig\.CgroupParent, HostConfig\.CpusetMems$/, {
+    CgroupParent: '/x',
     CpusetMems: '0',
     Links: [],
     OomKillDisable: false,
@@ -417,6 +417,17 @@ test('what a client asks for is what the container is', (t) => {
   t.deepEqual(decodeContainer({ Image: 'a', HostConfig: { NetworkMode: 'host' } }).spec.container.runtime, {
     network: 'host',
   });
+});
+
+test('a seccomp profile is the content of the file that the client read', (t) => {
+  const profile =
+    '{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir"],"action":"SCMP_ACT_ERRNO"}]}';
+  const of = (...SecurityOpt: string[]) =>
+    decodeContainer({ Image: 'a', HostConfig: { SecurityOpt } }).spec.container;
+  t.like(of(`seccomp=${profile}`, 'no-new-privileges'), { seccompProfile: profile, noNewPrivileges: true });
+  t.like(of('seccomp=unconfined'), { seccompUnconfined: true, seccompProfile: undefined });
+  t.is(of('seccomp=builtin').seccompProfile, undefined);
+  t.throws(() => of('seccomp=/on/the/server.json'), { message: /not supported by Shoal: 'seccomp=\/on/ });
 });
 
 const word = fc.constantFrom('', 'a', '/a', 'a:b', '/a:/b:ro', '80/tcp', '0', '-1', 'host', 'always', '{{');
