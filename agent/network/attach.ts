@@ -2,7 +2,7 @@
 import type { AssignmentSet, TaskAssignment } from '../../shared/model/index.ts';
 import { containerObjects, interfacesOf } from './container-scope.ts';
 import { portObjects } from './desired-sandbox.ts';
-import type { Self } from './local.ts';
+import { mtuOf, type Self } from './local.ts';
 import { addOps, type NetOp } from './diff.ts';
 import { type Scope, scopeOf } from './kernel-object.ts';
 import { sandboxName } from './names.ts';
@@ -31,11 +31,14 @@ export function attachPlan(
   containerNetns: string,
 ): AttachPlan {
   const interfaces = interfacesOf(task, set.networks);
-  const ports = interfaces.map(({ dev, address, network }) => ({
-    vni: network.vni,
-    netns: `${self.netnsDir}/${sandboxName(self.prefix, network.vni)}`,
-    objects: portObjects(task.taskId, address, self.mtu, { name: dev, netns: containerNetns, mtu: self.mtu }),
-  }));
+  const ports = interfaces.map(({ dev, address, network }) => {
+    const mtu = mtuOf(network, self);
+    return {
+      vni: network.vni,
+      netns: `${self.netnsDir}/${sandboxName(self.prefix, network.vni)}`,
+      objects: portObjects(task.taskId, address, mtu, { name: dev, netns: containerNetns, mtu }),
+    };
+  });
   const inside = containerObjects(interfaces).flatMap((object) => addOps(object, undefined, containerNetns));
   return {
     batches: [

@@ -7,7 +7,7 @@ import type {
   TaskAssignment,
 } from '../../shared/model/index.ts';
 import { choose, type Dispatcher, slotKey } from './balance.ts';
-import { localTasks, type NetworkView, type Self } from './local.ts';
+import { localTasks, mtuOf, type NetworkView, type Self } from './local.ts';
 import { chain, type KernelObject, MAIN_TABLE } from './kernel-object.ts';
 import { hostTable, UPLINK, uplinkAddresses, uplinkName, uplinkPrefix } from './names.ts';
 
@@ -42,7 +42,7 @@ export function hostBase(set: AssignmentSet, self: Self, views: readonly Network
 function uplinkObjects(view: NetworkView): KernelObject[] {
   const dev = uplinkName(view.self.prefix, view.network.vni);
   const { host, sandbox } = uplinkAddresses(view.uplinkSlot ?? 0);
-  const mtu = view.self.mtu;
+  const mtu = mtuOf(view.network, view.self);
   return [
     { type: 'veth', name: dev, mtu, peer: { name: UPLINK, netns: view.netns, mtu } },
     ...UPLINK_SYSCTLS.map(

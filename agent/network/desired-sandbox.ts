@@ -1,7 +1,7 @@
 /** What the sandbox of one network holds. */
 import type { EndpointAssignment, PeerAssignment, ServiceAssignment } from '../../shared/model/index.ts';
 import { choose, type Dispatcher, slotKey } from './balance.ts';
-import { localTasks, type NetworkView } from './local.ts';
+import { localTasks, mtuOf, type NetworkView } from './local.ts';
 import { type KernelObject, MAIN_TABLE, chain } from './kernel-object.ts';
 import {
   originOf,
@@ -55,7 +55,7 @@ function foundation(view: NetworkView, me: PeerAssignment): KernelObject[] {
       id: network.vni,
       port: self.vxlanPort,
       local: me.address,
-      mtu: self.mtu,
+      mtu: mtuOf(network, self),
       mac: tunnelMac(me.index),
     },
     { type: 'address', dev: 'lo', address: `${network.gateway}/32` },
@@ -70,7 +70,7 @@ function uplink(view: NetworkView): KernelObject[] {
   if (view.uplinkSlot === undefined) return [];
   const { host, sandbox } = uplinkAddresses(view.uplinkSlot);
   return [
-    { type: 'veth', name: UPLINK, mtu: view.self.mtu },
+    { type: 'veth', name: UPLINK, mtu: mtuOf(view.network, view.self) },
     { type: 'address', dev: UPLINK, address: `${sandbox}/30` },
     { type: 'route', dst: '0.0.0.0/0', table: MAIN_TABLE, dev: UPLINK, via: host },
   ];
@@ -138,7 +138,7 @@ function localObjects(view: NetworkView): KernelObject[] {
   return [...self.attached.values()].flatMap((task) =>
     task.addresses
       .filter((address) => address.network === network.networkId)
-      .flatMap((address) => portObjects(task.taskId, address.address, self.mtu)),
+      .flatMap((address) => portObjects(task.taskId, address.address, mtuOf(network, self))),
   );
 }
 

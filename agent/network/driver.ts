@@ -20,6 +20,7 @@ import { warnOfForwardDrop } from './forward-policy.ts';
 import { Kernel } from './kernel.ts';
 import { portName, prefixOf, TUNNEL_OVERHEAD } from './names.ts';
 import type { NamespaceDump } from './observe.ts';
+import type { Plan } from './plan.ts';
 import { removeAll } from './remove-all.ts';
 import { readHostResolvers, resolvConf, resolvConfOfNode } from './resolv-conf.ts';
 import { chooseSlots } from './uplink-slots.ts';
@@ -173,9 +174,11 @@ export class NetworkDriver {
     const set = this.#set;
     if (set === undefined) return;
     const rows = this.#changes.take();
+    const isNew = this.#kernel.isKnown || set !== this.#applied;
     try {
       const change = await this.#desired(set, rows);
       const plan = await this.#kernel.plan(change);
+      if (!isNew) this.#tellOfRepair(plan);
       const gone = new Set([...plan.created, ...plan.removed]);
       await this.#dns.closeFor((vni) => gone.has(vni));
       const sandboxes = [...change.sandboxes.values()];
@@ -189,6 +192,12 @@ export class NetworkDriver {
       throw error;
     }
     for (const wake of this.#waiting) wake();
+  }
+
+  /** Nothing was asked for anew: what is to be done is what somebody else undid. */
+  #tellOfRepair({ batches }: Plan): void {
+    const changes = batches.reduce((sum, { ops }) => sum + ops.length, 0);
+    if (changes > 0) this.#options.logger.warn({ changes }, 'networks were not as they should be: repaired');
   }
 
   async #nextChange(signal: AbortSignal): Promise<void> {
@@ -307,6 +316,7 @@ export class NetworkDriver {
         if (this.#set === undefined) continue;
         await this.#reconcile(signal);
         tookMs = performance.now() - startedMs;
+        await this.#work.run(async () => this.#foreignPorts.look((await this.#kernel.observed()).host));
         if (
           first &&
           localTasks(this.#set, this.#self(this.#set, (await this.#kernel.observed()).hostDump)).length > 0

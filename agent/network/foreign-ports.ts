@@ -76,8 +76,26 @@ export class ForeignPorts {
   /** Elements that were left out, by their keys. */
   #left = new Map<string, KernelObject>();
 
+  /** Published ports on which somebody began to listen, as said. */
+  #shadowed: ReadonlySet<string> = new Set();
+
   constructor(logger: Logger) {
     this.#logger = logger;
+  }
+
+  /** Says which programs listen in vain: on a port that the host has published already. Each once. */
+  async look(published: Scope): Promise<void> {
+    const ports = [...published.values()].flatMap((object) => portOf(object) ?? []);
+    const listening = ports.length === 0 ? new Set<string>() : await listeningPorts();
+    const shadowed = new Set(ports.filter((port) => isTaken(port, listening)));
+    for (const port of shadowed) {
+      if (!this.#shadowed.has(port))
+        this.#logger.error(
+          { port },
+          `a process on this node listens on port ${port}, which is published: it gets no connection`,
+        );
+    }
+    this.#shadowed = shadowed;
   }
 
   /** The host's change without the ports that it does not hold yet and that others listen on; with those left before. */

@@ -6,7 +6,7 @@ export interface Self {
   readonly nodeId: string;
   /** Tells this node's namespaces and tables from those of others on the machine. */
   readonly prefix: string;
-  /** MTU of overlay interfaces. */
+  /** The most that the tunnels carry: MTU of overlay interfaces unless the network has a lower one. */
   readonly mtu: number;
   readonly vxlanPort: number;
   /** Where named namespaces are, normally /run/netns. */
@@ -31,6 +31,11 @@ export interface NetworkView {
   readonly netns: string;
   /** Absent for an internal network. */
   readonly uplinkSlot: number | undefined;
+}
+
+/** Of all interfaces on a network: what it asks for, but never more than the tunnel carries. */
+export function mtuOf({ mtu }: NetworkAssignment, self: Self): number {
+  return Math.min(mtu ?? self.mtu, self.mtu);
 }
 
 /** A task that is to have interfaces here. */

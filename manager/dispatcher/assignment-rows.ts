@@ -20,6 +20,7 @@ import {
   type TaskState,
   type TaskStatus,
 } from '../../shared/model/index.ts';
+import { readMtu } from '../../shared/lib/network-mtu.ts';
 import { taskContext, Template } from '../../shared/lib/template.ts';
 
 /** The part of the store that assignments are made of. */
@@ -206,12 +207,14 @@ export function meshPorts(service: Service): readonly MeshPort[] {
 /** Undefined until the network has its subnet. */
 export function networkRow(network: Network): NetworkAssignment | undefined {
   if (network.allocation === undefined) return undefined;
+  const mtu = readMtu(network.spec.driverOptions);
   return {
     networkId: network.id,
     name: network.spec.name,
     ...network.allocation,
     internal: network.spec.internal,
     ingress: network.spec.ingress,
+    ...(typeof mtu === 'number' ? { mtu } : {}),
   };
 }
 

@@ -1,4 +1,5 @@
 /** The top level's `networks` and `volumes`. */
+import { MTU_OPTION, readMtu } from '../../shared/lib/network-mtu.ts';
 import { type Labels, type NetworkSpec, STACK_LABEL } from '../../shared/model/index.ts';
 import type { StackVolume } from './mounts.ts';
 import type { Position } from './problem.ts';
@@ -24,8 +25,6 @@ const WHOLE_SUBNET = {
   severity: 'error',
   message: 'not supported: addresses are given out of the whole subnet',
 } as const;
-/** Kept and shown, without an effect. */
-const IDLE_OPTIONS = ['com.docker.network.driver.mtu'];
 
 /** All networks that the file declares, and `default` when a service needs it. */
 export function readNetworks(top: Section, stack: string, needsDefault: boolean): Map<string, StackNetwork> {
@@ -82,13 +81,10 @@ function readNetwork(section: Section, entry: MapEntry, stack: string): StackNet
       `'${driver}' is not supported: networks of a stack are overlay networks`,
     );
   }
+  const mtu = readMtu(options);
   for (const option of Object.keys(options)) {
-    const idle = IDLE_OPTIONS.includes(option);
-    section.problems[idle ? 'warning' : 'error'](
-      at,
-      `${at.key}.driver_opts.${option}`,
-      idle ? 'has no effect yet' : 'not supported',
-    );
+    const problem = option === MTU_OPTION ? mtu : 'not supported';
+    if (typeof problem === 'string') section.problems.error(at, `${at.key}.driver_opts.${option}`, problem);
   }
   return { key: entry.name, name, spec, at };
 }

@@ -34,6 +34,8 @@ export interface NetworkAssignment {
   readonly gateway: string;
   readonly internal: boolean;
   readonly ingress: boolean;
+  /** At most so large are its packets. Absent: as the nodes' own network and the tunnel allow. */
+  readonly mtu?: number;
 }
 
 /**

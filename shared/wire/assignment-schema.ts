@@ -39,6 +39,7 @@ const network = conforms<NetworkAssignment>()(
     gateway: text,
     internal: flag,
     ingress: flag,
+    mtu: count.exactOptional(),
   }),
 );
 

@@ -1,6 +1,7 @@
 /** Network of the Docker Engine API <-> ours. */
 import { z } from 'zod';
 import { InvalidError, UnsupportedError } from '../../../shared/errors/index.ts';
+import { MTU_OPTION, readMtu } from '../../../shared/lib/network-mtu.ts';
 import type { Labels, Network, NetworkSpec } from '../../../shared/model/index.ts';
 import { parseStrict } from '../http/unsupported.ts';
 import { defined, given, labelsOf, timeText, zFlag, zLabels, zText } from './common.ts';
@@ -27,9 +28,6 @@ export const zNetwork = z.object({
 });
 
 const VXLAN_OPTION = 'com.docker.network.driver.overlay.vxlanid_list';
-/** Options that are kept and shown, and have no effect. */
-const IDLE_OPTIONS: readonly string[] = ['com.docker.network.driver.mtu'];
-
 export interface DecodedNetwork {
   readonly spec: NetworkSpec;
   readonly warnings: readonly string[];
@@ -65,16 +63,18 @@ export function decodeNetworkSpec(value: unknown): DecodedNetwork {
     gateway: given(configs[0]?.Gateway),
     driverOptions: labelsOf(raw.Options),
   }) as NetworkSpec;
-  return { spec, warnings: optionWarnings(spec.driverOptions) };
+  requireOptions(spec.driverOptions);
+  return { spec, warnings: [] };
 }
 
-/** Throws UnsupportedError for an option that would change what the network is. */
-export function optionWarnings(options: Labels): string[] {
-  const refused = Object.keys(options).filter((key) => !IDLE_OPTIONS.includes(key));
+/** Throws for an option that would change what the network is, and for an MTU that can not be. */
+function requireOptions(options: Labels): void {
+  const refused = Object.keys(options).filter((key) => key !== MTU_OPTION);
   if (refused.length > 0) {
     throw new UnsupportedError(`network: not supported by Shoal: driver option ${refused.join(', ')}`);
   }
-  return Object.keys(options).map((key) => `driver option ${key} has no effect yet`);
+  const mtu = readMtu(options);
+  if (typeof mtu === 'string') throw new InvalidError(`network: driver option ${MTU_OPTION}: ${mtu}`);
 }
 
 export function encodeNetwork(network: Network, version: number) {

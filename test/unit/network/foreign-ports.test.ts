@@ -81,6 +81,18 @@ test('a port that somebody listens on is left to him, until he goes; what is pub
   t.deepEqual(await leave(wanted, wanted), wanted);
   t.deepEqual(await leave(wanted, ports(['tcp', 1])), ports(['tcp', 1]));
 
+  await foreign.look(wanted);
+  await foreign.look(wanted);
+  t.deepEqual(
+    said.slice(-2).toSorted(),
+    [`${tcp}/tcp`, `${udp}/udp`]
+      .map(
+        (port) => `a process on this node listens on port ${port}, which is published: it gets no connection`,
+      )
+      .toSorted(),
+    'who came later is told of, once',
+  );
+
   server.close();
   socket.close();
   await once(server, 'close');

@@ -268,7 +268,11 @@ export const MOUNT_KEYS: readonly KeySample[] = [
 export const NETWORK_KEYS: readonly KeySample[] = [
   key('attachable', 'true'),
   idle('driver', 'overlay', '`overlay`; others are refused'),
-  key('driver_opts', '{a: b}'),
+  key(
+    'driver_opts',
+    '{com.docker.network.driver.mtu: "1400"}',
+    '`com.docker.network.driver.mtu`; others are refused',
+  ),
   idle('enable_ipv4', 'true', 'is so; false is refused'),
   key('enable_ipv6', 'true'),
   key('external', 'true', 'docker’s own `host`, `bridge` and `none` are refused'),

@@ -205,6 +205,14 @@ test('ports: short forms, ranges, protocols, and the long form', (t) => {
   ]);
 });
 
+test('a network’s MTU, and what can not be one', (t) => {
+  const networks = (mtu: string): string =>
+    `services: {a: {image: x, networks: [n]}}\nnetworks: {n: {driver_opts: {com.docker.network.driver.mtu: ${mtu}}}}`;
+  t.deepEqual(convert(networks('1400')).problems, []);
+  for (const mtu of ['1279', '65486', '"9k"', '""'])
+    t.regex(errorsOf(networks(mtu)).join(), /driver\.mtu: '.*': a number of bytes from 1280 to 65485 is/);
+});
+
 test('a port on one address', (t) => {
   const ports = (list: string): readonly object[] => specOf(`ports: [${list}]`).ports;
   const http = { protocol: 'tcp', targetPort: 80, publishedPort: 8080, mode: 'ingress' };
