@@ -1,5 +1,7 @@
 #include <cjson/cJSON.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
 
 #include "cgroup.h"
 #include "check.h"
@@ -110,11 +112,74 @@ static void devices_are_denied_first(void) {
   CHECK_INT(parse("{\"devices\":[{\"allow\":true,\"type\":\"c\",\"access\":\"rx\"}]}", NULL, &limits, &err), -EINVAL);
 }
 
+static void write_nothing(const char *dir, const char *name) {
+  char path[128];
+  (void)snprintf(path, sizeof path, "%s/%s", dir, name);
+  int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  CHECK(fd >= 0);
+  close(fd);
+}
+
+/* What is in the file; then it is gone. */
+static const char *take(const char *dir, const char *name) {
+  static char text[128];
+  char path[128];
+  (void)snprintf(path, sizeof path, "%s/%s", dir, name);
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+  CHECK(n >= 0);
+  close(fd);
+  CHECK_INT(unlink(path), 0);
+  text[n] = '\0';
+  return text;
+}
+
+static void block_devices_are_written(void) {
+  static struct cgroup_limits limits;
+  struct shoal_error err;
+  char dir[] = "/tmp/shoal-cgroup-XXXXXX";
+  CHECK(mkdtemp(dir) != NULL);
+  const char *weights = "{\"blockIO\":{\"weight\":505,\"weightDevice\":[]}}";
+  const char *one = "{\"blockIO\":{\"weight\":0,\"weightDevice\":[{\"major\":8,\"minor\":1,\"weight\":1000}]}}";
+  const char *rates = "{\"blockIO\":{\"throttleWriteIOPSDevice\":[{\"major\":8,\"minor\":0,\"rate\":7}]}}";
+  const char *none = "{\"blockIO\":{\"throttleReadBpsDevice\":[{\"major\":8,\"minor\":0,\"rate\":0}]}}";
+  CHECK_INT(parse(weights, NULL, &limits, &err), 0);
+  CHECK_INT(cgroup_blkio_apply_v2(dir, &limits, &err), -ENOTSUP);
+  CHECK(strstr(err.detail, "the kernel has no io.weight") != NULL);
+  write_nothing(dir, "io.bfq.weight");
+  CHECK_INT(cgroup_blkio_apply_v2(dir, &limits, &err), 0);
+  CHECK_STR(take(dir, "io.bfq.weight"), "505");
+  write_nothing(dir, "io.weight");
+  CHECK_INT(cgroup_blkio_apply_v2(dir, &limits, &err), 0);
+  CHECK_STR(take(dir, "io.weight"), "5000");
+  write_nothing(dir, "blkio.bfq.weight");
+  CHECK_INT(cgroup_blkio_apply_v1(dir, &limits, &err), 0);
+  CHECK_STR(take(dir, "blkio.bfq.weight"), "505");
+  CHECK_INT(cgroup_blkio_apply_v1(NULL, &limits, &err), -ENOTSUP);
+  CHECK_INT(parse(one, NULL, &limits, &err), 0);
+  write_nothing(dir, "io.weight");
+  CHECK_INT(cgroup_blkio_apply_v2(dir, &limits, &err), 0);
+  CHECK_STR(take(dir, "io.weight"), "8:1 10000");
+  CHECK_INT(parse(rates, NULL, &limits, &err), 0);
+  write_nothing(dir, "io.max");
+  CHECK_INT(cgroup_blkio_apply_v2(dir, &limits, &err), 0);
+  CHECK_STR(take(dir, "io.max"), "8:0 wiops=7");
+  write_nothing(dir, "blkio.throttle.write_iops_device");
+  CHECK_INT(cgroup_blkio_apply_v1(dir, &limits, &err), 0);
+  CHECK_STR(take(dir, "blkio.throttle.write_iops_device"), "8:0 7");
+  CHECK_INT(parse(none, NULL, &limits, &err), 0);
+  write_nothing(dir, "io.max");
+  CHECK_INT(cgroup_blkio_apply_v2(dir, &limits, &err), 0);
+  CHECK_STR(take(dir, "io.max"), "8:0 rbps=max");
+  CHECK_INT(rmdir(dir), 0);
+}
+
 int main(void) {
   layouts_are_recognised();
   directories_are_named();
   paths_are_checked();
   limits_are_read();
   devices_are_denied_first();
+  block_devices_are_written();
   return 0;
 }

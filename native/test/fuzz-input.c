@@ -1,0 +1,273 @@
+/* Configs and layers with mutations, under the sanitizers: none may crash, and no layer may write beside its directory.
+ *   fuzz-input [SEED [CONFIGS [LAYERS]]]
+ * The same numbers give the same inputs on any machine. Needs root, as unpacking does. */
+#include <archive.h>
+#include <archive_entry.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cgroup.h"
+#include "check.h"
+#include "config.h"
+#include "shoal-layer.h"
+
+#define INPUT_MAX 65536
+#define BLOCK 512
+#define CHECKSUM_AT 148
+#define CHECKSUM_SIZE 8
+
+static uint64_t state;
+static char base[] = "/tmp/shoal-fuzz-XXXXXX";
+static char archive_path[64], dest[64], canary[64];
+
+/* xorshift64* */
+static uint32_t below(uint32_t limit) {
+  state ^= state >> 12;
+  state ^= state << 25;
+  state ^= state >> 27;
+  return limit == 0 ? 0 : (uint32_t)((state * 0x2545f4914f6cdd1dull) >> 33) % limit;
+}
+
+struct input {
+  size_t size;
+  unsigned char bytes[INPUT_MAX];
+};
+
+static void insert(struct input *input, size_t at, const char *bytes, size_t size) {
+  if (input->size + size > INPUT_MAX) return;
+  memmove(input->bytes + at + size, input->bytes + at, input->size - at);
+  memcpy(input->bytes + at, bytes, size);
+  input->size += size;
+}
+
+static void cut(struct input *input, size_t at, size_t size) {
+  if (size > input->size - at) size = input->size - at;
+  memmove(input->bytes + at, input->bytes + at + size, input->size - at - size);
+  input->size -= size;
+}
+
+static void mutate_text(struct input *input, const char *const words[], uint32_t count) {
+  size_t at = below((uint32_t)input->size);
+  const char *word = words[below(count)];
+  switch (below(4)) {
+  case 0:
+    input->bytes[at] = (unsigned char)below(256);
+    break;
+  case 1:
+    insert(input, at, word, strlen(word));
+    break;
+  case 2:
+    cut(input, at, 1 + below(16));
+    break;
+  default:
+    /* In place of what is there, so that the rest stays well-formed more often. */
+    cut(input, at, strlen(word));
+    insert(input, at > input->size ? input->size : at, word, strlen(word));
+  }
+}
+
+static const char config_seed[] =
+    "{\"ociVersion\":\"1.1.0\",\"hostname\":\"h\",\"root\":{\"path\":\"r\",\"readonly\":true},\"process\":{\""
+    "terminal\":true,\"consoleSize\":{\"height\":1,\"width\":2},\"args\":[\"a\",\"b\"],\"env\":[\"A=b\"],\"cw"
+    "d\":\"/\",\"user\":{\"uid\":1,\"gid\":2,\"umask\":18,\"additionalGids\":[3,4]},\"capabilities\":{\"bound"
+    "ing\":[\"CAP_KILL\"],\"ambient\":[]},\"rlimits\":[{\"type\":\"RLIMIT_CORE\",\"soft\":1,\"hard\":2}],\"no"
+    "NewPrivileges\":true,\"oomScoreAdj\":-5},\"mounts\":[{\"destination\":\"/proc\",\"type\":\"proc\",\"sour"
+    "ce\":\"proc\"},{\"destination\":\"/b\",\"type\":\"bind\",\"source\":\"/s\",\"options\":[\"rbind\",\"ro\""
+    ",\"x-subpath=a/b\",\"rslave\"]},{\"destination\":\"/sys/fs/cgroup\",\"type\":\"cgroup\",\"source\":\"cgr"
+    "oup\",\"options\":[\"ro\"]}],\"annotations\":{\"a\":\"b\"},\"linux\":{\"namespaces\":[{\"type\":\"mount\""
+    "},{\"type\":\"uts\"},{\"type\":\"network\",\"path\":\"/proc/1/ns/net\"}],\"sysctl\":{\"net.core.somaxcon"
+    "n\":\"1\"},\"cgroupsPath\":\"/a/b\",\"devices\":[{\"path\":\"/dev/x\",\"type\":\"c\",\"major\":1,\"minor"
+    "\":3,\"fileMode\":438,\"uid\":0,\"gid\":0}],\"resources\":{\"memory\":{\"limit\":67108864,\"swap\":-1},\""
+    "cpu\":{\"shares\":2,\"quota\":50000,\"period\":100000,\"cpus\":\"0\"},\"pids\":{\"limit\":5},\"blockIO\""
+    ":{\"weight\":10,\"throttleReadBpsDevice\":[{\"major\":8,\"minor\":0,\"rate\":9}]},\"devices\":[{\"allow\""
+    ":true,\"type\":\"c\",\"major\":1,\"access\":\"rw\"}]},\"maskedPaths\":[\"/proc/kcore\"],\"readonlyPaths\""
+    ":[\"/proc/sys\"],\"rootfsPropagation\":\"rslave\",\"seccomp\":{\"defaultAction\":\"SCMP_ACT_ERRNO\",\"ar"
+    "chitectures\":[\"SCMP_ARCH_X86_64\"],\"syscalls\":[{\"names\":[\"read\"],\"action\":\"SCMP_ACT_ALLOW\",\""
+    "args\":[{\"index\":0,\"value\":1,\"op\":\"SCMP_CMP_EQ\"}]}]}}}";
+
+/* Returns whether it was taken. */
+static bool try_config(const struct input *input) {
+  static const char *const controllers[] = {"memory", "pids", NULL};
+  struct plan_builder builder;
+  struct shoal_error err = {0};
+  static struct cgroup_limits limits;
+  cJSON *config = cJSON_ParseWithLength((const char *)input->bytes, input->size);
+  if (config == NULL) return false;
+  CHECK_INT(plan_builder_init(&builder), 0);
+  struct config_context context = {.builder = &builder, .cgroup_mounts = controllers, .err = &err};
+  const cJSON *linux_config = json_member(config, "linux");
+  int rc = config_compile(&context, config);
+  CHECK(rc <= 0 && (rc == 0 || err.code == -rc));
+  int limited =
+      cgroup_limits_parse(json_member(linux_config, "resources"), json_member(linux_config, "devices"), &limits, &err);
+  plan_builder_free(&builder);
+  cJSON_Delete(config);
+  return rc == 0 && limited == 0;
+}
+
+static void fuzz_configs(long count) {
+  static const char *const words[] = {
+      "null",      "true",  "[]",        "{}",   "-1",      "1e308", "18446744073709551616",
+      "\"\"",      "\"a\"", "\\u0000",   "[[[[", "}",       "]",     ",",
+      "\"path\":", "../",   "\"type\":", "0.5",  "\\ud800", "\xff",  "x-subpath="};
+  static struct input input;
+  long taken = 0;
+  input.size = sizeof config_seed - 1;
+  memcpy(input.bytes, config_seed, input.size);
+  CHECK(try_config(&input));
+  for (long i = 0; i < count; i++) {
+    input.size = sizeof config_seed - 1;
+    memcpy(input.bytes, config_seed, input.size);
+    for (uint32_t n = 1 + below(4); n > 0 && input.size > 0; n--)
+      mutate_text(&input, words, sizeof words / sizeof words[0]);
+    taken += try_config(&input);
+  }
+  (void)printf("# %ld configs, %ld of them taken\n", count, taken);
+  CHECK(count < 1000 || (taken > 0 && taken < count));
+}
+
+static void add_entry(struct archive *tar, const char *name, unsigned int type, const char *link, const char *text) {
+  struct archive_entry *entry = archive_entry_new();
+  archive_entry_set_pathname(entry, name);
+  archive_entry_set_filetype(entry, type);
+  archive_entry_set_perm(entry, 0755);
+  archive_entry_set_mtime(entry, 1000000000, 5);
+  if (link != NULL && type == AE_IFLNK) archive_entry_set_symlink(entry, link);
+  if (link != NULL && type == AE_IFREG) archive_entry_set_hardlink(entry, link);
+  if (type == AE_IFCHR) archive_entry_set_rdev(entry, 0x0103);
+  if (text != NULL) archive_entry_set_size(entry, (la_int64_t)strlen(text));
+  if (text != NULL && type == AE_IFREG) archive_entry_xattr_add_entry(entry, "user.a", "b", 1);
+  CHECK(archive_write_header(tar, entry) == ARCHIVE_OK);
+  if (text != NULL) CHECK(archive_write_data(tar, text, strlen(text)) == (la_ssize_t)strlen(text));
+  archive_entry_free(entry);
+}
+
+static void make_layer_seed(struct input *input) {
+  struct archive *tar = archive_write_new();
+  CHECK(archive_write_set_format_pax(tar) == ARCHIVE_OK);
+  CHECK(archive_write_set_bytes_per_block(tar, BLOCK) == ARCHIVE_OK);
+  CHECK(archive_write_open_memory(tar, input->bytes, sizeof input->bytes, &input->size) == ARCHIVE_OK);
+  add_entry(tar, "etc", AE_IFDIR, NULL, NULL);
+  add_entry(tar, "etc/passwd", AE_IFREG, NULL, "root:x:0:0::/:\n");
+  add_entry(tar, "etc/link", AE_IFLNK, "../etc", NULL);
+  add_entry(tar, "etc/link/through", AE_IFREG, NULL, "text");
+  add_entry(tar, "etc/hard", AE_IFREG, "etc/passwd", NULL);
+  add_entry(tar, "etc/.wh.gone", AE_IFREG, NULL, "");
+  add_entry(tar, "var/.wh..wh..opq", AE_IFREG, NULL, "");
+  add_entry(tar, "dev/null", AE_IFCHR, NULL, NULL);
+  add_entry(tar, "pipe", AE_IFIFO, NULL, NULL);
+  CHECK(archive_write_free(tar) == ARCHIVE_OK);
+}
+
+/* A header that does not add up is refused before anything is done with it. */
+static void add_up(struct input *input, size_t at) {
+  unsigned char *header = input->bytes + at - at % BLOCK;
+  unsigned int sum = 0;
+  char text[CHECKSUM_SIZE + 1];
+  if ((size_t)(header - input->bytes) + BLOCK > input->size || memcmp(header + 257, "ustar", 5) != 0) return;
+  memset(header + CHECKSUM_AT, ' ', CHECKSUM_SIZE);
+  for (size_t i = 0; i < BLOCK; i++)
+    sum += header[i];
+  (void)snprintf(text, sizeof text, "%06o", sum);
+  memcpy(header + CHECKSUM_AT, text, 7);
+}
+
+static void mutate_layer(struct input *input) {
+  static const char *const names[] = {"../../../../../../tmp/x",
+                                      "/etc/x",
+                                      ".wh...",
+                                      "etc/link/../../..",
+                                      "a/b/c/d/e/f",
+                                      "..",
+                                      "/",
+                                      "",
+                                      ".wh..wh..opq",
+                                      "etc/link/up"};
+  static const size_t fields[] = {0, 100, 108, 116, 124, 136, 156, 157, 257, 263, 329, 337, 345};
+  size_t blocks = input->size / BLOCK, at = below((uint32_t)blocks) * BLOCK;
+  size_t field = at + fields[below(sizeof fields / sizeof fields[0])];
+  const char *name = names[below(sizeof names / sizeof names[0])];
+  char number[16];
+  switch (below(5)) {
+  case 0:
+    input->bytes[at + below(BLOCK)] = (unsigned char)below(256);
+    break;
+  case 1:
+    memcpy(input->bytes + field, name, strlen(name) + 1);
+    break;
+  case 2:
+    input->bytes[at + 156] = (unsigned char)"0123456789xgLKSV"[below(16)];
+    break;
+  case 3:
+    (void)snprintf(number, sizeof number, "%011o", below(0x7fffffff));
+    memcpy(input->bytes + field, number, 11);
+    break;
+  default:
+    cut(input, at, BLOCK * (1 + below(2)));
+  }
+  if (at < input->size) add_up(input, at);
+}
+
+static int remove_entry(const char *path, const struct stat *info, int type, struct FTW *ftw) {
+  (void)info;
+  (void)type;
+  (void)ftw;
+  return remove(path);
+}
+
+/* Only what was there before is beside the directory, and as it was. */
+static void check_outside(void) {
+  struct stat info;
+  CHECK(stat(canary, &info) == 0 && info.st_size == 6 && info.st_nlink == 1 && (info.st_mode & 07777) == 0600);
+  CHECK(stat(base, &info) == 0 && info.st_nlink == 3);
+  CHECK(access("/tmp/x", F_OK) < 0 && access("/etc/x", F_OK) < 0);
+}
+
+static int try_layer(const struct input *input) {
+  struct shoal_layer_result result;
+  struct shoal_error err = {0};
+  int fd = open(archive_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  CHECK(fd >= 0 && write(fd, input->bytes, input->size) == (ssize_t)input->size);
+  close(fd);
+  CHECK(mkdir(dest, 0755) == 0);
+  int rc = shoal_layer_unpack(archive_path, dest, &result, &err);
+  CHECK(rc <= 0 && (rc == 0 || err.code == -rc));
+  check_outside();
+  CHECK(nftw(dest, remove_entry, 16, FTW_DEPTH | FTW_PHYS) == 0);
+  return rc;
+}
+
+static void fuzz_layers(long count) {
+  static struct input seed, input;
+  long taken = 0;
+  make_layer_seed(&seed);
+  CHECK_INT(try_layer(&seed), 0);
+  for (long i = 0; i < count; i++) {
+    input = seed;
+    for (uint32_t n = 1 + below(3); n > 0 && input.size > BLOCK; n--)
+      mutate_layer(&input);
+    taken += try_layer(&input) == 0;
+  }
+  (void)printf("# %ld layers, %ld of them taken\n", count, taken);
+  CHECK(count < 100 || (taken > 0 && taken < count));
+}
+
+int main(int argc, char **argv) {
+  long seed = argc > 1 ? atol(argv[1]) : 1;
+  (void)printf("# seed %ld\n", seed);
+  state = 0x9e3779b97f4a7c15ull ^ (uint64_t)seed;
+  CHECK(mkdtemp(base) != NULL);
+  (void)snprintf(archive_path, sizeof archive_path, "%s/layer.tar", base);
+  (void)snprintf(dest, sizeof dest, "%s/dest", base);
+  (void)snprintf(canary, sizeof canary, "%s/canary", base);
+  int fd = open(canary, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+  CHECK(fd >= 0 && write(fd, "beside", 6) == 6);
+  close(fd);
+  fuzz_configs(argc > 2 ? atol(argv[2]) : 20000);
+  fuzz_layers(argc > 3 ? atol(argv[3]) : 600);
+  CHECK(nftw(base, remove_entry, 16, FTW_DEPTH | FTW_PHYS) == 0);
+  return 0;
+}
