@@ -74,13 +74,14 @@ const FEATURES: readonly Feature[] = [
   { name: 'bridges', module: 'bridge', program: 'ip', text: 'link add br0 type bridge' },
   {
     name: 'nftables with NAT and connection marks',
-    module: 'nft_chain_nat nft_masq nft_numgen nft_ct',
+    module: 'nft_chain_nat nft_masq nft_numgen nft_hash nft_fib_ipv4 nft_ct',
     program: 'nft',
     text: `table ip check {
-      map backends { type mark : ipv4_addr; }
+      map backends { typeof ip daddr . numgen random mod 65536 : ip daddr; }
       chain pre {
         type nat hook prerouting priority dstnat;
-        dnat to ip daddr . numgen random mod 2 map { 10.0.0.9 . 0 : 10.0.0.1, 10.0.0.9 . 1 : 10.0.0.2 }
+        dnat ip to ip daddr . numgen random mod 2 map @backends
+        dnat ip to ip daddr . jhash ip saddr mod 2 seed 0x1 map @backends
       }
       chain post {
         type nat hook postrouting priority srcnat;

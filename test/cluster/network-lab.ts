@@ -92,7 +92,7 @@ export class NetworkLab {
   }
 
   /** The driver of a node, as a process in the host's namespace. */
-  startDriver(nodeId: string, resolver = '', lingerMs = 0): void {
+  startDriver(nodeId: string, resolver = '', lingerMs = 0, repairMs = 0): void {
     const args = [
       `--net=/run/netns/${this.hostNs(nodeId)}`,
       process.execPath,
@@ -100,7 +100,7 @@ export class NetworkLab {
       this.cluster,
       nodeId,
     ];
-    const child = spawn('nsenter', [...args, '4789', '0', resolver, String(lingerMs)], {
+    const child = spawn('nsenter', [...args, '4789', String(repairMs), resolver, String(lingerMs)], {
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
       serialization: 'advanced',
     });

@@ -1,6 +1,7 @@
 /** The overlay between hosts, as containers and clients see it. */
 import { spawn } from 'node:child_process';
 import dgram from 'node:dgram';
+import { isDeepStrictEqual } from 'node:util';
 import dnsPacket from 'dns-packet';
 import test, { type ExecutionContext } from 'ava';
 import { openSocket } from '../../agent/native/network.ts';
@@ -38,7 +39,7 @@ function world(): World {
     peers: [peer(N1, 1), peer(N2, 2), peer(N3, 3)],
     networks: [
       network('front', 0x1001, '10.5.0'),
-      network('back', 0x1002, '10.6.0', { internal: true }),
+      network('back', 0x1002, '10.6.0', { internal: true, mtu: 1400 }),
       network('ingress', 0x1000, '10.0.0', { ingress: true }),
     ],
     services: [
@@ -117,6 +118,8 @@ test.serial('containers on two hosts: reach, balance, names, isolation', async (
   );
 
   t.is(await net.get({ task: id('a1') }, 'http://10.6.0.202/'), `${id('d2')} saw 10.6.0.21`);
+  t.regex((await net.inTask(id('a1'), ['ip', '-o', 'link', 'show', 'eth0'])).stdout, /mtu 1450 /);
+  t.regex((await net.inTask(id('a1'), ['ip', '-o', 'link', 'show', 'eth1'])).stdout, /mtu 1400 /);
   t.regex(await net.get(web, 'http://10.6.0.31/'), /^curl failed/, 'web and db share no network');
   t.regex(await net.get({ task: id('d2') }, 'http://10.5.0.21/'), /^curl failed/);
   t.regex(
@@ -292,6 +295,8 @@ test.serial(
     });
     await until('greeting', async () => heard.includes('saw 203.0.113.9'));
     const before = await kernelText(net);
+    const bulk = transfer(net);
+    t.teardown(() => bulk.stop());
     for (const node of [N1, N2]) {
       await net.killDriver(node);
       client.stdin.write(`without ${node}\n`);
@@ -301,11 +306,37 @@ test.serial(
       client.stdin.write(`again ${node}\n`);
       await until('echo with the agent back', async () => heard.includes(`again ${node}`));
     }
+    await bulk.allCameBack();
     t.deepEqual(await kernelText(net), before);
     await net.attach(id('w1'));
     t.deepEqual(await kernelText(net), before, 'to attach again changes nothing');
   },
 );
+
+/** Bytes without a pause from outside to a published port, which sends them back. */
+function transfer(net: NetworkLab): { stop(): void; allCameBack(): Promise<void> } {
+  const nc = spawn('nsenter', [`--net=/run/netns/${net.ns('out')}`, 'busybox', 'nc', '10.99.0.1', '8080']);
+  let [greeting, sent, back] = ['', 0, 0];
+  nc.stdout.on('data', (data: Buffer) => {
+    if (sent > 0) back += data.length;
+    else greeting += data.toString();
+  });
+  const feed = setInterval(() => {
+    if (!greeting.endsWith('saw 203.0.113.9\n') || nc.stdin.writableNeedDrain) return;
+    nc.stdin.write(Buffer.alloc(65_536, '.'));
+    sent += 65_536;
+  }, 2);
+  return {
+    stop: () => {
+      clearInterval(feed);
+      nc.kill('SIGKILL');
+    },
+    allCameBack: async () => {
+      clearInterval(feed);
+      await until('bytes have come back', async () => sent > 1_000_000 && back === sent);
+    },
+  };
+}
 
 /** By path: npx puts a package's own nft before the system's. */
 const NFT = '/usr/sbin/nft';
@@ -445,6 +476,23 @@ test.serial('invariant 7: damage is repaired, and removal leaves nothing', async
   t.regex(await net.get({ task: id('w1') }, 'http://10.5.0.200/'), /^w[12]/);
   t.regex(await net.get({ ns: net.ns('out') }, 'http://10.99.0.1:8080/'), /^w[12]/);
   t.deepEqual(await kernelText(net), before);
+
+  // And by the clock alone.
+  await net.killDriver(N1);
+  net.startDriver(N1, '', 0, 200);
+  await net.apply(N1);
+  for (const damage of [
+    'ip route del 10.5.0.12/32',
+    'ip neigh del 10.99.0.2 dev vx0',
+    'bridge fdb del 02:00:00:00:00:02 dev vx0 dst 10.99.0.2',
+    'sysctl -q -w net.ipv4.ip_forward=0',
+    `${NFT} flush ruleset`,
+  ]) {
+    t.is((await net.inHost(sandbox, damage.split(' '))).code, 0, damage);
+  }
+  await net.inHost(net.hostNs(N1), [NFT, 'flush', 'ruleset']);
+  await until('all is repaired', async () => isDeepStrictEqual(await kernelText(net), before));
+  t.regex(await net.get({ task: id('w1') }, 'http://10.5.0.42/'), /^r2/);
 
   // The last task of a network takes its sandbox along.
   net.world.tasks.splice(

@@ -18,8 +18,10 @@ function serve(socket: net.Socket): void {
   socket.once('data', (first) => {
     const want = first.subarray(0, 1).toString();
     if (want === WANTS.connect) socket.end('.');
-    else if (want === WANTS.echo) socket.pipe(socket);
-    else pour(socket);
+    else if (want === WANTS.echo) {
+      socket.write(first);
+      socket.pipe(socket);
+    } else pour(socket);
   });
 }
 
