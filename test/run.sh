@@ -154,7 +154,7 @@ for group in "${groups[@]}"; do
   began=$SECONDS
   case $group in
     check) for part in types lint imports format unused native; do step "check $part" npm run --silent "check:$part"; done ;;
-    native) step 'C tests under ASan and UBSan' make -s -C native test ;;
+    native) step 'C tests under ASan and UBSan' make -s -j2 -C native test ;;
     unit | lint | sim | vm) ava_group "$group" ;;
     # A test file has a cluster of its own, and mostly waits for it: two at a time.
     cluster | client) ava_group "$group" --serial --concurrency 2 ;;
