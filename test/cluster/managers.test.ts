@@ -159,6 +159,7 @@ test.serial(
       await manager.ready();
       await settled(swarm, { web: 8 });
       await agreed(swarm, swarm.client, 'leader reachable reachable');
+      t.is((await swarm.state()).node(lost), 'ready', 'it is back');
       return;
     }
     t.fail('no node has its session with m2 or m3');
