@@ -85,7 +85,7 @@ const FAULTS: readonly { readonly what: string; readonly faults: Faults; readonl
     faults: {
       leaderStore: (store) => withTasks(store, (task) => (task.desired === 'shutdown' ? undefined : task)),
     },
-    found: /was given to|in history|over-reserved|has run|does not stop/,
+    found: /was given to|in history|over-reserved|has run|does not stop|would be written/,
   },
   {
     what: 'a plan that does not know which addresses are taken',
