@@ -8,7 +8,7 @@ import { promisify } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
 import { freePortBase } from '../../deploy/local/ports.ts';
 import { CLI_PATH } from '../../deploy/local/project.ts';
-import { SCHEMA_KEY } from '../../manager/store/schema.ts';
+import { SCHEMA_KEY, SCHEMA_VERSION } from '../../manager/store/schema.ts';
 import { delay } from '../../shared/lib/abort.ts';
 import { startEtcd } from '../harness/etcd.ts';
 import { cluster, type TestCluster } from '../harness/cluster.ts';
@@ -64,7 +64,10 @@ test('a lost manager comes back from a backup; containers go on, what changed si
   await t.throwsAsync(shoal('backup', file, ...socket), { message: /exists already/ });
   const stateDir = path.join(swarm.layout.stateDir, 'manager');
   const restore = ['restore', file, '--state-dir', stateDir, '--passphrase-file', passphrase];
-  t.regex((await shoal(...restore, '--check')).stdout, /schema 1, 3 parts with \d+ bytes: whole/);
+  t.regex(
+    (await shoal(...restore, '--check')).stdout,
+    new RegExp(`schema ${SCHEMA_VERSION}, 3 parts with \\d+ bytes: whole`),
+  );
   await t.throwsAsync(shoal(...restore), { message: /holds a cluster already/ });
   await t.throwsAsync(shoal(...restore, '--force'), { message: /runs \(process \d+\): stop it first/ });
 
@@ -215,7 +218,7 @@ test('a manager refuses data of a newer version with the reason, and leaves it a
   await using etcd = await startEtcd();
   const first = await manager(t, await directory(t), '--etcd', etcd.endpoints.join(','));
   await until(async () => (await shoal('token', '--socket', first.socket)).stdout !== '');
-  t.like(JSON.parse((await etcd.client.get(SCHEMA_KEY).string()) ?? '{}'), { version: 1 });
+  t.like(JSON.parse((await etcd.client.get(SCHEMA_KEY).string()) ?? '{}'), { version: SCHEMA_VERSION });
   const newer = '{"version":7,"writtenBy":"9.9.9"}';
   await etcd.client.put(SCHEMA_KEY).value(newer);
   const second = await manager(t, await directory(t), '--etcd', etcd.endpoints.join(','));
