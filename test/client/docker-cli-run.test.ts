@@ -137,14 +137,16 @@ test('run -d -p: published on every node, with the image’s ports; -P chooses',
     await docker.fails('run', '-d', '-p', `${port}:80`, 'nginx'),
     new RegExp(`port is already allocated to container ${web}`),
   );
-  t.regex(
-    await docker.fails('run', '-d', '-p', '127.0.0.1:8080:80', 'nginx'),
-    /not supported by Shoal: the address 127.0.0.1/,
-  );
+  const local = `local-${tag}`;
+  await docker.ok('run', '-d', '--name', local, '-p', `127.0.0.1:${port + 2}:80`, 'nginx');
+  t.is(await docker.ok('port', local), `80/tcp -> 127.0.0.1:${port + 2}`);
+  const node = swarm.node('a1');
+  await swarm.eventually(() => node.curl(`http://127.0.0.1:${port + 2}/`).then(Boolean, () => false));
+  await t.throwsAsync(node.curl(`http://${node.address}:${port + 2}/`), undefined, 'nowhere else');
   await docker.ok('run', '-d', '--name', all, '-P', 'nginx');
   t.regex(await docker.ok('port', all, '80'), /^0\.0\.0\.0:3\d{4}$/);
   t.is(await docker.ok('inspect', '--format', '{{.Id}}', web), id);
-  await docker.ok('rm', '-f', web, all);
+  await docker.ok('rm', '-f', web, all, local);
   t.is(await docker.ok('ps', '-aq'), '');
 });
 
