@@ -3,6 +3,7 @@ import type { Logger, TaskUsage } from '../../shared/model/index.ts';
 import type { Store } from '../store/store.ts';
 import type { Vault } from '../vault/seal.ts';
 import type { NodeRecords } from './node-records.ts';
+import type { NodeSession } from './node-session.ts';
 
 export interface DispatcherOptions {
   readonly store: Store;
@@ -26,5 +27,5 @@ export interface DispatcherOptions {
   readonly logger: Logger;
   readonly signal: AbortSignal;
   /** A session has opened. */
-  readonly onOpened?: () => void;
+  readonly onOpened?: (session: NodeSession) => void;
 }

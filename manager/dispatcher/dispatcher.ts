@@ -197,7 +197,7 @@ export class Dispatcher implements SessionEvents {
     logger.info({ nodeId, sessionId: session.id, hostname: description.hostname }, 'session opened');
     if (warning !== undefined) logger.warn({ nodeId, hostname: description.hostname, warning }, 'odd node');
     this.#record(session, description);
-    onOpened?.();
+    onOpened?.(session);
   }
 
   #welcome(session: NodeSession, { index: nodeIndex }: Node): void {

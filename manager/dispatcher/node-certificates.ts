@@ -41,6 +41,8 @@ export class NodeCertificates {
   readonly #chances = new WeakMap<HeldCertificate, number>();
   readonly counts = { renewed: 0, failed: 0, expired: 0 };
   #lifeMs = Infinity;
+  /** As of the last look; when the cluster's changes, there is another one. */
+  #authority: Authority | undefined;
   /** Something is due that could not be begun yet: there is another look when something ends. */
   #waits = false;
 
@@ -58,7 +60,11 @@ export class NodeCertificates {
   }
 
   /** A session has opened, perhaps with a certificate that is due. */
-  opened(): void {
+  opened(session: NodeSession): void {
+    const authority = this.#authority;
+    // After a restart thousands open: each is looked at by itself, not all of them each time.
+    if (authority !== undefined && this.#stepOf(session, authority, this.#options.clock.now()) === 'keep')
+      return;
     this.#loop.soon();
   }
 
@@ -70,6 +76,7 @@ export class NodeCertificates {
   async #look(): Promise<void> {
     const { sessions, clock } = this.#options;
     const authority = await this.#options.authority();
+    this.#authority = authority;
     this.#lifeMs = authority.lifeMs;
     this.#waits = false;
     const nowMs = clock.now();

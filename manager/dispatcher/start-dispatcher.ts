@@ -89,7 +89,7 @@ export async function startDispatcher(options: StartDispatcherOptions): Promise<
     clock,
     logger,
     signal,
-    onOpened: () => certificates.opened(),
+    onOpened: (session) => certificates.opened(session),
   });
   const sessions = (): Iterable<NodeSession> => dispatcher.sessions();
   const certificates = new NodeCertificates({ store, authority, records, sessions, clock, logger, signal });
