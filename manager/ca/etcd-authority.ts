@@ -2,7 +2,7 @@
  * Certificates of the embedded etcd, from an authority of its own: who holds one of these reads and writes everything, so no
  * node's certificate may count there. Its root is in the state directory of every manager, beside the data key.
  */
-import { readFile, mkdir, open, rename } from 'node:fs/promises';
+import { readFile, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { webcrypto } from 'node:crypto';
 import { generateKeys, privateKeyPem } from '../../shared/wire/keys.ts';
@@ -18,6 +18,7 @@ import {
   X509CertificateGenerator,
 } from '../../shared/wire/x509.ts';
 import type { EtcdTls } from '../store/etcd-client.ts';
+import { writePrivate } from '../vault/private-file.ts';
 import { createRoot, type RootMaterial } from './authority.ts';
 
 const SIGNING = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
@@ -119,16 +120,4 @@ function importKey(pem: string): Promise<webcrypto.CryptoKey> {
   const der = PemConverter.decode(pem)[0];
   if (der === undefined) throw new Error('the key of the etcd authority is not PEM');
   return webcrypto.subtle.importKey('pkcs8', der, SIGNING, false, ['sign']);
-}
-
-/** For its owner alone, as a whole or not at all. */
-async function writePrivate(path: string, text: string): Promise<void> {
-  const file = await open(`${path}.new`, 'w', 0o600);
-  try {
-    await file.writeFile(text);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(`${path}.new`, path);
 }

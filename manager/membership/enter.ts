@@ -1,5 +1,5 @@
 /** How a machine becomes a manager of a cluster that is there: what it was handed over goes into its state directory. */
-import { access, mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { access, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { Agent, request as httpsRequest } from 'node:https';
 import { join } from 'node:path';
 import { ConflictError, ForbiddenError, InvalidError, UnavailableError } from '../../shared/errors/index.ts';
@@ -10,6 +10,7 @@ import { type Handover, handoverSchema, joinErrorSchema } from '../../shared/wir
 import { managerIdentityCheck } from '../../shared/wire/manager-tls.ts';
 import { writeEtcdRoot } from '../ca/etcd-authority.ts';
 import { dataDirectory } from '../store/etcd-process.ts';
+import { writePrivate } from '../vault/private-file.ts';
 
 const TIMEOUT_MS = 15_000;
 const RETRY_MS = 500;
@@ -162,15 +163,4 @@ function exists(path: string): Promise<boolean> {
     () => true,
     () => false,
   );
-}
-
-async function writePrivate(path: string, text: string): Promise<void> {
-  const file = await open(`${path}.new`, 'w', 0o600);
-  try {
-    await file.writeFile(text);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(`${path}.new`, path);
 }

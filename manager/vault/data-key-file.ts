@@ -1,9 +1,10 @@
 /** The data key of a cluster, in a file of each manager's state directory; etcd knows only its name. */
-import { open, readFile, rename } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { InvalidError } from '../../shared/errors/index.ts';
 import type { Cluster } from '../../shared/model/index.ts';
 import { StaleError, type Store } from '../store/store.ts';
+import { writePrivate } from './private-file.ts';
 import { type DataKey, dataKeyOf, newDataKey, Vault } from './seal.ts';
 
 const FILE = 'data-key';
@@ -79,16 +80,6 @@ async function readKey(path: string): Promise<DataKey | undefined> {
 
 /** On disk for good when it resolves: what is sealed with a key that a power cut took is lost. */
 async function writeKey(path: string, key: DataKey): Promise<DataKey> {
-  const file = await open(`${path}.new`, 'w', 0o600);
-  try {
-    await file.chmod(0o600);
-    await file.writeFile(`${key.bytes.toString('base64')}\n`);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(`${path}.new`, path);
-  const directory = await open(dirname(path), 'r');
-  await directory.sync().finally(() => directory.close());
+  await writePrivate(path, `${key.bytes.toString('base64')}\n`);
   return key;
 }

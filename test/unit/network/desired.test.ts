@@ -7,27 +7,12 @@ import { fingerprintOf, type KernelObject, type Scope } from '../../../agent/net
 import { makePlan } from '../../../agent/network/plan.ts';
 import { assignmentsOf, type World } from '../../cluster/network-model.ts';
 import { KernelModel } from './kernel-model.ts';
-import { SELF, worlds } from './worlds.ts';
-
-const SLOTS = new Map([
-  ['front', 1],
-  ['ingress', 2],
-]);
+import { SELF, selfWith, worlds } from './worlds.ts';
 
 function selfIn(world: World): Self {
   const set = assignmentsOf(world, SELF);
   const attached = [...set.tasks.values()].filter((task) => task.desired === 'running');
-  return {
-    nodeId: SELF,
-    prefix: 'p',
-    mtu: 1450,
-    vxlanPort: 4789,
-    netnsDir: '/run/netns',
-    uplinkSlots: SLOTS,
-    attached: new Map(attached.map((task) => [task.taskId, task])),
-    ended: new Set(),
-    localRevision: 0,
-  };
+  return selfWith(attached);
 }
 
 function desiredIn(world: World): DesiredState {

@@ -12,12 +12,7 @@ import { changedMap } from '../../../shared/lib/layered-map.ts';
 import type { AssignmentSet } from '../../../shared/model/index.ts';
 import { applyDiff, diffAssignments, listsToSet, setToLists } from '../../../shared/wire/assignment-diff.ts';
 import { assignmentsOf, type World } from '../../cluster/network-model.ts';
-import { SELF, worlds } from './worlds.ts';
-
-const SLOTS = new Map([
-  ['front', 1],
-  ['ingress', 2],
-]);
+import { SELF, selfWith, worlds } from './worlds.ts';
 
 /** A node that hears of these worlds one after the other, as differences; `forgets` at some of them. */
 const histories = fc.array(
@@ -27,17 +22,7 @@ const histories = fc.array(
 
 function selfIn(set: AssignmentSet, attached: boolean, localRevision: number): Self {
   const running = [...set.tasks.values()].filter((task) => attached && task.desired === 'running');
-  return {
-    nodeId: SELF,
-    prefix: 'p',
-    mtu: 1450,
-    vxlanPort: 4789,
-    netnsDir: '/run/netns',
-    uplinkSlots: SLOTS,
-    attached: new Map(running.map((task) => [task.taskId, task])),
-    ended: new Set(),
-    localRevision,
-  };
+  return selfWith(running, localRevision);
 }
 
 /** The next world's set, made from the last one by a difference as it comes from a manager. */

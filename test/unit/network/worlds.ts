@@ -1,9 +1,29 @@
 /** Arbitrary small worlds: nodes, networks, services and tasks with their addresses. */
 import fc from 'fast-check';
+import type { Self } from '../../../agent/network/local.ts';
+import type { TaskAssignment } from '../../../shared/model/index.ts';
 import { network, type World } from '../../cluster/network-model.ts';
 
 const NODES = ['node0aaaaaaaaaaaaaaaaaaaa', 'node1bbbbbbbbbbbbbbbbbbbb', 'node2cccccccccccccccccccc'];
 export const SELF = NODES[0] as string;
+
+/** What the kernel's side of the first node knows when these tasks are attached there. */
+export function selfWith(tasks: readonly TaskAssignment[], localRevision = 0): Self {
+  return {
+    nodeId: SELF,
+    prefix: 'p',
+    mtu: 1450,
+    vxlanPort: 4789,
+    netnsDir: '/run/netns',
+    uplinkSlots: new Map([
+      ['front', 1],
+      ['ingress', 2],
+    ]),
+    attached: new Map(tasks.map((task) => [task.taskId, task])),
+    ended: new Set(),
+    localRevision,
+  };
+}
 
 const NETWORKS = [
   network('front', 0x1001, '10.5.0'),
