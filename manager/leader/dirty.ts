@@ -27,7 +27,7 @@ export class DirtyServices {
   /** A network waits for its subnet: worth a plan without any service. */
   #networks = false;
   #services = new Set<string>();
-  /** Tasks of theirs have come further: worth a look, but not one for each task. */
+  /** Tasks of theirs have come further, or nodes have changed: worth a look, but not one for each. */
   #progressed = new Set<string>();
   /** Something of theirs found no place; looked at again when room may have been made. */
   readonly #starved = new Set<string>();
@@ -192,16 +192,21 @@ export class DirtyServices {
   }
 
   #noteNode(nodeId: string, before: Node | undefined, after: Node | undefined): void {
-    for (const taskId of this.#store.tasksOfNode(nodeId)) {
-      const task = this.#store.get('tasks', taskId);
-      if (task !== undefined) this.#services.add(task.serviceId);
+    const same = before !== undefined && after !== undefined && samePlaces(before, after);
+    if (same && before.status === after.status) return;
+    // What a node runs is left alone while it is not down: thousands come back after a restart of the manager.
+    if (!same || before.status === 'down' || after.status === 'down') {
+      for (const taskId of this.#store.tasksOfNode(nodeId)) {
+        const task = this.#store.get('tasks', taskId);
+        if (task !== undefined) this.#services.add(task.serviceId);
+      }
     }
-    if (before !== undefined && after !== undefined && samePlaces(before, after)) return;
-    this.#noteRoom();
-    this.add(this.#waiters.all());
+    // For these, one of many nodes is no reason to hurry.
+    for (const id of this.#starved) this.#progressed.add(id);
+    for (const id of this.#waiters.all()) this.#progressed.add(id);
     for (const { id, revision } of this.#store.all('services').values()) {
       const spec = this.#store.get('revisions', revisionKey(id, revision))?.spec;
-      if (spec !== undefined && followsNodes(spec)) this.#services.add(id);
+      if (spec !== undefined && followsNodes(spec)) this.#progressed.add(id);
     }
   }
 
@@ -219,10 +224,9 @@ function followsNodes({ mode, rebalanceEveryMs }: ServiceSpec): boolean {
   return isGlobalMode(mode) || rebalanceEveryMs !== undefined;
 }
 
-/** Nothing changed that placement looks at. */
+/** Nothing but its status changed that placement looks at. */
 function samePlaces(before: Node, after: Node): boolean {
   return (
-    before.status === after.status &&
     JSON.stringify(before.spec) === JSON.stringify(after.spec) &&
     JSON.stringify(before.description) === JSON.stringify(after.description)
   );

@@ -47,9 +47,9 @@ export interface LeaderObserver {
 
 const SLOTS_PER_TURN = 1_000;
 /**
- * After a plan that looked at so many tasks, tasks that merely came further are left alone for a millisecond each. A look
- * at a task takes 1 to 2 microseconds: however many report at a time, planning takes a part of the time only, and a
- * cluster of a few hundred tasks waits for nothing.
+ * After plans that looked at so many tasks, what can wait is left alone for a millisecond each. A look at a task takes 1
+ * to 2 microseconds: however many report at a time, planning takes a part of the time only, and a cluster of a few
+ * hundred tasks waits for nothing.
  */
 const LOOKS_PER_REST_MS = 150;
 const BACKOFF_BASE_MS = 5;
@@ -80,6 +80,8 @@ class Leader {
   #failures = 0;
   /** Until then, what can wait does. */
   #restUntilMs = 0;
+  /** Tasks that were looked at since all that was dirty had been planned to its end. */
+  #looked = 0;
   /** Something may have been written that the mirror does not show yet. */
   #behind = true;
 
@@ -208,7 +210,9 @@ class Leader {
       limit: slotsPerTurn ?? SLOTS_PER_TURN,
     });
     this.#dirty.planned(taken, result);
-    this.#restUntilMs = clock.now() + Math.floor(result.looked / LOOKS_PER_REST_MS);
+    this.#looked += result.looked;
+    this.#restUntilMs = clock.now() + Math.floor(this.#looked / LOOKS_PER_REST_MS);
+    if (!result.more) this.#looked = 0;
     observer?.planned((performance.now() - startedMs) / 1000, result.writes.length);
     return result;
   }

@@ -13,6 +13,7 @@ import {
   isGlobalMode,
   isJob,
   isTerminal,
+  replicasOf,
 } from '../../shared/model/index.ts';
 import { sameData } from '../../shared/wire/assignment-diff.ts';
 import type { SimMachine } from './sim-machine.ts';
@@ -66,14 +67,17 @@ function checkService(world: World, service: Service, starved: boolean): void {
   }
   let filled = 0;
   for (const [key, members] of slots) filled += checkSlot(world, spec, key, members);
-  if (spec.mode.kind === 'replicated' && filled !== spec.mode.replicas) {
-    fail(`service ${service.name} has ${filled} slots filled, not ${spec.mode.replicas}`);
+  const replicas = replicasOf(service, spec);
+  if (replicas !== undefined && filled !== replicas) {
+    fail(`service ${service.name} has ${filled} slots filled, not ${replicas}`);
   }
   if (spec.mode.kind === 'cron') checkCron(spec.mode, spec.name, tasks);
   else if (isJob(spec.mode)) checkJob(world, service, spec, slots);
   else checkProgress(world, service, spec, tasks);
   if (spec.mode.kind === 'global' && !starved) checkGlobal(world, service, spec, tasks);
   if (spec.mode.kind === 'replicated') checkMoves(world, service, spec, tasks);
+  const unscaled = starved ? undefined : world.load?.problem(service, spec);
+  if (unscaled !== undefined) fail(unscaled);
   if (service.updateStatus?.state === 'updating' && !starved)
     fail(`the update of ${service.name} does not end`);
 }
@@ -94,16 +98,15 @@ function checkMoves(world: World, { name }: Service, spec: ServiceSpec, tasks: r
 /** It waits for another service: nothing of it is on a node, and one task says why (a global service has none). */
 function checkHeld(service: Service, spec: ServiceSpec, tasks: readonly Task[]): void {
   if (tasks.some(({ nodeId }) => nodeId !== undefined)) fail(`${service.name} is held back and was placed`);
-  const expected = Math.min(1, slotsOf(spec.mode));
+  const expected = Math.min(1, replicasOf(service, spec) ?? slotsOf(spec.mode));
   const waiting = tasks.filter((task) => task.pendingReason?.startsWith('waits for') === true);
   if (waiting.length !== expected || tasks.length !== expected) {
     fail(`${service.name} is held back with ${tasks.length} tasks, ${waiting.length} of which say so`);
   }
 }
 
-/** How many slots it has that are not a node's each or a time's each. */
+/** How many slots a job has that are not a node's each or a time's each. */
 function slotsOf(mode: ServiceMode): number {
-  if (mode.kind === 'replicated') return mode.replicas;
   return mode.kind === 'replicated-job' ? Math.min(mode.totalCompletions, mode.maxConcurrent) : 0;
 }
 

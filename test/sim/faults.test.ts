@@ -7,7 +7,7 @@ import type { Faults } from './faults.ts';
 import { simulate } from './simulate.ts';
 
 /** Worlds in which a fault has to show. */
-const WORLDS = 30;
+const WORLDS = 90;
 
 function wrap(store: Store, changes: Partial<Store>): Store {
   return {
@@ -113,6 +113,22 @@ const FAULTS: readonly { readonly what: string; readonly faults: Faults; readonl
         }),
     },
     found: /would be written|does not run|is \w+, desired/,
+  },
+  {
+    what: 'a leader that forgets nodes that come and go',
+    faults: {
+      leaderStore: (store) =>
+        wrap(store, {
+          onChange: (listener) =>
+            store.onChange((changes) => listener(changes.filter(({ table }) => table !== 'nodes'))),
+        }),
+    },
+    found: /would be written|does not run|is missing on|zombie|stays on drained|is \w+, desired|does not end/,
+  },
+  {
+    what: 'agents that do not say what tasks use',
+    faults: { noUsage: true },
+    found: /tasks of web for a load of/,
   },
   {
     what: 'history that is not cleared away',

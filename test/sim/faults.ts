@@ -10,4 +10,6 @@ export interface Faults {
   readonly withdrawTimeoutMs?: number;
   /** Agents are silent while they have nothing to say. */
   readonly noBeats?: boolean;
+  /** Agents do not report what tasks use. */
+  readonly noUsage?: boolean;
 }

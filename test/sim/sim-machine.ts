@@ -4,6 +4,7 @@
  */
 import { setMaxListeners } from 'node:events';
 import { SessionLink } from '../../agent/session/session-link.ts';
+import { UsageReports } from '../../agent/worker/usage-reports.ts';
 import { Worker } from '../../agent/worker/worker.ts';
 import type { WebSocket } from 'ws';
 import { delay } from '../../shared/lib/abort.ts';
@@ -202,6 +203,7 @@ export class SimMachine {
       {
         onAssignments: (set, acknowledge, whole) => {
           this.told = set;
+          usage.take(set);
           worker.assign(set, acknowledge, whole);
         },
         call: () => Promise.reject(new Error('no calls here')),
@@ -213,10 +215,27 @@ export class SimMachine {
       (manager) => this.#connect(manager),
     );
     reports.send = (status) => link.report(status);
+    const usage = this.#usageReports(link);
+    signal.addEventListener('abort', () => usage.close(), { once: true });
     await worker.resume();
     await link.run(signal);
     await worker.close();
     process.alive = false;
+  }
+
+  #usageReports(link: SessionLink): UsageReports {
+    return new UsageReports({
+      runDirOf: (taskId) => (this.containers.get(taskId)?.runs === true ? taskId : undefined),
+      read: async (taskId) => {
+        const container = this.containers.get(taskId);
+        return container?.runs === true ? this.world.load?.read(container) : undefined;
+      },
+      send: (tasks) => {
+        if (this.world.faults.noUsage !== true) link.reportUsage(tasks);
+      },
+      steadyMs: () => this.world.time.now,
+      logger: this.world.trace.logger(this.nodeId),
+    });
   }
 
   #connect(manager: string): WebSocket {

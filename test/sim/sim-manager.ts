@@ -63,13 +63,14 @@ export class SimManager {
     this.#world.roots.push(leading);
     this.#leading?.abort();
     this.#leading = leading;
-    const { time, faults, trace } = this.#world;
+    const { time, faults, trace, load } = this.#world;
     const begin = (): void => {
       const { store } = this;
       if (store === undefined) return void time.in(100, begin);
       if (leading.signal.aborted) return;
       const logger = trace.logger(this.id);
-      const options = { store: faults.leaderStore?.(store) ?? store, fence, clock, logger };
+      const usage = load === undefined ? {} : { usage: load };
+      const options = { store: faults.leaderStore?.(store) ?? store, fence, clock, logger, ...usage };
       time.start(this.process, () => lead({ ...options, ...this.#sizes() }, leading.signal));
     };
     time.in(0, begin, this.process);

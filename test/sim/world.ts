@@ -9,6 +9,7 @@ import { checkQuiet } from './checks.ts';
 import { ContinuousChecks } from './continuous-checks.ts';
 import { newFileSystem } from './fake-files.ts';
 import type { Faults } from './faults.ts';
+import { AUTOSCALE, Load, SCALED } from './load.ts';
 import { Network } from './network.ts';
 import { SimEtcd } from './sim-etcd.ts';
 import { SimMachine } from './sim-machine.ts';
@@ -25,6 +26,8 @@ const RESTLESS_EVENTS = 20_000;
 const DOWN_AFTER_QUIET_MS = 3_600_000;
 /** Much longer than every delay, monitoring time and stop that the simulated services have. */
 const QUIET_MS = 360 * 60_000;
+/** Where what is used is measured every few seconds, and an hour has thousands of plans. */
+const MEASURED_QUIET_MS = 60 * 60_000;
 /** Before the end of a quiet time in which nothing at all may be written. */
 const IDLE_MS = 3 * 60_000;
 /** Clocks of machines are wrong by so much at most. */
@@ -62,11 +65,16 @@ export class World {
   managersTroubledAtMs = Number.NEGATIVE_INFINITY;
   /** What ends each process that ever was, dead or alive. */
   readonly roots: AbortController[] = [];
+  /** In one world of four: a service is scaled by what it uses. */
+  readonly load: Load | undefined;
+  readonly #quietMs: number;
   /** Of 1,000: how often a step fails. 0 in quiet times. */
   #failRate = 0;
 
   constructor(seed: string, { faults = {}, print }: WorldOptions = {}) {
     this.random = prng(seed);
+    this.load = prng(`load of ${seed}`).below(4) === 0 ? new Load(this) : undefined;
+    this.#quietMs = this.load === undefined ? QUIET_MS : MEASURED_QUIET_MS;
     this.faults = faults;
     this.trace = new Trace(this.time, print);
     this.swarm = cluster({ taskHistoryLimit: this.random.below(6), nodeDownAfterMs: DOWN_AFTER_MS });
@@ -81,6 +89,7 @@ export class World {
     for (let i = 1; i <= managers; i += 1) this.managers.set(`m${i}`, new SimManager(this, `m${i}`));
     const count = 2 + this.random.below(6);
     for (let i = 1; i <= count; i += 1) this.#join(`n${i}`);
+    if (this.load !== undefined) this.#changeService(SCALED);
     this.troubles.elect();
   }
 
@@ -103,7 +112,7 @@ export class World {
     if (patientFrom === events) this.#setPatience(DOWN_AFTER_QUIET_MS);
     this.troubles.end();
     // Between two runs of the cron job, when its containers have ended.
-    await this.#rest(QUIET_MS - IDLE_MS - ((this.time.now + QUIET_MS + CRON_MS / 2) % CRON_MS));
+    await this.#rest(this.#quietMs - IDLE_MS - ((this.time.now + this.#quietMs + CRON_MS / 2) % CRON_MS));
     this.idleRevision = this.swarm.store.revision;
     await this.#rest(IDLE_MS);
     this.#tick();
@@ -182,6 +191,7 @@ export class World {
   #something(): void {
     this.troubledAtMs = this.time.now;
     if (this.random.below(5) === 0) return this.#changeContainer(this.pick(CONTAINERS));
+    if (this.load !== undefined && this.random.below(5) === 0) return this.load.change();
     const dice = this.random.below(100);
     const name = this.pick(SERVICES);
     const node = this.pick([...this.machines.keys()]);
@@ -268,6 +278,7 @@ export class World {
         { drain: 'at-once' },
         { rebalanceEveryMs: 5000 },
       ] as const),
+      ...(this.load !== undefined && name === SCALED ? { autoscale: AUTOSCALE, dependsOn: [] } : {}),
     };
   }
 
