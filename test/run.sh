@@ -156,8 +156,8 @@ for group in "${groups[@]}"; do
     check) for part in types lint imports format unused native; do step "check $part" npm run --silent "check:$part"; done ;;
     native) step 'C tests under ASan and UBSan' make -s -j2 -C native test ;;
     unit | lint | sim | vm) ava_group "$group" ;;
-    # A test file has a cluster of its own, and mostly waits for it: two at a time.
-    cluster | client) ava_group "$group" --serial --concurrency 2 ;;
+    # A test file has a cluster of its own, and mostly waits for it: three at a time.
+    cluster | client) ava_group "$group" --serial --concurrency 3 ;;
     *)
       echo "unknown group $group: check, native, unit, lint, sim, vm, cluster, client" >&2
       exit 2
