@@ -42,9 +42,8 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   await chmod(stateDir, 0o700);
   await mkdir(runDir, { recursive: true, mode: 0o711 });
   const identity = new NodeIdentity(stateDir, await identify(options, signal));
-  const address = options.address ?? (await sourceAddress(identity.current.managers[0] ?? ''));
-  const { hostname, labels, genericResources } = options;
-  const description = await describeMachine(hostname, address, labels, genericResources);
+  const describe = describer(options);
+  const description = await describe(identity.current.managers[0] ?? '');
   const images = await openImages(options, signal);
   const network = networkDriver(options, identity);
   const { files, assignments } = await openMemory(runDir, logger);
@@ -79,7 +78,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     signal,
   });
   const link = new SessionLink(
-    linkOptions(options, identity, description),
+    { ...linkOptions(options, identity, description), describe },
     {
       onAssignments: (set, acknowledge, whole) => {
         worker.assign(set, acknowledge, whole);
@@ -93,6 +92,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const usage = usageReports(containers, link, logger);
   await worker.resume();
   await writeRunFile(runDir, { pid: process.pid, nodeId: identity.nodeId });
+  const { address } = description;
   logger.info({ nodeId: identity.nodeId, address, containers: containers.list().length }, 'agent runs');
   try {
     await link.run(signal);
@@ -101,6 +101,15 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     await worker.close();
     await network.close();
   }
+}
+
+/** What is said of this machine to a manager. Unless it is given, its address is the one from which it reaches that one. */
+function describer(options: AgentOptions): (manager: string) => Promise<NodeDescription> {
+  const { hostname, labels, genericResources } = options;
+  return async (manager) => {
+    const address = options.address ?? (await sourceAddress(manager));
+    return describeMachine(hostname, address, labels, genericResources);
+  };
 }
 
 function linkOptions(

@@ -7,6 +7,8 @@ import { TcpFrames, tcpFrame } from './dns-frames.ts';
 
 const PORT = 53;
 const IDLE_MS = 10_000;
+/** Containers are not trusted: one that opens all of them is told to wait by its own sandbox only. */
+const MAX_CONNECTIONS = 256;
 
 /** Answers one message; undefined: not at all. */
 export type DnsHandler = (message: Buffer, from: string, overUdp: boolean) => Promise<Buffer | undefined>;
@@ -63,6 +65,7 @@ export class DnsServer {
   }
 
   #serveConnections(handler: DnsHandler, logger: Logger): void {
+    this.#connections.maxConnections = MAX_CONNECTIONS;
     this.#connections.on('error', (error) => logger.warn({ error: error.message }, 'dns socket'));
     this.#connections.on('connection', (socket) => {
       const frames = new TcpFrames();

@@ -39,6 +39,8 @@ export interface LinkOptions {
   readonly nodeId: string;
   readonly managers: readonly string[];
   readonly description: NodeDescription;
+  /** How it is when a session begins with that manager: its address may be another one. Default: as above. */
+  readonly describe?: (manager: string) => Promise<NodeDescription>;
   /** Told where managers are, whenever that has changed. */
   readonly onManagers?: (managers: readonly string[]) => void;
   /** The one that the statuses' times are of; default: the steady clock. */

@@ -7,7 +7,13 @@ import { delay, isAbort } from '../../shared/lib/abort.ts';
 import { assertNever } from '../../shared/lib/assert-never.ts';
 import { backoffMs } from '../../shared/lib/backoff.ts';
 import { steadyClock } from '../../shared/lib/clock.ts';
-import type { AssignmentSet, Logger, TaskStatus, TaskUsage } from '../../shared/model/index.ts';
+import type {
+  AssignmentSet,
+  Logger,
+  NodeDescription,
+  TaskStatus,
+  TaskUsage,
+} from '../../shared/model/index.ts';
 import { applyDiff, listsToSet } from '../../shared/wire/assignment-diff.ts';
 import { type ManagerFrame, PROTOCOL } from '../../shared/wire/frames.ts';
 import type { Link, LinkHandlers, LinkOptions } from './link.ts';
@@ -89,7 +95,8 @@ export class SessionLink implements Link {
 
   /** Resolves with why the session ended. */
   async #runSession(manager: string, attempt: number, signal: AbortSignal): Promise<unknown> {
-    const { nodeId, description, tls, clock = steadyClock } = this.#options;
+    const { nodeId, tls, clock = steadyClock } = this.#options;
+    const description = await this.#describe(manager);
     const socket = new SessionSocket(this.#connect(manager, tls, attempt), {
       onOpen: () =>
         socket.send({ type: 'hello', protocol: PROTOCOL, nodeId, description, sentAtMs: clock.now() }),
@@ -106,6 +113,16 @@ export class SessionLink implements Link {
     this.#queue.reset();
     requests.close();
     return reason;
+  }
+
+  async #describe(manager: string): Promise<NodeDescription> {
+    const { description, describe } = this.#options;
+    try {
+      return (await describe?.(manager)) ?? description;
+    } catch (error) {
+      this.#logger.warn({ manager, error: describeError(error) }, 'how this machine is could not be read');
+      return description;
+    }
   }
 
   #onFrame(session: Session, frame: ManagerFrame): void {

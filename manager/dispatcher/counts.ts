@@ -1,4 +1,5 @@
 /** What a dispatcher has done since it started, in plain numbers: counting costs nothing, and who wants them reads them. */
+import type { Refused } from './refusals.ts';
 import type { Verdict as DownVerdict } from './failure-detector.ts';
 import type { Verdict as ReportVerdict } from './status-intake.ts';
 
@@ -14,4 +15,7 @@ export interface SessionCounts {
 export interface DispatcherCounts extends SessionCounts {
   /** `expired`: sessions that were ended because renewing had failed until then. */
   readonly certificates: Readonly<Record<'renewed' | 'failed' | 'expired', number>>;
+  /** Connections to the port for nodes that have not shown who they are. */
+  readonly strangers: number;
+  readonly refused: Readonly<Record<Refused, number>>;
 }

@@ -4,6 +4,7 @@ import type { Store } from '../store/store.ts';
 import type { Vault } from '../vault/seal.ts';
 import type { NodeRecords } from './node-records.ts';
 import type { NodeSession } from './node-session.ts';
+import type { Refusals } from './refusals.ts';
 
 export interface DispatcherOptions {
   readonly store: Store;
@@ -24,6 +25,8 @@ export interface DispatcherOptions {
   ) => readonly { managerId: string; seq: number }[];
   /** What a node of this manager has reported; nothing when its session is over. */
   readonly onUsage?: (nodeId: string, tasks: readonly TaskUsage[]) => void;
+  /** What was refused on the port. Default: of its own. */
+  readonly refusals?: Refusals;
   readonly logger: Logger;
   readonly signal: AbortSignal;
   /** A session has opened. */

@@ -9,15 +9,15 @@ import { newId } from '../../shared/lib/ids.ts';
 import type { Node, NodeDescription, TaskUsage } from '../../shared/model/index.ts';
 import { isEmptyDiff } from '../../shared/wire/assignment-diff.ts';
 import { CLOSE } from '../../shared/wire/frames.ts';
-import type { HeldCertificate } from '../ca/renewal.ts';
 import type { Change } from '../store/store.ts';
 import type { SessionCounts } from './counts.ts';
 import type { DispatcherOptions } from './dispatcher-options.ts';
 import { AssignmentTracker, type Flush } from './assignment-tracker.ts';
 import { FailureDetector, type Verdict } from './failure-detector.ts';
-import { awaitHello, type Hello } from './handshake.ts';
 import { NodeSession, type SessionEvents, type StatusFrame } from './node-session.ts';
-import { clockOffsetMs, clockWarning, shifted } from './report-times.ts';
+import { type Caller, type Guest, Reception } from './reception.ts';
+import { Refusals } from './refusals.ts';
+import { clockOffsetMs, shifted } from './report-times.ts';
 import { Orphans } from './orphans.ts';
 import { StatusIntake } from './status-intake.ts';
 import { viewOf } from './store-view.ts';
@@ -38,13 +38,6 @@ const ORPHANS_LOOK_MS = 1_000;
 /** A timer may come a moment before a clock says that it is time. */
 const TIMER_SLACK_MS = 5;
 
-/** Who has opened a socket, by its certificate. */
-interface Caller {
-  readonly socket: WebSocket;
-  readonly nodeId: string;
-  readonly certificate: HeldCertificate | undefined;
-}
-
 export class Dispatcher implements SessionEvents {
   readonly #options: DispatcherOptions;
   readonly #sessions = new Map<string, NodeSession>();
@@ -53,6 +46,8 @@ export class Dispatcher implements SessionEvents {
   readonly #detector: FailureDetector;
   readonly #orphans: Orphans;
   readonly #intake: StatusIntake;
+  readonly #reception: Reception;
+  readonly #refusals: Refusals;
   readonly usages: UsageIntake;
   /** To other managers. */
   readonly answers: WithdrawalAnswers;
@@ -86,6 +81,8 @@ export class Dispatcher implements SessionEvents {
     });
     this.#intake = new StatusIntake(store, options.logger, options.clock);
     this.usages = new UsageIntake(store, options.logger);
+    this.#refusals = options.refusals ?? new Refusals(options.logger, options.steadyMs);
+    this.#reception = new Reception(store, this.#refusals, options.clock);
     this.answers = new WithdrawalAnswers({
       sentRevision: () => (this.#flushScheduled ? -1 : store.revision),
       awaited: (taskId) => this.#withdrawals.awaitsNode(taskId),
@@ -118,8 +115,8 @@ export class Dispatcher implements SessionEvents {
   }
 
   /** A socket whose certificate names the node. */
-  onSocket(socket: WebSocket, nodeId: string, certificate?: HeldCertificate): void {
-    awaitHello(socket, nodeId, (hello) => this.#open({ socket, nodeId, certificate }, hello));
+  onSocket(socket: WebSocket, caller: Caller): void {
+    this.#reception.receive(socket, caller, (guest) => this.#open(guest));
   }
 
   /** Those that are open. */
@@ -172,6 +169,10 @@ export class Dispatcher implements SessionEvents {
     this.#options.onUsage?.(session.nodeId, tasks);
   }
 
+  broken({ nodeId }: NodeSession, how: string): void {
+    this.#refusals.add('frame', { nodeId, error: how });
+  }
+
   closed(session: NodeSession): void {
     if (this.#sessions.get(session.nodeId) !== session) return;
     this.usages.forget(session.nodeId);
@@ -182,13 +183,10 @@ export class Dispatcher implements SessionEvents {
     this.#options.logger.info({ nodeId: session.nodeId, sessionId: session.id }, 'session closed');
   }
 
-  #open({ socket, nodeId, certificate }: Caller, { description, sentAtMs }: Hello): void {
-    const { store, managerId, logger, steadyMs, clock, onOpened } = this.#options;
-    const node = store.get('nodes', nodeId);
-    if (node === undefined) return socket.close(CLOSE.nodeRemoved, 'the node was removed from the cluster');
+  #open({ socket, nodeId, certificate, from, node, hello: { description }, warning }: Guest): void {
+    const { managerId, logger, steadyMs, onOpened } = this.#options;
     this.#sessions.get(nodeId)?.close(CLOSE.replaced, 'a newer session of this node replaces this one');
-    const warning = clockWarning(clockOffsetMs(sentAtMs, clock.now()));
-    const identity = { id: `${managerId}.${newId()}`, nodeId, warning, certificate };
+    const identity = { id: `${managerId}.${newId()}`, nodeId, warning, from, certificate };
     const session = new NodeSession(socket, identity, this, logger);
     this.#sessions.set(nodeId, session);
     this.#detector.heard(nodeId, steadyMs());
@@ -255,6 +253,7 @@ export class Dispatcher implements SessionEvents {
   /** What is written of a node, by us or by others. */
   #onNodeChange(nodeId: string, node: Node | undefined): void {
     const session = this.#sessions.get(nodeId);
+    this.#reception.note(nodeId, node, (id) => this.#sessions.get(id));
     if (node === undefined) {
       session?.close(CLOSE.nodeRemoved, 'the node was removed from the cluster');
       this.#detector.forget(nodeId);

@@ -3,6 +3,7 @@ import type { WebSocket } from 'ws';
 import { describeError } from '../../shared/errors/index.ts';
 import type { AssignmentSet, Logger, TaskUsage } from '../../shared/model/index.ts';
 import { type AssignmentDiff, setToLists } from '../../shared/wire/assignment-diff.ts';
+import { closeReason } from '../../shared/wire/close-reason.ts';
 import { type AgentFrame, CLOSE, type ManagerFrame, parseAgentFrame } from '../../shared/wire/frames.ts';
 import type { HeldCertificate } from '../ca/renewal.ts';
 import { SessionCalls } from './session-calls.ts';
@@ -22,6 +23,8 @@ export interface SessionEvents {
   statuses(session: NodeSession, frame: StatusFrame): void;
   /** All that the node measures, as of now. */
   usage(session: NodeSession, tasks: readonly TaskUsage[]): void;
+  /** It said what no node says; the session ends. */
+  broken(session: NodeSession, how: string): void;
   closed(session: NodeSession): void;
 }
 
@@ -35,6 +38,8 @@ export class NodeSession {
   recorded = false;
   /** What people should know of the node, found when the session opened. */
   readonly warning: string | undefined;
+  /** The address that it comes from; undefined when that is not known (as in a simulation). */
+  readonly from: string | undefined;
   /** The newest one of the node; undefined when the socket has none (as in a simulation). */
   certificate: HeldCertificate | undefined;
   readonly #socket: WebSocket;
@@ -50,6 +55,7 @@ export class NodeSession {
       id: string;
       nodeId: string;
       warning: string | undefined;
+      from: string | undefined;
       certificate: HeldCertificate | undefined;
     },
     events: SessionEvents,
@@ -58,6 +64,7 @@ export class NodeSession {
     this.id = identity.id;
     this.nodeId = identity.nodeId;
     this.warning = identity.warning;
+    this.from = identity.from;
     this.certificate = identity.certificate;
     this.signal = this.#ended.signal;
     this.calls = new SessionCalls((frame) => this.send(frame));
@@ -120,9 +127,13 @@ export class NodeSession {
       if (isBinary) this.calls.onData(data);
       else this.#onFrame(parseAgentFrame(data.toString('utf8')));
     } catch (error) {
-      this.#logger.warn({ error: describeError(error) }, 'protocol error');
-      this.close(CLOSE.protocolError, describeError(error).slice(0, 120));
+      this.#broken(describeError(error));
     }
+  }
+
+  #broken(how: string): void {
+    this.#events.broken(this, how);
+    this.close(CLOSE.protocolError, closeReason(how));
   }
 
   #onFrame(frame: AgentFrame): void {
@@ -142,7 +153,7 @@ export class NodeSession {
       case 'beat':
         return;
       case 'hello':
-        return this.close(CLOSE.protocolError, 'hello was said twice');
+        return this.#broken('hello was said twice');
     }
   }
 

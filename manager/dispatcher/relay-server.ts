@@ -5,6 +5,7 @@
 import type { WebSocket } from 'ws';
 import { describeError, InvalidError } from '../../shared/errors/index.ts';
 import type { Logger } from '../../shared/model/index.ts';
+import { closeReason } from '../../shared/wire/close-reason.ts';
 import { CLOSE, decodeStreamData, type ManagerFrame, parseManagerFrame } from '../../shared/wire/frames.ts';
 import type { NodeSession } from './node-session.ts';
 import type { Answer } from './session-calls.ts';
@@ -21,7 +22,7 @@ export function serveRelay(socket: WebSocket, session: NodeSession | undefined, 
       else relay.onFrame(parseManagerFrame(data.toString('utf8')));
     } catch (error) {
       logger.warn({ nodeId: session.nodeId, error: describeError(error) }, 'a relay broke the protocol');
-      socket.close(CLOSE.protocolError, describeError(error).slice(0, 120));
+      socket.close(CLOSE.protocolError, closeReason(describeError(error)));
     }
   });
   socket.on('close', () => {

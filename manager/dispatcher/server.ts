@@ -1,6 +1,6 @@
 /**
  * The TCP port for nodes: TLS 1.3, GET /ca and POST /join for nodes that have no certificate yet, and the session's
- * WebSocket for those that have.
+ * WebSocket for those that have. Who has shown neither is bounded in all he can do: guarded-port.ts.
  */
 import { constants } from 'node:crypto';
 import { createServer, type Server } from 'node:https';
@@ -25,8 +25,11 @@ import { heldCertificate } from '../ca/held-certificate.ts';
 import type { HeldCertificate } from '../ca/renewal.ts';
 import type { ManagerDoor } from '../membership/door.ts';
 import type { Admission } from './admission.ts';
+import { GuardedPort, PORT_OPTIONS } from './guarded-port.ts';
 import type { ManagerTls } from './manager-certificate.ts';
+import type { Refusals } from './refusals.ts';
 import type { ReleaseShelf } from './release-shelf.ts';
+import { plainAddress, Strangers } from './strangers.ts';
 
 const MAX_JOIN_BYTES = 64 * 1024;
 /** A list of containers with their environments is the largest thing a node says at once. */
@@ -35,6 +38,8 @@ const MAX_FRAME_BYTES = 32 * 1024 * 1024;
 const BACKLOG = 4096;
 /** How long a new node waits for its record to be written. */
 const JOIN_TIMEOUT_MS = 10_000;
+/** A node has one session; another may be opening while the one before it ends. */
+const MAX_SOCKETS_OF_NODE = 8;
 
 /** To speak to a node that has its session here, to tell what tasks use, to ask what was withdrawn. */
 export type ManagerWants =
@@ -49,6 +54,13 @@ function wantOf(path: string | undefined): ManagerWants | undefined {
   return nodeId === undefined ? undefined : { kind: 'node', nodeId };
 }
 
+export interface CertifiedNode {
+  readonly nodeId: string;
+  readonly certificate: HeldCertificate;
+  /** The address that it comes from. */
+  readonly from: string;
+}
+
 export interface ServerOptions {
   /** As it is now. */
   readonly authority: () => Authority;
@@ -61,27 +73,41 @@ export interface ServerOptions {
   /** What new machines install; absent: nothing. */
   readonly release?: ReleaseShelf | undefined;
   /** A node with a valid certificate has opened its WebSocket; it has not said hello. */
-  readonly onSocket: (socket: WebSocket, nodeId: string, certificate: HeldCertificate) => void;
+  readonly onSocket: (socket: WebSocket, peer: CertifiedNode) => void;
   /** What the node is known to trust. */
   readonly trustOf: (nodeId: string) => readonly string[] | undefined;
   /** Another manager has opened a socket; absent: none may. */
   readonly onManager?: (socket: WebSocket, managerId: string, wants: ManagerWants) => void;
+  readonly refusals: Refusals;
   readonly logger: Logger;
   readonly signal: AbortSignal;
 }
 
+/** What serves one request. */
+interface Serving extends ServerOptions {
+  readonly port: GuardedPort;
+  /** Open ones by node. */
+  readonly socketsOf: Map<string, number>;
+}
+
 export interface RunningServer {
   readonly address: { readonly host: string; readonly port: number };
+  /** Connections that have not shown who they are. */
+  readonly strangers: () => number;
   /** For connections from now on. */
   use(tls: ManagerTls): void;
   close(): Promise<void>;
 }
 
 /** Rejects when the address can not be bound. */
-export async function startServer(options: ServerOptions): Promise<RunningServer> {
+export async function startServer(given: ServerOptions): Promise<RunningServer> {
+  const strangers = new Strangers();
+  const port = new GuardedPort(strangers, given.refusals);
+  const options: Serving = { ...given, port, socketsOf: new Map() };
   const server = createServer(
     {
       ...contextOf(options.tls),
+      ...PORT_OPTIONS,
       requestCert: true,
       // Nodes without a certificate may fetch the CA and join; /session looks at the certificate itself.
       rejectUnauthorized: false,
@@ -94,11 +120,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     maxPayload: MAX_FRAME_BYTES,
   });
   server.on('upgrade', (request, socket, head) => upgrade(options, sockets, { request, socket, head }));
-  server.on('tlsClientError', (error) => options.logger.debug({ error: error.message }, 'TLS failed'));
+  port.guard(server);
   await listen(server, options.listen);
   const address = server.address() as AddressInfo;
   return {
     address: { host: address.address, port: address.port },
+    strangers: () => strangers.count,
     use: (tls) => server.setSecureContext(contextOf(tls)),
     close: () => closeAll(server, sockets),
   };
@@ -128,32 +155,58 @@ async function closeAll(server: Server, sockets: WebSocketServer): Promise<void>
   await closed;
 }
 
-async function answer(
-  options: ServerOptions,
-  request: IncomingMessage,
-  response: ServerResponse,
-): Promise<void> {
+async function answer(options: Serving, request: IncomingMessage, response: ServerResponse): Promise<void> {
   try {
     const route = `${request.method} ${request.url}`;
     if (route === 'GET /ca') {
       response.writeHead(200, { 'content-type': 'application/x-pem-file' }).end(options.authority().caPem);
     } else if (route === 'POST /join') {
-      const body: unknown = JSON.parse(await readBody(request));
-      const join = parseValue(joinRequestSchema, body, 'the join request');
-      const signal = AbortSignal.any([options.signal, AbortSignal.timeout(JOIN_TIMEOUT_MS)]);
-      respond(response, 200, await admit(options, join, signal));
+      await answerJoin(options, request, response);
     } else if (route === 'POST /managers/enter' && options.door !== undefined) {
       const peer = certifiedPeer(request.socket as TLSSocket, options);
       if (peer?.role !== 'manager') throw new ForbiddenError("this needs a manager's certificate");
+      options.port.of(request.socket)?.proven();
       const signal = AbortSignal.any([options.signal, AbortSignal.timeout(JOIN_TIMEOUT_MS)]);
       respond(response, 200, await options.door.enter(peer.id, signal));
     } else if (options.release && (route === 'GET /install.sh' || route === 'GET /release.tar.gz')) {
       await options.release.serve(route === 'GET /install.sh' ? 'install.sh' : 'release.tar.gz', response);
     } else {
+      options.refusals.add('http', { from: request.socket.remoteAddress, error: 'no such page' });
       respond(response, 404, { message: 'this port is for nodes: /ca, /join, /session' });
     }
   } catch (error) {
     respond(response, statusOf(error), { message: describeError(error) });
+  }
+}
+
+/** Who is refused again and again is not listened to for a while. */
+async function answerJoin(
+  options: Serving,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const { port, refusals } = options;
+  const stranger = port.of(request.socket);
+  const from = request.socket.remoteAddress;
+  if (stranger?.mayJoin(performance.now()) === false) {
+    refusals.add('join-rate', { from });
+    const message = 'too many joins from this address were refused: try again in a minute';
+    return respond(response, 429, { message });
+  }
+  try {
+    const body: unknown = JSON.parse(await readBody(request));
+    const join = parseValue(joinRequestSchema, body, 'the join request');
+    const signal = AbortSignal.any([options.signal, AbortSignal.timeout(JOIN_TIMEOUT_MS)]);
+    const joined = await admit(options, join, signal);
+    stranger?.proven();
+    respond(response, 200, joined);
+  } catch (error) {
+    const status = statusOf(error);
+    if (status === 400 || status === 403) {
+      stranger?.joinRefused(performance.now());
+      refusals.add('join', { from, error: describeError(error) });
+    }
+    throw error;
   }
 }
 
@@ -187,7 +240,7 @@ async function readBody(request: IncomingMessage): Promise<string> {
 }
 
 function upgrade(
-  options: ServerOptions,
+  options: Serving,
   sockets: WebSocketServer,
   asked: { request: IncomingMessage; socket: Duplex; head: Buffer },
 ): void {
@@ -196,28 +249,41 @@ function upgrade(
   const tls = request.socket as TLSSocket;
   const peer = certifiedPeer(tls, options);
   const wants = wantOf(request.url);
-  if (wants !== undefined && peer?.role === 'manager') {
+  const refuse = (status: string, reason: 'certificate' | 'http' | 'sockets'): void => {
+    options.refusals.add(reason, { from: tls.remoteAddress, nodeId: peer?.id, status });
+    socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+  };
+  if (peer === undefined) return refuse(`403 ${refusalOf(tls)}`, 'certificate');
+  options.port.of(tls)?.proven();
+  const onError = (error: Error): void => {
+    const broken = (error as NodeJS.ErrnoException).code?.startsWith('WS_ERR_') === true;
+    if (broken) options.refusals.add('frame', { from: tls.remoteAddress, id: peer.id, error: error.message });
+    else options.logger.debug({ id: peer.id, error: error.message }, 'session failed');
+  };
+  if (wants !== undefined && peer.role === 'manager') {
     sockets.handleUpgrade(request, socket, head, (webSocket) => {
-      webSocket.on('error', (error) =>
-        options.logger.debug({ managerId: peer.id, error: error.message }, 'link failed'),
-      );
+      webSocket.on('error', onError);
       if (options.onManager === undefined) webSocket.close();
       else options.onManager(webSocket, peer.id, wants);
     });
     return;
   }
-  if (request.url !== '/session' || peer === undefined) {
-    const status = peer === undefined ? `403 ${refusalOf(tls)}` : '404 Not Found';
-    if (peer === undefined) options.logger.warn({ from: tls.remoteAddress, status }, 'refused a session');
-    socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
-    return;
-  }
+  if (request.url !== '/session') return refuse('404 Not Found', 'http');
+  const open = options.socketsOf.get(peer.id) ?? 0;
+  if (open >= MAX_SOCKETS_OF_NODE) return refuse('429 Too many connections of this node', 'sockets');
+  options.socketsOf.set(peer.id, open + 1);
+  socket.once('close', () => leave(options.socketsOf, peer.id));
   sockets.handleUpgrade(request, socket, head, (webSocket) => {
-    webSocket.on('error', (error) =>
-      options.logger.debug({ nodeId: peer.id, error: error.message }, 'session failed'),
-    );
-    options.onSocket(webSocket, peer.id, peer.certificate);
+    webSocket.on('error', onError);
+    const from = plainAddress(tls.remoteAddress ?? '');
+    options.onSocket(webSocket, { nodeId: peer.id, certificate: peer.certificate, from });
   });
+}
+
+function leave(socketsOf: Map<string, number>, nodeId: string): void {
+  const left = (socketsOf.get(nodeId) ?? 1) - 1;
+  if (left === 0) socketsOf.delete(nodeId);
+  else socketsOf.set(nodeId, left);
 }
 
 /** In a few words, for the node's own log. */

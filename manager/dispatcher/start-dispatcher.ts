@@ -19,8 +19,9 @@ import type { ReleaseShelf } from './release-shelf.ts';
 import type { SessionCalls } from './session-calls.ts';
 import { ManagerLinks } from './manager-links.ts';
 import type { Relays } from './relay-client.ts';
+import { Refusals } from './refusals.ts';
 import { watchRotation } from './rotation-watch.ts';
-import { startServer } from './server.ts';
+import { type RunningServer, startServer } from './server.ts';
 
 const DEFAULT_WITHDRAW_TIMEOUT_MS = 2000;
 
@@ -68,27 +69,22 @@ export interface RunningDispatcher {
 /** Loads or creates the cluster record, listens, and serves nodes until closed. Rejects when it can not listen. */
 export async function startDispatcher(options: StartDispatcherOptions): Promise<RunningDispatcher> {
   const { store, vault, logger, listen, clock = systemClock, managerId = 'manager' } = options;
+  const { withdrawTimeoutMs = DEFAULT_WITHDRAW_TIMEOUT_MS, door, release } = options;
   const ending = new AbortController();
   const signal = AbortSignal.any([options.signal, ending.signal]);
   const cluster = await loadOrCreateCluster(store, vault, options.clusterOptions ?? {}, clock.now(), signal);
-  const hosts = serverNames(listen.host);
   const authority = (): Promise<Authority> => authorityOf(store.get('cluster', 'self') ?? cluster, vault);
+  const hosts = serverNames(listen.host);
   const own = await ManagerCertificate.make({ store, authority, managerId, hosts, clock, logger });
   const records = recordsOf(options, managerId, clock);
+  const refusals = new Refusals(logger);
   const links = new ManagerLinks({ ...options, clock, managerId, tls: () => own.tls, signal });
   const dispatcher = new Dispatcher({
-    store,
-    vault,
-    records,
-    managerId,
+    ...{ store, vault, records, managerId, withdrawTimeoutMs, clock, refusals, logger, signal },
     nodeDownAfterMs: cluster.nodeDownAfterMs,
-    withdrawTimeoutMs: options.withdrawTimeoutMs ?? DEFAULT_WITHDRAW_TIMEOUT_MS,
     steadyMs: () => performance.now(),
     askOthers: (taskIds, revision) => links.withdrawals.ask(taskIds, revision),
     onUsage: (nodeId, tasks) => links.usage.send(nodeId, tasks),
-    clock,
-    logger,
-    signal,
     onOpened: (session) => certificates.opened(session),
   });
   const sessions = (): Iterable<NodeSession> => dispatcher.sessions();
@@ -100,10 +96,11 @@ export async function startDispatcher(options: StartDispatcherOptions): Promise<
     trustOf: (nodeId) => store.get('nodes', nodeId)?.certificate?.trust,
     listen,
     admission: expecting(admission({ store, vault, records, clock, logger }), dispatcher),
-    onSocket: (socket, nodeId, certificate) => dispatcher.onSocket(socket, nodeId, certificate),
+    onSocket: (socket, node) => dispatcher.onSocket(socket, node),
     onManager: (socket, otherId, wants) => links.serve(socket, otherId, wants),
-    door: options.door,
-    release: options.release,
+    door,
+    release,
+    refusals,
     logger,
     signal,
   }).catch((error: unknown) => {
@@ -122,6 +119,7 @@ export async function startDispatcher(options: StartDispatcherOptions): Promise<
     await server.close();
   };
   options.signal.addEventListener('abort', () => void close(), { once: true });
+  const counts = countsOf(dispatcher, certificates, server, refusals);
   return {
     gateway: gatewayOf(dispatcher, links.relays),
     hasSession: (nodeId) => dispatcher.session(nodeId) !== undefined,
@@ -131,10 +129,24 @@ export async function startDispatcher(options: StartDispatcherOptions): Promise<
     get authority() {
       return own.authority;
     },
-    counts: () => ({ ...dispatcher.counts, certificates: certificates.counts }),
+    counts,
     usage: dispatcher.usages,
     close,
   };
+}
+
+function countsOf(
+  dispatcher: Dispatcher,
+  certificates: NodeCertificates,
+  server: RunningServer,
+  { counts: refused }: Refusals,
+): () => DispatcherCounts {
+  return () => ({
+    ...dispatcher.counts,
+    certificates: certificates.counts,
+    strangers: server.strangers(),
+    refused,
+  });
 }
 
 function recordsOf(

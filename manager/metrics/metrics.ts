@@ -75,12 +75,14 @@ async function readSources(series: SeriesSet, sources: MetricSources): Promise<v
 /** The dispatcher counts by itself, in plain numbers. */
 function readDispatcher(series: SeriesSet, counts: DispatcherCounts): void {
   series.gauge('shoal_dispatcher_sessions').set(counts.sessions);
+  series.gauge('shoal_dispatcher_strangers').set(counts.strangers);
   const parts = [
     ['shoal_dispatcher_assignments_total', 'kind', counts.assignments],
     ['shoal_dispatcher_statuses_total', 'verdict', counts.statuses],
     ['shoal_dispatcher_usages_total', 'verdict', counts.usages],
     ['shoal_dispatcher_nodes_down_total', 'reason', counts.nodesDown],
     ['shoal_dispatcher_certificates_total', 'outcome', counts.certificates],
+    ['shoal_dispatcher_refused_total', 'reason', counts.refused],
   ] as const;
   for (const [name, label, values] of parts) {
     const counter = series.counter(name);

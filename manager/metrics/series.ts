@@ -57,6 +57,8 @@ export const SERIES = {
   shoal_plan_retries_total: counter('Plans that could not be written and were made anew', 'reason'),
 
   shoal_dispatcher_sessions: gauge('Nodes connected to this manager'),
+  shoal_dispatcher_strangers: gauge('Connections to the port for nodes that have not shown who they are'),
+  shoal_dispatcher_refused_total: counter('What was refused on the port for nodes', 'reason'),
   shoal_dispatcher_assignments_total: counter('Assignment sets sent: full ones, and changes', 'kind'),
   shoal_dispatcher_statuses_total: counter('Statuses that nodes reported', 'verdict'),
   shoal_dispatcher_usages_total: counter('Reports on what a task uses, for autoscaling', 'verdict'),

@@ -1,8 +1,10 @@
 /** What /metrics costs the manager: 1,000 services and 10,000 tasks on 100 nodes. Nothing is counted along, so this is all. */
 import { createMetrics } from '../../manager/metrics/metrics.ts';
+import { Refusals } from '../../manager/dispatcher/refusals.ts';
 import type { Write } from '../../manager/store/store.ts';
 import { runningTask } from '../unit/api/fixture.ts';
 import { MemoryStore } from '../harness/memory-store.ts';
+import { silentLogger } from '../harness/silent-logger.ts';
 import { cluster } from '../unit/plan/_cluster.ts';
 import { quantile, report } from './report.ts';
 
@@ -43,6 +45,8 @@ metrics.read({
     usages: { keep: 0, refuse: 0 },
     nodesDown: { silent: 0, disconnected: 0, 'never-heard': 0 },
     certificates: { renewed: 0, failed: 0, expired: 0 },
+    strangers: 0,
+    refused: new Refusals(silentLogger).counts,
   }),
   leads: () => true,
   database: () => Promise.resolve({ bytes: 1, usedBytes: 1 }),

@@ -101,7 +101,7 @@ export class SimManager {
       onSocket: (socket, nodeId) => {
         // The port opens when the store has been read.
         if (this.dispatcher === undefined) socket.terminate();
-        else this.dispatcher.onSocket(socket as unknown as WebSocket, nodeId);
+        else this.dispatcher.onSocket(socket as unknown as WebSocket, { nodeId });
       },
     });
   }

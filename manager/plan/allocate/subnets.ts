@@ -89,11 +89,13 @@ function takenSubnets(view: View): Taken[] {
 
 /** An overlay there would take the node's own traffic. */
 function subnetsOfNode({ address, hostname, localSubnets }: NodeDescription): Taken[] {
-  const own = localSubnets.map((text) => ({
-    subnet: parseCidr(text),
-    owner: `${text}, which node ${hostname} reaches without Shoal`,
-  }));
-  if (!address.includes('.')) return own;
+  const own = localSubnets
+    .filter((text) => !text.includes(':'))
+    .map((text) => ({
+      subnet: parseCidr(text),
+      owner: `${text}, which node ${hostname} reaches without Shoal`,
+    }));
+  if (address.includes(':')) return own;
   const subnet = { base: parseAddress(address), bits: 32 };
   return [{ subnet, owner: `the address of node ${hostname}` }, ...own];
 }

@@ -3,6 +3,7 @@ import path from 'node:path';
 import test from 'ava';
 import { PROJECT_ROOT } from '../../../deploy/local/project.ts';
 import { lead } from '../../../manager/leader/leader.ts';
+import { Refusals } from '../../../manager/dispatcher/refusals.ts';
 import { createMetrics, type MetricSources } from '../../../manager/metrics/metrics.ts';
 import { listenForScrapes } from '../../../manager/metrics/listen.ts';
 import { SERIES } from '../../../manager/metrics/series.ts';
@@ -25,6 +26,8 @@ const NO_COUNTS = {
   usages: { keep: 0, refuse: 0 },
   nodesDown: { silent: 0, disconnected: 0, 'never-heard': 0 },
   certificates: { renewed: 0, failed: 0, expired: 0 },
+  strangers: 0,
+  refused: new Refusals(silentLogger).counts,
 };
 
 function sources(store: Store, more: Partial<MetricSources> = {}): MetricSources {

@@ -3,7 +3,7 @@ import { Agent } from 'node:https';
 import { WebSocket } from 'ws';
 import type { Identity } from '../../../agent/session/identity.ts';
 import { type AgentFrame, type ManagerFrame, parseManagerFrame } from '../../../shared/wire/frames.ts';
-import { description, eventually } from './rig.ts';
+import { addressOf, description, eventually } from './rig.ts';
 
 export class RawSession {
   readonly frames: ManagerFrame[] = [];
@@ -37,7 +37,8 @@ export class RawSession {
   }
 
   hello(nodeId: string): void {
-    this.send({ type: 'hello', protocol: 1, nodeId, description: description('raw') });
+    const said = { ...description('raw'), address: addressOf(nodeId) };
+    this.send({ type: 'hello', protocol: 1, nodeId, description: said });
   }
 
   send(frame: AgentFrame): void {

@@ -1,4 +1,5 @@
 /** A dispatcher on a real TLS port over a store in memory, and agents' links to it. */
+import { createHash } from 'node:crypto';
 import type { ExecutionContext } from 'ava';
 import type { Link, LinkHandlers } from '../../../agent/session/link.ts';
 import type { Identity } from '../../../agent/session/identity.ts';
@@ -112,7 +113,7 @@ export function startAgent(options: {
     {
       nodeId: identity.nodeId,
       managers: [address],
-      description: description(hostname),
+      description: { ...description(hostname), address: addressOf(identity.nodeId) },
       tls: identity,
       ...(clock === undefined ? {} : { clock }),
       ...(onRefused === undefined ? {} : { onRefused }),
@@ -140,6 +141,12 @@ async function* noStream(): AsyncGenerator<never> {
   yield await Promise.reject(new NotFoundError('no such container'));
 }
 
+/** Each host name has an address of its own. */
+export function addressOf(hostname: string): string {
+  const digest = createHash('sha256').update(hostname).digest();
+  return `10.${digest[0]}.${digest[1]}.${digest[2]}`;
+}
+
 export function description(hostname: string): NodeDescription {
   return {
     hostname,
@@ -150,7 +157,7 @@ export function description(hostname: string): NodeDescription {
     localSubnets: [],
     engineVersion: '0.1.0',
     engineLabels: {},
-    address: '192.0.2.1',
+    address: addressOf(hostname),
   };
 }
 

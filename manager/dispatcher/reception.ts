@@ -1,0 +1,79 @@
+/** Who opens a session, and whether it can be: the first frame, what the node says of itself, and what others say already. */
+import type { WebSocket } from 'ws';
+import type { Clock } from '../../shared/lib/clock.ts';
+import type { Node } from '../../shared/model/index.ts';
+import { closeReason } from '../../shared/wire/close-reason.ts';
+import { CLOSE } from '../../shared/wire/frames.ts';
+import type { HeldCertificate } from '../ca/renewal.ts';
+import type { Store } from '../store/store.ts';
+import { awaitHello, type Hello } from './handshake.ts';
+import { NodeClaims } from './node-claims.ts';
+import type { NodeSession } from './node-session.ts';
+import type { Refusals } from './refusals.ts';
+import { clockOffsetMs, clockWarning } from './report-times.ts';
+
+/** Who has opened a socket, by its certificate. */
+export interface Caller {
+  readonly nodeId: string;
+  readonly certificate?: HeldCertificate;
+  /** The address that it comes from. */
+  readonly from?: string;
+}
+
+/** One that is let in. */
+export interface Guest extends Caller {
+  readonly socket: WebSocket;
+  readonly node: Node;
+  readonly hello: Hello;
+  /** What people should know of it. */
+  readonly warning: string | undefined;
+}
+
+export class Reception {
+  readonly #store: Store;
+  readonly #refusals: Refusals;
+  readonly #clock: Clock;
+  readonly #claims: NodeClaims;
+
+  constructor(store: Store, refusals: Refusals, clock: Clock) {
+    this.#store = store;
+    this.#refusals = refusals;
+    this.#clock = clock;
+    this.#claims = new NodeClaims(store.all('nodes').values(), (nodeId) => store.get('nodes', nodeId));
+  }
+
+  /** Calls `open` once its hello is good. */
+  receive(socket: WebSocket, caller: Caller, open: (guest: Guest) => void): void {
+    const { nodeId } = caller;
+    const onRefused = (error: string): void => this.#refusals.add('hello', { nodeId, error });
+    awaitHello(socket, nodeId, (hello) => this.#onHello(socket, caller, hello, open), onRefused);
+  }
+
+  #onHello(socket: WebSocket, caller: Caller, hello: Hello, open: (guest: Guest) => void): void {
+    const { nodeId, from } = caller;
+    const { description, sentAtMs } = hello;
+    const node = this.#store.get('nodes', nodeId);
+    if (node === undefined) return socket.close(CLOSE.nodeRemoved, 'the node was removed from the cluster');
+    const refusal = this.#claims.refusalOf(nodeId, description, from);
+    if (refusal !== undefined) {
+      this.#refusals.add('address', { nodeId, from, error: refusal });
+      return socket.close(CLOSE.forbidden, closeReason(refusal));
+    }
+    const warning =
+      clockWarning(clockOffsetMs(sentAtMs, this.#clock.now())) ??
+      this.#claims.nameWarning(nodeId, description.hostname);
+    open({ ...caller, socket, node, hello, warning });
+  }
+
+  /** A node's record has changed: sessions of others that say its address, and are not there, end. */
+  note(nodeId: string, node: Node | undefined, sessionOf: (nodeId: string) => NodeSession | undefined): void {
+    this.#claims.note(nodeId, node);
+    for (const rivalId of node === undefined ? [] : this.#claims.rivalsOf(node)) {
+      const session = sessionOf(rivalId);
+      if (session === undefined || session.from === node?.description?.address) continue;
+      const how = `its address is that of node ${nodeId}`;
+      this.#refusals.add('address', { nodeId: rivalId, from: session.from, error: how });
+      session.close(CLOSE.forbidden, how);
+    }
+  }
+}
