@@ -1,5 +1,6 @@
 /** What the sandbox of one network holds. */
 import type { EndpointAssignment, PeerAssignment, ServiceAssignment } from '../../shared/model/index.ts';
+import type { AllowLists } from './allow.ts';
 import { choose, type Dispatcher, slotKey } from './balance.ts';
 import { localTasks, mtuOf, type NetworkView } from './local.ts';
 import { type KernelObject, MAIN_TABLE, chain } from './kernel-object.ts';
@@ -35,7 +36,7 @@ const proxyDelay = (dev: string): string => `ipv4/neigh/${dev}/proxy_delay`;
 export const SANDBOX_SYSCTLS: readonly string[] = [...SYSCTLS.map(([path]) => path), proxyDelay('c*')];
 
 /** What does not hang on one endpoint or service. `me` is this node among the peers. */
-export function sandboxBase(view: NetworkView, me: PeerAssignment): KernelObject[] {
+export function sandboxBase(view: NetworkView, me: PeerAssignment, allowed: AllowLists): KernelObject[] {
   return [
     ...SYSCTLS.map(([path, value]): KernelObject => ({ type: 'sysctl', path, value })),
     ...foundation(view, me),
@@ -43,6 +44,7 @@ export function sandboxBase(view: NetworkView, me: PeerAssignment): KernelObject
     ...(view.network.ingress ? originObjects(view, me) : []),
     ...localObjects(view),
     ...tableObjects(view),
+    ...allowed.objects,
   ];
 }
 

@@ -3,9 +3,18 @@
  * costs what they cost, however many others there are. Follows the same rules as desired.ts, and gives what it would.
  */
 import type { AssignmentSet, PeerAssignment } from '../../shared/model/index.ts';
-import { hostUnits, meshNetwork, placeOf, type SandboxState, sandboxUnits, viewsOf } from './desired.ts';
+import { type AllowLists, allowLists, OPEN, sameRules, sameTold } from './allow.ts';
+import {
+  endpointUnit,
+  hostUnits,
+  meshNetwork,
+  placeOf,
+  type SandboxState,
+  sandboxUnits,
+  viewsOf,
+} from './desired.ts';
 import { hostBase, meshObjects } from './desired-host.ts';
-import { endpointObjects, sandboxBase, vipObjects } from './desired-sandbox.ts';
+import { sandboxBase, vipObjects } from './desired-sandbox.ts';
 import { EndpointIndex, type RowChanges, serviceKeyOf } from './endpoint-index.ts';
 import type { KernelObject, Scope } from './kernel-object.ts';
 import type { NetworkView, Self } from './local.ts';
@@ -33,6 +42,8 @@ interface Moment {
   readonly self: Self;
   readonly me: PeerAssignment;
   readonly views: ReadonlyMap<string, NetworkView>;
+  /** Of each view, by network id. */
+  readonly allowed: Map<string, AllowLists>;
 }
 
 type Units = Map<string, KernelObject[]>;
@@ -62,7 +73,7 @@ export class DesiredTracker {
     this.#last = undefined;
     if (me === undefined) return { host: { whole: true, objects: new Map() }, sandboxes: new Map() };
     const views = new Map(viewsOf(set, self).map((view) => [view.network.networkId, view]));
-    const now: Moment = { set, self, me, views };
+    const now: Moment = { set, self, me, views, allowed: new Map() };
     const change =
       last === undefined || rows === undefined || last.set.peers !== set.peers || this.#index === undefined
         ? this.#anew(now)
@@ -75,11 +86,12 @@ export class DesiredTracker {
     const index = new EndpointIndex(now.set);
     this.#index = index;
     this.#counts = new Map();
+    for (const [id, view] of now.views) now.allowed.set(id, allowLists(view, index));
     return {
       host: this.#wholeHost(now, index),
       sandboxes: mapValues(now.views, (view) => ({
         ...placeOf(view),
-        scope: this.#wholeSandbox(view, now.me, index),
+        scope: this.#wholeSandbox(view, now, index),
       })),
     };
   }
@@ -88,15 +100,15 @@ export class DesiredTracker {
     const services = servicesIn(rows, last.set, now.set);
     const before = unitsOf(last, rows, services, index);
     index.update(last.set, now.set, rows);
+    followLists(last, now, rows, index);
     const after = unitsOf(now, rows, services, index);
     for (const networkId of this.#counts.keys())
       if (networkId !== HOST && !now.views.has(networkId)) this.#counts.delete(networkId);
     const sandboxes = mapValues(now.views, (view): SandboxChange => {
       const id = view.network.networkId;
-      const known = last.views.get(id)?.netns === view.netns;
-      const scope = known
-        ? this.#partly(id, before, after, hasSameBase(last, now, id) ? undefined : sandboxBase(view, now.me))
-        : this.#wholeSandbox(view, now.me, index);
+      const scope = isFollowed(last, now, view)
+        ? this.#partly(id, before, after, hasSameBase(last, now, id) ? undefined : baseOf(view, now))
+        : this.#wholeSandbox(view, now, index);
       return { ...placeOf(view), scope };
     });
     const [oldMesh, mesh] = [last, now].map(
@@ -115,8 +127,10 @@ export class DesiredTracker {
     return { whole: false, objects: count.exchange(before.get(id) ?? [], after.get(id) ?? [], base) };
   }
 
-  #wholeSandbox(view: NetworkView, me: PeerAssignment, index: EndpointIndex): ScopeChange {
-    return this.#whole(view.network.networkId, sandboxBase(view, me), sandboxUnits(view, me, index));
+  #wholeSandbox(view: NetworkView, now: Moment, index: EndpointIndex): ScopeChange {
+    const { networkId } = view.network;
+    const units = sandboxUnits(view, now.me, index, now.allowed.get(networkId) ?? OPEN);
+    return this.#whole(networkId, baseOf(view, now), units);
   }
 
   #wholeHost({ set, self, views }: Moment, index: EndpointIndex): ScopeChange {
@@ -131,8 +145,36 @@ export class DesiredTracker {
   }
 }
 
+function baseOf(view: NetworkView, { me, allowed }: Moment): KernelObject[] {
+  return sandboxBase(view, me, allowed.get(view.network.networkId) ?? OPEN);
+}
+
+/** What each endpoint adds is known from the last moment: its sandbox, and which services it tells apart, are the same. */
+function isFollowed(last: Moment, now: Moment, { netns, network }: NetworkView): boolean {
+  const [before, after] = [last, now].map(({ allowed }) => allowed.get(network.networkId) ?? OPEN);
+  return (
+    last.views.get(network.networkId)?.netns === netns &&
+    (before === after || sameTold(before ?? OPEN, after ?? OPEN))
+  );
+}
+
 /** A sandbox's base need not be looked at when nothing that it is made of has changed. */
 function hasSameBase(last: Moment, now: Moment, networkId: string): boolean {
+  return hasSameParts(last, now, networkId) && last.allowed.get(networkId) === now.allowed.get(networkId);
+}
+
+/** The lists of all networks; those that say what they said are the same objects. */
+function followLists(last: Moment, now: Moment, rows: RowChanges, index: EndpointIndex): void {
+  const touched = new Set([...rows.services].map((key) => key.slice(0, key.indexOf('/'))));
+  for (const [id, view] of now.views) {
+    const old = last.allowed.get(id);
+    const same = old !== undefined && hasSameParts(last, now, id) && !touched.has(id);
+    const lists = same ? old : allowLists(view, index);
+    now.allowed.set(id, old !== undefined && sameRules(old, lists) ? old : lists);
+  }
+}
+
+function hasSameParts(last: Moment, now: Moment, networkId: string): boolean {
   const [a, b] = [last.views.get(networkId), now.views.get(networkId)];
   return (
     last.set.tasks === now.set.tasks &&
@@ -158,7 +200,7 @@ function servicesIn(rows: RowChanges, ...sets: readonly AssignmentSet[]): Set<st
 
 /** What these endpoints and services add at one moment, by scope. */
 function unitsOf(
-  { set, me, self, views }: Moment,
+  { set, me, self, views, allowed }: Moment,
   rows: RowChanges,
   services: ReadonlySet<string>,
   index: EndpointIndex,
@@ -173,7 +215,7 @@ function unitsOf(
   for (const key of rows.endpoints) {
     const endpoint = set.endpoints.get(key);
     if (endpoint !== undefined && views.has(endpoint.networkId))
-      add(endpoint.networkId, endpointObjects(set.peers, me, endpoint));
+      add(endpoint.networkId, endpointUnit(set.peers, me, allowed.get(endpoint.networkId) ?? OPEN, endpoint));
   }
   for (const key of services) {
     const service = set.services.get(key);

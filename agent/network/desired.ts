@@ -3,7 +3,8 @@
  * sandbox; containers' namespaces are filled once, when attached (container-scope.ts). A scope is a base and what each
  * endpoint and each service adds; desired-tracker.ts follows changes of single ones.
  */
-import type { AssignmentSet, PeerAssignment } from '../../shared/model/index.ts';
+import type { AssignmentSet, EndpointAssignment, PeerAssignment } from '../../shared/model/index.ts';
+import { type AllowLists, allowLists, memberObjects } from './allow.ts';
 import { hostBase, meshObjects } from './desired-host.ts';
 import { endpointObjects, sandboxBase, vipObjects } from './desired-sandbox.ts';
 import { EndpointIndex, serviceKeyOf } from './endpoint-index.ts';
@@ -31,7 +32,9 @@ export function desiredState(set: AssignmentSet, self: Self): DesiredState {
   const views = viewsOf(set, self);
   const index = new EndpointIndex(set);
   const sandboxes = views.map((view): [string, SandboxState] => {
-    const objects = scopeOf([...sandboxBase(view, me), ...sandboxUnits(view, me, index)]);
+    const allowed = allowLists(view, index);
+    const units = sandboxUnits(view, me, index, allowed);
+    const objects = scopeOf([...sandboxBase(view, me, allowed), ...units]);
     return [view.network.networkId, { ...placeOf(view), objects }];
   });
   const host = scopeOf([...hostBase(set, self, views), ...hostUnits(views, index)]);
@@ -60,14 +63,29 @@ export function meshNetwork(views: readonly NetworkView[]): NetworkView | undefi
 }
 
 /** What all endpoints and services of a network add to its sandbox. */
-export function sandboxUnits(view: NetworkView, me: PeerAssignment, index: EndpointIndex): KernelObject[] {
+export function sandboxUnits(
+  view: NetworkView,
+  me: PeerAssignment,
+  index: EndpointIndex,
+  allowed: AllowLists,
+): KernelObject[] {
   const { networkId } = view.network;
   const endpoints = [...index.endpointsOn(networkId).values()];
   const services = [...index.servicesOn(networkId).values()];
   return [
-    ...endpoints.flatMap((endpoint) => endpointObjects(view.set.peers, me, endpoint)),
+    ...endpoints.flatMap((endpoint) => endpointUnit(view.set.peers, me, allowed, endpoint)),
     ...services.flatMap((service) => vipObjects(service, index.servingOf(serviceKeyOf(service)))),
   ];
+}
+
+/** What one endpoint adds to its network's sandbox. */
+export function endpointUnit(
+  peers: ReadonlyMap<string, PeerAssignment>,
+  me: PeerAssignment,
+  allowed: AllowLists,
+  endpoint: EndpointAssignment,
+): KernelObject[] {
+  return [...endpointObjects(peers, me, endpoint), ...memberObjects(allowed, endpoint)];
 }
 
 /** What all services add to the host's own namespace. */

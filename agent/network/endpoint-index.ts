@@ -17,22 +17,18 @@ export class EndpointIndex {
   readonly #endpoints = new Groups<EndpointAssignment>();
   readonly #services = new Groups<ServiceAssignment>();
   readonly #backends = new Groups<EndpointAssignment>();
+  readonly #named = new Groups<ServiceAssignment>();
 
   constructor(set: AssignmentSet) {
     for (const [key, row] of set.endpoints) this.#putEndpoint(key, undefined, row);
-    for (const [key, row] of set.services) this.#services.put(row.networkId, key, row);
+    for (const [key, row] of set.services) this.#putService(key, undefined, row);
   }
 
   /** From `before` to `after`, which differ in these rows. */
   update(before: AssignmentSet, after: AssignmentSet, rows: RowChanges): void {
     for (const key of rows.endpoints)
       this.#putEndpoint(key, before.endpoints.get(key), after.endpoints.get(key));
-    for (const key of rows.services) {
-      const old = before.services.get(key);
-      const row = after.services.get(key);
-      if (old !== undefined) this.#services.drop(old.networkId, key);
-      if (row !== undefined) this.#services.put(row.networkId, key, row);
-    }
+    for (const key of rows.services) this.#putService(key, before.services.get(key), after.services.get(key));
   }
 
   endpointsOn(networkId: string): Rows<EndpointAssignment> {
@@ -43,9 +39,24 @@ export class EndpointIndex {
     return this.#services.of(networkId);
   }
 
+  /** Mostly one: a single container may have the name of a service. */
+  servicesNamed(networkId: string, name: string): Rows<ServiceAssignment> {
+    return this.#named.of(`${networkId}/${name}`);
+  }
+
   /** Addresses to which a service's VIP and ports may lead. By its row's key. */
   servingOf(serviceKey: string): string[] {
     return [...this.#backends.of(serviceKey).values()].map((endpoint) => endpoint.address);
+  }
+
+  #putService(key: string, old: ServiceAssignment | undefined, row: ServiceAssignment | undefined): void {
+    if (old !== undefined) {
+      this.#services.drop(old.networkId, key);
+      this.#named.drop(`${old.networkId}/${old.name}`, key);
+    }
+    if (row === undefined) return;
+    this.#services.put(row.networkId, key, row);
+    this.#named.put(`${row.networkId}/${row.name}`, key, row);
   }
 
   #putEndpoint(key: string, old: EndpointAssignment | undefined, row: EndpointAssignment | undefined): void {

@@ -20,6 +20,7 @@ import {
   type TaskState,
   type TaskStatus,
 } from '../../shared/model/index.ts';
+import { readAllow, readAllowFrom } from '../../shared/lib/allow-list.ts';
 import { readMtu } from '../../shared/lib/network-mtu.ts';
 import { taskContext, Template } from '../../shared/lib/template.ts';
 
@@ -176,6 +177,7 @@ export function serviceRows(view: AssignmentView, service: Service): readonly Se
   const vips = new Map(service.endpoint?.vips.map(({ network, address }) => [network, address]));
   const attached = new Map(spec.networks.map(({ network, aliases }) => [network, aliases]));
   const ports = meshPorts(service);
+  const allowFrom = readAllowFrom(spec.labels);
   const networks = new Set([...attached.keys(), ...vips.keys()]);
   if (ports.length > 0) networks.add(INGRESS_NETWORK_ID);
   return [...networks].map((networkId) => {
@@ -188,6 +190,8 @@ export function serviceRows(view: AssignmentView, service: Service): readonly Se
       ...(vip === undefined ? {} : { vip }),
       ports: networkId === INGRESS_NETWORK_ID ? ports : [],
       ...(spec.balance === undefined ? {} : { balance: spec.balance }),
+      // Who comes by a published port was let in by publishing it.
+      ...(typeof allowFrom === 'object' && networkId !== INGRESS_NETWORK_ID ? { allowFrom } : {}),
     };
   });
 }
@@ -208,6 +212,7 @@ export function meshPorts(service: Service): readonly MeshPort[] {
 export function networkRow(network: Network): NetworkAssignment | undefined {
   if (network.allocation === undefined) return undefined;
   const mtu = readMtu(network.spec.driverOptions);
+  const allow = readAllow(network.spec.labels);
   return {
     networkId: network.id,
     name: network.spec.name,
@@ -215,6 +220,7 @@ export function networkRow(network: Network): NetworkAssignment | undefined {
     internal: network.spec.internal,
     ingress: network.spec.ingress,
     ...(typeof mtu === 'number' ? { mtu } : {}),
+    ...(typeof allow === 'object' ? { allow } : {}),
   };
 }
 

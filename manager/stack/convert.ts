@@ -82,16 +82,14 @@ function convertRoot(
 ): Pick<StackConversion, 'services' | 'networks' | 'files'> {
   const { problems } = top;
   const entries = serviceEntries(top, input.profiles ?? []);
-  const networks = readNetworks(
-    top,
-    input.stack,
-    entries.some(({ section }) => usesDefaultNetwork(section)),
-  );
+  const keys = new Set(entries.map(({ key }) => key));
+  const needsDefault = entries.some(({ section }) => usesDefaultNetwork(section));
+  const networks = readNetworks(top, input.stack, needsDefault, keys);
   const volumes = readVolumes(top, input.stack);
   const stored = readStackFiles(top, input);
   const { stack, variables } = input;
   const ports = { left: STACK_PORTS_MAX };
-  const context = { stack, variables, files, stored, networks, volumes, ports };
+  const context = { stack, variables, files, stored, networks, volumes, ports, keys };
   const services = orderedServices(
     entries.map(({ key, section }) => ({
       key,

@@ -120,10 +120,12 @@ export class Section {
     this.problems.error(value, value.key, `${what} is expected, not ${describe(value)}`);
   }
 
-  /** Reports keys that were not taken: by their rule, or as unknown. `x-` keys mean nothing by definition. */
+  /**
+   * Reports keys that were not taken: by their rule, or as unknown. `x-` keys mean nothing by definition, but for Shoal's own.
+   */
   end(rules: KeyRules = {}): void {
     for (const { name, at, value } of this.map.entries.values()) {
-      if (this.#taken.has(name) || name.startsWith('x-')) continue;
+      if (this.#taken.has(name) || (name.startsWith('x-') && !name.startsWith('x-shoal-'))) continue;
       const rule = Object.hasOwn(rules, name) ? rules[name] : undefined;
       if (rule === undefined) this.problems.error(at, at.key, 'unknown key');
       else if (saysSomething(value)) this.problems[rule.severity](at, at.key, rule.message);

@@ -8,6 +8,7 @@ import {
   STACK_IMAGE_LABEL,
   STACK_LABEL,
 } from '../../shared/model/index.ts';
+import { allowFromLabels, checkAllowFrom } from './allow-keys.ts';
 import { readDeploy } from './deploy.ts';
 import { type Dependent, dependsOn, readDependencies } from './depends-on.ts';
 import { readEnvironment, readLabels } from './environment.ts';
@@ -37,6 +38,8 @@ export interface ServiceContext {
   readonly stored: StackFiles;
   /** How many more ports the stack may publish. */
   readonly ports: { left: number };
+  /** Keys of all services of the file. */
+  readonly keys: ReadonlySet<string>;
 }
 
 export function readService(key: string, service: Section, context: ServiceContext): Omit<Dependent, 'key'> {
@@ -48,6 +51,7 @@ export function readService(key: string, service: Section, context: ServiceConte
     name: `${context.stack}_${key}`,
     labels: {
       ...deploy.labels,
+      ...allowFromLabels(service),
       [STACK_LABEL]: context.stack,
       [STACK_IMAGE_LABEL]: service.text('image') ?? '',
     },
@@ -70,6 +74,7 @@ export function readService(key: string, service: Section, context: ServiceConte
     dependsOn: dependsOn(context.stack, dependencies),
   }) as ServiceSpec;
   service.end(SERVICE_RULES);
+  checkAllowFrom(service, spec.labels, context.keys);
   return {
     spec: { ...spec, ...readRules(service, spec) },
     dependencies,

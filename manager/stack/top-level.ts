@@ -1,6 +1,7 @@
 /** The top level's `networks` and `volumes`. */
 import { MTU_OPTION, readMtu } from '../../shared/lib/network-mtu.ts';
 import { type Labels, type NetworkSpec, STACK_LABEL } from '../../shared/model/index.ts';
+import { allowLabels, checkAllow } from './allow-keys.ts';
 import type { StackVolume } from './mounts.ts';
 import type { Position } from './problem.ts';
 import { defined, labels, Section } from './section.ts';
@@ -26,13 +27,18 @@ const WHOLE_SUBNET = {
   message: 'not supported: addresses are given out of the whole subnet',
 } as const;
 
-/** All networks that the file declares, and `default` when a service needs it. */
-export function readNetworks(top: Section, stack: string, needsDefault: boolean): Map<string, StackNetwork> {
+/** All networks that the file declares, and `default` when a service needs it. `keys` are the file's services. */
+export function readNetworks(
+  top: Section,
+  stack: string,
+  needsDefault: boolean,
+  keys: ReadonlySet<string>,
+): Map<string, StackNetwork> {
   const networks = new Map<string, StackNetwork>();
   for (const entry of entriesOf(top, 'networks')) {
     const section = sectionOf(top, entry);
     if (section === undefined) continue;
-    networks.set(entry.name, readNetwork(section, entry, stack));
+    networks.set(entry.name, readNetwork(section, entry, stack, keys));
   }
   if (needsDefault && !networks.has('default')) {
     const name = `${stack}_default`;
@@ -53,7 +59,12 @@ function emptySpec(stack: string, name: string): NetworkSpec {
   };
 }
 
-function readNetwork(section: Section, entry: MapEntry, stack: string): StackNetwork {
+function readNetwork(
+  section: Section,
+  entry: MapEntry,
+  stack: string,
+  keys: ReadonlySet<string>,
+): StackNetwork {
   const external = readExternal(section);
   const name = external.name ?? section.text('name') ?? (external.is ? entry.name : `${stack}_${entry.name}`);
   const driver = section.text('driver');
@@ -62,7 +73,7 @@ function readNetwork(section: Section, entry: MapEntry, stack: string): StackNet
     ...emptySpec(stack, name),
     internal: section.flag('internal') ?? false,
     attachable: section.flag('attachable') ?? false,
-    labels: { ...labels(section, 'labels'), [STACK_LABEL]: stack },
+    labels: { ...labels(section, 'labels'), ...allowLabels(section), [STACK_LABEL]: stack },
     driverOptions: options,
     ...readSubnet(section),
   };
@@ -71,6 +82,7 @@ function readNetwork(section: Section, entry: MapEntry, stack: string): StackNet
   if (section.flag('enable_ipv4') === false)
     section.problems.error(at, `${at.key}.enable_ipv4`, IPV4_ONLY.message);
   section.end({ enable_ipv6: IPV4_ONLY });
+  checkAllow(section, spec.labels, keys);
   if (external.is) {
     return { key: entry.name, name, at };
   }

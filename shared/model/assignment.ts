@@ -2,6 +2,7 @@
  * What a node should hold, as a manager computes it for this node alone. Keyed sets; a full set or a diff of each
  * is sent. Every entry is self-contained: the agent needs nothing else to act.
  */
+import type { AllowRule } from './allow.ts';
 import type { GenericResource } from './generic-resource.ts';
 import type { ServiceSpec } from './service.ts';
 import type { DesiredState } from './task-state.ts';
@@ -36,6 +37,8 @@ export interface NetworkAssignment {
   readonly ingress: boolean;
   /** At most so large are its packets. Absent: as the nodes' own network and the tunnel allow. */
   readonly mtu?: number;
+  /** Absent: all connections that services allow; else only these of them. */
+  readonly allow?: readonly AllowRule[];
 }
 
 /**
@@ -81,6 +84,8 @@ export interface ServiceAssignment {
   readonly ports: readonly MeshPort[];
   /** Absent: random. */
   readonly balance?: Balance;
+  /** Who may open connections to its tasks on this network. Absent: everybody on it. */
+  readonly allowFrom?: readonly AllowRule[];
 }
 
 /** Another node (or this one) as the tunnels see it. Key: nodeId. */

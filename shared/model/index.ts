@@ -1,3 +1,4 @@
+export * from './allow.ts';
 export * from './assignment.ts';
 export * from './autoscale.ts';
 export * from './cluster.ts';

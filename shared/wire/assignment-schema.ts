@@ -1,5 +1,6 @@
 /** Schemas of what a manager sends a node: the tables of an assignment set and their differences. */
 import { z } from 'zod';
+import type { AllowRule } from '../model/allow.ts';
 import type {
   EndpointAssignment,
   FileAssignment,
@@ -30,6 +31,17 @@ const task = conforms<TaskAssignment>()(
   }),
 );
 
+const allow = z.array(
+  conforms<AllowRule>()(
+    z.strictObject({
+      from: z.array(text).exactOptional(),
+      to: z.array(text).exactOptional(),
+      protocol: z.enum(['tcp', 'udp', 'sctp', 'icmp']).exactOptional(),
+      ports: z.tuple([count, count]).exactOptional(),
+    }),
+  ),
+);
+
 const network = conforms<NetworkAssignment>()(
   z.strictObject({
     networkId: text,
@@ -40,6 +52,7 @@ const network = conforms<NetworkAssignment>()(
     internal: flag,
     ingress: flag,
     mtu: count.exactOptional(),
+    allow: allow.exactOptional(),
   }),
 );
 
@@ -71,6 +84,7 @@ const service = conforms<ServiceAssignment>()(
     vip: text.exactOptional(),
     ports: z.array(meshPort),
     balance: z.enum(['random', 'source-hash']).exactOptional(),
+    allowFrom: allow.exactOptional(),
   }),
 );
 

@@ -1,5 +1,6 @@
 /** A small world of networks, services and tasks, and each node's assignments in it. */
 import type {
+  AllowRule,
   AssignmentSet,
   Balance,
   EndpointAssignment,
@@ -33,11 +34,12 @@ export interface WorldService {
   readonly meshPorts: readonly MeshPort[];
   readonly hostPorts: readonly PublishedPort[];
   balance?: Balance;
+  allowFrom?: readonly AllowRule[];
 }
 
 export interface World {
   readonly peers: PeerAssignment[];
-  readonly networks: NetworkAssignment[];
+  networks: NetworkAssignment[];
   readonly services: WorldService[];
   readonly tasks: WorldTask[];
 }
@@ -131,6 +133,7 @@ export function assignmentsOf(world: World, nodeId: string): AssignmentSet {
         ports: ingress ? service.meshPorts : [],
         ...(vip === undefined ? {} : { vip }),
         ...(service.balance === undefined ? {} : { balance: service.balance }),
+        ...(service.allowFrom === undefined || ingress ? {} : { allowFrom: service.allowFrom }),
       };
     }),
   );

@@ -1,93 +1,12 @@
 /** The overlay between hosts, as containers and clients see it. */
 import { spawn } from 'node:child_process';
 import dgram from 'node:dgram';
-import { isDeepStrictEqual } from 'node:util';
 import dnsPacket from 'dns-packet';
 import test, { type ExecutionContext } from 'ava';
 import { openSocket } from '../../agent/native/network.ts';
-import { NetworkLab, until } from './network-lab.ts';
-import { network, type World } from './network-model.ts';
-
-const N1 = 'n1aaaaaaaaaaaaaaaaaaaaaaa';
-const N2 = 'n2bbbbbbbbbbbbbbbbbbbbbbb';
-const N3 = 'n3ccccccccccccccccccccccc';
-
-function world(): World {
-  const peer = (nodeId: string, index: number) => ({
-    nodeId,
-    hostname: `h${index}`,
-    index,
-    address: `10.99.0.${index}`,
-  });
-  const task = (
-    taskId: string,
-    service: string,
-    node: string,
-    slot: number,
-    addresses: Record<string, string>,
-  ) => ({
-    taskId: `${taskId}xxxxxxxxxxxxxxxxxxxxxxx`,
-    service,
-    node,
-    slot,
-    addresses,
-    serving: true,
-    desired: 'running' as const,
-  });
-  const service = { aliases: [], meshPorts: [], hostPorts: [] };
-  return {
-    peers: [peer(N1, 1), peer(N2, 2), peer(N3, 3)],
-    networks: [
-      network('front', 0x1001, '10.5.0'),
-      network('back', 0x1002, '10.6.0', { internal: true, mtu: 1400 }),
-      network('ingress', 0x1000, '10.0.0', { ingress: true }),
-    ],
-    services: [
-      {
-        ...service,
-        name: 'st_web',
-        aliases: ['web'],
-        networks: ['front', 'ingress'],
-        vips: { front: '10.5.0.200', ingress: '10.0.0.200' },
-        meshPorts: [
-          { protocol: 'tcp', publishedPort: 8080, targetPort: 80 },
-          { protocol: 'udp', publishedPort: 5353, targetPort: 53 },
-          { protocol: 'tcp', publishedPort: 8081, targetPort: 80, hostIp: '127.0.0.1' },
-          { protocol: 'tcp', publishedPort: 8082, targetPort: 80, hostIp: '10.99.0.2' },
-        ],
-        hostPorts: [{ protocol: 'tcp', publishedPort: 9090, targetPort: 80, mode: 'host' }],
-      },
-      {
-        ...service,
-        name: 'app',
-        networks: ['front', 'back'],
-        vips: { front: '10.5.0.201', back: '10.6.0.201' },
-      },
-      { ...service, name: 'db', networks: ['back'], vips: { back: '10.6.0.202' } },
-      { ...service, name: 'idle', networks: ['front'], vips: { front: '10.5.0.203' } },
-      { ...service, name: 'rr', networks: ['front'], vips: {} },
-    ],
-    tasks: [
-      task('w1', 'st_web', N1, 1, { front: '10.5.0.11', ingress: '10.0.0.11' }),
-      task('w2', 'st_web', N2, 2, { front: '10.5.0.12', ingress: '10.0.0.12' }),
-      task('a1', 'app', N1, 1, { front: '10.5.0.21', back: '10.6.0.21' }),
-      task('d2', 'db', N2, 1, { back: '10.6.0.31' }),
-      task('r1', 'rr', N1, 1, { front: '10.5.0.41' }),
-      task('r2', 'rr', N2, 2, { front: '10.5.0.42' }),
-    ],
-  };
-}
-
-const id = (name: string): string => `${name}xxxxxxxxxxxxxxxxxxxxxxx`;
-
-/** Each test has a lab of its own; the names tell them apart. */
-async function lab(cluster: string): Promise<NetworkLab> {
-  const made = await NetworkLab.up(world(), cluster);
-  await made.applyAll();
-  await made.startAll();
-  for (const task of made.world.tasks) await made.serve(task.taskId);
-  return made;
-}
+import type { AllowRule } from '../../shared/model/index.ts';
+import { type NetworkLab, until } from './network-lab.ts';
+import { id, lab, N1, N2, N3 } from './network-world.ts';
 
 test.serial('containers on two hosts: reach, balance, names, isolation', async (t) => {
   const net = await lab('t1');
@@ -276,90 +195,102 @@ async function converse(
   }
 }
 
-test.serial(
-  'an agent that is killed and comes back disturbs no connection and changes nothing',
-  async (t) => {
-    const net = await lab('t4');
-    t.teardown(() => net.down());
-    const client = spawn('nsenter', [
-      `--net=/run/netns/${net.ns('out')}`,
-      'busybox',
-      'nc',
-      '10.99.0.1',
-      '8080',
-    ]);
-    t.teardown(() => client.kill('SIGKILL'));
-    let heard = '';
-    client.stdout.on('data', (data: Buffer) => {
-      heard += data.toString();
-    });
-    await until('greeting', async () => heard.includes('saw 203.0.113.9'));
-    const before = await kernelText(net);
-    const bulk = transfer(net);
-    t.teardown(() => bulk.stop());
-    for (const node of [N1, N2]) {
-      await net.killDriver(node);
-      client.stdin.write(`without ${node}\n`);
-      await until('echo without an agent', async () => heard.includes(`without ${node}`));
-      net.startDriver(node);
-      await net.apply(node);
-      client.stdin.write(`again ${node}\n`);
-      await until('echo with the agent back', async () => heard.includes(`again ${node}`));
-    }
-    await bulk.allCameBack();
-    t.deepEqual(await kernelText(net), before);
-    await net.attach(id('w1'));
-    t.deepEqual(await kernelText(net), before, 'to attach again changes nothing');
-  },
-);
+test.serial('allow-lists: who may come, from where they are, also when they change', async (t) => {
+  const net = await lab('t9');
+  t.teardown(() => net.down());
+  const rules = (): Promise<string[]> =>
+    Promise.all(
+      [N1, N2].map(async (node) => {
+        const sandbox = `shoal-${net.cluster}-${node.slice(0, 8)}-1001`;
+        return (await net.inHost(sandbox, ['/usr/sbin/nft', 'list', 'ruleset'])).stdout;
+      }),
+    );
+  const before = await rules();
+  const rr = net.world.services.find(({ name }) => name === 'rr');
+  if (rr === undefined) return t.fail();
+  const ping = async (from: string, to: string): Promise<number> =>
+    (await net.inTask(id(from), ['busybox', 'ping', '-c1', '-W1', to])).code;
+  const visit = (from: string, to: string): Promise<string> => net.get({ task: id(from) }, `http://${to}/`);
+  const refused = 'curl failed with 7';
 
-/** Bytes without a pause from outside to a published port, which sends them back. */
-function transfer(net: NetworkLab): { stop(): void; allCameBack(): Promise<void> } {
-  const nc = spawn('nsenter', [`--net=/run/netns/${net.ns('out')}`, 'busybox', 'nc', '10.99.0.1', '8080']);
-  let [greeting, sent, back] = ['', 0, 0];
-  nc.stdout.on('data', (data: Buffer) => {
-    if (sent > 0) back += data.length;
-    else greeting += data.toString();
+  const [web, app] = await Promise.all(['w1', 'a1'].map((from) => talk(net, t, id(from), '10.5.0.42')));
+  rr.allowFrom = [{ from: ['st_web'], protocol: 'tcp', ports: [80, 80] }];
+  await net.applyAll();
+  for (const [address, name] of [
+    ['10.5.0.41', 'r1'],
+    ['10.5.0.42', 'r2'],
+  ] as const) {
+    t.is(await visit('w1', address), `${id(name)} saw 10.5.0.11`);
+    t.is(await visit('w2', address), `${id(name)} saw 10.5.0.12`);
+    t.is(await visit('a1', address), refused);
+    t.not(await ping('w1', address), 0, 'no other traffic than was said');
+  }
+  t.is(await ping('r1', '10.5.0.42'), 0, 'tasks of a service reach one another');
+  t.is(await visit('r1', '10.5.0.200').then((text) => text.slice(0, 1)), 'w', 'what is answered comes back');
+  await web?.say('still allowed');
+  app?.send('no more');
+  await until('an open connection ends with what allowed it', async () => app?.ended() === true);
+
+  rr.allowFrom = [];
+  const allow: AllowRule[] = [
+    { from: ['app'], to: ['st_web'], protocol: 'tcp', ports: [1, 80] },
+    { to: ['rr'] },
+  ];
+  const { networks } = net.world;
+  net.world.networks = networks.map((one) => (one.networkId === 'front' ? { ...one, allow } : one));
+  await net.applyAll();
+  for (let i = 0; i < 6; i += 1) t.regex(await visit('a1', '10.5.0.200'), /^w[12]/);
+  for (let i = 0; i < 6; i += 1) t.is(await visit('r1', '10.5.0.200'), refused);
+  t.is(await visit('w1', '10.5.0.42'), refused, 'network and service must both allow it');
+  t.regex(await visit('w1', '10.5.0.200'), /^w[12]/, 'itself, and its own');
+  t.regex(await net.get({ ns: net.ns('out') }, 'http://10.99.0.3:8080/'), /^w[12]/, 'what is published is');
+
+  net.world.tasks.push({
+    taskId: id('a3'),
+    service: 'app',
+    node: N3,
+    slot: 3,
+    addresses: { front: '10.5.0.23' },
+    serving: true,
+    desired: 'running',
   });
-  const feed = setInterval(() => {
-    if (!greeting.endsWith('saw 203.0.113.9\n') || nc.stdin.writableNeedDrain) return;
-    nc.stdin.write(Buffer.alloc(65_536, '.'));
-    sent += 65_536;
-  }, 2);
-  return {
-    stop: () => {
-      clearInterval(feed);
-      nc.kill('SIGKILL');
-    },
-    allCameBack: async () => {
-      clearInterval(feed);
-      await until('bytes have come back', async () => sent > 1_000_000 && back === sent);
-    },
-  };
+  await net.applyAll();
+  await net.startContainer(id('a3'));
+  t.regex(await visit('a3', '10.5.0.12'), /^w2/, 'a task that joins is one of its service');
+
+  net.world.tasks.pop();
+  net.world.networks = networks;
+  delete rr.allowFrom;
+  await net.send(N3, { verb: 'detach', taskId: id('a3') });
+  await net.applyAll();
+  t.deepEqual(await rules(), before, 'without lists there is no rule');
+  await web?.say('to the end');
+});
+
+interface Talk {
+  say(text: string): Promise<void>;
+  send(text: string): void;
+  ended(): boolean;
 }
 
-/** By path: npx puts a package's own nft before the system's. */
-const NFT = '/usr/sbin/nft';
-
-/** All that drivers made on both hosts, as text; counters and times left out. */
-async function kernelText(net: NetworkLab): Promise<string[]> {
-  const commands = [
-    'ip -d link',
-    'ip -4 addr',
-    'ip -4 route show table all',
-    'ip rule',
-    'ip neigh show nud permanent',
-    `${NFT} list ruleset`,
-  ];
-  const places = [
-    net.hostNs(N1),
-    net.hostNs(N2),
-    ...[N1, N2].map((node) => `shoal-${net.cluster}-${node.slice(0, 8)}-1000`),
-  ];
-  const texts = await Promise.all(
-    places.flatMap((place) => commands.map((command) => net.inHost(place, command.split(' ')))),
-  );
-  return texts.flatMap(({ stdout, stderr }) => `${stdout}${stderr}`.split('\n')).sort();
+/** A connection that stays open; what is said comes back. */
+async function talk(net: NetworkLab, t: ExecutionContext, task: string, to: string): Promise<Talk> {
+  const client = spawn('nsenter', [`--net=${net.containerNs(task)}`, 'busybox', 'nc', to, '80']);
+  t.teardown(() => client.kill('SIGKILL'));
+  let heard = '';
+  client.stdout.on('data', (data: Buffer) => {
+    heard += data.toString();
+  });
+  await until('greeting', async () => heard.includes(' saw '));
+  const send = (text: string): void => void client.stdin.write(`${text}\n`);
+  return {
+    send,
+    ended: () => client.exitCode !== null,
+    say: async (text) => {
+      send(text);
+      await until(`echo of ${text}`, async () => heard.includes(text));
+    },
+  };
 }
 
 test.serial('names: services, tasks, aliases, reverse, and the rest from outside', async (t) => {
@@ -451,136 +382,3 @@ async function question(
   client.close();
   return dnsPacket.decode(answer);
 }
-
-test.serial('invariant 7: damage is repaired, and removal leaves nothing', async (t) => {
-  const net = await lab('t6');
-  t.teardown(() => net.down());
-  const sandbox = `shoal-${net.cluster}-${N1.slice(0, 8)}-1001`;
-  const before = await kernelText(net);
-  for (const damage of [
-    'ip route del 10.5.0.12/32',
-    'ip link set vx0 down',
-    `${NFT} flush chain ip shoal to_backend`,
-    `${NFT} flush map ip shoal vips`,
-    `${NFT} flush map ip shoal backends`,
-    // what an earlier version made: a chain for each VIP
-    `${NFT} add chain ip shoal vip_10_5_0_200`,
-    `${NFT} add element ip shoal vips { 10.5.0.200 : goto vip_10_5_0_200 }`,
-  ]) {
-    t.is((await net.inHost(sandbox, damage.split(' '))).code, 0, damage);
-  }
-  await net.inHost(net.hostNs(N1), [NFT, 'delete', 'table', 'ip', `shoal-${net.cluster}-${N1.slice(0, 8)}`]);
-  await net.killDriver(N1);
-  net.startDriver(N1);
-  await net.apply(N1);
-  t.regex(await net.get({ task: id('w1') }, 'http://10.5.0.200/'), /^w[12]/);
-  t.regex(await net.get({ ns: net.ns('out') }, 'http://10.99.0.1:8080/'), /^w[12]/);
-  t.deepEqual(await kernelText(net), before);
-
-  // And by the clock alone.
-  await net.killDriver(N1);
-  net.startDriver(N1, '', 0, 200);
-  await net.apply(N1);
-  for (const damage of [
-    'ip route del 10.5.0.12/32',
-    'ip neigh del 10.99.0.2 dev vx0',
-    'bridge fdb del 02:00:00:00:00:02 dev vx0 dst 10.99.0.2',
-    'sysctl -q -w net.ipv4.ip_forward=0',
-    `${NFT} flush ruleset`,
-  ]) {
-    t.is((await net.inHost(sandbox, damage.split(' '))).code, 0, damage);
-  }
-  await net.inHost(net.hostNs(N1), [NFT, 'flush', 'ruleset']);
-  await until('all is repaired', async () => isDeepStrictEqual(await kernelText(net), before));
-  t.regex(await net.get({ task: id('w1') }, 'http://10.5.0.42/'), /^r2/);
-
-  // The last task of a network takes its sandbox along.
-  net.world.tasks.splice(
-    net.world.tasks.findIndex((task) => task.taskId === id('d2')),
-    1,
-  );
-  await net.send(N2, { verb: 'detach', taskId: id('d2') });
-  await net.apply(N2);
-  const spaces = (await net.inHost(net.hostNs(N2), ['ip', 'netns', 'list'])).stdout;
-  t.notRegex(spaces, new RegExp(`shoal-${net.cluster}-${N2.slice(0, 8)}-1002`));
-
-  for (const node of [N1, N2, N3]) await net.send(node, { verb: 'remove-all' });
-  for (const node of [N1, N2, N3]) {
-    const links = (await net.inHost(net.hostNs(node), ['ip', '-o', 'link'])).stdout;
-    t.notRegex(links, /: su/);
-    t.is((await net.inHost(net.hostNs(node), [NFT, 'list', 'tables'])).stdout, '');
-    t.notRegex((await net.inHost(net.hostNs(node), ['ip', 'route'])).stdout, /10\.0\.0\./);
-  }
-  t.deepEqual(await net.down(), [], 'no sandbox was left');
-});
-
-test.serial(
-  'a sandbox lingers after its last task, serves the next, and goes in time or with the driver',
-  async (t) => {
-    const net = await lab('t8');
-    t.teardown(() => net.down());
-    const [last] = net.world.tasks.filter((task) => task.taskId === id('d2'));
-    if (last === undefined) return t.fail('d2 is there');
-    const isThere = async (): Promise<boolean> => {
-      const spaces = (await net.inHost(net.hostNs(N2), ['ip', 'netns', 'list'])).stdout;
-      return spaces.includes(`shoal-${net.cluster}-${N2.slice(0, 8)}-1002`);
-    };
-    const restart = async (lingerMs: number): Promise<void> => {
-      await net.killDriver(N2);
-      net.startDriver(N2, '', lingerMs);
-      await net.apply(N2);
-    };
-    const leave = async (): Promise<void> => {
-      net.world.tasks.splice(net.world.tasks.indexOf(last), 1);
-      await net.send(N2, { verb: 'detach', taskId: last.taskId });
-      await net.apply(N2);
-    };
-    await restart(3_600_000);
-    await leave();
-    t.true(await isThere());
-
-    net.world.tasks.push(last);
-    await net.applyAll();
-    await net.attach(last.taskId);
-    const ping = await net.inTask(id('a1'), ['busybox', 'ping', '-c1', '-W3', '10.6.0.31']);
-    t.is(ping.code, 0, ping.stdout);
-
-    await leave();
-    t.true(await isThere());
-    await net.send(N2, { verb: 'close' });
-    t.false(await isThere(), 'a driver that closes leaves nothing that only lingers');
-
-    net.world.tasks.push(last);
-    await restart(1);
-    await net.attach(last.taskId);
-    t.true(await isThere());
-    await leave();
-    await until('the sandbox is gone', async () => !(await isThere()));
-  },
-);
-
-test.serial('how long attaching takes', async (t) => {
-  const net = await lab('t7');
-  t.teardown(() => net.down());
-  const times: number[] = [];
-  const applies: number[] = [];
-  for (let i = 0; i < 30; i += 1) {
-    const taskId = id(`m${i}`);
-    net.world.tasks.push({
-      taskId,
-      service: 'rr',
-      node: N1,
-      slot: 10 + i,
-      addresses: { front: `10.5.0.${100 + i}` },
-      serving: false,
-      desired: 'running',
-    });
-    applies.push((await net.apply(N1)).tookMs);
-    times.push((await net.startContainer(taskId)).tookMs);
-    t.is((await net.inTask(taskId, ['busybox', 'ping', '-c1', '-W3', '10.5.0.41'])).code, 0);
-  }
-  for (const [what, list] of Object.entries({ attach: times, apply: applies })) {
-    list.sort((a, b) => a - b);
-    t.log(`${what} p50 ${list[15]?.toFixed(2)} ms, p90 ${list[27]?.toFixed(2)} ms`);
-  }
-});

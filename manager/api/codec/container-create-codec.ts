@@ -11,6 +11,7 @@ import {
   type ServiceSpec,
 } from '../../../shared/model/index.ts';
 import { parseStrict } from '../http/unsupported.ts';
+import { refuseAllowFrom } from '../ops/allow-lists.ts';
 import { defined, given, labelsOf } from './common.ts';
 import { decodeHealth } from './container-spec-codec.ts';
 import { decodeCommon } from './host-config-codec.ts';
@@ -58,6 +59,7 @@ export function decodeContainer(value: unknown): DecodedContainer {
       network: nodeNetwork,
     }),
   );
+  refuseAllowFrom(labelsOf(raw.Labels));
   const container = { ...containerSpec(raw, host), ...(runtime === undefined ? {} : { runtime }) };
   const spec: DecodedContainer['spec'] = {
     labels: {},

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { InvalidError, UnsupportedError } from '../../../shared/errors/index.ts';
 import { MTU_OPTION, readMtu } from '../../../shared/lib/network-mtu.ts';
 import type { Labels, Network, NetworkSpec } from '../../../shared/model/index.ts';
+import { requireAllow } from '../ops/allow-lists.ts';
 import { parseStrict } from '../http/unsupported.ts';
 import { defined, given, labelsOf, timeText, zFlag, zLabels, zText } from './common.ts';
 
@@ -64,6 +65,7 @@ export function decodeNetworkSpec(value: unknown): DecodedNetwork {
     driverOptions: labelsOf(raw.Options),
   }) as NetworkSpec;
   requireOptions(spec.driverOptions);
+  requireAllow(spec.labels);
   return { spec, warnings: [] };
 }
 

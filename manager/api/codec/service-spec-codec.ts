@@ -18,6 +18,7 @@ import {
   type ServiceSpec,
   type UpdateConfig,
 } from '../../../shared/model/index.ts';
+import { requireAllowFrom } from '../ops/allow-lists.ts';
 import { parseStrict } from '../http/unsupported.ts';
 import { defined, given, labelsOf, zLabels, zText, zTexts, zWhole } from './common.ts';
 import { decodeAmounts, decodeReservations, encodeResources, zResources } from './resources-codec.ts';
@@ -167,6 +168,7 @@ export function decodeServiceSpec(value: unknown): DecodedSpec {
         ? undefined
         : { name: logDriver, options: labelsOf(template.LogDriver?.Options) },
   }) as ServiceSpec;
+  requireAllowFrom(labels);
   return {
     spec: { ...spec, ...decodeMoveLabels(spec), ...decodeTrafficLabels(spec) },
     warnings: specWarnings(spec),

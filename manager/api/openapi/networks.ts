@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { zNetwork } from '../codec/network-codec.ts';
-import { FILTERS, PRUNE_FILTERS, zScope } from '../resources/networks.ts';
+import { FILTERS, PRUNE_FILTERS, zNetworkUpdate, zScope } from '../resources/networks.ts';
 import { answers, jsonBody, operationsOf, parameters } from './operation.ts';
 
 const operation = operationsOf('networks');
@@ -35,6 +35,13 @@ export const networksOperations = [
     },
     answers: { 200: answers.object('The network') },
     errors: [400, 404],
+  }),
+  operation('post', '/networks/:id/update', "Replace a network's labels", {
+    description:
+      'Of Shoal alone; nothing else of a network can be changed. The label shoal.allow says who may open connections to whom, and holds at once.',
+    body: jsonBody('NetworkUpdateRequest', zNetworkUpdate, { Labels: { 'shoal.allow': 'web>db:5432' } }),
+    answers: { 200: answers.json('Updated', 'NetworkUpdateResponse', z.object({ Warning: z.string() })) },
+    errors: [400, 403, 404, 501, 503],
   }),
   operation('post', '/networks/prune', 'Remove networks that nothing is on', {
     query: { filters: parameters.filters(PRUNE_FILTERS) },

@@ -45,8 +45,10 @@ export function diffStack(
   const extra = stackServices(store, stack).filter(({ name }) => !wanted.has(name));
   const networks = conversion.networks.flatMap(({ name, spec }): DiffEntry[] => {
     if (spec === undefined) return [];
-    const exists = store.get('names', `network:${name}`) !== undefined;
-    return [{ name, action: exists ? 'unchanged' : 'create', changes: [] }];
+    const existing = store.get('networks', store.get('names', `network:${name}`)?.id ?? '');
+    if (existing === undefined) return [{ name, action: 'create', changes: [] }];
+    const changes = differences({ Labels: existing.spec.labels }, { Labels: spec.labels });
+    return [{ name, action: changes.length === 0 ? 'unchanged' : 'update', changes }];
   });
   const used = new Set(conversion.networks.map(({ name }) => name));
   const idle = stackNetworks(store, stack).filter(({ spec }) => !used.has(spec.name));

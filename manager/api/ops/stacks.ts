@@ -13,6 +13,7 @@ import {
 import type { ApiContext } from '../context.ts';
 import { waitForStore } from '../wait.ts';
 import { FILE_KINDS } from './files.ts';
+import { updateNetworkLabels } from './allow-lists.ts';
 import { createNetwork, removeNetwork } from './networks.ts';
 import { currentSpec } from './service-reads.ts';
 import { createService, removeService, resolveSpec, updateService } from './services.ts';
@@ -205,11 +206,13 @@ async function ensureNetwork(
   if (existing === undefined) return { id: await createNetwork(ctx, spec, signal), name, action: 'created' };
   // The gateway and the subnet may have been chosen by the manager.
   const wanted = { ...existing.spec, ...spec };
-  if (!sameJson(wanted, existing.spec)) {
-    const message = `network ${name} stays as it was created: networks can not be changed, only removed and created`;
+  if (!sameJson({ ...wanted, labels: existing.spec.labels }, existing.spec)) {
+    const message = `network ${name} stays as it was created, but for its labels: networks can only be removed and created`;
     warnings.push(finding({ message, ...network.at, key: `networks.${network.key}` }));
   }
-  return { id: existing.id, name, action: 'unchanged' };
+  const relabelled = !sameJson(wanted.labels, existing.spec.labels);
+  if (relabelled) await updateNetworkLabels(ctx, existing, wanted.labels, signal);
+  return { id: existing.id, name, action: relabelled ? 'updated' : 'unchanged' };
 }
 
 /** `renewed` has the keys of the services whose tasks this deployment replaces; it is added to. */

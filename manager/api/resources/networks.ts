@@ -6,14 +6,18 @@ import { decodeNetworkSpec, encodeNetwork } from '../codec/network-codec.ts';
 import { encodeNodeNetwork, type NetworkScope } from '../codec/node-network-codec.ts';
 import type { ApiContext } from '../context.ts';
 import { readJson } from '../http/body.ts';
+import { parseStrict } from '../http/unsupported.ts';
 import { type Filters, passes, passesLabels, queryFilters, queryFlag, queryText } from '../http/query.ts';
 import { requestSignal, sendEmpty, sendJson } from '../http/respond.ts';
 import { parseTime } from '../logs/options.ts';
+import { allowWarnings, updateNetworkLabels } from '../ops/allow-lists.ts';
 import { containersOn, peersOf, servicesOn, usedNetworks } from '../ops/network-use.ts';
 import { createNetwork, findNetwork, removeNetwork } from '../ops/networks.ts';
 
 export const FILTERS = ['id', 'name', 'label', 'driver', 'scope', 'type', 'dangling'];
 export const PRUNE_FILTERS = ['until', 'label', 'label!'];
+/** All that can be changed of a network. */
+export const zNetworkUpdate = z.object({ Labels: z.record(z.string(), z.string()) });
 export const zScope = z.enum(['', 'swarm', 'local', 'global']);
 
 /** What a list is filtered by. */
@@ -46,7 +50,7 @@ export function networksRouter(ctx: ApiContext): Router {
   router.post('/networks/create', async (req, res) => {
     const { spec, warnings } = decodeNetworkSpec(await readJson(req));
     const id = await createNetwork(ctx, spec, requestSignal(res, ctx.signal));
-    sendJson(res, 201, { Id: id, Warning: warnings.join('; ') });
+    sendJson(res, 201, { Id: id, Warning: [...warnings, ...allowWarnings(store, spec.labels)].join('; ') });
   });
 
   router.get('/networks/:id', (req, res) => {
@@ -64,6 +68,14 @@ export function networksRouter(ctx: ApiContext): Router {
       Peers: peersOf(ctx, network.id),
       ...(queryFlag(req, 'verbose') ? { Services: servicesOn(ctx, network.id) } : {}),
     });
+  });
+
+  router.post('/networks/:id/update', async (req, res) => {
+    const { Labels } = parseStrict(zNetworkUpdate, await readJson(req), 'network update');
+    if (nodeNetworkOf(req.params.id) !== undefined)
+      throw new ForbiddenError(`${req.params.id} is a pre-defined network and has no labels`);
+    await updateNetworkLabels(ctx, findNetwork(store, req.params.id), Labels, requestSignal(res, ctx.signal));
+    sendJson(res, 200, { Warning: allowWarnings(store, Labels).join('; ') });
   });
 
   router.delete('/networks/:id', async (req, res) => {

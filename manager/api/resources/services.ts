@@ -26,6 +26,7 @@ import {
 import { requestSignal, sendEmpty, sendJson, sendJsonText } from '../http/respond.ts';
 import { sendJsonList } from '../http/send-list.ts';
 import { respondLogs } from '../logs/respond.ts';
+import { allowWarnings } from '../ops/allow-lists.ts';
 import { currentSpec, findService, liveServices, specOf } from '../ops/service-reads.ts';
 import { withoutNodeNetwork } from '../ops/node-networks.ts';
 import { randomName } from '../ops/random-name.ts';
@@ -55,7 +56,8 @@ export function servicesRouter(ctx: ApiContext): Router {
     const name = spec.name || randomName((tried) => store.get('names', `service:${tried}`) !== undefined);
     const wanted = { ...spec, name, ...(auth === undefined ? {} : { registryAuth: auth }) };
     const id = await createService(ctx, wanted, requestSignal(res, ctx.signal));
-    sendJson(res, 201, { ID: id, ...(warnings.length === 0 ? {} : { Warnings: warnings }) });
+    const all = [...warnings, ...allowWarnings(store, wanted.labels)];
+    sendJson(res, 201, { ID: id, ...(all.length === 0 ? {} : { Warnings: all }) });
   });
 
   router.get('/services/:id', (req, res) => {
@@ -81,7 +83,8 @@ export function servicesRouter(ctx: ApiContext): Router {
     const wanted = withRuntime(store, service, withAuth(store, service, spec, req), body);
     const wroteBack = zAsRead.safeParse(body).success;
     await updateService(ctx, service, { version, spec: wanted, wroteBack }, signal);
-    sendJson(res, 200, { Warnings: warnings.length === 0 ? null : warnings });
+    const all = [...warnings, ...allowWarnings(store, wanted.labels)];
+    sendJson(res, 200, { Warnings: all.length === 0 ? null : all });
   });
 
   router.delete('/services/:id', async (req, res) => {

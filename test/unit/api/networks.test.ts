@@ -208,3 +208,38 @@ test('connect and disconnect say what to do instead', async (t) => {
   t.regex((await api.send('POST', '/networks/front/disconnect', body)).json.message, /--network-rm/);
   t.is((await api.send('POST', '/networks/nosuch/connect', body)).status, 404);
 });
+
+test('allow-lists: labels that are checked, what they name is said when it is missing, a network can get another', async (t) => {
+  await using api = await ApiFixture.up();
+  const post = (path: string, body: object) => api.send('POST', path, body);
+  const bad = await post('/networks/create', { Name: 'bad', Labels: { 'shoal.allow': 'web' } });
+  t.deepEqual(
+    [bad.status, bad.json.message],
+    [400, "network: Labels.shoal.allow: 'web': FROM>TO or FROM>TO:PORT is expected"],
+  );
+  const made = await post('/networks/create', { Name: 'front', Labels: { 'shoal.allow': 'web>*' } });
+  t.regex(
+    made.json.Warning,
+    /^Labels\.shoal\.allow: there is no service 'web': until there is one, it allows nothing$/,
+  );
+  const allow = (list: string) => ({ Labels: { 'shoal.allow-from': list } });
+  const refused = await post('/services/create', service('db', ['front'], allow('web:http')));
+  t.is(refused.status, 400);
+  t.regex(
+    refused.json.message,
+    /^invalid service spec: Labels\.shoal\.allow-from: 'web:http': a service's name/,
+  );
+  const db = await post('/services/create', service('db', ['front'], allow('web:5432,none')));
+  t.regex(db.json.Warnings.join(), /no service 'web'.*no service 'none'/);
+  t.is((await post('/services/create', service('web', ['front'], allow('db')))).json.Warnings, undefined);
+  t.is((await api.get('/services/db')).Spec.Labels['shoal.allow-from'], 'web:5432,none');
+  const run = await post('/containers/create', { Image: 'nginx', ...allow('web') });
+  t.deepEqual([run.status, /is for services: make a service of it/.test(run.json.message)], [400, true]);
+
+  const updated = await post('/networks/front/update', { Labels: { 'shoal.allow': 'web>db:5432' } });
+  t.deepEqual([updated.status, updated.json], [200, { Warning: '' }]);
+  t.deepEqual((await api.get('/networks/front')).Labels, { 'shoal.allow': 'web>db:5432' });
+  t.is((await post('/networks/front/update', { Labels: { 'shoal.allow': '' } })).status, 400);
+  t.is((await post('/networks/front/update', { Labels: {}, Internal: true })).status, 501);
+  t.is((await post('/networks/host/update', { Labels: {} })).status, 403);
+});

@@ -1,5 +1,6 @@
 import test from 'ava';
 import { checkSourceSize } from '../../../manager/api/ops/stack-revisions.ts';
+import { specOutdated } from '../../../manager/plan/reconcile/dirty.ts';
 import { type Json, ApiFixture } from './fixture.ts';
 
 const FILE = `services:
@@ -41,6 +42,27 @@ test('a file is deployed; the same file again changes nothing', async (t) => {
     (await api.get('/stacks')).map((s: Json) => s.name),
     ['s'],
   );
+});
+
+test('allow-lists of a stack: a change of them updates the network and the service, and replaces no task', async (t) => {
+  await using api = await ApiFixture.up();
+  const file = (network: string, from: string): string =>
+    `services:\n  a: {image: x, networks: [n]}\n  b: {image: x, networks: [n], x-shoal-allow-from: ${from}}\nnetworks:\n  n: {x-shoal-allow: ${network}}\n`;
+  const first = await deploy(api, 's', file('["a>b:80"]', '[a, b:icmp]'));
+  t.is(first.status, 200, first.body.toString());
+  const labels = async (path: string) => (await api.get(path)).Labels;
+  t.is((await labels('/networks/s_n'))['shoal.allow'], 'a>b:80');
+  t.is((await api.get('/services/s_b')).Spec.Labels['shoal.allow-from'], 'a,b:icmp');
+  const diff = await api.send('POST', '/stacks/s/diff', file('[]', '[]'), YAML);
+  t.deepEqual(actions(diff.json.networks), ['s_n update']);
+  const second = await deploy(api, 's', file('[]', '[]'));
+  t.deepEqual(actions(second.json.networks), ['s_n updated']);
+  t.deepEqual(actions(second.json.services), ['s_a unchanged', 's_b updated']);
+  t.is((await labels('/networks/s_n'))['shoal.allow'], 'none');
+  const revision = (n: number) =>
+    api.store.get('revisions', `${api.store.get('names', 'service:s_b')?.id}.${n}`)?.spec;
+  const [old, now] = [revision(1), revision(2)];
+  t.false(old === undefined || now === undefined || specOutdated(old, now));
 });
 
 test('only what differs is updated; prune removes what the file has no more', async (t) => {

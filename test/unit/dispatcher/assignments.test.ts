@@ -1,6 +1,7 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { AssignmentTracker } from '../../../manager/dispatcher/assignment-tracker.ts';
+import { networkRow, serviceRows } from '../../../manager/dispatcher/assignment-rows.ts';
 import { assignmentsFor } from '../../../manager/dispatcher/assignments.ts';
 import { viewOf } from '../../../manager/dispatcher/store-view.ts';
 import type { Write } from '../../../manager/store/store.ts';
@@ -36,6 +37,37 @@ function revision(id: string, networks: readonly string[]): Write {
   };
   return { table: 'revisions', key: value.id, value };
 }
+
+test('allow-lists go with the service and the network, but not to ingress', async (t) => {
+  const spec = { ...serviceSpec('web', ['net1']), labels: { 'shoal.allow-from': 'app:80' } };
+  const ports = [{ protocol: 'tcp', targetPort: 80, publishedPort: 80, mode: 'ingress' }] as const;
+  const web = { ...service('web'), endpoint: { vips: [], ports } };
+  const first = { id: 'web.1', serviceId: 'web', revision: 1, createdAtMs: 1, spec };
+  const store = await storeWith({ table: 'revisions', key: 'web.1', value: first });
+  t.deepEqual(
+    serviceRows(viewOf(store, testVault, silentLogger), web).map((row) => [row.networkId, row.allowFrom]),
+    [
+      ['net1', [{ from: ['app'], protocol: 'tcp', ports: [80, 80] }]],
+      [INGRESS_NETWORK_ID, undefined],
+    ],
+  );
+  const labels = { 'shoal.allow': 'app>web', 'com.docker.stack.namespace': 's' };
+  const row = networkRow({
+    id: 'net1',
+    createdAtMs: 1,
+    allocation: { subnet: '10.0.0.0/24', gateway: '10.0.0.1', vni: 4097 },
+    spec: {
+      name: 's_net',
+      labels,
+      driver: 'overlay',
+      internal: false,
+      attachable: false,
+      ingress: false,
+      driverOptions: {},
+    },
+  });
+  t.deepEqual(row?.allow, [{ from: ['s_app', 'app'], to: ['s_web', 'web'] }]);
+});
 
 test('an unhealthy task serves where its service asks for it, by what it asks for now', async (t) => {
   const ask = (number: number, serveUnready: boolean): Write => {

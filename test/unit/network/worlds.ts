@@ -1,7 +1,7 @@
 /** Arbitrary small worlds: nodes, networks, services and tasks with their addresses. */
 import fc from 'fast-check';
 import type { Self } from '../../../agent/network/local.ts';
-import type { TaskAssignment } from '../../../shared/model/index.ts';
+import type { AllowRule, TaskAssignment } from '../../../shared/model/index.ts';
 import { network, type World } from '../../cluster/network-model.ts';
 
 const NODES = ['node0aaaaaaaaaaaaaaaaaaaa', 'node1bbbbbbbbbbbbbbbbbbbb', 'node2cccccccccccccccccccc'];
@@ -25,6 +25,28 @@ export function selfWith(tasks: readonly TaskAssignment[], localRevision = 0): S
   };
 }
 
+const anyone = fc.constantFrom(undefined, ['s0'], ['s1'], ['nobody', 's2'], ['nobody']);
+
+/** Entries of allow-lists; mostly there are none. */
+function rules(of: 'service' | 'network'): fc.Arbitrary<AllowRule[] | undefined> {
+  const rule = fc
+    .record({
+      from: anyone,
+      to: of === 'network' ? anyone : fc.constant(undefined),
+      traffic: fc.constantFrom(
+        {},
+        { protocol: 'icmp' as const },
+        { protocol: 'tcp' as const, ports: [80, 90] as const },
+      ),
+    })
+    .map(({ from, to, traffic }) => ({
+      ...(from === undefined ? {} : { from }),
+      ...(to === undefined ? {} : { to }),
+      ...traffic,
+    }));
+  return fc.option(fc.array(rule, { maxLength: 3 }), { nil: undefined, freq: 2 });
+}
+
 const NETWORKS = [
   network('front', 0x1001, '10.5.0'),
   network('back', 0x1002, '10.6.0', { internal: true }),
@@ -42,12 +64,14 @@ const service = (index: number) =>
       host: fc.boolean(),
       bound: fc.boolean(),
       balance: fc.constantFrom('random' as const, 'source-hash' as const),
+      allowFrom: rules('service'),
     })
-    .map(({ networks, vip, published, host, bound, balance }) => ({
+    .map(({ networks, vip, published, host, bound, balance, allowFrom }) => ({
       name: `s${index}`,
       aliases: [`alias${index % 2}`],
       balance,
       networks,
+      ...(allowFrom === undefined ? {} : { allowFrom }),
       vips: vip ? Object.fromEntries(networks.map((id) => [id, `${BASES[id]}.${200 + index}`])) : {},
       meshPorts: published
         ? [
@@ -80,15 +104,16 @@ export const worlds: fc.Arbitrary<World> = fc
       { maxLength: 8 },
     ),
     fc.integer({ min: 1, max: 3 }),
+    rules('network'),
   )
-  .map(([services, tasks, nodes]) => ({
+  .map(([services, tasks, nodes, allow]) => ({
     peers: NODES.slice(0, nodes).map((nodeId, index) => ({
       nodeId,
       hostname: `h${index}`,
       index: index + 1,
       address: `10.99.0.${index + 1}`,
     })),
-    networks: NETWORKS,
+    networks: NETWORKS.map((one) => (one.ingress || allow === undefined ? one : { ...one, allow })),
     services,
     // An address belongs to one task; the id follows from it, so that a change of world moves or changes tasks.
     tasks: [...new Map(tasks.map((task) => [task.address, task])).values()].map((task) => {

@@ -168,6 +168,31 @@ test('how connections come to tasks is labels', (t) => {
   ]);
 });
 
+test('who may connect is a key, or a label; names that the file has not are said', (t) => {
+  const file = (a: string, network = ''): string =>
+    `services:\n  a: {image: x, networks: [n], ${a}}\n  b: {image: x, networks: [n]}\nnetworks:\n  n: {${network}}\n`;
+  const both = convert(file('x-shoal-allow-from: ["b:80", "*:icmp"]', 'x-shoal-allow: "a>b"'));
+  t.deepEqual(both.problems, []);
+  t.is(both.services.find(({ key }) => key === 'a')?.spec.labels['shoal.allow-from'], 'b:80,*:icmp');
+  t.is(both.networks[0]?.spec?.labels['shoal.allow'], 'a>b');
+  t.is(convert(file('x-shoal-allow-from: []')).services[0]?.spec.labels['shoal.allow-from'], 'none');
+  const elsewhere = convert(file('deploy: {labels: {shoal.allow-from: c}}'));
+  t.regex(
+    said(elsewhere.problems, 'warning').join(),
+    /^2:.*deploy\.labels: no service 'c' in this file: the service 'c'/,
+  );
+  t.regex(
+    errorsOf(file('x-shoal-allow-from: ["b:http"]')).join(),
+    /^2:32 .*allow-from: shoal\.allow-from: 'b:http': /,
+  );
+  t.regex(
+    errorsOf(file('', 'x-shoal-allow: [a]')).join(),
+    /^5:7 networks\.n\.x-shoal-allow: shoal\.allow: 'a': FROM>TO/,
+  );
+  t.regex(errorsOf(file('x-shoal-alow-from: [b]')).join(), /x-shoal-alow-from: unknown key/);
+  t.regex(errorsOf(file('deploy: {x-shoal-allow-from: [b]}')).join(), /unknown key/);
+});
+
 test('jobs on a schedule: a key, or labels', (t) => {
   const spec = specOf('deploy:\n  x-shoal-cron:\n    schedule: "0 3 * * *"\n    timezone: Europe/Berlin');
   const mode = {

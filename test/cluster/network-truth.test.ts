@@ -1,0 +1,225 @@
+/** The kernel is as it should be: while agents come and go, and whatever others do to it. */
+import { spawn } from 'node:child_process';
+import { isDeepStrictEqual } from 'node:util';
+import test from 'ava';
+import { type NetworkLab, until } from './network-lab.ts';
+import { id, lab, N1, N2, N3 } from './network-world.ts';
+
+test.serial(
+  'an agent that is killed and comes back disturbs no connection and changes nothing',
+  async (t) => {
+    const net = await lab('t4');
+    t.teardown(() => net.down());
+    const client = spawn('nsenter', [
+      `--net=/run/netns/${net.ns('out')}`,
+      'busybox',
+      'nc',
+      '10.99.0.1',
+      '8080',
+    ]);
+    t.teardown(() => client.kill('SIGKILL'));
+    let heard = '';
+    client.stdout.on('data', (data: Buffer) => {
+      heard += data.toString();
+    });
+    await until('greeting', async () => heard.includes('saw 203.0.113.9'));
+    const before = await kernelText(net);
+    const bulk = transfer(net);
+    t.teardown(() => bulk.stop());
+    for (const node of [N1, N2]) {
+      await net.killDriver(node);
+      client.stdin.write(`without ${node}\n`);
+      await until('echo without an agent', async () => heard.includes(`without ${node}`));
+      net.startDriver(node);
+      await net.apply(node);
+      client.stdin.write(`again ${node}\n`);
+      await until('echo with the agent back', async () => heard.includes(`again ${node}`));
+    }
+    await bulk.allCameBack();
+    t.deepEqual(await kernelText(net), before);
+    await net.attach(id('w1'));
+    t.deepEqual(await kernelText(net), before, 'to attach again changes nothing');
+  },
+);
+
+/** Bytes without a pause from outside to a published port, which sends them back. */
+function transfer(net: NetworkLab): { stop(): void; allCameBack(): Promise<void> } {
+  const nc = spawn('nsenter', [`--net=/run/netns/${net.ns('out')}`, 'busybox', 'nc', '10.99.0.1', '8080']);
+  let [greeting, sent, back] = ['', 0, 0];
+  nc.stdout.on('data', (data: Buffer) => {
+    if (sent > 0) back += data.length;
+    else greeting += data.toString();
+  });
+  const feed = setInterval(() => {
+    if (!greeting.endsWith('saw 203.0.113.9\n') || nc.stdin.writableNeedDrain) return;
+    nc.stdin.write(Buffer.alloc(65_536, '.'));
+    sent += 65_536;
+  }, 2);
+  return {
+    stop: () => {
+      clearInterval(feed);
+      nc.kill('SIGKILL');
+    },
+    allCameBack: async () => {
+      clearInterval(feed);
+      await until('bytes have come back', async () => sent > 1_000_000 && back === sent);
+    },
+  };
+}
+
+/** By path: npx puts a package's own nft before the system's. */
+const NFT = '/usr/sbin/nft';
+
+/** All that drivers made on both hosts, as text; counters and times left out. */
+async function kernelText(net: NetworkLab): Promise<string[]> {
+  const commands = [
+    'ip -d link',
+    'ip -4 addr',
+    'ip -4 route show table all',
+    'ip rule',
+    'ip neigh show nud permanent',
+    `${NFT} list ruleset`,
+  ];
+  const places = [
+    net.hostNs(N1),
+    net.hostNs(N2),
+    ...[N1, N2].map((node) => `shoal-${net.cluster}-${node.slice(0, 8)}-1000`),
+  ];
+  const texts = await Promise.all(
+    places.flatMap((place) => commands.map((command) => net.inHost(place, command.split(' ')))),
+  );
+  return texts.flatMap(({ stdout, stderr }) => `${stdout}${stderr}`.split('\n')).sort();
+}
+
+test.serial('invariant 7: damage is repaired, and removal leaves nothing', async (t) => {
+  const net = await lab('t6');
+  t.teardown(() => net.down());
+  const sandbox = `shoal-${net.cluster}-${N1.slice(0, 8)}-1001`;
+  const before = await kernelText(net);
+  for (const damage of [
+    'ip route del 10.5.0.12/32',
+    'ip link set vx0 down',
+    `${NFT} flush chain ip shoal to_backend`,
+    `${NFT} flush map ip shoal vips`,
+    `${NFT} flush map ip shoal backends`,
+    // what an earlier version made: a chain for each VIP
+    `${NFT} add chain ip shoal vip_10_5_0_200`,
+    `${NFT} add element ip shoal vips { 10.5.0.200 : goto vip_10_5_0_200 }`,
+  ]) {
+    t.is((await net.inHost(sandbox, damage.split(' '))).code, 0, damage);
+  }
+  await net.inHost(net.hostNs(N1), [NFT, 'delete', 'table', 'ip', `shoal-${net.cluster}-${N1.slice(0, 8)}`]);
+  await net.killDriver(N1);
+  net.startDriver(N1);
+  await net.apply(N1);
+  t.regex(await net.get({ task: id('w1') }, 'http://10.5.0.200/'), /^w[12]/);
+  t.regex(await net.get({ ns: net.ns('out') }, 'http://10.99.0.1:8080/'), /^w[12]/);
+  t.deepEqual(await kernelText(net), before);
+
+  // And by the clock alone.
+  await net.killDriver(N1);
+  net.startDriver(N1, '', 0, 200);
+  await net.apply(N1);
+  for (const damage of [
+    'ip route del 10.5.0.12/32',
+    'ip neigh del 10.99.0.2 dev vx0',
+    'bridge fdb del 02:00:00:00:00:02 dev vx0 dst 10.99.0.2',
+    'sysctl -q -w net.ipv4.ip_forward=0',
+    `${NFT} flush ruleset`,
+  ]) {
+    t.is((await net.inHost(sandbox, damage.split(' '))).code, 0, damage);
+  }
+  await net.inHost(net.hostNs(N1), [NFT, 'flush', 'ruleset']);
+  await until('all is repaired', async () => isDeepStrictEqual(await kernelText(net), before));
+  t.regex(await net.get({ task: id('w1') }, 'http://10.5.0.42/'), /^r2/);
+
+  // The last task of a network takes its sandbox along.
+  net.world.tasks.splice(
+    net.world.tasks.findIndex((task) => task.taskId === id('d2')),
+    1,
+  );
+  await net.send(N2, { verb: 'detach', taskId: id('d2') });
+  await net.apply(N2);
+  const spaces = (await net.inHost(net.hostNs(N2), ['ip', 'netns', 'list'])).stdout;
+  t.notRegex(spaces, new RegExp(`shoal-${net.cluster}-${N2.slice(0, 8)}-1002`));
+
+  for (const node of [N1, N2, N3]) await net.send(node, { verb: 'remove-all' });
+  for (const node of [N1, N2, N3]) {
+    const links = (await net.inHost(net.hostNs(node), ['ip', '-o', 'link'])).stdout;
+    t.notRegex(links, /: su/);
+    t.is((await net.inHost(net.hostNs(node), [NFT, 'list', 'tables'])).stdout, '');
+    t.notRegex((await net.inHost(net.hostNs(node), ['ip', 'route'])).stdout, /10\.0\.0\./);
+  }
+  t.deepEqual(await net.down(), [], 'no sandbox was left');
+});
+
+test.serial(
+  'a sandbox lingers after its last task, serves the next, and goes in time or with the driver',
+  async (t) => {
+    const net = await lab('t8');
+    t.teardown(() => net.down());
+    const [last] = net.world.tasks.filter((task) => task.taskId === id('d2'));
+    if (last === undefined) return t.fail('d2 is there');
+    const isThere = async (): Promise<boolean> => {
+      const spaces = (await net.inHost(net.hostNs(N2), ['ip', 'netns', 'list'])).stdout;
+      return spaces.includes(`shoal-${net.cluster}-${N2.slice(0, 8)}-1002`);
+    };
+    const restart = async (lingerMs: number): Promise<void> => {
+      await net.killDriver(N2);
+      net.startDriver(N2, '', lingerMs);
+      await net.apply(N2);
+    };
+    const leave = async (): Promise<void> => {
+      net.world.tasks.splice(net.world.tasks.indexOf(last), 1);
+      await net.send(N2, { verb: 'detach', taskId: last.taskId });
+      await net.apply(N2);
+    };
+    await restart(3_600_000);
+    await leave();
+    t.true(await isThere());
+
+    net.world.tasks.push(last);
+    await net.applyAll();
+    await net.attach(last.taskId);
+    const ping = await net.inTask(id('a1'), ['busybox', 'ping', '-c1', '-W3', '10.6.0.31']);
+    t.is(ping.code, 0, ping.stdout);
+
+    await leave();
+    t.true(await isThere());
+    await net.send(N2, { verb: 'close' });
+    t.false(await isThere(), 'a driver that closes leaves nothing that only lingers');
+
+    net.world.tasks.push(last);
+    await restart(1);
+    await net.attach(last.taskId);
+    t.true(await isThere());
+    await leave();
+    await until('the sandbox is gone', async () => !(await isThere()));
+  },
+);
+
+test.serial('how long attaching takes', async (t) => {
+  const net = await lab('t7');
+  t.teardown(() => net.down());
+  const times: number[] = [];
+  const applies: number[] = [];
+  for (let i = 0; i < 30; i += 1) {
+    const taskId = id(`m${i}`);
+    net.world.tasks.push({
+      taskId,
+      service: 'rr',
+      node: N1,
+      slot: 10 + i,
+      addresses: { front: `10.5.0.${100 + i}` },
+      serving: false,
+      desired: 'running',
+    });
+    applies.push((await net.apply(N1)).tookMs);
+    times.push((await net.startContainer(taskId)).tookMs);
+    t.is((await net.inTask(taskId, ['busybox', 'ping', '-c1', '-W3', '10.5.0.41'])).code, 0);
+  }
+  for (const [what, list] of Object.entries({ attach: times, apply: applies })) {
+    list.sort((a, b) => a - b);
+    t.log(`${what} p50 ${list[15]?.toFixed(2)} ms, p90 ${list[27]?.toFixed(2)} ms`);
+  }
+});
