@@ -7,7 +7,13 @@ import { delay, isAbort } from '../../shared/lib/abort.ts';
 import { assertNever } from '../../shared/lib/assert-never.ts';
 import { backoffMs } from '../../shared/lib/backoff.ts';
 import { steadyClock } from '../../shared/lib/clock.ts';
-import type { AssignmentSet, Logger, TaskStatus, TaskUsage } from '../../shared/model/index.ts';
+import type {
+  AssignmentSet,
+  Logger,
+  NetworkReport,
+  TaskStatus,
+  TaskUsage,
+} from '../../shared/model/index.ts';
 import { applyDiff, listsToSet } from '../../shared/wire/assignment-diff.ts';
 import { type ManagerFrame, PROTOCOL } from '../../shared/wire/frames.ts';
 import type { Link, LinkHandlers, LinkOptions } from './link.ts';
@@ -42,6 +48,7 @@ export class SessionLink implements Link {
   /** Whether the session that ended last was opened at all. */
   #wasWelcomed = false;
   #sendScheduled = false;
+  #network: NetworkReport | undefined;
 
   constructor(
     options: LinkOptions,
@@ -67,6 +74,12 @@ export class SessionLink implements Link {
 
   reportUsage(tasks: readonly TaskUsage[]): void {
     if (this.#welcomed) this.#session?.socket.send({ type: 'usage', tasks: [...tasks] });
+  }
+
+  /** Said now, and again to each manager that a session begins with. */
+  reportNetwork(report: NetworkReport): void {
+    this.#network = report;
+    if (this.#welcomed) this.#session?.socket.send({ type: 'network', report: copied(report) });
   }
 
   async run(signal: AbortSignal): Promise<void> {
@@ -111,6 +124,9 @@ export class SessionLink implements Link {
   #onFrame(session: Session, frame: ManagerFrame): void {
     switch (frame.type) {
       case 'welcome':
+        // Also said in the middle of a session, of which the manager knows what was said.
+        if (!this.#welcomed && this.#network !== undefined)
+          session.socket.send({ type: 'network', report: copied(this.#network) });
         this.#welcomed = true;
         session.socket.beat(frame.beatMs);
         if (frame.managers !== undefined) this.#learn(frame.managers, frame.nodeIndex);
@@ -187,6 +203,10 @@ function applyChange(session: Session, frame: Extract<ManagerFrame, { type: 'cha
     throw new InvalidError(`change ${frame.seq} follows ${session.seq}: a change was missed`);
   }
   return applyDiff(session.set, frame);
+}
+
+function copied({ repairs, takenPorts }: NetworkReport) {
+  return { repairs: { ...repairs }, takenPorts: [...takenPorts] };
 }
 
 function ignoreAbort(error: unknown): void {

@@ -16,6 +16,7 @@ import type { DispatcherOptions } from './dispatcher-options.ts';
 import { AssignmentTracker, type Flush } from './assignment-tracker.ts';
 import { FailureDetector, type Verdict } from './failure-detector.ts';
 import { awaitHello, type Hello } from './handshake.ts';
+import { NetworkReports } from './network-reports.ts';
 import { NodeSession, type SessionEvents, type StatusFrame } from './node-session.ts';
 import { clockOffsetMs, clockWarning, shifted } from './report-times.ts';
 import { Orphans } from './orphans.ts';
@@ -54,6 +55,7 @@ export class Dispatcher implements SessionEvents {
   readonly #orphans: Orphans;
   readonly #intake: StatusIntake;
   readonly usages: UsageIntake;
+  readonly networks: NetworkReports;
   /** To other managers. */
   readonly answers: WithdrawalAnswers;
   #nodeDownAfterMs: number;
@@ -86,6 +88,7 @@ export class Dispatcher implements SessionEvents {
     });
     this.#intake = new StatusIntake(store, options.logger, options.clock);
     this.usages = new UsageIntake(store, options.logger);
+    this.networks = new NetworkReports(options.records, (work) => this.#background(work));
     this.answers = new WithdrawalAnswers({
       sentRevision: () => (this.#flushScheduled ? -1 : store.revision),
       awaited: (taskId) => this.#withdrawals.awaitsNode(taskId),
@@ -110,6 +113,7 @@ export class Dispatcher implements SessionEvents {
       statuses,
       usages,
       nodesDown: this.#down,
+      repairs: this.networks.repairs,
     };
   }
 
@@ -175,6 +179,7 @@ export class Dispatcher implements SessionEvents {
   closed(session: NodeSession): void {
     if (this.#sessions.get(session.nodeId) !== session) return;
     this.usages.forget(session.nodeId);
+    this.networks.repairs.delete(session.nodeId);
     this.#options.onUsage?.(session.nodeId, []);
     this.#sessions.delete(session.nodeId);
     this.#detector.closed(session.nodeId, this.#options.steadyMs());

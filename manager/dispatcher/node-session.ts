@@ -1,7 +1,7 @@
 /** One live link to one node: frames in and out, in order, with sequence numbers. It decides nothing. */
 import type { WebSocket } from 'ws';
 import { describeError } from '../../shared/errors/index.ts';
-import type { AssignmentSet, Logger, TaskUsage } from '../../shared/model/index.ts';
+import type { AssignmentSet, Logger, NetworkReport, TaskUsage } from '../../shared/model/index.ts';
 import { type AssignmentDiff, setToLists } from '../../shared/wire/assignment-diff.ts';
 import { type AgentFrame, CLOSE, type ManagerFrame, parseAgentFrame } from '../../shared/wire/frames.ts';
 import type { HeldCertificate } from '../ca/renewal.ts';
@@ -22,6 +22,7 @@ export interface SessionEvents {
   statuses(session: NodeSession, frame: StatusFrame): void;
   /** All that the node measures, as of now. */
   usage(session: NodeSession, tasks: readonly TaskUsage[]): void;
+  readonly networks: { take(session: NodeSession, report: NetworkReport): void };
   closed(session: NodeSession): void;
 }
 
@@ -133,6 +134,8 @@ export class NodeSession {
         return this.#events.statuses(this, frame);
       case 'usage':
         return this.#events.usage(this, frame.tasks);
+      case 'network':
+        return this.#events.networks.take(this, frame.report);
       case 'response':
         return this.calls.onResponse(frame);
       case 'end':
