@@ -4,7 +4,13 @@ import { join } from 'node:path';
 import { InvalidError, describeError } from '../shared/errors/index.ts';
 import { steadyClock } from '../shared/lib/clock.ts';
 import type { AgentOptions, AgentRunFile, Logger } from '../shared/model/options.ts';
-import type { NodeDescription, TaskAssignment, TaskState, TaskStatus } from '../shared/model/index.ts';
+import type {
+  NetworkReport,
+  NodeDescription,
+  TaskAssignment,
+  TaskState,
+  TaskStatus,
+} from '../shared/model/index.ts';
 import { Attachments } from './container/attach.ts';
 import { ArchiveService } from './container/archive.ts';
 import { ContainerBuilder } from './container/builder.ts';
@@ -45,7 +51,8 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const describe = describer(options);
   const description = await describe(identity.current.managers[0] ?? '');
   const images = await openImages(options, signal);
-  const network = networkDriver(options, identity);
+  const reports: Reports = { send: () => undefined, network: () => undefined };
+  const network = networkDriver(options, identity, (report) => reports.network(report));
   const { files, assignments } = await openMemory(runDir, logger);
   const volumes = new Volumes(stateDir, () => containers.list(), logger);
   const containers: Containers = new Containers(stateDir, runDir, logger, belongings(files, volumes));
@@ -65,7 +72,6 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const executor = new TaskExecutor(containers, builder, network, logger, claims, (name) =>
     volumes.discard(name),
   );
-  const reports: { send: (status: TaskStatus) => void } = { send: () => undefined };
   const worker = new Worker({
     executor,
     networks: network,
@@ -89,6 +95,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     logger.child({ part: 'session' }),
   );
   reports.send = (status) => link.report(status);
+  reports.network = (report) => link.reportNetwork(report);
   const usage = usageReports(containers, link, logger);
   await worker.resume();
   await writeRunFile(runDir, { pid: process.pid, nodeId: identity.nodeId });
@@ -211,10 +218,20 @@ function belongings(files: TaskFiles, volumes: Volumes): Belongings {
   };
 }
 
-function networkDriver(options: AgentOptions, { nodeId }: { readonly nodeId: string }): NetworkDriver {
+/** Where reports go once there is a link. */
+interface Reports {
+  send: (status: TaskStatus) => void;
+  network: (report: NetworkReport) => void;
+}
+
+function networkDriver(
+  options: AgentOptions,
+  { nodeId }: { readonly nodeId: string },
+  onReport: (report: NetworkReport) => void,
+): NetworkDriver {
   const { name: clusterName, vxlanPort } = options;
   const logger = options.logger.child({ part: 'network' });
-  return new NetworkDriver({ clusterName, nodeId, vxlanPort, lingerMs: NETWORK_LINGER_MS, logger });
+  return new NetworkDriver({ clusterName, nodeId, vxlanPort, lingerMs: NETWORK_LINGER_MS, logger, onReport });
 }
 
 /** What is kept in memory, and only there when it is secret. */

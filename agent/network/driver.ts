@@ -7,7 +7,7 @@ import { ConflictError, describeError, InvalidError, NotFoundError } from '../..
 import { delay, isAbort } from '../../shared/lib/abort.ts';
 import { backoffMs } from '../../shared/lib/backoff.ts';
 import { Mutex } from '../../shared/lib/mutex.ts';
-import type { AssignmentSet, TaskAssignment } from '../../shared/model/index.ts';
+import type { AssignmentSet, NetworkReport, TaskAssignment } from '../../shared/model/index.ts';
 import { attachPlan } from './attach.ts';
 import { defaultInterface, interfacesOf } from './container-scope.ts';
 import { type DesiredChange, DesiredTracker } from './desired-tracker.ts';
@@ -19,8 +19,8 @@ import { ForeignPorts, isTaken, listeningPorts, portTaken } from './foreign-port
 import { warnOfForwardDrop } from './forward-policy.ts';
 import { Kernel } from './kernel.ts';
 import { portName, prefixOf, TUNNEL_OVERHEAD } from './names.ts';
+import { NetworkNews } from './network-news.ts';
 import type { NamespaceDump } from './observe.ts';
-import type { Plan } from './plan.ts';
 import { removeAll } from './remove-all.ts';
 import { readHostResolvers, resolvConf, resolvConfOfNode } from './resolv-conf.ts';
 import { chooseSlots } from './uplink-slots.ts';
@@ -49,6 +49,8 @@ export interface NetworkDriverOptions {
   readonly repairMs?: number;
   /** How long a network's sandbox stays after its last task here. Default 0. */
   readonly lingerMs?: number;
+  /** Called with what there is to say of the node's networks, whenever that has changed. */
+  readonly onReport?: (report: NetworkReport) => void;
 }
 
 export class NetworkDriver {
@@ -73,6 +75,7 @@ export class NetworkDriver {
   /** Counts changes of the two sets of tasks. */
   #localRevision = 0;
   #pending: Promise<void> | undefined;
+  readonly #news: NetworkNews;
   /** Called after each successful change: wakes those who wait for their task to be known. */
   readonly #waiting = new Set<() => void>();
 
@@ -86,6 +89,7 @@ export class NetworkDriver {
     this.#dns = new DnsService(options.logger, () => options.hostResolvers ?? readHostResolvers());
     this.#foreignPorts = new ForeignPorts(options.logger);
     this.#lingering = new Lingering(options.lingerMs ?? 0);
+    this.#news = new NetworkNews(options.logger, options.onReport);
     this.#repairs = this.#repairLoop(options.repairMs ?? REPAIR_MS);
   }
 
@@ -178,7 +182,7 @@ export class NetworkDriver {
     try {
       const change = await this.#desired(set, rows);
       const plan = await this.#kernel.plan(change);
-      if (!isNew) this.#tellOfRepair(plan);
+      if (!isNew && !this.#foreignPorts.returned) this.#news.repaired(plan);
       const gone = new Set([...plan.created, ...plan.removed]);
       await this.#dns.closeFor((vni) => gone.has(vni));
       const sandboxes = [...change.sandboxes.values()];
@@ -191,13 +195,8 @@ export class NetworkDriver {
       this.#changes.lost();
       throw error;
     }
+    this.#news.tell(this.#foreignPorts.taken);
     for (const wake of this.#waiting) wake();
-  }
-
-  /** Nothing was asked for anew: what is to be done is what somebody else undid. */
-  #tellOfRepair({ batches }: Plan): void {
-    const changes = batches.reduce((sum, { ops }) => sum + ops.length, 0);
-    if (changes > 0) this.#options.logger.warn({ changes }, 'networks were not as they should be: repaired');
   }
 
   async #nextChange(signal: AbortSignal): Promise<void> {
@@ -317,6 +316,7 @@ export class NetworkDriver {
         await this.#reconcile(signal);
         tookMs = performance.now() - startedMs;
         await this.#work.run(async () => this.#foreignPorts.look((await this.#kernel.observed()).host));
+        this.#news.tell(this.#foreignPorts.taken);
         if (
           first &&
           localTasks(this.#set, this.#self(this.#set, (await this.#kernel.observed()).hostDump)).length > 0

@@ -3,6 +3,7 @@
  * any socket; so a port that somebody listens on when it is to be published is left to him, and said so.
  */
 import { readFile } from 'node:fs/promises';
+import type { TakenPort } from '../../shared/model/network-report.ts';
 import type { Logger } from '../../shared/model/options.ts';
 import type { ScopeChange } from './desired-tracker.ts';
 import type { KernelObject, Scope } from './kernel-object.ts';
@@ -78,9 +79,24 @@ export class ForeignPorts {
 
   /** Published ports on which somebody began to listen, as said. */
   #shadowed: ReadonlySet<string> = new Set();
+  #returned = false;
 
   constructor(logger: Logger) {
     this.#logger = logger;
+  }
+
+  /** All that there are, as last looked at. */
+  get taken(): TakenPort[] {
+    const theirs = [...this.#left.values()].flatMap((object) => portOf(object) ?? []);
+    return [
+      ...theirs.map((port) => ({ port, holder: 'theirs' as const })),
+      ...[...this.#shadowed].map((port) => ({ port, holder: 'ours' as const })),
+    ].sort((a, b) => (a.port < b.port ? -1 : 1));
+  }
+
+  /** True when the last change publishes what had been left to others. */
+  get returned(): boolean {
+    return this.#returned;
   }
 
   /** Says which programs listen in vain: on a port that the host has published already. Each once. */
@@ -104,6 +120,7 @@ export class ForeignPorts {
     const objects = new Map([...(change.whole ? [] : before), ...change.objects]);
     const wanted = [...objects].filter(([key, object]) => portOf(object) !== undefined && !observed.has(key));
     this.#left = new Map();
+    this.#returned = before.size > 0;
     if (wanted.length === 0) return change;
     const listening = await listeningPorts();
     for (const [key, object] of wanted) {
@@ -114,6 +131,7 @@ export class ForeignPorts {
       if (!before.has(key))
         this.#logger.error({ port }, `${portTaken(port)}: it is not published here until that ends`);
     }
+    this.#returned = [...before.keys()].some((key) => !this.#left.has(key));
     return { whole: change.whole, objects };
   }
 }

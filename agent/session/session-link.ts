@@ -11,6 +11,7 @@ import type {
   AssignmentSet,
   Logger,
   NodeDescription,
+  NetworkReport,
   TaskStatus,
   TaskUsage,
 } from '../../shared/model/index.ts';
@@ -48,6 +49,7 @@ export class SessionLink implements Link {
   /** Whether the session that ended last was opened at all. */
   #wasWelcomed = false;
   #sendScheduled = false;
+  #network: NetworkReport | undefined;
 
   constructor(
     options: LinkOptions,
@@ -73,6 +75,12 @@ export class SessionLink implements Link {
 
   reportUsage(tasks: readonly TaskUsage[]): void {
     if (this.#welcomed) this.#session?.socket.send({ type: 'usage', tasks: [...tasks] });
+  }
+
+  /** Said now, and again to each manager that a session begins with. */
+  reportNetwork(report: NetworkReport): void {
+    this.#network = report;
+    if (this.#welcomed) this.#session?.socket.send({ type: 'network', report: copied(report) });
   }
 
   async run(signal: AbortSignal): Promise<void> {
@@ -128,6 +136,9 @@ export class SessionLink implements Link {
   #onFrame(session: Session, frame: ManagerFrame): void {
     switch (frame.type) {
       case 'welcome':
+        // Also said in the middle of a session, of which the manager knows what was said.
+        if (!this.#welcomed && this.#network !== undefined)
+          session.socket.send({ type: 'network', report: copied(this.#network) });
         this.#welcomed = true;
         session.socket.beat(frame.beatMs);
         if (frame.managers !== undefined) this.#learn(frame.managers, frame.nodeIndex);
@@ -204,6 +215,10 @@ function applyChange(session: Session, frame: Extract<ManagerFrame, { type: 'cha
     throw new InvalidError(`change ${frame.seq} follows ${session.seq}: a change was missed`);
   }
   return applyDiff(session.set, frame);
+}
+
+function copied({ repairs, takenPorts }: NetworkReport) {
+  return { repairs: { ...repairs }, takenPorts: [...takenPorts] };
 }
 
 function ignoreAbort(error: unknown): void {

@@ -1,5 +1,6 @@
 /** What a dispatcher has done since it started, in plain numbers: counting costs nothing, and who wants them reads them. */
 import type { Refused } from './refusals.ts';
+import type { NetworkReport } from '../../shared/model/index.ts';
 import type { Verdict as DownVerdict } from './failure-detector.ts';
 import type { Verdict as ReportVerdict } from './status-intake.ts';
 
@@ -9,6 +10,8 @@ export interface SessionCounts {
   readonly assignments: Readonly<Record<'full' | 'change', number>>;
   readonly statuses: Readonly<Record<ReportVerdict, number>>;
   readonly usages: Readonly<Record<'keep' | 'refuse', number>>;
+  /** Of networks, by the nodes that have a session here. */
+  readonly repairs: ReadonlyMap<string, NetworkReport['repairs']>;
   readonly nodesDown: Readonly<Record<DownVerdict['reason'], number>>;
 }
 

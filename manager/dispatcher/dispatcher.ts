@@ -14,6 +14,7 @@ import type { SessionCounts } from './counts.ts';
 import type { DispatcherOptions } from './dispatcher-options.ts';
 import { AssignmentTracker, type Flush } from './assignment-tracker.ts';
 import { FailureDetector, type Verdict } from './failure-detector.ts';
+import { NetworkReports } from './network-reports.ts';
 import { NodeSession, type SessionEvents, type StatusFrame } from './node-session.ts';
 import { type Caller, type Guest, Reception } from './reception.ts';
 import { Refusals } from './refusals.ts';
@@ -49,6 +50,7 @@ export class Dispatcher implements SessionEvents {
   readonly #reception: Reception;
   readonly #refusals: Refusals;
   readonly usages: UsageIntake;
+  readonly networks: NetworkReports;
   /** To other managers. */
   readonly answers: WithdrawalAnswers;
   #nodeDownAfterMs: number;
@@ -83,6 +85,7 @@ export class Dispatcher implements SessionEvents {
     this.usages = new UsageIntake(store, options.logger);
     this.#refusals = options.refusals ?? new Refusals(options.logger, options.steadyMs);
     this.#reception = new Reception(store, this.#refusals, options.clock);
+    this.networks = new NetworkReports(options.records, (work) => this.#background(work));
     this.answers = new WithdrawalAnswers({
       sentRevision: () => (this.#flushScheduled ? -1 : store.revision),
       awaited: (taskId) => this.#withdrawals.awaitsNode(taskId),
@@ -107,6 +110,7 @@ export class Dispatcher implements SessionEvents {
       statuses,
       usages,
       nodesDown: this.#down,
+      repairs: this.networks.repairs,
     };
   }
 
@@ -176,6 +180,7 @@ export class Dispatcher implements SessionEvents {
   closed(session: NodeSession): void {
     if (this.#sessions.get(session.nodeId) !== session) return;
     this.usages.forget(session.nodeId);
+    this.networks.repairs.delete(session.nodeId);
     this.#options.onUsage?.(session.nodeId, []);
     this.#sessions.delete(session.nodeId);
     this.#detector.closed(session.nodeId, this.#options.steadyMs());

@@ -1,7 +1,7 @@
 /** One live link to one node: frames in and out, in order, with sequence numbers. It decides nothing. */
 import type { WebSocket } from 'ws';
 import { describeError } from '../../shared/errors/index.ts';
-import type { AssignmentSet, Logger, TaskUsage } from '../../shared/model/index.ts';
+import type { AssignmentSet, Logger, NetworkReport, TaskUsage } from '../../shared/model/index.ts';
 import { type AssignmentDiff, setToLists } from '../../shared/wire/assignment-diff.ts';
 import { closeReason } from '../../shared/wire/close-reason.ts';
 import { type AgentFrame, CLOSE, type ManagerFrame, parseAgentFrame } from '../../shared/wire/frames.ts';
@@ -25,6 +25,7 @@ export interface SessionEvents {
   usage(session: NodeSession, tasks: readonly TaskUsage[]): void;
   /** It said what no node says; the session ends. */
   broken(session: NodeSession, how: string): void;
+  readonly networks: { take(session: NodeSession, report: NetworkReport): void };
   closed(session: NodeSession): void;
 }
 
@@ -144,6 +145,8 @@ export class NodeSession {
         return this.#events.statuses(this, frame);
       case 'usage':
         return this.#events.usage(this, frame.tasks);
+      case 'network':
+        return this.#events.networks.take(this, frame.report);
       case 'response':
         return this.calls.onResponse(frame);
       case 'end':

@@ -3,10 +3,22 @@ import { X509Certificate } from 'node:crypto';
 import type { Gauge } from 'prom-client';
 import type { Node } from '../../shared/model/index.ts';
 import { replicasOf } from '../../shared/model/index.ts';
+import type { DispatcherCounts } from '../dispatcher/counts.ts';
 import { effectiveState, revisionKey } from '../plan/states.ts';
 import { pendingKind } from '../plan/schedule/pending-kind.ts';
 import { type Store, TABLE_NAMES } from '../store/store.ts';
 import type { SeriesSet } from './series.ts';
+
+/** By node, as they say it. */
+export function readRepairs(series: SeriesSet, store: Store, repairs: DispatcherCounts['repairs']): void {
+  const counter = series.counter('shoal_node_network_repairs_total');
+  counter.reset();
+  for (const [nodeId, kinds] of repairs) {
+    const node = store.get('nodes', nodeId);
+    if (node === undefined) continue;
+    for (const [kind, count] of Object.entries(kinds)) counter.inc({ ...nodeLabels(node), kind }, count);
+  }
+}
 
 export function readCluster(series: SeriesSet, store: Store, connected: (nodeId: string) => boolean): void {
   readNodes(series, store, connected);
@@ -23,12 +35,13 @@ export function readCluster(series: SeriesSet, store: Store, connected: (nodeId:
 }
 
 function readNodes(series: SeriesSet, store: Store, connected: (nodeId: string) => boolean): void {
-  const [cpus, memory, session] = [
+  const [taken, cpus, memory, session] = [
+    series.gauge('shoal_node_ports_taken'),
     series.gauge('shoal_node_cpus'),
     series.gauge('shoal_node_memory_bytes'),
     series.gauge('shoal_node_connected'),
   ];
-  for (const one of [cpus, memory, session]) one.reset();
+  for (const one of [taken, cpus, memory, session]) one.reset();
   const kinds = new Map<string, number>();
   let managers = 0;
   for (const node of store.all('nodes').values()) {
@@ -36,6 +49,7 @@ function readNodes(series: SeriesSet, store: Store, connected: (nodeId: string) 
     if (role === 'manager') managers += 1;
     add(kinds, `${role} ${node.status} ${availability}`);
     const labels = nodeLabels(node);
+    taken.set(labels, node.takenPorts?.length ?? 0);
     session.set(labels, connected(node.id) ? 1 : 0);
     if (node.description === undefined) continue;
     cpus.set(labels, node.description.nanoCpus / 1e9);

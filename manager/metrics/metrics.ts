@@ -7,7 +7,7 @@ import type { ApiMetrics } from '../api/context.ts';
 import type { DispatcherCounts } from '../dispatcher/counts.ts';
 import type { LeaderObserver } from '../leader/leader.ts';
 import type { Store, StoreObserver } from '../store/store.ts';
-import { readCluster } from './cluster-series.ts';
+import { readCluster, readRepairs } from './cluster-series.ts';
 import { SeriesSet } from './series.ts';
 
 /** Known once all parts run; until then /metrics has what there is. */
@@ -59,7 +59,9 @@ async function readSources(series: SeriesSet, sources: MetricSources): Promise<v
   readCluster(series, store, connected);
   series.gauge('shoal_store_current').set(store.current === false ? 0 : 1);
   series.gauge('shoal_leader').set(leads() ? 1 : 0);
-  readDispatcher(series, sources.dispatcher());
+  const dispatched = sources.dispatcher();
+  readDispatcher(series, dispatched);
+  readRepairs(series, store, dispatched.repairs);
   const [bytes, used] = [
     series.gauge('shoal_etcd_database_bytes'),
     series.gauge('shoal_etcd_database_used_bytes'),

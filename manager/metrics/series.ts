@@ -34,6 +34,12 @@ export const SERIES = {
     ...NODE,
     'state',
   ),
+  shoal_node_network_repairs_total: counter(
+    'Changes by others to the networks’ state in the kernel that were undone, of nodes connected to this manager',
+    ...NODE,
+    'kind',
+  ),
+  shoal_node_ports_taken: gauge('Published ports of the node that another program listens on', ...NODE),
   shoal_services: gauge('Services'),
   shoal_service_replicas_desired: gauge('Tasks that the service should have running', 'service'),
   shoal_service_replicas_running: gauge('Tasks of the service that run and should', 'service'),

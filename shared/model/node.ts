@@ -1,4 +1,5 @@
 import type { GenericResource } from './generic-resource.ts';
+import type { TakenPort } from './network-report.ts';
 import type { Labels } from './service.ts';
 
 export type NodeRole = 'manager' | 'worker';
@@ -60,4 +61,6 @@ export interface Node {
   readonly session?: string;
   /** Small number, unique in the cluster: its tunnel MAC is 02:00 + this, its connection mark is this. From 1. */
   readonly index: number;
+  /** As it said last. Absent: none. */
+  readonly takenPorts?: readonly TakenPort[];
 }

@@ -6,7 +6,12 @@ import { z } from 'zod';
 import type { ErrorCode } from '../errors/index.ts';
 import { HTTP_STATUS, InvalidError } from '../errors/index.ts';
 import { assignmentDropSchema, assignmentListsSchema, assignmentPutSchema } from './assignment-schema.ts';
-import { nodeDescriptionSchema, taskStatusSchema, taskUsageSchema } from './node-schema.ts';
+import {
+  networkReportSchema,
+  nodeDescriptionSchema,
+  taskStatusSchema,
+  taskUsageSchema,
+} from './node-schema.ts';
 
 export const PROTOCOL = 1;
 
@@ -50,6 +55,8 @@ const agentFrame = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('beat') }),
   /** All tasks of the node that are measured, as they are now; one that is left out is not known any more. */
   z.strictObject({ type: z.literal('usage'), tasks: z.array(taskUsageSchema) }),
+  /** When there is news of it, and when a session begins with something to say. */
+  z.strictObject({ type: z.literal('network'), report: networkReportSchema }),
   z.strictObject({
     type: z.literal('response'),
     id: whole,

@@ -1,5 +1,6 @@
 /** Schemas of what a node says of itself: its description and its tasks' statuses. */
 import { z } from 'zod';
+import type { NetworkReport } from '../model/network-report.ts';
 import type { NodeDescription } from '../model/node.ts';
 import type { ContainerStatus, TaskStatus } from '../model/task.ts';
 import type { TaskUsage } from '../model/autoscale.ts';
@@ -58,4 +59,16 @@ export const taskStatusSchema = conforms<TaskStatus>()(
 
 export const taskUsageSchema = conforms<TaskUsage>()(
   z.strictObject({ taskId: text, nanoCpus: count, memoryBytes: count }),
+);
+
+/** A node with more than so many is believed of these. */
+export const MAX_TAKEN_PORTS = 256;
+
+export const networkReportSchema = conforms<NetworkReport>()(
+  z.strictObject({
+    repairs: z.record(z.string().regex(/^[a-z]{1,20}$/), count),
+    takenPorts: z
+      .array(z.strictObject({ port: z.string().max(64), holder: z.enum(['theirs', 'ours']) }))
+      .max(MAX_TAKEN_PORTS),
+  }),
 );

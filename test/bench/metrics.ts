@@ -39,6 +39,7 @@ metrics.read({
   store: await filledStore(),
   connected: () => true,
   dispatcher: () => ({
+    repairs: new Map(),
     sessions: NODES,
     assignments: { full: NODES, change: 0 },
     statuses: { write: SERVICES * TASKS_EACH, ignore: 0, refuse: 0 },

@@ -165,6 +165,10 @@ async function answer(swarm: TestCluster, hostname: string, port: number): Promi
   return (await fetch(url, { headers: { connection: 'close' }, signal: AbortSignal.timeout(5_000) })).text();
 }
 
+function message(swarm: TestCluster): Promise<string> {
+  return swarm.docker('node', 'inspect', 'a1', '--format', '{{.Status.Message}}');
+}
+
 test.serial(
   'a port that somebody else’s server has on a node stays his, is said so, and is taken when he goes',
   async (t) => {
@@ -175,10 +179,12 @@ test.serial(
       await swarm.eventually(async () => /Hello/.test(await answer(swarm, 'a2', 8082)));
       t.is(await answer(swarm, 'a1', 8082), 'mine');
       t.regex(await swarm.logTails(200), /8082\/tcp.*another process/);
+      await swarm.eventually(async () => /8082\/tcp is in use by another process/.test(await message(swarm)));
     } finally {
       await end(server);
     }
     await swarm.eventually(async () => /Hello/.test(await answer(swarm, 'a1', 8082)), { within: 60_000 });
+    await swarm.eventually(async () => !/8082/.test(await message(swarm)), { within: 60_000 });
     await swarm.docker('service', 'rm', 'taken');
   },
 );

@@ -1,6 +1,6 @@
 /** One node's network driver in a process of its own, inside the namespace that plays the host. Ruled by messages. */
 import { NetworkDriver } from '../../agent/network/driver.ts';
-import type { AssignmentSet } from '../../shared/model/index.ts';
+import type { AssignmentSet, NetworkReport } from '../../shared/model/index.ts';
 import { stderrLogger } from './network-logger.ts';
 
 export type Command =
@@ -8,6 +8,7 @@ export type Command =
   | { readonly verb: 'attach'; readonly taskId: string; readonly netns: string }
   | { readonly verb: 'detach'; readonly taskId: string }
   | { readonly verb: 'resolv-conf'; readonly taskId: string }
+  | { readonly verb: 'report' }
   | { readonly verb: 'remove-all' }
   | { readonly verb: 'close' };
 
@@ -20,6 +21,7 @@ export interface Reply {
 
 const [clusterName = '', nodeId = '', vxlanPort = '', repairMs = '', resolver = '', lingerMs = '0'] =
   process.argv.slice(2);
+let report: NetworkReport | undefined;
 const driver = new NetworkDriver({
   clusterName,
   nodeId,
@@ -28,6 +30,9 @@ const driver = new NetworkDriver({
   lingerMs: Number(lingerMs),
   hostResolvers: resolver === '' ? [] : [resolver],
   logger: stderrLogger(nodeId),
+  onReport: (news) => {
+    report = news;
+  },
 });
 const signal = new AbortController().signal;
 
@@ -44,6 +49,8 @@ async function obey(command: Command): Promise<string | undefined> {
       return undefined;
     case 'resolv-conf':
       return driver.resolvConfFor(command.taskId);
+    case 'report':
+      return JSON.stringify(report);
     case 'remove-all':
       await driver.close();
       await NetworkDriver.removeAll(clusterName);

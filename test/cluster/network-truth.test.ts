@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { isDeepStrictEqual } from 'node:util';
 import test from 'ava';
+import type { NetworkReport } from '../../shared/model/index.ts';
 import { type NetworkLab, until } from './network-lab.ts';
 import { id, lab, N1, N2, N3 } from './network-world.ts';
 
@@ -67,6 +68,11 @@ function transfer(net: NetworkLab): { stop(): void; allCameBack(): Promise<void>
   };
 }
 
+/** Without what a device that is made anew has of its own. */
+function unnumbered(lines: readonly string[]): string[] {
+  return lines.map((line) => line.replaceAll(/^\d+: |@if\d+|link\/ether \S+/g, '')).sort();
+}
+
 /** By path: npx puts a package's own nft before the system's. */
 const NFT = '/usr/sbin/nft';
 
@@ -116,21 +122,47 @@ test.serial('invariant 7: damage is repaired, and removal leaves nothing', async
   t.regex(await net.get({ ns: net.ns('out') }, 'http://10.99.0.1:8080/'), /^w[12]/);
   t.deepEqual(await kernelText(net), before);
 
-  // And by the clock alone.
+  // And by the clock alone: each kind, told apart and counted.
   await net.killDriver(N1);
   net.startDriver(N1, '', 0, 200);
   await net.apply(N1);
-  for (const damage of [
-    'ip route del 10.5.0.12/32',
-    'ip neigh del 10.99.0.2 dev vx0',
-    'bridge fdb del 02:00:00:00:00:02 dev vx0 dst 10.99.0.2',
-    'sysctl -q -w net.ipv4.ip_forward=0',
-    `${NFT} flush ruleset`,
-  ]) {
-    t.is((await net.inHost(sandbox, damage.split(' '))).code, 0, damage);
+  const report = async (): Promise<NetworkReport> =>
+    JSON.parse((await net.send(N1, { verb: 'report' })).value ?? '{}') as NetworkReport;
+  t.deepEqual((await report()).repairs, {});
+  const host = net.hostNs(N1);
+  const uplink = /su[0-9a-f]+1001/.exec((await net.inHost(host, ['ip', '-o', 'link'])).stdout)?.[0];
+  const rounds: readonly Record<string, readonly [ns: string, damage: string][]>[] = [
+    {
+      route: [[sandbox, 'ip route del 10.5.0.12/32']],
+      neighbour: [[sandbox, 'ip neigh del 10.99.0.2 dev vx0']],
+      fdb: [[sandbox, 'bridge fdb del 02:00:00:00:00:02 dev vx0 dst 10.99.0.2']],
+      sysctl: [[sandbox, 'sysctl -q -w net.ipv4.ip_forward=0']],
+      address: [[sandbox, 'ip addr del 10.5.0.1/32 dev lo']],
+      rule: [[`shoal-${net.cluster}-${N1.slice(0, 8)}-1000`, 'ip rule del prio 2000']],
+      nftables: [
+        [sandbox, `${NFT} flush ruleset`],
+        [host, `${NFT} flush ruleset`],
+      ],
+    },
+    {
+      link: [
+        [sandbox, 'ip link del vx0'],
+        [host, `ip link del ${uplink}`],
+      ],
+    },
+  ];
+  for (const round of rounds) {
+    const counted = (await report()).repairs;
+    for (const [ns, damage] of Object.values(round).flat())
+      t.is((await net.inHost(ns, damage.split(' '))).code, 0, damage);
+    await until('all is as before', async () =>
+      isDeepStrictEqual(unnumbered(await kernelText(net)), unnumbered(before)),
+    );
+    await until('each kind is counted', async () => {
+      const { repairs } = await report();
+      return Object.keys(round).every((kind) => (repairs[kind] ?? 0) > (counted[kind] ?? 0));
+    });
   }
-  await net.inHost(net.hostNs(N1), [NFT, 'flush', 'ruleset']);
-  await until('all is repaired', async () => isDeepStrictEqual(await kernelText(net), before));
   t.regex(await net.get({ task: id('w1') }, 'http://10.5.0.42/'), /^r2/);
 
   // The last task of a network takes its sandbox along.

@@ -5,6 +5,7 @@ import type { Node, NodeRole, NodeSpec } from '../../../shared/model/index.ts';
 import { parseStrict } from '../http/unsupported.ts';
 import { defined, labelsOf, timeText, zLabels, zText } from './common.ts';
 import { encodeGenericResources } from './generic-resource-codec.ts';
+import { takenPortText } from './taken-ports.ts';
 
 export const zNodeSpec = z.object({
   // A parameter of the update: dockerode sends it in the body as well as in the query, where it counts.
@@ -82,7 +83,7 @@ export function encodeNode(
     },
     Status: defined({
       State: node.status,
-      Message: node.statusMessage ?? note,
+      Message: messageOf(node, note),
       Addr: description?.address ?? '',
     }),
     ManagerStatus:
@@ -94,4 +95,11 @@ export function encodeNode(
             Addr: manager.address,
           },
   });
+}
+
+/** All that people should know of it. */
+function messageOf({ statusMessage, takenPorts = [] }: Node, note: string | undefined): string | undefined {
+  const own = statusMessage ?? note;
+  const all = [...(own === undefined ? [] : [own]), ...takenPorts.map(takenPortText)];
+  return all.length === 0 ? undefined : all.join('; ');
 }

@@ -10,6 +10,8 @@ import { type View, viewOf } from '../../plan/view.ts';
 import { defined, timeText } from '../codec/common.ts';
 import { encodeExplanation, encodeStory } from '../codec/explain-codec.ts';
 import { serviceStatus } from '../codec/service-codec.ts';
+import { takenPortsOf } from '../codec/taken-ports.ts';
+import type { Store } from '../../store/store.ts';
 import type { ApiContext } from '../context.ts';
 import { currentSpec, specOf } from './service-reads.ts';
 
@@ -42,9 +44,18 @@ export function explainService(ctx: ApiContext, service: Service): object {
     Tasks: serviceStatus(store, service, spec),
     Pending: explainPending(ctx, view, service, spec, tasks),
     Missing: isGlobalMode(spec.mode) ? explainMissing(ctx, view, service, spec, tasks) : undefined,
+    Ports: explainPorts(store, service),
     Failures: failures(view, tasks),
     Update: encodeStory(view, service, updateStory(view, service)),
   });
+}
+
+/** Where a published port does not lead to it, or another program waits in vain. */
+function explainPorts(store: Store, service: Service): object[] | undefined {
+  const taken = takenPortsOf(service, store.all('nodes').values());
+  return taken.length === 0
+    ? undefined
+    : taken.slice(0, LISTED).map(({ node, text }) => ({ Node: nodeName(node), Text: text }));
 }
 
 function isPending(task: Task): boolean {

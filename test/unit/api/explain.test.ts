@@ -126,3 +126,34 @@ test('failures: the newest first, with node and error', async (t) => {
   t.like(Failures[0], { Task: listed.ID, Node: 'a1', State: 'failed', Error: 'exit 1', Slot: 1 });
   t.is((await api.send('GET', '/services/none/explain')).status, 404);
 });
+
+test('a published port that another program listens on is said of the node and of the service', async (t) => {
+  await using api = await ApiFixture.up(2);
+  await addIngress(api);
+  const Ports = [{ TargetPort: 80, PublishedPort: 8080, Protocol: 'tcp' }];
+  const spec = { Name: 'web', TaskTemplate: { ContainerSpec: { Image: 'a' } }, EndpointSpec: { Ports } };
+  const { json } = await api.send('POST', '/services/create', spec);
+  const [first] = [...api.store.all('nodes').values()];
+  const web = api.store.get('services', json.ID);
+  if (first === undefined || web === undefined) return t.fail();
+  const endpoint = {
+    vips: [],
+    ports: [{ protocol: 'tcp', targetPort: 80, publishedPort: 8080, mode: 'ingress' }],
+  } as const;
+  const takenPorts = [
+    { port: '127.0.0.1:8080/tcp', holder: 'ours' },
+    { port: '8080/udp', holder: 'theirs' },
+  ] as const;
+  await api.write([
+    { table: 'services', key: web.id, value: { ...web, endpoint } },
+    { table: 'nodes', key: first.id, value: { ...first, takenPorts } },
+  ]);
+  const { Message } = (await api.get(`/nodes/${first.id}`)).Status;
+  t.regex(Message, /listens on port 127\.0\.0\.1:8080\/tcp, which is published.*; port 8080\/udp is in use/);
+  t.deepEqual((await api.get('/services/web/explain')).Ports, [
+    {
+      Node: first.description?.hostname,
+      Text: 'a process listens on port 127.0.0.1:8080/tcp, which is published: it gets no connection',
+    },
+  ]);
+});

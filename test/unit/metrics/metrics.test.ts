@@ -24,6 +24,7 @@ const NO_COUNTS = {
   assignments: { full: 0, change: 0 },
   statuses: { write: 0, ignore: 0, refuse: 0 },
   usages: { keep: 0, refuse: 0 },
+  repairs: new Map([['nodea1', { route: 2, nftables: 5 }]]),
   nodesDown: { silent: 0, disconnected: 0, 'never-heard': 0 },
   certificates: { renewed: 0, failed: 0, expired: 0 },
   strangers: 0,
@@ -69,6 +70,8 @@ test('the cluster as the API shows it, and the API’s own requests by route', a
   t.is(sample(got, 'shoal_node_memory_bytes', { node: 'a2' }), 2 ** 31);
   t.is(sample(got, 'shoal_node_connected', { node: 'a1' }), 1);
   t.is(sample(got, 'shoal_node_connected', { node: 'a2' }), 0);
+  t.is(sample(got, 'shoal_node_network_repairs_total', { node: 'a1', kind: 'nftables' }), 5);
+  t.is(sample(got, 'shoal_node_ports_taken', { node: 'a1' }), 0);
   t.is(sample(got, 'shoal_node_tasks', { node: 'a1', state: 'running' }), 2);
   t.is(sample(got, 'shoal_service_replicas_desired', { service: 'web' }), 3);
   t.is(sample(got, 'shoal_service_replicas_running', { service: 'web' }), 3);

@@ -93,14 +93,24 @@ test('a port that somebody listens on is left to him, until he goes; what is pub
     'who came later is told of, once',
   );
 
+  t.deepEqual(
+    foreign.taken,
+    [`${tcp}/tcp`, `${udp}/udp`].sort().flatMap((port) => [
+      { port, holder: 'theirs' },
+      { port, holder: 'ours' },
+    ]),
+  );
   server.close();
   socket.close();
   await once(server, 'close');
+  await foreign.look(wanted);
   t.deepEqual(
     await leave(new Map(), ports(['tcp', 1]), false),
     ports(['tcp', tcp], ['udp', udp]),
     'made up for',
   );
+  t.true(foreign.returned);
+  t.deepEqual(foreign.taken, []);
   t.deepEqual(await leave(wanted, ports(['tcp', 1])), wanted);
 });
 

@@ -1,0 +1,38 @@
+/** What a manager is to know of this node's networks: what was repaired, and which ports others listen on. */
+import type { Logger, NetworkReport, TakenPort } from '../../shared/model/index.ts';
+import { MAX_TAKEN_PORTS } from '../../shared/wire/node-schema.ts';
+import { repairsIn } from './plan-repairs.ts';
+import type { Plan } from './plan.ts';
+
+export class NetworkNews {
+  readonly #logger: Logger;
+  readonly #tell: (report: NetworkReport) => void;
+  readonly #repairs = new Map<string, number>();
+  /** As JSON. */
+  #told = '';
+
+  constructor(logger: Logger, tell: (report: NetworkReport) => void = () => undefined) {
+    this.#logger = logger;
+    this.#tell = tell;
+  }
+
+  /** Nothing was asked for anew: what the plan does is what somebody else undid. */
+  repaired(plan: Plan): void {
+    const repairs = repairsIn(plan);
+    if (repairs.size === 0) return;
+    for (const [kind, count] of repairs) this.#repairs.set(kind, (this.#repairs.get(kind) ?? 0) + count);
+    this.#logger.warn(Object.fromEntries(repairs), 'networks were not as they should be: repaired');
+  }
+
+  /** Nothing happens when that is as it was. */
+  tell(taken: readonly TakenPort[]): void {
+    const report = {
+      repairs: Object.fromEntries(this.#repairs),
+      takenPorts: taken.slice(0, MAX_TAKEN_PORTS),
+    };
+    const text = JSON.stringify(report);
+    if (text === this.#told) return;
+    this.#told = text;
+    this.#tell(report);
+  }
+}

@@ -1,0 +1,14 @@
+/** A port of a node that is published there, or should be, and that another program listens on. */
+export interface TakenPort {
+  /** `8080/tcp`, or `192.0.2.1:8080/tcp` on one address. */
+  readonly port: string;
+  /** `theirs`: they had it first, and it is not published there. `ours`: it was published first, and they get no connection. */
+  readonly holder: 'theirs' | 'ours';
+}
+
+/** What an agent says of its node's networks. */
+export interface NetworkReport {
+  /** How many changes that others made to the kernel's state were undone since the agent began, by what they were made to. */
+  readonly repairs: Readonly<Record<string, number>>;
+  readonly takenPorts: readonly TakenPort[];
+}
