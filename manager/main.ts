@@ -15,6 +15,7 @@ import { createApi } from './api/api.ts';
 import type { ApiOptions } from './api/context.ts';
 import { EventLog } from './api/events/event-log.ts';
 import { listenUnix } from './api/listen.ts';
+import { Refusals } from './dispatcher/refusals.ts';
 import { ReleaseShelf } from './dispatcher/release-shelf.ts';
 import { type RunningDispatcher, startDispatcher } from './dispatcher/start-dispatcher.ts';
 import { AuditLog } from './audit/audit-log.ts';
@@ -124,14 +125,9 @@ async function serve(parts: Parts, signal: AbortSignal): Promise<void> {
     usage,
     signal,
   };
-  metrics.read({
-    store,
-    connected: (nodeId) => dispatcher.hasSession(nodeId),
-    dispatcher: dispatcher.counts,
-    leads,
-    database: () => databaseSize(store.client),
-  });
-  await listenAll(parts, api, vault, signal);
+  const refusals = new Refusals(logger.child({ port: 'api' }));
+  tellMetrics(parts, dispatcher, leads, refusals);
+  await listenAll(parts, api, vault, refusals, signal);
   const elected = election.run(signal, (fence, leading) => {
     catchUp(clock, store, logger);
     return lead({ store, fence, logger, clock, observer: metrics.leader, usage }, leading);
@@ -141,6 +137,22 @@ async function serve(parts: Parts, signal: AbortSignal): Promise<void> {
   await writeRunFile(runDir, { pid: process.pid, address: options.advertise, apiSocket: options.apiSocket });
   logger.info({ managerId, agents: options.advertise, api: options.apiSocket }, 'manager serves');
   await untilAborted(signal);
+}
+
+function tellMetrics(
+  { store, metrics }: Parts,
+  dispatcher: RunningDispatcher,
+  leads: () => boolean,
+  refusals: Refusals,
+): void {
+  metrics.read({
+    store,
+    connected: (nodeId) => dispatcher.hasSession(nodeId),
+    dispatcher: dispatcher.counts,
+    leads,
+    database: () => databaseSize(store.client),
+    apiRefused: refusals.counts,
+  });
 }
 
 /** This manager among the others: its record is written, and those that join are helped. */
@@ -199,6 +211,7 @@ async function listenAll(
   { options, store, managerId, metrics, stack }: Parts,
   api: ApiOptions,
   vault: Vault,
+  refusals: Refusals,
   signal: AbortSignal,
 ): Promise<void> {
   signal.throwIfAborted();
@@ -216,6 +229,7 @@ async function listenAll(
       names: [hostOf(options.advertise), ...(options.api?.names ?? [])],
       clock: api.clock,
       audit: api.audit,
+      refusals,
       logger,
     });
     stack.defer(() => door.close());

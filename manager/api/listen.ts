@@ -7,6 +7,7 @@ import { type AddressInfo, connect, type Socket } from 'node:net';
 import type { SecureContextOptions } from 'node:tls';
 import { promisify } from 'node:util';
 import { ConflictError } from '../../shared/errors/index.ts';
+import { type GuardedPort, PORT_OPTIONS } from '../dispatcher/guarded-port.ts';
 import { refuseWhatIsNoHttp } from './http/refuse-bytes.ts';
 import { serveUpgrade } from './http/upgrade.ts';
 
@@ -61,10 +62,6 @@ function httpServer(handler: RequestListener): Server {
   return prepared(createServer(SERVER_OPTIONS, handler), handler);
 }
 
-/** Whoever can reach the port may open connections. */
-const STRANGERS = { headersTimeout: 10_000, handshakeTimeout: 10_000 };
-const MAX_CONNECTIONS = 10_000;
-
 export interface TlsApiServer {
   readonly address: { readonly host: string; readonly port: number };
   /** For connections from now on. */
@@ -79,20 +76,22 @@ export interface TlsFiles {
 }
 
 /**
- * Serves over TLS 1.3, port 0 being any that is free. Clients are asked for a certificate, and need none here: the handler looks
+ * Serves over TLS 1.3, within the limits of the port for strangers; port 0 is any that is free. Clients are asked for a certificate, and need none here: the handler looks
  * who it is. Rejects when it can not listen.
  */
 export async function listenTls(
-  { host, port }: { readonly host: string; readonly port: number },
+  at: { readonly host: string; readonly port: number },
   handler: RequestListener,
   tls: TlsFiles,
+  port: GuardedPort,
 ): Promise<TlsApiServer> {
-  const options = { ...SERVER_OPTIONS, ...STRANGERS, requestCert: true, rejectUnauthorized: false };
-  const server = prepared(createTlsServer({ ...options, ...contextOf(tls) }, handler), handler);
-  server.maxConnections = MAX_CONNECTIONS;
+  const options = { requestCert: true, rejectUnauthorized: false };
+  const limits = { ...PORT_OPTIONS, requestTimeout: 0 };
+  const server = prepared(createTlsServer({ ...options, ...limits, ...contextOf(tls) }, handler), handler);
+  port.guard(server, false);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
-    server.listen(port, host, () => {
+    server.listen(at, () => {
       server.off('error', reject);
       resolve();
     });

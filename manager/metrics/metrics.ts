@@ -16,6 +16,8 @@ export interface MetricSources {
   readonly connected: (nodeId: string) => boolean;
   readonly dispatcher: () => DispatcherCounts;
   readonly leads: () => boolean;
+  /** What was refused on the API's TCP port, by reason. */
+  readonly apiRefused?: Readonly<Record<string, number>>;
   /** Undefined when etcd does not answer. */
   readonly database: () => Promise<{ readonly bytes: number; readonly usedBytes: number } | undefined>;
 }
@@ -60,6 +62,7 @@ async function readSources(series: SeriesSet, sources: MetricSources): Promise<v
   series.gauge('shoal_store_current').set(store.current === false ? 0 : 1);
   series.gauge('shoal_leader').set(leads() ? 1 : 0);
   readDispatcher(series, sources.dispatcher());
+  setAll(series, 'shoal_api_refused_total', 'reason', sources.apiRefused ?? {});
   const [bytes, used] = [
     series.gauge('shoal_etcd_database_bytes'),
     series.gauge('shoal_etcd_database_used_bytes'),
@@ -84,11 +87,18 @@ function readDispatcher(series: SeriesSet, counts: DispatcherCounts): void {
     ['shoal_dispatcher_certificates_total', 'outcome', counts.certificates],
     ['shoal_dispatcher_refused_total', 'reason', counts.refused],
   ] as const;
-  for (const [name, label, values] of parts) {
-    const counter = series.counter(name);
-    counter.reset();
-    for (const [key, count] of Object.entries<number>(values)) counter.inc({ [label]: key }, count);
-  }
+  for (const [name, label, values] of parts) setAll(series, name, label, values);
+}
+
+function setAll(
+  series: SeriesSet,
+  name: Parameters<SeriesSet['counter']>[0],
+  label: string,
+  values: Readonly<Record<string, number>>,
+): void {
+  const counter = series.counter(name);
+  counter.reset();
+  for (const [key, count] of Object.entries(values)) counter.inc({ [label]: key }, count);
 }
 
 function storeObserver(series: SeriesSet): StoreObserver {

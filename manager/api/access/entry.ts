@@ -4,6 +4,7 @@
  */
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import type { TLSSocket } from 'node:tls';
+import type { GuardedPort } from '../../dispatcher/guarded-port.ts';
 import { sendJson } from '../http/respond.ts';
 import {
   accessKey,
@@ -22,6 +23,8 @@ export interface EntryOptions {
   readonly directory: UserDirectory;
   /** The API for those who may this. Asked once for each. */
   readonly api: (access: Access) => RequestListener;
+  /** Its connections are strangers' until they have shown who they are. */
+  readonly port: Pick<GuardedPort, 'of'>;
   /** Nobody came in by this. */
   readonly refused: (req: IncomingMessage, why: string) => void;
 }
@@ -59,6 +62,9 @@ export class Entry {
       this.#options.refused(req, found);
       return refuse(res, 401, found);
     }
+    this.#options.port.of(socket)?.proven();
+    // Of a user's stream, silence is no fault.
+    socket.setTimeout(0);
     this.#note(socket, found);
     principals.set(req, found);
     // A token is for here alone.

@@ -80,6 +80,7 @@ const OPERATE_STACKS = [
   // With the variables that it was deployed with.
   'get /stacks/:name/revisions/:revision',
   'post /networks/create',
+  'post /networks/:id/update',
   'delete /networks/:id',
   'post /networks/:id/connect',
   'post /networks/:id/disconnect',

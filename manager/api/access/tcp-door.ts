@@ -5,7 +5,10 @@ import type { Clock } from '../../../shared/lib/clock.ts';
 import type { Logger } from '../../../shared/model/options.ts';
 import type { AuditLog } from '../../audit/audit-log.ts';
 import type { Authority } from '../../ca/authority.ts';
+import { GuardedPort } from '../../dispatcher/guarded-port.ts';
 import { ManagerCertificate } from '../../dispatcher/manager-certificate.ts';
+import type { Refusals } from '../../dispatcher/refusals.ts';
+import { Strangers } from '../../dispatcher/strangers.ts';
 import type { Store } from '../../store/store.ts';
 import { listenTls, type TlsApiServer } from '../listen.ts';
 import { UserDirectory } from './directory.ts';
@@ -21,6 +24,8 @@ export interface TcpDoorOptions {
   readonly names: readonly string[];
   readonly clock: Clock;
   readonly audit?: AuditLog | undefined;
+  /** What is refused is counted there. */
+  readonly refusals: Refusals;
   readonly logger: Logger;
 }
 
@@ -29,14 +34,16 @@ export class TcpDoor {
   readonly #certificate: ManagerCertificate;
   readonly #directory: UserDirectory;
   readonly #refusals: RefusalLog;
+  readonly #port: GuardedPort;
   readonly #servers: TlsApiServer[] = [];
   readonly #entries: Entry[] = [];
   readonly #stopKeeping: () => void;
 
-  private constructor(certificate: ManagerCertificate, { store, clock, audit, logger }: TcpDoorOptions) {
+  private constructor(certificate: ManagerCertificate, { store, clock, audit, refusals }: TcpDoorOptions) {
     this.#certificate = certificate;
     this.#directory = new UserDirectory(store, clock);
-    this.#refusals = new RefusalLog(logger, clock, audit);
+    this.#refusals = new RefusalLog(refusals, clock, audit);
+    this.#port = new GuardedPort(new Strangers(), refusals);
     this.#stopKeeping = certificate.keep((tls) => {
       for (const server of this.#servers) server.use(tls);
     });
@@ -53,9 +60,9 @@ export class TcpDoor {
     api: (access: Access) => RequestListener,
   ): Promise<TlsApiServer['address']> {
     const refused = (req: IncomingMessage, why: string): void => this.#refusals.note(req, why);
-    const entry = new Entry({ directory: this.#directory, api, refused });
+    const entry = new Entry({ directory: this.#directory, api, refused, port: this.#port });
     this.#entries.push(entry);
-    const server = await listenTls(at, entry.handle, this.#certificate.tls);
+    const server = await listenTls(at, entry.handle, this.#certificate.tls, this.#port);
     this.#servers.push(server);
     return server.address;
   }

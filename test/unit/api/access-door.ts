@@ -3,6 +3,7 @@ import { type IncomingMessage } from 'node:http';
 import { request, type RequestOptions } from 'node:https';
 import { TcpDoor } from '../../../manager/api/access/tcp-door.ts';
 import { type ApiOptions, createApi } from '../../../manager/api/index.ts';
+import { Refusals } from '../../../manager/dispatcher/refusals.ts';
 import { authorityOf } from '../../../manager/ca/cluster.ts';
 import { certificateRequest, generateKeys, privateKeyPem } from '../../../shared/wire/keys.ts';
 import { silentLogger } from '../../harness/silent-logger.ts';
@@ -41,14 +42,10 @@ export class AccessDoor implements AsyncDisposable {
       if (cluster === undefined) throw new Error('the fixture has no cluster');
       return authorityOf(cluster, testVault);
     };
+    const refusals = new Refusals(silentLogger);
     const options = {
-      store: api.store,
-      authority,
-      managerId: 'm1',
-      names: [],
-      clock,
-      logger: silentLogger,
-      audit: more.audit,
+      ...{ store: api.store, authority, managerId: 'm1', names: [], clock },
+      ...{ refusals, logger: silentLogger, audit: more.audit },
     };
     const door = await TcpDoor.open(options);
     const at = { host: '127.0.0.1', port: 0 };

@@ -349,6 +349,37 @@ test('an operator can not ask for what makes a container the node, nor get into 
   t.regex(exec.json.message, /only an admin may be in this container/);
 });
 
+test('a command that says something after its client has said all is heard, over TLS too', async (t) => {
+  await using door = await AccessDoor.open();
+  const { cert, key } = await door.user('op', 'operator', ['shop']);
+  await door.api.send('POST', '/services/create', service('shop_web', 'shop'));
+  const [status] = [...door.api.store.all('statuses').values()];
+  const containerId = status?.container?.containerId ?? '';
+  const execId = '00000001'.padEnd(64, 'a');
+  const execSpec = { execId, containerId, args: ['sh'], env: [], user: '', workingDir: '', tty: false };
+  const attached = { attachStdin: false, attachStdout: true, attachStderr: true };
+  const info = { spec: { ...execSpec, ...attached }, state: 'created', pid: 0 };
+  const node = door.api.nodes.get('nodea1');
+  node?.answers.set('exec.inspect', () => info);
+  const over = new Promise<void>((resolve) => setTimeout(resolve, 100));
+  if (node !== undefined)
+    node.duplex = async function* () {
+      await over;
+      yield { stream: 1, data: Buffer.from('late\n') };
+    };
+  const at = { host: '127.0.0.1', port: door.port, ca: door.ca, allowHalfOpen: true };
+  const socket = connect({ ...at, ...(cert === undefined || key === undefined ? {} : { cert, key }) });
+  const body = '{"Detach":false}';
+  socket.end(
+    `POST /exec/${execId}/start HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n` +
+      `Content-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+  );
+  let heard = '';
+  for await (const chunk of socket) heard += (chunk as Buffer).toString('latin1');
+  t.regex(heard, /101 UPGRADED/);
+  t.true(heard.endsWith('late\n'), heard);
+});
+
 test('a field of a spec that nobody has judged is for admins', (t) => {
   const { Labels: _, ...raw } = service('x') as Record<string, unknown>;
   const { spec } = decodeServiceSpec(raw);

@@ -2,6 +2,10 @@
 import type { RequestListener } from 'node:http';
 import anyTest, { type TestFn } from 'ava';
 import { listenTls, type TlsApiServer, type TlsFiles } from '../../../manager/api/listen.ts';
+import { GuardedPort } from '../../../manager/dispatcher/guarded-port.ts';
+import { Refusals } from '../../../manager/dispatcher/refusals.ts';
+import { Strangers } from '../../../manager/dispatcher/strangers.ts';
+import { silentLogger } from '../../harness/silent-logger.ts';
 import { createRoot, openAuthority } from '../../../manager/ca/authority.ts';
 import { ApiClient } from '../../../deploy/cli/client.ts';
 import { TcpTransport } from '../../../deploy/cli/tcp-transport.ts';
@@ -37,7 +41,8 @@ async function manager(
     if (dies) req.socket.destroy();
     else res.setHeader('Content-Type', 'application/json').end('{"ok":true}');
   };
-  const server = await listenTls({ host: '127.0.0.1', port: 0 }, handler, tls);
+  const port = new GuardedPort(new Strangers(), new Refusals(silentLogger));
+  const server = await listenTls({ host: '127.0.0.1', port: 0 }, handler, tls, port);
   servers.push(server);
   return { at: server.address, asked };
 }
