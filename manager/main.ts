@@ -9,23 +9,28 @@ import { ForwardClock } from '../shared/lib/forward-clock.ts';
 import { newId } from '../shared/lib/ids.ts';
 import { UndoStack } from '../shared/lib/undo-stack.ts';
 import { VERSION } from '../shared/lib/version.ts';
-import type { Logger, ManagerOptions, ManagerRunFile } from '../shared/model/options.ts';
+import type { Cluster, Logger, ManagerOptions, ManagerRunFile } from '../shared/model/index.ts';
+import { TcpDoor } from './api/access/tcp-door.ts';
 import { createApi } from './api/api.ts';
+import type { ApiOptions } from './api/context.ts';
+import { EventLog } from './api/events/event-log.ts';
 import { listenUnix } from './api/listen.ts';
+import { Refusals } from './dispatcher/refusals.ts';
 import { ReleaseShelf } from './dispatcher/release-shelf.ts';
 import { type RunningDispatcher, startDispatcher } from './dispatcher/start-dispatcher.ts';
+import { AuditLog } from './audit/audit-log.ts';
 import { lead } from './leader/leader.ts';
 import { keepBackups } from './backup/schedule.ts';
 import { type BackupSource, createBackup } from './backup/source.ts';
 import { checkRoot } from './ca/authority.ts';
-import { type ClusterOptions, loadOrCreateCluster } from './ca/cluster.ts';
+import { authorityOf, type ClusterOptions, loadOrCreateCluster } from './ca/cluster.ts';
 import { readEtcdRoot } from './ca/etcd-authority.ts';
-import { listenForScrapes } from './metrics/listen.ts';
+import { isLoopback, listenForScrapes, scrapesOnly } from './metrics/listen.ts';
 import { createMetrics } from './metrics/metrics.ts';
 import { type ManagerDoor, managerDoor } from './membership/door.ts';
 import { enterCluster, noteRemoved, refuseRemoved } from './membership/enter.ts';
 import { Isolation } from './membership/isolation.ts';
-import { Managers } from './membership/managers.ts';
+import { hostOf, Managers } from './membership/managers.ts';
 import { openOwnStore, ownPeerUrl } from './membership/own-store.ts';
 import { databaseSize } from './store/database-size.ts';
 import { Election } from './store/election.ts';
@@ -98,7 +103,9 @@ async function serve(parts: Parts, signal: AbortSignal): Promise<void> {
   });
   const { usage } = dispatcher;
   stack.defer(() => dispatcher.close());
-  const api = createApi({
+  const auditLog = new AuditLog({ directory: join(stateDir, 'audit'), logger });
+  stack.defer(() => auditLog.flush());
+  const api: ApiOptions = {
     store,
     managers,
     backup: startBackups(options, store, clock, stack, leads, signal),
@@ -113,17 +120,14 @@ async function serve(parts: Parts, signal: AbortSignal): Promise<void> {
     logger,
     clock,
     metrics: metrics.api,
+    events: new EventLog(store, clock),
+    audit: auditLog,
     usage,
     signal,
-  });
-  metrics.read({
-    store,
-    connected: (nodeId) => dispatcher.hasSession(nodeId),
-    dispatcher: dispatcher.counts,
-    leads,
-    database: () => databaseSize(store.client),
-  });
-  await listenAll(parts, api, signal);
+  };
+  const refusals = new Refusals(logger.child({ port: 'api' }));
+  tellMetrics(parts, dispatcher, leads, refusals);
+  await listenAll(parts, api, vault, refusals, signal);
   const elected = election.run(signal, (fence, leading) => {
     catchUp(clock, store, logger);
     return lead({ store, fence, logger, clock, observer: metrics.leader, usage }, leading);
@@ -133,6 +137,22 @@ async function serve(parts: Parts, signal: AbortSignal): Promise<void> {
   await writeRunFile(runDir, { pid: process.pid, address: options.advertise, apiSocket: options.apiSocket });
   logger.info({ managerId, agents: options.advertise, api: options.apiSocket }, 'manager serves');
   await untilAborted(signal);
+}
+
+function tellMetrics(
+  { store, metrics }: Parts,
+  dispatcher: RunningDispatcher,
+  leads: () => boolean,
+  refusals: Refusals,
+): void {
+  metrics.read({
+    store,
+    connected: (nodeId) => dispatcher.hasSession(nodeId),
+    dispatcher: dispatcher.counts,
+    leads,
+    database: () => databaseSize(store.client),
+    apiRefused: refusals.counts,
+  });
 }
 
 /** This manager among the others: its record is written, and those that join are helped. */
@@ -188,17 +208,46 @@ function doorOf({ options, store }: Parts, vault: Vault, clock: Clock): ManagerD
 }
 
 async function listenAll(
-  { options, metrics, stack }: Parts,
-  api: ReturnType<typeof createApi>,
+  { options, store, managerId, metrics, stack }: Parts,
+  api: ApiOptions,
+  vault: Vault,
+  refusals: Refusals,
   signal: AbortSignal,
 ): Promise<void> {
   signal.throwIfAborted();
-  if (options.metricsListen !== undefined) {
-    const scrapes = await listenForScrapes(metrics.api, options.metricsListen, options.logger);
+  const { metricsListen, logger } = options;
+  const plain = metricsListen !== undefined && isLoopback(metricsListen.host);
+  if (plain) {
+    const scrapes = await listenForScrapes(metrics.api, metricsListen, logger);
     stack.defer(() => scrapes.close());
   }
-  const server = await listenUnix(options.apiSocket, api, { group: options.apiGroup, mode: 0o660 });
+  if (options.api !== undefined || (metricsListen !== undefined && !plain)) {
+    const door = await TcpDoor.open({
+      store,
+      managerId,
+      authority: () => authorityOf(clusterRecord(store), vault),
+      names: [hostOf(options.advertise), ...(options.api?.names ?? [])],
+      clock: api.clock,
+      audit: api.audit,
+      refusals,
+      logger,
+    });
+    stack.defer(() => door.close());
+    if (options.api !== undefined) await door.listen(options.api, (access) => createApi({ ...api, access }));
+    if (metricsListen !== undefined && !plain)
+      await door.listen(metricsListen, (access) => scrapesOnly(createApi({ ...api, access })));
+  }
+  const server = await listenUnix(options.apiSocket, createApi(api), {
+    group: options.apiGroup,
+    mode: 0o660,
+  });
   stack.defer(() => server.close());
+}
+
+function clusterRecord(store: Store): Cluster {
+  const cluster = store.get('cluster', 'self');
+  if (cluster === undefined) throw new Error('the cluster has no record');
+  return cluster;
 }
 
 /** For a cluster that this manager makes. Throws InvalidError for a root that can not be used. */

@@ -5,16 +5,31 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Logger } from '../shared/model/options.ts';
 
-const scope = new AsyncLocalStorage<string>();
+interface Scope {
+  readonly requestId: string;
+  readonly changes: string[];
+}
 
-/** Runs `work`, and all that it starts, on behalf of the request. */
-export function onBehalfOf<T>(requestId: string, work: () => T): T {
-  return scope.run(requestId, work);
+const scope = new AsyncLocalStorage<Scope>();
+
+/** Runs `work`, and all that it starts, on behalf of the request. `changes` gets what it writes (noteChanges). */
+export function onBehalfOf<T>(requestId: string, work: () => T, changes: string[] = []): T {
+  return scope.run({ requestId, changes }, work);
 }
 
 /** Undefined for what the manager does by itself. */
 export function currentRequestId(): string | undefined {
-  return scope.getStore();
+  return scope.getStore()?.requestId;
+}
+
+/** Enough to tell what a request was about. */
+const MAX_CHANGES = 50;
+
+/** What was written for the request that is worked for, in words. */
+export function noteChanges(changes: readonly string[]): void {
+  const noted = scope.getStore()?.changes;
+  if (noted === undefined) return;
+  noted.push(...changes.filter((change) => !noted.includes(change)).slice(0, MAX_CHANGES - noted.length));
 }
 
 /** A logger whose lines carry the id of the request that they were written for. */

@@ -1,4 +1,4 @@
-/** The CLI's way to the API: HTTP over the cluster's unix socket, Docker Engine API paths. */
+/** The CLI's way to the API: HTTP over the cluster's unix socket, or over TLS; Docker Engine API paths. */
 import { request, type IncomingMessage } from 'node:http';
 import { AppError, InvalidError, UnavailableError } from '../../shared/errors/index.ts';
 
@@ -26,21 +26,35 @@ export class ApiError extends AppError {
   }
 }
 
-export class ApiClient {
-  readonly socket: string;
+/** One request, until its answer's head. Rejects with UnavailableError when nobody answers. */
+export interface Transport {
+  open(
+    method: string,
+    path: string,
+    body: ApiBody | undefined,
+    signal: AbortSignal,
+  ): Promise<IncomingMessage>;
+}
 
-  constructor(socket: string) {
-    this.socket = socket;
+export class ApiClient {
+  /** Of the manager of this machine; undefined for those that are asked over TCP. */
+  readonly socket: string | undefined;
+  readonly #transport: Transport;
+
+  /** The path of a unix socket, or another way. */
+  constructor(at: string | Transport) {
+    this.socket = typeof at === 'string' ? at : undefined;
+    this.#transport = typeof at === 'string' ? { open: (...what) => openSocket(at, ...what) } : at;
   }
 
-  /** Any answer, whatever its status. Rejects with UnavailableError when nobody serves the socket. */
+  /** Any answer, whatever its status. Rejects with UnavailableError when nobody serves it. */
   async send(
     method: string,
     path: string,
     body: ApiBody | undefined,
     signal: AbortSignal,
   ): Promise<ApiResponse> {
-    const response = await this.#open(method, path, body, signal);
+    const response = await this.#transport.open(method, path, body, signal);
     const chunks: Buffer[] = [];
     for await (const chunk of response) chunks.push(chunk as Buffer);
     const text = Buffer.concat(chunks).toString('utf8');
@@ -63,7 +77,7 @@ export class ApiClient {
 
   /** The answer as it comes, to be read to its end; rejects with ApiError for a status of 400 and more. */
   async stream(method: string, path: string, signal: AbortSignal): Promise<IncomingMessage> {
-    const response = await this.#open(method, path, undefined, signal);
+    const response = await this.#transport.open(method, path, undefined, signal);
     const status = response.statusCode ?? 0;
     if (status < 400) return response;
     const chunks: Buffer[] = [];
@@ -73,23 +87,26 @@ export class ApiClient {
     const body: unknown = isJson ? JSON.parse(text) : text;
     throw new ApiError(status, messageOf({ status, body }), body);
   }
+}
 
-  #open(
-    method: string,
-    path: string,
-    body: ApiBody | undefined,
-    signal: AbortSignal,
-  ): Promise<IncomingMessage> {
-    const headers =
-      body === undefined
-        ? {}
-        : { 'content-type': body.type, 'content-length': String(Buffer.byteLength(body.text)) };
-    return new Promise((resolve, reject) => {
-      const outgoing = request({ socketPath: this.socket, method, path, headers, signal }, resolve);
-      outgoing.on('error', (error) => reject(explain(this.socket, error)));
-      outgoing.end(body?.text);
-    });
-  }
+export function headersOf(body: ApiBody | undefined): Record<string, string> {
+  if (body === undefined) return {};
+  return { 'content-type': body.type, 'content-length': String(Buffer.byteLength(body.text)) };
+}
+
+function openSocket(
+  socketPath: string,
+  method: string,
+  path: string,
+  body: ApiBody | undefined,
+  signal: AbortSignal,
+): Promise<IncomingMessage> {
+  const headers = headersOf(body);
+  return new Promise((resolve, reject) => {
+    const outgoing = request({ socketPath, method, path, headers, signal }, resolve);
+    outgoing.on('error', (error) => reject(explain(socketPath, error)));
+    outgoing.end(body?.text);
+  });
 }
 
 function messageOf(response: ApiResponse): string {

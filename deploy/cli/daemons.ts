@@ -42,6 +42,8 @@ interface ManagerFlags {
   socketGroup: string;
   listen: { host: string; port: number };
   advertise?: string;
+  api?: { host: string; port: number };
+  apiName: string[];
   metrics?: { host: string; port: number };
   etcd?: string;
   etcdCa?: string;
@@ -87,7 +89,6 @@ export function addManager(program: Command): void {
       'where agents are told to connect to (default: this host, same port)',
       parseAdvertise,
     )
-    .option('--metrics <host:port>', 'serve /metrics, and nothing else, here too (plain HTTP)', parseHostPort)
     .option('--etcd <urls>', 'use this etcd: URL[,URL...]')
     .option('--etcd-ca <file>', 'its CA certificate (PEM)')
     .option('--etcd-cert <file>', 'client certificate for it (PEM)')
@@ -110,14 +111,6 @@ export function addManager(program: Command): void {
       '--new-data-key',
       'replace a lost data key, and the CA that it sealed: nodes come back with a token. Refused while there are secrets or configs',
     )
-    .option('--backup-dir <dir>', 'where backups are kept (default: backups in the state directory)')
-    .addOption(
-      new Option('--backup-every <duration>', 'how often one is made, e.g. 6h or 7d; 0: never')
-        .argParser(parsePeriod)
-        .default(DAY_MS, '24h'),
-    )
-    .option('--backup-keep <count>', 'how many of them', parseCount(1, 10_000), 7)
-    .option('--backup-passphrase-file <file>', 'encrypt them with the first line of this file')
     .addOption(new Option('--log-level <level>').choices(LEVELS).default('info'))
     .action(async (managers: string[] | undefined, flags: ManagerFlags) => {
       const { runManager } = await import('../../manager/main.ts');
@@ -125,7 +118,41 @@ export function addManager(program: Command): void {
       const options = await managerOptions(flags);
       await runManager({ ...options, ...(await joinOptions(options, managers, flags, signal)) }, signal);
     });
+  addApiOptions(manager);
+  addBackupOptions(manager);
   addManagerCommands(manager);
+}
+
+function addApiOptions(manager: Command): void {
+  manager
+    .option(
+      '--api <host:port>',
+      'serve the API here too, over TLS, for users (see `shoal user add`); e.g. 0.0.0.0:2376',
+      parseHostPort,
+    )
+    .option(
+      '--api-name <name>',
+      'a name or address that clients call this manager by, besides its own (repeatable)',
+      collect,
+      [],
+    )
+    .option(
+      '--metrics <host:port>',
+      'serve /metrics, and nothing else, here too: plain HTTP on a loopback address, elsewhere TLS for users',
+      parseHostPort,
+    );
+}
+
+function addBackupOptions(manager: Command): void {
+  manager
+    .option('--backup-dir <dir>', 'where backups are kept (default: backups in the state directory)')
+    .addOption(
+      new Option('--backup-every <duration>', 'how often one is made, e.g. 6h or 7d; 0: never')
+        .argParser(parsePeriod)
+        .default(DAY_MS, '24h'),
+    )
+    .option('--backup-keep <count>', 'how many of them', parseCount(1, 10_000), 7)
+    .option('--backup-passphrase-file <file>', 'encrypt them with the first line of this file');
 }
 
 /** Certificate and CA for a manager that joins; nothing for one that is in a cluster already. */
@@ -170,6 +197,7 @@ async function managerOptions(flags: ManagerFlags): Promise<ManagerOptions> {
     apiGroup: flags.socketGroup,
     listen: flags.listen,
     advertise: flags.advertise ?? `${ownAddress(flags.listen.host)}:${flags.listen.port}`,
+    ...apiOptions(flags),
     ...(flags.metrics === undefined ? {} : { metricsListen: flags.metrics }),
     etcd: await etcdOptions(flags),
     ...(flags.nodeDownAfter === undefined ? {} : { nodeDownAfterMs: flags.nodeDownAfter }),
@@ -178,6 +206,12 @@ async function managerOptions(flags: ManagerFlags): Promise<ManagerOptions> {
     ...(await backupOptions(flags)),
     logger: makeLogger(flags.logLevel, 'manager'),
   };
+}
+
+function apiOptions({ api, apiName }: ManagerFlags): Pick<ManagerOptions, 'api'> {
+  if (api !== undefined) return { api: { ...api, names: apiName } };
+  if (apiName.length > 0) throw new InvalidError('--api-name is of use with --api only');
+  return {};
 }
 
 async function rootOptions({ caCert, caKey }: ManagerFlags): Promise<Pick<ManagerOptions, 'root'>> {

@@ -2,6 +2,7 @@
 /** The `shoal` command. */
 import { Command, CommanderError } from 'commander';
 import { VERSION } from '../../shared/lib/version.ts';
+import { addAudit } from './audit.ts';
 import { addBackup, addRestore } from './backup.ts';
 import { addCa } from './ca.ts';
 import { addAgent, addManager } from './daemons.ts';
@@ -14,6 +15,7 @@ import { addService } from './service-commands.ts';
 import { addDeploy, addRemove } from './stack-commands.ts';
 import { addStatus } from './status.ts';
 import { addToken } from './token.ts';
+import { addUser } from './user.ts';
 
 function makeProgram(): Command {
   const program = new Command('shoal')
@@ -35,6 +37,8 @@ function makeProgram(): Command {
   addService(program);
   addExplain(program);
   addToken(program);
+  addUser(program);
+  addAudit(program);
   addCa(program);
   addBackup(program);
   addRestore(program);

@@ -110,7 +110,9 @@ async function tokenFor(
 }
 
 /** What the manager of this socket tells agents to connect to: it notes that beside the socket. */
-async function advertised(socket: string): Promise<string> {
+async function advertised(socket: string | undefined): Promise<string> {
+  if (socket === undefined)
+    throw new InvalidError('say with --manager where the new machine reaches a manager');
   const file = path.join(path.dirname(socket), 'manager', 'manager.json');
   try {
     return z.object({ address: z.string() }).parse(JSON.parse(await readFile(file, 'utf8'))).address;

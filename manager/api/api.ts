@@ -1,14 +1,18 @@
 /** The REST API of a manager: the Docker Engine API, and Shoal's own /stacks. */
 import express, { type Express } from 'express';
+import { guard } from './access/guard.ts';
+import { limitedContext } from './access/limited.ts';
 import type { ApiContext, ApiOptions } from './context.ts';
 import { EventLog } from './events/event-log.ts';
 import { apiVersion } from './http/api-version.ts';
 import { errorHandler, noOptions, pageNotFound } from './http/errors.ts';
 import { requestMetrics } from './http/request-metrics.ts';
 import { requestLog } from './http/request-log.ts';
+import { notingStore } from '../audit/noting-store.ts';
 import { withRequestId } from '../request-scope.ts';
 import { absentRouter } from './resources/absent.ts';
 import { attachRouter } from './resources/attach.ts';
+import { auditRouter } from './resources/audit.ts';
 import { backupRouter } from './resources/backup.ts';
 import { caRouter } from './resources/ca.ts';
 import { archiveRouter } from './resources/archive.ts';
@@ -36,21 +40,26 @@ import { swarmRouter } from './resources/swarm.ts';
 import { systemRouter } from './resources/system.ts';
 import { systemDfRouter } from './resources/system-df.ts';
 import { tasksRouter } from './resources/tasks.ts';
+import { usersRouter } from './resources/users.ts';
 import { volumesRouter } from './resources/volumes.ts';
 
 /** Builds the request handler; listenUnix serves it. Listens to the store until `signal` aborts. */
 export function createApi(options: ApiOptions): Express {
   const signal = options.signal ?? new AbortController().signal;
   const events = options.events ?? new EventLog(options.store, options.clock);
-  signal.addEventListener('abort', () => events.close(), { once: true });
+  if (options.access === undefined) signal.addEventListener('abort', () => events.close(), { once: true });
   const logger = withRequestId(options.logger);
-  const ctx: ApiContext = { ...options, logger, signal, events };
+  const { access } = options;
+  const store = options.audit === undefined ? options.store : notingStore(options.store);
+  const whole = { ...options, store, logger, signal, events };
+  const ctx: ApiContext = access === undefined ? whole : limitedContext(whole, access);
 
   const app = express();
   app.disable('x-powered-by');
   app.set('etag', false);
   if (ctx.metrics !== undefined) app.use(requestMetrics(ctx.metrics));
-  app.use(requestLog(ctx.logger, ctx.clock), apiVersion(ctx.version), noOptions);
+  app.use(requestLog(ctx.logger, ctx.clock, ctx.audit), apiVersion(ctx.version), noOptions);
+  if (access !== undefined) app.use(guard(access));
   app.use(systemRouter(ctx), swarmRouter(ctx), joinTokensRouter(ctx), caRouter(ctx), eventsRouter(ctx));
   app.use(nodesRouter(ctx), servicesRouter(ctx), tasksRouter(ctx));
   app.use(serviceRevisionsRouter(ctx), explainRouter(ctx));
@@ -62,7 +71,7 @@ export function createApi(options: ApiOptions): Express {
   app.use(imagesRouter(ctx), imageTransfersRouter(ctx), registryRouter(ctx));
   app.use(attachRouter(ctx));
   app.use(volumesRouter(ctx), archiveRouter(ctx), systemDfRouter(ctx));
-  app.use(backupRouter(ctx), managersRouter(ctx));
+  app.use(backupRouter(ctx), managersRouter(ctx), usersRouter(ctx), auditRouter(ctx));
   app.use(absentRouter());
   app.use(pageNotFound, errorHandler(ctx.logger));
   return app;

@@ -1,12 +1,14 @@
 /** What every resource of the API works with. Built once by createApi. */
 import type { Clock } from '../../shared/lib/clock.ts';
 import type { Logger } from '../../shared/model/options.ts';
+import type { AuditLog } from '../audit/audit-log.ts';
 import type { NodeGateway } from '../dispatcher/node-gateway.ts';
 import type { Managers } from '../membership/managers.ts';
 import type { UsageSource } from '../plan/view.ts';
 import type { Store } from '../store/store.ts';
 import type { Vault } from '../vault/seal.ts';
-import type { EventLog } from './events/event-log.ts';
+import type { Access } from './access/routes.ts';
+import type { EventLog, Events } from './events/event-log.ts';
 
 export interface ApiOptions {
   readonly store: Store;
@@ -38,13 +40,17 @@ export interface ApiOptions {
   readonly usage?: UsageSource;
   /** Default: one of the API's own. */
   readonly events?: EventLog;
+  /** Absent: nobody writes down who did what. */
+  readonly audit?: AuditLog;
+  /** Whom it serves; absent: admins, who may everything. */
+  readonly access?: Access;
 }
 
 /** What the API shows and changes of the managers. */
 export type ManagersView = Pick<Managers, 'views' | 'ofNode' | 'checkRemovable' | 'remove' | 'ownId'>;
 
-export interface ApiContext extends ApiOptions {
-  readonly events: EventLog;
+export interface ApiContext extends Omit<ApiOptions, 'events'> {
+  readonly events: Events;
   readonly signal: AbortSignal;
 }
 

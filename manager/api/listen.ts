@@ -1,9 +1,13 @@
 import { execFile } from 'node:child_process';
+import { constants } from 'node:crypto';
 import { chmod, chown, rm, stat } from 'node:fs/promises';
 import { createServer, type RequestListener, type Server } from 'node:http';
-import { connect, type Socket } from 'node:net';
+import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
+import { type AddressInfo, connect, type Socket } from 'node:net';
+import type { SecureContextOptions } from 'node:tls';
 import { promisify } from 'node:util';
 import { ConflictError } from '../../shared/errors/index.ts';
+import { type GuardedPort, PORT_OPTIONS } from '../dispatcher/guarded-port.ts';
 import { refuseWhatIsNoHttp } from './http/refuse-bytes.ts';
 import { serveUpgrade } from './http/upgrade.ts';
 
@@ -51,16 +55,67 @@ export async function listenUnix(
   return { server, close: () => closeServer(server) };
 }
 
+// No request timeout: streams of logs and events stay open as long as the client likes.
+const SERVER_OPTIONS = { requestTimeout: 0, headersTimeout: 60_000, keepAliveTimeout: 60_000 };
+
 function httpServer(handler: RequestListener): Server {
-  // No request timeout: streams of logs and events stay open as long as the client likes.
-  const options = { requestTimeout: 0, headersTimeout: 60_000, keepAliveTimeout: 60_000 };
-  const server = createServer(options, handler);
+  return prepared(createServer(SERVER_OPTIONS, handler), handler);
+}
+
+export interface TlsApiServer {
+  readonly address: { readonly host: string; readonly port: number };
+  /** For connections from now on. */
+  use(tls: TlsFiles): void;
+  close(): Promise<void>;
+}
+
+/** PEM texts. */
+export interface TlsFiles {
+  readonly cert: string;
+  readonly key: string;
+}
+
+/**
+ * Serves over TLS 1.3, within the limits of the port for strangers; port 0 is any that is free. Clients are asked for a certificate, and need none here: the handler looks
+ * who it is. Rejects when it can not listen.
+ */
+export async function listenTls(
+  at: { readonly host: string; readonly port: number },
+  handler: RequestListener,
+  tls: TlsFiles,
+  port: GuardedPort,
+): Promise<TlsApiServer> {
+  const options = { requestCert: true, rejectUnauthorized: false };
+  const limits = { ...PORT_OPTIONS, requestTimeout: 0 };
+  const server = prepared(createTlsServer({ ...options, ...limits, ...contextOf(tls) }, handler), handler);
+  port.guard(server, false);
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(at, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+  const bound = server.address() as AddressInfo;
+  return {
+    address: { host: bound.address, port: bound.port },
+    use: (next) => server.setSecureContext(contextOf(next)),
+    close: () => closeServer(server),
+  };
+}
+
+function contextOf({ cert, key }: TlsFiles): SecureContextOptions {
+  // No tickets: who resumes a session would not show its certificate.
+  return { cert, key, minVersion: 'TLSv1.3', secureOptions: constants.SSL_OP_NO_TICKET };
+}
+
+function prepared<S extends Server | TlsServer>(server: S, handler: RequestListener): S {
   refuseWhatIsNoHttp(server);
   server.on('upgrade', (req, socket: Socket, head) => serveUpgrade(handler, req, socket, head));
   return server;
 }
 
-async function closeServer(server: Server): Promise<void> {
+async function closeServer(server: Server | TlsServer): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
   server.closeAllConnections();
   await closed;

@@ -70,9 +70,15 @@ export async function createRoot(clusterId: string, nowMs: number): Promise<Root
 }
 
 export interface Subject {
+  /** Of a user: the name. */
   readonly nodeId: string;
-  /** `manager`: of a manager itself, which may be a server. An agent is a worker, whatever the role of its node. */
-  readonly role: NodeRole;
+  /**
+   * `manager`: of a manager itself, which may be a server. An agent is a worker, whatever the role of its node. What a user
+   * has is good for the API only.
+   */
+  readonly role: NodeRole | 'user';
+  /** Default: as long as those of nodes. */
+  readonly lifeMs?: number;
   /** Names and addresses that a server certificate also carries. */
   readonly hosts?: readonly string[];
 }
@@ -185,7 +191,9 @@ async function signLeaf(root: Signer, publicKey: LeafKey, subject: Subject, nowM
     issuer: root.certificate.subject,
     notBefore: new Date(nowMs - BACKDATE_MS),
     // What outlives its root would be refused all the same.
-    notAfter: new Date(Math.min(nowMs + root.lifeMs, root.certificate.notAfter.getTime())),
+    notAfter: new Date(
+      Math.min(nowMs + (subject.lifeMs ?? root.lifeMs), root.certificate.notAfter.getTime()),
+    ),
     signingAlgorithm: root.signingAlgorithm,
     publicKey,
     signingKey: root.signingKey,

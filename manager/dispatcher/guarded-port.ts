@@ -38,8 +38,8 @@ export class GuardedPort {
     this.#steadyMs = steadyMs;
   }
 
-  /** To be called before it listens. */
-  guard(server: Server): void {
+  /** To be called before it listens. `answers`: to what is no HTTP too; else that is counted only. */
+  guard(server: Server, answers = true): void {
     server.timeout = SILENCE_TIMEOUT_MS;
     // Before TLS is begun, which costs a hundred times as much as to close.
     const begin = server.listeners('connection') as ((this: Server, socket: Socket) => void)[];
@@ -56,7 +56,7 @@ export class GuardedPort {
       this.#refusals.add(reason, { from: socket.remoteAddress, error: error.code ?? error.message });
     });
     server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) =>
-      this.#onBadHttp(error, socket),
+      this.#onBadHttp(error, socket, answers),
     );
   }
 
@@ -93,7 +93,7 @@ export class GuardedPort {
     return true;
   }
 
-  #onBadHttp(error: NodeJS.ErrnoException, socket: Duplex): void {
+  #onBadHttp(error: NodeJS.ErrnoException, socket: Duplex, answers: boolean): void {
     const slow = error.code === 'ERR_HTTP_REQUEST_TIMEOUT';
     if (this.#withoutTls.has(socket)) return void socket.destroy();
     if (error.code !== 'ECONNRESET' && error.code !== 'EPIPE')
@@ -101,6 +101,7 @@ export class GuardedPort {
         from: (socket as TLSSocket).remoteAddress,
         error: error.code ?? error.message,
       });
+    if (!answers) return;
     if (!socket.writable) return void socket.destroy();
     const status = slow
       ? '408 Request Timeout'

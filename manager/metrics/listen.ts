@@ -1,5 +1,11 @@
 /** /metrics, and nothing else, on a TCP port: for a Prometheus that is to see the cluster without being able to command it. */
-import { createServer, type Server } from 'node:http';
+import {
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
 import { describeError } from '../../shared/errors/index.ts';
 import type { Logger } from '../../shared/model/options.ts';
 import type { ApiMetrics } from '../api/context.ts';
@@ -13,7 +19,28 @@ export interface MetricsServer {
   close(): Promise<void>;
 }
 
-/** Port 0: any that is free. Rejects when it can not listen. */
+/** Others than those on this machine do not get there. */
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127(?:\.\d{1,3}){3}$/.test(host);
+}
+
+/** GET /metrics of the API, which looks whether the user may. */
+export function scrapesOnly(api: RequestListener): RequestListener {
+  return (req, res) => {
+    if (isScrape(req)) api(req, res);
+    else answerNoScrape(res);
+  };
+}
+
+function isScrape({ url, method }: IncomingMessage): boolean {
+  return url?.replace(/\?.*$/s, '') === '/metrics' && (method === 'GET' || method === 'HEAD');
+}
+
+function answerNoScrape(res: ServerResponse): void {
+  res.writeHead(404, { 'Content-Type': 'text/plain' }).end('only GET /metrics is here\n');
+}
+
+/** Plain HTTP, for a loopback address. Port 0: any that is free. Rejects when it can not listen. */
 export async function listenForScrapes(
   metrics: Pick<ApiMetrics, 'contentType' | 'scrape'>,
   { host, port }: { readonly host: string; readonly port: number },
@@ -22,11 +49,7 @@ export async function listenForScrapes(
   const server = createServer(
     { headersTimeout: 10_000, requestTimeout: 10_000, connectionsCheckingInterval: 2_000 },
     (req, res) => {
-      const known = req.url?.replace(/\?.*$/s, '') === '/metrics';
-      if (!known || (req.method !== 'GET' && req.method !== 'HEAD')) {
-        res.writeHead(404, { 'Content-Type': 'text/plain' }).end('only GET /metrics is here\n');
-        return;
-      }
+      if (!isScrape(req)) return answerNoScrape(res);
       metrics.scrape().then(
         (text) => res.writeHead(200, { 'Content-Type': metrics.contentType }).end(text),
         (error: unknown) => {

@@ -16,6 +16,8 @@ export interface MetricSources {
   readonly connected: (nodeId: string) => boolean;
   readonly dispatcher: () => DispatcherCounts;
   readonly leads: () => boolean;
+  /** What was refused on the API's TCP port, by reason. */
+  readonly apiRefused?: Readonly<Record<string, number>>;
   /** Undefined when etcd does not answer. */
   readonly database: () => Promise<{ readonly bytes: number; readonly usedBytes: number } | undefined>;
 }
@@ -62,6 +64,8 @@ async function readSources(series: SeriesSet, sources: MetricSources): Promise<v
   const dispatched = sources.dispatcher();
   readDispatcher(series, dispatched);
   readRepairs(series, store, dispatched.repairs);
+  readDispatcher(series, sources.dispatcher());
+  setAll(series, 'shoal_api_refused_total', 'reason', sources.apiRefused ?? {});
   const [bytes, used] = [
     series.gauge('shoal_etcd_database_bytes'),
     series.gauge('shoal_etcd_database_used_bytes'),
@@ -86,11 +90,18 @@ function readDispatcher(series: SeriesSet, counts: DispatcherCounts): void {
     ['shoal_dispatcher_certificates_total', 'outcome', counts.certificates],
     ['shoal_dispatcher_refused_total', 'reason', counts.refused],
   ] as const;
-  for (const [name, label, values] of parts) {
-    const counter = series.counter(name);
-    counter.reset();
-    for (const [key, count] of Object.entries<number>(values)) counter.inc({ [label]: key }, count);
-  }
+  for (const [name, label, values] of parts) setAll(series, name, label, values);
+}
+
+function setAll(
+  series: SeriesSet,
+  name: Parameters<SeriesSet['counter']>[0],
+  label: string,
+  values: Readonly<Record<string, number>>,
+): void {
+  const counter = series.counter(name);
+  counter.reset();
+  for (const [key, count] of Object.entries(values)) counter.inc({ [label]: key }, count);
 }
 
 function storeObserver(series: SeriesSet): StoreObserver {

@@ -76,6 +76,10 @@ export const SERIES = {
 
   shoal_api_requests_total: counter('Requests that were answered', 'route', 'method', 'code'),
   shoal_api_request_seconds: histogram('From a request to the end of its answer', 'route', 'method'),
+  shoal_api_refused_total: counter(
+    'What was refused on the API’s TCP port before it was anybody’s',
+    'reason',
+  ),
   shoal_api_requests_open: gauge('Requests under way, streams among them'),
 } as const satisfies Record<string, SeriesDefinition>;
 

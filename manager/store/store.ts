@@ -12,6 +12,7 @@ import type {
   StackRevision,
   Task,
   TaskStatus,
+  User,
 } from '../../shared/model/index.ts';
 
 /** Each table is the keys /shoal/v1/<table>/<id> in etcd, JSON values. */
@@ -36,6 +37,8 @@ export interface Tables {
   /** Key: `${stack}.${revision}`. */
   stackRevisions: StackRevision;
   managers: ManagerRecord;
+  /** Who may use the API over TCP. Key: the name. */
+  users: User;
 }
 
 export type TableName = keyof Tables;
@@ -54,6 +57,7 @@ export const TABLE_NAMES = [
   'configs',
   'stackRevisions',
   'managers',
+  'users',
 ] as const satisfies readonly TableName[];
 
 /** One put (value) or delete (null). `expect` guards it: the version that was read, 0 for "must not exist". */

@@ -16,3 +16,4 @@ export * from './service.ts';
 export * from './stack.ts';
 export * from './task-state.ts';
 export * from './task.ts';
+export * from './user.ts';

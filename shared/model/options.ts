@@ -60,7 +60,9 @@ export interface ManagerOptions {
   readonly listen: { readonly host: string; readonly port: number };
   /** host:port that agents are told to use. */
   readonly advertise: string;
-  /** Where /metrics, and nothing else, is served besides on the socket: plain HTTP, for anybody who can connect. */
+  /** Where the API is served besides on the socket: TLS, for users. `names`: what clients call this manager besides. */
+  readonly api?: { readonly host: string; readonly port: number; readonly names: readonly string[] };
+  /** Where /metrics, and nothing else, is served besides: on a loopback address plain HTTP for anybody, else TLS for users. */
   readonly metricsListen?: { readonly host: string; readonly port: number };
   readonly etcd: EtcdOptions;
   /** It joins the cluster of other managers; absent: it has one, or begins one. */

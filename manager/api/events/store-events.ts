@@ -13,7 +13,8 @@ export function eventsOf(store: Store, changes: readonly Change[]): EventDraft[]
   return changes.flatMap((change) => eventsOfOne(records, change));
 }
 
-function withGone(store: Store, changes: readonly Change[]): Records {
+/** The records with those that went in these changes. */
+export function withGone(store: Store, changes: readonly Change[]): Records {
   const gone = new Map<string, Change['before']>();
   for (const { table, key, before, after } of changes)
     if (after === undefined && before !== undefined) gone.set(`${table}/${key}`, before);

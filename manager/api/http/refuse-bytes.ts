@@ -1,5 +1,6 @@
 /** What is no HTTP never reaches the API: it is answered here, in the same form as errors of the API, and its connection ends. */
 import { type IncomingMessage, maxHeaderSize, type Server, type ServerResponse } from 'node:http';
+import type { Server as TlsServer } from 'node:https';
 import type { Socket } from 'node:net';
 import { sendJson } from './respond.ts';
 
@@ -17,7 +18,7 @@ const REFUSALS: Readonly<Record<string, Refusal>> = {
   ERR_HTTP_REQUEST_TIMEOUT: ['408 Request Timeout', 'the head of the request did not come in time'],
 };
 
-export function refuseWhatIsNoHttp(server: Server): void {
+export function refuseWhatIsNoHttp(server: Server | TlsServer): void {
   const newest = new WeakMap<Socket, { req: IncomingMessage; res: ServerResponse }>();
   server.on('request', (req, res) => void newest.set(req.socket, { req, res }));
   server.on('checkExpectation', (req: IncomingMessage, res: ServerResponse) => {

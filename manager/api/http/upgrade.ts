@@ -18,6 +18,8 @@ export function serveUpgrade(
 ): void {
   // From here on nobody else listens; an error is followed by `close`, which everybody looks at.
   socket.on('error', () => undefined);
+  // Who has said all wants to hear the rest. A socket of TLS would end with its other side.
+  socket.allowHalfOpen = true;
   if (head.length > 0) socket.unshift(head);
   sockets.set(req, socket);
   const res = new ServerResponse(req);

@@ -1,6 +1,7 @@
 /** All endpoints: each resource's table, put together. A test compares them with what the router has. */
 import { absentOperations } from './absent.ts';
 import { archiveOperations } from './archive.ts';
+import { auditOperations } from './audit.ts';
 import { caOperations } from './ca.ts';
 import { containerLifecycleOperations } from './container-lifecycle.ts';
 import { containersOperations } from './containers.ts';
@@ -20,6 +21,7 @@ import { stacksOperations } from './stacks.ts';
 import { swarmOperations } from './swarm.ts';
 import { systemOperations } from './system.ts';
 import { tasksOperations } from './tasks.ts';
+import { usersOperations } from './users.ts';
 import { volumesOperations } from './volumes.ts';
 
 export const OPERATIONS: readonly Operation[] = [
@@ -43,5 +45,7 @@ export const OPERATIONS: readonly Operation[] = [
   ...imagesOperations,
   ...registryOperations,
   ...volumesOperations,
+  ...usersOperations,
+  ...auditOperations,
   ...absentOperations,
 ];

@@ -11,6 +11,7 @@ import {
   type StoredFileSpec,
 } from '../../../shared/model/index.ts';
 import { sameJson } from '../../plan/reconcile/dirty.ts';
+import { wholeStore } from '../access/limited-store.ts';
 import { type Guard, StaleError, type Store, type Write } from '../../store/store.ts';
 import type { ApiContext } from '../context.ts';
 import { lookup } from '../lookup.ts';
@@ -202,7 +203,8 @@ function nameOfOld(store: Store, kind: StoredFileKind, file: StoredFile): string
  * Services that use it by their current revision, or by one that still has tasks; with `previous`, also those that
  * would by a rollback. A service that is being removed uses nothing any more: its containers have what they have.
  */
-export function usersOf(store: Store, kind: StoredFileKind, id: string, previous: boolean): Service[] {
+export function usersOf(seen: Store, kind: StoredFileKind, id: string, previous: boolean): Service[] {
+  const store = wholeStore(seen);
   return [...liveServices(store)].filter((service) => {
     const revisions = new Set([service.revision, ...revisionsAlive(store, service.id)]);
     if (previous && service.previousRevision !== undefined) revisions.add(service.previousRevision);

@@ -1,12 +1,14 @@
 /** Who is on a network: its services, containers and nodes, as the records say. */
 import { isTerminal, type Task } from '../../../shared/model/index.ts';
+import { wholeStore } from '../access/limited-store.ts';
 import type { Store } from '../../store/store.ts';
 import { taskName } from '../codec/task-codec.ts';
 import type { ApiContext } from '../context.ts';
 import { liveServices, specOf } from './service-reads.ts';
 
 /** Networks that the current spec of a service, or of a single container, names. */
-export function usedNetworks(store: Store): Set<string> {
+export function usedNetworks(seen: Store): Set<string> {
+  const store = wholeStore(seen);
   const used = new Set<string>();
   for (const service of store.all('services').values()) {
     if (service.removing === true) continue;

@@ -10,6 +10,7 @@ import {
   type Service,
   type ServiceSpec,
 } from '../../../shared/model/index.ts';
+import { wholeStore } from '../access/limited-store.ts';
 import { StaleError, type Store, type Write } from '../../store/store.ts';
 import type { ApiContext } from '../context.ts';
 import { lookup } from '../lookup.ts';
@@ -100,7 +101,7 @@ function requireValid(store: Store, spec: NetworkSpec): void {
   const problem = subnetProblem(spec.subnet, spec.gateway);
   if (problem !== undefined) throw new InvalidError(problem);
   const subnet = parseCidr(spec.subnet);
-  for (const other of store.all('networks').values()) {
+  for (const other of wholeStore(store).all('networks').values()) {
     const taken = other.allocation?.subnet ?? other.spec.subnet;
     if (taken !== undefined && cidrsOverlap(subnet, parseCidr(taken))) {
       throw new ForbiddenError(
@@ -157,7 +158,8 @@ function requireUnused(network: Network, service: Service | undefined): void {
 }
 
 /** A service that is attached by its current revision, or by an older one that still has tasks. */
-function user(store: Store, networkId: string, removing: boolean): Service | undefined {
+function user(seen: Store, networkId: string, removing: boolean): Service | undefined {
+  const store = wholeStore(seen);
   for (const service of store.all('services').values()) {
     if ((service.removing === true) !== removing) continue;
     const revisions = new Set([service.revision, ...revisionsAlive(store, service.id)]);

@@ -9,6 +9,7 @@ import { newId } from '../../../shared/lib/ids.ts';
 import type { Revision, RollbackOrigin, Service, ServiceSpec } from '../../../shared/model/index.ts';
 import { isJob, modeFamily } from '../../../shared/model/index.ts';
 import { sameJson } from '../../plan/reconcile/dirty.ts';
+import { wholeStore } from '../access/limited-store.ts';
 import { type Guard, StaleError, type Store, type Write } from '../../store/store.ts';
 import type { ApiContext } from '../context.ts';
 import { portKey } from '../validate/ports.ts';
@@ -135,9 +136,11 @@ export function portHolder(
     spec.ports.flatMap((p) => (p.mode === 'ingress' && p.publishedPort > 0 ? [[portKey(p), p]] : [])),
   );
   if (wanted.size === 0) return undefined;
-  for (const service of store.all('services').values()) {
+  // Whoever it belongs to: a port is one.
+  const whole = wholeStore(store);
+  for (const service of whole.all('services').values()) {
     if (service.id === self || (service.removing === true) !== removing) continue;
-    const ports = [...(specOf(store, service)?.ports ?? []), ...(service.endpoint?.ports ?? [])];
+    const ports = [...(specOf(whole, service)?.ports ?? []), ...(service.endpoint?.ports ?? [])];
     const clash = ports.find((port) => port.mode === 'ingress' && wanted.has(portKey(port)));
     if (clash !== undefined) return { service, port: clash.publishedPort };
   }

@@ -1,6 +1,7 @@
 /** Everything that can be wrong with a converted stack in this cluster, found before anything is written. */
 import { modeFamily, nodeNetworkOf, STACK_LABEL } from '../../../shared/model/index.ts';
 import { cidrsOverlap, parseCidr } from '../../../shared/lib/cidr.ts';
+import { wholeStore } from '../access/limited-store.ts';
 import type { Store } from '../../store/store.ts';
 import {
   placeOf,
@@ -182,7 +183,7 @@ function checkNetwork(store: Store, stack: string, network: StackNetwork): Found
 /** Names of the networks that hold part of the subnet. */
 function overlapping(store: Store, subnet: string): string[] {
   const cidr = parseCidr(subnet);
-  return [...store.all('networks').values()].flatMap((other) => {
+  return [...wholeStore(store).all('networks').values()].flatMap((other) => {
     const taken = other.allocation?.subnet ?? other.spec.subnet;
     return taken !== undefined && cidrsOverlap(cidr, parseCidr(taken)) ? [other.spec.name] : [];
   });

@@ -12,6 +12,7 @@ import { emitExecCreated, followExec } from '../events/exec-events.ts';
 import { readJson } from '../http/body.ts';
 import { refuseInputWithoutConnection, relay } from '../http/attached.ts';
 import { openChannel } from '../http/channel.ts';
+import { noteChanges } from '../../request-scope.ts';
 import { queryDimension } from '../http/query.ts';
 import { requestSignal, sendEmpty, sendJson } from '../http/respond.ts';
 import { parseStrict } from '../http/unsupported.ts';
@@ -60,6 +61,7 @@ export function execRouter(ctx: ApiContext): Router {
     const spec = execSpec(execId, container.id, body);
     await callNode(ctx, container.nodeId, 'exec.create', spec, signal);
     emitExecCreated(ctx, container, spec);
+    noteChanges([`create exec ${execId} in container ${container.name}`]);
     sendJson(res, 201, { Id: execId });
   });
 
@@ -69,6 +71,7 @@ export function execRouter(ctx: ApiContext): Router {
     const { nodeId, info } = await findExec(ctx, req.params.id, signal);
     if (info.state !== 'created')
       throw new ConflictError(`exec command ${info.spec.execId} has been started`);
+    noteChanges([`run exec in container ${info.spec.containerId}`]);
     const size = terminalSize(body.ConsoleSize);
     const params = { execId: info.spec.execId, ...(size === undefined ? {} : { size }) };
     if (body.Detach === true) {

@@ -312,6 +312,8 @@ test('what these tests begin with is taken: the path of what there is, and the e
     '400 post /secrets/:id/update',
     '409 post /configs/create',
     '400 post /configs/:id/update',
+    '400 post /users/:name/certificate',
+    '404 delete /users/:name/credentials/:id',
   ]);
 });
 

@@ -108,6 +108,7 @@ async function fill(api: ApiFixture): Promise<Known> {
   await made('/configs/create', { Name: 'motd', Data: 'eA==' });
   const web = { Name: 'web', TaskTemplate: { ContainerSpec: { Image: 'busybox' } } };
   await made('/services/create', web);
+  await made('/users', { Name: 'bob', Role: 'viewer' });
   const yaml = { 'content-type': 'application/yaml' };
   // So that 1 is not the newest version of anything.
   const { Version, Spec } = await api.get('/swarm');
@@ -133,6 +134,7 @@ async function fill(api: ApiFixture): Promise<Known> {
     volumes: VOLUME,
     exec: EXEC_ID,
     stacks: 'shop',
+    users: 'bob',
   };
 }
 

@@ -1,11 +1,12 @@
 import { readFile, writeFile } from 'node:fs/promises';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import path from 'node:path';
 import test from 'ava';
 import { PROJECT_ROOT } from '../../../deploy/local/project.ts';
 import { lead } from '../../../manager/leader/leader.ts';
 import { Refusals } from '../../../manager/dispatcher/refusals.ts';
 import { createMetrics, type MetricSources } from '../../../manager/metrics/metrics.ts';
-import { listenForScrapes } from '../../../manager/metrics/listen.ts';
+import { isLoopback, listenForScrapes, scrapesOnly } from '../../../manager/metrics/listen.ts';
 import { SERIES } from '../../../manager/metrics/series.ts';
 import { StaleError, type Store } from '../../../manager/store/store.ts';
 import { delay } from '../../../shared/lib/abort.ts';
@@ -271,4 +272,23 @@ test('docs/operate.md has every series, with its labels', async (t) => {
   const expected = text.replace(block, (_all, start: string, end: string) => `${start}${table}${end}`);
   if (process.env['SHOAL_WRITE_DOCS'] === '1') await writeFile(file, expected);
   t.is(process.env['SHOAL_WRITE_DOCS'] === '1' ? expected : text, expected);
+});
+
+test('without TLS they are on loopback addresses only; with it, nothing else is there', (t) => {
+  for (const host of ['127.0.0.1', '127.8.0.1', '::1', 'localhost']) t.true(isLoopback(host), host);
+  for (const host of ['0.0.0.0', '::', '10.0.0.5', '127.0.0.1.example.com', '128.0.0.1', ''])
+    t.false(isLoopback(host), host);
+  const asked: string[] = [];
+  const listener = scrapesOnly((req) => void asked.push(`${req.method} ${req.url}`));
+  const answers: number[] = [];
+  const res = { writeHead: (status: number) => (answers.push(status), { end: () => undefined }) };
+  for (const [method, url] of [
+    ['GET', '/metrics?x=1'],
+    ['POST', '/metrics'],
+    ['GET', '/services'],
+    ['GET', '/v1.47/metrics'],
+  ])
+    listener({ method, url } as IncomingMessage, res as unknown as ServerResponse);
+  t.deepEqual(asked, ['GET /metrics?x=1']);
+  t.deepEqual(answers, [404, 404, 404]);
 });
