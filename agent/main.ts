@@ -9,6 +9,7 @@ import { Attachments } from './container/attach.ts';
 import { ArchiveService } from './container/archive.ts';
 import { ContainerBuilder } from './container/builder.ts';
 import { type Belongings, Containers } from './container/containers.ts';
+import { liveNetns, renewResolvConf } from './container/live.ts';
 import { ContainerService } from './container/service.ts';
 import { readUsage } from './container/usage.ts';
 import { replaceFile } from './files/replace-file.ts';
@@ -18,6 +19,7 @@ import { imageAnswers } from './image/image-methods.ts';
 import { ImageService } from './image/image-service.ts';
 import { describeMachine, sourceAddress } from './machine.ts';
 import { NetworkDriver } from './network/driver.ts';
+import type { LiveContainers } from './network/live-wiring.ts';
 import { answerRequests } from './requests.ts';
 import type { LinkOptions } from './session/link.ts';
 import { loadIdentity, saveIdentity, type Identity } from './session/identity.ts';
@@ -45,7 +47,10 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const describe = describer(options);
   const description = await describe(identity.current.managers[0] ?? '');
   const images = await openImages(options, signal);
-  const network = networkDriver(options, identity);
+  const network = networkDriver(options, identity, {
+    netnsOf: (taskId) => liveNetns(containers, taskId),
+    rewired: (taskId, text) => renewResolvConf(containers, taskId, text),
+  });
   const { files, assignments } = await openMemory(runDir, logger);
   const volumes = new Volumes(stateDir, () => containers.list(), logger);
   const containers: Containers = new Containers(stateDir, runDir, logger, belongings(files, volumes));
@@ -84,7 +89,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
         worker.assign(set, acknowledge, whole);
         usage.take(set);
       },
-      ...answers({ containers, volumes, images, builder, executor, identity }),
+      ...answers({ containers, volumes, images, builder, executor, identity, network }),
     },
     logger.child({ part: 'session' }),
   );
@@ -171,10 +176,11 @@ interface Parts {
   readonly builder: ContainerBuilder;
   readonly executor: TaskExecutor;
   readonly identity: NodeIdentity;
+  readonly network: NetworkDriver;
 }
 
 /** What managers may ask of this node, subject by subject. */
-function answers({ containers, volumes, images, builder, executor, identity }: Parts) {
+function answers({ containers, volumes, images, builder, executor, identity, network }: Parts) {
   const imageBytes = async (id: string) => (await images.resolveLocal(id))?.sizeBytes;
   const service = new ContainerService(containers, (taskId) => executor.healthOf(taskId), imageBytes);
   const image = imageAnswers(images, (imageId) => builder.userOf(imageId));
@@ -192,6 +198,10 @@ function answers({ containers, volumes, images, builder, executor, identity }: P
       ...attachments.methods,
       ...archive.methods,
       ...volumeAnswers(volumes, containers, imageBytes),
+      'network.settled': async ({ taskId, addresses }, signal) => {
+        await network.settled(taskId, addresses, signal);
+        return {};
+      },
     },
     { ...service.streams, ...image.streams, ...attachments.streams, ...archive.streams },
   );
@@ -211,10 +221,14 @@ function belongings(files: TaskFiles, volumes: Volumes): Belongings {
   };
 }
 
-function networkDriver(options: AgentOptions, { nodeId }: { readonly nodeId: string }): NetworkDriver {
+function networkDriver(
+  options: AgentOptions,
+  { nodeId }: { readonly nodeId: string },
+  live: LiveContainers,
+): NetworkDriver {
   const { name: clusterName, vxlanPort } = options;
   const logger = options.logger.child({ part: 'network' });
-  return new NetworkDriver({ clusterName, nodeId, vxlanPort, lingerMs: NETWORK_LINGER_MS, logger });
+  return new NetworkDriver({ clusterName, nodeId, vxlanPort, lingerMs: NETWORK_LINGER_MS, logger, live });
 }
 
 /** What is kept in memory, and only there when it is secret. */
