@@ -15,6 +15,7 @@ import { Attachments } from './container/attach.ts';
 import { ArchiveService } from './container/archive.ts';
 import { ContainerBuilder } from './container/builder.ts';
 import { type Belongings, Containers } from './container/containers.ts';
+import { liveNetns, renewResolvConf } from './container/live.ts';
 import { ContainerService } from './container/service.ts';
 import { readUsage } from './container/usage.ts';
 import { replaceFile } from './files/replace-file.ts';
@@ -23,7 +24,7 @@ import { TaskFiles } from './files/task-files.ts';
 import { imageAnswers } from './image/image-methods.ts';
 import { ImageService } from './image/image-service.ts';
 import { describeMachine, sourceAddress } from './machine.ts';
-import { NetworkDriver } from './network/driver.ts';
+import { NetworkDriver, type NetworkDriverOptions } from './network/driver.ts';
 import { answerRequests } from './requests.ts';
 import type { LinkOptions } from './session/link.ts';
 import { loadIdentity, saveIdentity, type Identity } from './session/identity.ts';
@@ -52,7 +53,13 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const description = await describe(identity.current.managers[0] ?? '');
   const images = await openImages(options, signal);
   const reports: Reports = { send: () => undefined, network: () => undefined };
-  const network = networkDriver(options, identity, (report) => reports.network(report));
+  const network = networkDriver(options, identity, {
+    onReport: (report) => reports.network(report),
+    live: {
+      netnsOf: (taskId) => liveNetns(containers, taskId),
+      rewired: (taskId, text) => renewResolvConf(containers, taskId, text),
+    },
+  });
   const { files, assignments } = await openMemory(runDir, logger);
   const volumes = new Volumes(stateDir, () => containers.list(), logger);
   const containers: Containers = new Containers(stateDir, runDir, logger, belongings(files, volumes));
@@ -90,7 +97,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
         worker.assign(set, acknowledge, whole);
         usage.take(set);
       },
-      ...answers({ containers, volumes, images, builder, executor, identity }),
+      ...answers({ containers, volumes, images, builder, executor, identity, network }),
     },
     logger.child({ part: 'session' }),
   );
@@ -178,10 +185,11 @@ interface Parts {
   readonly builder: ContainerBuilder;
   readonly executor: TaskExecutor;
   readonly identity: NodeIdentity;
+  readonly network: NetworkDriver;
 }
 
 /** What managers may ask of this node, subject by subject. */
-function answers({ containers, volumes, images, builder, executor, identity }: Parts) {
+function answers({ containers, volumes, images, builder, executor, identity, network }: Parts) {
   const imageBytes = async (id: string) => (await images.resolveLocal(id))?.sizeBytes;
   const service = new ContainerService(containers, (taskId) => executor.healthOf(taskId), imageBytes);
   const image = imageAnswers(images, (imageId) => builder.userOf(imageId));
@@ -199,6 +207,10 @@ function answers({ containers, volumes, images, builder, executor, identity }: P
       ...attachments.methods,
       ...archive.methods,
       ...volumeAnswers(volumes, containers, imageBytes),
+      'network.settled': async ({ taskId, addresses }, signal) => {
+        await network.settled(taskId, addresses, signal);
+        return {};
+      },
     },
     { ...service.streams, ...image.streams, ...attachments.streams, ...archive.streams },
   );
@@ -227,11 +239,18 @@ interface Reports {
 function networkDriver(
   options: AgentOptions,
   { nodeId }: { readonly nodeId: string },
-  onReport: (report: NetworkReport) => void,
+  around: Required<Pick<NetworkDriverOptions, 'onReport' | 'live'>>,
 ): NetworkDriver {
   const { name: clusterName, vxlanPort } = options;
   const logger = options.logger.child({ part: 'network' });
-  return new NetworkDriver({ clusterName, nodeId, vxlanPort, lingerMs: NETWORK_LINGER_MS, logger, onReport });
+  return new NetworkDriver({
+    ...around,
+    clusterName,
+    nodeId,
+    vxlanPort,
+    lingerMs: NETWORK_LINGER_MS,
+    logger,
+  });
 }
 
 /** What is kept in memory, and only there when it is secret. */

@@ -1,10 +1,10 @@
 /** The work of giving one container its interfaces: short, because a container's start waits for it. */
 import type { AssignmentSet, TaskAssignment } from '../../shared/model/index.ts';
-import { containerObjects, interfacesOf } from './container-scope.ts';
+import { containerObjects, type Interface, interfacesOf } from './container-scope.ts';
 import { portObjects } from './desired-sandbox.ts';
 import { mtuOf, type Self } from './local.ts';
 import { addOps, type NetOp } from './diff.ts';
-import { type Scope, scopeOf } from './kernel-object.ts';
+import { type KernelObject, type Scope, scopeOf } from './kernel-object.ts';
 import { sandboxName } from './names.ts';
 import type { Batch } from './plan.ts';
 
@@ -20,7 +20,7 @@ const BEFORE = [
   { op: 'link-set', name: 'lo', up: true },
 ];
 
-function setUp(name: string): NetOp {
+export function setUp(name: string): NetOp {
   return { op: 'link-set', name, up: true };
 }
 
@@ -31,14 +31,7 @@ export function attachPlan(
   containerNetns: string,
 ): AttachPlan {
   const interfaces = interfacesOf(task, set.networks);
-  const ports = interfaces.map(({ dev, address, network }) => {
-    const mtu = mtuOf(network, self);
-    return {
-      vni: network.vni,
-      netns: `${self.netnsDir}/${sandboxName(self.prefix, network.vni)}`,
-      objects: portObjects(task.taskId, address, mtu, { name: dev, netns: containerNetns, mtu }),
-    };
-  });
+  const ports = portsOf(task.taskId, interfaces, self, containerNetns);
   const inside = containerObjects(interfaces).flatMap((object) => addOps(object, undefined, containerNetns));
   return {
     batches: [
@@ -51,4 +44,21 @@ export function attachPlan(
     ],
     added: new Map(ports.map(({ vni, objects }) => [vni, scopeOf(objects)])),
   };
+}
+
+/** In the sandbox of each interface's network: its far end, and how to make both. */
+export function portsOf(
+  taskId: string,
+  interfaces: readonly Interface[],
+  self: Self,
+  containerNetns: string,
+): { readonly vni: number; readonly netns: string; readonly objects: KernelObject[] }[] {
+  return interfaces.map(({ dev, address, network }) => {
+    const mtu = mtuOf(network, self);
+    return {
+      vni: network.vni,
+      netns: `${self.netnsDir}/${sandboxName(self.prefix, network.vni)}`,
+      objects: portObjects(taskId, address, mtu, { name: dev, netns: containerNetns, mtu }),
+    };
+  });
 }

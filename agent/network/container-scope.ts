@@ -8,18 +8,21 @@ const FIRST_PRIORITY = 1000;
 
 export interface Interface {
   readonly dev: string;
+  /** That of `dev`: what makes of several ways one for each. */
+  readonly number: number;
   readonly address: string;
   readonly network: NetworkAssignment;
 }
 
-/** eth0, eth1, ... in the order of the task's addresses; networks that are not known are left out. */
+/** eth0, eth1, ... by the numbers of the task's addresses; networks that are not known are left out. */
 export function interfacesOf(
   task: TaskAssignment,
   networks: ReadonlyMap<string, NetworkAssignment>,
 ): Interface[] {
-  return task.addresses.flatMap(({ address, network: networkId }, index) => {
+  return task.addresses.flatMap(({ address, network: networkId, device }, index) => {
     const network = networks.get(networkId);
-    return network === undefined ? [] : [{ dev: `eth${index}`, address, network }];
+    const number = device ?? index;
+    return network === undefined ? [] : [{ dev: `eth${number}`, number, address, network }];
   });
 }
 
@@ -55,11 +58,11 @@ function defaultRoute({ dev, network }: Interface, table: number): KernelObject 
   return { type: 'route', dst: '0.0.0.0/0', table, dev, via: network.gateway };
 }
 
-function sourceObjects(one: Interface, index: number): KernelObject[] {
-  const table = FIRST_TABLE + index;
+function sourceObjects(one: Interface): KernelObject[] {
+  const table = FIRST_TABLE + one.number;
   return [
     { type: 'route', dst: one.network.subnet, table, dev: one.dev },
     defaultRoute(one, table),
-    { type: 'rule', priority: FIRST_PRIORITY + index, table, from: `${one.address}/32` },
+    { type: 'rule', priority: FIRST_PRIORITY + one.number, table, from: `${one.address}/32` },
   ];
 }

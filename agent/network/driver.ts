@@ -7,7 +7,8 @@ import { ConflictError, describeError, InvalidError, NotFoundError } from '../..
 import { delay, isAbort } from '../../shared/lib/abort.ts';
 import { backoffMs } from '../../shared/lib/backoff.ts';
 import { Mutex } from '../../shared/lib/mutex.ts';
-import type { AssignmentSet, NetworkReport, TaskAssignment } from '../../shared/model/index.ts';
+import type { AssignmentSet, NetworkReport, TaskAddress, TaskAssignment } from '../../shared/model/index.ts';
+import { adopt } from './adopt.ts';
 import { attachPlan } from './attach.ts';
 import { defaultInterface, interfacesOf } from './container-scope.ts';
 import { type DesiredChange, DesiredTracker } from './desired-tracker.ts';
@@ -18,7 +19,8 @@ import { DnsService } from './dns-service.ts';
 import { ForeignPorts, isTaken, listeningPorts, portTaken } from './foreign-ports.ts';
 import { warnOfForwardDrop } from './forward-policy.ts';
 import { Kernel } from './kernel.ts';
-import { portName, prefixOf, TUNNEL_OVERHEAD } from './names.ts';
+import { hasAll, type LiveContainers, LiveWiring } from './live-wiring.ts';
+import { prefixOf, TUNNEL_OVERHEAD } from './names.ts';
 import { NetworkNews } from './network-news.ts';
 import type { NamespaceDump } from './observe.ts';
 import { removeAll } from './remove-all.ts';
@@ -51,6 +53,8 @@ export interface NetworkDriverOptions {
   readonly lingerMs?: number;
   /** Called with what there is to say of the node's networks, whenever that has changed. */
   readonly onReport?: (report: NetworkReport) => void;
+  /** The containers that run. Absent: their networks do not change while they do. */
+  readonly live?: LiveContainers;
 }
 
 export class NetworkDriver {
@@ -72,6 +76,9 @@ export class NetworkDriver {
   readonly #changes = new SetChanges();
   #set: AssignmentSet | undefined;
   #applied: AssignmentSet | undefined;
+  readonly #wiring: LiveWiring;
+  /** Tasks whose interfaces are to be looked at. */
+  #due: ReadonlySet<string> = new Set();
   /** Counts changes of the two sets of tasks. */
   #localRevision = 0;
   #pending: Promise<void> | undefined;
@@ -86,6 +93,7 @@ export class NetworkDriver {
     this.#options = options;
     this.#prefix = prefixOf(options.clusterName, options.nodeId);
     this.#kernel = new Kernel(this.#prefix, options.netnsDir ?? NETNS_DIR);
+    this.#wiring = new LiveWiring(options.live, this.#kernel, options.logger);
     this.#dns = new DnsService(options.logger, () => options.hostResolvers ?? readHostResolvers());
     this.#foreignPorts = new ForeignPorts(options.logger);
     this.#lingering = new Lingering(options.lingerMs ?? 0);
@@ -124,6 +132,18 @@ export class NetworkDriver {
     this.#ended.add(taskId);
     this.#localRevision += 1;
     if (known) await this.#reconcile(signal);
+  }
+
+  /** Resolves when the task's container has interfaces for these addresses, and no others. Rejects with why it has not. */
+  async settled(taskId: string, addresses: readonly TaskAddress[], signal: AbortSignal): Promise<void> {
+    for (;;) {
+      const task = this.#set?.tasks.get(taskId);
+      if (hasAll(task, addresses) && hasAll(this.#attached.get(taskId), addresses)) return;
+      const problem = this.#wiring.problemOf(taskId);
+      if (problem !== undefined) throw new ConflictError(problem);
+      signal.throwIfAborted();
+      await this.#nextChange(signal);
+    }
   }
 
   /** The text of a task's /etc/resolv.conf. Throws NotFoundError for a task that is not this node's. */
@@ -196,6 +216,7 @@ export class NetworkDriver {
       throw error;
     }
     this.#news.tell(this.#foreignPorts.taken);
+    await this.#rewire(set);
     for (const wake of this.#waiting) wake();
   }
 
@@ -261,18 +282,30 @@ export class NetworkDriver {
 
   /** Containers that were attached before this agent started have their interfaces; one that ended has lost them. */
   #adopt(set: AssignmentSet, sandboxes: ReadonlyMap<number, ReadonlyMap<string, unknown>>): void {
-    const has = (task: TaskAssignment): boolean =>
-      task.addresses.some(({ network }) => {
-        const vni = set.networks.get(network)?.vni;
-        return vni !== undefined && sandboxes.get(vni)?.has(`link ${portName(task.taskId)}`) === true;
-      });
     for (const taskId of this.#ended) if (!set.tasks.has(taskId)) this.#ended.delete(taskId);
-    for (const task of [...this.#attached.values(), ...set.tasks.values()]) {
-      const before = this.#attached.get(task.taskId);
-      if (has(task) && !this.#ended.has(task.taskId)) this.#attached.set(task.taskId, task);
-      else this.#attached.delete(task.taskId);
-      if (this.#attached.get(task.taskId) !== before) this.#localRevision += 1;
-    }
+    const { attached, due } = adopt(set, this.#attached, this.#ended, sandboxes);
+    this.#due = due;
+    for (const taskId of this.#attached.keys())
+      if (!attached.has(taskId)) this.#setAttached(taskId, undefined);
+    for (const [taskId, task] of attached)
+      if (this.#attached.get(taskId) !== task) this.#setAttached(taskId, task);
+  }
+
+  #setAttached(taskId: string, task: TaskAssignment | undefined): void {
+    if (task === undefined) this.#attached.delete(taskId);
+    else this.#attached.set(taskId, task);
+    this.#localRevision += 1;
+  }
+
+  /** Of containers that run: what has changed of the networks that they are on. */
+  async #rewire(set: AssignmentSet): Promise<void> {
+    if (this.#due.size === 0) return;
+    const { hostDump } = await this.#kernel.observed();
+    await this.#wiring.run(set, this.#self(set, hostDump), this.#due, async (task, added) => {
+      this.#setAttached(task.taskId, task);
+      this.#tracker.attached(added);
+      return this.resolvConfFor(task.taskId);
+    });
   }
 
   async #attachNow(taskId: string, netnsPath: string, signal: AbortSignal): Promise<TaskAssignment> {
@@ -298,8 +331,7 @@ export class NetworkDriver {
       throw error;
     }
     this.#ended.delete(taskId);
-    this.#attached.set(taskId, task);
-    this.#localRevision += 1;
+    this.#setAttached(taskId, task);
     this.#tracker.attached(added);
     return task;
   }

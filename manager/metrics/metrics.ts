@@ -64,7 +64,6 @@ async function readSources(series: SeriesSet, sources: MetricSources): Promise<v
   const dispatched = sources.dispatcher();
   readDispatcher(series, dispatched);
   readRepairs(series, store, dispatched.repairs);
-  readDispatcher(series, sources.dispatcher());
   setAll(series, 'shoal_api_refused_total', 'reason', sources.apiRefused ?? {});
   const [bytes, used] = [
     series.gauge('shoal_etcd_database_bytes'),

@@ -10,7 +10,8 @@ import type {
   TaskAddress,
 } from '../../shared/model/index.ts';
 import { networksOf } from './allocate/addresses.ts';
-import { allocateEndpoint, whyNoAddress } from './allocate/endpoint.ts';
+import { allocateEndpoint } from './allocate/endpoint.ts';
+import { takeAddress, wiring, withDevices } from './allocate/rewire.ts';
 import type { Planning } from './plan.ts';
 import type { ServiceDecision, SlotAction, SlotDecision } from './reconcile/actions.ts';
 import { earlier } from './reconcile/actions.ts';
@@ -168,6 +169,8 @@ export class ServicePlan {
         });
         return true;
       }
+      case 'rewire-task':
+        return this.#rewire(unit, action.task);
       case 'orphan-task':
         this.#orphan(unit, action.task, action.reason);
         return true;
@@ -299,17 +302,36 @@ export class ServicePlan {
     else this.#wakeAt = earlier(this.#wakeAt, again?.atMs);
   }
 
-  #takeAddresses(spec: ServiceSpec): TaskAddress[] | string {
+  #takeAddresses(spec: ServiceSpec, networks: readonly string[] = networksOf(spec)): TaskAddress[] | string {
     const taken: TaskAddress[] = [];
-    for (const network of networksOf(spec)) {
-      const address = this.#planning.addresses.take(network);
-      if (address === undefined) {
+    for (const network of networks) {
+      const result = takeAddress(this.#planning, this.#service.id, spec, network);
+      if ('problem' in result) {
         this.#release(taken);
-        return whyNoAddress(this.#planning.view, network);
+        return result.problem;
       }
-      taken.push({ network, address });
+      taken.push({ network, address: result.address });
     }
     return taken;
+  }
+
+  /** Of a task that lives: what it has on other networks stays as it is. */
+  #rewire(unit: string, task: Task): boolean {
+    const spec = this.#revision?.spec;
+    if (spec === undefined) return false;
+    const { kept, missing } = wiring(task, spec);
+    const taken = this.#takeAddresses(spec, missing);
+    const { networkProblem, ...rest } = task;
+    if (typeof taken === 'string') {
+      if (taken === networkProblem) return false;
+      this.#planning.draft.put(unit, 1, 'tasks', task.id, { ...task, networkProblem: taken });
+      return true;
+    }
+    for (const { network } of taken) this.#guardNetwork(unit, 1, network);
+    const addresses = withDevices(kept, taken);
+    const { revision } = this.#service;
+    this.#planning.draft.put(unit, 1, 'tasks', task.id, { ...rest, revision, addresses });
+    return true;
   }
 
   #release(addresses: readonly TaskAddress[]): void {

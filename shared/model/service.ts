@@ -220,6 +220,8 @@ export interface NetworkAttachment {
   /** Network id (specs as stored hold ids, not names). */
   readonly network: string;
   readonly aliases: readonly string[];
+  /** The only address that it takes there. Of standalone containers only. */
+  readonly address?: string;
 }
 
 /**

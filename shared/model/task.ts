@@ -6,6 +6,8 @@ import type { DesiredState, TaskState } from './task-state.ts';
 export interface TaskAddress {
   readonly network: string;
   readonly address: string;
+  /** The number of its interface (eth2); absent: its place in the list. */
+  readonly device?: number;
 }
 
 /**
@@ -41,6 +43,8 @@ export interface Task {
   readonly move?: 'drain' | 'rebalance';
   /** Of a standalone container's task only. */
   readonly run?: TaskRun;
+  /** Why a network that its container was connected to has not taken it. */
+  readonly networkProblem?: string;
   /** Of a cron job: the time of the schedule that it is for. */
   readonly scheduledAtMs?: number;
 }

@@ -24,7 +24,7 @@ const task = conforms<TaskAssignment>()(
     desired: z.enum(['ready', 'running', 'complete', 'shutdown', 'remove']),
     revision: count,
     spec: serviceSpecSchema,
-    addresses: z.array(z.strictObject({ network: text, address: text })),
+    addresses: z.array(z.strictObject({ network: text, address: text, device: count.exactOptional() })),
     granted: genericResources.exactOptional(),
     started: z.literal(true).exactOptional(),
     measured: z.literal(true).exactOptional(),

@@ -256,7 +256,9 @@ const publishedPort = conforms<PublishedPort>()(
   }),
 );
 
-const attachment = conforms<NetworkAttachment>()(z.strictObject({ network: text, aliases: texts }));
+const attachment = conforms<NetworkAttachment>()(
+  z.strictObject({ network: text, aliases: texts, address: optionalText }),
+);
 
 const dependency = conforms<ServiceDependency>()(
   z.strictObject({

@@ -296,3 +296,65 @@ test('a health check decides: created in the foreground until healthy, replaced 
   await swarm.eventually(async () => (await status()).includes('(healthy)'));
   await docker.ok('service', 'rm', name);
 });
+
+test('a single container is connected to networks and taken from them while it runs', async (t, scene) => {
+  const { docker, swarm, tag } = scene;
+  const [front, back, web, fixed] = [`front-${tag}`, `back-${tag}`, `web-${tag}`, `fixed-${tag}`];
+  const overlay = ['network', 'create', '--driver', 'overlay', '--attachable'];
+  await docker.ok(...overlay, front);
+  await docker.ok(...overlay, '--subnet', '10.77.3.0/24', back);
+  const on = (node: string) => ['--label', `com.docker.swarm.constraints=["node.hostname==${node}"]`];
+  const run = async (name: string, node: string, ...more: string[]) =>
+    docker.ok(
+      'run',
+      '-d',
+      '--pull',
+      'never',
+      '--name',
+      name,
+      ...on(node),
+      ...more,
+      '--entrypoint',
+      '/bin/sleep',
+      IMAGE,
+      '1000',
+    );
+  await run(web, 'a1', '--network', front);
+  await run(fixed, 'a2', '--network', back, '--ip', '10.77.3.99');
+  const inside = (name: string, ...command: string[]) => docker.run(['exec', name, ...command]);
+  const reaches = async (name: string): Promise<boolean> =>
+    (await inside(web, 'ping', '-c', '1', '-w', '1', name)).code === 0;
+  const links = async (): Promise<string[]> =>
+    (await inside(web, 'ls', '/sys/class/net')).stdout.trim().split('\n');
+  t.false(await reaches(fixed));
+
+  await docker.ok('network', 'connect', '--alias', 'www', back, web);
+  t.deepEqual(await links(), ['eth0', 'eth1', 'lo']);
+  await swarm.eventually(() => reaches(fixed));
+  t.regex((await inside(web, 'ping', '-c', '1', fixed)).stdout, /10\.77\.3\.99/);
+  await swarm.eventually(async () => (await inside(fixed, 'ping', '-c', '1', '-w', '1', 'www')).code === 0);
+
+  // the network that its name server was on
+  await docker.ok('network', 'disconnect', front, web);
+  t.deepEqual(await links(), ['eth1', 'lo']);
+  t.true(await reaches(fixed), 'names are answered on what is left');
+  await docker.ok('network', 'rm', front);
+
+  // connected while the agent is away: taken up by the next one
+  await docker.ok(...overlay, front);
+  const node = swarm.node('a1');
+  await node.kill();
+  await swarm.eventually(async () => (await docker.run(['network', 'connect', front, web])).code === 0);
+  await node.restart();
+  await swarm.eventually(async () => (await links()).join(' ') === 'eth0 eth1 lo');
+  t.true(await reaches(fixed), 'what was there is undisturbed');
+
+  await docker.ok('restart', '-t', '0', web, fixed);
+  await swarm.eventually(() => reaches(fixed));
+  await docker.ok('network', 'disconnect', back, web);
+  await docker.ok('network', 'disconnect', front, web);
+  t.deepEqual(await links(), ['lo']);
+  t.regex(await docker.fails('network', 'disconnect', front, web), /is not connected to network/);
+  await docker.ok('rm', '-f', web, fixed);
+  await docker.ok('network', 'rm', front, back);
+});

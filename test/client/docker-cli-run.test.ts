@@ -296,7 +296,7 @@ test('what can not be had is refused by name', async (t, scene) => {
   await refused(/not supported by Shoal: 'container:x'/, '--network', 'container:x');
   await refused(/not supported by Shoal: 'seccomp=|seccomp/, '--security-opt', 'apparmor=docker-default');
   await refused(/'awslogs' \(json-file, local, none are\)/, '--log-driver', 'awslogs');
-  await refused(/not supported by Shoal: .*IPv4Address/, '--network', 'bridge', '--ip', '10.0.0.9');
+  await refused(/on user defined networks only/, '--network', 'bridge', '--ip', '10.0.0.9');
   await refused(/network nosuch not found/, '--network', 'nosuch');
   await refused(
     /no suitable node \(insufficient memory on 2 nodes\)/,

@@ -98,10 +98,10 @@ export const zHostConfig = z.object({
   ConsoleSize: z.array(z.number().int().nonnegative().max(65_535)).nullish(),
 });
 
-const zEndpoint = z
+export const zEndpoint = z
   .object({
     Aliases: zTexts,
-    IPAMConfig: z.object({}).nullish(),
+    IPAMConfig: z.object({ IPv4Address: zText }).nullish(),
     // What a network says of an endpoint that is there comes back from clients that copy it.
     NetworkID: zText,
     DNSNames: zTexts,

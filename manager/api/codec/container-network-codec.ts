@@ -1,8 +1,10 @@
 /** A single container's networks and ports in the Docker Engine API: NetworkMode, EndpointsConfig, PortBindings. */
+import type { z } from 'zod';
 import { InvalidError, UnsupportedError } from '../../../shared/errors/index.ts';
+import { formatAddress, parseAddress } from '../../../shared/lib/cidr.ts';
 import { readHostAddress } from '../../../shared/lib/host-address.ts';
 import type { NetworkAttachment, PublishedPort } from '../../../shared/model/index.ts';
-import type { RawCreate, RawHostConfig } from './container-create-schema.ts';
+import type { RawCreate, RawHostConfig, zEndpoint } from './container-create-schema.ts';
 
 export interface DecodedNetworks {
   /** By name or id, as the client said. */
@@ -29,12 +31,44 @@ export function decodeNetworks(config: RawCreate, host: RawHostConfig): DecodedN
       throw new InvalidError(`network ${other[0]} can not be combined with network ${nodeNetwork}`);
     return { networks: [], nodeNetwork };
   }
-  const aliases = new Map(named.map(([name, endpoint]) => [name, endpoint?.Aliases ?? []]));
+  for (const [name, endpoint] of Object.entries(endpoints))
+    if (OWN.includes(name) && decodeEndpoint(endpoint).address !== undefined) throw ownAddressElsewhere();
+  const attached = new Map(named.map(([name, endpoint]) => [name, decodeEndpoint(endpoint)]));
   // The mode comes first: it is the network that leads out.
-  const names = [...(OWN.includes(mode) ? [] : [mode]), ...aliases.keys()];
+  const names = [...(OWN.includes(mode) ? [] : [mode]), ...attached.keys()];
   return {
-    networks: [...new Set(names)].map((network) => ({ network, aliases: aliases.get(network) ?? [] })),
+    networks: [...new Set(names)].map((network) => ({
+      network,
+      ...(attached.get(network) ?? { aliases: [] }),
+    })),
   };
+}
+
+/** `--ip` on a network that is the node's own. */
+export function ownAddressElsewhere(): InvalidError {
+  return new InvalidError(
+    'user specified IP address is supported on user defined networks only (IPAMConfig.IPv4Address)',
+  );
+}
+
+/** What a client says of a container on one network. Throws InvalidError for an address that is none. */
+export function decodeEndpoint(raw: z.output<typeof zEndpoint>): Omit<NetworkAttachment, 'network'> {
+  const aliases = raw?.Aliases ?? [];
+  const address = raw?.IPAMConfig?.IPv4Address ?? '';
+  if (address === '') return { aliases };
+  if (!isAddress(address))
+    throw new InvalidError(
+      `IPAMConfig.IPv4Address: invalid address ${address}: such as 10.0.0.9 is expected`,
+    );
+  return { aliases, address };
+}
+
+function isAddress(text: string): boolean {
+  try {
+    return formatAddress(parseAddress(text)) === text;
+  } catch {
+    return false;
+  }
 }
 
 /** "80/tcp" to its parts; "80" is tcp. Throws InvalidError. */

@@ -4,7 +4,13 @@ import type { ContainerFacts, PlacedContainer } from './container-codec.ts';
 import { defined } from './common.ts';
 import type { StoredContainer } from '../ops/container-reads.ts';
 import type { ContainerDetails, MountPoint } from '../../../shared/model/node-methods/index.ts';
-import type { MountSpec, PublishedPort } from '../../../shared/model/index.ts';
+import {
+  type MountSpec,
+  nodeNetworkId,
+  type PublishedPort,
+  type TaskAddress,
+} from '../../../shared/model/index.ts';
+import { networksOf } from '../../plan/allocate/addresses.ts';
 
 /** What Docker shows of a container that was asked for nothing. */
 const HOST_DEFAULTS = {
@@ -199,6 +205,31 @@ function pointOf(mount: MountSpec): MountPoint {
   return { kind, target, readOnly, source, ...(mount.kind === 'volume' ? { name: mount.source } : {}) };
 }
 
+const NO_ENDPOINT = {
+  IPAMConfig: null as object | null,
+  Links: null,
+  Aliases: null as readonly string[] | null,
+  NetworkID: '',
+  EndpointID: '',
+  Gateway: '',
+  IPAddress: '',
+  IPPrefixLen: 0,
+  IPv6Gateway: '',
+  GlobalIPv6Address: '',
+  GlobalIPv6PrefixLen: 0,
+  MacAddress: '',
+  DNSNames: null as readonly string[] | null,
+};
+
+/** Of one that is up what its task has; of another what its next start is to have. */
+function endpointsOf({ task, revision }: StoredContainer, isUp: boolean): Omit<TaskAddress, 'device'>[] {
+  const has = task?.addresses ?? [];
+  const wanted = networksOf(revision.spec);
+  const kept = isUp ? has : has.filter(({ network }) => wanted.includes(network));
+  const more = wanted.filter((network) => kept.every((one) => one.network !== network));
+  return [...kept, ...more.map((network) => ({ network, address: '' }))];
+}
+
 /** `Networks` of NetworkSettings. A container that is down has no address. */
 export function encodeEndpoints(
   container: PlacedContainer,
@@ -206,23 +237,23 @@ export function encodeEndpoints(
   facts: ContainerFacts,
 ): Record<string, object> {
   const isUp = container.state === 'running' || container.state === 'paused';
-  const aliases = new Map(stored.revision.spec.networks.map((one) => [one.network, one.aliases]));
-  const entries = (stored.task?.addresses ?? []).map(({ network, address }) => {
+  const { spec } = stored.revision;
+  const own = spec.container.runtime?.network;
+  if (own !== undefined) return { [own]: { ...NO_ENDPOINT, NetworkID: nodeNetworkId(own) } };
+  const attached = new Map(spec.networks.map((one) => [one.network, one]));
+  const entries = endpointsOf(stored, isUp).map(({ network, address }) => {
     const subnet = facts.subnet(network);
-    const given = aliases.get(network) ?? [];
+    const given = attached.get(network)?.aliases ?? [];
+    const fixed = attached.get(network)?.address;
     const endpoint = {
-      IPAMConfig: null,
-      Links: null,
+      ...NO_ENDPOINT,
+      IPAMConfig: fixed === undefined ? null : { IPv4Address: fixed },
       Aliases: given.length === 0 ? null : given,
       NetworkID: network,
       EndpointID: isUp ? (stored.task?.id ?? '') : '',
       Gateway: isUp ? (subnet?.gateway ?? '') : '',
       IPAddress: isUp ? address : '',
       IPPrefixLen: isUp ? (subnet?.bits ?? 0) : 0,
-      IPv6Gateway: '',
-      GlobalIPv6Address: '',
-      GlobalIPv6PrefixLen: 0,
-      MacAddress: '',
       DNSNames: [stored.service.name, container.id.slice(0, 12), ...given],
     };
     return [facts.networkName(network), endpoint] as const;

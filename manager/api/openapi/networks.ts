@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { zNetwork } from '../codec/network-codec.ts';
+import { zConnect, zDisconnect } from '../resources/network-connect.ts';
 import { FILTERS, PRUNE_FILTERS, zNetworkUpdate, zScope } from '../resources/networks.ts';
 import { answers, jsonBody, operationsOf, parameters } from './operation.ts';
 
@@ -54,12 +55,21 @@ export const networksOperations = [
     },
     errors: [400, 404, 503],
   }),
-  ...(['connect', 'disconnect'] as const).map((verb) =>
-    operation('post', `/networks/:id/${verb}`, `Refused: says what to do instead of docker network ${verb}`, {
-      answers: {},
-      errors: [400, 404, 501],
+  operation('post', '/networks/:id/connect', 'Connect a single container to a network', {
+    description:
+      'At once if it runs, else from its next start on. A service decides over the networks of its own.',
+    body: jsonBody('NetworkConnectRequest', zConnect, {
+      Container: 'web',
+      EndpointConfig: { Aliases: ['www'], IPAMConfig: { IPv4Address: '10.20.0.9' } },
     }),
-  ),
+    answers: { 200: answers.empty('Connected') },
+    errors: [400, 403, 404, 409, 501, 503],
+  }),
+  operation('post', '/networks/:id/disconnect', 'Disconnect a single container from a network', {
+    body: jsonBody('NetworkDisconnectRequest', zDisconnect, { Container: 'web', Force: false }),
+    answers: { 200: answers.empty('Disconnected') },
+    errors: [400, 403, 404, 501, 503],
+  }),
   operation('delete', '/networks/:id', 'Remove a network', {
     description: 'Waits, for two minutes at most, for services on it that are being removed.',
     answers: { 204: answers.empty('Removed') },

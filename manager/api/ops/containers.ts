@@ -13,6 +13,7 @@ import {
   type ContainerRequest,
   type ContainerRun,
   isTerminal,
+  type Network,
   type Revision,
   type Service,
   type ServiceSpec,
@@ -142,11 +143,7 @@ async function waitForName(store: Store, name: string, signal: AbortSignal): Pro
 function resolveContainer(store: Store, spec: ServiceSpec): ServiceSpec {
   const networks = spec.networks.map((attachment) => {
     const network = networkOf(store, attachment.network);
-    if (!network.spec.attachable || network.spec.ingress)
-      throw new ForbiddenError(
-        `Could not attach to network ${network.spec.name}: rpc error: code = PermissionDenied desc = ` +
-          `network ${network.spec.name} not manually attachable`,
-      );
+    requireAttachable(network);
     return { ...attachment, network: network.id };
   });
   const onMesh = spec.ports.length > 0;
@@ -158,6 +155,15 @@ function resolveContainer(store: Store, spec: ServiceSpec): ServiceSpec {
     );
   requirePortsFree(store, resolved);
   return resolved;
+}
+
+/** Throws ForbiddenError, in Docker's words, for one that only services may be on. */
+export function requireAttachable({ spec }: Network): void {
+  if (spec.attachable && !spec.ingress) return;
+  throw new ForbiddenError(
+    `Could not attach to network ${spec.name}: rpc error: code = PermissionDenied desc = ` +
+      `network ${spec.name} not manually attachable`,
+  );
 }
 
 function networkOf(store: Store, ref: string) {
@@ -275,12 +281,13 @@ export async function renameContainer(
   );
 }
 
-/** Gives it another spec, for its next start or its next end. */
+/** Gives it another spec, for its next start or its next end. The guards must hold when it is written. */
 export async function reviseContainer(
   ctx: ApiContext,
   serviceId: string,
   change: (revision: Revision) => Pick<Revision, 'spec' | 'asked'>,
   signal: AbortSignal,
+  guards: readonly Guard[] = [],
 ): Promise<void> {
   await changeContainer(
     ctx,
@@ -290,6 +297,7 @@ export async function reviseContainer(
       return [next.service, [next.write]];
     },
     signal,
+    guards,
   );
 }
 
@@ -326,6 +334,7 @@ async function changeContainer(
   serviceId: string,
   change: (container: StoredContainer) => [Service, Write[]?],
   signal: AbortSignal,
+  guards: readonly Guard[] = [],
 ): Promise<void> {
   const { store } = ctx;
   for (let attempt = 1; ; attempt += 1) {
@@ -336,7 +345,7 @@ async function changeContainer(
     const [value, more = []] = change(container);
     const expect = store.version('services', serviceId);
     try {
-      await store.commit([{ table: 'services', key: serviceId, value, expect }, ...more], { signal });
+      await store.commit([{ table: 'services', key: serviceId, value, expect }, ...more], { signal, guards });
       return;
     } catch (error) {
       if (!(error instanceof StaleError) || attempt >= COMMIT_ATTEMPTS) throw error;

@@ -6,7 +6,7 @@ import { shownPorts } from '../codec/standalone-codec.ts';
 import type { ApiContext } from '../context.ts';
 import { type Filters, passes, passesLabels } from '../http/query.ts';
 import { clientRegExp } from '../http/regexp.ts';
-import type { ContainerState } from '../ops/container-reads.ts';
+import type { ContainerState, StoredContainer } from '../ops/container-reads.ts';
 import { nodeMatcher } from './nodes.ts';
 import { taskSpec } from './tasks.ts';
 
@@ -124,13 +124,20 @@ function isImage({ image, imageId }: PlacedContainer, wanted: string): boolean {
 
 function isOnNetwork(ctx: ApiContext, container: PlacedContainer, name: string): boolean {
   const own = nodeNetworkOf(name);
-  if (own === undefined) return container.networks.some(({ network }) => networkIs(ctx, network, name));
+  const { stored } = container;
+  // Those of a single container change while it runs, which its node's record of it does not say.
+  const networks = stored === undefined ? container.networks : networksNow(stored);
+  if (own === undefined) return networks.some(({ network }) => networkIs(ctx, network, name));
   const task = ctx.store.get('tasks', container.taskId);
   const spec =
     container.stored?.revision.spec ?? (task === undefined ? undefined : taskSpec(ctx.store, task));
   // What is on no network of its own is what Docker puts on its bridge.
   if (own === 'bridge') return spec?.networks.length === 0 && spec.container.runtime?.network === undefined;
   return spec?.container.runtime?.network === own;
+}
+
+function networksNow({ task, revision }: StoredContainer): readonly { readonly network: string }[] {
+  return [...(task?.addresses ?? []), ...revision.spec.networks];
 }
 
 function networkIs(ctx: ApiContext, network: string, ref: string): boolean {

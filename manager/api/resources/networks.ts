@@ -1,6 +1,6 @@
 import { Router, type Request } from 'express';
 import { z } from 'zod';
-import { ForbiddenError, InvalidError, UnsupportedError } from '../../../shared/errors/index.ts';
+import { ForbiddenError, InvalidError } from '../../../shared/errors/index.ts';
 import { NODE_NETWORKS, nodeNetworkOf, type Labels, type Network } from '../../../shared/model/index.ts';
 import { decodeNetworkSpec, encodeNetwork } from '../codec/network-codec.ts';
 import { encodeNodeNetwork, type NetworkScope } from '../codec/node-network-codec.ts';
@@ -13,6 +13,7 @@ import { parseTime } from '../logs/options.ts';
 import { allowWarnings, updateNetworkLabels } from '../ops/allow-lists.ts';
 import { containersOn, peersOf, servicesOn, usedNetworks } from '../ops/network-use.ts';
 import { createNetwork, findNetwork, removeNetwork } from '../ops/networks.ts';
+import { addConnect } from './network-connect.ts';
 
 export const FILTERS = ['id', 'name', 'label', 'driver', 'scope', 'type', 'dangling'];
 export const PRUNE_FILTERS = ['until', 'label', 'label!'];
@@ -106,21 +107,6 @@ function addPrune(router: Router, ctx: ApiContext): void {
     }
     sendJson(res, 200, { NetworksDeleted: deleted });
   });
-}
-
-function addConnect(router: Router, { store }: ApiContext): void {
-  for (const [action, flag] of [
-    ['connect', 'add'],
-    ['disconnect', 'rm'],
-  ] as const) {
-    router.post(`/networks/:id/${action}`, (req) => {
-      if (nodeNetworkOf(req.params['id'] ?? '') === undefined) findNetwork(store, req.params['id'] ?? '');
-      throw new UnsupportedError(
-        `network ${action}: not supported by Shoal: a container's networks are those that it was created with: update its service ` +
-          `(docker service update --network-${flag}), or create the container anew with --network`,
-      );
-    });
-  }
 }
 
 function encode(ctx: ApiContext, network: Network): ReturnType<typeof encodeNetwork> {

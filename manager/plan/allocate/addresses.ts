@@ -16,6 +16,8 @@ interface Pool {
   readonly base: number;
   readonly size: number;
   readonly used: Set<number>;
+  /** Never given. */
+  readonly reserved: ReadonlySet<number>;
   /** Where to look next: after the one given last, so that a freed address rests. */
   next: number;
 }
@@ -39,6 +41,32 @@ export class AddressBook {
     pool.used.add(at);
     pool.next = after(pool, at);
     return formatAddress(at);
+  }
+
+  /** This very address of the network, now taken; or why not. */
+  takeGiven(network: string, text: string, serviceId: string): { readonly problem?: string } {
+    const pool = this.#pool(network);
+    const value = parseAddress(text);
+    if (pool === undefined) return { problem: 'the network has no subnet' };
+    if (value < pool.base || value >= pool.base + pool.size) return { problem: 'it is not in the subnet' };
+    if (pool.reserved.has(value)) return { problem: "it is the subnet's own, its gateway or its last one" };
+    if (pool.used.has(value) && !this.#isOwn(network, text, serviceId)) return { problem: 'it is in use' };
+    pool.used.add(value);
+    return {};
+  }
+
+  /** Named by the service's own tasks only: those of a container come one after the other. */
+  #isOwn(network: string, text: string, serviceId: string): boolean {
+    const names = (one: { readonly network: string; readonly address: string }): boolean =>
+      one.network === network && one.address === text;
+    for (const { endpoint } of this.#view.services.values()) if (endpoint?.vips.some(names)) return false;
+    let found = false;
+    for (const task of this.#view.tasks.values()) {
+      if (!task.addresses.some(names)) continue;
+      if (task.serviceId !== serviceId) return false;
+      found = true;
+    }
+    return found;
   }
 
   /** Gives back what `take` gave in this plan. */
@@ -87,13 +115,8 @@ export class AddressBook {
 function emptyPool({ subnet, gateway }: NonNullable<Network['allocation']>): Pool {
   const { base, bits } = parseCidr(subnet);
   const size = cidrSize({ base, bits });
-  const pool: Pool = {
-    base,
-    size,
-    used: new Set([base, base + size - 1, parseAddress(gateway)]),
-    next: base + 1,
-  };
-  return pool;
+  const reserved = new Set([base, base + size - 1, parseAddress(gateway)]);
+  return { base, size, used: new Set(reserved), reserved, next: base + 1 };
 }
 
 function after(pool: Pool, address: number): number {

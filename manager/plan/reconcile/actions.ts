@@ -32,6 +32,8 @@ export type SlotAction =
       /** The only one that it may go to: a container's. */
       readonly nodeId?: string;
     }
+  /** Of a container: its addresses are not those of the networks that it is on now. */
+  | { readonly kind: 'rewire-task'; readonly task: Task }
   /** Its node is gone for good: say so in its stead. */
   | { readonly kind: 'orphan-task'; readonly task: Task; readonly reason: string }
   | { readonly kind: 'delete-task'; readonly task: Task };

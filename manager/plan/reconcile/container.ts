@@ -11,6 +11,7 @@ import type {
   TaskRun,
 } from '../../../shared/model/index.ts';
 import { compareStates, CONTAINER_SLOT, isTerminal } from '../../../shared/model/index.ts';
+import { isWired } from '../allocate/rewire.ts';
 import { isWanted } from '../states.ts';
 import type { View } from '../view.ts';
 import type { ServiceDecision, SlotAction } from './actions.ts';
@@ -157,7 +158,8 @@ export function reconcileContainer(
   const older = tasks.slice(0, -1);
   const taskRun = latest.task.run ?? NEW_RUN;
   const outcome = decide({ run, spec: revision.spec, now, latest, older, taskRun });
-  const actions = [...(outcome.actions ?? []), ...clearOlder(latest, older)];
+  const own = outcome.actions ?? rewire(latest, revision.spec);
+  const actions = [...own, ...clearOlder(latest, older)];
   return {
     service: outcome.remove === true ? [{ kind: 'remove-service' }] : [],
     slots: actions.length === 0 ? [] : [{ key: KEY, actions }],
@@ -187,6 +189,12 @@ function newTask(
     ...(nodeId === undefined ? {} : { nodeId }),
     ...(startAfterMs === undefined ? {} : { startAfterMs }),
   };
+}
+
+/** It was connected to a network, or taken from one, since it has its addresses. */
+function rewire({ task, state }: SlotTask, spec: ServiceSpec): SlotAction[] {
+  if (task.nodeId === undefined || isTerminal(state) || isWired(task, spec)) return [];
+  return [{ kind: 'rewire-task', task }];
 }
 
 function isWaiting({ run, latest }: Situation): boolean {

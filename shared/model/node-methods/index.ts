@@ -6,6 +6,7 @@ import type { StreamChunk } from './common.ts';
 import type { ContainerMethods, ContainerStreams } from './container.ts';
 import type { ExecMethods, ExecStreams } from './exec.ts';
 import type { ImageMethods, ImageStreams } from './image.ts';
+import type { NetworkMethods } from './network.ts';
 import type { VolumeMethods } from './volume.ts';
 
 export type * from './archive.ts';
@@ -15,6 +16,7 @@ export type * from './common.ts';
 export type * from './container.ts';
 export type * from './exec.ts';
 export type * from './image.ts';
+export type * from './network.ts';
 export type * from './volume.ts';
 
 export interface NodeMethods
@@ -24,6 +26,7 @@ export interface NodeMethods
     ExecMethods,
     ImageMethods,
     ArchiveMethods,
+    NetworkMethods,
     VolumeMethods {}
 
 export interface NodeStreams

@@ -6,6 +6,7 @@ import { certificateMethods } from './certificate.ts';
 import { containerMethods, containerStreams } from './container.ts';
 import { execMethods, execStreams } from './exec.ts';
 import { imageMethods, imageStreams } from './image.ts';
+import { networkMethods } from './network.ts';
 import { volumeMethods } from './volume.ts';
 import type { MethodSchemas, StreamSchemas } from './schema-table.ts';
 
@@ -16,6 +17,7 @@ export const methodSchemas: MethodSchemas<keyof NodeMethods> = {
   ...execMethods,
   ...imageMethods,
   ...archiveMethods,
+  ...networkMethods,
   ...volumeMethods,
 };
 

@@ -305,6 +305,8 @@ test('what these tests begin with is taken: the path of what there is, and the e
     '500 post /services/:id/rollback',
     '400 get /tasks/:id/logs',
     '409 post /networks/create',
+    '404 post /networks/:id/connect',
+    '404 post /networks/:id/disconnect',
     '400 get /containers/:id/logs',
     '400 get /containers/:id/attach/ws',
     '409 post /containers/:id/kill',

@@ -49,7 +49,7 @@ export const CONFIG_OPTIONS: readonly OptionSample[] = [
     'NetworkingConfig',
     '--network-alias, --ip',
     { EndpointsConfig: { net: { Aliases: ['x'] } } },
-    'aliases; addresses and links are refused',
+    'aliases and an IPv4 address; links and MAC addresses are refused',
   ),
 ];
 

@@ -198,17 +198,6 @@ test('prune takes what nothing uses, by label and age', async (t) => {
   t.is((await api.get('/networks/used')).Name, 'used');
 });
 
-test('connect and disconnect say what to do instead', async (t) => {
-  await using api = await ApiFixture.up();
-  await makeNetwork(api, 'front');
-  const body = { Container: 'c' };
-  const connect = await api.send('POST', '/networks/front/connect', body);
-  t.is(connect.status, 501);
-  t.regex(connect.json.message, /docker service update --network-add/);
-  t.regex((await api.send('POST', '/networks/front/disconnect', body)).json.message, /--network-rm/);
-  t.is((await api.send('POST', '/networks/nosuch/connect', body)).status, 404);
-});
-
 test('allow-lists: labels that are checked, what they name is said when it is missing, a network can get another', async (t) => {
   await using api = await ApiFixture.up();
   const post = (path: string, body: object) => api.send('POST', path, body);

@@ -1,0 +1,87 @@
+/** Containers that run and are connected to networks, or taken from them. */
+import { describeError } from '../../shared/errors/index.ts';
+import type { AssignmentSet, TaskAddress, TaskAssignment } from '../../shared/model/index.ts';
+import type { Logger } from '../../shared/model/options.ts';
+import { dumpNamespace } from '../native/network.ts';
+import type { Kernel } from './kernel.ts';
+import type { Self } from './local.ts';
+import type { NamespaceDump } from './observe.ts';
+import type { AttachPlan } from './attach.ts';
+import { rewirePlan } from './rewire.ts';
+
+/** What is known of the containers that run here. */
+export interface LiveContainers {
+  /** Path of the network namespace of the task's container; undefined when none runs. */
+  netnsOf(taskId: string): Promise<string | undefined>;
+  /** Its interfaces are others now, and its /etc/resolv.conf should say so. */
+  rewired(taskId: string, resolvConf: string): Promise<void>;
+}
+
+export class LiveWiring {
+  readonly #live: LiveContainers | undefined;
+  readonly #kernel: Kernel;
+  readonly #logger: Logger;
+  /** Why a task is not wired as it should be. */
+  readonly #problems = new Map<string, string>();
+
+  constructor(live: LiveContainers | undefined, kernel: Kernel, logger: Logger) {
+    this.#live = live;
+    this.#kernel = kernel;
+    this.#logger = logger;
+  }
+
+  /** Undefined: none is known. */
+  problemOf(taskId: string): string | undefined {
+    return this.#problems.get(taskId);
+  }
+
+  /** Wires those that run; `done` is told of each. What can not be done is tried again with the next change. */
+  async run(
+    set: AssignmentSet,
+    self: Self,
+    due: ReadonlySet<string>,
+    done: (task: TaskAssignment, added: AttachPlan['added']) => Promise<string>,
+  ): Promise<void> {
+    for (const taskId of this.#problems.keys()) if (!due.has(taskId)) this.#problems.delete(taskId);
+    for (const taskId of due) {
+      const task = set.tasks.get(taskId);
+      if (task === undefined || task.spec.container.runtime?.network === 'host') continue;
+      try {
+        await this.#rewire(task, set, self, done);
+        this.#problems.delete(taskId);
+      } catch (error) {
+        this.#kernel.forget();
+        this.#problems.set(taskId, describeError(error));
+        this.#logger.warn(
+          { taskId, error: describeError(error) },
+          'a container could not be connected to its networks',
+        );
+      }
+    }
+  }
+
+  async #rewire(
+    task: TaskAssignment,
+    set: AssignmentSet,
+    self: Self,
+    done: (task: TaskAssignment, added: AttachPlan['added']) => Promise<string>,
+  ): Promise<void> {
+    const netns = await this.#live?.netnsOf(task.taskId);
+    if (netns === undefined) return;
+    const dump = (await dumpNamespace(netns, [])) as NamespaceDump;
+    const { batches, added } = rewirePlan(task, set, self, netns, dump);
+    await this.#kernel.extend(batches, added);
+    await this.#live?.rewired(task.taskId, await done(task, added));
+  }
+}
+
+/** Whether a task has interfaces for these addresses, and no others. */
+export function hasAll(attached: TaskAssignment | undefined, addresses: readonly TaskAddress[]): boolean {
+  const has = attached?.addresses ?? [];
+  return (
+    has.length === addresses.length &&
+    addresses.every(({ network, address }) =>
+      has.some((one) => one.network === network && one.address === address),
+    )
+  );
+}

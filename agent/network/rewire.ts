@@ -1,0 +1,53 @@
+/**
+ * PURE. From the interfaces that a running container has to those that it is to have: it was connected to a network, or
+ * taken from one. What stays is not touched.
+ */
+import { parseCidr } from '../../shared/lib/cidr.ts';
+import type { AssignmentSet, TaskAssignment } from '../../shared/model/index.ts';
+import { type AttachPlan, portsOf, setUp } from './attach.ts';
+import { containerObjects, type Interface, interfacesOf } from './container-scope.ts';
+import { addOps, diffScope } from './diff.ts';
+import { scopeOf } from './kernel-object.ts';
+import type { Self } from './local.ts';
+import { type NamespaceDump, observeScope } from './observe.ts';
+
+const isOurs = (dev: string): boolean => /^eth\d+$/.test(dev);
+
+/** `dump` is what the container's namespace holds. */
+export function rewirePlan(
+  task: TaskAssignment,
+  set: AssignmentSet,
+  self: Self,
+  netns: string,
+  dump: NamespaceDump,
+): AttachPlan {
+  const wanted = interfacesOf(task, set.networks);
+  const observed = [...observeScope(dump, undefined, isOurs).values()];
+  const has = (one: Interface): boolean =>
+    dump.links.some(({ name }) => name === one.dev) &&
+    dump.addresses.some(({ dev, address }) => dev === one.dev && address === addressOf(one));
+  const staying = wanted.filter(has);
+  const stays = new Set(staying.map(({ dev }) => dev));
+  const stale = dump.links.map(({ name }) => name).filter((name) => isOurs(name) && !stays.has(name));
+  const fresh = wanted.filter((one) => !stays.has(one.dev));
+  const ports = portsOf(task.taskId, fresh, self, netns);
+  const now = scopeOf(
+    observed.filter((object) => object.type !== 'veth' && (!('dev' in object) || stays.has(object.dev))),
+  );
+  const { rest } = diffScope(now, scopeOf(containerObjects(wanted)), netns);
+  return {
+    batches: [
+      { netns, ops: stale.map((name) => ({ op: 'link-del', name })) },
+      ...ports.map(({ netns: sandbox, objects }) => ({
+        netns: sandbox,
+        ops: objects.flatMap((object) => addOps(object, undefined, sandbox)),
+      })),
+      { netns, ops: [...fresh.map(({ dev }) => setUp(dev)), ...rest] },
+    ],
+    added: new Map(ports.map(({ vni, objects }) => [vni, scopeOf(objects)])),
+  };
+}
+
+function addressOf({ address, network }: Interface): string {
+  return `${address}/${parseCidr(network.subnet).bits}`;
+}

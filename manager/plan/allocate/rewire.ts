@@ -1,0 +1,57 @@
+/** The addresses of a container's task while it lives: it is connected to networks and taken from them. Pure. */
+import type { ServiceSpec, Task, TaskAddress } from '../../../shared/model/index.ts';
+import { INGRESS_NETWORK_ID } from '../../../shared/model/index.ts';
+import type { Planning } from '../plan.ts';
+import { networksOf } from './addresses.ts';
+import { whyNoAddress } from './endpoint.ts';
+
+/** What stays of a task's addresses, and the networks that it has none on. */
+export interface Wiring {
+  readonly kept: readonly TaskAddress[];
+  readonly missing: readonly string[];
+}
+
+export function wiring(task: Task, spec: ServiceSpec): Wiring {
+  const networks = new Set(networksOf(spec));
+  // What is open through its way out is not cut because it has another one now.
+  if (networks.size > 0) networks.add(INGRESS_NETWORK_ID);
+  const kept = withDevices(task.addresses, []).filter(({ network }) => networks.has(network));
+  const has = new Set(kept.map(({ network }) => network));
+  return { kept, missing: networksOf(spec).filter((network) => !has.has(network)) };
+}
+
+export function isWired(task: Task, spec: ServiceSpec): boolean {
+  const { kept, missing } = wiring(task, spec);
+  return kept.length === task.addresses.length && missing.length === 0 && task.networkProblem === undefined;
+}
+
+/** Each with the number of its interface, which it keeps when others go. */
+export function withDevices(kept: readonly TaskAddress[], more: readonly TaskAddress[]): TaskAddress[] {
+  const numbered = kept.map((one, index) => ({ ...one, device: one.device ?? index }));
+  const taken = new Set(numbered.map(({ device }) => device));
+  for (const one of more) {
+    let device = 0;
+    while (taken.has(device)) device += 1;
+    taken.add(device);
+    numbered.push({ ...one, device });
+  }
+  return numbered;
+}
+
+/** The address that the spec asks for on the network, or any. */
+export function takeAddress(
+  { view, addresses }: Pick<Planning, 'view' | 'addresses'>,
+  serviceId: string,
+  spec: ServiceSpec,
+  network: string,
+): { readonly address: string } | { readonly problem: string } {
+  const given = spec.networks.find((attachment) => attachment.network === network)?.address;
+  if (given === undefined) {
+    const address = addresses.take(network);
+    return address === undefined ? { problem: whyNoAddress(view, network) } : { address };
+  }
+  const { problem } = addresses.takeGiven(network, given, serviceId);
+  if (problem === undefined) return { address: given };
+  const name = view.networks.get(network)?.spec.name ?? network;
+  return { problem: `address ${given} on network ${name} can not be had: ${problem}` };
+}

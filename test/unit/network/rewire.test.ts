@@ -1,0 +1,138 @@
+/** A container that runs: from any interfaces to any others, and what stays is not touched. */
+import test from 'ava';
+import fc from 'fast-check';
+import { containerObjects, interfacesOf } from '../../../agent/network/container-scope.ts';
+import type { NetOp } from '../../../agent/network/diff.ts';
+import { type KernelObject, scopeOf } from '../../../agent/network/kernel-object.ts';
+import type { NamespaceDump } from '../../../agent/network/observe.ts';
+import { rewirePlan } from '../../../agent/network/rewire.ts';
+import type { TaskAddress, TaskAssignment } from '../../../shared/model/index.ts';
+import { assignmentsOf, network } from '../../cluster/network-model.ts';
+import { KernelModel } from './kernel-model.ts';
+import { SELF, selfWith } from './worlds.ts';
+
+const NETNS = '/proc/7/ns/net';
+const PROTOCOL = 183;
+const NETWORKS = [
+  network('front', 0x1001, '10.5.0'),
+  network('back', 0x1002, '10.6.0', { internal: true }),
+  network('ingress', 0x1000, '10.0.0', { ingress: true }),
+];
+
+const set = assignmentsOf(
+  {
+    peers: [{ nodeId: SELF, hostname: 'h0', index: 1, address: '10.99.0.1' }],
+    networks: NETWORKS,
+    services: [
+      {
+        name: 's',
+        aliases: [],
+        vips: {},
+        networks: ['front', 'back', 'ingress'],
+        meshPorts: [],
+        hostPorts: [],
+      },
+    ],
+    tasks: [
+      {
+        taskId: 'task1yyyyyyyyyyyyyyyyyyyy',
+        service: 's',
+        node: SELF,
+        slot: 1,
+        serving: true,
+        desired: 'running',
+        addresses: { front: '10.5.0.9' },
+      },
+    ],
+  },
+  SELF,
+);
+const [BASE] = set.tasks.values();
+
+function taskWith(addresses: readonly TaskAddress[]): TaskAssignment {
+  return { ...(BASE as TaskAssignment), addresses };
+}
+
+/** Networks with an address each, on interfaces of different numbers. */
+const wirings = fc
+  .tuple(
+    fc.shuffledSubarray(NETWORKS),
+    fc.shuffledSubarray([0, 1, 2, 3], { minLength: 3 }),
+    fc.integer({ min: 5, max: 7 }),
+  )
+  .map(([networks, devices, last]) =>
+    networks.map(({ networkId, gateway }, index) => ({
+      network: networkId,
+      address: gateway.replace(/\.1$/, `.${last}`),
+      device: devices[index] ?? 0,
+    })),
+  );
+
+function inside(task: TaskAssignment): Map<string, KernelObject> {
+  const interfaces = interfacesOf(task, set.networks);
+  const links = interfaces.map(({ dev }): KernelObject => ({ type: 'veth', name: dev, mtu: 1450 }));
+  return scopeOf([...links, ...containerObjects(interfaces)]);
+}
+
+/** What the kernel says of it, with what Shoal did not make. */
+function dumpOf(objects: ReadonlyMap<string, KernelObject>): NamespaceDump {
+  const all = [...objects.values()];
+  const of = <T extends KernelObject['type']>(type: T) =>
+    all.filter((object): object is Extract<KernelObject, { type: T }> => object.type === type);
+  return {
+    links: [
+      { name: 'lo', up: true, mtu: 65_536 },
+      ...of('veth').map(({ name, mtu }) => ({ name, mtu, up: true, kind: 'veth' })),
+    ],
+    addresses: [{ dev: 'lo', address: '127.0.0.1/8' }, ...of('address')],
+    routes: of('route').map((route) => ({ onlink: false, ...route, protocol: PROTOCOL })),
+    rules: [
+      { priority: 0, table: 255, protocol: 2 },
+      ...of('rule').map((rule) => ({ ...rule, protocol: PROTOCOL })),
+    ],
+    neighbours: [],
+    fdb: [],
+    sysctls: {},
+  };
+}
+
+test('from any interfaces to any others; what stays keeps its device, and then nothing is left to do', (t) => {
+  fc.assert(
+    fc.property(wirings, wirings, (before, after) => {
+      const [from, to] = [taskWith(before), taskWith(after)];
+      const model = new KernelModel(inside(from));
+      const { batches } = rewirePlan(to, set, selfWith([from]), NETNS, dumpOf(model.objects));
+      const removed: string[] = [];
+      for (const { netns, ops } of batches) {
+        for (const op of ops) {
+          if (op.op === 'link-del') removed.push(String(op['name']));
+          if (netns === NETNS) model.run(op);
+          else if (op.op === 'link-add') model.run(farEnd(op));
+        }
+      }
+      t.deepEqual(plain(model.objects), plain(inside(to)));
+      const kept = before.filter((one) =>
+        after.some((two) => two.device === one.device && two.address === one.address),
+      );
+      for (const { device } of kept) t.false(removed.includes(`eth${device}`), `eth${device} was cut`);
+      const again = rewirePlan(to, set, selfWith([to]), NETNS, dumpOf(model.objects));
+      t.deepEqual(
+        again.batches.flatMap(({ ops }) => ops),
+        [],
+      );
+    }),
+    { numRuns: 300 },
+  );
+});
+
+/** The container's end of what is made in a sandbox. */
+function farEnd(op: NetOp): NetOp {
+  const { name, mtu } = op['peer'] as { name: string; mtu: number };
+  return { op: 'link-add', kind: 'veth', name, mtu };
+}
+
+function plain(objects: ReadonlyMap<string, KernelObject>): [string, unknown][] {
+  return [...objects]
+    .toSorted(([a], [b]) => (a < b ? -1 : 1))
+    .map(([key, object]) => [key, { ...object, mtu: 0 }]);
+}
