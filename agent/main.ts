@@ -17,7 +17,9 @@ import { TaskFiles } from './files/task-files.ts';
 import { imageAnswers } from './image/image-methods.ts';
 import { ImageService } from './image/image-service.ts';
 import { describeMachine, sourceAddress } from './machine.ts';
+import { hasWireGuard } from './native/network.ts';
 import { NetworkDriver } from './network/driver.ts';
+import { TunnelKeys } from './network/tunnel-keys.ts';
 import { answerRequests } from './requests.ts';
 import type { LinkOptions } from './session/link.ts';
 import { loadIdentity, saveIdentity, type Identity } from './session/identity.ts';
@@ -42,10 +44,11 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   await chmod(stateDir, 0o700);
   await mkdir(runDir, { recursive: true, mode: 0o711 });
   const identity = new NodeIdentity(stateDir, await identify(options, signal));
-  const describe = describer(options);
+  const keys = await openTunnelKeys(options);
+  const describe = describer(options, keys);
   const description = await describe(identity.current.managers[0] ?? '');
   const images = await openImages(options, signal);
-  const network = networkDriver(options, identity);
+  const network = networkDriver(options, identity, keys);
   const { files, assignments } = await openMemory(runDir, logger);
   const volumes = new Volumes(stateDir, () => containers.list(), logger);
   const containers: Containers = new Containers(stateDir, runDir, logger, belongings(files, volumes));
@@ -81,6 +84,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     { ...linkOptions(options, identity, description), describe },
     {
       onAssignments: (set, acknowledge, whole) => {
+        keys?.heard(set.peers.get(identity.nodeId)?.tunnelKeys);
         worker.assign(set, acknowledge, whole);
         usage.take(set);
       },
@@ -89,6 +93,10 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     logger.child({ part: 'session' }),
   );
   reports.send = (status) => link.report(status);
+  const rekeying = keys?.run(() => {
+    void link.redescribe();
+    void network.rekeyed().catch(() => undefined);
+  }, signal);
   const usage = usageReports(containers, link, logger);
   await worker.resume();
   await writeRunFile(runDir, { pid: process.pid, nodeId: identity.nodeId });
@@ -98,17 +106,21 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     await link.run(signal);
   } finally {
     usage.close();
+    await rekeying;
     await worker.close();
     await network.close();
   }
 }
 
 /** What is said of this machine to a manager. Unless it is given, its address is the one from which it reaches that one. */
-function describer(options: AgentOptions): (manager: string) => Promise<NodeDescription> {
+function describer(
+  options: AgentOptions,
+  keys: TunnelKeys | undefined,
+): (manager: string) => Promise<NodeDescription> {
   const { hostname, labels, genericResources } = options;
   return async (manager) => {
     const address = options.address ?? (await sourceAddress(manager));
-    return describeMachine(hostname, address, labels, genericResources);
+    return { ...(await describeMachine(hostname, address, labels, genericResources)), ...keys?.description };
   };
 }
 
@@ -211,10 +223,22 @@ function belongings(files: TaskFiles, volumes: Volumes): Belongings {
   };
 }
 
-function networkDriver(options: AgentOptions, { nodeId }: { readonly nodeId: string }): NetworkDriver {
+function networkDriver(
+  options: AgentOptions,
+  { nodeId }: { readonly nodeId: string },
+  keys: TunnelKeys | undefined,
+): NetworkDriver {
   const { name: clusterName, vxlanPort } = options;
   const logger = options.logger.child({ part: 'network' });
-  return new NetworkDriver({ clusterName, nodeId, vxlanPort, lingerMs: NETWORK_LINGER_MS, logger });
+  const wire = () => keys?.wire;
+  return new NetworkDriver({ clusterName, nodeId, vxlanPort, wire, lingerMs: NETWORK_LINGER_MS, logger });
+}
+
+/** Undefined where the kernel has no WireGuard: no task of an encrypted network comes to this node then. */
+async function openTunnelKeys({ stateDir, wireguardPort, logger }: AgentOptions) {
+  if (!(await hasWireGuard())) return undefined;
+  const dir = join(stateDir, 'wireguard');
+  return TunnelKeys.open({ dir, port: wireguardPort, clock: steadyClock, logger });
 }
 
 /** What is kept in memory, and only there when it is secret. */

@@ -3,7 +3,13 @@
  * compared with what is, and the difference applied; the same again on a timer.
  */
 import type { Logger } from '../../shared/model/options.ts';
-import { ConflictError, describeError, InvalidError, NotFoundError } from '../../shared/errors/index.ts';
+import {
+  ConflictError,
+  describeError,
+  InvalidError,
+  NotFoundError,
+  UnsupportedError,
+} from '../../shared/errors/index.ts';
 import { delay, isAbort } from '../../shared/lib/abort.ts';
 import { backoffMs } from '../../shared/lib/backoff.ts';
 import { Mutex } from '../../shared/lib/mutex.ts';
@@ -13,7 +19,7 @@ import { defaultInterface, interfacesOf } from './container-scope.ts';
 import { type DesiredChange, DesiredTracker } from './desired-tracker.ts';
 import type { RowChanges } from './endpoint-index.ts';
 import { Lingering } from './lingering.ts';
-import { localTasks, neededNetworks, type Self } from './local.ts';
+import { hasTunnel, localTasks, neededNetworks, type Self, type Wire } from './local.ts';
 import { DnsService } from './dns-service.ts';
 import { ForeignPorts, isTaken, listeningPorts, portTaken } from './foreign-ports.ts';
 import { warnOfForwardDrop } from './forward-policy.ts';
@@ -39,8 +45,10 @@ export interface NetworkDriverOptions {
   readonly clusterName: string;
   readonly nodeId: string;
   readonly logger: Logger;
-  /** Default 4789 (RFC 7348). */
+  /** Default 4789 (RFC 7348). The next one is used inside of WireGuard. */
   readonly vxlanPort?: number;
+  /** This node's ends of encrypted ways as they are now; without it encrypted networks are refused. */
+  readonly wire?: () => Wire | undefined;
   /** Default /run/netns, where ip-netns(8) looks. */
   readonly netnsDir?: string;
   /** Name servers for names that are not the cluster's. Default: those of /etc/resolv.conf. */
@@ -120,6 +128,11 @@ export class NetworkDriver {
     this.#ended.add(taskId);
     this.#localRevision += 1;
     if (known) await this.#reconcile(signal);
+  }
+
+  /** What `wire` says has changed. */
+  async rekeyed(): Promise<void> {
+    if (this.#set !== undefined) await this.#reconcile(this.#closing.signal);
   }
 
   /** The text of a task's /etc/resolv.conf. Throws NotFoundError for a task that is not this node's. */
@@ -247,7 +260,9 @@ export class NetworkDriver {
   #self(set: AssignmentSet, dump: NamespaceDump): Self {
     const { nodeId } = this.#options;
     const underlay = underlayMtu(dump, set.peers.get(nodeId)?.address);
+    const wire = this.#options.wire?.();
     return {
+      ...(wire === undefined ? {} : { wire }),
       nodeId,
       prefix: this.#prefix,
       mtu: underlay - TUNNEL_OVERHEAD,
@@ -290,7 +305,9 @@ export class NetworkDriver {
     await requireFree(hostPorts(task));
     // The namespace is the node's own.
     if (task.spec.container.runtime?.network === 'host') return task;
-    const { batches, added } = attachPlan(task, set, this.#self(set, reading.hostDump), netnsPath);
+    const self = this.#self(set, reading.hostDump);
+    requireTunnels(task, set, self);
+    const { batches, added } = attachPlan(task, set, self, netnsPath);
     try {
       await this.#kernel.extend(batches, added);
     } catch (error) {
@@ -339,6 +356,15 @@ function hostPorts(task: TaskAssignment): string[] {
     .map(
       (port) => `${port.hostIp === undefined ? '' : `${port.hostIp}:`}${port.publishedPort}/${port.protocol}`,
     );
+}
+
+/** Throws UnsupportedError when a network of the task is encrypted and can not be here. */
+function requireTunnels(task: TaskAssignment, { networks }: AssignmentSet, self: Self): void {
+  const plain = task.addresses
+    .flatMap(({ network }) => networks.get(network) ?? [])
+    .find((network) => !hasTunnel(network, self));
+  if (plain !== undefined)
+    throw new UnsupportedError(`network ${plain.name} is encrypted, and this node's kernel has no WireGuard`);
 }
 
 /** Throws ConflictError when somebody else listens on one of these ports. */

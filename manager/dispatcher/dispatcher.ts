@@ -164,6 +164,10 @@ export class Dispatcher implements SessionEvents {
     );
   }
 
+  described(session: NodeSession, description: NodeDescription): void {
+    this.#record(session, description);
+  }
+
   usage(session: NodeSession, tasks: readonly TaskUsage[]): void {
     this.usages.take(session.nodeId, tasks, this.#options.clock.now());
     this.#options.onUsage?.(session.nodeId, tasks);
