@@ -24,7 +24,10 @@ import { TaskFiles } from './files/task-files.ts';
 import { imageAnswers } from './image/image-methods.ts';
 import { ImageService } from './image/image-service.ts';
 import { describeMachine, sourceAddress } from './machine.ts';
-import { NetworkDriver, type NetworkDriverOptions } from './network/driver.ts';
+import { hasWireGuard } from './native/network.ts';
+import { NetworkDriver } from './network/driver.ts';
+import type { NetworkDriverOptions } from './network/driver-options.ts';
+import { TunnelKeys } from './network/tunnel-keys.ts';
 import { answerRequests } from './requests.ts';
 import type { LinkOptions } from './session/link.ts';
 import { loadIdentity, saveIdentity, type Identity } from './session/identity.ts';
@@ -49,11 +52,13 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   await chmod(stateDir, 0o700);
   await mkdir(runDir, { recursive: true, mode: 0o711 });
   const identity = new NodeIdentity(stateDir, await identify(options, signal));
-  const describe = describer(options);
+  const keys = await openTunnelKeys(options);
+  const describe = describer(options, keys);
   const description = await describe(identity.current.managers[0] ?? '');
   const images = await openImages(options, signal);
   const reports: Reports = { send: () => undefined, network: () => undefined };
   const network = networkDriver(options, identity, {
+    wire: () => keys?.wire,
     onReport: (report) => reports.network(report),
     live: {
       netnsOf: (taskId) => liveNetns(containers, taskId),
@@ -94,6 +99,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     { ...linkOptions(options, identity, description), describe },
     {
       onAssignments: (set, acknowledge, whole) => {
+        keys?.heard(set.peers.get(identity.nodeId)?.tunnelKeys);
         worker.assign(set, acknowledge, whole);
         usage.take(set);
       },
@@ -103,6 +109,10 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   );
   reports.send = (status) => link.report(status);
   reports.network = (report) => link.reportNetwork(report);
+  const rekeying = keys?.run(() => {
+    void link.redescribe();
+    void network.rekeyed().catch(() => undefined);
+  }, signal);
   const usage = usageReports(containers, link, logger);
   await worker.resume();
   await writeRunFile(runDir, { pid: process.pid, nodeId: identity.nodeId });
@@ -112,17 +122,21 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     await link.run(signal);
   } finally {
     usage.close();
+    await rekeying;
     await worker.close();
     await network.close();
   }
 }
 
 /** What is said of this machine to a manager. Unless it is given, its address is the one from which it reaches that one. */
-function describer(options: AgentOptions): (manager: string) => Promise<NodeDescription> {
+function describer(
+  options: AgentOptions,
+  keys: TunnelKeys | undefined,
+): (manager: string) => Promise<NodeDescription> {
   const { hostname, labels, genericResources } = options;
   return async (manager) => {
     const address = options.address ?? (await sourceAddress(manager));
-    return describeMachine(hostname, address, labels, genericResources);
+    return { ...(await describeMachine(hostname, address, labels, genericResources)), ...keys?.description };
   };
 }
 
@@ -239,7 +253,7 @@ interface Reports {
 function networkDriver(
   options: AgentOptions,
   { nodeId }: { readonly nodeId: string },
-  around: Required<Pick<NetworkDriverOptions, 'onReport' | 'live'>>,
+  around: Required<Pick<NetworkDriverOptions, 'wire' | 'onReport' | 'live'>>,
 ): NetworkDriver {
   const { name: clusterName, vxlanPort } = options;
   const logger = options.logger.child({ part: 'network' });
@@ -251,6 +265,13 @@ function networkDriver(
     lingerMs: NETWORK_LINGER_MS,
     logger,
   });
+}
+
+/** Undefined where the kernel has no WireGuard: no task of an encrypted network comes to this node then. */
+async function openTunnelKeys({ stateDir, wireguardPort, logger }: AgentOptions) {
+  if (!(await hasWireGuard())) return undefined;
+  const dir = join(stateDir, 'wireguard');
+  return TunnelKeys.open({ dir, port: wireguardPort, clock: steadyClock, logger });
 }
 
 /** What is kept in memory, and only there when it is secret. */

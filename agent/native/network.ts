@@ -66,6 +66,18 @@ export async function applyBatches(batches: readonly NetBatch[]): Promise<void> 
   if (filled.length > 0) await call(applyFunction, JSON.stringify(filled));
 }
 
+/** Whether the kernel has WireGuard: its module is loaded, if there is one. */
+export async function hasWireGuard(): Promise<boolean> {
+  try {
+    await applyBatches([{ netns: null, ops: [{ op: 'wg-check' }] }]);
+    return true;
+  } catch (error) {
+    // Two names of one number.
+    if (error instanceof NetworkCallError && /^(ENOTSUP|EOPNOTSUPP)$/.test(error.code)) return false;
+    throw error;
+  }
+}
+
 /** Reads a namespace back; rejects with code ENOENT when there is none at the path. */
 export async function dumpNamespace(netns: string | null, sysctls: readonly string[]): Promise<unknown> {
   const out: [unknown] = [null];

@@ -10,6 +10,7 @@ import { choose, type Dispatcher, slotKey } from './balance.ts';
 import { localTasks, mtuOf, type NetworkView, type Self } from './local.ts';
 import { chain, type KernelObject, MAIN_TABLE } from './kernel-object.ts';
 import { hostTable, UPLINK, uplinkAddresses, uplinkName, uplinkPrefix } from './names.ts';
+import { wireObjects, wireSysctls } from './wire.ts';
 
 const PROTOCOLS = ['tcp', 'udp', 'sctp'] as const;
 
@@ -24,14 +25,16 @@ const UPLINK_SYSCTLS: readonly (readonly [string, string, string])[] = [
 /** What is read back, as patterns. */
 export function hostSysctls(prefix: string): string[] {
   const uplinks = UPLINK_SYSCTLS.map(([family, name]) => `${family}/conf/${uplinkPrefix(prefix)}*/${name}`);
-  return ['ipv4/ip_forward', ...uplinks];
+  return ['ipv4/ip_forward', ...uplinks, ...wireSysctls(prefix)];
 }
 
 /** What does not hang on one service. */
 export function hostBase(set: AssignmentSet, self: Self, views: readonly NetworkView[]): KernelObject[] {
   const withUplink = views.filter((view) => view.uplinkSlot !== undefined);
-  if (withUplink.length === 0) return [];
+  const wire = wireObjects(set, self, views);
+  if (withUplink.length === 0) return wire;
   return [
+    ...wire,
     { type: 'sysctl', path: 'ipv4/ip_forward', value: '1' },
     ...withUplink.flatMap(uplinkObjects),
     ...tableObjects(hostTable(self.prefix), withUplink),

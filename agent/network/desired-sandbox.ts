@@ -2,9 +2,10 @@
 import type { EndpointAssignment, PeerAssignment, ServiceAssignment } from '../../shared/model/index.ts';
 import type { AllowLists } from './allow.ts';
 import { choose, type Dispatcher, slotKey } from './balance.ts';
-import { localTasks, mtuOf, type NetworkView } from './local.ts';
+import { hasTunnel, localTasks, mtuOf, type NetworkView } from './local.ts';
 import { type KernelObject, MAIN_TABLE, chain } from './kernel-object.ts';
 import {
+  encryptedPort,
   originOf,
   ownAddress,
   portName,
@@ -14,6 +15,8 @@ import {
   UPLINK,
   uplinkAddresses,
 } from './names.ts';
+
+import { tunnelOf } from './wire.ts';
 
 const ORIGIN_PRIORITY = 2000;
 
@@ -49,22 +52,26 @@ export function sandboxBase(view: NetworkView, me: PeerAssignment, allowed: Allo
 }
 
 function foundation(view: NetworkView, me: PeerAssignment): KernelObject[] {
-  const { network, self } = view;
+  const { network } = view;
   return [
-    {
-      type: 'vxlan',
-      name: TUNNEL,
-      id: network.vni,
-      port: self.vxlanPort,
-      local: me.address,
-      mtu: mtuOf(network, self),
-      mac: tunnelMac(me.index),
-    },
+    ...tunnel(view, me),
     { type: 'address', dev: 'lo', address: `${network.gateway}/32` },
-    { type: 'address', dev: TUNNEL, address: `${ownAddress(me.index)}/32` },
     // What has no better route has no endpoint: it is led to lo, where the forward chain refuses it at once. A route
     // of type unreachable would do the same but proxy ARP answers only for what it can forward, and VIPs are here too.
     { type: 'route', dst: network.subnet, table: MAIN_TABLE, dev: 'lo' },
+  ];
+}
+
+function tunnel({ network, self }: NetworkView, me: PeerAssignment): KernelObject[] {
+  if (!hasTunnel(network, self)) return [];
+  const way =
+    network.encrypted === true
+      ? { port: encryptedPort(self.vxlanPort) }
+      : { port: self.vxlanPort, local: me.address };
+  const mtu = mtuOf(network, self);
+  return [
+    { type: 'vxlan', name: TUNNEL, id: network.vni, mtu, mac: tunnelMac(me.index), ...way },
+    { type: 'address', dev: TUNNEL, address: `${ownAddress(me.index)}/32` },
   ];
 }
 
@@ -78,26 +85,29 @@ function uplink(view: NetworkView): KernelObject[] {
   ];
 }
 
-function peerObjects(peer: PeerAssignment): KernelObject[] {
+/** `dst`: where packets for that node are sent. */
+function peerObjects(peer: PeerAssignment, dst: string): KernelObject[] {
   const mac = tunnelMac(peer.index);
   return [
     { type: 'neighbour', dev: TUNNEL, address: peer.address, mac },
-    { type: 'fdb', dev: TUNNEL, mac, dst: peer.address },
+    { type: 'fdb', dev: TUNNEL, mac, dst },
   ];
 }
 
 /** The way to an endpoint on another node; its node's neighbour and forwarding entry are there once for all of them. */
 export function endpointObjects(
-  peers: ReadonlyMap<string, PeerAssignment>,
+  { network, set, self }: NetworkView,
   me: PeerAssignment,
   endpoint: EndpointAssignment,
 ): KernelObject[] {
-  const peer = peers.get(endpoint.nodeId);
-  if (peer === undefined || endpoint.nodeId === me.nodeId) return [];
+  const peer = set.peers.get(endpoint.nodeId);
+  if (peer === undefined || endpoint.nodeId === me.nodeId || !hasTunnel(network, self)) return [];
+  const to = network.encrypted === true ? tunnelOf(peer) : peer.address;
+  if (to === undefined) return [];
   const dst = `${endpoint.address}/32`;
   const src = ownAddress(me.index);
   return [
-    ...peerObjects(peer),
+    ...peerObjects(peer, to),
     { type: 'route', dst, table: MAIN_TABLE, dev: TUNNEL, via: peer.address, onlink: true, src },
   ];
 }
@@ -119,7 +129,7 @@ function originObjects(view: NetworkView, me: PeerAssignment): KernelObject[] {
     ...peers.flatMap((peer): KernelObject[] => {
       const { mark, table } = originOf(peer.index);
       return [
-        ...peerObjects(peer),
+        ...peerObjects(peer, peer.address),
         {
           type: 'element',
           table: SANDBOX_TABLE,

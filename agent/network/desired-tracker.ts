@@ -75,7 +75,11 @@ export class DesiredTracker {
     const views = new Map(viewsOf(set, self).map((view) => [view.network.networkId, view]));
     const now: Moment = { set, self, me, views, allowed: new Map() };
     const change =
-      last === undefined || rows === undefined || last.set.peers !== set.peers || this.#index === undefined
+      last === undefined ||
+      rows === undefined ||
+      last.set.peers !== set.peers ||
+      last.self.wire !== self.wire ||
+      this.#index === undefined
         ? this.#anew(now)
         : this.#advance(last, now, rows, this.#index);
     this.#last = now;
@@ -214,8 +218,9 @@ function unitsOf(
   };
   for (const key of rows.endpoints) {
     const endpoint = set.endpoints.get(key);
-    if (endpoint !== undefined && views.has(endpoint.networkId))
-      add(endpoint.networkId, endpointUnit(set.peers, me, allowed.get(endpoint.networkId) ?? OPEN, endpoint));
+    const view = endpoint === undefined ? undefined : views.get(endpoint.networkId);
+    if (endpoint !== undefined && view !== undefined)
+      add(endpoint.networkId, endpointUnit(view, me, allowed.get(endpoint.networkId) ?? OPEN, endpoint));
   }
   for (const key of services) {
     const service = set.services.get(key);

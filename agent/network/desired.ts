@@ -73,19 +73,19 @@ export function sandboxUnits(
   const endpoints = [...index.endpointsOn(networkId).values()];
   const services = [...index.servicesOn(networkId).values()];
   return [
-    ...endpoints.flatMap((endpoint) => endpointUnit(view.set.peers, me, allowed, endpoint)),
+    ...endpoints.flatMap((endpoint) => endpointUnit(view, me, allowed, endpoint)),
     ...services.flatMap((service) => vipObjects(service, index.servingOf(serviceKeyOf(service)))),
   ];
 }
 
 /** What one endpoint adds to its network's sandbox. */
 export function endpointUnit(
-  peers: ReadonlyMap<string, PeerAssignment>,
+  view: NetworkView,
   me: PeerAssignment,
   allowed: AllowLists,
   endpoint: EndpointAssignment,
 ): KernelObject[] {
-  return [...endpointObjects(peers, me, endpoint), ...memberObjects(allowed, endpoint)];
+  return [...endpointObjects(view, me, endpoint), ...memberObjects(allowed, endpoint)];
 }
 
 /** What all services add to the host's own namespace. */

@@ -24,6 +24,8 @@ const ORDER: readonly KernelObject['type'][] = [
   'sysctl',
   'vxlan',
   'veth',
+  'wireguard',
+  'wg-peer',
   'address',
   'neighbour',
   'fdb',
@@ -39,7 +41,7 @@ function deviceOf(object: KernelObject): string | undefined {
 }
 
 function isLink(object: KernelObject): boolean {
-  return object.type === 'veth' || object.type === 'vxlan';
+  return object.type === 'veth' || object.type === 'vxlan' || object.type === 'wireguard';
 }
 
 /** Devices whose kind or make can not be changed in place. */
@@ -112,6 +114,12 @@ export function addOps(object: KernelObject, old: KernelObject | undefined, netn
       if (old !== undefined || peer === undefined) return [{ op: 'link-set', name, mtu, up: true }];
       return [{ op: 'link-add', kind: 'veth', name, mtu, peer }];
     }
+    case 'wireguard': {
+      const { type, ...fields } = object;
+      return [{ op: 'link-add', kind: type, ...fields }];
+    }
+    case 'wg-peer':
+      return [named('wg-peer-add', object)];
     case 'rule':
       return [...(old === undefined ? [] : removeOps(old)), named('rule-add', object)];
     case 'address':
@@ -142,7 +150,10 @@ function removeOps(object: KernelObject): NetOp[] {
   switch (object.type) {
     case 'vxlan':
     case 'veth':
+    case 'wireguard':
       return [{ op: 'link-del', name: object.name }];
+    case 'wg-peer':
+      return [{ op: 'wg-peer-del', dev: object.dev, publicKey: object.publicKey }];
     case 'address':
       return [named('addr-del', object)];
     case 'neighbour':

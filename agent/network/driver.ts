@@ -2,24 +2,30 @@
  * The networks of one node. The newest assignment set wins; work is done one at a time: what should be is computed,
  * compared with what is, and the difference applied; the same again on a timer.
  */
-import type { Logger } from '../../shared/model/options.ts';
-import { ConflictError, describeError, InvalidError, NotFoundError } from '../../shared/errors/index.ts';
+import {
+  ConflictError,
+  describeError,
+  InvalidError,
+  NotFoundError,
+  UnsupportedError,
+} from '../../shared/errors/index.ts';
 import { delay, isAbort } from '../../shared/lib/abort.ts';
 import { backoffMs } from '../../shared/lib/backoff.ts';
 import { Mutex } from '../../shared/lib/mutex.ts';
-import type { AssignmentSet, NetworkReport, TaskAddress, TaskAssignment } from '../../shared/model/index.ts';
+import type { AssignmentSet, TaskAddress, TaskAssignment } from '../../shared/model/index.ts';
 import { adopt } from './adopt.ts';
 import { attachPlan } from './attach.ts';
 import { defaultInterface, interfacesOf } from './container-scope.ts';
 import { type DesiredChange, DesiredTracker } from './desired-tracker.ts';
 import type { RowChanges } from './endpoint-index.ts';
 import { Lingering } from './lingering.ts';
-import { localTasks, neededNetworks, type Self } from './local.ts';
+import { hasTunnel, localTasks, neededNetworks, type Self } from './local.ts';
+import type { NetworkDriverOptions } from './driver-options.ts';
 import { DnsService } from './dns-service.ts';
 import { ForeignPorts, isTaken, listeningPorts, portTaken } from './foreign-ports.ts';
 import { warnOfForwardDrop } from './forward-policy.ts';
 import { Kernel } from './kernel.ts';
-import { hasAll, type LiveContainers, LiveWiring } from './live-wiring.ts';
+import { hasAll, LiveWiring } from './live-wiring.ts';
 import { prefixOf, TUNNEL_OVERHEAD } from './names.ts';
 import { NetworkNews } from './network-news.ts';
 import type { NamespaceDump } from './observe.ts';
@@ -35,27 +41,6 @@ const REPAIR_MS = 10_000;
 const REPAIR_SPARING = 50;
 const NETNS_DIR = '/run/netns';
 const DEFAULT_UNDERLAY_MTU = 1500;
-
-export interface NetworkDriverOptions {
-  /** With the node's id it makes the names of namespaces, tables and devices. Letters, digits, - and _. */
-  readonly clusterName: string;
-  readonly nodeId: string;
-  readonly logger: Logger;
-  /** Default 4789 (RFC 7348). */
-  readonly vxlanPort?: number;
-  /** Default /run/netns, where ip-netns(8) looks. */
-  readonly netnsDir?: string;
-  /** Name servers for names that are not the cluster's. Default: those of /etc/resolv.conf. */
-  readonly hostResolvers?: readonly string[];
-  /** Time between two looks at the kernel. Default 10 s; 0: none. */
-  readonly repairMs?: number;
-  /** How long a network's sandbox stays after its last task here. Default 0. */
-  readonly lingerMs?: number;
-  /** Called with what there is to say of the node's networks, whenever that has changed. */
-  readonly onReport?: (report: NetworkReport) => void;
-  /** The containers that run. Absent: their networks do not change while they do. */
-  readonly live?: LiveContainers;
-}
 
 export class NetworkDriver {
   readonly #options: NetworkDriverOptions;
@@ -144,6 +129,11 @@ export class NetworkDriver {
       signal.throwIfAborted();
       await this.#nextChange(signal);
     }
+  }
+
+  /** What `wire` says has changed. */
+  async rekeyed(): Promise<void> {
+    if (this.#set !== undefined) await this.#reconcile(this.#closing.signal);
   }
 
   /** The text of a task's /etc/resolv.conf. Throws NotFoundError for a task that is not this node's. */
@@ -267,7 +257,9 @@ export class NetworkDriver {
   #self(set: AssignmentSet, dump: NamespaceDump): Self {
     const { nodeId } = this.#options;
     const underlay = underlayMtu(dump, set.peers.get(nodeId)?.address);
+    const wire = this.#options.wire?.();
     return {
+      ...(wire === undefined ? {} : { wire }),
       nodeId,
       prefix: this.#prefix,
       mtu: underlay - TUNNEL_OVERHEAD,
@@ -322,7 +314,9 @@ export class NetworkDriver {
     await requireFree(hostPorts(task));
     // The namespace is the node's own.
     if (task.spec.container.runtime?.network === 'host') return task;
-    const { batches, added } = attachPlan(task, set, this.#self(set, reading.hostDump), netnsPath);
+    const self = this.#self(set, reading.hostDump);
+    requireTunnels(task, set, self);
+    const { batches, added } = attachPlan(task, set, self, netnsPath);
     try {
       await this.#kernel.extend(batches, added);
     } catch (error) {
@@ -371,6 +365,15 @@ function hostPorts(task: TaskAssignment): string[] {
     .map(
       (port) => `${port.hostIp === undefined ? '' : `${port.hostIp}:`}${port.publishedPort}/${port.protocol}`,
     );
+}
+
+/** Throws UnsupportedError when a network of the task is encrypted and can not be here. */
+function requireTunnels(task: TaskAssignment, { networks }: AssignmentSet, self: Self): void {
+  const plain = task.addresses
+    .flatMap(({ network }) => networks.get(network) ?? [])
+    .find((network) => !hasTunnel(network, self));
+  if (plain !== undefined)
+    throw new UnsupportedError(`network ${plain.name} is encrypted, and this node's kernel has no WireGuard`);
 }
 
 /** Throws ConflictError when somebody else listens on one of these ports. */

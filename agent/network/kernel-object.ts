@@ -11,7 +11,8 @@ export type KernelObject =
       readonly name: string;
       readonly id: number;
       readonly port: number;
-      readonly local: string;
+      /** Absent: that of the route to each node. */
+      readonly local?: string;
       readonly mtu: number;
       readonly mac: string;
       /** Only of an observed one. */
@@ -24,6 +25,25 @@ export type KernelObject =
       readonly down?: true;
       /** How to make it; absent for an observed one, and where the other end's scope makes it. `netns` is a path. */
       readonly peer?: { readonly name: string; readonly netns: string; readonly mtu: number };
+    }
+  | {
+      readonly type: 'wireguard';
+      readonly name: string;
+      readonly mtu: number;
+      readonly port: number;
+      readonly publicKey: string;
+      /** Absent in an observed one. */
+      readonly keyFile?: string;
+      readonly down?: true;
+    }
+  | {
+      readonly type: 'wg-peer';
+      readonly dev: string;
+      readonly publicKey: string;
+      readonly address: string;
+      readonly port: number;
+      /** The one subnet that it may send from and is sent to. */
+      readonly allowed: string;
     }
   | { readonly type: 'address'; readonly dev: string; readonly address: string }
   | {
@@ -87,7 +107,10 @@ export function keyOf(object: KernelObject): string {
       return `sysctl ${object.path}`;
     case 'vxlan':
     case 'veth':
+    case 'wireguard':
       return `link ${object.name}`;
+    case 'wg-peer':
+      return `peer ${object.dev} ${object.publicKey}`;
     case 'address':
       return `address ${object.dev} ${object.address}`;
     case 'neighbour':
@@ -116,9 +139,13 @@ export function fingerprintOf(object: KernelObject): string {
     case 'sysctl':
       return object.value;
     case 'vxlan':
-      return `vxlan ${object.id} ${object.port} ${object.local} ${object.mtu} ${object.mac} ${object.down === true}`;
+      return `vxlan ${object.id} ${object.port} ${object.local ?? ''} ${object.mtu} ${object.mac} ${object.down === true}`;
     case 'veth':
       return `veth ${object.mtu} ${object.down === true}`;
+    case 'wireguard':
+      return `wireguard ${object.port} ${object.mtu} ${object.publicKey} ${object.down === true}`;
+    case 'wg-peer':
+      return `${object.address} ${object.port} ${object.allowed}`;
     case 'neighbour':
       return object.mac;
     case 'fdb':

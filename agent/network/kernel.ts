@@ -6,7 +6,15 @@ import { SANDBOX_SYSCTLS } from './desired-sandbox.ts';
 import type { DesiredState, SandboxState } from './desired.ts';
 import type { DesiredChange, ScopeChange } from './desired-tracker.ts';
 import type { KernelObject, Scope } from './kernel-object.ts';
-import { hostTable, SANDBOX_TABLE, sandboxName, uplinkPrefix, vniOfSandbox } from './names.ts';
+import {
+  hostTable,
+  SANDBOX_TABLE,
+  sandboxName,
+  uplinkPrefix,
+  vniOfSandbox,
+  wirePrefix,
+  wireTable,
+} from './names.ts';
 import { type NamespaceDump, observeScope, type TableDump } from './observe.ts';
 import { type Batch, makePlan, type ObservedState, type Plan } from './plan.ts';
 
@@ -100,9 +108,13 @@ export class Kernel {
 
   async #readHost(): Promise<{ host: Map<string, KernelObject>; hostDump: NamespaceDump }> {
     const hostDump = (await dumpNamespace(null, hostSysctls(this.#prefix))) as NamespaceDump;
-    const table = await readTable(null, hostTable(this.#prefix));
-    const mine = uplinkPrefix(this.#prefix);
-    return { hostDump, host: observeScope(hostDump, table, (dev) => dev.startsWith(mine)) };
+    const tables = await Promise.all(
+      [hostTable(this.#prefix), wireTable(this.#prefix)].map((name) => readTable(null, name)),
+    );
+    const table = { nftables: tables.flatMap((one) => one?.nftables ?? []) };
+    const mine = [uplinkPrefix(this.#prefix), wirePrefix(this.#prefix)];
+    const owns = (dev: string): boolean => mine.some((start) => dev.startsWith(start));
+    return { hostDump, host: observeScope(hostDump, table, owns) };
   }
 
   async #readSandbox(vni: number): Promise<[number, Map<string, KernelObject>] | undefined> {

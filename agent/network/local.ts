@@ -1,5 +1,20 @@
 /** What concerns this node: itself, its tasks, and the networks that they are on. */
 import type { AssignmentSet, NetworkAssignment, TaskAssignment } from '../../shared/model/index.ts';
+import { WIRE_OVERHEAD } from './names.ts';
+
+/** This node's ends of the encrypted ways. */
+export interface Wire {
+  /** UDP port of the key in slot 0; slot 1 has the next. The same on all nodes. */
+  readonly port: number;
+  /** The slot by which it sends. */
+  readonly active: number;
+  readonly keys: readonly {
+    readonly slot: number;
+    readonly publicKey: string;
+    /** Path of the file with the private key. */
+    readonly keyFile: string;
+  }[];
+}
 
 /** What the node knows of itself. */
 export interface Self {
@@ -9,6 +24,8 @@ export interface Self {
   /** The most that the tunnels carry: MTU of overlay interfaces unless the network has a lower one. */
   readonly mtu: number;
   readonly vxlanPort: number;
+  /** Another object whenever it has changed. Absent: the kernel has no WireGuard. */
+  readonly wire?: Wire;
   /** Where named namespaces are, normally /run/netns. */
   readonly netnsDir: string;
   /** The /30 of each network's uplink, by network id. */
@@ -34,8 +51,14 @@ export interface NetworkView {
 }
 
 /** Of all interfaces on a network: what it asks for, but never more than the tunnel carries. */
-export function mtuOf({ mtu }: NetworkAssignment, self: Self): number {
-  return Math.min(mtu ?? self.mtu, self.mtu);
+export function mtuOf({ mtu, encrypted }: NetworkAssignment, self: Self): number {
+  const most = encrypted === true ? self.mtu - WIRE_OVERHEAD : self.mtu;
+  return Math.min(mtu ?? most, most);
+}
+
+/** False: what the network carries must be encrypted, and can not be here. It then goes to no other node at all. */
+export function hasTunnel({ encrypted }: NetworkAssignment, self: Self): boolean {
+  return encrypted !== true || self.wire !== undefined;
 }
 
 /** A task that is to have interfaces here. */

@@ -15,6 +15,9 @@ export const UPLINK_SLOTS = 8192;
 /** Where a VXLAN packet's headers go: outer IPv4 20, UDP 8, VXLAN 8, inner Ethernet 14. */
 export const TUNNEL_OVERHEAD = 50;
 
+/** What WireGuard adds at most: outer IPv6 40 (IPv4 20), UDP 8, its header 16 and tag 16. */
+export const WIRE_OVERHEAD = 80;
+
 /** Nodes of one cluster may share a machine. */
 const NODE_CHARACTERS = 8;
 
@@ -26,7 +29,7 @@ export function prefixOf(clusterName: string, nodeId: string): string {
 /** The prefix in the name of a sandbox or of a host's table of this cluster, or undefined for any other name. */
 export function prefixInName(clusterName: string, name: string): string | undefined {
   const start = `shoal-${clusterName}-`;
-  const match = /^([0-9a-z]{8})(-[0-9a-f]{1,6})?$/.exec(name.slice(start.length));
+  const match = /^([0-9a-z]{8})(-[0-9a-f]{1,6}|-wire)?$/.exec(name.slice(start.length));
   return name.startsWith(start) && match !== null ? `${clusterName}-${match[1]}` : undefined;
 }
 
@@ -45,11 +48,35 @@ export function hostTable(prefix: string): string {
   return `shoal-${prefix}`;
 }
 
-/** What the names of a prefix's uplinks on the host begin with: they share the host's namespace with other clusters'. */
-export function uplinkPrefix(prefix: string): string {
+/** The table on the host that keeps apart what is encrypted. */
+export function wireTable(prefix: string): string {
+  return `${hostTable(prefix)}-wire`;
+}
+
+/** Six digits for a prefix: its devices share the host's namespace with other clusters'. */
+function digitsOf(prefix: string): string {
   let hash = 0x811c9dc5;
   for (let i = 0; i < prefix.length; i += 1) hash = Math.imul(hash ^ prefix.charCodeAt(i), 0x01000193) >>> 0;
-  return `su${hash.toString(16).padStart(8, '0').slice(-6)}`;
+  return hash.toString(16).padStart(8, '0').slice(-6);
+}
+
+/** What the names of a prefix's uplinks on the host begin with. */
+export function uplinkPrefix(prefix: string): string {
+  return `su${digitsOf(prefix)}`;
+}
+
+/** And those of its WireGuard devices (the native library knows the first two letters). */
+export function wirePrefix(prefix: string): string {
+  return `sw${digitsOf(prefix)}`;
+}
+
+export function wireName(prefix: string, slot: number): string {
+  return `${wirePrefix(prefix)}${slot}`;
+}
+
+/** The port of the encrypted networks' VXLAN, inside of WireGuard. */
+export function encryptedPort(vxlanPort: number): number {
+  return vxlanPort + 1;
 }
 
 /** At most 14 of the 15 characters that a device's name may have. */

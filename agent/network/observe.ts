@@ -15,6 +15,13 @@ export interface NamespaceDump {
     readonly id?: number;
     readonly port?: number;
     readonly local?: string;
+    readonly publicKey?: string;
+    readonly peers?: readonly {
+      readonly publicKey: string;
+      readonly address?: string;
+      readonly port?: number;
+      readonly allowed: readonly string[];
+    }[];
   }[];
   readonly addresses: readonly { readonly dev: string; readonly address?: string }[];
   readonly routes: readonly {
@@ -68,7 +75,26 @@ function observeLink(link: NamespaceDump['links'][number]): KernelObject[] {
   const { name, mtu, mac = '', id = 0, port = 0, local = '' } = link;
   const state = link.up ? {} : { down: true as const };
   if (link.kind === 'vxlan') return [{ type: 'vxlan', name, id, port, local, mtu, mac, ...state }];
+  if (link.kind === 'wireguard') return [...observeWireGuard(link, state)];
   return link.kind === 'veth' ? [{ type: 'veth', name, mtu, ...state }] : [];
+}
+
+function* observeWireGuard(
+  { name, mtu, port = 0, publicKey = '', peers = [] }: NamespaceDump['links'][number],
+  state: { readonly down?: true },
+): Generator<KernelObject> {
+  yield { type: 'wireguard', name, mtu, port, publicKey, ...state };
+  for (const peer of peers) {
+    const { address = '', allowed } = peer;
+    yield {
+      type: 'wg-peer',
+      dev: name,
+      publicKey: peer.publicKey,
+      address,
+      port: peer.port ?? 0,
+      allowed: allowed.join(' '),
+    };
+  }
 }
 
 function observeAddress({ dev, address }: NamespaceDump['addresses'][number]): KernelObject[] {

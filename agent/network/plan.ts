@@ -1,8 +1,9 @@
 /** The differences of all namespaces of a node in one order of work. */
 import type { DesiredState, SandboxState } from './desired.ts';
 import { diffScope, isEmpty, type NetOp, type ScopeDiff } from './diff.ts';
-import type { Scope } from './kernel-object.ts';
+import type { KernelObject, Scope } from './kernel-object.ts';
 import { TUNNEL, uplinkName } from './names.ts';
+import { isWire } from './wire.ts';
 
 /** What the kernel holds, as last read or made. Sandboxes by VNI. */
 export interface ObservedState {
@@ -51,16 +52,37 @@ export function makePlan(
   const orphans = created
     .map((vni) => uplinkName(prefix, vni))
     .filter((name) => observed.host.has(`link ${name}`));
-  const host = diffScope(withoutDevices(observed.host, orphans), desired.host, '');
+  const isOther = (object: KernelObject): boolean => !isWire(object, prefix);
+  const host = diffScope(
+    where(withoutDevices(observed.host, orphans), isOther),
+    where(desired.host, isOther),
+    '',
+  );
+  const wire = wireBatch(observed.host, desired.host, prefix);
   const batches = [
+    // Encryption is there before what needs it, and goes after it.
+    ...(wire.isLast ? [] : [wire.batch]),
     hostBatch(orphans.map((name) => ({ op: 'link-del', name }))),
     ...sandboxes.flatMap(foundation),
     hostBatch([...host.before, ...sandboxes.flatMap(({ diff }) => diff.fromHost), ...host.links]),
     ...sandboxes.map(({ sandbox, diff }) => inside(sandbox, [...diff.links, ...diff.rest])),
     hostBatch([...host.sysctls, ...host.rest]),
     ...removed.flatMap((vni) => removal(pathOf(vni))),
+    ...(wire.isLast ? [wire.batch] : []),
   ];
   return { batches: batches.filter((batch) => batch.ops.length > 0), created, removed };
+}
+
+function where(scope: Scope, keep: (object: KernelObject) => boolean): Scope {
+  return new Map([...scope].filter(([, object]) => keep(object)));
+}
+
+function wireBatch(now: Scope, wanted: Scope, prefix: string): { batch: Batch; isLast: boolean } {
+  const isOf = (object: KernelObject): boolean => isWire(object, prefix);
+  const next = where(wanted, isOf);
+  const diff = diffScope(where(now, isOf), next, '');
+  const ops = [...diff.before, ...diff.links, ...diff.sysctls, ...diff.rest];
+  return { batch: hostBatch(ops), isLast: next.size === 0 };
 }
 
 function hostBatch(ops: readonly NetOp[]): Batch {

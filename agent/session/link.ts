@@ -29,6 +29,8 @@ export interface Link {
   report(status: TaskStatus): void;
   /** Sent now or never: the next says it anew. */
   reportUsage(tasks: readonly TaskUsage[]): void;
+  /** Tells the manager how the machine is now. */
+  redescribe(): Promise<void>;
   /** True while a session is open. */
   readonly connected: boolean;
   /** Runs until the signal aborts: connects, reconnects with back-off to any of the managers. */

@@ -31,6 +31,7 @@ const STEADY_AFTER_MS = 5000;
 
 /** What belongs to one session and ends with it. */
 interface Session {
+  readonly manager: string;
   readonly socket: SessionSocket;
   readonly requests: RequestServer;
   set: AssignmentSet | undefined;
@@ -50,6 +51,8 @@ export class SessionLink implements Link {
   #wasWelcomed = false;
   #sendScheduled = false;
   #network: NetworkReport | undefined;
+  /** What the session said of the machine does not hold any more. */
+  #isOutdated = false;
 
   constructor(
     options: LinkOptions,
@@ -83,6 +86,17 @@ export class SessionLink implements Link {
     if (this.#welcomed) this.#session?.socket.send({ type: 'network', report: copied(report) });
   }
 
+  async redescribe(): Promise<void> {
+    const session = this.#session;
+    this.#isOutdated = true;
+    if (session === undefined || !this.#welcomed) return;
+    const description = await this.#describe(session.manager);
+    // A session that begins meanwhile does so with the description as it is then.
+    if (this.#session !== session) return;
+    this.#isOutdated = false;
+    session.socket.send({ type: 'describe', description });
+  }
+
   async run(signal: AbortSignal): Promise<void> {
     let [manager] = this.#managers;
     for (let attempt = 0; !signal.aborted; manager = this.#after(manager)) {
@@ -104,6 +118,7 @@ export class SessionLink implements Link {
   /** Resolves with why the session ended. */
   async #runSession(manager: string, attempt: number, signal: AbortSignal): Promise<unknown> {
     const { nodeId, tls, clock = steadyClock } = this.#options;
+    this.#isOutdated = false;
     const description = await this.#describe(manager);
     const socket = new SessionSocket(this.#connect(manager, tls, attempt), {
       onOpen: () =>
@@ -112,7 +127,7 @@ export class SessionLink implements Link {
       onData: (frame) => requests.onData(frame),
     });
     const requests = new RequestServer(this.#handlers, (frame) => socket.send(frame), this.#logger);
-    const session: Session = { socket, requests, set: undefined, seq: 0 };
+    const session: Session = { manager, socket, requests, set: undefined, seq: 0 };
     this.#session = session;
     const reason = await socket.ended(signal);
     this.#session = undefined;
@@ -140,6 +155,7 @@ export class SessionLink implements Link {
         if (!this.#welcomed && this.#network !== undefined)
           session.socket.send({ type: 'network', report: copied(this.#network) });
         this.#welcomed = true;
+        if (this.#isOutdated) void this.redescribe();
         session.socket.beat(frame.beatMs);
         if (frame.managers !== undefined) this.#learn(frame.managers, frame.nodeIndex);
         this.#logger.info({ sessionId: frame.sessionId, beatMs: frame.beatMs }, 'session opened');

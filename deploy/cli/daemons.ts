@@ -288,6 +288,7 @@ interface AgentFlags {
   label: Record<string, string>;
   genericResource: string[];
   vxlanPort: number;
+  wireguardPort: number;
   logLevel: string;
 }
 
@@ -320,6 +321,12 @@ export function addAgent(program: Command): void {
       [],
     )
     .option('--vxlan-port <port>', 'UDP port of the overlays, the same on all nodes', parsePort, 4789)
+    .option(
+      '--wireguard-port <port>',
+      'UDP port of encrypted overlays, with the one after it; the same on all nodes',
+      parsePort,
+      51_831,
+    )
     .addOption(new Option('--log-level <level>').choices(LEVELS).default('info'))
     .action(async (managers: string[] | undefined, flags: AgentFlags) => {
       const { runAgent } = await import('../../agent/main.ts');
@@ -345,6 +352,7 @@ async function agentOptions(managers: string[] | undefined, flags: AgentFlags): 
     labels: flags.label,
     genericResources: readGenericResources(flags.genericResource),
     vxlanPort: flags.vxlanPort,
+    wireguardPort: flags.wireguardPort,
     logger: makeLogger(flags.logLevel, 'agent'),
   };
 }

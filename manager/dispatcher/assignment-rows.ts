@@ -21,6 +21,7 @@ import {
   type TaskStatus,
 } from '../../shared/model/index.ts';
 import { readAllow, readAllowFrom } from '../../shared/lib/allow-list.ts';
+import { readEncrypted } from '../../shared/lib/network-encrypted.ts';
 import { readMtu } from '../../shared/lib/network-mtu.ts';
 import { taskContext, Template } from '../../shared/lib/template.ts';
 
@@ -221,12 +222,14 @@ export function networkRow(network: Network): NetworkAssignment | undefined {
     ingress: network.spec.ingress,
     ...(typeof mtu === 'number' ? { mtu } : {}),
     ...(typeof allow === 'object' ? { allow } : {}),
+    ...(readEncrypted(network.spec.driverOptions) === true ? { encrypted: true as const } : {}),
   };
 }
 
 /** Undefined until the node has said where it is. */
 export function peerRow(node: Node): PeerAssignment | undefined {
   if (node.description === undefined) return undefined;
-  const { hostname, address } = node.description;
-  return { nodeId: node.id, hostname, index: node.index, address };
+  const { hostname, address, tunnelKeys } = node.description;
+  const keys = tunnelKeys === undefined ? {} : { tunnelKeys };
+  return { nodeId: node.id, hostname, index: node.index, address, ...keys };
 }

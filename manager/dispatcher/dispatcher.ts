@@ -19,7 +19,7 @@ import { NodeSession, type SessionEvents, type StatusFrame } from './node-sessio
 import { type Caller, type Guest, Reception } from './reception.ts';
 import { Refusals } from './refusals.ts';
 import { clockOffsetMs, shifted } from './report-times.ts';
-import { Orphans } from './orphans.ts';
+import { Orphans, ORPHANS_LOOK_MS } from './orphans.ts';
 import { StatusIntake } from './status-intake.ts';
 import { viewOf } from './store-view.ts';
 import {
@@ -34,8 +34,6 @@ import { UsageIntake } from './usage-intake.ts';
 import { managerKey, Withdrawals } from './withdrawal.ts';
 import { WithdrawalAnswers } from './withdrawal-links.ts';
 
-/** How often it is looked for nodes whose manager is gone. */
-const ORPHANS_LOOK_MS = 1_000;
 /** A timer may come a moment before a clock says that it is time. */
 const TIMER_SLACK_MS = 5;
 
@@ -166,6 +164,10 @@ export class Dispatcher implements SessionEvents {
     this.#background(
       this.#intake.take(session.nodeId, reports, session.signal).then(() => session.confirmStatuses(id)),
     );
+  }
+
+  described(session: NodeSession, description: NodeDescription): void {
+    if (this.#reception.redescribed(session, description)) this.#record(session, description);
   }
 
   usage(session: NodeSession, tasks: readonly TaskUsage[]): void {

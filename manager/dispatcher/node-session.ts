@@ -1,7 +1,13 @@
 /** One live link to one node: frames in and out, in order, with sequence numbers. It decides nothing. */
 import type { WebSocket } from 'ws';
 import { describeError } from '../../shared/errors/index.ts';
-import type { AssignmentSet, Logger, NetworkReport, TaskUsage } from '../../shared/model/index.ts';
+import type {
+  AssignmentSet,
+  Logger,
+  NetworkReport,
+  NodeDescription,
+  TaskUsage,
+} from '../../shared/model/index.ts';
 import { type AssignmentDiff, setToLists } from '../../shared/wire/assignment-diff.ts';
 import { closeReason } from '../../shared/wire/close-reason.ts';
 import { type AgentFrame, CLOSE, type ManagerFrame, parseAgentFrame } from '../../shared/wire/frames.ts';
@@ -22,6 +28,8 @@ export interface SessionEvents {
   /** To be answered with confirmStatuses(id). */
   statuses(session: NodeSession, frame: StatusFrame): void;
   /** All that the node measures, as of now. */
+  /** The node says of its machine what it is now. */
+  described(session: NodeSession, description: NodeDescription): void;
   usage(session: NodeSession, tasks: readonly TaskUsage[]): void;
   /** It said what no node says; the session ends. */
   broken(session: NodeSession, how: string): void;
@@ -143,6 +151,8 @@ export class NodeSession {
         return this.#events.acked(this, frame.seq);
       case 'status':
         return this.#events.statuses(this, frame);
+      case 'describe':
+        return this.#events.described(this, frame.description);
       case 'usage':
         return this.#events.usage(this, frame.tasks);
       case 'network':

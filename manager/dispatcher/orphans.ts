@@ -5,6 +5,9 @@
 import type { Node } from '../../shared/model/index.ts';
 import type { FailureDetector } from './failure-detector.ts';
 
+/** How often it is looked for nodes whose manager is gone. */
+export const ORPHANS_LOOK_MS = 1_000;
+
 export interface OrphansOptions {
   readonly nodes: () => Iterable<Node>;
   readonly isOrphan: (node: Node) => boolean;

@@ -1,4 +1,5 @@
 /** The top level's `networks` and `volumes`. */
+import { ENCRYPTED_OPTION, readEncrypted } from '../../shared/lib/network-encrypted.ts';
 import { MTU_OPTION, readMtu } from '../../shared/lib/network-mtu.ts';
 import { type Labels, type NetworkSpec, STACK_LABEL } from '../../shared/model/index.ts';
 import { allowLabels, checkAllow } from './allow-keys.ts';
@@ -93,9 +94,12 @@ function readNetwork(
       `'${driver}' is not supported: networks of a stack are overlay networks`,
     );
   }
-  const mtu = readMtu(options);
+  const known = new Map<string, unknown>([
+    [MTU_OPTION, readMtu(options)],
+    [ENCRYPTED_OPTION, readEncrypted(options)],
+  ]);
   for (const option of Object.keys(options)) {
-    const problem = option === MTU_OPTION ? mtu : 'not supported';
+    const problem = known.has(option) ? known.get(option) : 'not supported';
     if (typeof problem === 'string') section.problems.error(at, `${at.key}.driver_opts.${option}`, problem);
   }
   return { key: entry.name, name, spec, at };

@@ -13,13 +13,16 @@
  * Every operation is idempotent: to add what is there, or to delete what is not, is success.
  *
  *   link-add   kind "veth": name, mtu, mac?, peer {name, netns, mtu?, mac?}; the near end is set up
- *              kind "vxlan": name, into? (namespace to put it in; its UDP socket stays here), id, port, local, mtu, mac
+ *              kind "vxlan": name, into? (namespace to put it in; its UDP socket stays here), id, port, local?, mtu,
+ * mac kind "wireguard": name, mtu, port, keyFile (the private key in base64: it is in no request and no answer)
  *   link-set   name, up?, mtu?, mac?        link-del   name
  *   addr-add   dev, address "A/LEN"         addr-del   the same
  *   route-add  dst "A/LEN", dev, via?, onlink?, src?, table? (254)  replaces      route-del  dst, table?
  *   rule-add   priority, table, fwmark?, from?                                   rule-del   the same
  *   neigh-add  dev, address, mac (permanent, replaces)                           neigh-del  dev, address
  *   fdb-add    dev, mac, dst (permanent, replaces)                               fdb-del    dev, mac, dst
+ *   wg-peer-add  dev, publicKey, address, port, allowed "A/LEN" (replaces)       wg-peer-del  dev, publicKey
+ *   wg-check   -EOPNOTSUPP where the kernel has no WireGuard
  *   sysctl     path below /proc/sys/net, value, optional? (it need not exist)
  *   nft        commands (nft's own language, one transaction)
  *   ct-flush   protocol, backends [ADDRESS] (translated connections to these), ports [N] (untranslated ones to these)
@@ -28,8 +31,9 @@
  * Returns 0 or -errno; err says which operation, with the kernel's own explanation where it gives one. */
 SHOAL_EXPORT int shoal_net_apply(const char *batches, struct shoal_error *err);
 
-/* Reads a namespace back as JSON {links, addresses, routes, rules, neighbours, fdb, sysctls}; IPv4 only. sysctls is a
- * comma-separated list of paths below /proc/sys/net to read (with * as in glob(7)), or NULL. Returns 0 or -errno. */
+/* Reads a namespace back as JSON {links, addresses, routes, rules, neighbours, fdb, sysctls}; IPv4 only. WireGuard
+ * devices whose name begins with "sw" have publicKey, port and peers too. sysctls is a comma-separated list of paths
+ * below /proc/sys/net to read (with * as in glob(7)), or NULL. Returns 0 or -errno. */
 SHOAL_EXPORT int shoal_net_dump(const char *netns, const char *sysctls, char **json, struct shoal_error *err);
 
 /* Runs nft commands in a namespace; with json, what they list comes back as JSON. Returns 0 or -errno (-EINVAL: nft

@@ -31,6 +31,8 @@ static int neighbour_add(struct net_op *op) { return net_op_neighbour(op, 1); }
 static int neighbour_delete(struct net_op *op) { return net_op_neighbour(op, 0); }
 static int fdb_add(struct net_op *op) { return net_op_fdb(op, 1); }
 static int fdb_delete(struct net_op *op) { return net_op_fdb(op, 0); }
+static int wireguard_peer_add(struct net_op *op) { return net_op_wireguard_peer(op, 1); }
+static int wireguard_peer_delete(struct net_op *op) { return net_op_wireguard_peer(op, 0); }
 
 /* Making a namespace moves the thread into it, so a thread of its own does it. */
 static int add_there(void *path, struct shoal_error *err) { return net_namespace_add(path, err); }
@@ -64,6 +66,9 @@ static const struct {
     {"neigh-del", neighbour_delete},
     {"fdb-add", fdb_add},
     {"fdb-del", fdb_delete},
+    {"wg-check", net_op_wireguard_check},
+    {"wg-peer-add", wireguard_peer_add},
+    {"wg-peer-del", wireguard_peer_delete},
     {"sysctl", net_op_sysctl},
     {"nft", net_op_nft},
     {"ct-flush", net_op_conntrack_flush},

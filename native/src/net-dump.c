@@ -184,6 +184,19 @@ static void read_sysctls(const char *list, cJSON *into) {
   free(copy);
 }
 
+/* Only of those that have Shoal's name: other programs' peers are their own affair. */
+static int read_wireguard(cJSON *links) {
+  cJSON *link;
+  cJSON_ArrayForEach(link, links) {
+    const char *kind = net_text(link, "kind"), *name = net_text(link, "name");
+    if (kind == NULL || name == NULL || strcmp(kind, "wireguard") != 0 || strncmp(name, "sw", 2) != 0) continue;
+    int result = net_wireguard_read(name, link);
+    /* It went while it was read. */
+    if (result && result != -ENODEV) return result;
+  }
+  return 0;
+}
+
 struct dump {
   const char *netns, *sysctls;
   cJSON *root;
@@ -205,6 +218,8 @@ static int dump_there(void *arg, struct shoal_error *err) {
     if (result) shoal_fail(err, -result, "dump", "%s", subjects[i].name);
   }
   net_link_close(&link);
+  if (!result && (result = read_wireguard(cJSON_GetObjectItemCaseSensitive(dump->root, "links"))))
+    shoal_fail(err, -result, "dump", "wireguard");
   read_sysctls(dump->sysctls, cJSON_AddObjectToObject(dump->root, "sysctls"));
   return result;
 }

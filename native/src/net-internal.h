@@ -4,6 +4,7 @@
 
 #include <cjson/cJSON.h>
 #include <libmnl/libmnl.h>
+#include <net/if.h>
 #include <stdint.h>
 
 #include "shoal-net.h"
@@ -30,6 +31,7 @@ int net_namespace_delete(const char *path, struct shoal_error *err);
 struct net_link {
   struct mnl_socket *socket;
   unsigned int port, sequence;
+  int holds_keys; /* what is read is wiped from memory */
 };
 int net_link_open(struct net_link *link, int bus, struct shoal_error *err);
 void net_link_close(struct net_link *link);
@@ -52,6 +54,16 @@ struct net_op {
   const cJSON *json;
   char why[128];
 };
+/* net-link.c: makes a link that is nothing but its kind, and not up. */
+int net_link_plain(struct net_op *op, const char *kind);
+int net_link_up(struct net_link *link, const char *name, char *why, size_t why_size);
+
+/* net-wireguard.c: adds publicKey, port and peers of a WireGuard device to what is told of its link. 0 or -errno. */
+int net_wireguard_read(const char *name, cJSON *link);
+int net_op_wireguard_add(struct net_op *op);
+int net_op_wireguard_check(struct net_op *op);
+int net_op_wireguard_peer(struct net_op *op, int add);
+
 int net_op_link_add(struct net_op *op);
 int net_op_link_set(struct net_op *op);
 int net_op_link_delete(struct net_op *op);

@@ -1,4 +1,5 @@
-/* Links: veth pairs whose far end is born in another namespace, and vxlan devices likewise. */
+/* Links: veth pairs whose far end is born in another namespace, and vxlan devices likewise. Those of WireGuard are in
+ * net-wireguard.c. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -53,17 +54,19 @@ static int put_veth(struct nlmsghdr *request, const cJSON *json, int peer_fd) {
   return result;
 }
 
+/* Without a local address each packet has the one of the route that it takes. */
 static int put_vxlan(struct nlmsghdr *request, const cJSON *json, int into_fd) {
   uint32_t local;
   unsigned int bits;
-  if (net_parse_prefix(net_text(json, "local"), &local, &bits)) return -EINVAL;
+  const char *local_text = net_text(json, "local");
+  if (local_text != NULL && net_parse_prefix(local_text, &local, &bits)) return -EINVAL;
   if (into_fd >= 0) mnl_attr_put_u32(request, IFLA_NET_NS_FD, (uint32_t)into_fd);
   struct nlattr *info = mnl_attr_nest_start(request, IFLA_LINKINFO);
   mnl_attr_put_strz(request, IFLA_INFO_KIND, "vxlan");
   struct nlattr *data = mnl_attr_nest_start(request, IFLA_INFO_DATA);
   mnl_attr_put_u32(request, IFLA_VXLAN_ID, (uint32_t)net_number(json, "id", 0));
   mnl_attr_put_u16(request, IFLA_VXLAN_PORT, htons((uint16_t)net_number(json, "port", 4789)));
-  mnl_attr_put_u32(request, IFLA_VXLAN_LOCAL, local);
+  if (local_text != NULL) mnl_attr_put_u32(request, IFLA_VXLAN_LOCAL, local);
   mnl_attr_put_u8(request, IFLA_VXLAN_LEARNING, 0);
   mnl_attr_nest_end(request, data);
   mnl_attr_nest_end(request, info);
@@ -84,6 +87,26 @@ static int link_exists(struct net_link *link, const char *name) {
   return length > 0 && ((struct nlmsghdr *)answer)->nlmsg_type == RTM_NEWLINK;
 }
 
+int net_link_plain(struct net_op *op, const char *kind) {
+  char buffer[1024];
+  struct nlmsghdr *request;
+  start_link(buffer, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &request);
+  int result = put_identity(request, op->json);
+  struct nlattr *info = mnl_attr_nest_start(request, IFLA_LINKINFO);
+  mnl_attr_put_strz(request, IFLA_INFO_KIND, kind);
+  mnl_attr_nest_end(request, info);
+  return result ? result : net_link_talk(op->route, request, op->why, sizeof op->why);
+}
+
+int net_link_up(struct net_link *link, const char *name, char *why, size_t why_size) {
+  char buffer[512];
+  struct nlmsghdr *request;
+  struct ifinfomsg *header = start_link(buffer, RTM_NEWLINK, 0, &request);
+  header->ifi_flags = header->ifi_change = IFF_UP;
+  mnl_attr_put_strz(request, IFLA_IFNAME, name);
+  return net_link_talk(link, request, why, why_size);
+}
+
 struct look {
   const char *netns, *name;
   int found;
@@ -93,12 +116,7 @@ static int raise_there(void *arg, struct shoal_error *err) {
   struct look *look = arg;
   struct net_link link;
   if (net_enter(look->netns, err) || net_link_open(&link, NETLINK_ROUTE, err)) return -err->code;
-  char buffer[512];
-  struct nlmsghdr *request;
-  struct ifinfomsg *header = start_link(buffer, RTM_NEWLINK, 0, &request);
-  header->ifi_flags = header->ifi_change = IFF_UP;
-  mnl_attr_put_strz(request, IFLA_IFNAME, look->name);
-  int result = net_link_talk(&link, request, NULL, 0);
+  int result = net_link_up(&link, look->name, NULL, 0);
   net_link_close(&link);
   return result ? shoal_fail(err, -result, "link-add", "%s up", look->name) : 0;
 }
@@ -140,6 +158,7 @@ int net_op_link_add(struct net_op *op) {
   const char *kind = net_text(op->json, "kind"), *name = net_text(op->json, "name");
   const cJSON *peer = cJSON_GetObjectItemCaseSensitive(op->json, "peer");
   int is_vxlan = kind != NULL && strcmp(kind, "vxlan") == 0;
+  if (kind != NULL && name != NULL && strcmp(kind, "wireguard") == 0) return net_op_wireguard_add(op);
   if (kind == NULL || name == NULL || (!is_vxlan && (strcmp(kind, "veth") != 0 || !cJSON_IsObject(peer))))
     return -EINVAL;
   const char *far = net_text(is_vxlan ? op->json : peer, is_vxlan ? "into" : "netns");

@@ -73,6 +73,8 @@ int net_link_dump(struct net_link *link, struct nlmsghdr *request, mnl_cb_t visi
     more = length < 0 ? MNL_CB_ERROR : mnl_cb_run(buffer, (size_t)length, link->sequence, link->port, visit, arg);
     if (more == MNL_CB_ERROR) result = -errno;
   }
+  /* The kernel tells of a WireGuard device with its private key. */
+  if (buffer != NULL && link->holds_keys) explicit_bzero(buffer, size);
   free(buffer);
   return result;
 }

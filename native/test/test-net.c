@@ -189,6 +189,53 @@ static void test_conntrack(void) {
   close(client);
 }
 
+#define KEY_FILE "/tmp/shoal-test-c.key"
+#define PRIVATE_KEY "dwdtCnMYpX08FsFyUbJmRd9ML4frwJkqsXf7pR25LCo="
+#define PUBLIC_KEY "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo="
+#define OTHER_KEY "3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08="
+#define WIREGUARD                                                                                                      \
+  "{\"op\":\"link-add\",\"kind\":\"wireguard\",\"name\":\"sw0\",\"mtu\":1420,\"port\":51999,\"keyFile\":\"" KEY_FILE   \
+  "\"}"
+
+static void write_key(const char *text) {
+  FILE *file = fopen(KEY_FILE, "we");
+  CHECK(file != NULL && fputs(text, file) >= 0);
+  CHECK(fclose(file) == 0);
+}
+
+/* Keys of RFC 7748, 6.1. */
+static void test_wireguard(void) {
+  write_key(PRIVATE_KEY "\n");
+  int result = apply(A, "{\"op\":\"wg-check\"}");
+  if (result) {
+    CHECK(result == -EOPNOTSUPP && strstr(err.detail, "no WireGuard") != NULL);
+    CHECK(apply(A, WIREGUARD) == -EOPNOTSUPP && strstr(err.detail, "no WireGuard") != NULL);
+    CHECK(apply(A, "{\"op\":\"wg-peer-del\",\"dev\":\"sw0\",\"publicKey\":\"" OTHER_KEY "\"}") == 0);
+    CHECK(unlink(KEY_FILE) == 0);
+    return;
+  }
+  twice(A, WIREGUARD);
+  twice(A, "{\"op\":\"wg-peer-add\",\"dev\":\"sw0\",\"publicKey\":\"" OTHER_KEY "\",\"address\":\"192.0.2.9\","
+           "\"port\":51998,\"allowed\":\"240.0.0.9/32\"}");
+  cJSON *root = dump(A);
+  const cJSON *link = find(root, "links", "name", "sw0"), *peer = find(link, "peers", "publicKey", OTHER_KEY);
+  CHECK(strcmp(cJSON_GetObjectItem(link, "publicKey")->valuestring, PUBLIC_KEY) == 0);
+  CHECK(cJSON_IsTrue(cJSON_GetObjectItem(link, "up")) && cJSON_GetObjectItem(link, "port")->valueint == 51999);
+  CHECK(strcmp(cJSON_GetObjectItem(peer, "address")->valuestring, "192.0.2.9") == 0);
+  CHECK(strcmp(cJSON_GetArrayItem(cJSON_GetObjectItem(peer, "allowed"), 0)->valuestring, "240.0.0.9/32") == 0);
+  char *text = cJSON_PrintUnformatted(root);
+  CHECK(strstr(text, PRIVATE_KEY) == NULL);
+  cJSON_free(text);
+  cJSON_Delete(root);
+  twice(A, "{\"op\":\"wg-peer-del\",\"dev\":\"sw0\",\"publicKey\":\"" OTHER_KEY "\"}");
+  CHECK(apply(A, "{\"op\":\"wg-peer-add\",\"dev\":\"sw0\",\"publicKey\":\"short\",\"address\":\"192.0.2.9\","
+                 "\"port\":1,\"allowed\":\"240.0.0.9/32\"}") == -EINVAL);
+  write_key("not a key\n");
+  CHECK(apply(A, WIREGUARD) == -EINVAL && strstr(err.detail, "its key") != NULL);
+  CHECK(unlink(KEY_FILE) == 0 && apply(A, WIREGUARD) == -ENOENT);
+  twice(A, "{\"op\":\"link-del\",\"name\":\"sw0\"}");
+}
+
 static void test_refusals(void) {
   CHECK(shoal_net_apply(NULL, &err) == -EINVAL);
   CHECK(shoal_net_apply("{", &err) == -EINVAL);
@@ -217,6 +264,7 @@ int main(void) {
   test_sysctls_and_nft();
   test_sockets();
   test_conntrack();
+  test_wireguard();
   test_refusals();
   test_removal();
   (void)puts("ok");

@@ -4,6 +4,7 @@
  */
 import type { AllowRule } from './allow.ts';
 import type { GenericResource } from './generic-resource.ts';
+import type { TunnelKeys } from './node.ts';
 import type { ServiceSpec } from './service.ts';
 import type { DesiredState } from './task-state.ts';
 import type { TaskAddress } from './task.ts';
@@ -39,6 +40,8 @@ export interface NetworkAssignment {
   readonly mtu?: number;
   /** Absent: all connections that services allow; else only these of them. */
   readonly allow?: readonly AllowRule[];
+  /** It goes between nodes through WireGuard, and not at all where there is none. */
+  readonly encrypted?: true;
 }
 
 /**
@@ -95,6 +98,8 @@ export interface PeerAssignment {
   readonly index: number;
   /** Underlay address. */
   readonly address: string;
+  /** Absent: no encrypted network reaches it. */
+  readonly tunnelKeys?: TunnelKeys;
 }
 
 /**

@@ -5,6 +5,14 @@ import type { Labels } from './service.ts';
 export type NodeRole = 'manager' | 'worker';
 export type Availability = 'active' | 'pause' | 'drain';
 
+/** Where a node's encrypted tunnels end: each key at an address and a port of its own, by its slot. */
+export interface TunnelKeys {
+  /** The slot at which others are to send. */
+  readonly active: 0 | 1;
+  /** WireGuard's public keys, in base64. */
+  readonly keys: readonly { readonly slot: 0 | 1; readonly publicKey: string }[];
+}
+
 /** What an agent says of its machine when it connects. */
 export interface NodeDescription {
   readonly hostname: string;
@@ -21,6 +29,8 @@ export interface NodeDescription {
   readonly localSubnets: readonly string[];
   /** Each kind once. Absent: none. */
   readonly genericResources?: readonly GenericResource[];
+  /** Absent: its kernel has no WireGuard. */
+  readonly tunnelKeys?: TunnelKeys;
 }
 
 /** What users set. */

@@ -98,6 +98,8 @@ export interface AgentOptions {
   readonly genericResources?: readonly GenericResource[];
   /** UDP port of the overlays; all nodes of a cluster agree on it. */
   readonly vxlanPort: number;
+  /** The first of two UDP ports of encrypted networks; all nodes of a cluster agree on them. */
+  readonly wireguardPort: number;
   readonly logger: Logger;
 }
 

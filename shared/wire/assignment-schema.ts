@@ -12,6 +12,7 @@ import type {
 } from '../model/assignment.ts';
 import type { AssignmentDrop, AssignmentLists, AssignmentPut } from './assignment-diff.ts';
 import { conforms } from './conforms.ts';
+import { tunnelKeys } from './node-schema.ts';
 import { count, flag, genericResources, protocol, serviceSpecSchema, text } from './service-schema.ts';
 
 const task = conforms<TaskAssignment>()(
@@ -53,6 +54,7 @@ const network = conforms<NetworkAssignment>()(
     ingress: flag,
     mtu: count.exactOptional(),
     allow: allow.exactOptional(),
+    encrypted: z.literal(true).exactOptional(),
   }),
 );
 
@@ -89,7 +91,13 @@ const service = conforms<ServiceAssignment>()(
 );
 
 const peer = conforms<PeerAssignment>()(
-  z.strictObject({ nodeId: text, hostname: text, index: count, address: text }),
+  z.strictObject({
+    nodeId: text,
+    hostname: text,
+    index: count,
+    address: text,
+    tunnelKeys: tunnelKeys.exactOptional(),
+  }),
 );
 
 const file = conforms<FileAssignment>()(

@@ -45,6 +45,8 @@ const agentFrame = z.discriminatedUnion('type', [
     description: nodeDescriptionSchema,
     sentAtMs: sentAt,
   }),
+  /** Something of what hello said has changed since. */
+  z.strictObject({ type: z.literal('describe'), description: nodeDescriptionSchema }),
   z.strictObject({ type: z.literal('ack'), seq: whole }),
   z.strictObject({
     type: z.literal('status'),

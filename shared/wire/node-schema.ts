@@ -1,7 +1,7 @@
 /** Schemas of what a node says of itself: its description and its tasks' statuses. */
 import { z } from 'zod';
 import type { NetworkReport } from '../model/network-report.ts';
-import type { NodeDescription } from '../model/node.ts';
+import type { NodeDescription, TunnelKeys } from '../model/node.ts';
 import type { ContainerStatus, TaskStatus } from '../model/task.ts';
 import type { TaskUsage } from '../model/autoscale.ts';
 import { TASK_STATES } from '../model/task-state.ts';
@@ -9,6 +9,17 @@ import { conforms } from './conforms.ts';
 import { count, genericResources, labels, protocol, text } from './service-schema.ts';
 
 export const health = z.enum(['starting', 'healthy', 'unhealthy']);
+
+const slot = z.union([z.literal(0), z.literal(1)]);
+/** 32 bytes in base64. */
+const publicKey = z.string().regex(/^[A-Za-z0-9+/]{43}=$/);
+
+export const tunnelKeys = conforms<TunnelKeys>()(
+  z.strictObject({
+    active: slot,
+    keys: z.array(z.strictObject({ slot, publicKey })).min(1).max(2),
+  }),
+);
 
 export const nodeDescriptionSchema = conforms<NodeDescription>()(
   z.strictObject({
@@ -22,6 +33,7 @@ export const nodeDescriptionSchema = conforms<NodeDescription>()(
     address: text,
     localSubnets: z.array(text),
     genericResources: genericResources.exactOptional(),
+    tunnelKeys: tunnelKeys.exactOptional(),
   }),
 );
 

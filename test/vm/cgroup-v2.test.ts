@@ -1,13 +1,20 @@
-/** The C tests, and containers on a host with every cgroup v2 controller and no v1, in a virtual machine. */
+/**
+ * The C tests, containers on a host with every cgroup v2 controller and no v1, and encrypted networks on a kernel that has
+ * WireGuard, in a virtual machine.
+ */
 import { execFile } from 'node:child_process';
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import test from 'ava';
+import { fingerprintOf, type KernelObject, type Scope } from '../../agent/network/kernel-object.ts';
+import { type NamespaceDump, observeScope } from '../../agent/network/observe.ts';
+import { isWire } from '../../agent/network/wire.ts';
 import { checkoutDir } from '../harness/peers.ts';
 import { buildInitramfs } from './initramfs.ts';
 import { type Output, runMachine } from './machine.ts';
 import { parseReport, type Verdict } from './tap.ts';
+import { type WireGuardPlans, wireGuardPlans } from './wireguard-plans.ts';
 
 /** Booting takes seconds, all of it 10 s; a loaded host may be many times slower. */
 const DEADLINE_MS = 180_000;
@@ -52,6 +59,16 @@ const CGROUP_V2_TESTS = [
   'what an exec leaves behind is killed',
 ];
 
+const WIREGUARD_TESTS = [
+  'an encrypted network carries datagrams between two hosts',
+  'the wire between them shows WireGuard and no plain text',
+  'the largest packet passes whole, and a larger one is refused',
+  'what does not come through WireGuard does not enter, nor what a container sends there',
+  'without the device nothing leaves in plain text',
+  'a device that somebody removed is put back',
+  'a key is replaced, and no datagram is lost',
+];
+
 /** The emulator runs anything anywhere, but the programs in the machine are this host's. */
 const emulated = process.arch === 'x64' ? test : test.skip;
 
@@ -59,6 +76,7 @@ const checkout = checkoutDir();
 const run = promisify(execFile);
 let output: Output;
 let verdicts: Map<string, Verdict>;
+let plans: WireGuardPlans;
 
 test.before('boot', async (t) => {
   if (process.arch !== 'x64') return;
@@ -72,11 +90,13 @@ test.before('boot', async (t) => {
     .filter((name) => /^(test|vm)-.*\.c$/.test(name))
     .map((name) => path.basename(name, '.c'))
     .filter((name) => name !== NOT_IN_MEMORY);
+  plans = await wireGuardPlans('plans');
   const initramfs = await buildInitramfs({
     tests: programs.map((name) => path.join(built, 'asan', name)),
     monitor: path.join(built, 'shoal-monitor'),
     containerInit: path.join(built, 'shoal-init'),
     oci: path.join(built, 'shoal-oci'),
+    texts: plans.files,
     init: path.join(checkout, 'test', 'vm', 'init.sh'),
     kernelRoot: root,
   });
@@ -84,7 +104,7 @@ test.before('boot', async (t) => {
   verdicts = parseReport(output.report);
 });
 
-for (const name of [...C_TESTS, ...CGROUP_V2_TESTS]) {
+for (const name of [...C_TESTS, ...CGROUP_V2_TESTS, ...WIREGUARD_TESTS]) {
   emulated(name, (t) => {
     const verdict = verdicts.get(name);
     t.truthy(
@@ -92,6 +112,24 @@ for (const name of [...C_TESTS, ...CGROUP_V2_TESTS]) {
       `it was not run: ${output.failure ?? ''}\n${output.report}\n${output.console.slice(-2000)}`,
     );
     t.true(verdict?.ok, verdict?.said);
+  });
+}
+
+for (const name of ['a', 'b'] as const) {
+  emulated(`encryption on host ${name} is as its agent would have it: it would change nothing`, (t) => {
+    const text = new RegExp(`^# dump ${name} (.*?)\r?$`, 'm').exec(output.report)?.[1] ?? '';
+    t.not(text, '', output.report);
+    const prefix = plans.prefixes[name];
+    const isOf = (object: KernelObject): boolean =>
+      isWire(object, prefix) && !('table' in object && object.type !== 'route');
+    const held = observeScope(JSON.parse(text) as NamespaceDump, undefined, () => true);
+    const prints = (scope: Scope): string[] =>
+      [...scope]
+        .filter(([, one]) => isOf(one))
+        .map(([key, one]) => `${key}: ${fingerprintOf(one)}`)
+        .toSorted();
+    t.deepEqual(prints(held), prints(plans.hosts[name]));
+    t.true(prints(held).length > 4);
   });
 }
 

@@ -18,6 +18,8 @@ export interface GuestFiles {
   readonly containerInit: string;
   /** shoal-oci. */
   readonly oci: string;
+  /** More files, by their paths in the machine. */
+  readonly texts: ReadonlyMap<string, string>;
   /** The first program: test/vm/init.sh. */
   readonly init: string;
   /** Where the kernel's package is unpacked. */
@@ -41,6 +43,8 @@ export async function buildInitramfs(files: GuestFiles): Promise<Buffer> {
   await add(files.oci, 'tests/shoal-oci');
   for (const test of files.tests) await add(test, `tests/${path.basename(test)}`);
   for (const [name, source] of await librariesOf([...files.tests, files.oci])) await add(source, name);
+  for (const [target, text] of files.texts)
+    found.set(target, { path: target, kind: 'file', content: Buffer.from(text), executable: false });
   await add(LOCALE, LOCALE.slice(1));
   for (const file of await modulesOf(files.kernelRoot)) await add(path.join(files.kernelRoot, file), file);
   const entries = [...found.values()].sort((a, b) => (a.path < b.path ? -1 : 1));

@@ -1,6 +1,7 @@
 /** Network of the Docker Engine API <-> ours. */
 import { z } from 'zod';
 import { InvalidError, UnsupportedError } from '../../../shared/errors/index.ts';
+import { ENCRYPTED_OPTION, readEncrypted } from '../../../shared/lib/network-encrypted.ts';
 import { MTU_OPTION, readMtu } from '../../../shared/lib/network-mtu.ts';
 import type { Labels, Network, NetworkSpec } from '../../../shared/model/index.ts';
 import { requireAllow } from '../ops/allow-lists.ts';
@@ -69,14 +70,17 @@ export function decodeNetworkSpec(value: unknown): DecodedNetwork {
   return { spec, warnings: [] };
 }
 
-/** Throws for an option that would change what the network is, and for an MTU that can not be. */
+/** Throws for an option that would change what the network is, and for a value that can not be. */
 function requireOptions(options: Labels): void {
-  const refused = Object.keys(options).filter((key) => key !== MTU_OPTION);
+  const refused = Object.keys(options).filter((key) => key !== MTU_OPTION && key !== ENCRYPTED_OPTION);
   if (refused.length > 0) {
     throw new UnsupportedError(`network: not supported by Shoal: driver option ${refused.join(', ')}`);
   }
   const mtu = readMtu(options);
   if (typeof mtu === 'string') throw new InvalidError(`network: driver option ${MTU_OPTION}: ${mtu}`);
+  const encrypted = readEncrypted(options);
+  if (typeof encrypted === 'string')
+    throw new InvalidError(`network: driver option ${ENCRYPTED_OPTION}: ${encrypted}`);
 }
 
 export function encodeNetwork(network: Network, version: number) {

@@ -30,6 +30,7 @@ type Remedy = (one: Case) => Step[];
 export const REMEDIES: Readonly<Record<string, Remedy>> = {
   ready: readySteps,
   platform: platformSteps,
+  encryption: encryptionSteps,
   constraints: constraintSteps,
   affinity: affinitySteps,
   resources: resourceSteps,
@@ -66,6 +67,11 @@ function platformSteps({ columns, request, row }: Case): Step[] {
   const arch = description?.arch ?? '';
   const text = `the image is for ${wanted}: use one for ${os}/${arch}, or join a node that it is for`;
   return [{ change: { kind: 'use-platform', os, arch }, text }];
+}
+
+function encryptionSteps({ columns, row }: Case): Step[] {
+  const text = `${nodeName(columns.node(row))} needs a kernel with WireGuard: modprobe wireguard, then restart its agent`;
+  return [{ change: { kind: 'other' }, text }];
 }
 
 /** Labels are set where that is enough; whatever can not be met together with the rest is to be removed. */

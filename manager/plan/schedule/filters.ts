@@ -1,5 +1,7 @@
 /** Which nodes can take a task, as data: the first filter that a node fails is why it does not. */
 import type { GenericRequest, Node, ServiceSpec } from '../../../shared/model/index.ts';
+import { readEncrypted } from '../../../shared/lib/network-encrypted.ts';
+import type { View } from '../view.ts';
 import type { Constraint } from '../constraint.ts';
 import { meetsConstraint, normalArch, parseConstraint } from '../constraint.ts';
 import type { AffinityRows } from './affinity.ts';
@@ -19,6 +21,8 @@ export interface Request {
   /** Wanted tasks of the service on each row. */
   readonly counts: Int32Array;
   readonly affinities: readonly AffinityRows[];
+  /** Name of an encrypted network that it is on. */
+  readonly encryptedNetwork: string | undefined;
 }
 
 export interface Filter {
@@ -58,6 +62,13 @@ export const FIXED_FILTERS: readonly Filter[] = [
       );
     },
     explain: () => 'unsupported platform',
+  },
+  {
+    name: 'encryption',
+    applies: ({ encryptedNetwork }) => encryptedNetwork !== undefined,
+    check: (_request, columns, row) => columns.node(row).description?.tunnelKeys !== undefined,
+    explain: ({ encryptedNetwork }) =>
+      `network ${encryptedNetwork ?? ''} is encrypted and the kernel has no WireGuard`,
   },
   {
     name: 'image and volumes',
@@ -142,6 +153,7 @@ export function requestFor(
   spec: ServiceSpec,
   counts: Int32Array,
   affinities: readonly AffinityRows[] = [],
+  networks: View['networks'] = new Map(),
 ): Request {
   const constraints: Constraint[] = [];
   let brokenConstraint: string | undefined;
@@ -162,6 +174,9 @@ export function requestFor(
     hostPorts: hostPortsOf(spec),
     counts,
     affinities,
+    encryptedNetwork: spec.networks
+      .map(({ network }) => networks.get(network)?.spec)
+      .find((network) => network !== undefined && readEncrypted(network.driverOptions) === true)?.name,
   };
 }
 

@@ -74,12 +74,14 @@ test('networks: create, refuse, list, use, remove', async (t) => {
     Driver: 'overlay',
     Labels: { a: 'b' },
     IPAM: { Config: [{ Subnet: '10.5.0.0/24' }] },
+    Options: { encrypted: '' },
   });
   t.is(made.status, 201);
   t.is((await create({ Name: 'front', Driver: 'overlay' })).status, 409);
   const refusals: [object, number, RegExp][] = [
     [{ Name: 'x', Driver: 'bridge' }, 400, /driver 'bridge' is not supported/],
-    [{ Name: 'x', Options: { encrypted: '' } }, 501, /encrypted/],
+    [{ Name: 'x', Options: { encrypted: 'a bit' } }, 400, /encrypted: 'a bit': true, false or nothing/],
+    [{ Name: 'x', Options: { encryption: '' } }, 501, /driver option encryption/],
     [{ Name: 'x', EnableIPv6: true }, 501, /EnableIPv6/],
     [{ Name: 'x', IPAM: { Config: [{ Subnet: '10.5.0.128/25' }] } }, 403, /overlaps/],
     [{ Name: 'x', IPAM: { Config: [{ Subnet: '10.6.0.7' }] } }, 400, /CIDR/],
@@ -94,6 +96,7 @@ test('networks: create, refuse, list, use, remove', async (t) => {
   const network = await api.get('/networks/front?scope=swarm');
   t.like(network, { Id: made.json.Id, Driver: 'overlay', Scope: 'swarm', Labels: { a: 'b' } });
   t.deepEqual(network.IPAM.Config, [{ Subnet: '10.5.0.0/24' }]);
+  t.deepEqual(network.Options, { encrypted: '' });
   t.is((await api.get(`/networks?${filtersOf({ label: { 'a=b': true } })}`)).length, 1);
   await createService(api, 'web', { Networks: [{ Target: 'front', Aliases: ['www'] }] });
   const [service] = await api.get('/services');

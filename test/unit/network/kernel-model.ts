@@ -8,6 +8,7 @@ const ADDS: Readonly<Record<string, KernelObject['type']>> = {
   'rule-add': 'rule',
   'neigh-add': 'neighbour',
   'fdb-add': 'fdb',
+  'wg-peer-add': 'wg-peer',
   sysctl: 'sysctl',
 };
 
@@ -17,6 +18,7 @@ const DELETES: Readonly<Record<string, KernelObject['type']>> = {
   'rule-del': 'rule',
   'neigh-del': 'neighbour',
   'fdb-del': 'fdb',
+  'wg-peer-del': 'wg-peer',
 };
 
 export class KernelModel {

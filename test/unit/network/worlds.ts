@@ -1,11 +1,22 @@
 /** Arbitrary small worlds: nodes, networks, services and tasks with their addresses. */
 import fc from 'fast-check';
-import type { Self } from '../../../agent/network/local.ts';
-import type { AllowRule, TaskAssignment } from '../../../shared/model/index.ts';
+import type { Self, Wire } from '../../../agent/network/local.ts';
+import type { AllowRule, TaskAssignment, TunnelKeys } from '../../../shared/model/index.ts';
 import { network, type World } from '../../cluster/network-model.ts';
 
 const NODES = ['node0aaaaaaaaaaaaaaaaaaaa', 'node1bbbbbbbbbbbbbbbbbbbb', 'node2cccccccccccccccccccc'];
 export const SELF = NODES[0] as string;
+
+/** Told apart by their letters; no keys. */
+function keyOf(node: number, slot: number): string {
+  return `${'ABC'[node]}${slot}`.padEnd(43, 'x').concat('=');
+}
+
+const WIRE: Wire = {
+  port: 51_831,
+  active: 0,
+  keys: [{ slot: 0, publicKey: keyOf(0, 0), keyFile: '/slot-0.key' }],
+};
 
 /** What the kernel's side of the first node knows when these tasks are attached there. */
 export function selfWith(tasks: readonly TaskAssignment[], localRevision = 0): Self {
@@ -14,6 +25,7 @@ export function selfWith(tasks: readonly TaskAssignment[], localRevision = 0): S
     prefix: 'p',
     mtu: 1450,
     vxlanPort: 4789,
+    wire: WIRE,
     netnsDir: '/run/netns',
     uplinkSlots: new Map([
       ['front', 1],
@@ -49,7 +61,7 @@ function rules(of: 'service' | 'network'): fc.Arbitrary<AllowRule[] | undefined>
 
 const NETWORKS = [
   network('front', 0x1001, '10.5.0'),
-  network('back', 0x1002, '10.6.0', { internal: true }),
+  network('back', 0x1002, '10.6.0', { internal: true, encrypted: true }),
   network('ingress', 0x1000, '10.0.0', { ingress: true }),
 ];
 
@@ -90,6 +102,13 @@ const service = (index: number) =>
 
 const SERVICES = fc.tuple(service(0), service(1), service(2));
 
+function tunnelKeysOf(node: number, kind: string | undefined): { tunnelKeys?: TunnelKeys } {
+  if (kind === undefined || kind === 'none') return {};
+  const slots = kind === 'one' ? ([0] as const) : ([0, 1] as const);
+  const keys = slots.map((slot) => ({ slot, publicKey: keyOf(node, slot) }));
+  return { tunnelKeys: { active: kind === 'old' ? 1 : 0, keys } };
+}
+
 export const worlds: fc.Arbitrary<World> = fc
   .tuple(
     SERVICES,
@@ -105,13 +124,15 @@ export const worlds: fc.Arbitrary<World> = fc
     ),
     fc.integer({ min: 1, max: 3 }),
     rules('network'),
+    fc.array(fc.constantFrom('none', 'one', 'next', 'old'), { minLength: 3, maxLength: 3 }),
   )
-  .map(([services, tasks, nodes, allow]) => ({
+  .map(([services, tasks, nodes, allow, keys]) => ({
     peers: NODES.slice(0, nodes).map((nodeId, index) => ({
       nodeId,
       hostname: `h${index}`,
       index: index + 1,
       address: `10.99.0.${index + 1}`,
+      ...tunnelKeysOf(index, keys[index]),
     })),
     networks: NETWORKS.map((one) => (one.ingress || allow === undefined ? one : { ...one, allow })),
     services,

@@ -92,6 +92,22 @@ test('platform', (t) => {
   t.deepEqual(swarm.spread('a'), { arm: 2 });
 });
 
+test('a task of an encrypted network goes where there is WireGuard, and waits where there is none', (t) => {
+  const keys = { active: 0, keys: [{ slot: 0, publicKey: 'A'.repeat(43).concat('=') }] } as const;
+  const swarm = cluster()
+    .nodes(2)
+    .network('secret', { driverOptions: { encrypted: '' } })
+    .network('open', { driverOptions: { encrypted: 'false' } });
+  swarm.service('a', { networks: [{ network: 'secret', aliases: [] }], replicas: 2 });
+  swarm.service('b', { networks: [{ network: 'open', aliases: [] }], replicas: 2 }).settle();
+  t.deepEqual(swarm.spread('a'), { none: 2 });
+  t.deepEqual(swarm.spread('b'), { n1: 1, n2: 1 });
+  const reason = 'no suitable node (network secret is encrypted and the kernel has no WireGuard on 2 nodes)';
+  t.deepEqual(swarm.reasons('a'), [reason, reason]);
+  swarm.node('n2', { description: { tunnelKeys: keys } }).settle();
+  t.deepEqual(swarm.spread('a'), { n2: 2 });
+});
+
 test('an emptier node is preferred among those with as many of the service', (t) => {
   const swarm = cluster().nodes(1).service('old', { replicas: 3 }).settle();
   swarm.nodes(1).service('new').settle();

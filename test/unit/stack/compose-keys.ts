@@ -270,8 +270,8 @@ export const NETWORK_KEYS: readonly KeySample[] = [
   idle('driver', 'overlay', '`overlay`; others are refused'),
   key(
     'driver_opts',
-    '{com.docker.network.driver.mtu: "1400"}',
-    '`com.docker.network.driver.mtu`; others are refused',
+    '{com.docker.network.driver.mtu: "1400", encrypted: ""}',
+    '`com.docker.network.driver.mtu`, `encrypted`; others are refused',
   ),
   idle('enable_ipv4', 'true', 'is so; false is refused'),
   key('enable_ipv6', 'true'),

@@ -238,6 +238,13 @@ test('a network’s MTU, and what can not be one', (t) => {
     t.regex(errorsOf(networks(mtu)).join(), /driver\.mtu: '.*': a number of bytes from 1280 to 65485 is/);
 });
 
+test('an encrypted network, and what does not say whether it is', (t) => {
+  const networks = (encrypted: string): string =>
+    `services: {a: {image: x, networks: [n]}}\nnetworks: {n: {driver_opts: {encrypted: ${encrypted}}}}`;
+  for (const yes of ['""', '"true"', 'true', 'false']) t.deepEqual(convert(networks(yes)).problems, []);
+  t.regex(errorsOf(networks('ipsec')).join(), /encrypted: 'ipsec': true, false or nothing is expected/);
+});
+
 test('a port on one address', (t) => {
   const ports = (list: string): readonly object[] => specOf(`ports: [${list}]`).ports;
   const http = { protocol: 'tcp', targetPort: 80, publishedPort: 8080, mode: 'ingress' };
