@@ -1,8 +1,9 @@
 /** Wiring of an agent, nothing else: the one place that makes its clocks, sockets and stores. */
-import { chmod, mkdir, readdir } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { InvalidError, describeError } from '../shared/errors/index.ts';
 import { steadyClock } from '../shared/lib/clock.ts';
+import { DEFAULT_POOL, sharedWith } from '../shared/lib/id-ranges.ts';
 import type { AgentOptions, AgentRunFile, Logger } from '../shared/model/options.ts';
 import type {
   NetworkReport,
@@ -67,8 +68,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   });
   const { files, assignments } = await openMemory(runDir, logger);
   const volumes = new Volumes(stateDir, () => containers.list(), logger);
-  const containers: Containers = new Containers(stateDir, runDir, logger, belongings(files, volumes));
-  await containers.load();
+  const containers: Containers = await openContainers(options, belongings(files, volumes));
   const builder = new ContainerBuilder({
     images,
     containers,
@@ -76,6 +76,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     volumes,
     resolvConf: (task: TaskAssignment) => network.resolvConfFor(task.taskId),
     cgroupParent: join('/', `shoal-${options.name}`, options.hostname),
+    remap: options.userNamespaces?.remap === true,
     nodeId: identity.nodeId,
     hostname: options.hostname,
     platform: description,
@@ -272,6 +273,23 @@ async function openTunnelKeys({ stateDir, wireguardPort, logger }: AgentOptions)
   if (!(await hasWireGuard())) return undefined;
   const dir = join(stateDir, 'wireguard');
   return TunnelKeys.open({ dir, port: wireguardPort, clock: steadyClock, logger });
+}
+
+async function openContainers(options: AgentOptions, belongs: Belongings): Promise<Containers> {
+  const { stateDir, runDir, logger, userNamespaces } = options;
+  await warnOfSharedIds(options);
+  const containers = new Containers(stateDir, runDir, logger, belongs, userNamespaces?.pool);
+  await containers.load();
+  return containers;
+}
+
+/** Users who may take the containers' ids for their own could read what is theirs. */
+async function warnOfSharedIds({ userNamespaces, logger }: AgentOptions): Promise<void> {
+  for (const file of ['/etc/subuid', '/etc/subgid']) {
+    const text = await readFile(file, 'utf8').catch(() => '');
+    const lines = sharedWith(userNamespaces?.pool ?? DEFAULT_POOL, text);
+    if (lines.length > 0) logger.warn({ file, lines }, 'these ids are in --userns-pool, too');
+  }
 }
 
 /** What is kept in memory, and only there when it is secret. */

@@ -33,7 +33,8 @@ import { INIT_PATH, processArgs, runtimeSpec, type BindMount } from './runtime-s
 import { nativeDir } from '../native/library.ts';
 import { parseSignal } from './signals.ts';
 import { detailsOf, type StandaloneRecord, standaloneMode, withAnonymousVolumes } from './standalone.ts';
-import { resolveUser } from './users.ts';
+import { isRemapped, withOwnIds } from './user-ranges.ts';
+import { type ResolvedUser, resolveUser } from './users.ts';
 
 export interface BuilderOptions {
   readonly images: ImageService;
@@ -44,6 +45,8 @@ export interface BuilderOptions {
   readonly resolvConf: (task: TaskAssignment) => string | Promise<string>;
   /** Parent of the containers' cgroups, e.g. /shoal/n1. */
   readonly cgroupParent: string;
+  /** Whether containers that say nothing have user namespaces of their own. */
+  readonly remap?: boolean;
   readonly nodeId: string;
   readonly hostname: string;
   readonly platform: { readonly os: string; readonly arch: string };
@@ -131,18 +134,17 @@ export class ContainerBuilder {
     const mode = standaloneMode(task);
     const filled = filledSpec(task, context);
     const { spec, names } = withAnonymousVolumes(filled, image.config, id);
-    const [passwd, group] = await Promise.all(
-      ['etc/passwd', 'etc/group'].map((path) => readImageFile(image.layers, path)),
-    );
-    const user = resolveUser(spec.user ?? image.config.user, spec.groups ?? [], passwd ?? '', group ?? '');
+    const user = await userOf(spec, image);
     const hostUts = spec.runtime?.hostUts === true;
     const ownName = spec.runtime?.network === 'host' ? this.#options.hostname : id.slice(0, 12);
     const hostname = hostUts ? hostnameOfNode() : spec.hostname || ownName;
+    const remapped = isRemapped(spec, this.#options.remap);
+    const owned = (list: BindMount[]): BindMount[] => (remapped ? list.map(withOwnIds) : list);
     const binds = [
-      ...(await this.#files(task, id, hostname, networked)),
-      ...(spec.init === true ? [await this.#init(id)] : []),
-      ...(await this.#mounts({ mounts: spec.mounts, anonymous: names, image, id }, signal)),
-      ...this.#options.files.mounts(id, spec),
+      ...owned(await this.#files(task, id, hostname, networked)),
+      ...owned(spec.init === true ? [await this.#init(id)] : []),
+      ...(await this.#mounts({ mounts: spec.mounts, anonymous: names, image, id, remapped }, signal)),
+      ...owned(this.#options.files.mounts(id, spec)),
     ];
     const config = runtimeSpec({
       spec,
@@ -180,7 +182,7 @@ export class ContainerBuilder {
       ...(spec.readOnlyRoot === true ? { readOnlyRoot: true } : {}),
       ...(log.kept ? {} : { withoutLog: true }),
     };
-    const made = { config, layers: image.layers, log };
+    const made = { config, layers: image.layers, log, remapped };
     if (mode === undefined) return { record, ...made };
     const known = this.#options.containers.find(id);
     const standalone: StandaloneRecord = {
@@ -229,7 +231,14 @@ export class ContainerBuilder {
       anonymous,
       image,
       id,
-    }: { mounts: readonly MountSpec[]; anonymous: readonly string[]; image: ResolvedImage; id: string },
+      remapped,
+    }: {
+      mounts: readonly MountSpec[];
+      anonymous: readonly string[];
+      image: ResolvedImage;
+      id: string;
+      remapped: boolean;
+    },
     signal: AbortSignal,
   ): Promise<BindMount[]> {
     const binds: BindMount[] = [];
@@ -256,11 +265,20 @@ export class ContainerBuilder {
         // Not `rw`, which would undo the options of what is mounted for the volume.
         const access = mount.readOnly ? ['ro'] : [];
         if (mount.subpath !== undefined) access.push(`x-subpath=${mount.subpath}`);
-        binds.push({ source: path, target: mount.target, options: ['bind', ...access, 'rprivate'] });
+        const bind = { source: path, target: mount.target, options: ['bind', ...access, 'rprivate'] };
+        binds.push(remapped ? withOwnIds(bind) : bind);
       }
     }
     return binds;
   }
+}
+
+/** By the image's own files. */
+async function userOf({ user, groups = [] }: ContainerSpec, image: ResolvedImage): Promise<ResolvedUser> {
+  const [passwd = '', group = ''] = await Promise.all(
+    ['etc/passwd', 'etc/group'].map((path) => readImageFile(image.layers, path)),
+  );
+  return resolveUser(user ?? image.config.user, groups, passwd, group);
 }
 
 /** What it names of the node's devices, by their numbers. */

@@ -1,8 +1,9 @@
 /** The containers of this node: made, found again after a restart, stopped, removed. One directory each on disk. */
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describeError } from '../../shared/errors/index.ts';
+import { describeError, UnavailableError } from '../../shared/errors/index.ts';
 import { delay, isAbort, untilAborted } from '../../shared/lib/abort.ts';
+import { DEFAULT_POOL, freeRange, type IdRange } from '../../shared/lib/id-ranges.ts';
 import type { LogPolicy } from '../../shared/lib/log-driver.ts';
 import { KeyedMutex } from '../../shared/lib/mutex.ts';
 import type { Logger } from '../../shared/model/options.ts';
@@ -22,6 +23,7 @@ import {
   type OciConfig,
 } from '../native/container.ts';
 import { readRecord, writeRecord, type ContainerExit, type ContainerRecord } from './record.ts';
+import { withUserRange } from './user-ranges.ts';
 
 const SIGKILL = 9;
 const PAUSED_POLL_MS = 250;
@@ -32,6 +34,8 @@ export interface NewContainer {
   /** Directories of the image's layers, topmost first. */
   readonly layers: readonly string[];
   readonly log: LogPolicy;
+  /** It has a user namespace of its own. */
+  readonly remapped?: boolean;
 }
 
 /** What a container has outside of its own directories, and which ends with it. */
@@ -57,11 +61,23 @@ export class Containers {
   readonly #exclusive = new KeyedMutex();
   readonly #endings = new Map<string, Promise<void>>();
   readonly #removing = new Set<string>();
+  readonly #chosen = new Map<string, IdRange>();
+  readonly #pool: IdRange;
   readonly #removals = new Map<string, (() => void)[]>();
   #watcher: Watcher | undefined;
 
-  /** `stateDir` and `runDir` are the agent's; containers live in `containers/` and `c/` below them. */
-  constructor(stateDir: string, runDir: string, logger: Logger, belongings?: Belongings) {
+  /**
+   * `stateDir` and `runDir` are the agent's; containers live in `containers/` and `c/` below them. `pool`: the ids of
+   * those that have a user namespace of their own.
+   */
+  constructor(
+    stateDir: string,
+    runDir: string,
+    logger: Logger,
+    belongings?: Belongings,
+    pool: IdRange = DEFAULT_POOL,
+  ) {
+    this.#pool = pool;
     this.#stateDir = join(stateDir, 'containers');
     this.#runDir = join(runDir, 'c');
     this.#logger = logger;
@@ -136,7 +152,27 @@ export class Containers {
     return this.exclusive(container.record.id, () => this.#create(container));
   }
 
+  /** Its ids are taken from when they are chosen until its end is recorded. */
   async #create(container: NewContainer): Promise<number> {
+    if (container.remapped !== true) return this.#make(container);
+    const { id } = container.record;
+    const userRange = freeRange(this.#pool, this.#takenRanges());
+    if (userRange === undefined) throw new UnavailableError('all ids for user namespaces are in use');
+    this.#chosen.set(id, userRange);
+    try {
+      const record = { ...container.record, userRange };
+      return await this.#make({ ...container, record, config: withUserRange(container.config, userRange) });
+    } finally {
+      this.#chosen.delete(id);
+    }
+  }
+
+  #takenRanges(): IdRange[] {
+    const living = this.list().filter(({ exit }) => exit === undefined);
+    return [...this.#chosen.values(), ...living.flatMap(({ userRange }) => userRange ?? [])];
+  }
+
+  async #make(container: NewContainer): Promise<number> {
     const { record } = container;
     const directory = this.directory(record.id);
     const runDir = this.runDirectory(record.id);

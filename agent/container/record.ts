@@ -1,6 +1,7 @@
 /** What the agent keeps on disk of each container, so that it can adopt it after a restart. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { IdRange } from '../../shared/lib/id-ranges.ts';
 import type { HealthCheck } from '../../shared/model/index.ts';
 import { replaceFile } from '../files/replace-file.ts';
 import type { OciProcess } from '../native/container.ts';
@@ -54,6 +55,8 @@ export interface ContainerRecord {
   /** Volumes and directories of the node; records of version 0.1.0 lack these. */
   readonly mounts?: readonly HeldMount[];
   readonly readOnlyRoot?: boolean;
+  /** The ids of the node that its own are, while it runs. */
+  readonly userRange?: IdRange;
   /** Its output is not kept. */
   readonly withoutLog?: true;
 }

@@ -82,6 +82,13 @@ export interface OciResources {
   devices?: { allow: boolean; type?: string; major?: number; minor?: number; access?: string }[];
 }
 
+/** Ids of a container from containerID on are those of the node from hostID on. */
+export interface OciIdRange {
+  containerID: number;
+  hostID: number;
+  size: number;
+}
+
 export interface OciConfig {
   ociVersion: string;
   hostname?: string;
@@ -91,8 +98,14 @@ export interface OciConfig {
   mounts?: OciMount[];
   annotations?: Record<string, string>;
   linux: {
-    /** pid, network, mount, ipc, uts, cgroup. A type that is not listed is the host's; mount is always needed. */
+    /**
+     * pid, network, mount, ipc, uts, cgroup, user, time. A type that is not listed is the host's; mount is always
+     * needed. With `user` the root, and binds with the option `idmap` or `ridmap`, have owners in the container's ids.
+     */
     namespaces: { type: string; path?: string }[];
+    uidMappings?: OciIdRange[];
+    gidMappings?: OciIdRange[];
+    timeOffsets?: Partial<Record<'monotonic' | 'boottime', { secs?: number; nanosecs?: number }>>;
     sysctl?: Record<string, string>;
     /** Absolute, e.g. /shoal/node/id; parents are made and stay. */
     cgroupsPath: string;

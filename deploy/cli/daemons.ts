@@ -5,6 +5,7 @@ import path from 'node:path';
 import { type Command, Option } from 'commander';
 import { InvalidError } from '../../shared/errors/index.ts';
 import { readPassphrase } from '../../manager/backup/backup-file.ts';
+import type { IdRange } from '../../shared/lib/id-ranges.ts';
 import type {
   AgentOptions,
   EtcdOptions,
@@ -21,6 +22,7 @@ import {
   collectLabel,
   parseCount,
   parseHostPort,
+  parseIdPool,
   parseManagers,
   parseName,
   parsePeriod,
@@ -287,6 +289,8 @@ interface AgentFlags {
   preloadImages?: string;
   label: Record<string, string>;
   genericResource: string[];
+  usernsRemap?: boolean;
+  usernsPool?: IdRange;
   vxlanPort: number;
   wireguardPort: number;
   logLevel: string;
@@ -320,6 +324,11 @@ export function addAgent(program: Command): void {
       collect,
       [],
     )
+    .option(
+      '--userns-remap',
+      'containers have user namespaces of their own, but for those that ask for the node’s',
+    )
+    .option('--userns-pool <first:count>', 'the ids for them: 65536 for each', parseIdPool)
     .option('--vxlan-port <port>', 'UDP port of the overlays, the same on all nodes', parsePort, 4789)
     .option(
       '--wireguard-port <port>',
@@ -351,6 +360,10 @@ async function agentOptions(managers: string[] | undefined, flags: AgentFlags): 
     ...(flags.preloadImages === undefined ? {} : { preloadImages: path.resolve(flags.preloadImages) }),
     labels: flags.label,
     genericResources: readGenericResources(flags.genericResource),
+    userNamespaces: {
+      remap: flags.usernsRemap === true,
+      ...(flags.usernsPool === undefined ? {} : { pool: flags.usernsPool }),
+    },
     vxlanPort: flags.vxlanPort,
     wireguardPort: flags.wireguardPort,
     logger: makeLogger(flags.logLevel, 'agent'),

@@ -2,6 +2,7 @@
 import { InvalidArgumentError } from 'commander';
 import { InvalidError } from '../../shared/errors/index.ts';
 import { parseGenericResources } from '../../shared/lib/generic-resources.ts';
+import { type IdRange, parsePool } from '../../shared/lib/id-ranges.ts';
 import type { GenericResource } from '../../shared/model/index.ts';
 
 export function parseCount(low: number, high: number): (text: string) => number {
@@ -63,6 +64,14 @@ export function readGenericResources(terms: readonly string[]): GenericResource[
     if (error instanceof TypeError)
       throw new InvalidError(`--generic-resource: ${error.message}`, { cause: error });
     throw error;
+  }
+}
+
+export function parseIdPool(text: string): IdRange {
+  try {
+    return parsePool(text);
+  } catch (error) {
+    throw new InvalidArgumentError(error instanceof Error ? error.message : String(error));
   }
 }
 

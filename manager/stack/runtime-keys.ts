@@ -21,6 +21,7 @@ export function readRuntime(service: Section, files: ProjectFiles): RuntimeField
     hostIpc: hostMode(service, 'ipc', ['private', 'shareable']),
     hostUts: hostMode(service, 'uts'),
     hostCgroup: hostMode(service, 'cgroup', ['private']),
+    userNamespace: readUserNamespace(service),
     domainname: service.text('domainname'),
     cpuShares: service.whole('cpu_shares') || undefined,
     cpuPeriodUs: service.whole('cpu_period') || undefined,
@@ -29,8 +30,6 @@ export function readRuntime(service: Section, files: ProjectFiles): RuntimeField
     blockIo: readBlockIo(service),
     pullPolicy: readPullPolicy(service),
   }) as RuntimeOptions;
-  // There are no user namespaces: 'host' is what is.
-  hostMode(service, 'userns_mode');
   return defined({
     ...readSecurity(service, files),
     oomScoreAdj: score === 0 ? undefined : score,
@@ -45,7 +44,7 @@ function nonEmpty<T>(list: readonly T[] | undefined): readonly T[] | undefined {
 /** `host`, or words that say what is so anyway. */
 function hostMode(
   service: Section,
-  name: 'pid' | 'ipc' | 'uts' | 'cgroup' | 'userns_mode',
+  name: 'pid' | 'ipc' | 'uts' | 'cgroup',
   usual: readonly string[] = [],
 ): true | undefined {
   const text = service.text(name);
@@ -59,6 +58,14 @@ function hostMode(
   }
   const allowed = ['host', ...usual].join(' or ');
   service.problems.error(at, at.key, `'${text}' is not supported: ${allowed} is expected`);
+  return undefined;
+}
+
+function readUserNamespace(service: Section): RuntimeOptions['userNamespace'] {
+  const text = service.text('userns_mode');
+  if (text === undefined || text === '' || text === 'host' || text === 'private') return text || undefined;
+  const at = service.map.entries.get('userns_mode')?.value ?? service.map;
+  service.problems.error(at, at.key, `'${text}' is not supported: host or private is expected`);
   return undefined;
 }
 

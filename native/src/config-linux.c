@@ -13,8 +13,9 @@
 static const struct {
   const char *name;
   uint32_t flag;
-} namespace_types[] = {{"pid", CLONE_NEWPID}, {"network", CLONE_NEWNET}, {"mount", CLONE_NEWNS},
-                       {"ipc", CLONE_NEWIPC}, {"uts", CLONE_NEWUTS},     {"cgroup", CLONE_NEWCGROUP}};
+} namespace_types[] = {{"pid", CLONE_NEWPID},   {"network", CLONE_NEWNET}, {"mount", CLONE_NEWNS},
+                       {"ipc", CLONE_NEWIPC},   {"uts", CLONE_NEWUTS},     {"cgroup", CLONE_NEWCGROUP},
+                       {"user", CLONE_NEWUSER}, {"time", CLONE_NEWTIME}};
 
 static uint32_t namespace_flag(const char *type) {
   for (size_t i = 0; i < sizeof namespace_types / sizeof namespace_types[0]; i++) {
@@ -41,8 +42,8 @@ static int compile_namespaces(struct config_context *context, const cJSON *linux
     seen |= flag;
     if (path == NULL) {
       created |= flag;
-    } else if (flag == CLONE_NEWNS) {
-      return CONFIG_FAIL(context->err, ENOTSUP, "linux.namespaces: a path for 'mount' is not supported");
+    } else if (flag == CLONE_NEWNS || flag == CLONE_NEWUSER) {
+      return CONFIG_FAIL(context->err, ENOTSUP, "linux.namespaces: a path for '%s' is not supported", type);
     } else {
       joins[join_count++] = (struct plan_join){.flag = flag, .path = plan_add_string(context->builder, path)};
     }
@@ -135,12 +136,16 @@ int config_seccomp(struct config_context *context, const cJSON *linux_config) {
 }
 
 int config_linux(struct config_context *context, const cJSON *linux_config) {
-  static const char *const allowed[] = {"namespaces", "sysctl",      "cgroupsPath",   "resources",         "devices",
-                                        "seccomp",    "maskedPaths", "readonlyPaths", "rootfsPropagation", NULL};
+  static const char *const allowed[] = {
+      "namespaces",  "sysctl",        "cgroupsPath",       "resources",   "devices",     "seccomp",
+      "maskedPaths", "readonlyPaths", "rootfsPropagation", "uidMappings", "gidMappings", "timeOffsets",
+      NULL};
   struct plan_list masked, readonly;
   if (linux_config == NULL) return CONFIG_FAIL(context->err, EINVAL, "linux: missing");
   int rc = json_only(linux_config, "linux", allowed, context->err);
   if (rc == 0) rc = compile_namespaces(context, linux_config);
+  if (rc == 0) rc = config_ids(context, linux_config);
+  if (rc == 0) rc = config_time(context, linux_config);
   if (rc == 0) rc = compile_sysctls(context, linux_config);
   if (rc == 0) rc = compile_propagation(context, linux_config);
   if (rc == 0) rc = json_string_list(context, linux_config, "linux", "maskedPaths", &masked);
@@ -167,6 +172,7 @@ int config_compile(struct config_context *context, const cJSON *config) {
   if (rc == 0) rc = config_process(context, json_member(config, "process"));
   if (rc == 0) rc = config_mounts(context, json_member(config, "mounts"));
   if (rc == 0) rc = config_linux(context, json_member(config, "linux"));
+  if (rc == 0) rc = config_check_ids(context);
   if (rc < 0) return rc;
   if ((hostname != NULL || domainname != NULL) && (HEAD->namespaces & CLONE_NEWUTS) == 0)
     return CONFIG_FAIL(context->err, EINVAL, "hostname: the container needs a uts namespace of its own");

@@ -53,10 +53,11 @@ static const struct {
 };
 
 /* Options with a meaning of their own in OCI that would be wrong as file system data. */
-static const char *const refused_options[] = {"remount", "idmap", "ridmap", "tmpcopyup", "rrw", NULL};
+static const char *const refused_options[] = {"remount", "tmpcopyup", "rrw", NULL};
 
 struct mount_options {
   const char *subpath;
+  bool recursive_ids;
   const char *data[OPTIONS_MAX];
   size_t count;
 };
@@ -92,6 +93,9 @@ static int apply_option(struct plan_mount *mount, struct mount_options *options,
     mount->flags |= PLAN_MOUNT_BIND;
   } else if (strcmp(option, "rbind") == 0) {
     mount->flags |= PLAN_MOUNT_BIND | PLAN_MOUNT_RECURSIVE;
+  } else if (strcmp(option, "idmap") == 0 || strcmp(option, "ridmap") == 0) {
+    mount->flags |= PLAN_MOUNT_IDMAP;
+    options->recursive_ids = option[0] == 'r';
   } else if (strncmp(option, SUBPATH_OPTION, strlen(SUBPATH_OPTION)) == 0) {
     options->subpath = option + strlen(SUBPATH_OPTION);
   } else if (!apply_attribute(mount, option) && !apply_propagation(mount, option)) {
@@ -190,6 +194,10 @@ static int compile_mount(struct config_context *context, const cJSON *item, stru
     return CONFIG_FAIL(context->err, EINVAL, "mounts[]: option '%s' makes no sense for a bind", options.data[0]);
   if ((mount.flags & PLAN_MOUNT_BIND) == 0 && options.subpath != NULL)
     return CONFIG_FAIL(context->err, EINVAL, "mounts[]: '" SUBPATH_OPTION "' makes sense for a bind only");
+  if ((mount.flags & PLAN_MOUNT_IDMAP) != 0 && (mount.flags & PLAN_MOUNT_BIND) == 0)
+    return CONFIG_FAIL(context->err, EINVAL, "mounts[]: 'idmap' makes sense for a bind only");
+  if ((mount.flags & PLAN_MOUNT_RECURSIVE) != 0 && (mount.flags & PLAN_MOUNT_IDMAP) != 0 && !options.recursive_ids)
+    return CONFIG_FAIL(context->err, ENOTSUP, "mounts[]: 'idmap' of an 'rbind' is not supported; 'ridmap' is");
   mount.subpath = options.subpath == NULL ? 0 : plan_add_string(context->builder, options.subpath);
   mount.target = plan_add_string(context->builder, target);
   if (type != NULL && (mount.flags & PLAN_MOUNT_BIND) == 0) {

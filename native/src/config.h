@@ -31,6 +31,11 @@ int config_mounts(struct config_context *context, const cJSON *mounts);
 int config_linux(struct config_context *context, const cJSON *linux_config);
 /* The profile of the context, or else linux.seccomp. linux_config may be NULL. */
 int config_seccomp(struct config_context *context, const cJSON *linux_config);
+/* Of the user and the time namespace, which must be the container's own. */
+int config_ids(struct config_context *context, const cJSON *linux_config);
+int config_time(struct config_context *context, const cJSON *linux_config);
+/* When all is compiled: whether the ids that the config names are in the container's ranges. */
+int config_check_ids(struct config_context *context);
 int config_devices(struct config_context *context, const cJSON *devices);
 
 /* JSON access. path names the object in messages, e.g. "linux.resources". */

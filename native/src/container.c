@@ -58,6 +58,13 @@ static void format_overlay(struct overlay_options *options, const cJSON *lower, 
   append_path(options, work);
 }
 
+/* A mount that maps owners shows both. */
+static bool one_directory(const char *upper, const char *work) {
+  const char *upper_end = strrchr(upper, '/'), *work_end = strrchr(work, '/');
+  return upper_end != NULL && work_end != NULL && upper_end - upper == work_end - work &&
+         strncmp(upper, work, (size_t)(upper_end - upper)) == 0;
+}
+
 /* Options too long for mount(2) are put together by the monitor, from the short names of descriptors. */
 static int plan_overlay(struct call *call, const cJSON *rootfs, struct config_context *context) {
   struct overlay_options options = {.size = 0};
@@ -68,6 +75,7 @@ static int plan_overlay(struct call *call, const cJSON *rootfs, struct config_co
   if (rc == 0) rc = json_string_list(context, rootfs, "rootfs", "lower", &lowers);
   if (rc < 0) return rc;
   if (lowers.count == 0) return REQUEST_FAIL(context->err, "rootfs.lower: a layer is needed");
+  if (!one_directory(upper, work)) return REQUEST_FAIL(context->err, "rootfs: upper and work are not in one directory");
   format_overlay(&options, json_member(rootfs, "lower"), upper, work);
   uint32_t upper_at = plan_add_string(&call->builder, upper);
   uint32_t work_at = plan_add_string(&call->builder, work);

@@ -49,12 +49,27 @@ struct plan_join {
   uint32_t path;
 };
 
+/* Ids first, first + 1, ... of the container are host, host + 1, ... of the node. */
+struct plan_id_range {
+  uint32_t first;
+  uint32_t host;
+  uint32_t count;
+};
+#define PLAN_ID_RANGES_MAX 100 /* the kernel takes a page of text */
+
+/* What is added to a clock of the node. */
+struct plan_time_offset {
+  int64_t seconds;
+  uint32_t nanoseconds;
+};
+
 enum {
   PLAN_MOUNT_BIND = 1,      /* source is a path of the host; otherwise a new instance of fstype */
   PLAN_MOUNT_RECURSIVE = 2, /* rbind; attributes are recursive too */
   PLAN_MOUNT_NO_SYMLINK =
       4,                  /* the target must not lead through a symbolic link: /proc and /sys decide what masks mean */
   PLAN_MOUNT_SETATTR = 8, /* nothing new: only sets the attributes of the mount at target */
+  PLAN_MOUNT_IDMAP = 16,  /* of a bind: owners are taken as ids of the container (mount_setattr(2), MOUNT_ATTR_IDMAP) */
 };
 
 struct plan_mount {
@@ -138,6 +153,8 @@ struct plan {
   struct plan_list joins;
   uint32_t hostname;
   uint32_t domainname;
+  struct plan_list uid_map, gid_map; /* with CLONE_NEWUSER */
+  struct plan_time_offset monotonic, boottime;
 
   uint32_t root_dir;        /* the mount point, outside; empty before and after */
   uint32_t root_source;     /* a directory that is the root as it is; 0: an overlay of the following */
@@ -182,12 +199,20 @@ static inline const char *plan_string(const struct plan *plan, uint32_t offset) 
   return offset == 0 ? (const char *)0 : (const char *)plan + offset;
 }
 
+/* The node's number of an id of the container; UINT32_MAX when it has none. Without a range they are the same. */
+static inline uint32_t plan_host_id(const struct plan_id_range *ranges, uint32_t count, uint32_t id) {
+  for (uint32_t i = 0; i < count; i++) {
+    if (id >= ranges[i].first && id - ranges[i].first < ranges[i].count) return ranges[i].host + (id - ranges[i].first);
+  }
+  return count == 0 ? id : UINT32_MAX;
+}
+
 static inline const void *plan_items(const struct plan *plan, struct plan_list list) {
   return (const char *)plan + list.offset;
 }
 
 /* What the monitor tells the library (and the init tells the monitor), one message. */
-enum { REPORT_READY = 1, REPORT_FAILED = 2, REPORT_TERMINAL = 3, REPORT_HOOKS = 4 };
+enum { REPORT_READY = 1, REPORT_FAILED = 2, REPORT_TERMINAL = 3, REPORT_HOOKS = 4, REPORT_TREE = 5 };
 
 struct report {
   int32_t kind;

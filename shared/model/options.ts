@@ -1,4 +1,5 @@
 /** What the command line hands to a manager and to an agent. Paths are absolute. */
+import type { IdRange } from '../lib/id-ranges.ts';
 import type { GenericResource } from './generic-resource.ts';
 
 /** The part of pino's logger that Shoal uses; a pino logger satisfies it. */
@@ -96,6 +97,11 @@ export interface AgentOptions {
   readonly preloadImages?: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly genericResources?: readonly GenericResource[];
+  /** Ids for containers with a user namespace of their own, and whether all have one that do not say `host`. */
+  readonly userNamespaces?: {
+    readonly remap: boolean;
+    readonly pool?: IdRange;
+  };
   /** UDP port of the overlays; all nodes of a cluster agree on it. */
   readonly vxlanPort: number;
   /** The first of two UDP ports of encrypted networks; all nodes of a cluster agree on them. */

@@ -40,6 +40,8 @@ export interface RuntimeOptions {
   readonly hostIpc?: boolean;
   readonly hostUts?: boolean;
   readonly hostCgroup?: boolean;
+  /** `private`: ids of its own, others on the node; `host`: the node's, whatever is usual there. */
+  readonly userNamespace?: 'private' | 'host';
   /** The node's network, or none but the loopback; absent: the service's networks. */
   readonly network?: 'host' | 'none';
   readonly domainname?: string;

@@ -139,6 +139,7 @@ const runtime = conforms<RuntimeOptions>()(
     hostIpc: optionalFlag,
     hostUts: optionalFlag,
     hostCgroup: optionalFlag,
+    userNamespace: z.enum(['private', 'host']).exactOptional(),
     network: z.enum(['host', 'none']).exactOptional(),
     domainname: optionalText,
     cpuShares: optionalCount,

@@ -181,6 +181,42 @@ sleep ${marker} & echo hostname $(hostname) $(cat /etc/hostname)`;
   await swarm.eventually(async () => !(await running()));
 });
 
+test('a user namespace: root is nobody on the node, and its files, volumes and configs are its own', async (t, scene) => {
+  const { docker, tag } = scene;
+  const log = await inside(
+    t,
+    scene,
+    'users',
+    `    userns_mode: private
+    init: true
+    volumes: ["data:/data"]
+    tmpfs: ["/cache:uid=7"]
+    configs: [{source: c, target: /c, mode: 0400, uid: "7"}]
+    healthcheck: {test: "test $$(id -u) = 0 && echo x > /data/healthy", interval: 1s}
+volumes: {data: {}}
+configs: {c: {content: "of the config"}}`,
+    `cat /proc/self/uid_map; cat /c; echo; ls -ln /c /etc/hosts /bin/busybox
+echo 1.2.3.4 mine >> /etc/hosts && touch /data/own /made && chown 1000 /data/own && ls -ln /data/own
+ls -ldn /cache; cat /proc/1/comm; ping -c 1 127.0.0.1 >/dev/null && echo pings; wget -q -O- http://nosuchname/ || echo asked`,
+  );
+  const first = Number(/^ *0 +(\d+) +65536$/m.exec(log)?.[1]);
+  t.true(first >= 0x4000_0000, log);
+  t.regex(log, /^of the config$/m);
+  for (const file of ['/c', '/data/own', '/cache', '/etc/hosts', '/bin/busybox'])
+    t.regex(log, new RegExp(`^\\S+ +\\d+ (7|1000|0) .*${file}$`, 'm'), log);
+  for (const word of ['pings', 'asked']) t.regex(log, new RegExp(`^${word}$`, 'm'), log);
+  const stack = `users-${tag}`;
+  const id = (await docker.ok('ps', '-q', '--no-trunc', '--filter', `name=${stack}_web`)).trim();
+  const pid = (await docker.ok('inspect', '--format', '{{.State.Pid}}', id)).trim();
+  t.regex(await readFile(`/proc/${pid}/status`, 'utf8'), new RegExp(`^Uid:\\t${first}\\t`, 'm'));
+  t.is((await docker.ok('exec', '-u', '1000', id, 'stat', '-c', '%u', '/data/own')).trim(), '1000');
+  await scene.swarm.eventually(
+    async () => (await docker.run(['exec', id, 'cat', '/data/healthy'])).code === 0,
+  );
+  const refused = await docker.run(['run', '--rm', '--userns', 'private', '--pid', 'host', IMAGE, 'true']);
+  t.regex(refused.stderr, /can not be had with PidMode host/);
+});
+
 test('the same from the Docker API: privileges, oom score, and HostConfig', async (t, scene) => {
   const { swarm, docker, tag } = scene;
   const name = `raw-${tag}`;

@@ -5,6 +5,8 @@ export const zText = z.string().nullish();
 export const zFlag = z.boolean().nullish();
 export const zTexts = z.array(z.string()).nullish();
 export const zLabels = z.record(z.string(), z.string()).nullish();
+/** Of users and groups: a container's own, or the node's. */
+export const zUsers = z.enum(['', 'host', 'private'], { error: "'host' or 'private' is expected" }).nullish();
 /** Whole numbers: bytes, nanoseconds, nano-CPUs, counts. */
 export const zWhole = z.number().int().nonnegative().nullish();
 

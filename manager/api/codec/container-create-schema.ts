@@ -1,7 +1,7 @@
 /** The body of POST /containers/create, API 1.24 to 1.47: Config at the top, HostConfig and NetworkingConfig in it. */
 import { z } from 'zod';
 import { zBlockIo } from './block-io-codec.ts';
-import { zFlag, zLabels, zText, zTexts, zWhole } from './common.ts';
+import { zFlag, zLabels, zText, zTexts, zUsers, zWhole } from './common.ts';
 import { zHealth } from './container-spec-codec.ts';
 import { zMount } from './mount-codec.ts';
 
@@ -81,8 +81,7 @@ export const zHostConfig = z.object({
   IpcMode: zMode('private', 'shareable', 'host'),
   UTSMode: zMode('host'),
   CgroupnsMode: zMode('private', 'host'),
-  // Users are the node's anyway.
-  UsernsMode: zMode('host'),
+  UsernsMode: zUsers,
   ShmSize: zWhole,
   OomScoreAdj: z.number().int().min(-1000).max(1000).nullish(),
   ReadonlyRootfs: zFlag,

@@ -5,7 +5,7 @@
 import { z } from 'zod';
 import type { RuntimeOptions } from '../../../shared/model/index.ts';
 import { decodeBlockIo, encodeBlockIo, zBlockIo } from './block-io-codec.ts';
-import { defined, given, zFlag, zText, zTexts, zWhole } from './common.ts';
+import { defined, given, zFlag, zText, zTexts, zUsers, zWhole } from './common.ts';
 
 const zMode = z.enum(['', 'host'], { error: "'host' is expected" }).nullish();
 
@@ -21,6 +21,7 @@ export const zHostConfig = z
     IpcMode: zMode,
     UTSMode: zMode,
     CgroupnsMode: zMode,
+    UsernsMode: zUsers,
     Domainname: zText,
     CpuShares: zWhole,
     CpuPeriod: zWhole,
@@ -64,6 +65,7 @@ export function decodeCommon(raw: CommonHostConfig): Partial<Record<keyof Runtim
     hostIpc: hosts(raw.IpcMode),
     hostUts: hosts(raw.UTSMode),
     hostCgroup: hosts(raw.CgroupnsMode),
+    userNamespace: given(raw.UsernsMode),
     domainname: given(raw.Domainname),
     cpuShares: given(raw.CpuShares),
     cpuset: given(raw.CpusetCpus),
@@ -91,6 +93,7 @@ export function encodeHostConfig(options: RuntimeOptions): object {
     IpcMode: mode(options.hostIpc),
     UTSMode: mode(options.hostUts),
     CgroupnsMode: mode(options.hostCgroup),
+    UsernsMode: options.userNamespace,
     Domainname: options.domainname,
     CpuShares: options.cpuShares,
     CpuPeriod: options.cpuPeriodUs,

@@ -1,4 +1,5 @@
 import type { BlockIo, ContainerSpec, HealthCheck, Labels, MountSpec } from '../../../shared/model/index.ts';
+import { nodesOwn } from '../../../shared/lib/nodes-own.ts';
 import { describeError } from '../../../shared/errors/index.ts';
 import { volumeMount } from '../../../shared/lib/local-volume.ts';
 import { templateProblem } from '../../../shared/lib/template.ts';
@@ -131,6 +132,12 @@ function checkRuntime(container: ContainerSpec): SpecProblem[] {
     hostUts !== true || named === undefined,
     'uts',
     "with the node's uts namespace the node names the host",
+  );
+  const theNodes = runtime.userNamespace === 'private' ? nodesOwn(runtime) : [];
+  check(
+    theNodes.length === 0,
+    'userns',
+    `a user namespace of its own can not be had with ${theNodes.join(', ')}: those are the node's`,
   );
   check(
     hostIpc !== true || shmBytes === undefined,

@@ -5,12 +5,18 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <limits.h>
+#include <linux/nsfs.h>
 #include <linux/openat2.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
+#include <unistd.h>
 
 #include "monitor/monitor.h"
 
@@ -123,7 +129,22 @@ static int enter_layers(const cJSON *root, bool writable, bool root_only) {
   return become_root(root_fd);
 }
 
+/* With a user namespace of the container's own, this process is its root: owners are then in the container's ids, and
+ * what its root may not do is not done for it. */
+static int enter_users(void) {
+  struct stat theirs, ours;
+  cleanup_fd int users = ioctl(FILES_FD_NAMESPACE, NS_GET_USERNS);
+  if (users < 0 || fstat(users, &theirs) < 0 || stat("/proc/self/ns/user", &ours) < 0) return fail("user namespace");
+  if (theirs.st_dev == ours.st_dev && theirs.st_ino == ours.st_ino) return 0;
+  if (setns(users, CLONE_NEWUSER) < 0 || setgroups(0, NULL) < 0) return fail("user namespace");
+  if (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0) return fail("user namespace: root");
+  /* Changing the user has cleared it. */
+  (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+  return 0;
+}
+
 static int enter_running(bool root_only) {
+  if (enter_users() < 0) return -1;
   if (setns(FILES_FD_NAMESPACE, CLONE_NEWNS) < 0) return fail("setns");
   (void)close(FILES_FD_NAMESPACE);
   if (!root_only) return 0;

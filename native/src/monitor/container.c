@@ -1,6 +1,5 @@
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -168,38 +167,31 @@ static int open_streams(struct container *c, int ends[3], struct shoal_error *er
   int fds[2] = {-1, -1};
   int rc = output_open(&c->output, plan, hear, c, err);
   bool terminal = (plan->stream_flags & PLAN_TERMINAL) != 0;
-  if (rc == 0 && !terminal) rc = output_pipes(&c->output, plan->process.uid, &ends[1], err);
+  uint32_t owner = plan_host_id(plan_items(plan, plan->uid_map), plan->uid_map.count, plan->process.uid);
+  if (rc == 0 && !terminal) rc = output_pipes(&c->output, owner, &ends[1], err);
   if (rc < 0 || terminal || (plan->stream_flags & PLAN_STDIN) == 0) return rc;
   if (pipe2(fds, O_CLOEXEC) < 0 || fcntl(fds[1], F_SETFL, O_NONBLOCK) < 0)
     return shoal_fail(err, errno, "stdio", "pipe");
-  if (plan->process.uid != 0 && fchown(fds[0], plan->process.uid, (gid_t)-1) < 0)
-    return shoal_fail(err, errno, "stdio", "fchown");
+  if (owner != 0 && fchown(fds[0], owner, (gid_t)-1) < 0) return shoal_fail(err, errno, "stdio", "fchown");
   ends[0] = fds[0];
   attach_init(&c->attach, false, (plan->stream_flags & PLAN_STDIN_ONCE) != 0, fds[1]);
   return 0;
 }
 
 static int clone_init(struct container *c, struct shoal_error *err) {
-  int ends[3] = {-1, -1, -1}, sync[2];
+  int ends[3] = {-1, -1, -1};
+  struct cloned child = {.pid = -1, .pidfd = -1, .sync_fd = -1};
   const struct plan *plan = c->plan;
   attach_init(&c->attach, (plan->stream_flags & PLAN_TERMINAL) != 0, false, -1);
   int rc = open_streams(c, ends, err);
-  if (rc == 0) rc = join_pid_namespace(plan, err);
-  if (rc < 0) return rc;
-  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sync) < 0)
-    return shoal_fail(err, errno, "stdio", "socketpair");
-  /* The cgroup namespace comes later, when the init is in its cgroups. */
-  uint64_t flags = plan->namespaces & ~(uint64_t)CLONE_NEWCGROUP;
-  pid_t pid = clone_into(flags, plan_string(plan, plan->cgroup_v2), &c->pidfd);
-  if (pid < 0) return shoal_fail(err, errno, "namespace", "clone3");
-  if (pid == 0) init_main(plan, sync[1], ends);
-  close(sync[1]);
+  if (rc == 0) rc = clone_container(plan, ends, &child, err);
   for (int i = 0; i < 3; i++) {
     if (ends[i] >= 0) close(ends[i]);
   }
-  c->sync_fd = sync[0];
-  c->state.pid = pid;
-  return 0;
+  c->sync_fd = child.sync_fd;
+  c->state.pid = child.pid;
+  c->pidfd = child.pidfd;
+  return rc;
 }
 
 static void await_ready(struct container *c) {

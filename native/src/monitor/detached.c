@@ -12,14 +12,8 @@
 #include "monitor/monitor.h"
 #include "monitor/terminal.h"
 
-struct child {
-  pid_t pid;
-  int pidfd;
-  int sync_fd;
-};
-
 /* On failure the child goes, too, and is not left to others. */
-static _Noreturn void give_up(const struct child *child, const struct shoal_error *error) {
+static _Noreturn void give_up(const struct cloned *child, const struct shoal_error *error) {
   if (child->pid > 0) {
     (void)kill(child->pid, SIGKILL);
     while (waitpid(child->pid, NULL, 0) < 0 && errno == EINTR)
@@ -31,29 +25,26 @@ static _Noreturn void give_up(const struct child *child, const struct shoal_erro
 
 static const int inherited[3] = {-1, -1, -1};
 
-/* With an init of its own for a container, and for one more command of a container otherwise. */
-static int start(struct child *child, const struct plan *plan, bool container, struct shoal_error *err) {
+/* One more command of a container. */
+static int start_command(struct cloned *child, const struct plan *plan, struct shoal_error *err) {
   int sync[2];
-  if (container) {
-    int rc = join_pid_namespace(plan, err);
-    if (rc < 0) return rc;
-  } else if (setns(MONITOR_FD_TARGET, CLONE_NEWPID) < 0) {
-    return shoal_fail(err, errno, "namespace", "pid");
-  }
+  if (setns(MONITOR_FD_TARGET, CLONE_NEWPID) < 0) return shoal_fail(err, errno, "namespace", "pid");
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sync) < 0)
     return shoal_fail(err, errno, "stdio", "socketpair");
-  uint64_t flags = container ? plan->namespaces & ~(uint64_t)CLONE_NEWCGROUP : 0;
-  child->pid = clone_into(flags, plan_string(plan, plan->cgroup_v2), &child->pidfd);
+  child->pid = clone_into(0, plan_string(plan, plan->cgroup_v2), &child->pidfd);
   if (child->pid < 0) return shoal_fail(err, errno, "namespace", "clone3");
-  if (child->pid == 0 && container) init_main(plan, sync[1], inherited);
   if (child->pid == 0) exec_child(plan, sync[1], inherited);
   close(sync[1]);
   child->sync_fd = sync[0];
   return 0;
 }
 
+static int start(struct cloned *child, const struct plan *plan, bool container, struct shoal_error *err) {
+  return container ? clone_container(plan, inherited, child, err) : start_command(child, plan, err);
+}
+
 /* The library runs the hooks, and says a byte when they have succeeded; if one failed it hangs up. */
-static int relay_hooks(const struct child *child, struct shoal_error *err) {
+static int relay_hooks(const struct cloned *child, struct shoal_error *err) {
   struct report report = {.kind = REPORT_HOOKS, .pid = child->pid};
   char go;
   if (send(MONITOR_FD_RESULT, &report, sizeof report, MSG_NOSIGNAL) < 0 || recv(MONITOR_FD_RESULT, &go, 1, 0) != 1 ||
@@ -71,7 +62,7 @@ static int pass_terminal(int master_fd, struct shoal_error *err) {
 }
 
 /* Until the child is ready, or, where it never says so, until its execve closes the socket. */
-static int await_child(const struct child *child, bool container, struct shoal_error *err) {
+static int await_child(const struct cloned *child, bool container, struct shoal_error *err) {
   for (;;) {
     struct report report = {0};
     int master_fd = -1, rc = 0;
@@ -94,7 +85,7 @@ static int await_child(const struct child *child, bool container, struct shoal_e
 }
 
 static _Noreturn void run(const struct plan *plan, bool container) {
-  struct child child = {.pid = -1, .pidfd = -1, .sync_fd = -1};
+  struct cloned child = {.pid = -1, .pidfd = -1, .sync_fd = -1};
   struct shoal_error error = {0};
   if (container && listen(MONITOR_FD_SOCKET, 8) < 0) {
     (void)shoal_fail(&error, errno, "control socket", "listen");

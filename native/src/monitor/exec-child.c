@@ -25,8 +25,11 @@ void exec_child(const struct plan *plan, int sync_fd, const int stdio[3]) {
   (void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   (void)setsid();
   int rc = process_join_cgroups(plan, &error);
-  if (rc == 0) rc = process_limits(plan, &error);
-  if (rc == 0 && setns(MONITOR_FD_TARGET, OTHER_NAMESPACES) < 0) rc = shoal_fail(&error, errno, "namespace", "join");
+  if (rc == 0) rc = process_limits(plan, 0, &error);
+  int foreign = userns_foreign(plan->target_pid);
+  if (rc == 0 && setns(MONITOR_FD_TARGET, OTHER_NAMESPACES | foreign) < 0)
+    rc = shoal_fail(&error, errno, "namespace", "join");
+  if (rc == 0 && (foreign & CLONE_NEWUSER) != 0) rc = userns_become_root(&error);
   bool terminal = (plan->stream_flags & PLAN_TERMINAL) != 0;
   if (rc == 0) rc = terminal ? terminal_make(plan, sync_fd, &error) : take_stdio(stdio, &error);
   if (rc == 0 && (dup3(sync_fd, SYNC_FD, O_CLOEXEC) < 0 || sys_close_range(SYNC_FD + 1, ~0u, 0) < 0))

@@ -64,7 +64,8 @@ static int start(struct run *run) {
   if (setns(MONITOR_FD_TARGET, CLONE_NEWPID) < 0) return shoal_fail(&run->error, errno, "namespace", "pid");
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sync) < 0 || pipe2(pipe_fds, O_CLOEXEC) < 0)
     return shoal_fail(&run->error, errno, "stdio", "pipe");
-  if (plan->process.uid != 0) (void)!fchown(pipe_fds[1], plan->process.uid, (gid_t)-1);
+  uint32_t owner = userns_owner(plan->target_pid, plan->process.uid);
+  if (owner != 0) (void)!fchown(pipe_fds[1], owner, (gid_t)-1);
   run->pid = clone_into(0, unified, &run->pidfd);
   if (run->pid < 0) return shoal_fail(&run->error, errno, "namespace", "clone3");
   if (run->pid == 0) exec_child(plan, sync[1], (const int[3]){-1, pipe_fds[1], pipe_fds[1]});

@@ -65,13 +65,23 @@ static int take_stdio(const struct plan *plan, int sync_fd, const int stdio[3], 
   return 0;
 }
 
+int init_cgroup_fds[CGROUP_FDS_MAX + 1] = {-1};
+
+/* Before anything else of ours is closed. */
+static int join_open_cgroups(struct shoal_error *err) {
+  for (int i = 0; init_cgroup_fds[i] >= 0; i++) {
+    if (write(init_cgroup_fds[i], "0", 1) < 0) return shoal_fail(err, errno, "cgroup", "join %d", i);
+  }
+  return 0;
+}
+
 static int prepare(const struct plan *plan, struct shoal_error *err) {
   (void)setsid();
-  int rc = process_join_cgroups(plan, err);
+  int rc = userns_own(plan) ? userns_enter(SYNC_FD, err) : process_join_cgroups(plan, err);
   if (rc == 0) rc = join_namespaces(plan, err);
   if (rc == 0 && (plan->namespaces & CLONE_NEWNET) != 0) rc = loopback_up(err);
   if (rc == 0) rc = set_names(plan, err);
-  if (rc == 0) rc = process_limits(plan, err);
+  if (rc == 0 && !userns_own(plan)) rc = process_limits(plan, 0, err);
   if (rc == 0) rc = filesystem_setup(plan, SYNC_FD, err);
   if (rc == 0 && plan->detached) rc = process_working_directory(plan, err);
   if (rc == 0 && plan->detached) rc = process_find_command(plan, err);
@@ -110,7 +120,7 @@ void init_main(const struct plan *plan, int sync_fd, const int stdio[3]) {
   /* Whoever shares our pid namespace must not look into us, or at the monitor's binary, before the command runs. */
   (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   (void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-  if (take_stdio(plan, sync_fd, stdio, &error) < 0) {
+  if (join_open_cgroups(&error) < 0 || take_stdio(plan, sync_fd, stdio, &error) < 0) {
     report_failure(sync_fd, &error);
     _exit(1);
   }

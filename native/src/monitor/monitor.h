@@ -25,6 +25,8 @@ int sys_fsmount(int fs_fd, uint64_t attributes);
 int sys_open_tree(int dir_fd, const char *path, unsigned int flags);
 int sys_move_mount(int from_fd, int to_fd);
 int sys_mount_setattr(int fd, unsigned int flags, uint64_t set, uint64_t clear, uint64_t propagation);
+/* Of a mount that is attached nowhere. */
+int sys_mount_idmap(int fd, unsigned int flags, int userns_fd);
 
 /* --- resolve.c: paths inside a root that may be hostile. */
 
@@ -42,12 +44,16 @@ int resolve_parent(int root_fd, const char *path, const char **name);
 int filesystem_setup(const struct plan *plan, int sync_fd, struct shoal_error *err);
 
 /* --- mounts.c */
-int mounts_apply(const struct plan *plan, int root_fd, struct shoal_error *err);
+/* sync_fd: where the trees of binds come from in a user namespace. */
+int mounts_apply(const struct plan *plan, int root_fd, int sync_fd, struct shoal_error *err);
+/* What a bind shows, attached nowhere. */
+int mounts_clone_tree(const struct plan *plan, const struct plan_mount *mount, struct shoal_error *err);
 int mounts_mask(const struct plan *plan, int root_fd, struct shoal_error *err);
 int mounts_sysctl(const struct plan *plan, struct shoal_error *err);
 
 /* --- process.c: from a prepared namespace to the command. */
-int process_limits(const struct plan *plan, struct shoal_error *err);
+/* Of that process; 0: the caller. */
+int process_limits(const struct plan *plan, pid_t pid, struct shoal_error *err);
 int process_working_directory(const struct plan *plan, struct shoal_error *err);
 
 /* Looks for the command as process_run will, so that a missing one is known before the container is started. */
@@ -60,9 +66,33 @@ int process_run(const struct plan *plan, int die_with_fd, struct shoal_error *er
 /* Moves the calling process (single-threaded) into the v1 cgroups of the plan. */
 int process_join_cgroups(const struct plan *plan, struct shoal_error *err);
 
+/* --- userns.c: containers with a user namespace of their own. See there. */
+static inline bool userns_own(const struct plan *plan) { return (plan->namespaces & 0x10000000u) != 0; }
+
+/* In the monitor: gives the init its ids and limits, and then the trees that its root is made of. */
+int userns_supply(const struct plan *plan, pid_t pid, int sync_fd, struct shoal_error *err);
+
+/* In the init: becomes the root of its namespace, once its ids are known. */
+int userns_enter(int sync_fd, struct shoal_error *err);
+
+/* In the init: the next tree, attached nowhere. */
+int userns_receive_tree(int sync_fd, struct shoal_error *err);
+
+/* In a further process of a container: which of its user and time namespaces are not the caller's. */
+int userns_foreign(pid_t pid);
+/* Once it is in the container's user namespace. */
+int userns_become_root(struct shoal_error *err);
+
+/* The node's number of a user of the container whose process this is; of its own namespace, without the plan. */
+uint32_t userns_owner(pid_t pid, uint32_t uid);
+
 /* --- init.c: the container's first process, between clone3 and its command. Never returns. stdio: -1 leaves what the
  * monitor has (/dev/null); with a terminal none of it is used, and the master side goes out over sync_fd. */
 _Noreturn void init_main(const struct plan *plan, int sync_fd, const int stdio[3]);
+
+/* The descriptors of v1 cgroups that an init in a user namespace of its own may not open; -1 ended. */
+#define CGROUP_FDS_MAX 32
+extern int init_cgroup_fds[CGROUP_FDS_MAX + 1];
 
 /* --- state.c */
 struct container_state {
@@ -105,8 +135,15 @@ _Noreturn void exec_child(const struct plan *plan, int sync_fd, const int stdio[
 void report_ready(int fd, pid_t pid);
 void report_failure(int fd, const struct shoal_error *error);
 
-/* Joins the pid namespace that the plan names, if any, for the children to come. */
-int join_pid_namespace(const struct plan *plan, struct shoal_error *err);
+/* --- clone.c */
+struct cloned {
+  pid_t pid;
+  int pidfd;
+  int sync_fd; /* to the child */
+};
+
+/* Clones the container's init. Whatever it returns, a pid that is set is the caller's to end. */
+int clone_container(const struct plan *plan, const int stdio[3], struct cloned *out, struct shoal_error *err);
 
 /* Clones a child for the plan's namespaces into its v2 cgroup. Returns as fork does; the child has the default signals.
  */

@@ -81,8 +81,9 @@ static int open_source(const struct plan *plan, const struct plan_mount *mount, 
 }
 
 /* A copy of a mount of the host, not attached; its attributes are set before anybody can see it. */
-static int clone_tree(const struct plan *plan, const struct plan_mount *mount, const char *step,
-                      struct shoal_error *err) {
+int mounts_clone_tree(const struct plan *plan, const struct plan_mount *mount, struct shoal_error *err) {
+  char step[32];
+  (void)snprintf(step, sizeof step, "mount %s", plan_string(plan, mount->target));
   unsigned int recursive = (mount->flags & PLAN_MOUNT_RECURSIVE) != 0 ? AT_RECURSIVE_FLAG : 0;
   const char *source = plan_string(plan, mount->source);
   int place = open_source(plan, mount, step, err);
@@ -131,11 +132,16 @@ static int seal(const struct plan *plan, const struct plan_mount *mount, int roo
   return rc < 0 ? shoal_fail(err, code, step, "attributes") : 0;
 }
 
-static int apply_mount(const struct plan *plan, const struct plan_mount *mount, int root_fd, struct shoal_error *err) {
+static int bound_tree(const struct plan *plan, const struct plan_mount *mount, int sync_fd, struct shoal_error *err) {
+  return userns_own(plan) ? userns_receive_tree(sync_fd, err) : mounts_clone_tree(plan, mount, err);
+}
+
+static int apply_mount(const struct plan *plan, const struct plan_mount *mount, int root_fd, int sync_fd,
+                       struct shoal_error *err) {
   char step[32];
   (void)snprintf(step, sizeof step, "mount %s", plan_string(plan, mount->target));
   if ((mount->flags & PLAN_MOUNT_SETATTR) != 0) return seal(plan, mount, root_fd, step, err);
-  int tree_fd = (mount->flags & PLAN_MOUNT_BIND) != 0 ? clone_tree(plan, mount, step, err)
+  int tree_fd = (mount->flags & PLAN_MOUNT_BIND) != 0 ? bound_tree(plan, mount, sync_fd, err)
                                                       : new_filesystem(plan, mount, step, err);
   if (tree_fd < 0) return tree_fd;
   int target_fd = open_target(plan, mount, root_fd, tree_fd, step, err);
@@ -147,11 +153,11 @@ static int apply_mount(const struct plan *plan, const struct plan_mount *mount, 
   return rc;
 }
 
-int mounts_apply(const struct plan *plan, int root_fd, struct shoal_error *err) {
+int mounts_apply(const struct plan *plan, int root_fd, int sync_fd, struct shoal_error *err) {
   const struct plan_mount *mounts = plan_items(plan, plan->mounts);
   int rc = 0;
   for (uint32_t i = 0; rc == 0 && i < plan->mounts.count; i++)
-    rc = apply_mount(plan, &mounts[i], root_fd, err);
+    rc = apply_mount(plan, &mounts[i], root_fd, sync_fd, err);
   return rc;
 }
 

@@ -34,26 +34,27 @@ int process_join_cgroups(const struct plan *plan, struct shoal_error *err) {
   return 0;
 }
 
-static int set_oom_score(int score, struct shoal_error *err) {
-  char text[16];
+static int set_oom_score(pid_t pid, int score, struct shoal_error *err) {
+  char text[16], path[40] = "/proc/self/oom_score_adj";
   int n = snprintf(text, sizeof text, "%d", score);
-  int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+  if (pid != 0) (void)snprintf(path, sizeof path, "/proc/%d/oom_score_adj", (int)pid);
+  int fd = open(path, O_WRONLY | O_CLOEXEC);
   int rc = fd < 0 || write(fd, text, (size_t)n) < 0 ? shoal_fail(err, errno, "oom_score_adj", "%d", score) : 0;
   if (fd >= 0) close(fd);
   return rc;
 }
 
-int process_limits(const struct plan *plan, struct shoal_error *err) {
+int process_limits(const struct plan *plan, pid_t pid, struct shoal_error *err) {
   const struct plan_process *process = &plan->process;
   const struct plan_rlimit *limits = plan_items(plan, process->rlimits);
   for (uint32_t i = 0; i < process->rlimits.count; i++) {
     struct rlimit limit = {.rlim_cur = limits[i].soft, .rlim_max = limits[i].hard};
-    if (setrlimit((int)limits[i].resource, &limit) < 0)
+    if (prlimit(pid, (int)limits[i].resource, &limit, NULL) < 0)
       return shoal_fail(err, errno, "rlimit", "resource %u", limits[i].resource);
   }
-  if (process->has_oom_score_adj) return set_oom_score(process->oom_score_adj, err);
+  if (process->has_oom_score_adj) return set_oom_score(pid, process->oom_score_adj, err);
   /* An agent that is protected from the OOM killer does not pass that on. Lowering would need a capability. */
-  (void)set_oom_score(0, NULL);
+  (void)set_oom_score(pid, 0, NULL);
   return 0;
 }
 

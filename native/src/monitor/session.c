@@ -57,13 +57,14 @@ static int nonblocking(int fd) {
 
 /* The command's user shall be able to open /dev/stdin and the like, which lead to these pipes. */
 static int open_pipes(struct session *s, int theirs[3], struct shoal_error *err) {
+  uint32_t owner = userns_owner(s->plan->target_pid, s->plan->process.uid);
   for (int i = 0; i < PUMP_COUNT; i++) {
     int fds[2];
     if (i == PUMP_IN && !has(s, PLAN_STDIN)) continue;
     if (pipe2(fds, O_CLOEXEC) < 0) return shoal_fail(err, errno, "stdio", "pipe");
     theirs[i] = i == PUMP_IN ? fds[0] : fds[1];
     s->ends[i] = nonblocking(i == PUMP_IN ? fds[1] : fds[0]);
-    if (s->plan->process.uid != 0) (void)!fchown(theirs[i], s->plan->process.uid, (gid_t)-1);
+    if (owner != 0) (void)!fchown(theirs[i], owner, (gid_t)-1);
   }
   return 0;
 }

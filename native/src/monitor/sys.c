@@ -21,6 +21,7 @@
 #define NR_MOUNT_SETATTR 442
 #define MOVE_MOUNT_F_EMPTY_PATH 0x04
 #define MOVE_MOUNT_T_EMPTY_PATH 0x40
+#define MOUNT_ATTR_IDMAP_FLAG 0x100000u
 #define FSOPEN_CLOEXEC 1
 #define FSMOUNT_CLOEXEC 1
 
@@ -84,5 +85,10 @@ int sys_move_mount(int from_fd, int to_fd) {
 
 int sys_mount_setattr(int fd, unsigned int flags, uint64_t set, uint64_t clear, uint64_t propagation) {
   struct mount_attributes attributes = {.set = set, .clear = clear, .propagation = propagation};
+  return (int)syscall(NR_MOUNT_SETATTR, fd, "", flags, &attributes, sizeof attributes);
+}
+
+int sys_mount_idmap(int fd, unsigned int flags, int userns_fd) {
+  struct mount_attributes attributes = {.set = MOUNT_ATTR_IDMAP_FLAG, .userns_fd = (uint64_t)userns_fd};
   return (int)syscall(NR_MOUNT_SETATTR, fd, "", flags, &attributes, sizeof attributes);
 }

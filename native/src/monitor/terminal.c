@@ -65,18 +65,20 @@ int terminal_pass(int console_fd, int master_fd) {
   return sendmsg(console_fd, head, MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
-static int send_master(int sync_fd, int master, struct shoal_error *err) {
-  struct report report = {.kind = REPORT_TERMINAL};
+int terminal_send(int sync_fd, int kind, int fd) {
+  struct report report = {.kind = kind};
   struct message message;
   struct msghdr *head = prepare(&message, &report);
-  add_rights(head, master);
-  return sendmsg(sync_fd, head, MSG_NOSIGNAL) < 0 ? shoal_fail(err, errno, "terminal", "hand over") : 0;
+  add_rights(head, fd);
+  return sendmsg(sync_fd, head, MSG_NOSIGNAL) < 0 ? -1 : 0;
 }
 
 int terminal_make(const struct plan *plan, int sync_fd, struct shoal_error *err) {
   int slave = -1;
   int master = open_pair(plan, &slave, err);
-  int rc = master < 0 ? master : send_master(sync_fd, master, err);
+  int rc = master < 0 ? master : 0;
+  if (rc == 0 && terminal_send(sync_fd, REPORT_TERMINAL, master) < 0)
+    rc = shoal_fail(err, errno, "terminal", "hand over");
   if (rc == 0 && ioctl(slave, TIOCSCTTY, 0) < 0) rc = shoal_fail(err, errno, "terminal", "take");
   for (int i = 0; rc == 0 && i < 3; i++) {
     if (dup2(slave, i) < 0) rc = shoal_fail(err, errno, "stdio", "dup2");

@@ -6,12 +6,12 @@
 
 static const char *const hooks[] = {"prestart", "createRuntime", "poststart", "poststop", NULL};
 static const char *const mount_options[] = {
-    "async",       "bind",    "defaults",      "dev",         "diratime",   "dirsync",  "exec",
-    "lazytime",    "mand",    "noatime",       "nodev",       "nodiratime", "noexec",   "norelatime",
-    "nosuid",      "nomand",  "nostrictatime", "private",     "rbind",      "relatime", "ro",
-    "rprivate",    "rshared", "rslave",        "runbindable", "rw",         "shared",   "slave",
-    "strictatime", "suid",    "sync",          "unbindable",  NULL};
-static const char *const namespaces[] = {"cgroup", "ipc", "mount", "network", "pid", "uts", NULL};
+    "async",    "bind",          "defaults",   "dev",         "diratime",   "dirsync", "exec",       "idmap",
+    "lazytime", "mand",          "noatime",    "nodev",       "nodiratime", "noexec",  "norelatime", "nosuid",
+    "nomand",   "nostrictatime", "private",    "rbind",       "relatime",   "ridmap",  "ro",         "rprivate",
+    "rshared",  "rslave",        "rro",        "runbindable", "rw",         "shared",  "slave",      "strictatime",
+    "suid",     "sync",          "unbindable", NULL};
+static const char *const namespaces[] = {"cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts", NULL};
 static const char *const actions[] = {
     "SCMP_ACT_ALLOW",       "SCMP_ACT_ERRNO", "SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS",
     "SCMP_ACT_KILL_THREAD", "SCMP_ACT_LOG",   "SCMP_ACT_TRAP", NULL};
@@ -44,7 +44,7 @@ static void add_linux(cJSON *features) {
   add_switch(linux_features, "apparmor", false);
   add_switch(linux_features, "selinux", false);
   add_switch(linux_features, "intelRdt", false);
-  add_switch(cJSON_AddObjectToObject(linux_features, "mountExtensions"), "idmap", false);
+  add_switch(cJSON_AddObjectToObject(linux_features, "mountExtensions"), "idmap", true);
 }
 
 int command_features(const struct oci *oci, int argc, char *argv[]) {

@@ -93,7 +93,7 @@ const container = fc.record(
     runtime: fc.constantFrom<RuntimeOptions>(
       { privileged: true, hostPid: true, hostIpc: true, hostUts: true, hostCgroup: true },
       { devices: [{ source: '/dev/a', target: '/dev/b', access: 'r' }], deviceRules: ['c 1:3 rwm'] },
-      { cpuPeriodUs: 1000, pullPolicy: 'never' },
+      { cpuPeriodUs: 1000, pullPolicy: 'never', userNamespace: 'private' },
       {
         blockIo: {
           weight: 10,

@@ -175,7 +175,7 @@ export const HOST_OPTIONS: readonly OptionSample[] = [
     '`size`, `mode`, `uid`, `gid`, `ro`, `exec`, `suid`, `dev` and their opposites',
   ),
   option('UTSMode', '--uts', 'host'),
-  option('UsernsMode', '--userns', 'host', '`host` is so: users are the node’s', true),
+  option('UsernsMode', '--userns', 'private', '`private`: ids of its own; `host`: the node’s'),
   option('ShmSize', '--shm-size', 1024 * 1024),
   option('Sysctls', '--sysctl', { 'net.core.somaxconn': '1024' }),
   option('Runtime', '--runtime', 'crun', '`runc` stands for Shoal’s own'),

@@ -278,7 +278,7 @@ test('what is not implemented is refused by name', async (t) => {
     [/hooks/, (config) => Object.assign(config, { hooks: { prestart: [{ path: '/x' }] } })],
     [/process\.selinuxLabel/, (config) => Object.assign(config['process'] ?? {}, { selinuxLabel: 'x' })],
     [/linux\.intelRdt/, (config) => Object.assign(config['linux'] ?? {}, { intelRdt: { closID: 'x' } })],
-    [/'user'/, (config) => Object.assign(config['linux'] ?? {}, { namespaces: [{ type: 'user' }] })],
+    [/'x'/, (config) => Object.assign(config['linux'] ?? {}, { namespaces: [{ type: 'x' }] })],
     [
       /cpu\.realtimeRuntime/,
       (config) => Object.assign(config['linux'] ?? {}, { resources: { cpu: { realtimeRuntime: 1 } } }),

@@ -3,7 +3,10 @@ import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import {
   closeSync,
+  cpSync,
   existsSync,
+  lchownSync,
+  lstatSync,
   mkdirSync,
   openSync,
   readdirSync,
@@ -256,6 +259,30 @@ test('hooks beside the container get its state; a failing one undoes the creatio
     (config) => (config['hooks'] = { startContainer: [{ path: '/bin/true' }] }),
   );
   t.regex(inside.stderr, /hooks\.startContainer is not supported/);
+});
+
+test('a user namespace: the root has the owners that its engine gave it, exec joins it', async (t) => {
+  const own = join(fixture.directory, 'chowned');
+  cpSync(fixture.layer, own, { recursive: true, verbatimSymlinks: true });
+  for (const path of ['', ...(readdirSync(own, { recursive: true }) as string[])])
+    lchownSync(join(own, path), 700_000, 700_000);
+  const ranges = [{ containerID: 0, hostID: 700_000, size: 1000 }];
+  const { id, directory } = bundle(['sleep', '1000'], (config) => {
+    config.root = { path: own };
+    config.linux.namespaces.push({ type: 'user' });
+    Object.assign(config.linux, { uidMappings: ranges, gidMappings: ranges });
+    Object.assign(config, { hooks: { prestart: [{ path: '/bin/true' }] } });
+  });
+  const created = await oci('create', '--bundle', directory, id);
+  t.is(created.code, 0, created.stderr);
+  t.is((await oci('start', id)).code, 0);
+  const script =
+    'cat /proc/self/uid_map; touch /made; ls -ln /made /bin/busybox; echo x > /dev/null && echo null';
+  const { stdout } = await oci('exec', id, 'busybox', 'sh', '-c', script);
+  t.regex(stdout, /^ +0 +700000 +1000\n/);
+  t.is(stdout.match(/ 0 +0 /g)?.length, 2, stdout);
+  t.regex(stdout, /^null$/m);
+  t.is(lstatSync(join(own, 'made')).uid, 700_000);
 });
 
 test('without a cgroup namespace a container sees its own v1 cgroups', async (t) => {

@@ -152,7 +152,7 @@ export const SERVICE_KEYS: readonly KeySample[] = [
   key('ulimits', '{nofile: 5}', 'a number, or `soft` and `hard`; -1 is unlimited'),
   key('use_api_socket', 'true'),
   key('user', 'me'),
-  idle('userns_mode', 'host', '`host`, which is so anyway'),
+  key('userns_mode', 'private', '`private`: ids of its own; `host`: the node’s'),
   key('uts', 'host', '`host`; then without `hostname` and `domainname`'),
   key(
     'volumes',

@@ -301,6 +301,7 @@ test('the runtime’s keys, in both forms', (t) => {
     hostIpc: true,
     hostUts: true,
     hostCgroup: true,
+    userNamespace: 'host',
     domainname: 'd.org',
     cpuShares: 512,
     cpuset: '0-1',
