@@ -48,10 +48,7 @@ const NETWORK_LINGER_MS = 10_000;
 /** Runs until the signal aborts. Containers go on when the agent ends; a later agent takes them up again. */
 export async function runAgent(options: AgentOptions, signal: AbortSignal): Promise<void> {
   const { logger, stateDir, runDir } = options;
-  // Closed to other users: images hold set-user-ID programs, which nobody may run outside of a container (CVE-2021-41091).
-  await mkdir(stateDir, { recursive: true, mode: 0o700 });
-  await chmod(stateDir, 0o700);
-  await mkdir(runDir, { recursive: true, mode: 0o711 });
+  await makeDirectories(options);
   const identity = new NodeIdentity(stateDir, await identify(options, signal));
   const keys = await openTunnelKeys(options);
   const describe = describer(options, keys);
@@ -61,10 +58,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const network = networkDriver(options, identity, {
     wire: () => keys?.wire,
     onReport: (report) => reports.network(report),
-    live: {
-      netnsOf: (taskId) => liveNetns(containers, taskId),
-      rewired: (taskId, text) => renewResolvConf(containers, taskId, text),
-    },
+    live: live(() => containers),
   });
   const { files, assignments } = await openMemory(runDir, logger);
   const volumes = new Volumes(stateDir, () => containers.list(), logger);
@@ -75,10 +69,8 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     files,
     volumes,
     resolvConf: (task: TaskAssignment) => network.resolvConfFor(task.taskId),
-    cgroupParent: join('/', `shoal-${options.name}`, options.hostname),
-    remap: options.userNamespaces?.remap === true,
+    ...builtFor(options),
     nodeId: identity.nodeId,
-    hostname: options.hostname,
     platform: description,
   });
   const claims = new ContainerClaims();
@@ -110,15 +102,11 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   );
   reports.send = (status) => link.report(status);
   reports.network = (report) => link.reportNetwork(report);
-  const rekeying = keys?.run(() => {
-    void link.redescribe();
-    void network.rekeyed().catch(() => undefined);
-  }, signal);
+  const rekeying = keys?.run(() => rekeyed(link, network), signal);
   const usage = usageReports(containers, link, logger);
   await worker.resume();
   await writeRunFile(runDir, { pid: process.pid, nodeId: identity.nodeId });
-  const { address } = description;
-  logger.info({ nodeId: identity.nodeId, address, containers: containers.list().length }, 'agent runs');
+  logger.info({ nodeId: identity.nodeId, address: description.address }, 'agent runs');
   try {
     await link.run(signal);
   } finally {
@@ -127,6 +115,33 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     await worker.close();
     await network.close();
   }
+}
+
+/** `containers`: they are made after the networks, which they need. */
+function live(containers: () => Containers): NonNullable<NetworkDriverOptions['live']> {
+  return {
+    netnsOf: (taskId) => liveNetns(containers(), taskId),
+    rewired: (taskId, text) => renewResolvConf(containers(), taskId, text),
+  };
+}
+
+/** Managers are told of the new key, and the kernel gets it; either is tried again by itself when it fails. */
+function rekeyed(link: SessionLink, network: NetworkDriver): void {
+  void link.redescribe();
+  void network.rekeyed().catch(() => undefined);
+}
+
+/** What of the node goes into each container. */
+function builtFor({ name, hostname, userNamespaces }: AgentOptions) {
+  const cgroupParent = join('/', `shoal-${name}`, hostname);
+  return { cgroupParent, hostname, remap: userNamespaces?.remap === true };
+}
+
+async function makeDirectories({ stateDir, runDir }: AgentOptions): Promise<void> {
+  // Closed to other users: images hold set-user-ID programs, which nobody may run outside of a container (CVE-2021-41091).
+  await mkdir(stateDir, { recursive: true, mode: 0o700 });
+  await chmod(stateDir, 0o700);
+  await mkdir(runDir, { recursive: true, mode: 0o711 });
 }
 
 /** What is said of this machine to a manager. Unless it is given, its address is the one from which it reaches that one. */
