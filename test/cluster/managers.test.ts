@@ -1,4 +1,5 @@
 /** Three managers, each with its own etcd on a host of its own: any of them may die. */
+import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import anyTest, { type TestFn } from 'ava';
 import { z } from 'zod';
@@ -6,6 +7,7 @@ import type { ApiClient } from '../../deploy/cli/client.ts';
 import { run } from '../../deploy/local/command.ts';
 import { CLI_PATH } from '../../deploy/local/project.ts';
 import { EXAMPLE_IMAGE } from '../../deploy/local/example-image.ts';
+import { parseKeys } from '../../manager/vault/data-key-file.ts';
 import { delay } from '../../shared/lib/abort.ts';
 import { cluster, type TestCluster } from '../harness/cluster.ts';
 import { ClusterState } from '../harness/cluster-state.ts';
@@ -184,6 +186,39 @@ test.serial(
     for (const manager of [m2, m3])
       await t.throwsAsync(docker(manager, 'ps'), { message: /certificate is no user's/ });
     await swarm.docker('service', 'rm', 'shop_web');
+    await settled(swarm, { web: 8 });
+  },
+);
+
+test.serial(
+  'the data key is rotated: all managers get the next one, secrets stay, no container notices',
+  async (t) => {
+    const { swarm } = t.context;
+    const data = Buffer.from('for-three').toString('base64');
+    t.is((await swarm.api('POST', '/secrets/create', { Name: 'token', Data: data })).status, 201);
+    const before = await lifeLines(swarm.layout);
+    const said = await run(
+      process.execPath,
+      [CLI_PATH, 'data-key', 'rotate', '--socket', swarm.layout.socket],
+      signal,
+    );
+    const key = /^data key ([0-9a-f]{16}), since /.exec(said)?.[1] ?? '';
+    const directories = [
+      path.join(swarm.layout.stateDir, 'manager'),
+      ...others(swarm).map((manager) => path.join(manager.stateDir, 'state')),
+    ];
+    for (const directory of directories) {
+      const [first] = parseKeys(await readFile(path.join(directory, 'data-key'), 'utf8'));
+      t.is(first?.id, key, directory);
+    }
+    await swarm.deploy('reader', { more: [...QUICK, '--secret', 'token'] });
+    await settled(swarm, { web: 8, reader: 1 });
+    const [task] = (await swarm.state()).running('reader').tasks;
+    const id = task?.Status.ContainerStatus?.ContainerID ?? '';
+    t.is(await swarm.docker('exec', id, 'cat', '/run/secrets/token'), 'for-three');
+    const after = await lifeLines(swarm.layout);
+    t.true(before.every((line) => after.includes(line)));
+    await swarm.docker('service', 'rm', 'reader');
     await settled(swarm, { web: 8 });
   },
 );
