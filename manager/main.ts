@@ -12,7 +12,7 @@ import { VERSION } from '../shared/lib/version.ts';
 import type { Cluster, Logger, ManagerOptions, ManagerRunFile } from '../shared/model/index.ts';
 import { TcpDoor } from './api/access/tcp-door.ts';
 import { createApi } from './api/api.ts';
-import type { ApiOptions } from './api/context.ts';
+import type { ApiOptions, HealthSources } from './api/context.ts';
 import { EventLog } from './api/events/event-log.ts';
 import { listenUnix } from './api/listen.ts';
 import { Refusals } from './dispatcher/refusals.ts';
@@ -20,7 +20,7 @@ import { ReleaseShelf } from './dispatcher/release-shelf.ts';
 import { type RunningDispatcher, startDispatcher } from './dispatcher/start-dispatcher.ts';
 import { AuditLog } from './audit/audit-log.ts';
 import { lead } from './leader/leader.ts';
-import { keepBackups } from './backup/schedule.ts';
+import { keepBackups, newestBackup } from './backup/schedule.ts';
 import { type BackupSource, createBackup } from './backup/source.ts';
 import { checkRoot } from './ca/authority.ts';
 import { authorityOf, type ClusterOptions, loadOrCreateCluster } from './ca/cluster.ts';
@@ -28,7 +28,8 @@ import { readEtcdRoot } from './ca/etcd-authority.ts';
 import { isLoopback, listenForScrapes, scrapesOnly } from './metrics/listen.ts';
 import { createMetrics } from './metrics/metrics.ts';
 import { type ManagerDoor, managerDoor } from './membership/door.ts';
-import { enterCluster, noteRemoved, refuseRemoved } from './membership/enter.ts';
+import { enterCluster, fetchDataKeys, noteRemoved, refuseRemoved } from './membership/enter.ts';
+import { listMembers } from './membership/etcd-members.ts';
 import { Isolation } from './membership/isolation.ts';
 import { hostOf, Managers } from './membership/managers.ts';
 import { openOwnStore, ownPeerUrl } from './membership/own-store.ts';
@@ -37,7 +38,8 @@ import { Election } from './store/election.ts';
 import { newestTime } from './store/newest-time.ts';
 import type { OpenStore } from './store/open-store.ts';
 import type { Store } from './store/store.ts';
-import { openVault } from './vault/data-key-file.ts';
+import { openVault, parseKeys } from './vault/data-key-file.ts';
+import { KeyRotation } from './vault/key-rotation.ts';
 import type { Vault } from './vault/seal.ts';
 
 /** By less clocks may differ without a word. */
@@ -122,6 +124,8 @@ async function serve(parts: Parts, signal: AbortSignal): Promise<void> {
     metrics: metrics.api,
     events: new EventLog(store, clock),
     audit: auditLog,
+    health: healthSources(parts, leads),
+    dataKeys: rotateDataKeys(parts, vault, clock, leads, signal),
     usage,
     signal,
   };
@@ -153,6 +157,46 @@ function tellMetrics(
     database: () => databaseSize(store.client),
     apiRefused: refusals.counts,
   });
+}
+
+function healthSources({ options, store }: Parts, leads: () => boolean): HealthSources {
+  const { backups, stateDir, name, etcd } = options;
+  const directory = backups?.directory ?? join(stateDir, 'backups');
+  return {
+    storeIsCurrent: () => store.current,
+    etcdMembers: async () => {
+      if (etcd.kind !== 'embedded' || !store.current) return undefined;
+      const members = await listMembers(store.client).catch(() => undefined);
+      const nameOf = (id: string): string => store.get('managers', id)?.hostname ?? id;
+      return members?.map((one) => ({ name: nameOf(one.name), votes: !one.learner }));
+    },
+    backups: async () =>
+      backups === undefined
+        ? undefined
+        : { everyMs: backups.everyMs, newestAtMs: await newestBackup(directory, name), leads: leads() },
+  };
+}
+
+function rotateDataKeys(
+  { options, store, managerId, stack }: Parts,
+  vault: Vault,
+  clock: Clock,
+  leads: () => boolean,
+  signal: AbortSignal,
+): KeyRotation {
+  const { stateDir, logger } = options;
+  const subject = { nodeId: managerId, role: 'manager' } as const;
+  const rotation = new KeyRotation({
+    ...{ store, vault, stateDir, managerId, leads, clock, logger },
+    fetchKeys: async ({ address }, until) => {
+      const authority = await authorityOf(clusterRecord(store), vault);
+      const identity = await authority.issueIdentity(subject, clock.now());
+      return parseKeys(await fetchDataKeys(address, identity, until));
+    },
+  });
+  const looking = rotation.run(signal);
+  stack.defer(() => looking);
+  return rotation;
 }
 
 /** This manager among the others: its record is written, and those that join are helped. */

@@ -6,6 +6,7 @@ import { addAudit } from './audit.ts';
 import { addBackup, addRestore } from './backup.ts';
 import { addCa } from './ca.ts';
 import { addAgent, addManager } from './daemons.ts';
+import { addDataKey } from './data-key.ts';
 import { addExplain } from './explain.ts';
 import { EXIT, explainFailure } from './fail.ts';
 import { addDown, addUp } from './local.ts';
@@ -40,6 +41,7 @@ function makeProgram(): Command {
   addUser(program);
   addAudit(program);
   addCa(program);
+  addDataKey(program);
   addBackup(program);
   addRestore(program);
   addRecover(program);

@@ -1,4 +1,4 @@
-/** `shoal status`: nodes and services at a glance. */
+/** `shoal status`: the health of each part, nodes and services at a glance. */
 import type { Command } from 'commander';
 import { z } from 'zod';
 import type { ApiClient } from './client.ts';
@@ -19,11 +19,26 @@ const nodeSchema = z.object({
   }),
 });
 
+const healthSchema = z.array(z.object({ Part: z.string(), State: z.string(), Message: z.string() }));
+
 export function addStatus(program: Command): void {
-  const command = program.command('status').description('show managers, nodes and services');
-  addSocketOptions(command).action(async (flags: SocketFlags) => {
-    process.stdout.write(`${await statusText(clientOf(flags), signalOfInterrupts())}\n`);
+  const command = program
+    .command('status')
+    .description('show the health of each part, managers, nodes and services')
+    .option('--json', 'the health of each part as JSON: Part, State (ok, warning, failed), Message');
+  addSocketOptions(command).action(async (flags: SocketFlags & { json?: boolean }) => {
+    const [api, signal] = [clientOf(flags), signalOfInterrupts()];
+    const health = healthSchema.parse(await api.get('/health', signal));
+    if (flags.json === true) process.stdout.write(`${JSON.stringify(health)}\n`);
+    else process.stdout.write(`${healthText(health)}\n\n${await statusText(api, signal)}\n`);
   });
+}
+
+function healthText(health: z.output<typeof healthSchema>): string {
+  return formatTable(
+    ['part', 'state', ''],
+    health.map(({ Part, State, Message }) => [Part, State, Message]),
+  );
 }
 
 async function statusText(api: ApiClient, signal: AbortSignal): Promise<string> {

@@ -19,10 +19,12 @@ import { archiveRouter } from './resources/archive.ts';
 import { containerActionsRouter } from './resources/container-actions.ts';
 import { containerLifecycleRouter } from './resources/container-lifecycle.ts';
 import { containersRouter } from './resources/containers.ts';
+import { dataKeyRouter } from './resources/data-key.ts';
 import { eventsRouter } from './resources/events.ts';
 import { execRouter } from './resources/exec.ts';
 import { explainRouter } from './resources/explain.ts';
 import { filesRouter } from './resources/files.ts';
+import { healthRouter } from './resources/health.ts';
 import { imageTransfersRouter } from './resources/image-transfers.ts';
 import { imagesRouter } from './resources/images.ts';
 import { joinTokensRouter } from './resources/join-tokens.ts';
@@ -71,7 +73,14 @@ export function createApi(options: ApiOptions): Express {
   app.use(imagesRouter(ctx), imageTransfersRouter(ctx), registryRouter(ctx));
   app.use(attachRouter(ctx));
   app.use(volumesRouter(ctx), archiveRouter(ctx), systemDfRouter(ctx));
-  app.use(backupRouter(ctx), managersRouter(ctx), usersRouter(ctx), auditRouter(ctx));
+  app.use(
+    backupRouter(ctx),
+    managersRouter(ctx),
+    usersRouter(ctx),
+    auditRouter(ctx),
+    dataKeyRouter(ctx),
+    healthRouter(ctx),
+  );
   app.use(absentRouter());
   app.use(pageNotFound, errorHandler(ctx.logger));
   return app;

@@ -6,6 +6,8 @@ import type { NodeGateway } from '../dispatcher/node-gateway.ts';
 import type { Managers } from '../membership/managers.ts';
 import type { UsageSource } from '../plan/view.ts';
 import type { Store } from '../store/store.ts';
+import type { BackupFacts, HealthFacts } from './ops/health.ts';
+import type { KeyRotation } from '../vault/key-rotation.ts';
 import type { Vault } from '../vault/seal.ts';
 import type { Access } from './access/routes.ts';
 import type { EventLog, Events } from './events/event-log.ts';
@@ -40,10 +42,22 @@ export interface ApiOptions {
   readonly usage?: UsageSource;
   /** Default: one of the API's own. */
   readonly events?: EventLog;
+  /** What only the manager's own parts know of their health; absent: all is taken for well. */
+  readonly health?: HealthSources;
+  /** Rotates the data key. */
+  readonly dataKeys?: Pick<KeyRotation, 'begin' | 'progress'>;
   /** Absent: nobody writes down who did what. */
   readonly audit?: AuditLog;
   /** Whom it serves; absent: admins, who may everything. */
   readonly access?: Access;
+}
+
+export interface HealthSources {
+  readonly storeIsCurrent: () => boolean;
+  /** Undefined: etcd is not the managers' own, or does not answer. */
+  readonly etcdMembers: () => Promise<HealthFacts['etcdMembers']>;
+  /** Undefined: there are none. */
+  readonly backups: () => Promise<BackupFacts | undefined>;
 }
 
 /** What the API shows and changes of the managers. */

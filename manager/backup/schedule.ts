@@ -55,10 +55,16 @@ export async function keepBackups(options: ScheduleOptions, signal: AbortSignal)
 }
 
 async function dueIn({ directory, clusterName, everyMs, now }: ScheduleOptions): Promise<number> {
-  const names = await readdir(directory).catch(() => []);
-  const newest = Math.max(0, ...names.map((name) => timeOfBackup(clusterName, name) ?? 0));
-  const atMs = Math.min(newest + everyMs, now() + everyMs); // a clock that was ahead must not stop backups
+  const newest = await newestBackup(directory, clusterName);
+  const atMs = Math.min((newest ?? 0) + everyMs, now() + everyMs); // a clock that was ahead must not stop backups
   return Math.max(atMs - now(), Math.min(everyMs, OVERDUE_MS));
+}
+
+/** When the newest backup there was made; undefined when there is none. */
+export async function newestBackup(directory: string, clusterName: string): Promise<number | undefined> {
+  const names = await readdir(directory).catch(() => []);
+  const times = names.flatMap((name) => timeOfBackup(clusterName, name) ?? []);
+  return times.length === 0 ? undefined : Math.max(...times);
 }
 
 async function backUpOnce(options: ScheduleOptions, path: string, signal: AbortSignal): Promise<number> {

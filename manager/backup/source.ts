@@ -9,6 +9,7 @@ import { rangePages } from '../store/range-pages.ts';
 import { storedSchemaVersion } from '../store/schema.ts';
 import { takeSnapshot } from '../store/snapshot.ts';
 import type { Store } from '../store/store.ts';
+import { mergeKeyTexts } from '../vault/data-key-file.ts';
 import { packArchive, type PartSource } from './archive.ts';
 import { seal } from './envelope.ts';
 import { DATA_KEY_PART, MANAGER_ID_PART, SNAPSHOT_PART } from './manifest.ts';
@@ -55,12 +56,15 @@ export async function* createBackup(
 
 async function* partsOf(source: BackupSource, signal: AbortSignal): AsyncGenerator<PartSource> {
   const { client, etcd, stateDir } = source;
+  const keysBefore = await readFile(join(stateDir, 'data-key'), 'utf8').catch(() => '');
   if (etcd === 'embedded') {
     yield { name: SNAPSHOT_PART, ...(await fromEtcd(() => takeSnapshot(client, signal))) };
   } else yield* recordParts(client, signal);
-  // After the store: a key that was added meanwhile is one more, a key that is missing would lose secrets.
+  // Before the store and after it: a key that was added or forgotten meanwhile is one more, a key that is missing would lose secrets.
   for (const [file, name] of STATE_FILES) {
-    const content = await readFile(join(stateDir, file));
+    const read = await readFile(join(stateDir, file));
+    const content =
+      name === DATA_KEY_PART ? Buffer.from(mergeKeyTexts(read.toString('utf8'), keysBefore)) : read;
     yield { name, bytes: content.length, content: only(content) };
   }
 }

@@ -89,7 +89,7 @@ async function sealedBy(
   nowMs: number,
 ): Promise<Cluster> {
   const { secrets } = cluster;
-  if (cluster.dataKeyId !== vault.keyId) {
+  if (cluster.dataKeyId === undefined || !vault.has(cluster.dataKeyId)) {
     throw new InvalidError(
       `this cluster has the data key ${cluster.dataKeyId ?? 'of nobody'}, this manager ${vault.keyId}: copy the file data-key ` +
         'from another manager, or see docs/secrets.md',
@@ -99,7 +99,7 @@ async function sealedBy(
     logger?.info({}, "the CA's key and the secrets of the join tokens are sealed from now on");
     return { ...cluster, secrets: sealSecrets(vault, secrets.plain) };
   }
-  if (secrets.sealed.keyId === vault.keyId) return cluster;
+  if (vault.has(secrets.sealed.keyId)) return cluster;
   // The data key was replaced because it is lost (--new-data-key), and the CA's key with it.
   logger?.warn(
     {},

@@ -162,12 +162,8 @@ async function answer(options: Serving, request: IncomingMessage, response: Serv
       response.writeHead(200, { 'content-type': 'application/x-pem-file' }).end(options.authority().caPem);
     } else if (route === 'POST /join') {
       await answerJoin(options, request, response);
-    } else if (route === 'POST /managers/enter' && options.door !== undefined) {
-      const peer = certifiedPeer(request.socket as TLSSocket, options);
-      if (peer?.role !== 'manager') throw new ForbiddenError("this needs a manager's certificate");
-      options.port.of(request.socket)?.proven();
-      const signal = AbortSignal.any([options.signal, AbortSignal.timeout(JOIN_TIMEOUT_MS)]);
-      respond(response, 200, await options.door.enter(peer.id, signal));
+    } else if (options.door !== undefined && FOR_MANAGERS.has(route)) {
+      await answerManager(options, options.door, request, response);
     } else if (options.release && (route === 'GET /install.sh' || route === 'GET /release.tar.gz')) {
       await options.release.serve(route === 'GET /install.sh' ? 'install.sh' : 'release.tar.gz', response);
     } else {
@@ -177,6 +173,22 @@ async function answer(options: Serving, request: IncomingMessage, response: Serv
   } catch (error) {
     respond(response, statusOf(error), { message: describeError(error) });
   }
+}
+
+const FOR_MANAGERS: ReadonlySet<string> = new Set(['POST /managers/enter', 'POST /managers/data-keys']);
+
+async function answerManager(
+  options: Serving,
+  door: ManagerDoor,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const peer = certifiedPeer(request.socket as TLSSocket, options);
+  if (peer?.role !== 'manager') throw new ForbiddenError("this needs a manager's certificate");
+  options.port.of(request.socket)?.proven();
+  const signal = AbortSignal.any([options.signal, AbortSignal.timeout(JOIN_TIMEOUT_MS)]);
+  if (request.url === '/managers/enter') respond(response, 200, await door.enter(peer.id, signal));
+  else respond(response, 200, { dataKeys: await door.keys(peer.id) });
 }
 
 /** Who is refused again and again is not listened to for a while. */

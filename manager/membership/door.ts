@@ -27,6 +27,8 @@ export interface ManagerDoor {
   invite(request: JoinRequest, signal: AbortSignal): Promise<JoinResponse>;
   /** `managerId` is what the certificate says. UnavailableError: try again. */
   enter(managerId: string, signal: AbortSignal): Promise<Handover>;
+  /** The data keys, as in their file, for a manager that is in. Throws ForbiddenError for any other. */
+  keys(managerId: string): Promise<string>;
 }
 
 export interface DoorOptions {
@@ -49,6 +51,11 @@ export function managerDoor(options: DoorOptions): ManagerDoor {
   return {
     invite: (request, signal) => invite(options, request, signal),
     enter: (managerId, signal) => enter(options, managerId, signal),
+    keys: async (managerId) => {
+      if (options.store.get('managers', managerId)?.state !== 'member')
+        throw new ForbiddenError('this certificate is of no manager of the cluster');
+      return options.dataKey();
+    },
   };
 }
 

@@ -6,7 +6,7 @@ import { ConflictError, ForbiddenError, InvalidError, UnavailableError } from '.
 import { delay } from '../../shared/lib/abort.ts';
 import type { Logger, ManagerIdentity } from '../../shared/model/options.ts';
 import { parseValue } from '../../shared/wire/frames.ts';
-import { type Handover, handoverSchema, joinErrorSchema } from '../../shared/wire/join.ts';
+import { dataKeysSchema, type Handover, handoverSchema, joinErrorSchema } from '../../shared/wire/join.ts';
 import { managerIdentityCheck } from '../../shared/wire/manager-tls.ts';
 import { writeEtcdRoot } from '../ca/etcd-authority.ts';
 import { dataDirectory } from '../store/etcd-process.ts';
@@ -109,9 +109,33 @@ async function fetchHandover(
 }
 
 async function ask(address: string, identity: ManagerIdentity, signal: AbortSignal): Promise<Handover> {
-  const { status, body } = await post(`https://${address}/managers/enter`, identity, signal);
+  return parseValue(
+    handoverSchema,
+    await askManager(address, '/managers/enter', identity, signal),
+    `the answer of ${address}`,
+  );
+}
+
+/** The data keys of another manager. Rejects as `askManager`. */
+export async function fetchDataKeys(
+  address: string,
+  identity: Pick<ManagerIdentity, 'ca' | 'cert' | 'key'>,
+  signal: AbortSignal,
+): Promise<string> {
+  const answer = await askManager(address, '/managers/data-keys', identity, signal);
+  return parseValue(dataKeysSchema, answer, `the answer of ${address}`).dataKeys;
+}
+
+/** Rejects with ForbiddenError or ConflictError when it refuses, with UnavailableError for all else. */
+async function askManager(
+  address: string,
+  path: string,
+  identity: Pick<ManagerIdentity, 'ca' | 'cert' | 'key'>,
+  signal: AbortSignal,
+): Promise<unknown> {
+  const { status, body } = await post(`https://${address}${path}`, identity, signal);
   const parsed: unknown = parseJson(body);
-  if (status === 200) return parseValue(handoverSchema, parsed, `the answer of ${address}`);
+  if (status === 200) return parsed;
   const said = joinErrorSchema.safeParse(parsed);
   const message = said.success ? said.data.message : `${address} answered ${status}`;
   if (status === 403) throw new ForbiddenError(message);
@@ -129,7 +153,7 @@ function parseJson(text: string): unknown {
 
 function post(
   url: string,
-  identity: ManagerIdentity,
+  identity: Pick<ManagerIdentity, 'ca' | 'cert' | 'key'>,
   signal: AbortSignal,
 ): Promise<{ status: number; body: string }> {
   const { ca, cert, key } = identity;

@@ -1,4 +1,4 @@
-/** The data key of a cluster, in a file of each manager's state directory; etcd knows only its name. */
+/** The data key of a cluster, in a file of each manager's state directory, while it is rotated with others; etcd knows only their names. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { InvalidError } from '../../shared/errors/index.ts';
@@ -24,9 +24,11 @@ export async function openVault(
   const path = join(stateDir, FILE);
   for (let attempt = 1; ; attempt += 1) {
     const cluster = store.get('cluster', 'self');
-    const key = await readKey(path);
-    if (cluster === undefined) return new Vault(key ?? (await writeKey(path, newDataKey())));
-    if (key !== undefined && key.id === cluster.dataKeyId) return new Vault(key);
+    const keys = await readKeys(path);
+    const [key] = keys;
+    if (cluster === undefined) return new Vault(key ?? (await writeKey(path, newDataKey())), keys);
+    const named = keys.find(({ id }) => id === cluster.dataKeyId);
+    if (named !== undefined) return new Vault(named, keys);
     const sealed = store.all('secrets').size + store.all('configs').size;
     if (cluster.dataKeyId !== undefined && (sealed > 0 || !renew)) {
       throw new InvalidError(missing(path, cluster.dataKeyId, key, sealed));
@@ -52,7 +54,8 @@ async function nameKey(
   attempt: number,
   signal: AbortSignal,
 ): Promise<boolean> {
-  const value: Cluster = { ...cluster, dataKeyId: key.id };
+  const { dataKeyRotation: _, ...rest } = cluster;
+  const value: Cluster = { ...rest, dataKeyId: key.id };
   const expect = store.version('cluster', 'self');
   try {
     await store.commit([{ table: 'cluster', key: 'self', value, expect }], { signal });
@@ -63,19 +66,39 @@ async function nameKey(
   }
 }
 
-async function readKey(path: string): Promise<DataKey | undefined> {
+async function readKeys(path: string): Promise<DataKey[]> {
   let text: string;
   try {
     text = await readFile(path, 'utf8');
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
     throw error;
   }
   try {
-    return dataKeyOf(Buffer.from(text.trim(), 'base64'));
+    return parseKeys(text);
   } catch (cause) {
     throw new InvalidError(`${path} is no data key`, { cause });
   }
+}
+
+/** One a line, base64; the first is the one that is sealed with. Throws RangeError. */
+export function parseKeys(text: string): DataKey[] {
+  return text
+    .trim()
+    .split('\n')
+    .map((line) => dataKeyOf(Buffer.from(line.trim(), 'base64')));
+}
+
+/** The lines of both, each once. */
+export function mergeKeyTexts(a: string, b: string): string {
+  const lines = [...a.split('\n'), ...b.split('\n')].map((line) => line.trim()).filter((line) => line !== '');
+  return [...new Set(lines)].map((line) => `${line}\n`).join('');
+}
+
+/** All that the vault has, on disk for good when it resolves. */
+export async function writeKeys(stateDir: string, vault: Vault): Promise<void> {
+  const lines = vault.keys.map(({ bytes }) => `${bytes.toString('base64')}\n`);
+  await writePrivate(join(stateDir, FILE), lines.join(''));
 }
 
 /** On disk for good when it resolves: what is sealed with a key that a power cut took is lost. */

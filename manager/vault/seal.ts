@@ -36,31 +36,59 @@ export function dataKeyOf(bytes: Buffer): DataKey {
   };
 }
 
+/** Seals with one key, and opens with those that it has: during a rotation there are several. */
 export class Vault {
-  readonly #key: DataKey;
+  readonly #keys: Map<string, DataKey>;
+  #current: DataKey;
 
-  constructor(key: DataKey) {
-    this.#key = key;
+  constructor(current: DataKey, others: readonly DataKey[] = []) {
+    this.#current = current;
+    this.#keys = new Map([current, ...others].map((key) => [key.id, key]));
   }
 
+  /** Of the key that it seals with. */
   get keyId(): string {
-    return this.#key.id;
+    return this.#current.id;
+  }
+
+  /** The one that it seals with first. */
+  get keys(): readonly DataKey[] {
+    return [this.#current, ...[...this.#keys.values()].filter((key) => key !== this.#current)];
+  }
+
+  has(keyId: string): boolean {
+    return this.#keys.has(keyId);
+  }
+
+  add(key: DataKey): void {
+    this.#keys.set(key.id, key);
+  }
+
+  /** From now on it seals with this one, if it has it. */
+  use(keyId: string): void {
+    this.#current = this.#keys.get(keyId) ?? this.#current;
+  }
+
+  /** Never the one that it seals with. */
+  forget(keyId: string): void {
+    if (keyId !== this.keyId) this.#keys.delete(keyId);
   }
 
   /** `id` is the record's: sealed text that is moved to another record does not open there. */
   seal(kind: SealedKind, id: string, data: Buffer): Sealed {
     const nonce = randomBytes(NONCE_BYTES);
-    const cipher = createCipheriv('aes-256-gcm', this.#key.bytes, nonce, { authTagLength: TAG_BYTES });
+    const cipher = createCipheriv('aes-256-gcm', this.#current.bytes, nonce, { authTagLength: TAG_BYTES });
     cipher.setAAD(boundTo(kind, id));
     const text = Buffer.concat([cipher.update(data), cipher.final(), cipher.getAuthTag()]);
-    return { keyId: this.#key.id, nonce: nonce.toString('base64'), text: text.toString('base64') };
+    return { keyId: this.keyId, nonce: nonce.toString('base64'), text: text.toString('base64') };
   }
 
   /** Throws SealError. */
   open(kind: SealedKind, id: string, sealed: Sealed): Buffer {
-    if (sealed.keyId !== this.#key.id) {
+    const key = this.#keys.get(sealed.keyId);
+    if (key === undefined) {
       throw new SealError(
-        `${kind} ${id} is sealed with data key ${sealed.keyId}, this manager has ${this.#key.id}`,
+        `${kind} ${id} is sealed with data key ${sealed.keyId}, this manager has ${[...this.#keys.keys()].join(', ')}`,
       );
     }
     const text = Buffer.from(sealed.text, 'base64');
@@ -68,7 +96,7 @@ export class Vault {
     if (text.length < TAG_BYTES || nonce.length !== NONCE_BYTES) {
       throw new SealError(`${kind} ${id} is damaged: it is too short`);
     }
-    const decipher = createDecipheriv('aes-256-gcm', this.#key.bytes, nonce, { authTagLength: TAG_BYTES });
+    const decipher = createDecipheriv('aes-256-gcm', key.bytes, nonce, { authTagLength: TAG_BYTES });
     decipher.setAAD(boundTo(kind, id));
     decipher.setAuthTag(text.subarray(-TAG_BYTES));
     try {

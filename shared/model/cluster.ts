@@ -33,6 +33,13 @@ export interface ClusterSecrets {
   readonly joinSecrets: { readonly worker: string; readonly manager: string };
 }
 
+/** Once all managers have the next data key it is sealed with that, and all that was sealed before is sealed anew. */
+export interface DataKeyRotation {
+  /** Names the next key; that is `dataKeyId` once all managers have it. */
+  readonly keyId: string;
+  readonly startedAtMs: number;
+}
+
 /** The record at /cluster/self. One a cluster. */
 export interface Cluster {
   readonly id: 'self';
@@ -46,6 +53,10 @@ export interface Cluster {
   readonly tokens?: readonly JoinTokenRecord[];
   /** Names the key that secrets, configs and the secrets here are sealed with; the key itself is in the managers' state directories. */
   readonly dataKeyId?: string;
+  /** The way to another one. */
+  readonly dataKeyRotation?: DataKeyRotation;
+  /** When the last rotation of it was done. Absent: there was none. */
+  readonly dataKeyChangedAtMs?: number;
   readonly addressPool: string;
   readonly subnetBits: number;
   readonly nodeDownAfterMs: number;

@@ -38,4 +38,7 @@ export const handoverSchema = z.strictObject({
 });
 export type Handover = z.output<typeof handoverSchema>;
 
+/** What a manager gets from another one's /managers/data-keys: as in their file. */
+export const dataKeysSchema = z.strictObject({ dataKeys: z.string() });
+
 export const joinErrorSchema = z.strictObject({ message: z.string() });

@@ -1,15 +1,19 @@
 /** Three managers, each with its own etcd on a host of its own: any of them may die. */
+import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import anyTest, { type TestFn } from 'ava';
 import { z } from 'zod';
 import type { ApiClient } from '../../deploy/cli/client.ts';
 import { run } from '../../deploy/local/command.ts';
 import { CLI_PATH } from '../../deploy/local/project.ts';
+import { EXAMPLE_IMAGE } from '../../deploy/local/example-image.ts';
+import { parseKeys } from '../../manager/vault/data-key-file.ts';
 import { delay } from '../../shared/lib/abort.ts';
 import { cluster, type TestCluster } from '../harness/cluster.ts';
 import { ClusterState } from '../harness/cluster-state.ts';
 import { lifeLines } from '../harness/containers.ts';
 import type { TestManager } from '../harness/managers.ts';
+import { ensurePeers } from '../harness/peers.ts';
 import { QUICK, settled } from '../harness/settled.ts';
 
 const test = anyTest as TestFn<{ swarm: TestCluster }>;
@@ -139,6 +143,85 @@ test.serial('a manager reaches the nodes of the others: exec, logs', async (t) =
   const stats = await swarm.docker('stats', '--no-stream', '--format', '{{.ID}}', container);
   t.true(container.startsWith(stats.trim()));
 });
+
+test.serial(
+  'users come in over TLS at every manager, by docker and by shoal; one that is removed is out at once',
+  async (t) => {
+    const { swarm } = t.context;
+    const [m2, m3] = others(swarm);
+    if (m2 === undefined || m3 === undefined) throw new Error('there are not three managers');
+    const directory = path.join(swarm.layout.stateDir, 'ann');
+    const shoal = (...args: string[]): Promise<string> => run(process.execPath, [CLI_PATH, ...args], signal);
+    const atSocket = ['--socket', swarm.layout.socket];
+    const limited = ['--role', 'operator', '--stack', 'shop', '--dir', directory];
+    await shoal('user', 'add', 'ann', ...limited, ...atSocket);
+    const { docker: program } = await ensurePeers();
+    const file = (name: string): string => path.join(directory, name);
+    const tls = ['--tlscacert', file('ca.pem'), '--tlscert', file('cert.pem'), '--tlskey', file('key.pem')];
+    const docker = (manager: TestManager, ...args: string[]): Promise<string> =>
+      run(
+        program,
+        ['--config', directory, '--tlsverify', ...tls, '-H', `tcp://${manager.apiAddress}`, ...args],
+        signal,
+      );
+    t.is(await docker(m2, 'service', 'ls', '-q'), '', 'web is not of its stack');
+    const made = ['service', 'create', '--quiet', '--no-resolve-image', '--name', 'shop_web'];
+    const label = ['--label', 'com.docker.stack.namespace=shop'];
+    await t.throwsAsync(docker(m2, ...made, EXAMPLE_IMAGE), { message: /stack shop only/ });
+    await docker(m2, ...made, ...label, ...QUICK, EXAMPLE_IMAGE);
+    const id = (await docker(m3, 'ps', '-q', '--no-trunc')).trim();
+    t.is((await docker(m3, 'exec', id, 'echo', 'in')).trim(), 'in');
+    await t.throwsAsync(docker(m3, 'service', 'rm', 'web'), { message: /No such service: web/ });
+    await t.throwsAsync(docker(m3, 'swarm', 'join-token', 'worker'), { message: /needs the role admin/ });
+    // Nobody answers at the first: the next is asked.
+    const nobody = m2.apiAddress.replace(/:.*/, ':1');
+    const status = await shoal('status', '--host', `${nobody},${m3.apiAddress}`, '--tls-dir', directory);
+    t.regex(status, /shop_web +1\/1/);
+    t.notRegex(status, /^web /m);
+    const sleeping = docker(m3, 'exec', id, 'sleep', '1000');
+    sleeping.catch(() => undefined);
+    await until(swarm, async () => (await docker(m2, 'top', id)).includes('sleep 1000'));
+    await shoal('user', 'rm', 'ann', ...atSocket);
+    await t.throwsAsync(sleeping);
+    for (const manager of [m2, m3])
+      await t.throwsAsync(docker(manager, 'ps'), { message: /certificate is no user's/ });
+    await swarm.docker('service', 'rm', 'shop_web');
+    await settled(swarm, { web: 8 });
+  },
+);
+
+test.serial(
+  'the data key is rotated: all managers get the next one, secrets stay, no container notices',
+  async (t) => {
+    const { swarm } = t.context;
+    const data = Buffer.from('for-three').toString('base64');
+    t.is((await swarm.api('POST', '/secrets/create', { Name: 'token', Data: data })).status, 201);
+    const before = await lifeLines(swarm.layout);
+    const said = await run(
+      process.execPath,
+      [CLI_PATH, 'data-key', 'rotate', '--socket', swarm.layout.socket],
+      signal,
+    );
+    const key = /^data key ([0-9a-f]{16}), since /.exec(said)?.[1] ?? '';
+    const directories = [
+      path.join(swarm.layout.stateDir, 'manager'),
+      ...others(swarm).map((manager) => path.join(manager.stateDir, 'state')),
+    ];
+    for (const directory of directories) {
+      const [first] = parseKeys(await readFile(path.join(directory, 'data-key'), 'utf8'));
+      t.is(first?.id, key, directory);
+    }
+    await swarm.deploy('reader', { more: [...QUICK, '--secret', 'token'] });
+    await settled(swarm, { web: 8, reader: 1 });
+    const [task] = (await swarm.state()).running('reader').tasks;
+    const id = task?.Status.ContainerStatus?.ContainerID ?? '';
+    t.is(await swarm.docker('exec', id, 'cat', '/run/secrets/token'), 'for-three');
+    const after = await lifeLines(swarm.layout);
+    t.true(before.every((line) => after.includes(line)));
+    await swarm.docker('service', 'rm', 'reader');
+    await settled(swarm, { web: 8 });
+  },
+);
 
 test.serial(
   'a node that dies with its manager is judged by another one, and its tasks are replaced',

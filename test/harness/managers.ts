@@ -21,6 +21,8 @@ export class TestManager {
   readonly client: ApiClient;
   /** host:port */
   readonly address: string;
+  /** host:port where users reach the API. */
+  readonly apiAddress: string;
 
   constructor(local: LocalCluster, number: number, onExit: (text: string) => void) {
     const { layout } = local;
@@ -36,6 +38,7 @@ export class TestManager {
       runDir: path.join(layout.runDir, `manager-${number}`),
     };
     this.address = `${this.#host.address}:${layout.managerPort}`;
+    this.apiAddress = `${this.#host.address}:2376`;
     const socket = path.join(layout.runDir, `m${number}.sock`);
     this.client = new ApiClient(socket);
     const spec = {
@@ -103,7 +106,7 @@ export class TestManager {
       ...['manager', '--name', layout.name, '--socket', socket],
       ...['--join-file', path.join(stateDir, 'token'), `${subnet}.1:${layout.managerPort}`],
       ...['--state-dir', path.join(stateDir, 'state'), '--run-dir', runDir],
-      ...['--listen', this.address, '--advertise', this.address],
+      ...['--listen', this.address, '--advertise', this.address, '--api', this.apiAddress],
       ...['--etcd-client-port', String(layout.etcdClientPort)],
       ...['--etcd-peer-port', String(layout.etcdPeerPort)],
     ];

@@ -91,11 +91,12 @@ export function volumePowers(
 }
 
 function runtimePowers(runtime: RuntimeOptions = {}): string[] {
-  const { privileged, devices = [], deviceRules = [], network, ...rest } = runtime;
+  const { privileged, devices = [], deviceRules = [], network, userNamespace, ...rest } = runtime;
   return [
     ...(privileged === true ? ['privileged'] : []),
     ...devices.map(({ source }) => `device ${source}`),
     ...deviceRules.map((rule) => `device rule ${rule}`),
+    ...(userNamespace === 'host' ? ["the node's user namespace"] : []),
     ...(network === undefined || network === 'none' ? [] : [`network ${network}`]),
     ...Object.entries(rest).flatMap(([key, value]) =>
       HARMLESS_RUNTIME.has(key) || isNothing(value) ? [] : [key],

@@ -13,11 +13,21 @@ import type { Access } from './routes.ts';
 
 type Method = keyof NodeMethods | keyof NodeStreams;
 
-/** What is asked about: a container or a command in one, volumes, the node's images. */
-type Subject = 'container' | 'inside' | 'exec' | 'volume' | 'volumes' | 'list' | 'image' | 'nobody';
+/** What is asked about: a container or a command in one, a task, volumes, the node's images, the whole node. `admin`: for these. */
+type Subject =
+  | 'container'
+  | 'inside'
+  | 'exec'
+  | 'task'
+  | 'volume'
+  | 'volumes'
+  | 'list'
+  | 'image'
+  | 'whole'
+  | 'admin';
 
-/** `inside`: what runs there, or its files, are the caller's from then on. Absent: for admins only. */
-const SUBJECTS: Readonly<Partial<Record<Method, Subject>>> = {
+/** `inside`: what runs there, or its files, are the caller's from then on. Absent: for admins only; a test finds them. */
+export const SUBJECTS: Readonly<Partial<Record<Method, Subject>>> = {
   'container.list': 'list',
   'container.inspect': 'container',
   'container.kill': 'container',
@@ -50,7 +60,8 @@ const SUBJECTS: Readonly<Partial<Record<Method, Subject>>> = {
   'volume.create': 'volume',
   'volume.remove': 'volume',
   'volume.prune': 'volumes',
-  'storage.usage': 'nobody',
+  'storage.usage': 'whole',
+  'network.settled': 'task',
   'image.list': 'image',
   'image.inspect': 'image',
   'image.remove': 'image',
@@ -60,6 +71,10 @@ const SUBJECTS: Readonly<Partial<Record<Method, Subject>>> = {
   'image.pull': 'image',
   'image.push': 'image',
   'image.save': 'image',
+  'image.load': 'admin',
+  'image.tag': 'admin',
+  'certificate.request': 'admin',
+  'certificate.install': 'admin',
 };
 
 export function limitedGateway(whole: NodeGateway, store: Store, access: Access): NodeGateway {
@@ -103,9 +118,13 @@ function checker(whole: NodeGateway, store: Store, access: Access): Check {
       case 'volumes':
       case 'image':
         return;
-      case 'nobody':
+      case 'task':
+        if (store.get('tasks', textOf(params, 'taskId')) !== undefined) return;
+        throw new NotFoundError('No such task');
+      case 'whole':
         if (access.stacks === undefined) return;
         break;
+      case 'admin':
       case undefined:
     }
     throw new ForbiddenError('this needs the role admin');
@@ -140,7 +159,7 @@ function requirePlainVolume(params: object): void {
   if (powers.length > 0) throw new ForbiddenError(`only an admin may ask for: ${powers.join(', ')}`);
 }
 
-function textOf(params: object, name: 'containerId' | 'execId' | 'name'): string {
+function textOf(params: object, name: 'containerId' | 'execId' | 'taskId' | 'name'): string {
   return (params as Partial<Record<typeof name, string>>)[name] ?? '';
 }
 

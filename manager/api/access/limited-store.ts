@@ -3,7 +3,12 @@
  * that lists, look-ups, references and writes hold to it wherever they are made: what is out of a user's stacks is not there.
  */
 import { ConflictError, ForbiddenError } from '../../../shared/errors/index.ts';
-import { INGRESS_NETWORK_ID, type Revision, type ServiceSpec } from '../../../shared/model/index.ts';
+import {
+  INGRESS_NETWORK_ID,
+  type Network,
+  type Revision,
+  type ServiceSpec,
+} from '../../../shared/model/index.ts';
 import { sameJson } from '../../plan/reconcile/dirty.ts';
 import type { Store, TableName, Tables, Write } from '../../store/store.ts';
 import { hostPowers } from './host-powers.ts';
@@ -31,8 +36,15 @@ const STACKS_OWN: ReadonlySet<TableName> = new Set([
   'stackRevisions',
 ]);
 
-/** A network of any other may lead into that of the nodes. */
+/** A network of any other driver, or with what its options name, may lead into that of the nodes. */
 const PLAIN_DRIVERS: ReadonlySet<string> = new Set(['overlay', 'bridge']);
+const PLAIN_OPTIONS: ReadonlySet<string> = new Set(['com.docker.network.driver.mtu', 'encrypted']);
+
+function networkPower({ driver, driverOptions }: Network['spec']): string | undefined {
+  if (!PLAIN_DRIVERS.has(driver)) return `a network with the driver ${driver}`;
+  const option = Object.keys(driverOptions).find((name) => !PLAIN_OPTIONS.has(name));
+  return option === undefined ? undefined : `the network option ${option}`;
+}
 
 export function limitedStore(whole: Store, access: Access): Store {
   const limited = new LimitedStore(whole, access);
@@ -123,8 +135,8 @@ class LimitedStore implements Store {
     if (table === 'tasks' || table === 'statuses')
       throw new ForbiddenError(`${table} are written by the cluster`);
     if (table === 'revisions') this.#requireSpec(value);
-    if (table === 'networks' && !PLAIN_DRIVERS.has(value.spec.driver))
-      throw new ForbiddenError(`only an admin may ask for: a network with the driver ${value.spec.driver}`);
+    const power = table === 'networks' ? networkPower(value.spec) : undefined;
+    if (power !== undefined) throw new ForbiddenError(`only an admin may ask for: ${power}`);
     if (table !== 'services' || this.#whole.get('services', key)?.revision === value.revision) return;
     const revision = after.get('revisions', `${key}.${value.revision}`);
     if (revision !== undefined) this.#requireSpec(revision);

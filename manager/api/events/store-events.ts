@@ -43,6 +43,9 @@ function eventsOfOne(store: Records, change: Change): EventDraft[] {
       const type = change.table === 'secrets' ? 'secret' : 'config';
       // Marked before it is deleted, or not to be deleted after all: of no interest.
       if (change.after && change.before && change.after.removing !== change.before.removing) return [];
+      // Sealed anew: nobody has done anything to it.
+      if (change.after && change.before && change.after.sealed.keyId !== change.before.sealed.keyId)
+        return [];
       return [draft(type, actionOf(change), change.key, { name }, 'swarm')];
     }
     case 'statuses':

@@ -5,9 +5,11 @@ import { auditOperations } from './audit.ts';
 import { caOperations } from './ca.ts';
 import { containerLifecycleOperations } from './container-lifecycle.ts';
 import { containersOperations } from './containers.ts';
+import { dataKeyOperations } from './data-key.ts';
 import { eventsOperations } from './events.ts';
 import { execOperations } from './exec.ts';
 import { filesOperations } from './files.ts';
+import { healthOperations } from './health.ts';
 import { imagesOperations } from './images.ts';
 import { joinTokensOperations } from './join-tokens.ts';
 import { managersOperations } from './managers.ts';
@@ -26,9 +28,11 @@ import { volumesOperations } from './volumes.ts';
 
 export const OPERATIONS: readonly Operation[] = [
   ...systemOperations,
+  ...healthOperations,
   ...swarmOperations,
   ...joinTokensOperations,
   ...caOperations,
+  ...dataKeyOperations,
   ...eventsOperations,
   ...nodesOperations,
   ...managersOperations,

@@ -6,12 +6,14 @@ import express, { type ErrorRequestHandler, Router } from 'express';
 import fc from 'fast-check';
 import { guard } from '../../../manager/api/access/guard.ts';
 import { hostPowers } from '../../../manager/api/access/host-powers.ts';
+import { SUBJECTS } from '../../../manager/api/access/limited-gateway.ts';
 import { stackOfVolume } from '../../../manager/api/access/owners.ts';
 import { ADMINS_ONLY, ROUTE_RULES } from '../../../manager/api/access/routes.ts';
 import { decodeServiceSpec } from '../../../manager/api/codec/service-spec-codec.ts';
 import { createApi, listenUnix } from '../../../manager/api/index.ts';
 import { createRoot, openAuthority } from '../../../manager/ca/authority.ts';
 import type { ServiceSpec } from '../../../shared/model/index.ts';
+import { methodSchemas, streamSchemas } from '../../../shared/wire/node-methods/index.ts';
 import { AccessDoor, type Credentials } from './access-door.ts';
 import { ApiFixture, type Json } from './fixture.ts';
 import { routesOf } from './routes.ts';
@@ -70,6 +72,15 @@ test('every route has a rule, and every rule a route', async (t) => {
     'rules without a route',
   );
   t.is(new Set(ADMINS_ONLY).size, ADMINS_ONLY.length);
+});
+
+test('what a node may be asked for users is decided method by method', (t) => {
+  const methods = [...Object.keys(methodSchemas), ...Object.keys(streamSchemas)].sort();
+  t.deepEqual(
+    Object.keys(SUBJECTS).sort(),
+    [...new Set(methods)],
+    'methods without a subject are for admins: say so in manager/api/access/limited-gateway.ts',
+  );
 });
 
 test('a route is for those whose role it needs, and a new one for admins', async (t) => {
@@ -306,6 +317,7 @@ test('an operator can not ask for what makes a container the node, nor get into 
     { Binds: ['/:/host'] },
     { Devices: [{ PathOnHost: '/dev/sda', PathInContainer: '/dev/sda', CgroupPermissions: 'rwm' }] },
     { SecurityOpt: ['seccomp=unconfined'] },
+    { UsernsMode: 'host' },
   ]) {
     door.api.nodes.get('nodea1')?.answers.set('image.inspect', () => ({ config: { exposedPorts: [] } }));
     const refused = await door.send(op, 'POST', '/containers/create', { Image: 'nginx:1', HostConfig });

@@ -51,6 +51,9 @@ test('--help describes every command, --version says what package.json says', as
     'service',
     'explain',
     'token',
+    'user',
+    'audit',
+    'data-key',
     'manager',
     'agent',
   ]) {
