@@ -62,7 +62,10 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   });
   const { files, assignments } = await openMemory(runDir, logger);
   const volumes = new Volumes(stateDir, () => containers.list(), logger);
-  const containers: Containers = await openContainers(options, belongings(files, volumes));
+  // It is there before it is loaded: volumes ask it meanwhile.
+  const containers: Containers = makeContainers(options, belongings(files, volumes));
+  await warnOfSharedIds(options);
+  await containers.load();
   const builder = new ContainerBuilder({
     images,
     containers,
@@ -290,12 +293,9 @@ async function openTunnelKeys({ stateDir, wireguardPort, logger }: AgentOptions)
   return TunnelKeys.open({ dir, port: wireguardPort, clock: steadyClock, logger });
 }
 
-async function openContainers(options: AgentOptions, belongs: Belongings): Promise<Containers> {
+function makeContainers(options: AgentOptions, belongs: Belongings): Containers {
   const { stateDir, runDir, logger, userNamespaces } = options;
-  await warnOfSharedIds(options);
-  const containers = new Containers(stateDir, runDir, logger, belongs, userNamespaces?.pool);
-  await containers.load();
-  return containers;
+  return new Containers(stateDir, runDir, logger, belongs, userNamespaces?.pool);
 }
 
 /** Users who may take the containers' ids for their own could read what is theirs. */

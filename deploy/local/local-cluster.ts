@@ -31,6 +31,8 @@ export interface LocalClusterOptions {
   readonly nodeDownAfterMs?: number;
   /** Further arguments of the manager. */
   readonly managerArgs?: readonly string[];
+  /** Variables for the manager. */
+  readonly managerEnvironment?: Readonly<Record<string, string>>;
   /** Variables for the agent of a host name. */
   readonly agentEnvironment?: (hostname: string) => Readonly<Record<string, string>>;
   readonly progress: Progress;
@@ -69,7 +71,8 @@ export class LocalCluster {
     this.layout = options.layout;
     this.subnet = subnet;
     this.api = new ApiClient(options.layout.socket);
-    this.manager = this.#child('manager', () => this.#managerArgs(), undefined);
+    const { managerEnvironment } = options;
+    this.manager = this.#child('manager', () => this.#managerArgs(), undefined, managerEnvironment);
     const nodes = makeNodes(this.layout, subnet, options.nodeCount, {
       machineIsNode: options.machineIsNode,
       prefix: options.hostnamePrefix,

@@ -37,6 +37,11 @@ export const DEFAULT_LIMITS: CommitLimits = {
   inFlight: 2,
 };
 
+/**
+ * etcd answers in milliseconds, but what its leader had when it died is answered by nobody, until the call's deadline. Others
+ * need not wait for that: a commit that compares all that it writes can not overtake another one.
+ */
+const LOST_AFTER_MS = 1_000;
 /** A watch that is silent for so long is taken for dead and opened again; after the second, the caller is told. */
 const MIRROR_OVERDUE_MS = 2_000;
 const MIRROR_TIMEOUT_MS = 15_000;
@@ -169,13 +174,26 @@ export class Committer {
 
   #start(group: readonly Waiting[]): void {
     this.#inFlight += 1;
-    for (const { commit } of group) this.#busy.hold(commit);
-    const done = (): void => {
-      this.#inFlight -= 1;
-      for (const { commit } of group) this.#busy.release(commit);
+    const held = new Set(group.map(({ commit }) => commit));
+    for (const commit of held) this.#busy.hold(commit);
+    const release = (commit: Prepared): void => {
+      if (held.delete(commit)) this.#busy.release(commit);
+    };
+    let counted = true;
+    const goOn = (): void => {
+      if (counted) this.#inFlight -= 1;
+      counted = false;
       this.#schedule();
     };
-    void this.#send(group, done);
+    const lost = setTimeout(() => {
+      for (const commit of [...held]) if (commit.comparesAll) release(commit);
+      goOn();
+    }, LOST_AFTER_MS);
+    void this.#send(group, () => {
+      clearTimeout(lost);
+      for (const commit of [...held]) release(commit);
+      goOn();
+    });
   }
 
   /** Settles every member. `answered` is called once etcd has answered for all: others may go on then. */

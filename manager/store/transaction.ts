@@ -11,6 +11,8 @@ export interface Prepared {
   /** etcd keys that it only compares. */
   readonly guarded: readonly string[];
   readonly compares: readonly ICompare[];
+  /** Each key that it writes: such a commit does nothing once another one has been there. */
+  readonly comparesAll: boolean;
   readonly operations: readonly IRequestOp[];
   readonly fence: Fence | undefined;
   /** About what it adds to a request. */
@@ -42,7 +44,8 @@ export function prepare(writes: readonly Write[], guards: readonly Guard[], fenc
     compares.push(compareVersion(path, guard.expect));
   }
   bytes += compares.length * OPERATION_OVERHEAD_BYTES;
-  return { written: [...written], guarded, compares, operations, fence, bytes };
+  const comparesAll = writes.every(({ expect }) => expect !== undefined);
+  return { written: [...written], guarded, compares, comparesAll, operations, fence, bytes };
 }
 
 function operationOf(write: Write, path: string): IRequestOp {

@@ -48,6 +48,8 @@ export interface EventuallyOptions {
   readonly within?: number;
 }
 
+type EnvironmentOf = (hostname: string) => Readonly<Record<string, string>>;
+
 /** Begins the description of a cluster. */
 export function cluster(): ClusterBuilder {
   return new ClusterBuilder();
@@ -62,6 +64,8 @@ class ClusterBuilder {
   readonly #registries: string[] = [];
   readonly #managerArgs: string[] = [];
   readonly #clocks = new Map<string, string>();
+  #environment: EnvironmentOf = () => ({});
+  #prepare: (layout: Layout) => Promise<void> = () => Promise.resolve();
   readonly #images: BuiltImage[] = [];
 
   /** One manager, on the machine itself; said so that the story is complete. */
@@ -105,6 +109,18 @@ class ClusterBuilder {
     return this;
   }
 
+  /** Variables of a manager (m1, m2, ...) or an agent (a1, ...). */
+  environment(of: EnvironmentOf): this {
+    this.#environment = of;
+    return this;
+  }
+
+  /** What is made before anything starts, in the directories of the cluster. */
+  prepare(prepare: (layout: Layout) => Promise<void>): this {
+    this.#prepare = prepare;
+    return this;
+  }
+
   /** Further arguments of a node's agent, asked for whenever it starts. */
   agentArgs(of: (hostname: string) => readonly string[]): this {
     this.#agentArgs = of;
@@ -128,6 +144,7 @@ class ClusterBuilder {
     await sweep(signal);
     const layout = await newLayout();
     await prepareDirectories(layout);
+    await this.#prepare(layout);
     const all = [await buildExampleImage(), ...this.#images];
     await pipeline(imageArchive(all), createWriteStream(path.join(layout.imageDir, 'test.tar')));
     const events: string[] = [];
@@ -139,7 +156,11 @@ class ClusterBuilder {
         hostnamePrefix: 'a',
         insecureRegistries: this.#registries,
         managerArgs: this.#managerArgs,
-        agentEnvironment: (hostname) => wrongClock(this.#clocks.get(hostname)),
+        managerEnvironment: this.#environment('m1'),
+        agentEnvironment: (hostname) => ({
+          ...wrongClock(this.#clocks.get(hostname)),
+          ...this.#environment(hostname),
+        }),
         ...(this.#nodeDownAfterMs === undefined ? {} : { nodeDownAfterMs: this.#nodeDownAfterMs }),
         ...(this.#agentArgs === undefined ? {} : { agentArgs: this.#agentArgs }),
         progress: silentProgress,
@@ -147,7 +168,7 @@ class ClusterBuilder {
       },
       signal,
     );
-    const cluster = new TestCluster(local, events);
+    const cluster = new TestCluster(local, events, this.#environment);
     try {
       for (let number = 2; number <= this.#managers; number += 1) await cluster.joinManager(number);
       return cluster;
@@ -161,11 +182,13 @@ class ClusterBuilder {
 export class TestCluster implements AsyncDisposable {
   readonly #local: LocalCluster;
   readonly #events: string[];
+  readonly #environment: EnvironmentOf;
   readonly #signal = new AbortController().signal;
 
-  constructor(local: LocalCluster, events: string[]) {
+  constructor(local: LocalCluster, events: string[], environment: EnvironmentOf) {
     this.#local = local;
     this.#events = events;
+    this.#environment = environment;
   }
 
   get name(): string {
@@ -196,12 +219,18 @@ export class TestCluster implements AsyncDisposable {
     return found;
   }
 
+  /** Processes that have ended, in words, oldest first. */
+  get ends(): readonly string[] {
+    return this.#events;
+  }
+
   /** m2, m3, ... that have joined. */
   readonly others: TestManager[] = [];
 
   /** One more manager on a host of its own, `m` and its number; resolves once it serves. */
   async joinManager(number: number): Promise<TestManager> {
-    const manager = new TestManager(this.#local, number, (text) => this.#events.push(text));
+    const environment = this.#environment(`m${number}`);
+    const manager = new TestManager(this.#local, number, environment, (text) => this.#events.push(text));
     this.others.push(manager);
     await manager.join(this.#signal);
     await manager.ready();
@@ -214,6 +243,8 @@ export class TestCluster implements AsyncDisposable {
     /** SIGKILL; its supervisor starts it again, as systemd would. */
     crash: (): Promise<void> => this.#local.manager.kill({ hold: false }),
     pid: (): number | undefined => this.#local.manager.pid,
+    /** Starts it again after `kill` or `die`; does not wait for it. */
+    start: (): void => this.#local.manager.release(),
     /** Manager and etcd at once, as if the machine had died; `restart` brings both back. */
     die: async (): Promise<void> => {
       await this.#local.manager.kill({ hold: true });

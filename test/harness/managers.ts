@@ -5,7 +5,7 @@ import { ApiClient } from '../../deploy/cli/client.ts';
 import { Child } from '../../deploy/local/child.ts';
 import type { LocalNode } from '../../deploy/local/layout.ts';
 import type { LocalCluster } from '../../deploy/local/local-cluster.ts';
-import { clusterProcesses, signalProcess, waitGone } from '../../deploy/local/proc.ts';
+import { clusterProcesses, type ProcessInfo, signalProcess, waitGone } from '../../deploy/local/proc.ts';
 import { CLI_PATH } from '../../deploy/local/project.ts';
 import { poll, readManagerFile } from '../../deploy/local/run-files.ts';
 import { createHost } from '../../deploy/local/underlay.ts';
@@ -24,7 +24,12 @@ export class TestManager {
   /** host:port where users reach the API. */
   readonly apiAddress: string;
 
-  constructor(local: LocalCluster, number: number, onExit: (text: string) => void) {
+  constructor(
+    local: LocalCluster,
+    number: number,
+    environment: Readonly<Record<string, string>>,
+    onExit: (text: string) => void,
+  ) {
     const { layout } = local;
     this.#local = local;
     const index = FIRST_INDEX + number;
@@ -47,12 +52,17 @@ export class TestManager {
       logFile: path.join(layout.logDir, `${this.#host.hostname}.log`),
       netns: `/run/netns/${netns}`,
       stateDir: layout.stateDir,
+      environment,
     };
     this.process = new Child(spec, onExit);
   }
 
   get stateDir(): string {
     return this.#host.stateDir;
+  }
+
+  get hostname(): string {
+    return this.#host.hostname;
   }
 
   get pid(): number | undefined {
@@ -90,6 +100,11 @@ export class TestManager {
     await killEtcd(this.#host.stateDir);
   }
 
+  /** Pulls its cable, or plugs it in again. */
+  setCable(state: 'up' | 'down', signal: AbortSignal): Promise<void> {
+    return this.#local.setCable(this.#host, state, signal);
+  }
+
   /** SIGKILL of the manager alone; its supervisor starts it again. */
   crash(): Promise<void> {
     return this.process.kill({ hold: false });
@@ -113,10 +128,15 @@ export class TestManager {
   }
 }
 
+/** The etcd below this directory. */
+export async function etcdsOf(directory: string): Promise<ProcessInfo[]> {
+  const all = await clusterProcesses(directory, directory);
+  return all.filter((info) => path.basename(info.command.split(' ')[0] ?? '') === 'etcd');
+}
+
 /** Kills the etcd below this directory. */
 export async function killEtcd(directory: string): Promise<void> {
-  const all = await clusterProcesses(directory, directory);
-  const own = all.filter((info) => path.basename(info.command.split(' ')[0] ?? '') === 'etcd');
+  const own = await etcdsOf(directory);
   for (const info of own) await signalProcess(info, 'SIGKILL');
   await waitGone(own, 10_000);
 }

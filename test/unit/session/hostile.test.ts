@@ -79,6 +79,7 @@ test('10,000 connections at once that say nothing: they are bounded, and nodes c
   const agent = await r.agent('honest');
   await eventually('it is connected', () => r.dispatcher.gateway.connected(agent.nodeId));
   const session = r.store.get('nodes', agent.nodeId)?.session;
+  t.is(r.dispatcher.counts().strangers, 0, 'who has shown a certificate is no stranger');
   let most = 0;
   for (let i = 0; i < 10_000; i += 1) {
     plain(t, r);
