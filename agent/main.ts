@@ -39,12 +39,9 @@ const NETWORK_LINGER_MS = 10_000;
 /** Runs until the signal aborts. Containers go on when the agent ends; a later agent takes them up again. */
 export async function runAgent(options: AgentOptions, signal: AbortSignal): Promise<void> {
   const { logger, stateDir, runDir } = options;
-  // Closed to other users: images hold set-user-ID programs, which nobody may run outside of a container (CVE-2021-41091).
-  await mkdir(stateDir, { recursive: true, mode: 0o700 });
-  await chmod(stateDir, 0o700);
-  await mkdir(runDir, { recursive: true, mode: 0o711 });
+  await makeDirectories(options);
   const identity = new NodeIdentity(stateDir, await identify(options, signal));
-  const keys = await openTunnelKeys(options);
+  const keys = await openTunnelKeys(options, identity);
   const describe = describer(options, keys);
   const description = await describe(identity.current.managers[0] ?? '');
   const images = await openImages(options, signal);
@@ -93,15 +90,14 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     logger.child({ part: 'session' }),
   );
   reports.send = (status) => link.report(status);
-  const rekeying = keys?.run(() => {
-    void link.redescribe();
-    void network.rekeyed().catch(() => undefined);
+  const rekeying = keys?.run(async () => {
+    link.tellKeys(keys.published);
+    await network.rekeyed();
   }, signal);
   const usage = usageReports(containers, link, logger);
   await worker.resume();
   await writeRunFile(runDir, { pid: process.pid, nodeId: identity.nodeId });
-  const { address } = description;
-  logger.info({ nodeId: identity.nodeId, address, containers: containers.list().length }, 'agent runs');
+  sayThatItRuns(logger, identity.nodeId, description, containers);
   try {
     await link.run(signal);
   } finally {
@@ -110,6 +106,13 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     await worker.close();
     await network.close();
   }
+}
+
+async function makeDirectories({ stateDir, runDir }: AgentOptions): Promise<void> {
+  // Closed to other users: images hold set-user-ID programs, which nobody may run outside of a container (CVE-2021-41091).
+  await mkdir(stateDir, { recursive: true, mode: 0o700 });
+  await chmod(stateDir, 0o700);
+  await mkdir(runDir, { recursive: true, mode: 0o711 });
 }
 
 /** What is said of this machine to a manager. Unless it is given, its address is the one from which it reaches that one. */
@@ -235,10 +238,10 @@ function networkDriver(
 }
 
 /** Undefined where the kernel has no WireGuard: no task of an encrypted network comes to this node then. */
-async function openTunnelKeys({ stateDir, wireguardPort, logger }: AgentOptions) {
+async function openTunnelKeys(options: AgentOptions, { nodeId }: { readonly nodeId: string }) {
   if (!(await hasWireGuard())) return undefined;
-  const dir = join(stateDir, 'wireguard');
-  return TunnelKeys.open({ dir, port: wireguardPort, clock: steadyClock, logger });
+  const { stateDir, wireguardPort: port, logger } = options;
+  return TunnelKeys.open({ dir: join(stateDir, 'wireguard'), nodeId, port, clock: steadyClock, logger });
 }
 
 /** What is kept in memory, and only there when it is secret. */
@@ -298,6 +301,15 @@ function adoptedStates(containers: Containers): Map<string, TaskState> {
       .list()
       .map((record) => [record.taskId, record.standalone?.created === true ? 'assigned' : 'starting']),
   );
+}
+
+function sayThatItRuns(
+  logger: Logger,
+  nodeId: string,
+  { address }: NodeDescription,
+  containers: Containers,
+): void {
+  logger.info({ nodeId, address, containers: containers.list().length }, 'agent runs');
 }
 
 /** Tells the supervisor, or whoever waits for it, that the agent is up. */

@@ -13,6 +13,7 @@ import type {
   NodeDescription,
   TaskStatus,
   TaskUsage,
+  TunnelKeys,
 } from '../../shared/model/index.ts';
 import { applyDiff, listsToSet } from '../../shared/wire/assignment-diff.ts';
 import { type ManagerFrame, PROTOCOL } from '../../shared/wire/frames.ts';
@@ -30,7 +31,6 @@ const STEADY_AFTER_MS = 5000;
 
 /** What belongs to one session and ends with it. */
 interface Session {
-  readonly manager: string;
   readonly socket: SessionSocket;
   readonly requests: RequestServer;
   set: AssignmentSet | undefined;
@@ -49,8 +49,8 @@ export class SessionLink implements Link {
   /** Whether the session that ended last was opened at all. */
   #wasWelcomed = false;
   #sendScheduled = false;
-  /** What the session said of the machine does not hold any more. */
-  #isOutdated = false;
+  /** Newer than what a session's hello may have told, which is described before. */
+  #keys: TunnelKeys | undefined;
 
   constructor(
     options: LinkOptions,
@@ -78,15 +78,9 @@ export class SessionLink implements Link {
     if (this.#welcomed) this.#session?.socket.send({ type: 'usage', tasks: [...tasks] });
   }
 
-  async redescribe(): Promise<void> {
-    const session = this.#session;
-    this.#isOutdated = true;
-    if (session === undefined || !this.#welcomed) return;
-    const description = await this.#describe(session.manager);
-    // A session that begins meanwhile does so with the description as it is then.
-    if (this.#session !== session) return;
-    this.#isOutdated = false;
-    session.socket.send({ type: 'describe', description });
+  tellKeys(keys: TunnelKeys): void {
+    this.#keys = keys;
+    if (this.#welcomed) this.#session?.socket.send({ type: 'tunnel-keys', keys });
   }
 
   async run(signal: AbortSignal): Promise<void> {
@@ -110,7 +104,6 @@ export class SessionLink implements Link {
   /** Resolves with why the session ended. */
   async #runSession(manager: string, attempt: number, signal: AbortSignal): Promise<unknown> {
     const { nodeId, tls, clock = steadyClock } = this.#options;
-    this.#isOutdated = false;
     const description = await this.#describe(manager);
     const socket = new SessionSocket(this.#connect(manager, tls, attempt), {
       onOpen: () =>
@@ -119,7 +112,7 @@ export class SessionLink implements Link {
       onData: (frame) => requests.onData(frame),
     });
     const requests = new RequestServer(this.#handlers, (frame) => socket.send(frame), this.#logger);
-    const session: Session = { manager, socket, requests, set: undefined, seq: 0 };
+    const session: Session = { socket, requests, set: undefined, seq: 0 };
     this.#session = session;
     const reason = await socket.ended(signal);
     this.#session = undefined;
@@ -144,7 +137,7 @@ export class SessionLink implements Link {
     switch (frame.type) {
       case 'welcome':
         this.#welcomed = true;
-        if (this.#isOutdated) void this.redescribe();
+        if (this.#keys !== undefined) this.tellKeys(this.#keys);
         session.socket.beat(frame.beatMs);
         if (frame.managers !== undefined) this.#learn(frame.managers, frame.nodeIndex);
         this.#logger.info({ sessionId: frame.sessionId, beatMs: frame.beatMs }, 'session opened');

@@ -6,7 +6,14 @@ import { describeError, UnavailableError } from '../../shared/errors/index.ts';
 import { delay } from '../../shared/lib/abort.ts';
 import { backoffMs } from '../../shared/lib/backoff.ts';
 import type { Clock } from '../../shared/lib/clock.ts';
-import type { Logger, Node, NodeCertificate, NodeDescription, NodeRole } from '../../shared/model/index.ts';
+import type {
+  Logger,
+  Node,
+  NodeCertificate,
+  NodeDescription,
+  NodeRole,
+  TunnelKeys,
+} from '../../shared/model/index.ts';
 import { sameData } from '../../shared/wire/assignment-diff.ts';
 import { StaleError, type Store } from '../store/store.ts';
 
@@ -112,6 +119,13 @@ export class NodeRecords {
       description,
       ...(session.certificate === undefined ? {} : { certificate: recorded(session.certificate) }),
     }));
+  }
+
+  /** The node has other keys for encrypted networks. */
+  async rekeyed(nodeId: string, tunnelKeys: TunnelKeys, signal: AbortSignal): Promise<void> {
+    await this.#update(nodeId, signal, (node) =>
+      node.description === undefined ? node : { ...node, description: { ...node.description, tunnelKeys } },
+    );
   }
 
   /** Its time is up. Does nothing when it came back meanwhile, here (`absent` says) or at another manager. */

@@ -1,7 +1,7 @@
 /** Who opens a session, and whether it can be: the first frame, what the node says of itself, and what others say already. */
 import type { WebSocket } from 'ws';
 import type { Clock } from '../../shared/lib/clock.ts';
-import type { Node } from '../../shared/model/index.ts';
+import type { Node, TunnelKeys } from '../../shared/model/index.ts';
 import { closeReason } from '../../shared/wire/close-reason.ts';
 import { CLOSE } from '../../shared/wire/frames.ts';
 import type { HeldCertificate } from '../ca/renewal.ts';
@@ -63,6 +63,13 @@ export class Reception {
       clockWarning(clockOffsetMs(sentAtMs, this.#clock.now())) ??
       this.#claims.nameWarning(nodeId, description.hostname);
     open({ ...caller, socket, node, hello, warning });
+  }
+
+  /** As NodeClaims says. It is counted like an address that another node has. */
+  keyRefusalOf(nodeId: string, keys: TunnelKeys): string | undefined {
+    const refusal = this.#claims.keyRefusalOf(nodeId, keys);
+    if (refusal !== undefined) this.#refusals.add('address', { nodeId, error: refusal });
+    return refusal;
   }
 
   /** A node's record has changed: sessions of others that say its address, and are not there, end. */

@@ -6,7 +6,7 @@ import { z } from 'zod';
 import type { ErrorCode } from '../errors/index.ts';
 import { HTTP_STATUS, InvalidError } from '../errors/index.ts';
 import { assignmentDropSchema, assignmentListsSchema, assignmentPutSchema } from './assignment-schema.ts';
-import { nodeDescriptionSchema, taskStatusSchema, taskUsageSchema } from './node-schema.ts';
+import { nodeDescriptionSchema, taskStatusSchema, taskUsageSchema, tunnelKeys } from './node-schema.ts';
 
 export const PROTOCOL = 1;
 
@@ -40,8 +40,8 @@ const agentFrame = z.discriminatedUnion('type', [
     description: nodeDescriptionSchema,
     sentAtMs: sentAt,
   }),
-  /** Something of what hello said has changed since. */
-  z.strictObject({ type: z.literal('describe'), description: nodeDescriptionSchema }),
+  /** Those that hello told have been followed by these. */
+  z.strictObject({ type: z.literal('tunnel-keys'), keys: tunnelKeys }),
   z.strictObject({ type: z.literal('ack'), seq: whole }),
   z.strictObject({
     type: z.literal('status'),
