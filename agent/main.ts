@@ -48,9 +48,9 @@ const NETWORK_LINGER_MS = 10_000;
 /** Runs until the signal aborts. Containers go on when the agent ends; a later agent takes them up again. */
 export async function runAgent(options: AgentOptions, signal: AbortSignal): Promise<void> {
   const { logger, stateDir, runDir } = options;
-  await makeDirectories(options);
+  await Promise.all([makeDirectories(options), warnOfSharedIds(options)]);
   const identity = new NodeIdentity(stateDir, await identify(options, signal));
-  const keys = await openTunnelKeys(options);
+  const keys = await openTunnelKeys(options, identity);
   const describe = describer(options, keys);
   const description = await describe(identity.current.managers[0] ?? '');
   const images = await openImages(options, signal);
@@ -61,10 +61,10 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     live: live(() => containers),
   });
   const { files, assignments } = await openMemory(runDir, logger);
+  const claims = new ContainerClaims();
   const volumes = new Volumes(stateDir, () => containers.list(), logger);
   // It is there before it is loaded: volumes ask it meanwhile.
   const containers: Containers = makeContainers(options, belongings(files, volumes));
-  await warnOfSharedIds(options);
   await containers.load();
   const builder = new ContainerBuilder({
     images,
@@ -72,14 +72,11 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     files,
     volumes,
     resolvConf: (task: TaskAssignment) => network.resolvConfFor(task.taskId),
-    ...builtFor(options),
-    nodeId: identity.nodeId,
+    ...builtFor(options, identity),
     platform: description,
   });
-  const claims = new ContainerClaims();
-  const executor = new TaskExecutor(containers, builder, network, logger, claims, (name) =>
-    volumes.discard(name),
-  );
+  const discard = (volume: string): Promise<void> => volumes.discard(volume);
+  const executor = new TaskExecutor(containers, builder, network, logger, claims, discard);
   const worker = new Worker({
     executor,
     networks: network,
@@ -105,11 +102,11 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   );
   reports.send = (status) => link.report(status);
   reports.network = (report) => link.reportNetwork(report);
-  const rekeying = keys?.run(() => rekeyed(link, network), signal);
+  const rekeying = keys?.run(() => rekeyed(keys, link, network), signal);
   const usage = usageReports(containers, link, logger);
   await worker.resume();
   await writeRunFile(runDir, { pid: process.pid, nodeId: identity.nodeId });
-  logger.info({ nodeId: identity.nodeId, address: description.address }, 'agent runs');
+  sayThatItRuns(logger, identity.nodeId, description, containers);
   try {
     await link.run(signal);
   } finally {
@@ -128,16 +125,16 @@ function live(containers: () => Containers): NonNullable<NetworkDriverOptions['l
   };
 }
 
-/** Managers are told of the new key, and the kernel gets it; either is tried again by itself when it fails. */
-function rekeyed(link: SessionLink, network: NetworkDriver): void {
-  void link.redescribe();
-  void network.rekeyed().catch(() => undefined);
+/** Managers are told of the new key, and the kernel gets it. */
+async function rekeyed(keys: TunnelKeys, link: SessionLink, network: NetworkDriver): Promise<void> {
+  link.tellKeys(keys.published);
+  await network.rekeyed();
 }
 
 /** What of the node goes into each container. */
-function builtFor({ name, hostname, userNamespaces }: AgentOptions) {
+function builtFor({ name, hostname, userNamespaces }: AgentOptions, { nodeId }: { readonly nodeId: string }) {
   const cgroupParent = join('/', `shoal-${name}`, hostname);
-  return { cgroupParent, hostname, remap: userNamespaces?.remap === true };
+  return { cgroupParent, hostname, nodeId, remap: userNamespaces?.remap === true };
 }
 
 async function makeDirectories({ stateDir, runDir }: AgentOptions): Promise<void> {
@@ -287,10 +284,10 @@ function networkDriver(
 }
 
 /** Undefined where the kernel has no WireGuard: no task of an encrypted network comes to this node then. */
-async function openTunnelKeys({ stateDir, wireguardPort, logger }: AgentOptions) {
+async function openTunnelKeys(options: AgentOptions, { nodeId }: { readonly nodeId: string }) {
   if (!(await hasWireGuard())) return undefined;
-  const dir = join(stateDir, 'wireguard');
-  return TunnelKeys.open({ dir, port: wireguardPort, clock: steadyClock, logger });
+  const { stateDir, wireguardPort: port, logger } = options;
+  return TunnelKeys.open({ dir: join(stateDir, 'wireguard'), nodeId, port, clock: steadyClock, logger });
 }
 
 function makeContainers(options: AgentOptions, belongs: Belongings): Containers {
@@ -364,6 +361,15 @@ function adoptedStates(containers: Containers): Map<string, TaskState> {
       .list()
       .map((record) => [record.taskId, record.standalone?.created === true ? 'assigned' : 'starting']),
   );
+}
+
+function sayThatItRuns(
+  logger: Logger,
+  nodeId: string,
+  { address }: NodeDescription,
+  containers: Containers,
+): void {
+  logger.info({ nodeId, address, containers: containers.list().length }, 'agent runs');
 }
 
 /** Tells the supervisor, or whoever waits for it, that the agent is up. */

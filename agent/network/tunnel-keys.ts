@@ -23,10 +23,13 @@ const PKCS8_START = Buffer.from('302e020100300506032b656e04220420', 'hex');
 
 const key = z.strictObject({ slot: z.union([z.literal(0), z.literal(1)]), madeAtMs: z.number() });
 const stateSchema = z.strictObject({ active: key, next: key.exactOptional(), old: key.exactOptional() });
+const fileSchema = z.strictObject({ nodeId: z.string(), state: stateSchema });
 
 export interface TunnelKeysOptions {
   /** Made if it is not there; readable by nobody else. */
   readonly dir: string;
+  /** Whose they are: another node's that were left there are not used. */
+  readonly nodeId: string;
   /** UDP port of slot 0. */
   readonly port: number;
   readonly clock: Clock;
@@ -52,14 +55,14 @@ export class TunnelKeys {
   /** The keys on disk, or a new one. */
   static async open(options: TunnelKeysOptions): Promise<TunnelKeys> {
     await mkdir(options.dir, { recursive: true, mode: 0o700 });
-    const known = await load(options.dir).catch((error: unknown) => {
+    const known = await load(options).catch((error: unknown) => {
       options.logger.warn({ error: describeError(error) }, 'keys of encrypted networks are made anew');
       return undefined;
     });
     if (known !== undefined) return new TunnelKeys(options, known.state, known.publicKeys);
     const active: Key = { slot: 0, madeAtMs: options.clock.now() };
     const publicKeys = new Map([[0, await makeKey(options.dir, 0)]]);
-    await saveState(options.dir, { active });
+    await saveState(options, { active });
     return new TunnelKeys(options, { active }, publicKeys);
   }
 
@@ -87,11 +90,11 @@ export class TunnelKeys {
   }
 
   /** Replaces keys in time, until the signal aborts. `changed` is called after each step. */
-  async run(changed: () => void, signal: AbortSignal): Promise<void> {
+  async run(changed: () => Promise<void>, signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       try {
         await delay(LOOK_MS, signal);
-        if (await this.step()) changed();
+        if (await this.step()) await changed();
       } catch (error) {
         if (!isAbort(error))
           this.#options.logger.error({ error: describeError(error) }, 'a key was not replaced');
@@ -115,7 +118,7 @@ export class TunnelKeys {
     const slot = otherSlot(this.#state.active);
     if (step === 'make') this.#publicKeys.set(slot, await makeKey(dir, slot));
     const state = stateAfter(this.#state, step, nowMs);
-    await saveState(dir, state);
+    await saveState(this.#options, state);
     this.#state = state;
     this.#heardAtMs = undefined;
     this.#wire = this.#wireNow();
@@ -151,22 +154,26 @@ function keyFile(dir: string, slot: number): string {
 }
 
 /** Undefined when there are none yet. Rejects when they are damaged. */
-async function load(dir: string): Promise<{ state: KeyState; publicKeys: Map<number, string> } | undefined> {
+async function load({
+  dir,
+  nodeId,
+}: TunnelKeysOptions): Promise<{ state: KeyState; publicKeys: Map<number, string> } | undefined> {
   const path = join(dir, 'keys.json');
   const text = await readFile(path, 'utf8').catch((error: unknown) => {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
     throw error;
   });
   if (text === undefined) return undefined;
-  const state = parseValue(stateSchema, JSON.parse(text), path);
+  const { nodeId: owner, state } = parseValue(fileSchema, JSON.parse(text), path);
+  if (owner !== nodeId) return undefined;
   const publicKeys = new Map<number, string>();
   for (const { slot } of keysOf(state))
     publicKeys.set(slot, publicOf(await readFile(keyFile(dir, slot), 'utf8')));
   return { state, publicKeys };
 }
 
-function saveState(dir: string, state: KeyState): Promise<void> {
-  return replaceFile(join(dir, 'keys.json'), JSON.stringify(state), { durable: true });
+function saveState({ dir, nodeId }: TunnelKeysOptions, state: KeyState): Promise<void> {
+  return replaceFile(join(dir, 'keys.json'), JSON.stringify({ nodeId, state }), { durable: true });
 }
 
 /** As wg-genkey(8) writes them. Resolves with the public key. */

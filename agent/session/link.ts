@@ -1,6 +1,12 @@
 /** What the rest of the agent sees of its link to the managers. */
 import type { Clock } from '../../shared/lib/clock.ts';
-import type { AssignmentSet, NodeDescription, TaskStatus, TaskUsage } from '../../shared/model/index.ts';
+import type {
+  AssignmentSet,
+  NodeDescription,
+  TaskStatus,
+  TaskUsage,
+  TunnelKeys,
+} from '../../shared/model/index.ts';
 import type { NodeMethods, NodeStreams, StreamChunk } from '../../shared/model/node-methods/index.ts';
 
 export interface LinkHandlers {
@@ -29,8 +35,8 @@ export interface Link {
   report(status: TaskStatus): void;
   /** Sent now or never: the next says it anew. */
   reportUsage(tasks: readonly TaskUsage[]): void;
-  /** Tells the manager how the machine is now. */
-  redescribe(): Promise<void>;
+  /** Tells the manager, and the next one, what the node's keys for encrypted networks are now. */
+  tellKeys(keys: TunnelKeys): void;
   /** True while a session is open. */
   readonly connected: boolean;
   /** Runs until the signal aborts: connects, reconnects with back-off to any of the managers. */

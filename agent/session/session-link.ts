@@ -14,6 +14,7 @@ import type {
   NetworkReport,
   TaskStatus,
   TaskUsage,
+  TunnelKeys,
 } from '../../shared/model/index.ts';
 import { applyDiff, listsToSet } from '../../shared/wire/assignment-diff.ts';
 import { type ManagerFrame, PROTOCOL } from '../../shared/wire/frames.ts';
@@ -31,7 +32,6 @@ const STEADY_AFTER_MS = 5000;
 
 /** What belongs to one session and ends with it. */
 interface Session {
-  readonly manager: string;
   readonly socket: SessionSocket;
   readonly requests: RequestServer;
   set: AssignmentSet | undefined;
@@ -51,8 +51,8 @@ export class SessionLink implements Link {
   #wasWelcomed = false;
   #sendScheduled = false;
   #network: NetworkReport | undefined;
-  /** What the session said of the machine does not hold any more. */
-  #isOutdated = false;
+  /** Newer than what a session's hello may have told, which is described before. */
+  #keys: TunnelKeys | undefined;
 
   constructor(
     options: LinkOptions,
@@ -86,15 +86,9 @@ export class SessionLink implements Link {
     if (this.#welcomed) this.#session?.socket.send({ type: 'network', report: copied(report) });
   }
 
-  async redescribe(): Promise<void> {
-    const session = this.#session;
-    this.#isOutdated = true;
-    if (session === undefined || !this.#welcomed) return;
-    const description = await this.#describe(session.manager);
-    // A session that begins meanwhile does so with the description as it is then.
-    if (this.#session !== session) return;
-    this.#isOutdated = false;
-    session.socket.send({ type: 'describe', description });
+  tellKeys(keys: TunnelKeys): void {
+    this.#keys = keys;
+    if (this.#welcomed) this.#session?.socket.send({ type: 'tunnel-keys', keys });
   }
 
   async run(signal: AbortSignal): Promise<void> {
@@ -118,7 +112,6 @@ export class SessionLink implements Link {
   /** Resolves with why the session ended. */
   async #runSession(manager: string, attempt: number, signal: AbortSignal): Promise<unknown> {
     const { nodeId, tls, clock = steadyClock } = this.#options;
-    this.#isOutdated = false;
     const description = await this.#describe(manager);
     const socket = new SessionSocket(this.#connect(manager, tls, attempt), {
       onOpen: () =>
@@ -127,7 +120,7 @@ export class SessionLink implements Link {
       onData: (frame) => requests.onData(frame),
     });
     const requests = new RequestServer(this.#handlers, (frame) => socket.send(frame), this.#logger);
-    const session: Session = { manager, socket, requests, set: undefined, seq: 0 };
+    const session: Session = { socket, requests, set: undefined, seq: 0 };
     this.#session = session;
     const reason = await socket.ended(signal);
     this.#session = undefined;
@@ -155,7 +148,7 @@ export class SessionLink implements Link {
         if (!this.#welcomed && this.#network !== undefined)
           session.socket.send({ type: 'network', report: copied(this.#network) });
         this.#welcomed = true;
-        if (this.#isOutdated) void this.redescribe();
+        if (this.#keys !== undefined) this.tellKeys(this.#keys);
         session.socket.beat(frame.beatMs);
         if (frame.managers !== undefined) this.#learn(frame.managers, frame.nodeIndex);
         this.#logger.info({ sessionId: frame.sessionId, beatMs: frame.beatMs }, 'session opened');

@@ -6,7 +6,7 @@ import type { WebSocket } from 'ws';
 import { describeError } from '../../shared/errors/index.ts';
 import { isAbort } from '../../shared/lib/abort.ts';
 import { newId } from '../../shared/lib/ids.ts';
-import type { Node, NodeDescription, TaskUsage } from '../../shared/model/index.ts';
+import type { Node, NodeDescription, TaskUsage, TunnelKeys } from '../../shared/model/index.ts';
 import { isEmptyDiff } from '../../shared/wire/assignment-diff.ts';
 import { CLOSE } from '../../shared/wire/frames.ts';
 import type { Change } from '../store/store.ts';
@@ -166,8 +166,9 @@ export class Dispatcher implements SessionEvents {
     );
   }
 
-  described(session: NodeSession, description: NodeDescription): void {
-    if (this.#reception.redescribed(session, description)) this.#record(session, description);
+  rekeyed(session: NodeSession, keys: TunnelKeys): void {
+    if (!this.#reception.mayHave(keys, session)) return;
+    this.#background(this.#options.records.rekeyed(session.nodeId, keys, session.signal));
   }
 
   usage(session: NodeSession, tasks: readonly TaskUsage[]): void {

@@ -2,7 +2,7 @@
  * What nodes say of themselves and others hold already: an address between the hosts, a host name. Follows the node records.
  * See docs/decisions/node-addresses.md.
  */
-import type { Node, NodeDescription } from '../../shared/model/index.ts';
+import type { Node, NodeDescription, TunnelKeys } from '../../shared/model/index.ts';
 import { descriptionProblem } from './description-check.ts';
 
 /** Values to the ids of the nodes that say them. */
@@ -34,6 +34,8 @@ class Index {
 export class NodeClaims {
   readonly #addresses = new Index();
   readonly #hostnames = new Index();
+  /** By slot. */
+  readonly #keys = [new Index(), new Index()] as const;
   readonly #nodeOf: (nodeId: string) => Node | undefined;
 
   constructor(nodes: Iterable<Node>, nodeOf: (nodeId: string) => Node | undefined) {
@@ -44,17 +46,30 @@ export class NodeClaims {
   note(nodeId: string, node: Node | undefined): void {
     this.#addresses.set(nodeId, node?.description?.address);
     this.#hostnames.set(nodeId, node?.description?.hostname);
+    const keys = node?.description?.tunnelKeys?.keys ?? [];
+    for (const [slot, index] of this.#keys.entries())
+      index.set(nodeId, keys.find((key) => key.slot === slot)?.publicKey);
   }
 
   /** Why a session of this node can not be; undefined when it can. Who comes from the address that he says has it. */
   refusalOf(nodeId: string, description: NodeDescription, from: string | undefined): string | undefined {
     const problem = descriptionProblem(description, from);
     if (problem !== undefined) return problem;
-    const { address } = description;
+    const { address, tunnelKeys } = description;
+    const keyProblem = tunnelKeys === undefined ? undefined : this.keyRefusalOf(nodeId, tunnelKeys);
+    if (keyProblem !== undefined) return keyProblem;
     if (address === from) return undefined;
     const [holder] = this.#ready(this.#addresses.others(nodeId, address));
     if (holder === undefined) return undefined;
     return `the address ${address} is that of node ${holder.id}: say another one with --address`;
+  }
+
+  /** Who says another's key takes away what is sent to that node. A node makes keys of its own: nobody says one by mistake. */
+  keyRefusalOf(nodeId: string, { keys }: TunnelKeys): string | undefined {
+    const [other] = keys.flatMap(({ publicKey }) =>
+      this.#keys.flatMap((index) => index.others(nodeId, publicKey)),
+    );
+    return other === undefined ? undefined : `its key of encrypted networks is that of node ${other}`;
   }
 
   /** Of nodes that share the address with this one, which is ready: to be sent away unless their sessions come from there, too. */

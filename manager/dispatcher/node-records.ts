@@ -13,6 +13,7 @@ import type {
   NodeDescription,
   NodeRole,
   TakenPort,
+  TunnelKeys,
 } from '../../shared/model/index.ts';
 import { sameData } from '../../shared/wire/assignment-diff.ts';
 import { StaleError, type Store } from '../store/store.ts';
@@ -127,6 +128,13 @@ export class NodeRecords {
       const { takenPorts: _, ...rest } = node;
       return takenPorts.length === 0 ? rest : { ...rest, takenPorts };
     });
+  }
+
+  /** The node has other keys for encrypted networks. */
+  async rekeyed(nodeId: string, tunnelKeys: TunnelKeys, signal: AbortSignal): Promise<void> {
+    await this.#update(nodeId, signal, (node) =>
+      node.description === undefined ? node : { ...node, description: { ...node.description, tunnelKeys } },
+    );
   }
 
   /** Its time is up. Does nothing when it came back meanwhile, here (`absent` says) or at another manager. */

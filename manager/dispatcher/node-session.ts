@@ -5,8 +5,8 @@ import type {
   AssignmentSet,
   Logger,
   NetworkReport,
-  NodeDescription,
   TaskUsage,
+  TunnelKeys,
 } from '../../shared/model/index.ts';
 import { type AssignmentDiff, setToLists } from '../../shared/wire/assignment-diff.ts';
 import { closeReason } from '../../shared/wire/close-reason.ts';
@@ -28,8 +28,7 @@ export interface SessionEvents {
   /** To be answered with confirmStatuses(id). */
   statuses(session: NodeSession, frame: StatusFrame): void;
   /** All that the node measures, as of now. */
-  /** The node says of its machine what it is now. */
-  described(session: NodeSession, description: NodeDescription): void;
+  rekeyed(session: NodeSession, keys: TunnelKeys): void;
   usage(session: NodeSession, tasks: readonly TaskUsage[]): void;
   /** It said what no node says; the session ends. */
   broken(session: NodeSession, how: string): void;
@@ -151,8 +150,8 @@ export class NodeSession {
         return this.#events.acked(this, frame.seq);
       case 'status':
         return this.#events.statuses(this, frame);
-      case 'describe':
-        return this.#events.described(this, frame.description);
+      case 'tunnel-keys':
+        return this.#events.rekeyed(this, frame.keys);
       case 'usage':
         return this.#events.usage(this, frame.tasks);
       case 'network':

@@ -1,7 +1,7 @@
 /** Who opens a session, and whether it can be: the first frame, what the node says of itself, and what others say already. */
 import type { WebSocket } from 'ws';
 import type { Clock } from '../../shared/lib/clock.ts';
-import type { Node, NodeDescription } from '../../shared/model/index.ts';
+import type { Node, TunnelKeys } from '../../shared/model/index.ts';
 import { closeReason } from '../../shared/wire/close-reason.ts';
 import { CLOSE } from '../../shared/wire/frames.ts';
 import type { HeldCertificate } from '../ca/renewal.ts';
@@ -65,10 +65,10 @@ export class Reception {
     open({ ...caller, socket, node, hello, warning });
   }
 
-  /** What a node says of itself in the middle of its session; false: it has ended, since that can not be. */
-  redescribed(session: NodeSession, description: NodeDescription): boolean {
+  /** As NodeClaims says. False: the session ends, and it is counted like an address that another node has. */
+  mayHave(keys: TunnelKeys, session: NodeSession): boolean {
     const { nodeId, from } = session;
-    const refusal = this.#claims.refusalOf(nodeId, description, from);
+    const refusal = this.#claims.keyRefusalOf(nodeId, keys);
     if (refusal === undefined) return true;
     this.#refusals.add('address', { nodeId, from, error: refusal });
     session.close(CLOSE.forbidden, closeReason(refusal));

@@ -11,6 +11,7 @@ import {
   nodeDescriptionSchema,
   taskStatusSchema,
   taskUsageSchema,
+  tunnelKeys,
 } from './node-schema.ts';
 
 export const PROTOCOL = 1;
@@ -45,8 +46,8 @@ const agentFrame = z.discriminatedUnion('type', [
     description: nodeDescriptionSchema,
     sentAtMs: sentAt,
   }),
-  /** Something of what hello said has changed since. */
-  z.strictObject({ type: z.literal('describe'), description: nodeDescriptionSchema }),
+  /** Those that hello told have been followed by these. */
+  z.strictObject({ type: z.literal('tunnel-keys'), keys: tunnelKeys }),
   z.strictObject({ type: z.literal('ack'), seq: whole }),
   z.strictObject({
     type: z.literal('status'),

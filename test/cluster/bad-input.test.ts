@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import anyTest, { type TestFn } from 'ava';
+import { hasWireGuard } from '../../agent/native/network.ts';
 import { cluster, type TestCluster } from '../harness/cluster.ts';
 import { liveContainers } from '../harness/containers.ts';
 import { reachableAddress } from '../harness/outside.ts';
@@ -133,6 +134,25 @@ test.serial('a place that is nowhere: pending, with the reasons counted', async 
   );
   await swarm.eventually((s) => s.running('nowhere').count === 1);
   await swarm.docker('service', 'rm', 'nowhere', 'toolarge', 'toofast');
+});
+
+test.serial('an encrypted network: on nodes with WireGuard or nowhere, and the reason is said', async (t) => {
+  const { swarm } = t.context;
+  await swarm.docker('network', 'create', '--driver', 'overlay', '--opt', 'encrypted', 'secret');
+  await swarm.deploy('shy', { replicas: 2, networks: ['secret'] });
+  // The nodes' kernel is this one. Where it has WireGuard, what is sent is looked at by the tests in the virtual machine.
+  if (await hasWireGuard()) await swarm.eventually((s) => s.running('shy').count === 2);
+  else {
+    await swarm.eventually((s) => s.tasks('shy').errors.length === 2);
+    t.regex(
+      await shown(swarm, 'shy'),
+      /^Pending .*network secret is encrypted and the kernel has no WireGuard on 2 nodes/m,
+    );
+    t.is((await swarm.state()).running('shy').count, 0);
+  }
+  t.regex(await swarm.docker('network', 'inspect', 'secret'), /"encrypted": ""/);
+  await swarm.docker('service', 'rm', 'shy');
+  await swarm.docker('network', 'rm', 'secret');
 });
 
 /** A server of somebody else on the node; its end is the caller's. */

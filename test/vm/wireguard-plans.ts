@@ -122,6 +122,7 @@ async function momentsOfAll(): Promise<{ moments: Moment[]; keys: Record<string,
     const open = (name: Name): Promise<TunnelKeys> =>
       TunnelKeys.open({
         dir: path.join(dir, name),
+        nodeId: NODES[name],
         port: 51_831,
         clock: { now: () => nowMs },
         logger: silentLogger,

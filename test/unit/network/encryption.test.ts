@@ -120,9 +120,10 @@ function slotsOf({ active, next, old }: KeyState): number[] {
 test('keys are made on the node, stay there, outlive a restart, and are replaced', async (t) => {
   const dir = await mkdtemp(path.join(tmpdir(), 'shoal-keys-'));
   let nowMs = 1_000_000;
-  const open = (): Promise<TunnelKeys> =>
+  const open = (nodeId = 'n1'): Promise<TunnelKeys> =>
     TunnelKeys.open({
       dir: path.join(dir, 'w'),
+      nodeId,
       port: 51_831,
       clock: { now: () => nowMs },
       logger: silentLogger,
@@ -158,11 +159,18 @@ test('keys are made on the node, stay there, outlive a restart, and are replaced
     t.not(keys.published.keys[0]?.publicKey, first.keys[0]?.publicKey);
     await t.throwsAsync(stat(path.join(dir, 'w', 'slot-0.key')), { code: 'ENOENT' });
 
+    const other = (await open('n2')).published;
+    t.not(
+      other.keys[0]?.publicKey,
+      keys.published.keys[0]?.publicKey,
+      'those of a node that was here before',
+    );
+
     await writeFile(path.join(dir, 'w', 'keys.json'), '{');
     await chmod(path.join(dir, 'w', 'keys.json'), 0o600);
     const anew = (await open()).published;
     t.deepEqual(anew.keys.length, 1);
-    t.not(anew.keys[0]?.publicKey, keys.published.keys[0]?.publicKey);
+    t.not(anew.keys[0]?.publicKey, other.keys[0]?.publicKey);
   } finally {
     await rm(dir, { recursive: true, force: true });
   }

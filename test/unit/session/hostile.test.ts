@@ -228,6 +228,33 @@ test('who comes from the address that he says has it, and the one that only said
   await eventually('it is sent away', () => counted(r, 'address') === 1);
 });
 
+test('keys of encrypted networks follow one another in the record, and nobody has those of another node', async (t) => {
+  const r = await rig(t, { nodeDownAfterMs: 60_000 });
+  const keysOf = (slot: 0 | 1, letter: string) => ({
+    active: slot,
+    keys: [{ slot, publicKey: `${letter.repeat(43)}=` }],
+  });
+  const agent = await r.agent('a1');
+  await eventually('it is ready', () => nodeOf(r, agent.nodeId).status === 'ready');
+  t.is(nodeOf(r, agent.nodeId).description?.tunnelKeys, undefined);
+  agent.link.tellKeys(keysOf(0, 'A'));
+  const told = () => nodeOf(r, agent.nodeId).description?.tunnelKeys?.keys[0]?.publicKey[0];
+  await eventually('its keys are known', () => told() === 'A');
+  agent.link.tellKeys(keysOf(1, 'B'));
+  await eventually('and the next ones', () => told() === 'B');
+  t.is(nodeOf(r, agent.nodeId).description?.hostname, 'a1');
+  await eventually(
+    'the node is told what managers tell of it',
+    () => agent.sets.at(-1)?.peers.get(agent.nodeId)?.tunnelKeys?.active === 1,
+  );
+  const thief = await r.agent('thief');
+  await eventually('it is ready', () => nodeOf(r, thief.nodeId).status === 'ready');
+  thief.link.tellKeys(keysOf(0, 'B'));
+  await eventually('it is sent away', () => counted(r, 'address') > 0);
+  t.is(nodeOf(r, thief.nodeId).description?.tunnelKeys, undefined);
+  t.is(told(), 'B');
+});
+
 function nodeOf(r: Rig, nodeId: string) {
   const node = r.store.get('nodes', nodeId);
   if (node === undefined) throw new Error(`there is no node ${nodeId}`);
