@@ -4,6 +4,7 @@
  * rules are made when the first service of a size comes, and go with the last.
  */
 import type { Balance } from '../../shared/model/index.ts';
+import { hashOf } from './hash.ts';
 import { chain, type KernelObject } from './kernel-object.ts';
 
 /** Numbers of slots of a source-hash, primes as the table's making needs, each about four times the one before. */
@@ -91,13 +92,4 @@ export function hashSlots(backends: readonly string[]): string[] {
     }
   }
   return slots.flatMap((name) => name ?? []);
-}
-
-/** FNV-1a, with the bits mixed at the end (murmur3's finaliser). */
-function hashOf(text: string): number {
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < text.length; i += 1) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
-  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
-  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
-  return (hash ^ (hash >>> 16)) >>> 0;
 }

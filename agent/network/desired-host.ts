@@ -7,6 +7,7 @@ import type {
   TaskAssignment,
 } from '../../shared/model/index.ts';
 import { choose, type Dispatcher, slotKey } from './balance.ts';
+import { hostPortsOf } from './host-ports.ts';
 import { localTasks, mtuOf, type NetworkView, type Self } from './local.ts';
 import { chain, type KernelObject, MAIN_TABLE } from './kernel-object.ts';
 import { hostTable, UPLINK, uplinkAddresses, uplinkName, uplinkPrefix } from './names.ts';
@@ -171,11 +172,11 @@ export function meshObjects(
 function hostPortObjects(set: AssignmentSet, self: Self, views: readonly NetworkView[]): KernelObject[] {
   return localTasks(set, self)
     .filter((task) => task.desired === 'running')
-    .flatMap((task) => hostPortsOf(task, self, views));
+    .flatMap((task) => hostPortRules(task, self, views));
 }
 
-function hostPortsOf(task: TaskAssignment, self: Self, views: readonly NetworkView[]): KernelObject[] {
-  const ports = task.spec.ports.filter((port) => port.mode === 'host' && port.publishedPort > 0);
+function hostPortRules(task: TaskAssignment, self: Self, views: readonly NetworkView[]): KernelObject[] {
+  const ports = hostPortsOf(task);
   const place = task.addresses
     .map((address) => ({ address, view: views.find((v) => v.network.networkId === address.network) }))
     .find((candidate) => candidate.view !== undefined);

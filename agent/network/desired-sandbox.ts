@@ -184,6 +184,7 @@ function tableObjects(view: NetworkView): KernelObject[] {
     chain(table, 'to_backend', ['ip daddr vmap @vips'], 'type nat hook prerouting priority dstnat'),
     chain(table, 'leave', leaveRules(view), 'type nat hook postrouting priority srcnat'),
     chain(table, 'refuse', refuseRules(view), 'type filter hook forward priority filter'),
+    chain(table, 'no_answer', NO_ANSWER, 'type filter hook output priority filter'),
     { type: 'set', table, name: 'sources', of: 'ifname . ipv4_addr' },
     chain(table, 'own_address', [OWN_ADDRESS_ONLY], 'type filter hook prerouting priority raw'),
     ...own.flatMap(({ address, dev }): KernelObject[] => [
@@ -195,6 +196,15 @@ function tableObjects(view: NetworkView): KernelObject[] {
 
 /** A container can not send as another: neither by a false source address, nor to have answers sent to somebody else. */
 const OWN_ADDRESS_ONLY = 'iifname "c*" iifname . ip saddr != @sources drop';
+
+/**
+ * While no agent runs nobody listens on the name server's port. Asked again, resolvers get an answer from the next agent;
+ * told that nobody listens, they give up at once: so they are not told. (UDP: the port is in the datagram that is quoted.)
+ */
+const NO_ANSWER = [
+  'icmp type destination-unreachable icmp code port-unreachable @th,240,16 53 drop',
+  'tcp sport 53 tcp flags & rst == rst drop',
+];
 
 /** A container that reaches itself through a VIP must see another's address, or it would answer itself directly. */
 function leaveRules(view: NetworkView): string[] {

@@ -1,6 +1,7 @@
 /** What a container is told when it asks for a name. */
 import { cidrContains, parseAddress, parseCidr } from '../../shared/lib/cidr.ts';
 import type { NetworkNames } from './dns-names.ts';
+import { parseSrv, portsFor, type SrvName, type Target, targetsOf } from './dns-srv.ts';
 
 export interface Question {
   /** With or without the final dot, in any case. */
@@ -11,6 +12,7 @@ export interface Question {
 export type Answer =
   | { readonly kind: 'addresses'; readonly addresses: readonly string[] }
   | { readonly kind: 'name'; readonly name: string }
+  | { readonly kind: 'targets'; readonly targets: readonly Target[] }
   /** The name exists but has nothing of this type. */
   | { readonly kind: 'empty' }
   /** The name does not exist. */
@@ -26,6 +28,8 @@ export function answer(question: Question, networks: readonly NetworkNames[], ra
   const name = question.name.toLowerCase().replace(/\.$/, '');
   const address = reverseAddress(name);
   if (address !== undefined) return answerReverse(address, question.type, networks);
+  const srv = parseSrv(name);
+  if (srv !== undefined) return answerSrv(srv, question.type, networks, random);
   for (const network of networks) {
     const addresses = lookUp(name, network) ?? lookUp(withoutNetwork(name, network), network);
     if (addresses === undefined) continue;
@@ -36,6 +40,28 @@ export function answer(question: Question, networks: readonly NetworkNames[], ra
   }
   // "tasks" is no top-level domain: what is asked below it concerns a service that is not here.
   if (name.startsWith('tasks.') && !name.slice(6).includes('.')) return { kind: 'unknown' };
+  return { kind: 'elsewhere' };
+}
+
+/** Of a service that is not here others may know. */
+function answerSrv(
+  srv: SrvName,
+  type: string,
+  networks: readonly NetworkNames[],
+  random: () => number,
+): Answer {
+  for (const network of networks) {
+    for (const name of [srv.service, withoutNetwork(srv.service, network)]) {
+      const tasks = name?.startsWith('tasks.') === true;
+      const entry = name === undefined ? undefined : network.services.get(tasks ? name.slice(6) : name);
+      if (entry === undefined) continue;
+      const ports = portsFor(srv, entry.ports);
+      if (ports.length === 0) return { kind: 'unknown' };
+      const targets = targetsOf(entry, ports, tasks, network);
+      if ((type !== 'SRV' && type !== 'ANY') || targets.length === 0) return { kind: 'empty' };
+      return { kind: 'targets', targets: shuffled(targets, random) };
+    }
+  }
   return { kind: 'elsewhere' };
 }
 
@@ -74,11 +100,11 @@ function answerReverse(address: string, type: string, networks: readonly Network
   return ours ? { kind: 'unknown' } : { kind: 'elsewhere' };
 }
 
-function shuffled(addresses: readonly string[], random: () => number): string[] {
-  const list = [...addresses];
+function shuffled<T>(items: readonly T[], random: () => number): T[] {
+  const list = [...items];
   for (let i = list.length - 1; i > 0; i -= 1) {
     const j = Math.floor(random() * (i + 1));
-    [list[i], list[j]] = [list[j] as string, list[i] as string];
+    [list[i], list[j]] = [list[j] as T, list[i] as T];
   }
   return list;
 }

@@ -61,15 +61,26 @@ type Known = Exclude<Answer, { kind: 'elsewhere' }>;
 
 /** The response's bytes; one too large for UDP says only that it was cut (RFC 2181, 9). */
 export function writeAnswer(query: Query, answer: Known, overUdp: boolean): Buffer {
-  const response = encode(query, rcodeOf(answer), recordsOf(query, answer), 0);
-  return overUdp && response.length > query.udpBytes ? encode(query, 0, [], TRUNCATED) : response;
+  const fits = (response: Buffer): boolean => !overUdp || response.length <= query.udpBytes;
+  const records = recordsOf(query, answer);
+  const whole = encode(query, rcodeOf(answer), records, 0, addressesOf(answer));
+  if (fits(whole)) return whole;
+  // What was not asked for may be missing without a word.
+  const bare = encode(query, rcodeOf(answer), records, 0);
+  return fits(bare) ? bare : encode(query, 0, [], TRUNCATED);
 }
 
 export function writeFailure(query: Query): Buffer {
   return encode(query, SERVFAIL, [], 0);
 }
 
-function encode(query: Query, rcode: number, answers: dnsPacket.Answer[], flags: number): Buffer {
+function encode(
+  query: Query,
+  rcode: number,
+  answers: dnsPacket.Answer[],
+  flags: number,
+  more: readonly dnsPacket.Answer[] = [],
+): Buffer {
   return dnsPacket.encode({
     type: 'response',
     id: query.id,
@@ -81,12 +92,19 @@ function encode(query: Query, rcode: number, answers: dnsPacket.Answer[], flags:
       rcode,
     questions: [{ name: query.name, type: query.type as dnsPacket.RecordType }],
     answers,
-    additionals: query.edns ? [EDNS] : [],
+    additionals: [...more, ...(query.edns ? [EDNS] : [])],
   });
 }
 
 function rcodeOf(answer: Known): number {
   return answer.kind === 'unknown' ? NXDOMAIN : 0;
+}
+
+/** Of targets, so that nobody need ask once more. */
+function addressesOf(answer: Known): dnsPacket.Answer[] {
+  if (answer.kind !== 'targets') return [];
+  const addresses = new Map(answer.targets.map(({ name, address }) => [name, address]));
+  return [...addresses].map(([name, data]) => ({ type: 'A', name, ttl: TTL_S, data }));
 }
 
 function recordsOf({ name }: Query, answer: Known): dnsPacket.Answer[] {
@@ -95,6 +113,13 @@ function recordsOf({ name }: Query, answer: Known): dnsPacket.Answer[] {
       return answer.addresses.map((data) => ({ type: 'A', name, ttl: TTL_S, data }));
     case 'name':
       return [{ type: 'PTR', name, ttl: TTL_S, data: answer.name }];
+    case 'targets':
+      return answer.targets.map(({ name: target, port }) => ({
+        type: 'SRV',
+        name,
+        ttl: TTL_S,
+        data: { priority: 0, weight: 1, port, target },
+      }));
     case 'empty':
     case 'unknown':
       return [];

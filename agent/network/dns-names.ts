@@ -4,6 +4,7 @@ import type {
   EndpointAssignment,
   NetworkAssignment,
   ServiceAssignment,
+  ServicePort,
 } from '../../shared/model/index.ts';
 import type { RowChanges } from './endpoint-index.ts';
 import { Groups } from './groups.ts';
@@ -27,6 +28,7 @@ export interface ServiceEntry {
   readonly vip?: string;
   /** Addresses of serving tasks. */
   readonly serving: readonly string[];
+  readonly ports: readonly ServicePort[];
 }
 
 /** `<service>.<slot>.<task>`, with the node in place of the slot for a global service's task, as Swarm names containers. */
@@ -64,8 +66,10 @@ export class NameTable implements NetworkNames {
       const serving = rows.flatMap(({ serviceId }) => [...this.#serving.of(serviceId).values()]);
       const [first, second] = rows;
       if (first === undefined) return undefined;
+      const ports = rows.flatMap(({ named: own }) => own ?? []);
       // One VIP can not stand for two services: their tasks are listed instead.
-      return first.vip === undefined || second !== undefined ? { serving } : { serving, vip: first.vip };
+      const all = { serving, ports };
+      return first.vip === undefined || second !== undefined ? all : { ...all, vip: first.vip };
     },
   };
 

@@ -18,6 +18,7 @@ import { attachPlan } from './attach.ts';
 import { defaultInterface, interfacesOf } from './container-scope.ts';
 import { type DesiredChange, DesiredTracker } from './desired-tracker.ts';
 import type { RowChanges } from './endpoint-index.ts';
+import { hostPortsOf, portText, sharedPort } from './host-ports.ts';
 import { Lingering } from './lingering.ts';
 import { hasTunnel, localTasks, neededNetworks, type Self } from './local.ts';
 import type { NetworkDriverOptions } from './driver-options.ts';
@@ -108,7 +109,7 @@ export class NetworkDriver {
     await this.#pending?.catch(() => undefined);
     const task = await this.#work.run(() => this.#attachNow(taskId, netnsPath, signal));
     // its ports may have been left to a program that ended since
-    if (hostPorts(task).length > 0) await this.#reconcile(signal);
+    if (hostPortsOf(task).length > 0) await this.#reconcile(signal);
   }
 
   /** Takes the task's interfaces away, and its networks with them if it was the last one here. */
@@ -311,7 +312,9 @@ export class NetworkDriver {
       return vni === undefined || !reading.sandboxes.has(vni);
     });
     if (missing !== undefined) throw new NotFoundError(`network ${missing.network} is not on this node`);
-    await requireFree(hostPorts(task));
+    const shared = sharedPort(task, this.#attached.values(), set.services.values());
+    if (shared !== undefined) throw new ConflictError(`port ${shared} is published already on this node`);
+    await requireFree(hostPortsOf(task).map(portText));
     // The namespace is the node's own.
     if (task.spec.container.runtime?.network === 'host') return task;
     const self = this.#self(set, reading.hostDump);
@@ -356,15 +359,6 @@ export class NetworkDriver {
       }
     }
   }
-}
-
-/** `8080/tcp` or `192.0.2.1:8080/tcp` for each port that the task alone publishes on its node. */
-function hostPorts(task: TaskAssignment): string[] {
-  return task.spec.ports
-    .filter((port) => port.mode === 'host' && port.publishedPort > 0)
-    .map(
-      (port) => `${port.hostIp === undefined ? '' : `${port.hostIp}:`}${port.publishedPort}/${port.protocol}`,
-    );
 }
 
 /** Throws UnsupportedError when a network of the task is encrypted and can not be here. */

@@ -9,6 +9,7 @@ import type { HealthState } from '../container/health-state.ts';
 import { probeArgs } from '../container/health.ts';
 import { anonymousVolumesOf } from '../container/held-mounts.ts';
 import type { ContainerExit, ContainerRecord } from '../container/record.ts';
+import { hostPortsOf } from '../network/host-ports.ts';
 import { NativeError } from '../native/container.ts';
 import { commandProcess } from '../container/exec-process.ts';
 import { standaloneMode } from '../container/standalone.ts';
@@ -277,8 +278,8 @@ function startedAt(seen: { readonly startedAtMs?: number } | undefined): Pick<Ou
 }
 
 /** What `docker service ps` and `docker ps` show as its ports. */
-function hostPorts({ spec }: TaskAssignment): Pick<Outcome, 'hostPorts'> {
-  const ports = spec.ports.filter((port) => port.mode === 'host');
+function hostPorts(task: TaskAssignment): Pick<Outcome, 'hostPorts'> {
+  const ports = hostPortsOf(task);
   if (ports.length === 0) return {};
   return {
     hostPorts: ports.map(({ protocol, targetPort, publishedPort, hostIp }) => ({

@@ -15,6 +15,7 @@ import {
   type Service,
   type ServiceSpec,
   type ServiceAssignment,
+  type ServicePort,
   type Task,
   type TaskAssignment,
   type TaskState,
@@ -179,6 +180,7 @@ export function serviceRows(view: AssignmentView, service: Service): readonly Se
   const attached = new Map(spec.networks.map(({ network, aliases }) => [network, aliases]));
   const ports = meshPorts(service);
   const allowFrom = readAllowFrom(spec.labels);
+  const named = namedPorts(spec);
   const networks = new Set([...attached.keys(), ...vips.keys()]);
   if (ports.length > 0) networks.add(INGRESS_NETWORK_ID);
   return [...networks].map((networkId) => {
@@ -192,9 +194,19 @@ export function serviceRows(view: AssignmentView, service: Service): readonly Se
       ports: networkId === INGRESS_NETWORK_ID ? ports : [],
       ...(spec.balance === undefined ? {} : { balance: spec.balance }),
       // Who comes by a published port was let in by publishing it.
+      ...(named.length === 0 || networkId === INGRESS_NETWORK_ID ? {} : { named }),
       ...(typeof allowFrom === 'object' && networkId !== INGRESS_NETWORK_ID ? { allowFrom } : {}),
     };
   });
+}
+
+/** Each once, whatever it is published as. */
+function namedPorts({ ports }: ServiceSpec): ServicePort[] {
+  const found = ports.map(({ name, protocol, targetPort }): [string, ServicePort] => [
+    `${name ?? ''} ${protocol} ${targetPort}`,
+    { ...(name === undefined ? {} : { name }), protocol, targetPort },
+  ]);
+  return [...new Map(found).values()];
 }
 
 /** Ports that every node publishes, with the numbers that the manager chose. */

@@ -70,6 +70,13 @@ export interface MeshPort {
   readonly hostIp?: string;
 }
 
+/** A port that a service publishes, in whatever mode, as names tell of it. */
+export interface ServicePort {
+  readonly name?: string;
+  readonly protocol: 'tcp' | 'udp' | 'sctp';
+  readonly targetPort: number;
+}
+
 /**
  * How new connections are spread: each to any backend, or all of one source address to the same one for as long as it serves.
  */
@@ -85,6 +92,8 @@ export interface ServiceAssignment {
   readonly vip?: string;
   /** Only on ingress: ports published on every node. */
   readonly ports: readonly MeshPort[];
+  /** On networks with names. Absent: none. */
+  readonly named?: readonly ServicePort[];
   /** Absent: random. */
   readonly balance?: Balance;
   /** Who may open connections to its tasks on this network. Absent: everybody on it. */

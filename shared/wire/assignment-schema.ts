@@ -8,6 +8,7 @@ import type {
   NetworkAssignment,
   PeerAssignment,
   ServiceAssignment,
+  ServicePort,
   TaskAssignment,
 } from '../model/assignment.ts';
 import type { AssignmentDrop, AssignmentLists, AssignmentPut } from './assignment-diff.ts';
@@ -77,6 +78,10 @@ const meshPort = conforms<MeshPort>()(
   z.strictObject({ protocol, publishedPort: count, targetPort: count, hostIp: text.exactOptional() }),
 );
 
+const servicePort = conforms<ServicePort>()(
+  z.strictObject({ name: text.exactOptional(), protocol, targetPort: count }),
+);
+
 const service = conforms<ServiceAssignment>()(
   z.strictObject({
     networkId: text,
@@ -85,6 +90,7 @@ const service = conforms<ServiceAssignment>()(
     aliases: z.array(text),
     vip: text.exactOptional(),
     ports: z.array(meshPort),
+    named: z.array(servicePort).exactOptional(),
     balance: z.enum(['random', 'source-hash']).exactOptional(),
     allowFrom: allow.exactOptional(),
   }),

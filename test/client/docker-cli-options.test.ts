@@ -236,7 +236,16 @@ test('ports of mode host are on the nodes of the tasks, and shown', async (t, { 
   const port = await freePort();
   const create = ['service', 'create', ...LOCAL, ...SWIFT, '--name', name];
   const publish = (more: string) => ['--publish', `mode=host,target=80${more}`];
-  t.regex(await docker.fails(...create, ...publish(''), IMAGE), /mode host needs a published port/);
+  await docker.ok(...create, ...publish(''), '--replicas', '2', IMAGE);
+  const listedPorts = () => docker.ok('service', 'ps', '--format', '{{.Node}} {{.Ports}}', name);
+  await swarm.eventually(async () =>
+    /^a\d \*:\d{5}->80\/tcp\na\d \*:\d{5}->80\/tcp$/.test(await listedPorts()),
+  );
+  for (const [, node = '', chosen = ''] of (await listedPorts()).matchAll(/^(a\d) \*:(\d+)/gm)) {
+    const url = `http://${swarm.node(node).address}:${chosen}/`;
+    await swarm.eventually(async () => (await (await fetch(url)).text()).startsWith('Hello'));
+  }
+  await docker.ok('service', 'rm', name);
   await docker.ok(...create, ...publish(`,published=${port}`), '--constraint', 'node.hostname==a2', IMAGE);
   const fetched = (address: string) =>
     fetch(`http://${address}:${port}/`, { signal: AbortSignal.timeout(5_000) }).then((r) => r.text());

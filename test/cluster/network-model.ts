@@ -9,6 +9,7 @@ import type {
   PeerAssignment,
   PublishedPort,
   ServiceAssignment,
+  ServicePort,
   ServiceSpec,
   TaskAssignment,
 } from '../../shared/model/index.ts';
@@ -35,6 +36,7 @@ export interface WorldService {
   readonly hostPorts: readonly PublishedPort[];
   balance?: Balance;
   allowFrom?: readonly AllowRule[];
+  readonly named?: readonly ServicePort[];
 }
 
 export interface World {
@@ -133,6 +135,7 @@ export function assignmentsOf(world: World, nodeId: string): AssignmentSet {
         ports: ingress ? service.meshPorts : [],
         ...(vip === undefined ? {} : { vip }),
         ...(service.balance === undefined ? {} : { balance: service.balance }),
+        ...(service.named === undefined || ingress ? {} : { named: service.named }),
         ...(service.allowFrom === undefined || ingress ? {} : { allowFrom: service.allowFrom }),
       };
     }),

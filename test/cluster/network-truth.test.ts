@@ -1,9 +1,10 @@
 /** The kernel is as it should be: while agents come and go, and whatever others do to it. */
 import { spawn } from 'node:child_process';
 import { isDeepStrictEqual } from 'node:util';
-import test from 'ava';
+import test, { type ExecutionContext } from 'ava';
 import type { NetworkReport } from '../../shared/model/index.ts';
 import { type NetworkLab, until } from './network-lab.ts';
+import { network, type WorldTask } from './network-model.ts';
 import { id, lab, N1, N2, N3 } from './network-world.ts';
 
 test.serial(
@@ -40,8 +41,47 @@ test.serial(
     t.deepEqual(await kernelText(net), before);
     await net.attach(id('w1'));
     t.deepEqual(await kernelText(net), before, 'to attach again changes nothing');
+    await away(net, t);
   },
 );
+
+/** A node that missed all of an hour: other tasks, other addresses, a service without one, another network. */
+async function away(net: NetworkLab, t: ExecutionContext): Promise<void> {
+  await net.killDriver(N2);
+  const { tasks, services } = net.world;
+  const change = (name: string, more: Partial<WorldTask>): void => {
+    const at = tasks.findIndex((task) => task.taskId === id(name));
+    const old = tasks[at];
+    if (old !== undefined) tasks[at] = { ...old, ...more };
+  };
+  change('w1', { serving: false });
+  change('r1', { addresses: { front: '10.5.0.49' } });
+  services.push({ name: 'late', aliases: [], meshPorts: [], hostPorts: [], networks: ['late'], vips: {} });
+  net.world.networks = [...net.world.networks, network('late', 0x1003, '10.7.0')];
+  const task = { service: 'late', serving: true, desired: 'running' } as const;
+  for (const [name, node, address] of [
+    ['l1', N1, '10.7.0.11'],
+    ['l2', N2, '10.7.0.12'],
+  ] as const)
+    tasks.push({ ...task, taskId: id(name), node, slot: 1, addresses: { late: address } });
+  for (let i = 0; i < 200; i += 1) {
+    const addresses = { front: `10.5.0.${50 + (i % 150)}` };
+    tasks.push({ ...task, taskId: id(`x${i}`), service: 'rr', node: N3, slot: 9, addresses });
+  }
+  await net.apply(N1);
+  net.startDriver(N2);
+  const { tookMs } = await net.apply(N2);
+  t.log(`right again in ${tookMs.toFixed(0)} ms`);
+  for (const name of ['l1', 'l2']) await net.startContainer(id(name));
+  const ping = await net.inTask(id('l2'), ['busybox', 'ping', '-c1', '-W3', '10.7.0.11']);
+  t.is(ping.code, 0, ping.stdout);
+  t.is(await net.get({ task: id('r2') }, 'http://10.5.0.41/'), 'curl failed with 7', 'nobody has it now');
+  for (let i = 0; i < 6; i += 1) t.regex(await net.get({ task: id('r2') }, 'http://10.5.0.200/'), /^w2/);
+  const sandbox = `shoal-${net.cluster}-${N2.slice(0, 8)}-1001`;
+  const routes = (await net.inHost(sandbox, ['ip', 'route'])).stdout;
+  t.regex(routes, /^10\.5\.0\.199 via 10\.99\.0\.3 /m);
+  t.regex(routes, /^10\.5\.0\.49 via 10\.99\.0\.1 /m);
+}
 
 /** Bytes without a pause from outside to a published port, which sends them back. */
 function transfer(net: NetworkLab): { stop(): void; allCameBack(): Promise<void> } {

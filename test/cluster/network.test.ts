@@ -325,9 +325,56 @@ test.serial('names: services, tasks, aliases, reverse, and the rest from outside
   const lookup = await net.inTask(id('w1'), ['busybox', 'nslookup', 'web', '10.5.0.1']);
   t.regex(lookup.stdout, /10\.5\.0\.200/, 'a real resolver understands');
   t.is(await overTcp(net, id('w1'), 'tasks.web'), '10.5.0.11 10.5.0.12');
+  await change(net, t, () => ask('w1', 'tasks.web'));
+  await restart(net, t);
   const conf = await net.send(N1, { verb: 'resolv-conf', taskId: id('w1') });
   t.regex(conf.value ?? '', /^nameserver 10\.5\.0\.1\n/);
 });
+
+/** What applying resolves for is in the answers. */
+async function change(net: NetworkLab, t: ExecutionContext, ask: () => Promise<string>): Promise<void> {
+  const w2 = net.world.tasks.find((task) => task.taskId === id('w2'));
+  if (w2 === undefined) return t.fail();
+  for (const [serving, answer] of [
+    [false, '10.5.0.11'],
+    [true, '10.5.0.11 10.5.0.12'],
+  ] as const) {
+    w2.serving = serving;
+    const { tookMs } = await net.apply(N1);
+    const askedMs = performance.now();
+    t.is(await ask(), answer);
+    t.log(
+      `a name follows in ${tookMs.toFixed(1)} ms, and is told in ${(performance.now() - askedMs).toFixed(1)} ms`,
+    );
+  }
+}
+
+/** A resolver that asks while there is no agent is not refused, so that it asks again. */
+async function restart(net: NetworkLab, t: ExecutionContext): Promise<void> {
+  await net.killDriver(N1);
+  const script = `const s = require('dgram').createSocket('udp4');
+    s.on('error', (e) => { console.log(e.code); process.exit(); });
+    s.on('message', () => { console.log('answered'); process.exit(); });
+    s.connect(53, '10.5.0.1', () => { console.log('asks'); setInterval(() => s.send(Buffer.from('${dnsPacket
+      .encode({ type: 'query', id: 7, questions: [{ type: 'A', name: 'web' }] })
+      .toString('hex')}', 'hex')), 50); });`;
+  const client = spawn('nsenter', [`--net=${net.containerNs(id('w1'))}`, process.execPath, '-e', script]);
+  t.teardown(() => client.kill('SIGKILL'));
+  let said = '';
+  client.stdout.on('data', (data: Buffer) => {
+    said += data.toString();
+  });
+  await until('it asks', async () => said !== '');
+  const sandbox = `shoal-${net.cluster}-${N1.slice(0, 8)}-1001`;
+  // What the kernel would have told it, from the counter of what it has sent.
+  const refusals = async (): Promise<number> =>
+    Number(/OutDestUnreachs\s+(\d+)/.exec((await net.inHost(sandbox, ['nstat', '-asz'])).stdout)?.[1] ?? 0);
+  await until('nobody listens', async () => client.exitCode !== null || (await refusals()) > 0);
+  net.startDriver(N1, '10.99.0.100');
+  await net.apply(N1);
+  await until('it is answered, or was refused', async () => client.exitCode !== null);
+  t.is(said, 'asks\nanswered\n');
+}
 
 /** Asks for addresses over TCP, from a process inside the container. */
 async function overTcp(net: NetworkLab, taskId: string, name: string): Promise<string> {

@@ -19,12 +19,6 @@ export function checkPorts(spec: ServiceSpec): SpecProblem[] {
         message: `published port ${port.publishedPort}: 0 to ${PORT_MAX} is expected`,
       });
     }
-    if (port.mode === 'host' && port.publishedPort === 0) {
-      problems.push({
-        field: 'ports',
-        message: `target port ${port.targetPort}: mode host needs a published port; letting the node choose is not supported yet`,
-      });
-    }
     if (port.publishedPort === 0) continue;
     const key = `${port.mode} ${portKey(port)}`;
     if (seen.has(key)) {

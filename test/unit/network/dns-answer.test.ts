@@ -95,7 +95,7 @@ test('a list is given in another order each time', (t) => {
       internal: false,
       ingress: false,
     },
-    services: new Map([['rr', { serving: ['10.5.0.2', '10.5.0.3'] }]]),
+    services: new Map([['rr', { serving: ['10.5.0.2', '10.5.0.3'], ports: [] }]]),
     tasks: new Map(),
     reverse: new Map(),
   };
@@ -180,4 +180,56 @@ test('frames come out whole however the stream is cut', (t) => {
       },
     ),
   );
+});
+
+test('where ports are: by name or number, the VIP or each serving task, with the addresses', (t) => {
+  const world = fc.sample(worlds, { seed: 5, numRuns: 200 }).find(({ services, tasks }) => {
+    const serving = tasks.filter(({ service, serving: on }) => on && service === 's0');
+    return services[0]?.vips['front'] !== undefined && serving.length > 1;
+  });
+  if (world === undefined) return t.fail();
+  const ports = [
+    { name: 'http', protocol: 'tcp', targetPort: 80 },
+    { protocol: 'tcp', targetPort: 443 },
+    { name: 'http', protocol: 'udp', targetPort: 443 },
+  ] as const;
+  const services = world.services.map((one) => (one.name === 's0' ? { ...one, named: ports } : one));
+  const networks = namesIn({ ...world, services }, 'front');
+  const targets = (name: string): string[] | string => {
+    const result = answer({ name, type: 'SRV' }, networks, half);
+    if (result.kind !== 'targets') return result.kind;
+    return result.targets.map((one) => `${one.name} ${one.address} ${one.port}`).sort();
+  };
+  const vip = world.services[0]?.vips['front'];
+  t.deepEqual(targets('_http._tcp.s0'), [`s0.front ${vip} 80`]);
+  t.deepEqual(targets('_HTTP._TCP.S0.front.'), [`s0.front ${vip} 80`]);
+  t.deepEqual(targets('_443._tcp.s0'), [`s0.front ${vip} 443`]);
+  t.deepEqual(targets('_http._udp.s0'), [`s0.front ${vip} 443`]);
+  const serving = world.tasks.filter(({ service, serving: on }) => on && service === 's0');
+  t.deepEqual(
+    targets('_http._tcp.tasks.s0'),
+    serving.map(({ taskId, slot, addresses: at }) => `s0.${slot}.${taskId}.front ${at['front']} 80`).sort(),
+  );
+  t.is(targets('_smtp._tcp.s0'), 'unknown');
+  t.is(targets('_http._sctp.s0'), 'unknown');
+  t.is(targets('_http._tcp.elsewhere.example'), 'elsewhere');
+  t.is(answer({ name: '_http._tcp.s0', type: 'A' }, networks, half).kind, 'empty');
+
+  const name = '_http._tcp.tasks.s0';
+  const read = readQuery(dnsPacket.encode({ type: 'query', questions: [{ type: 'SRV', name }] }));
+  const found = answer({ name, type: 'SRV' }, networks, half);
+  if (read === undefined || found.kind === 'elsewhere') return t.fail();
+  const whole = writeAnswer(read, found, false);
+  const told = dnsPacket.decode(whole);
+  t.is(told.answers?.length, serving.length);
+  t.like(told.answers?.[0], { type: 'SRV', data: { priority: 0, weight: 1, port: 80 } });
+  t.deepEqual(
+    told.additionals?.map((one) => ('data' in one ? one.data : '')).toSorted(),
+    serving.map(({ addresses: at }) => at['front']).toSorted(),
+  );
+  const over = (udpBytes: number): dnsPacket.DecodedPacket =>
+    dnsPacket.decode(writeAnswer({ ...read, udpBytes }, found, true));
+  const bare = over(whole.length - 1);
+  t.deepEqual([bare.answers?.length, bare.additionals?.length, bare.flag_tc], [serving.length, 0, false]);
+  t.true(over(100).flag_tc);
 });
