@@ -215,13 +215,15 @@ function leaveRules(view: NetworkView): string[] {
   ];
 }
 
-/** On ingress, containers answer what was published; they do not begin anything among themselves. */
+/** On ingress, and where they are kept apart, containers answer what was published; they do not begin anything among themselves. */
 function refuseRules(view: NetworkView): string[] {
   const begun = `iifname "c*" oifname != "${UPLINK}" ct state new`;
-  return ['oifname "lo"', ...(view.network.ingress ? [begun] : [])].flatMap((condition) => [
-    `${condition} meta l4proto tcp reject with tcp reset`,
-    `${condition} reject with icmp host-unreachable`,
-  ]);
+  return ['oifname "lo"', ...(view.network.ingress || view.network.isolated === true ? [begun] : [])].flatMap(
+    (condition) => [
+      `${condition} meta l4proto tcp reject with tcp reset`,
+      `${condition} reject with icmp host-unreachable`,
+    ],
+  );
 }
 
 const VIP_DISPATCHER: Dispatcher = {

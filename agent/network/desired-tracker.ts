@@ -87,7 +87,7 @@ export class DesiredTracker {
   }
 
   #anew(now: Moment): DesiredChange {
-    const index = new EndpointIndex(now.set);
+    const index = new EndpointIndex(now.set, now.self.nodeId);
     this.#index = index;
     this.#counts = new Map();
     for (const [id, view] of now.views) now.allowed.set(id, allowLists(view, index));

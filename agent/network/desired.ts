@@ -30,7 +30,7 @@ export function desiredState(set: AssignmentSet, self: Self): DesiredState {
   const me = set.peers.get(self.nodeId);
   if (me === undefined) return { host: new Map(), sandboxes: new Map() };
   const views = viewsOf(set, self);
-  const index = new EndpointIndex(set);
+  const index = new EndpointIndex(set, self.nodeId);
   const sandboxes = views.map((view): [string, SandboxState] => {
     const allowed = allowLists(view, index);
     const units = sandboxUnits(view, me, index, allowed);
@@ -85,6 +85,8 @@ export function endpointUnit(
   allowed: AllowLists,
   endpoint: EndpointAssignment,
 ): KernelObject[] {
+  // A network without a tunnel does not lead there.
+  if (endpoint.local === true && endpoint.nodeId !== me.nodeId) return [];
   return [...endpointObjects(view, me, endpoint), ...memberObjects(allowed, endpoint)];
 }
 

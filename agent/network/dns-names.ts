@@ -45,8 +45,12 @@ export class NameTable implements NetworkNames {
   readonly #tasks = new Groups<string>();
   readonly #reverse = new Groups<string>();
 
-  constructor(set: AssignmentSet, network: NetworkAssignment) {
+  readonly #nodeId: string;
+
+  /** As this node sees it: of a network without a tunnel it has its own endpoints only. */
+  constructor(set: AssignmentSet, network: NetworkAssignment, nodeId: string) {
     this.network = network;
+    this.#nodeId = nodeId;
     for (const [key, row] of set.services) this.#service(key, undefined, row);
     for (const [key, row] of set.endpoints) this.#endpoint(key, undefined, row);
   }
@@ -66,6 +70,8 @@ export class NameTable implements NetworkNames {
       const serving = rows.flatMap(({ serviceId }) => [...this.#serving.of(serviceId).values()]);
       const [first, second] = rows;
       if (first === undefined) return undefined;
+      // It may be on other nodes only, which a network without a tunnel does not lead to.
+      if (this.network.local === true && serving.length === 0) return undefined;
       const ports = rows.flatMap(({ named: own }) => own ?? []);
       // One VIP can not stand for two services: their tasks are listed instead.
       const all = { serving, ports };
@@ -102,10 +108,14 @@ export class NameTable implements NetworkNames {
       this.#reverse.drop(old.address, key);
       for (const name of namesOf(old)) this.#tasks.drop(name, key);
     }
-    if (row === undefined || !this.#isHere(row)) return;
+    if (row === undefined || !this.#isHere(row) || this.#isElsewhere(row)) return;
     if (row.serving) this.#serving.put(row.serviceId, key, row.address);
     this.#reverse.put(row.address, key, `${taskName(row)}.${this.network.name}`);
     for (const name of namesOf(row)) this.#tasks.put(name, key, row.address);
+  }
+
+  #isElsewhere({ local, nodeId }: EndpointAssignment): boolean {
+    return local === true && nodeId !== this.#nodeId;
   }
 
   /** Ingress carries published traffic only: tasks that share nothing else do not know one another. */

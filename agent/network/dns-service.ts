@@ -30,8 +30,11 @@ export class DnsService {
   #names = new Map<string, NameTable>();
   #askers: ReadonlyMap<string, TaskAssignment> = new Map();
 
+  readonly #nodeId: string;
+
   /** `resolvers` is asked each time: the host's may change. */
-  constructor(logger: Logger, resolvers: () => readonly string[]) {
+  constructor(nodeId: string, logger: Logger, resolvers: () => readonly string[]) {
+    this.#nodeId = nodeId;
     this.#logger = logger;
     this.#resolvers = resolvers;
   }
@@ -129,7 +132,7 @@ export class DnsService {
     const network = this.#set?.networks.get(networkId);
     const known = this.#names.get(networkId);
     if (known !== undefined || network === undefined || this.#set === undefined) return known;
-    const made = new NameTable(this.#set, network);
+    const made = new NameTable(this.#set, network, this.#nodeId);
     this.#names.set(networkId, made);
     return made;
   }

@@ -2,13 +2,7 @@
  * The networks of one node. The newest assignment set wins; work is done one at a time: what should be is computed,
  * compared with what is, and the difference applied; the same again on a timer.
  */
-import {
-  ConflictError,
-  describeError,
-  InvalidError,
-  NotFoundError,
-  UnsupportedError,
-} from '../../shared/errors/index.ts';
+import { ConflictError, describeError, InvalidError, NotFoundError } from '../../shared/errors/index.ts';
 import { delay, isAbort } from '../../shared/lib/abort.ts';
 import { backoffMs } from '../../shared/lib/backoff.ts';
 import { Mutex } from '../../shared/lib/mutex.ts';
@@ -20,7 +14,7 @@ import { type DesiredChange, DesiredTracker } from './desired-tracker.ts';
 import type { RowChanges } from './endpoint-index.ts';
 import { hostPortsOf, portText, sharedPort } from './host-ports.ts';
 import { Lingering } from './lingering.ts';
-import { hasTunnel, localTasks, neededNetworks, type Self } from './local.ts';
+import { localTasks, neededNetworks, requireTunnels, type Self } from './local.ts';
 import type { NetworkDriverOptions } from './driver-options.ts';
 import { DnsService } from './dns-service.ts';
 import { ForeignPorts, isTaken, listeningPorts, portTaken } from './foreign-ports.ts';
@@ -80,7 +74,11 @@ export class NetworkDriver {
     this.#prefix = prefixOf(options.clusterName, options.nodeId);
     this.#kernel = new Kernel(this.#prefix, options.netnsDir ?? NETNS_DIR);
     this.#wiring = new LiveWiring(options.live, this.#kernel, options.logger);
-    this.#dns = new DnsService(options.logger, () => options.hostResolvers ?? readHostResolvers());
+    this.#dns = new DnsService(
+      options.nodeId,
+      options.logger,
+      () => options.hostResolvers ?? readHostResolvers(),
+    );
     this.#foreignPorts = new ForeignPorts(options.logger);
     this.#lingering = new Lingering(options.lingerMs ?? 0);
     this.#news = new NetworkNews(options.logger, options.onReport);
@@ -359,15 +357,6 @@ export class NetworkDriver {
       }
     }
   }
-}
-
-/** Throws UnsupportedError when a network of the task is encrypted and can not be here. */
-function requireTunnels(task: TaskAssignment, { networks }: AssignmentSet, self: Self): void {
-  const plain = task.addresses
-    .flatMap(({ network }) => networks.get(network) ?? [])
-    .find((network) => !hasTunnel(network, self));
-  if (plain !== undefined)
-    throw new UnsupportedError(`network ${plain.name} is encrypted, and this node's kernel has no WireGuard`);
 }
 
 /** Throws ConflictError when somebody else listens on one of these ports. */

@@ -19,7 +19,11 @@ export class EndpointIndex {
   readonly #backends = new Groups<EndpointAssignment>();
   readonly #named = new Groups<ServiceAssignment>();
 
-  constructor(set: AssignmentSet) {
+  readonly #nodeId: string;
+
+  /** As this node sees it: of a network without a tunnel it has its own endpoints only. */
+  constructor(set: AssignmentSet, nodeId: string) {
+    this.#nodeId = nodeId;
     for (const [key, row] of set.endpoints) this.#putEndpoint(key, undefined, row);
     for (const [key, row] of set.services) this.#putService(key, undefined, row);
   }
@@ -64,7 +68,7 @@ export class EndpointIndex {
       this.#endpoints.drop(old.networkId, key);
       this.#backends.drop(serviceKeyOf(old), key);
     }
-    if (row === undefined) return;
+    if (row === undefined || (row.local === true && row.nodeId !== this.#nodeId)) return;
     this.#endpoints.put(row.networkId, key, row);
     if (row.serving) this.#backends.put(serviceKeyOf(row), key, row);
   }

@@ -4,7 +4,7 @@ import type { AssignmentSet, TaskAddress, TaskAssignment } from '../../shared/mo
 import type { Logger } from '../../shared/model/options.ts';
 import { dumpNamespace } from '../native/network.ts';
 import type { Kernel } from './kernel.ts';
-import type { Self } from './local.ts';
+import { requireTunnels, type Self } from './local.ts';
 import type { NamespaceDump } from './observe.ts';
 import type { AttachPlan } from './attach.ts';
 import { rewirePlan } from './rewire.ts';
@@ -68,6 +68,7 @@ export class LiveWiring {
   ): Promise<void> {
     const netns = await this.#live?.netnsOf(task.taskId);
     if (netns === undefined) return;
+    requireTunnels(task, set, self);
     const dump = (await dumpNamespace(netns, [])) as NamespaceDump;
     const { batches, added } = rewirePlan(task, set, self, netns, dump);
     await this.#kernel.extend(batches, added);

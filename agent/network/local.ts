@@ -1,6 +1,7 @@
 /** What concerns this node: itself, its tasks, and the networks that they are on. */
+import { UnsupportedError } from '../../shared/errors/index.ts';
 import type { AssignmentSet, NetworkAssignment, TaskAssignment } from '../../shared/model/index.ts';
-import { WIRE_OVERHEAD } from './names.ts';
+import { TUNNEL_OVERHEAD, WIRE_OVERHEAD } from './names.ts';
 
 /** This node's ends of the encrypted ways. */
 export interface Wire {
@@ -51,14 +52,18 @@ export interface NetworkView {
 }
 
 /** Of all interfaces on a network: what it asks for, but never more than the tunnel carries. */
-export function mtuOf({ mtu, encrypted }: NetworkAssignment, self: Self): number {
-  const most = encrypted === true ? self.mtu - WIRE_OVERHEAD : self.mtu;
+export function mtuOf({ mtu, encrypted, local }: NetworkAssignment, self: Self): number {
+  const tunnel = encrypted === true ? self.mtu - WIRE_OVERHEAD : self.mtu;
+  const most = local === true ? self.mtu + TUNNEL_OVERHEAD : tunnel;
   return Math.min(mtu ?? most, most);
 }
 
-/** False: what the network carries must be encrypted, and can not be here. It then goes to no other node at all. */
-export function hasTunnel({ encrypted }: NetworkAssignment, self: Self): boolean {
-  return encrypted !== true || self.wire !== undefined;
+/**
+ * False of a network that is of one node alone, and where what it carries must be encrypted and can not be: it then goes to
+ * no other node at all.
+ */
+export function hasTunnel({ encrypted, local }: NetworkAssignment, self: Self): boolean {
+  return local !== true && (encrypted !== true || self.wire !== undefined);
 }
 
 /** A task that is to have interfaces here. */
@@ -91,4 +96,13 @@ function publishes(set: AssignmentSet, networkId: string): boolean {
   for (const service of set.services.values())
     if (service.networkId === networkId && service.ports.length > 0) return true;
   return false;
+}
+
+/** Throws UnsupportedError when a network of the task is encrypted and can not be here. */
+export function requireTunnels(task: TaskAssignment, { networks }: AssignmentSet, self: Self): void {
+  const plain = task.addresses
+    .flatMap(({ network }) => networks.get(network) ?? [])
+    .find((network) => network.encrypted === true && !hasTunnel(network, self));
+  if (plain !== undefined)
+    throw new UnsupportedError(`network ${plain.name} is encrypted, and this node's kernel has no WireGuard`);
 }

@@ -23,7 +23,7 @@ import {
 } from '../../shared/model/index.ts';
 import { readAllow, readAllowFrom } from '../../shared/lib/allow-list.ts';
 import { readEncrypted } from '../../shared/lib/network-encrypted.ts';
-import { readMtu } from '../../shared/lib/network-mtu.ts';
+import { ICC_OPTION, readMtu } from '../../shared/lib/network-mtu.ts';
 import { taskContext, Template } from '../../shared/lib/template.ts';
 
 /** The part of the store that assignments are made of. */
@@ -147,6 +147,7 @@ export function endpointRows(view: AssignmentView, task: Task): readonly Endpoin
     aliases: spec.networks.find((attachment) => attachment.network === network)?.aliases ?? [],
     ...hostnameOf(view, task, spec),
     serving,
+    ...(view.networks.get(network)?.spec.driver === 'bridge' ? { local: true as const } : {}),
   }));
 }
 
@@ -232,6 +233,8 @@ export function networkRow(network: Network): NetworkAssignment | undefined {
     ...network.allocation,
     internal: network.spec.internal,
     ingress: network.spec.ingress,
+    ...(network.spec.driver === 'bridge' ? { local: true as const } : {}),
+    ...(network.spec.driverOptions[ICC_OPTION] === 'false' ? { isolated: true as const } : {}),
     ...(typeof mtu === 'number' ? { mtu } : {}),
     ...(typeof allow === 'object' ? { allow } : {}),
     ...(readEncrypted(network.spec.driverOptions) === true ? { encrypted: true as const } : {}),

@@ -91,7 +91,7 @@ function readNetwork(
     section.problems.error(
       at,
       `${at.key}.driver`,
-      `'${driver}' is not supported: networks of a stack are overlay networks`,
+      `'${driver}' is not supported: networks of a stack are overlay networks (of bridge, each node has its own: docker run)`,
     );
   }
   const known = new Map<string, unknown>([

@@ -1,7 +1,8 @@
-/** The driver option by which a network has an MTU of its own. */
+/** Driver options of networks: an MTU of its own, and of bridges whether containers may talk to one another. */
 import type { Labels } from '../model/service.ts';
 
 export const MTU_OPTION = 'com.docker.network.driver.mtu';
+export const ICC_OPTION = 'com.docker.network.bridge.enable_icc';
 /** IPv6's least (RFC 8200, 5): what carries less breaks more than it helps. */
 const LEAST = 1280;
 /** An IPv4 packet's most, less the tunnel's headers. */

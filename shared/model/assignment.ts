@@ -36,6 +36,10 @@ export interface NetworkAssignment {
   readonly gateway: string;
   readonly internal: boolean;
   readonly ingress: boolean;
+  /** It has no tunnel: each node's part of it is by itself. */
+  readonly local?: true;
+  /** Containers on it can not open connections to one another. */
+  readonly isolated?: true;
   /** At most so large are its packets. Absent: as the nodes' own network and the tunnel allow. */
   readonly mtu?: number;
   /** Absent: all connections that services allow; else only these of them. */
@@ -60,6 +64,8 @@ export interface EndpointAssignment {
   readonly aliases: readonly string[];
   readonly hostname?: string;
   readonly serving: boolean;
+  /** Of a network without a tunnel: only its own node leads to it. */
+  readonly local?: true;
 }
 
 export interface MeshPort {

@@ -1,9 +1,14 @@
 import type { Labels } from './service.ts';
 
+/** What networks can be made of. */
+export const NETWORK_DRIVERS = ['overlay', 'bridge'] as const;
+export type NetworkDriverName = (typeof NETWORK_DRIVERS)[number];
+
 export interface NetworkSpec {
   readonly name: string;
   readonly labels: Labels;
-  readonly driver: 'overlay';
+  /** `bridge`: each node has one of its own; what is on it reaches what is on it on the same node. */
+  readonly driver: NetworkDriverName;
   readonly internal: boolean;
   readonly attachable: boolean;
   readonly ingress: boolean;

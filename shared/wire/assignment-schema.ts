@@ -53,6 +53,8 @@ const network = conforms<NetworkAssignment>()(
     gateway: text,
     internal: flag,
     ingress: flag,
+    local: z.literal(true).exactOptional(),
+    isolated: z.literal(true).exactOptional(),
     mtu: count.exactOptional(),
     allow: allow.exactOptional(),
     encrypted: z.literal(true).exactOptional(),
@@ -71,6 +73,7 @@ const endpoint = conforms<EndpointAssignment>()(
     aliases: z.array(text),
     hostname: text.exactOptional(),
     serving: flag,
+    local: z.literal(true).exactOptional(),
   }),
 );
 

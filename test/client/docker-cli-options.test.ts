@@ -367,3 +367,49 @@ test('a single container is connected to networks and taken from them while it r
   await docker.ok('rm', '-f', web, fixed);
   await docker.ok('network', 'rm', front, back);
 });
+
+test('a network of the driver bridge: each node has its own, with names, a way out and published ports', async (t, scene) => {
+  const { docker, swarm, tag } = scene;
+  const [net, apart, one, two, far, lone] = ['net', 'apart', 'one', 'two', 'far', 'lone'].map(
+    (s) => `${s}-${tag}`,
+  );
+  // what the client makes when it is not told of a driver
+  await docker.ok('network', 'create', net ?? '');
+  await docker.ok(
+    'network',
+    'create',
+    '-d',
+    'bridge',
+    '-o',
+    'com.docker.network.bridge.enable_icc=false',
+    apart ?? '',
+  );
+  t.is(await docker.ok('network', 'inspect', '-f', '{{.Driver}} {{.Scope}}', net ?? ''), 'bridge local');
+  const port = String(await freePort());
+  const run = (name = '', node = '', ...more: string[]) =>
+    docker.ok(
+      ...['run', '-d', '--pull', 'never', '--name', name, ...more],
+      ...['--label', `com.docker.swarm.constraints=["node.hostname==${node}"]`, IMAGE],
+    );
+  await run(one, 'a1', '--network', net ?? '', '--network-alias', 'www', '-p', `${port}:80`);
+  await run(two, 'a1', '--network', net ?? '');
+  await run(far, 'a2', '--network', net ?? '');
+  await run(lone, 'a1', '--network', apart ?? '');
+  await docker.ok('network', 'connect', apart ?? '', two ?? '');
+  const pings = async (from = '', to = ''): Promise<boolean> =>
+    (await docker.run(['exec', from, 'ping', '-c', '1', '-w', '1', to])).code === 0;
+  const address = (name = '', network = '') =>
+    docker.ok('inspect', '-f', `{{(index .NetworkSettings.Networks "${network}").IPAddress}}`, name);
+  await swarm.eventually(() => pings(two, one));
+  t.true(await pings(two, 'www'));
+  t.true(await pings(one, await address(two, net)));
+  t.false(await pings(one, await address(far, net)), 'it is on another node');
+  t.false(await pings(two, await address(lone, apart)), 'they are kept apart');
+  t.true(await pings(one, swarm.node('a2').address), 'a way out');
+  for (const node of ['a1', 'a2']) {
+    const url = `http://${swarm.node(node).address}:${port}/`;
+    await swarm.eventually(async () => (await swarm.node('a2').curl(url)).length > 0);
+  }
+  await docker.ok('rm', '-f', ...[one, two, far, lone].map(String));
+  await docker.ok('network', 'rm', net ?? '', apart ?? '');
+});

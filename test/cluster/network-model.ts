@@ -120,6 +120,9 @@ export function assignmentsOf(world: World, nodeId: string): AssignmentSet {
         aliases: [],
         serving: task.serving,
         ...(task.hostname === undefined ? {} : { hostname: task.hostname }),
+        ...(world.networks.some((one) => one.networkId === networkId && one.local === true)
+          ? { local: true as const }
+          : {}),
       }),
     ),
   );

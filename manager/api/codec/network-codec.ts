@@ -2,8 +2,14 @@
 import { z } from 'zod';
 import { InvalidError, UnsupportedError } from '../../../shared/errors/index.ts';
 import { ENCRYPTED_OPTION, readEncrypted } from '../../../shared/lib/network-encrypted.ts';
-import { MTU_OPTION, readMtu } from '../../../shared/lib/network-mtu.ts';
-import type { Labels, Network, NetworkSpec } from '../../../shared/model/index.ts';
+import { ICC_OPTION, MTU_OPTION, readMtu } from '../../../shared/lib/network-mtu.ts';
+import {
+  type Labels,
+  type Network,
+  NETWORK_DRIVERS,
+  type NetworkDriverName,
+  type NetworkSpec,
+} from '../../../shared/model/index.ts';
 import { requireAllow } from '../ops/allow-lists.ts';
 import { parseStrict } from '../http/unsupported.ts';
 import { defined, given, labelsOf, timeText, zFlag, zLabels, zText } from './common.ts';
@@ -13,7 +19,7 @@ export const zNetwork = z.object({
   // Since 1.44 always checked.
   CheckDuplicate: zFlag,
   Driver: zText,
-  Scope: z.enum(['', 'swarm'], { error: "networks have the scope 'swarm'" }).nullish(),
+  Scope: z.enum(['', 'swarm', 'local'], { error: "networks have the scope 'swarm' or 'local'" }).nullish(),
   Internal: zFlag,
   Attachable: zFlag,
   Ingress: zFlag,
@@ -45,19 +51,14 @@ export function decodeNetworkSpec(value: unknown): DecodedNetwork {
   if (raw.ConfigOnly === true) throw new UnsupportedError('network: not supported by Shoal: ConfigOnly');
   if (raw.EnableIPv4 === false)
     throw new UnsupportedError('network: not supported by Shoal: EnableIPv4 = false');
-  const driver = given(raw.Driver) ?? 'overlay';
-  if (driver !== 'overlay') {
-    throw new InvalidError(
-      `network driver '${driver}' is not supported: Shoal makes overlay networks (docker network create --driver overlay)`,
-    );
-  }
+  const driver = readDriver(given(raw.Driver) ?? 'overlay', raw.Scope ?? '');
   const configs = raw.IPAM?.Config ?? [];
   if (configs.length > 1)
     throw new UnsupportedError('network: not supported by Shoal: more than one IPAM.Config');
   const spec = defined({
     name: raw.Name,
     labels: labelsOf(raw.Labels),
-    driver: 'overlay' as const,
+    driver,
     internal: raw.Internal ?? false,
     attachable: raw.Attachable ?? false,
     ingress: false,
@@ -65,16 +66,51 @@ export function decodeNetworkSpec(value: unknown): DecodedNetwork {
     gateway: given(configs[0]?.Gateway),
     driverOptions: labelsOf(raw.Options),
   }) as NetworkSpec;
-  requireOptions(spec.driverOptions);
+  requireOptions(driver, spec.driverOptions);
   requireAllow(spec.labels);
   return { spec, warnings: [] };
 }
 
+function readDriver(name: string, scope: string): NetworkDriverName {
+  const driver = NETWORK_DRIVERS.find((one) => one === name);
+  if (driver === undefined)
+    throw new InvalidError(
+      `network driver '${name}' is not supported: ${NETWORK_DRIVERS.join(' and ')} are (docker network create --driver overlay)`,
+    );
+  if (scope !== '' && scope !== SCOPES[driver])
+    throw new InvalidError(`networks of driver ${driver} have the scope '${SCOPES[driver]}', not '${scope}'`);
+  return driver;
+}
+
+const SCOPES: Readonly<Record<NetworkDriverName, 'swarm' | 'local'>> = { overlay: 'swarm', bridge: 'local' };
+
+/** Options of Docker's bridges: what they may say, and why not otherwise. */
+const BRIDGE_OPTIONS: Readonly<Record<string, { readonly values: readonly string[]; readonly why: string }>> =
+  {
+    [ICC_OPTION]: { values: ['true', 'false'], why: 'true or false is expected' },
+    'com.docker.network.bridge.enable_ip_masquerade': {
+      values: ['true'],
+      why: 'not supported: what leaves a node has its address (--internal lets nothing out)',
+    },
+    'com.docker.network.bridge.name': {
+      values: [],
+      why: 'not supported: containers are routed, there is no bridge device to name',
+    },
+  };
+
 /** Throws for an option that would change what the network is, and for a value that can not be. */
-function requireOptions(options: Labels): void {
-  const refused = Object.keys(options).filter((key) => key !== MTU_OPTION && key !== ENCRYPTED_OPTION);
+function requireOptions(driver: NetworkDriverName, options: Labels): void {
+  const known = driver === 'bridge' ? BRIDGE_OPTIONS : {};
+  const allowed = [MTU_OPTION, ...(driver === 'overlay' ? [ENCRYPTED_OPTION] : Object.keys(known))];
+  const refused = Object.keys(options).filter((key) => !allowed.includes(key));
   if (refused.length > 0) {
     throw new UnsupportedError(`network: not supported by Shoal: driver option ${refused.join(', ')}`);
+  }
+  for (const [key, { values, why }] of Object.entries(known)) {
+    const value = options[key];
+    if (value === undefined || values.includes(value)) continue;
+    const Problem = why.startsWith('not supported') ? UnsupportedError : InvalidError;
+    throw new Problem(`network: driver option ${key}: '${value}': ${why}`);
   }
   const mtu = readMtu(options);
   if (typeof mtu === 'string') throw new InvalidError(`network: driver option ${MTU_OPTION}: ${mtu}`);
@@ -87,14 +123,16 @@ export function encodeNetwork(network: Network, version: number) {
   const { spec, allocation } = network;
   const subnet = allocation?.subnet ?? spec.subnet;
   const gateway = allocation?.gateway ?? spec.gateway;
-  const vxlan: Labels = allocation === undefined ? {} : { [VXLAN_OPTION]: String(allocation.vni) };
+  const isBridge = spec.driver === 'bridge';
+  const vxlan: Labels =
+    allocation === undefined || isBridge ? {} : { [VXLAN_OPTION]: String(allocation.vni) };
   return {
     Name: spec.name,
     Id: network.id,
     Created: timeText(network.createdAtMs),
     Version: version,
-    Scope: 'swarm',
-    Driver: 'overlay',
+    Scope: SCOPES[spec.driver],
+    Driver: spec.driver,
     EnableIPv4: true,
     EnableIPv6: false,
     IPAM: {

@@ -44,8 +44,8 @@ export function singleRunEvents(store: Records, change: StatusChange): EventDraf
   const ends = isTerminal(after.state) && !(before !== undefined && isTerminal(before.state));
   const networks = (action: 'connect' | 'disconnect'): EventDraft[] =>
     (task?.addresses ?? []).map(({ network }) => {
-      const name = store.get('networks', network)?.spec.name ?? network;
-      return draft('network', action, network, { container: id, name, type: 'overlay' });
+      const { name = network, driver = 'overlay' } = store.get('networks', network)?.spec ?? {};
+      return draft('network', action, network, { container: id, name, type: driver });
     });
   return [
     ...(begins ? [...networks('connect'), draft('container', 'start', id, base)] : []),

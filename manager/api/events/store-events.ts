@@ -32,10 +32,11 @@ function eventsOfOne(store: Records, change: Change): EventDraft[] {
     case 'nodes':
       return nodeEvents(change);
     case 'networks': {
-      const name = (change.after ?? change.before)?.spec.name ?? '';
+      const { name = '', driver = 'overlay' } = (change.after ?? change.before)?.spec ?? {};
       const action = actionOf(change);
       if (action === 'update') return [];
-      return [draft('network', action, change.key, { name, type: 'overlay' }, 'swarm')];
+      const scope = driver === 'bridge' ? 'local' : 'swarm';
+      return [draft('network', action, change.key, { name, type: driver }, scope)];
     }
     case 'secrets':
     case 'configs': {

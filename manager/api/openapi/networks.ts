@@ -18,7 +18,7 @@ export const networksOperations = [
     answers: { 200: answers.list('Networks') },
     errors: [400],
   }),
-  operation('post', '/networks/create', 'Create an overlay network', {
+  operation('post', '/networks/create', 'Create a network', {
     body: jsonBody('NetworkCreateRequest', zNetwork, example),
     answers: {
       201: answers.json(

@@ -159,7 +159,7 @@ function resolveContainer(store: Store, spec: ServiceSpec): ServiceSpec {
 
 /** Throws ForbiddenError, in Docker's words, for one that only services may be on. */
 export function requireAttachable({ spec }: Network): void {
-  if (spec.attachable && !spec.ingress) return;
+  if ((spec.attachable || spec.driver === 'bridge') && !spec.ingress) return;
   throw new ForbiddenError(
     `Could not attach to network ${spec.name}: rpc error: code = PermissionDenied desc = ` +
       `network ${spec.name} not manually attachable`,

@@ -44,6 +44,12 @@ export function resolveNetworks(store: Store, asked: ServiceSpec): ServiceSpec {
         `network ${network.spec.name} is being removed (removing it again ends a removal that was cut off)`,
       );
     }
+    if (network.spec.driver === 'bridge') {
+      throw new InvalidError(
+        `network ${network.spec.name} cannot be used with services. Only networks scoped to the swarm can be used, such as ` +
+          'those created with the overlay driver.',
+      );
+    }
     if (network.spec.ingress) {
       throw new InvalidError(
         `rpc error: code = InvalidArgument desc = Service cannot be explicitly attached to the ingress network "${network.spec.name}"`,

@@ -162,6 +162,10 @@ function checkNetwork(store: Store, stack: string, network: StackNetwork): Found
         `the external network ${network.name} does not exist: docker network create -d overlay ${network.name}`,
       );
     }
+    if (existing.spec.driver === 'bridge')
+      return report(
+        `services can not be attached to network ${network.name}: its driver is bridge, not overlay`,
+      );
     return existing.spec.ingress ? report('services can not be attached to the ingress network') : [];
   }
   if (existing !== undefined) {

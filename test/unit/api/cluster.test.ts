@@ -79,9 +79,22 @@ test('networks: create, refuse, list, use, remove', async (t) => {
   t.is(made.status, 201);
   t.is((await create({ Name: 'front', Driver: 'overlay' })).status, 409);
   const refusals: [object, number, RegExp][] = [
-    [{ Name: 'x', Driver: 'bridge' }, 400, /driver 'bridge' is not supported/],
     [{ Name: 'x', Options: { encrypted: 'a bit' } }, 400, /encrypted: 'a bit': true, false or nothing/],
     [{ Name: 'x', Options: { encryption: '' } }, 501, /driver option encryption/],
+    [{ Name: 'x', Driver: 'bridge', Scope: 'swarm' }, 400, /scope 'local', not 'swarm'/],
+    [
+      { Name: 'x', Driver: 'bridge', Options: { 'com.docker.network.bridge.name': 'br0' } },
+      501,
+      /bridge\.name: 'br0'/,
+    ],
+    [
+      { Name: 'x', Driver: 'bridge', Options: { 'com.docker.network.bridge.enable_icc': 'no' } },
+      400,
+      /true or false is expected/,
+    ],
+    [{ Name: 'x', Options: { 'com.docker.network.bridge.enable_icc': 'true' } }, 501, /enable_icc/],
+    [{ Name: 'x', Driver: 'ipvlan' }, 400, /driver 'ipvlan' is not supported: overlay and bridge are/],
+    [{ Name: 'x', Driver: 'bridge', Options: { encrypted: '' } }, 501, /encrypted/],
     [{ Name: 'x', EnableIPv6: true }, 501, /EnableIPv6/],
     [{ Name: 'x', IPAM: { Config: [{ Subnet: '10.5.0.128/25' }] } }, 403, /overlaps/],
     [{ Name: 'x', IPAM: { Config: [{ Subnet: '10.6.0.7' }] } }, 400, /CIDR/],

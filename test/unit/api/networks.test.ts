@@ -232,3 +232,29 @@ test('allow-lists: labels that are checked, what they name is said when it is mi
   t.is((await post('/networks/front/update', { Labels: {}, Internal: true })).status, 501);
   t.is((await post('/networks/host/update', { Labels: {} })).status, 403);
 });
+
+test('a network of the driver bridge is local, for single containers only, with its options', async (t) => {
+  await using api = await ApiFixture.up();
+  const post = (path: string, body: object) => api.send('POST', path, body);
+  const Options = {
+    'com.docker.network.bridge.enable_icc': 'false',
+    'com.docker.network.driver.mtu': '1400',
+  };
+  t.is(
+    (await post('/networks/create', { Name: 'node', Driver: 'bridge', Options, Scope: 'local' })).status,
+    201,
+  );
+  t.like(await api.get('/networks/node'), { Driver: 'bridge', Scope: 'local', Options });
+  const listed = await api.get(`/networks?${filtersOf({ scope: ['local'], type: ['custom'] })}`);
+  t.deepEqual(
+    listed.map(({ Name }: Json) => Name),
+    ['node'],
+  );
+  const refused = await post('/services/create', service('web', ['node']));
+  t.is(refused.status, 400);
+  t.regex(
+    refused.json.message,
+    /network node cannot be used with services. Only networks scoped to the swarm/,
+  );
+  t.deepEqual((await post(`/networks/prune`, {})).json.NetworksDeleted, ['node']);
+});

@@ -134,7 +134,7 @@ test('a connection is let in exactly if the lists of its network and of its serv
   fc.assert(
     fc.property(worlds, packets, (world, sent) => {
       const set = assignmentsOf(world, SELF);
-      const index = new EndpointIndex(set);
+      const index = new EndpointIndex(set, SELF);
       for (const view of viewsOf(set, selfWith([]))) {
         const { networkId, ingress } = view.network;
         const lists = allowLists(view, index);

@@ -92,6 +92,7 @@ test('a VIP and a published port lead to serving endpoints, and to all of them',
       for (const service of set.services.values()) {
         const serving = [...set.endpoints.values()]
           .filter((e) => e.networkId === service.networkId && e.serviceId === service.serviceId && e.serving)
+          .filter((e) => e.local !== true || e.nodeId === SELF)
           .map((e) => e.address)
           .sort();
         const sandbox = desired.sandboxes.get(service.networkId);
@@ -144,6 +145,24 @@ test('an internal network has no uplink; a network without tasks here has no san
         );
       }
     }),
+  );
+});
+
+test('a network of the driver bridge: no tunnel, the wire’s full MTU, a way out, and nothing of other nodes', (t) => {
+  fc.assert(
+    fc.property(worlds, (world) => {
+      const set = assignmentsOf(world, SELF);
+      const objects = [...(desiredIn(world).sandboxes.get('node')?.objects.values() ?? [])];
+      t.false(objects.some((object) => object.type === 'vxlan' || object.type === 'fdb'));
+      t.is(objects.length === 0, !objects.some((object) => object.type === 'veth' && object.name === 'up0'));
+      for (const object of objects) if (object.type === 'veth') t.is(object.mtu, 1500);
+      const elsewhere = [...set.endpoints.values()].filter(
+        (e) => e.networkId === 'node' && e.nodeId !== SELF,
+      );
+      for (const { address } of elsewhere)
+        t.false(JSON.stringify(objects).includes(`${address}/32`), `${address} is on another node`);
+    }),
+    { numRuns: 200 },
   );
 });
 

@@ -18,7 +18,7 @@ function namesIn(world: World, ...ids: string[]): NetworkNames[] {
   const set = assignmentsOf(world, SELF);
   return ids.flatMap((id) => {
     const network = set.networks.get(id);
-    return network === undefined ? [] : [new NameTable(set, network)];
+    return network === undefined ? [] : [new NameTable(set, network, '')];
   });
 }
 
@@ -47,6 +47,27 @@ test('a service is its VIP or, without one, its serving tasks; in any case, with
         t.deepEqual(answer({ name: service.name, type: 'AAAA' }, networks, half), { kind: 'empty' });
       }
     }),
+  );
+});
+
+test('on a network without a tunnel a node knows the names of its own containers only', (t) => {
+  fc.assert(
+    fc.property(worlds, (world) => {
+      const set = assignmentsOf(world, SELF);
+      const network = set.networks.get('node');
+      const networks = network === undefined ? [] : [new NameTable(set, network, SELF)];
+      for (const service of [...set.services.values()].filter((one) => one.networkId === 'node')) {
+        const here = [...set.endpoints.values()]
+          .filter((e) => e.networkId === 'node' && e.serviceId === service.serviceId && e.serving)
+          .filter((e) => e.nodeId === SELF)
+          .map((e) => e.address)
+          .sort();
+        t.deepEqual(addresses({ name: `tasks.${service.name}`, type: 'A' }, networks), here);
+        const expected = here.length > 0 && service.vip !== undefined ? [service.vip] : here;
+        t.deepEqual(addresses({ name: service.name, type: 'A' }, networks), expected);
+      }
+    }),
+    { numRuns: 200 },
   );
 });
 

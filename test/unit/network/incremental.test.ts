@@ -105,9 +105,9 @@ test('names that are kept in step are those that would be made anew', (t) => {
         if (network === undefined) throw new Error('front is always there');
         const rows = changes.take();
         if (kept !== undefined && set !== undefined && rows !== undefined) kept.update(set, next, rows);
-        else kept = new NameTable(next, network);
+        else kept = new NameTable(next, network, SELF);
         set = next;
-        t.deepEqual(contents(kept, next), contents(new NameTable(next, network), next));
+        t.deepEqual(contents(kept, next), contents(new NameTable(next, network, SELF), next));
       }
     }),
     { numRuns: 100 },

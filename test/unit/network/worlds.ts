@@ -30,6 +30,7 @@ export function selfWith(tasks: readonly TaskAssignment[], localRevision = 0): S
     uplinkSlots: new Map([
       ['front', 1],
       ['ingress', 2],
+      ['node', 3],
     ]),
     attached: new Map(tasks.map((task) => [task.taskId, task])),
     ended: new Set(),
@@ -62,15 +63,21 @@ function rules(of: 'service' | 'network'): fc.Arbitrary<AllowRule[] | undefined>
 const NETWORKS = [
   network('front', 0x1001, '10.5.0'),
   network('back', 0x1002, '10.6.0', { internal: true, encrypted: true }),
+  network('node', 0x1003, '10.7.0', { local: true, isolated: true }),
   network('ingress', 0x1000, '10.0.0', { ingress: true }),
 ];
 
-const BASES: Readonly<Record<string, string>> = { front: '10.5.0', back: '10.6.0', ingress: '10.0.0' };
+const BASES: Readonly<Record<string, string>> = {
+  front: '10.5.0',
+  back: '10.6.0',
+  node: '10.7.0',
+  ingress: '10.0.0',
+};
 
 const service = (index: number) =>
   fc
     .record({
-      networks: fc.subarray(['front', 'back', 'ingress'], { minLength: 1 }),
+      networks: fc.subarray(['front', 'back', 'node', 'ingress'], { minLength: 1 }),
       vip: fc.boolean(),
       published: fc.boolean(),
       host: fc.boolean(),
