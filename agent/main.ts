@@ -68,7 +68,8 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   });
   const { files, assignments } = await openMemory(runDir, logger);
   const volumes = new Volumes(stateDir, () => containers.list(), logger);
-  const containers: Containers = await openContainers(options, belongings(files, volumes));
+  const containers: Containers = newContainers(options, belongings(files, volumes));
+  await Promise.all([containers.load(), warnOfSharedIds(options)]);
   const builder = new ContainerBuilder({
     images,
     containers,
@@ -275,12 +276,9 @@ async function openTunnelKeys({ stateDir, wireguardPort, logger }: AgentOptions)
   return TunnelKeys.open({ dir, port: wireguardPort, clock: steadyClock, logger });
 }
 
-async function openContainers(options: AgentOptions, belongs: Belongings): Promise<Containers> {
+function newContainers(options: AgentOptions, belongs: Belongings): Containers {
   const { stateDir, runDir, logger, userNamespaces } = options;
-  await warnOfSharedIds(options);
-  const containers = new Containers(stateDir, runDir, logger, belongs, userNamespaces?.pool);
-  await containers.load();
-  return containers;
+  return new Containers(stateDir, runDir, logger, belongs, userNamespaces?.pool);
 }
 
 /** Users who may take the containers' ids for their own could read what is theirs. */
