@@ -53,7 +53,7 @@ static const struct {
 };
 
 /* Options with a meaning of their own in OCI that would be wrong as file system data. */
-static const char *const refused_options[] = {"remount", "tmpcopyup", "rrw", NULL};
+static const char *const refused_options[] = {"remount", "rrw", NULL};
 
 struct mount_options {
   const char *subpath;
@@ -93,6 +93,8 @@ static int apply_option(struct plan_mount *mount, struct mount_options *options,
     mount->flags |= PLAN_MOUNT_BIND;
   } else if (strcmp(option, "rbind") == 0) {
     mount->flags |= PLAN_MOUNT_BIND | PLAN_MOUNT_RECURSIVE;
+  } else if (strcmp(option, "tmpcopyup") == 0) {
+    mount->flags |= PLAN_MOUNT_COPY_UP;
   } else if (strcmp(option, "idmap") == 0 || strcmp(option, "ridmap") == 0) {
     mount->flags |= PLAN_MOUNT_IDMAP;
     options->recursive_ids = option[0] == 'r';
@@ -169,6 +171,28 @@ static int expand_cgroup(struct config_context *context, struct mount_array *arr
   return rc < 0 ? rc : push(array, &seal);
 }
 
+/* What makes no sense together. */
+static int check_mount(const struct plan_mount *mount, const struct mount_options *options, const char *target,
+                       const char *type, const char *source, struct shoal_error *err) {
+  if (target[0] != '/') return CONFIG_FAIL(err, EINVAL, "mounts[]: '%s' is not absolute", target);
+  if ((mount->flags & PLAN_MOUNT_BIND) != 0 && (source == NULL || source[0] != '/'))
+    return CONFIG_FAIL(err, EINVAL, "mounts[]: a bind of '%s' needs an absolute source", target);
+  if ((mount->flags & PLAN_MOUNT_BIND) == 0 && type == NULL)
+    return CONFIG_FAIL(err, EINVAL, "mounts[]: '%s' has neither a type nor bind", target);
+  if ((mount->flags & PLAN_MOUNT_BIND) != 0 && options->count > 0)
+    return CONFIG_FAIL(err, EINVAL, "mounts[]: option '%s' makes no sense for a bind", options->data[0]);
+  if ((mount->flags & PLAN_MOUNT_BIND) == 0 && options->subpath != NULL)
+    return CONFIG_FAIL(err, EINVAL, "mounts[]: '" SUBPATH_OPTION "' makes sense for a bind only");
+  if ((mount->flags & PLAN_MOUNT_COPY_UP) != 0 &&
+      (type == NULL || strcmp(type, "tmpfs") != 0 || (mount->attr_set & MOUNT_ATTR_RDONLY) != 0))
+    return CONFIG_FAIL(err, EINVAL, "mounts[]: 'tmpcopyup' makes sense for a tmpfs that can be written only");
+  if ((mount->flags & PLAN_MOUNT_IDMAP) != 0 && (mount->flags & PLAN_MOUNT_BIND) == 0)
+    return CONFIG_FAIL(err, EINVAL, "mounts[]: 'idmap' makes sense for a bind only");
+  if ((mount->flags & PLAN_MOUNT_RECURSIVE) != 0 && (mount->flags & PLAN_MOUNT_IDMAP) != 0 && !options->recursive_ids)
+    return CONFIG_FAIL(err, ENOTSUP, "mounts[]: 'idmap' of an 'rbind' is not supported; 'ridmap' is");
+  return 0;
+}
+
 static int compile_mount(struct config_context *context, const cJSON *item, struct mount_array *array) {
   static const char *const allowed[] = {"destination", "type", "source", "options", NULL};
   const char *target, *type, *source;
@@ -184,20 +208,9 @@ static int compile_mount(struct config_context *context, const cJSON *item, stru
     if (rc == 0) rc = apply_option(&mount, &options, option->valuestring, context->err);
   }
   if (rc < 0) return rc;
-  if (target[0] != '/') return CONFIG_FAIL(context->err, EINVAL, "mounts[]: '%s' is not absolute", target);
   if (type != NULL && strcmp(type, "bind") == 0) mount.flags |= PLAN_MOUNT_BIND;
-  if ((mount.flags & PLAN_MOUNT_BIND) != 0 && (source == NULL || source[0] != '/'))
-    return CONFIG_FAIL(context->err, EINVAL, "mounts[]: a bind of '%s' needs an absolute source", target);
-  if ((mount.flags & PLAN_MOUNT_BIND) == 0 && type == NULL)
-    return CONFIG_FAIL(context->err, EINVAL, "mounts[]: '%s' has neither a type nor bind", target);
-  if ((mount.flags & PLAN_MOUNT_BIND) != 0 && options.count > 0)
-    return CONFIG_FAIL(context->err, EINVAL, "mounts[]: option '%s' makes no sense for a bind", options.data[0]);
-  if ((mount.flags & PLAN_MOUNT_BIND) == 0 && options.subpath != NULL)
-    return CONFIG_FAIL(context->err, EINVAL, "mounts[]: '" SUBPATH_OPTION "' makes sense for a bind only");
-  if ((mount.flags & PLAN_MOUNT_IDMAP) != 0 && (mount.flags & PLAN_MOUNT_BIND) == 0)
-    return CONFIG_FAIL(context->err, EINVAL, "mounts[]: 'idmap' makes sense for a bind only");
-  if ((mount.flags & PLAN_MOUNT_RECURSIVE) != 0 && (mount.flags & PLAN_MOUNT_IDMAP) != 0 && !options.recursive_ids)
-    return CONFIG_FAIL(context->err, ENOTSUP, "mounts[]: 'idmap' of an 'rbind' is not supported; 'ridmap' is");
+  rc = check_mount(&mount, &options, target, type, source, context->err);
+  if (rc < 0) return rc;
   mount.subpath = options.subpath == NULL ? 0 : plan_add_string(context->builder, options.subpath);
   mount.target = plan_add_string(context->builder, target);
   if (type != NULL && (mount.flags & PLAN_MOUNT_BIND) == 0) {

@@ -67,9 +67,10 @@ enum {
   PLAN_MOUNT_BIND = 1,      /* source is a path of the host; otherwise a new instance of fstype */
   PLAN_MOUNT_RECURSIVE = 2, /* rbind; attributes are recursive too */
   PLAN_MOUNT_NO_SYMLINK =
-      4,                  /* the target must not lead through a symbolic link: /proc and /sys decide what masks mean */
-  PLAN_MOUNT_SETATTR = 8, /* nothing new: only sets the attributes of the mount at target */
-  PLAN_MOUNT_IDMAP = 16,  /* of a bind: owners are taken as ids of the container (mount_setattr(2), MOUNT_ATTR_IDMAP) */
+      4,                   /* the target must not lead through a symbolic link: /proc and /sys decide what masks mean */
+  PLAN_MOUNT_SETATTR = 8,  /* nothing new: only sets the attributes of the mount at target */
+  PLAN_MOUNT_COPY_UP = 32, /* of a tmpfs: it begins with what the root has there */
+  PLAN_MOUNT_IDMAP = 16, /* of a bind: owners are taken as ids of the container (mount_setattr(2), MOUNT_ATTR_IDMAP) */
 };
 
 struct plan_mount {

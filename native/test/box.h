@@ -151,7 +151,10 @@ static const char *const request_format =
     "{\"destination\":\"/sys\",\"type\":\"sysfs\",\"source\":\"sysfs\",\"options\":[\"ro\"]},"
     "{\"destination\":\"/sys/fs/cgroup\",\"type\":\"cgroup\",\"source\":\"cgroup\",\"options\":[\"ro\"]}],"
     "\"linux\":{\"namespaces\":[{\"type\":\"pid\"},{\"type\":\"network\"},{\"type\":\"ipc\"},{\"type\":\"uts\"},"
-    "{\"type\":\"mount\"},{\"type\":\"cgroup\"}],\"cgroupsPath\":\"%s\",\"resources\":%s}}}";
+    "{\"type\":\"mount\"},{\"type\":\"cgroup\"}%s,\"cgroupsPath\":\"%s\",\"resources\":%s}}}";
+
+/* The end of the list of namespaces, and what belongs to those that are added. */
+static const char *more_namespaces = "]";
 
 /* Made, not started. Returns what shoal_container_create does. */
 static int create_in(struct box *box, const char *parent, const char *resources, const char *script) {
@@ -163,7 +166,7 @@ static int create_in(struct box *box, const char *parent, const char *resources,
   (void)snprintf(path, sizeof path, "%s/work", box->work);
   CHECK_INT(mkdir(path, 0755), 0);
   int n = snprintf(request, sizeof request, request_format, box->id, box->run_dir, monitor_path, box->log, box->work,
-                   box->work, script, box->cgroup + strlen(ROOT), resources);
+                   box->work, script, more_namespaces, box->cgroup + strlen(ROOT), resources);
   CHECK(n < (int)sizeof request);
   box->pid = shoal_container_create(request, NULL, &err);
   return box->pid;

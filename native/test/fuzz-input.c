@@ -116,7 +116,8 @@ static void fuzz_configs(long count) {
   static const char *const words[] = {
       "null",      "true",  "[]",        "{}",   "-1",      "1e308", "18446744073709551616",
       "\"\"",      "\"a\"", "\\u0000",   "[[[[", "}",       "]",     ",",
-      "\"path\":", "../",   "\"type\":", "0.5",  "\\ud800", "\xff",  "x-subpath="};
+      "\"path\":", "../",   "\"type\":", "0.5",  "\\ud800", "\xff",  "tmpcopyup",
+      "x-subpath="};
   static struct input input;
   long taken = 0;
   input.size = sizeof config_seed - 1;

@@ -62,8 +62,8 @@ static void what_is_not_implemented_is_refused(void) {
   expect_refusal("{" MINIMAL ",\"hooks\":{\"poststop\":[{}]}}", ENOTSUP, "hooks is not supported");
   expect_refusal("{" PROCESS ",\"selinuxLabel\":\"x\"}," LINUX "}}", ENOTSUP, "process.selinuxLabel is not supported");
   expect_refusal("{" PROCESS "}," LINUX ",\"intelRdt\":{\"a\":1}}}", ENOTSUP, "linux.intelRdt is not supported");
-  expect_refusal("{" PROCESS "},\"linux\":{\"namespaces\":[{\"type\":\"user\"}]}}", ENOTSUP,
-                 "linux.namespaces: type 'user' is not supported");
+  expect_refusal("{" PROCESS "},\"linux\":{\"namespaces\":[{\"type\":\"space\"}]}}", ENOTSUP,
+                 "linux.namespaces: type 'space' is not supported");
   expect_refusal("{" MINIMAL ",\"mounts\":[{\"destination\":\"/a\",\"type\":\"tmpfs\",\"options\":[\"remount\"]}]}",
                  ENOTSUP, "mounts[].options: 'remount' is not supported");
   expect_refusal("{" PROCESS "},\"linux\":{\"namespaces\":[{\"type\":\"mount\"}],\"sysctl\":{\"net.a\":\"1\"}}}",

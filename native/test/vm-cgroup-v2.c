@@ -306,6 +306,30 @@ static void what_an_exec_leaves_behind_is_killed(void) {
   discard(&box);
 }
 
+/* Its cgroup is root's of the node, and its own root's to see alone. */
+static void a_user_namespace_lives_in_its_cgroup(void) {
+  struct box box = {.pid = -1};
+  char state[TEXT_MAX], answer[TEXT_MAX];
+  more_namespaces = ",{\"type\":\"user\"}],\"uidMappings\":[{\"containerID\":0,\"hostID\":300000,\"size\":65536}],"
+                    "\"gidMappings\":[{\"containerID\":0,\"hostID\":300000,\"size\":65536}]";
+  create(
+      &box, "{\"pids\":{\"limit\":9}}",
+      "cat /proc/self/uid_map; cat /sys/fs/cgroup/pids.max; stat -c %u /bin/busybox; echo x > /dev/null && echo null; "
+      "touch /made; ls /../tests && echo out; cat /proc/self/cgroup; sleep 1");
+  start(&box);
+  exec_in(&box, 0, "id -u; grep -c 300000 /proc/self/uid_map", answer);
+  CHECK(strstr(answer, "\n0\n1\n") != NULL);
+  finish(&box, state);
+  CHECK(strstr(state, "\"exitCode\":0") != NULL);
+  CHECK_LOG(&box, "300000      65536");
+  CHECK_LOG(&box, "stdout F 9\n");
+  CHECK_LOG(&box, "stdout F 0\n");
+  CHECK_LOG(&box, "stdout F null\n");
+  CHECK_LOG(&box, "stdout F 0::/\n");
+  CHECK(!log_has(&box, "stdout F out"));
+  discard(&box);
+}
+
 /* A test that waits for what never comes is ended, and so not ok. */
 #define TEST_SECONDS 40
 
@@ -333,6 +357,7 @@ static const struct {
     TEST(a_frozen_container_can_be_removed),
     TEST(exec_counts_towards_the_containers_limits),
     TEST(what_an_exec_leaves_behind_is_killed),
+    TEST(a_user_namespace_lives_in_its_cgroup),
 #undef TEST
 };
 

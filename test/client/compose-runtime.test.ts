@@ -213,8 +213,10 @@ ls -ldn /cache; cat /proc/1/comm; ping -c 1 127.0.0.1 >/dev/null && echo pings; 
   await scene.swarm.eventually(
     async () => (await docker.run(['exec', id, 'cat', '/data/healthy'])).code === 0,
   );
-  const refused = await docker.run(['run', '--rm', '--userns', 'private', '--pid', 'host', IMAGE, 'true']);
-  t.regex(refused.stderr, /can not be had with PidMode host/);
+  const body = { Image: IMAGE, HostConfig: { UsernsMode: 'private', PidMode: 'host' } };
+  const create = { type: 'application/json', text: JSON.stringify(body) } as const;
+  const refused = scene.swarm.client.call('POST', '/containers/create', create, AbortSignal.timeout(60_000));
+  await t.throwsAsync(refused, { message: /can not be had with PidMode host/ });
 });
 
 test('the same from the Docker API: privileges, oom score, and HostConfig', async (t, scene) => {

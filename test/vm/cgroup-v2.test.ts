@@ -57,6 +57,7 @@ const CGROUP_V2_TESTS = [
   'a frozen container can be removed',
   'exec counts towards the containers limits',
   'what an exec leaves behind is killed',
+  'a user namespace lives in its cgroup',
 ];
 
 const WIREGUARD_TESTS = [

@@ -51,6 +51,9 @@ int mounts_clone_tree(const struct plan *plan, const struct plan_mount *mount, s
 int mounts_mask(const struct plan *plan, int root_fd, struct shoal_error *err);
 int mounts_sysctl(const struct plan *plan, struct shoal_error *err);
 
+/* --- copy-up.c: of two directories, neither of them attached to by links. keep_mode: the directory's own, too. */
+int copy_up(int from_fd, int to_fd, bool keep_mode, const char *step, struct shoal_error *err);
+
 /* --- process.c: from a prepared namespace to the command. */
 /* Of that process; 0: the caller. */
 int process_limits(const struct plan *plan, pid_t pid, struct shoal_error *err);

@@ -136,6 +136,14 @@ static int bound_tree(const struct plan *plan, const struct plan_mount *mount, i
   return userns_own(plan) ? userns_receive_tree(sync_fd, err) : mounts_clone_tree(plan, mount, err);
 }
 
+static bool has_mode(const struct plan *plan, const struct plan_mount *mount) {
+  const uint32_t *options = plan_items(plan, mount->options);
+  for (uint32_t i = 0; i < mount->options.count; i++) {
+    if (strncmp(plan_string(plan, options[i]), "mode=", 5) == 0) return true;
+  }
+  return false;
+}
+
 static int apply_mount(const struct plan *plan, const struct plan_mount *mount, int root_fd, int sync_fd,
                        struct shoal_error *err) {
   char step[32];
@@ -146,6 +154,8 @@ static int apply_mount(const struct plan *plan, const struct plan_mount *mount, 
   if (tree_fd < 0) return tree_fd;
   int target_fd = open_target(plan, mount, root_fd, tree_fd, step, err);
   int rc = target_fd < 0 ? target_fd : 0;
+  if (rc == 0 && (mount->flags & PLAN_MOUNT_COPY_UP) != 0)
+    rc = copy_up(target_fd, tree_fd, !has_mode(plan, mount), step, err);
   if (rc == 0 && sys_move_mount(tree_fd, target_fd) < 0) rc = shoal_fail(err, errno, step, "move_mount");
   if (rc == 0) rc = set_propagation(mount, tree_fd, step, err);
   close(tree_fd);

@@ -6,11 +6,11 @@
 
 static const char *const hooks[] = {"prestart", "createRuntime", "poststart", "poststop", NULL};
 static const char *const mount_options[] = {
-    "async",    "bind",          "defaults",   "dev",         "diratime",   "dirsync", "exec",       "idmap",
-    "lazytime", "mand",          "noatime",    "nodev",       "nodiratime", "noexec",  "norelatime", "nosuid",
-    "nomand",   "nostrictatime", "private",    "rbind",       "relatime",   "ridmap",  "ro",         "rprivate",
-    "rshared",  "rslave",        "rro",        "runbindable", "rw",         "shared",  "slave",      "strictatime",
-    "suid",     "sync",          "unbindable", NULL};
+    "async",    "bind",          "defaults",  "dev",         "diratime",   "dirsync", "exec",       "idmap",
+    "lazytime", "mand",          "noatime",   "nodev",       "nodiratime", "noexec",  "norelatime", "nosuid",
+    "nomand",   "nostrictatime", "private",   "rbind",       "relatime",   "ridmap",  "ro",         "rprivate",
+    "rshared",  "rslave",        "rro",       "runbindable", "rw",         "shared",  "slave",      "strictatime",
+    "suid",     "sync",          "tmpcopyup", "unbindable",  NULL};
 static const char *const namespaces[] = {"cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts", NULL};
 static const char *const actions[] = {
     "SCMP_ACT_ALLOW",       "SCMP_ACT_ERRNO", "SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS",

@@ -175,7 +175,12 @@ export const HOST_OPTIONS: readonly OptionSample[] = [
     '`size`, `mode`, `uid`, `gid`, `ro`, `exec`, `suid`, `dev` and their opposites',
   ),
   option('UTSMode', '--uts', 'host'),
-  option('UsernsMode', '--userns', 'private', '`private`: ids of its own; `host`: the node’s'),
+  option(
+    'UsernsMode',
+    '--userns',
+    'private',
+    '`host`: the node’s ids; `private`, which the docker client refuses: its own',
+  ),
   option('ShmSize', '--shm-size', 1024 * 1024),
   option('Sysctls', '--sysctl', { 'net.core.somaxconn': '1024' }),
   option('Runtime', '--runtime', 'crun', '`runc` stands for Shoal’s own'),

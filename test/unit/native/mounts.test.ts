@@ -1,6 +1,16 @@
 /** What of the node a container gets to see and use: directories, volumes, block devices. Needs root. */
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import {
@@ -149,4 +159,52 @@ test('a path in a volume is found in the volume, whatever links there are in it'
   t.is(await said('a/b'), 'own');
   t.is(await said('inside/b'), 'own', 'an absolute link is one of the volume');
   for (const path of ['link/b', 'up/b', 'a/../../beside/b', 'none']) t.is(await said(path), 'ENOENT', path);
+});
+
+test('tmpcopyup: a tmpfs begins with what the image has there, be it hostile, and the image stays as it is', async (t) => {
+  const image = join(fixture.directory, 'copy-up');
+  mkdirSync(join(image, 'etc', 'sub'), { recursive: true });
+  writeFileSync(join(image, 'etc', 'file'), 'x'.repeat(100_000), { mode: 0o644 });
+  chownSync(join(image, 'etc', 'file'), 7, 8);
+  utimesSync(join(image, 'etc', 'file'), 1000, 1000);
+  writeFileSync(join(image, 'etc', 'sub', 'tool'), '', { mode: 0o600 });
+  chmodSync(join(image, 'etc', 'sub', 'tool'), 0o4755);
+  symlinkSync('/proc/1/root/etc', join(image, 'etc', 'link'));
+  execFileSync('mkfifo', [join(image, 'etc', 'fifo')]);
+  chmodSync(join(image, 'etc'), 0o750);
+  const mount = (...options: string[]) => {
+    return {
+      destination: '/etc',
+      type: 'tmpfs',
+      source: 'tmpfs',
+      options: ['nosuid', 'tmpcopyup', ...options],
+    };
+  };
+  const of = (...options: string[]) => {
+    const script = 'cd /etc && ls -lnd . file sub/tool link fifo && cat file | wc -c && echo y > new';
+    const request = fixture.request(['busybox', 'sh', '-c', script], (config) => {
+      config.mounts = [...(config.mounts ?? []), mount(...options)];
+    });
+    return { ...request, rootfs: { ...request.rootfs, lower: [image, fixture.layer] } };
+  };
+  const request = of();
+  await createContainer(request);
+  await startContainer(request.runDir);
+  const { stdout, state } = await fixture.finish(request);
+  t.is(state.exitCode, 0, stdout);
+  for (const line of [
+    /^drwxr-x--- .* \.$/m,
+    /^-rw-r--r-- +1 7 +8 +100000 Jan +1 +1970 file$/m,
+    /^-rwsr-xr-x .* sub\/tool$/m,
+    /^l.* link -> \/proc\/1\/root\/etc$/m,
+    /^p.* fifo$/m,
+    /^100000$/m,
+  ])
+    t.regex(stdout, line);
+  t.false(existsSync(join(image, 'etc', 'new')) || existsSync(join(request.rootfs.upper, 'etc', 'new')));
+  const full = await t.throwsAsync(createContainer(of('size=8k')), { instanceOf: NativeError });
+  t.regex(full?.detail ?? '', /copy file/);
+  t.is(full?.code, 'ENOSPC');
+  const refused = await t.throwsAsync(createContainer(of('ro')), { instanceOf: NativeError });
+  t.regex(refused?.detail ?? '', /can be written only/);
 });
