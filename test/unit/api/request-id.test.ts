@@ -160,7 +160,9 @@ test('the node’s line of a call has the id of the request that it was made for
 
 test('what the manager notes on the way, and what the node refuses or fails at, has the id', async (t) => {
   const { log, nodeLog, r, get } = await cluster(t);
-  const node: Node = { ...[...r.store.all('nodes').values()][0], id: 'gone' } as Node;
+  const [here] = [...r.store.all('nodes').values()];
+  const description = { ...here?.description, address: '192.0.2.9' };
+  const node = { ...here, id: 'gone', description } as Node;
   await r.store.commit([{ table: 'nodes', key: 'gone', value: node }], { signal: r.signal });
   t.is(await get('/containers/web.1/top', 'refused'), 400);
   const refused = nodeLog.lines.filter(({ requestId }) => requestId === 'refused');
