@@ -25,6 +25,7 @@ import { type BackupSource, createBackup } from './backup/source.ts';
 import { checkRoot } from './ca/authority.ts';
 import { authorityOf, type ClusterOptions, loadOrCreateCluster } from './ca/cluster.ts';
 import { readEtcdRoot } from './ca/etcd-authority.ts';
+import { untilUnlocked } from './locked-start.ts';
 import { isLoopback, listenForScrapes, scrapesOnly } from './metrics/listen.ts';
 import { createMetrics } from './metrics/metrics.ts';
 import { type ManagerDoor, managerDoor } from './membership/door.ts';
@@ -38,7 +39,7 @@ import { Election } from './store/election.ts';
 import { newestTime } from './store/newest-time.ts';
 import type { OpenStore } from './store/open-store.ts';
 import type { Store } from './store/store.ts';
-import { openVault, parseKeys } from './vault/data-key-file.ts';
+import { keyText, openVault, parseKeys } from './vault/data-key-file.ts';
 import { KeyRotation } from './vault/key-rotation.ts';
 import type { Vault } from './vault/seal.ts';
 
@@ -54,13 +55,14 @@ export async function runManager(options: ManagerOptions, stop: AbortSignal): Pr
   await refuseRemoved(stateDir);
   const removal = new AbortController();
   const signal = AbortSignal.any([stop, removal.signal]);
+  const unlockKey = await untilUnlocked(options, signal);
   await using stack = new UndoStack();
   const metrics = createMetrics(VERSION);
   stack.defer(() => metrics.close());
   const managerId = await ownId(stateDir);
   const { store, embedded } = await openOwnStore(options, managerId, metrics.store, stack, signal);
   void embedded?.removed.then(() => removal.abort());
-  await serve({ options, store, managerId, metrics, stack }, signal).catch((error: unknown) => {
+  await serve({ options, store, managerId, unlockKey, metrics, stack }, signal).catch((error: unknown) => {
     if (!removal.signal.aborted) throw error;
   });
   if (!removal.signal.aborted) return;
@@ -72,6 +74,8 @@ interface Parts {
   readonly options: ManagerOptions;
   readonly store: OpenStore;
   readonly managerId: string;
+  /** Of its data keys, if these are locked. */
+  readonly unlockKey: Buffer | undefined;
   readonly metrics: ReturnType<typeof createMetrics>;
   readonly stack: UndoStack;
 }
@@ -83,7 +87,7 @@ async function serve(parts: Parts, signal: AbortSignal): Promise<void> {
   catchUp(clock, store, logger);
   const { listen } = options;
   const clusterOptions = await clusterOptionsOf(options, clock.now());
-  const vault = await openVault(store, stateDir, options.newDataKey === true, signal);
+  const vault = await openVault(store, stateDir, options.newDataKey === true, signal, parts.unlockKey);
   await loadOrCreateCluster(store, vault, clusterOptions, clock.now(), signal);
   const election = new Election({ client: store.client, id: managerId, logger });
   const managers = await joinManagers(parts, election, clock, signal);
@@ -243,7 +247,7 @@ function doorOf({ options, store }: Parts, vault: Vault, clock: Clock): ManagerD
     store,
     vault,
     client: store.client,
-    dataKey: () => readFile(join(stateDir, 'data-key'), 'utf8'),
+    dataKey: () => keyText(vault),
     etcdRoot: async () => (etcd.kind === 'embedded' ? readEtcdRoot(join(stateDir, 'etcd')) : undefined),
     version: VERSION,
     clock,

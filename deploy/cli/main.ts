@@ -16,6 +16,7 @@ import { addService } from './service-commands.ts';
 import { addDeploy, addRemove } from './stack-commands.ts';
 import { addStatus } from './status.ts';
 import { addToken } from './token.ts';
+import { addUnlock } from './unlock.ts';
 import { addUser } from './user.ts';
 
 function makeProgram(): Command {
@@ -42,6 +43,7 @@ function makeProgram(): Command {
   addAudit(program);
   addCa(program);
   addDataKey(program);
+  addUnlock(program);
   addBackup(program);
   addRestore(program);
   addRecover(program);

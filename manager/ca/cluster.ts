@@ -105,7 +105,7 @@ async function sealedBy(
     {},
     'the CA of this cluster was lost with its data key: it has a new one, and nodes come back with a token',
   );
-  const { rotation: _, ...rest } = cluster;
+  const { rotation: _, autolock: __, ...rest } = cluster;
   return { ...rest, ...newTrust(vault, await createRoot(cluster.clusterId, nowMs)), updatedAtMs: nowMs };
 }
 

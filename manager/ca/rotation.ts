@@ -72,12 +72,12 @@ export function rotationProgress(
 /** The record once the rotation is done: the next root is the only one. */
 export function endedRotation(cluster: Cluster, vault: Vault, nowMs: number): Cluster {
   const { rotation, ...rest } = cluster;
-  const { nextCaKeyPem, joinSecrets } = openSecrets(vault, cluster);
+  const { nextCaKeyPem, ...secrets } = openSecrets(vault, cluster);
   if (rotation === undefined || nextCaKeyPem === undefined) return cluster;
   return {
     ...rest,
     caCertificatePem: rotation.caCertificatePem,
-    secrets: sealSecrets(vault, { caKeyPem: nextCaKeyPem, joinSecrets }),
+    secrets: sealSecrets(vault, { ...secrets, caKeyPem: nextCaKeyPem }),
     updatedAtMs: nowMs,
   };
 }

@@ -188,7 +188,7 @@ async function answerManager(
   options.port.of(request.socket)?.proven();
   const signal = AbortSignal.any([options.signal, AbortSignal.timeout(JOIN_TIMEOUT_MS)]);
   if (request.url === '/managers/enter') respond(response, 200, await door.enter(peer.id, signal));
-  else respond(response, 200, { dataKeys: await door.keys(peer.id) });
+  else respond(response, 200, { dataKeys: door.keys(peer.id) });
 }
 
 /** Who is refused again and again is not listened to for a while. */

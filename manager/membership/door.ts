@@ -28,7 +28,7 @@ export interface ManagerDoor {
   /** `managerId` is what the certificate says. UnavailableError: try again. */
   enter(managerId: string, signal: AbortSignal): Promise<Handover>;
   /** The data keys, as in their file, for a manager that is in. Throws ForbiddenError for any other. */
-  keys(managerId: string): Promise<string>;
+  keys(managerId: string): string;
 }
 
 export interface DoorOptions {
@@ -36,8 +36,8 @@ export interface DoorOptions {
   /** Opens the secrets of join tokens. */
   readonly vault: Vault;
   readonly client: Etcd3;
-  /** Text of the data key's file. */
-  readonly dataKey: () => Promise<string>;
+  /** The data keys, a line each. */
+  readonly dataKey: () => string;
   /** Of the embedded etcd; undefined when etcd is somebody else's. */
   readonly etcdRoot: () => Promise<RootMaterial | undefined>;
   readonly version: string;
@@ -51,7 +51,7 @@ export function managerDoor(options: DoorOptions): ManagerDoor {
   return {
     invite: (request, signal) => invite(options, request, signal),
     enter: (managerId, signal) => enter(options, managerId, signal),
-    keys: async (managerId) => {
+    keys: (managerId) => {
       if (options.store.get('managers', managerId)?.state !== 'member')
         throw new ForbiddenError('this certificate is of no manager of the cluster');
       return options.dataKey();
@@ -140,7 +140,7 @@ async function enter(options: DoorOptions, managerId: string, signal: AbortSigna
   if (root === undefined) throw new UnavailableError("etcd's authority is not here yet");
   const initialCluster = await takePlace(client, record.id, record.peerUrl);
   signal.throwIfAborted();
-  return { dataKey: await dataKey(), etcdRoot: root, initialCluster };
+  return { dataKey: dataKey(), etcdRoot: root, initialCluster };
 }
 
 /** Adds the member; one of an attempt that was cut off, with data that may be lost, is replaced. */

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { InvalidError } from '../../shared/errors/index.ts';
 import type { Cluster } from '../../shared/model/index.ts';
 import { StaleError, type Store } from '../store/store.ts';
+import { isLocked, lock, parseUnlockKey, plainLines, unlock } from './lock.ts';
 import { writePrivate } from './private-file.ts';
 import { type DataKey, dataKeyOf, newDataKey, Vault } from './seal.ts';
 
@@ -14,27 +15,34 @@ const ATTEMPTS = 5;
  * Opens the vault with the key of `stateDir`. The first manager of a cluster makes the key: it is on disk before the
  * cluster record, which names it, is written. Throws InvalidError that says what to do when the cluster's key is another; with `renew` it is
  * replaced then, but only while nothing is sealed with it.
+ * `unlockKey`: of a file that is locked.
  */
 export async function openVault(
   store: Store,
   stateDir: string,
   renew: boolean,
   signal: AbortSignal,
+  unlockKey?: Buffer,
 ): Promise<Vault> {
   const path = join(stateDir, FILE);
+  const opened = (current: DataKey, keys: readonly DataKey[] = []): Vault => {
+    const vault = new Vault(current, keys);
+    vault.unlockKey = unlockKey;
+    return vault;
+  };
   for (let attempt = 1; ; attempt += 1) {
     const cluster = store.get('cluster', 'self');
-    const keys = await readKeys(path);
+    const keys = await readKeys(path, unlockKey);
     const [key] = keys;
-    if (cluster === undefined) return new Vault(key ?? (await writeKey(path, newDataKey())), keys);
+    if (cluster === undefined) return opened(key ?? (await writeKey(path, newDataKey())), keys);
     const named = keys.find(({ id }) => id === cluster.dataKeyId);
-    if (named !== undefined) return new Vault(named, keys);
+    if (named !== undefined) return opened(named, keys);
     const sealed = store.all('secrets').size + store.all('configs').size;
     if (cluster.dataKeyId !== undefined && (sealed > 0 || !renew)) {
       throw new InvalidError(missing(path, cluster.dataKeyId, key, sealed));
     }
     const chosen = key ?? (await writeKey(path, newDataKey()));
-    if (await nameKey(store, cluster, chosen, attempt, signal)) return new Vault(chosen);
+    if (await nameKey(store, cluster, chosen, attempt, signal)) return opened(chosen);
   }
 }
 
@@ -66,27 +74,41 @@ async function nameKey(
   }
 }
 
-async function readKeys(path: string): Promise<DataKey[]> {
-  let text: string;
+async function readKeys(path: string, unlockKey: Buffer | undefined): Promise<DataKey[]> {
+  const text = await readKeyFile(path);
+  if (text === undefined) return [];
+  const plain = isLocked(text) && unlockKey !== undefined ? unlock(text, unlockKey) : text;
   try {
-    text = await readFile(path, 'utf8');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
-    throw error;
-  }
-  try {
-    return parseKeys(text);
+    return parseKeys(plain);
   } catch (cause) {
     throw new InvalidError(`${path} is no data key`, { cause });
   }
 }
 
+/** Undefined when there is none. */
+async function readKeyFile(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/** Opens the file with a key that somebody gives; undefined: it is not locked. Throws InvalidError for another key. */
+export async function lockOf(stateDir: string): Promise<((unlockKey: string) => Buffer) | undefined> {
+  const text = await readKeyFile(join(stateDir, FILE));
+  if (text === undefined || !isLocked(text)) return undefined;
+  return (unlockKey) => {
+    const key = parseUnlockKey(unlockKey);
+    unlock(text, key);
+    return key;
+  };
+}
+
 /** One a line, base64; the first is the one that is sealed with. Throws RangeError. */
 export function parseKeys(text: string): DataKey[] {
-  return text
-    .trim()
-    .split('\n')
-    .map((line) => dataKeyOf(Buffer.from(line.trim(), 'base64')));
+  return plainLines(text).map((line) => dataKeyOf(Buffer.from(line, 'base64')));
 }
 
 /** The lines of both, each once. */
@@ -95,10 +117,16 @@ export function mergeKeyTexts(a: string, b: string): string {
   return [...new Set(lines)].map((line) => `${line}\n`).join('');
 }
 
-/** All that the vault has, on disk for good when it resolves. */
+/** What the vault has, as lines that are not locked. */
+export function keyText(vault: Vault): string {
+  return vault.keys.map(({ bytes }) => `${bytes.toString('base64')}\n`).join('');
+}
+
+/** All that the vault has, locked if it is, on disk for good when it resolves. */
 export async function writeKeys(stateDir: string, vault: Vault): Promise<void> {
-  const lines = vault.keys.map(({ bytes }) => `${bytes.toString('base64')}\n`);
-  await writePrivate(join(stateDir, FILE), lines.join(''));
+  const text = keyText(vault);
+  const { unlockKey } = vault;
+  await writePrivate(join(stateDir, FILE), unlockKey === undefined ? text : lock(text, unlockKey));
 }
 
 /** On disk for good when it resolves: what is sealed with a key that a power cut took is lost. */

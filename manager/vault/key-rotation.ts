@@ -129,6 +129,7 @@ export class KeyRotation {
     if (next !== undefined && !vault.has(next)) await this.#fetch(next, signal);
     if (cluster.dataKeyId !== undefined && cluster.dataKeyId !== vault.keyId)
       await this.#use(cluster.dataKeyId);
+    await this.#lock(cluster);
     await this.#tell(signal);
     if (leads()) await this.#lead(signal);
     await this.#forget(signal);
@@ -158,6 +159,18 @@ export class KeyRotation {
     vault.use(keyId);
     await writeKeys(stateDir, vault);
     logger.info({ keyId }, 'secrets and configs are sealed with another data key from now on');
+  }
+
+  /** The file is locked, or not any more, or with another key, as the cluster has it. */
+  async #lock(cluster: Cluster): Promise<void> {
+    const { vault, stateDir, logger } = this.#options;
+    const { unlockKey } = cluster.autolock === true ? openSecrets(vault, cluster) : {};
+    const wanted = unlockKey === undefined ? undefined : Buffer.from(unlockKey, 'base64');
+    if (wanted === undefined ? vault.unlockKey === undefined : vault.unlockKey?.equals(wanted) === true)
+      return;
+    vault.unlockKey = wanted;
+    await writeKeys(stateDir, vault);
+    logger.info({ locked: wanted !== undefined }, 'the lock of the data key has changed');
   }
 
   /** Only what is on its disk is told of. */

@@ -38,6 +38,8 @@ export function dataKeyOf(bytes: Buffer): DataKey {
 
 /** Seals with one key, and opens with those that it has: during a rotation there are several. */
 export class Vault {
+  /** With what the file of its keys is locked (autolock); undefined: it is not. */
+  unlockKey: Buffer | undefined;
   readonly #keys: Map<string, DataKey>;
   #current: DataKey;
 

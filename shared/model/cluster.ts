@@ -31,6 +31,8 @@ export interface ClusterSecrets {
   readonly nextCaKeyPem?: string;
   /** Of the standing join tokens; the printed token adds the CA's digest. */
   readonly joinSecrets: { readonly worker: string; readonly manager: string };
+  /** With what managers lock their data keys, base64. */
+  readonly unlockKey?: string;
 }
 
 /** Once all managers have the next data key it is sealed with that, and all that was sealed before is sealed anew. */
@@ -61,6 +63,8 @@ export interface Cluster {
   readonly subnetBits: number;
   readonly nodeDownAfterMs: number;
   readonly taskHistoryLimit: number;
+  /** Managers lock their data keys, and need the unlock key when they start. */
+  readonly autolock?: boolean;
   readonly rotation?: CaRotation;
   /** How often the root was asked to be another one: Docker's ForceRotate. Absent: never. */
   readonly caRotations?: number;

@@ -8,6 +8,7 @@ import { run } from '../../deploy/local/command.ts';
 import { CLI_PATH } from '../../deploy/local/project.ts';
 import { EXAMPLE_IMAGE } from '../../deploy/local/example-image.ts';
 import { parseKeys } from '../../manager/vault/data-key-file.ts';
+import { isLocked } from '../../manager/vault/lock.ts';
 import { delay } from '../../shared/lib/abort.ts';
 import { cluster, type TestCluster } from '../harness/cluster.ts';
 import { ClusterState } from '../harness/cluster-state.ts';
@@ -222,6 +223,38 @@ test.serial(
     await settled(swarm, { web: 8 });
   },
 );
+
+test.serial('autolock: a manager that starts again serves nothing until it is unlocked', async (t) => {
+  const { swarm } = t.context;
+  const [m2] = others(swarm);
+  if (m2 === undefined) throw new Error('there is no m2');
+  const file = path.join(m2.stateDir, 'state', 'data-key');
+  const lockedIs = (wanted: boolean) => async () => isLocked(await readFile(file, 'utf8')) === wanted;
+  await swarm.docker('swarm', 'update', '--autolock');
+  const key = (await swarm.docker('swarm', 'unlock-key', '-q')).trim();
+  await until(swarm, lockedIs(true));
+  await m2.crash();
+  const infoSchema = z.object({ Swarm: z.object({ LocalNodeState: z.string() }) });
+  await until(swarm, async () => {
+    const info = infoSchema.parse(await m2.client.get('/info', signal));
+    return info.Swarm.LocalNodeState === 'locked';
+  });
+  await t.throwsAsync(m2.client.get('/services', signal), { message: /needs to be unlocked/ });
+  const unlock = (UnlockKey: string): Promise<unknown> =>
+    m2.client.call(
+      'POST',
+      '/swarm/unlock',
+      { type: 'application/json', text: JSON.stringify({ UnlockKey }) },
+      signal,
+    );
+  await t.throwsAsync(unlock(key.replace(/.$/, (last) => (last === 'A' ? 'Q' : 'A'))), { message: /unlock/ });
+  await unlock(key);
+  await m2.ready();
+  await agreed(swarm, m2.client, 'leader reachable reachable');
+  await swarm.docker('swarm', 'update', '--autolock=false');
+  await until(swarm, lockedIs(false));
+  await settled(swarm, { web: 8 });
+});
 
 test.serial(
   'a node that dies with its manager is judged by another one, and its tasks are replaced',

@@ -56,7 +56,7 @@ export const zSwarmSpec = z.object({
 type RawSpec = z.output<typeof zSwarmSpec>;
 
 export type SwarmSettings = Required<Pick<Cluster, 'nodeDownAfterMs' | 'taskHistoryLimit' | 'labels'>> &
-  Pick<Cluster, 'certificateLifeMs'>;
+  Pick<Cluster, 'certificateLifeMs' | 'autolock'>;
 
 /**
  * The settings that the cluster then has, and a rotation of the CA that is asked for; what the body leaves out stays. Throws
@@ -76,6 +76,7 @@ export function decodeSwarmSpec(
     taskHistoryLimit: history(raw, current),
     nodeDownAfterMs: silence(raw, current),
     ...certificateLife(raw, current),
+    autolock: raw.EncryptionConfig?.AutoLockManagers ?? current.autolock ?? false,
   };
   return { settings, rotation: rotationOf(raw, current) };
 }
@@ -103,11 +104,6 @@ function refusals(raw: RawSpec): [string, string][] {
   refuse(raft, `Raft.${raft?.[0]}`, 'the state is in etcd, not in a Raft log of the managers');
   const ca = raw.CAConfig;
   refuse(given(ca?.ExternalCAs), 'CAConfig.ExternalCAs', 'the cluster has its own certificate authority');
-  refuse(
-    raw.EncryptionConfig?.AutoLockManagers,
-    'EncryptionConfig.AutoLockManagers',
-    'managers are not locked',
-  );
   refuse(
     given(raw.TaskDefaults?.LogDriver),
     'TaskDefaults.LogDriver',
@@ -175,6 +171,6 @@ export function encodeSwarmSpec(cluster: Cluster | undefined): object {
       ForceRotate: cluster?.caRotations ?? 0,
     },
     TaskDefaults: {},
-    EncryptionConfig: { AutoLockManagers: false },
+    EncryptionConfig: { AutoLockManagers: cluster?.autolock === true },
   };
 }

@@ -9,8 +9,8 @@ const VERSION = /^\/v\d+\.\d+(?=\/)/;
 /** They change nothing: what is waited for, compared, or the size of a terminal. */
 const CHANGES_NOTHING =
   /^\/(?:containers\/[^/]+\/(?:wait|resize)|exec\/[^/]+\/resize|stacks\/[^/]+\/diff)\/?$/;
-/** Reads that are more than a look: files of containers, and what they are typed. */
-const MORE_THAN_A_LOOK = /^\/containers\/[^/]+\/(?:attach\/ws|archive|export)\/?$/;
+/** Reads that are more than a look: files of containers, what they are typed, the unlock key. */
+const MORE_THAN_A_LOOK = /^\/(?:containers\/[^/]+\/(?:attach\/ws|archive|export)|swarm\/unlockkey)\/?$/;
 /** They may go on for days. */
 const GOES_ON = /^\/(?:exec\/[^/]+\/start|containers\/[^/]+\/attach(?:\/ws)?)\/?$/;
 const MAX_PATH = 500;

@@ -20,7 +20,7 @@ export const swarmOperations = [
       version: parameters.version,
       rotateWorkerToken: parameters.flag('A new token for workers'),
       rotateManagerToken: parameters.flag('A new token for managers'),
-      rotateManagerUnlockKey: parameters.flag('Refused: managers are not locked'),
+      rotateManagerUnlockKey: parameters.flag('A new key to unlock managers with, where they are locked'),
     },
     required: ['version'],
     body: jsonBody('SwarmSpec', zSwarmSpec, example),
@@ -38,11 +38,16 @@ export const swarmOperations = [
     answers: {},
     errors: [501, 503],
   }),
-  operation('get', '/swarm/unlockkey', 'The key of locked managers: there are none', {
-    answers: {
-      200: answers.json('None', 'UnlockKeyResponse', z.object({ UnlockKey: z.literal('') })),
+  operation(
+    'get',
+    '/swarm/unlockkey',
+    'The key that managers are unlocked with; empty when they are not locked',
+    {
+      answers: {
+        200: answers.json('The key', 'UnlockKeyResponse', z.object({ UnlockKey: z.string() })),
+      },
+      errors: [503],
     },
-    errors: [],
-  }),
-  operation('post', '/swarm/unlock', 'Refused: managers are not locked', { answers: {}, errors: [409] }),
+  ),
+  operation('post', '/swarm/unlock', 'Refused: this manager is not locked', { answers: {}, errors: [409] }),
 ];

@@ -1,10 +1,11 @@
 /** Changes of the cluster record: settings and join tokens. */
-import { OutOfSequenceError, UnavailableError } from '../../../shared/errors/index.ts';
+import { InvalidError, OutOfSequenceError, UnavailableError } from '../../../shared/errors/index.ts';
 import { newId } from '../../../shared/lib/ids.ts';
 import type { Cluster } from '../../../shared/model/index.ts';
 import { openSecrets, sealSecrets } from '../../ca/cluster.ts';
 import { begunRotation, type RotationRequest } from '../../ca/rotation.ts';
 import { rotatedToken, withToken } from '../../ca/tokens.ts';
+import { newUnlockKey } from '../../vault/lock.ts';
 import { StaleError } from '../../store/store.ts';
 import type { SwarmSettings } from '../codec/swarm-codec.ts';
 import type { ApiContext } from '../context.ts';
@@ -23,7 +24,7 @@ export interface SwarmUpdate {
   /** A rotation of the CA to begin. */
   readonly rotation?: RotationRequest | undefined;
   /** Tokens to make anew: the old ones let nobody in from then on. */
-  readonly rotate: { readonly worker: boolean; readonly manager: boolean };
+  readonly rotate: { readonly worker: boolean; readonly manager: boolean; readonly unlockKey: boolean };
 }
 
 /** Throws OutOfSequenceError when the cluster is not at `version` any more. */
@@ -34,7 +35,7 @@ export async function updateSwarm(ctx: ApiContext, update: SwarmUpdate, signal: 
   const { rotation } = update;
   const begun = rotation === undefined ? cluster : await begunRotation(cluster, vault, rotation, clock.now());
   const value: Cluster = {
-    ...rotated(ctx, begun, update.rotate),
+    ...withLock(ctx, rotated(ctx, begun, update.rotate), update),
     ...update.settings,
     updatedAtMs: clock.now(),
   };
@@ -78,6 +79,20 @@ export async function changeCluster(
     }
   }
   throw new UnavailableError('the cluster was changed by others again and again: try once more');
+}
+
+/** With an unlock key as long as managers are locked; the managers change their files when they see it. */
+function withLock({ vault }: ApiContext, cluster: Cluster, { settings, rotate }: SwarmUpdate): Cluster {
+  const { unlockKey, ...secrets } = openSecrets(vault, cluster);
+  if (rotate.unlockKey && settings.autolock !== true)
+    throw new InvalidError(
+      'rotateManagerUnlockKey: managers are not locked (EncryptionConfig.AutoLockManagers)',
+    );
+  if (settings.autolock !== true)
+    return unlockKey === undefined ? cluster : { ...cluster, secrets: sealSecrets(vault, secrets) };
+  if (unlockKey !== undefined && !rotate.unlockKey) return cluster;
+  const next = newUnlockKey().toString('base64');
+  return { ...cluster, secrets: sealSecrets(vault, { ...secrets, unlockKey: next }) };
 }
 
 /** New secrets for the standing tokens of these roles; the old ones are remembered as revoked. */

@@ -2,6 +2,7 @@
 import { Router } from 'express';
 import { ConflictError, UnavailableError, UnsupportedError } from '../../../shared/errors/index.ts';
 import { authorityOf, joinTokens, openSecrets } from '../../ca/cluster.ts';
+import { formatUnlockKey } from '../../vault/lock.ts';
 import { decodeSwarmSpec } from '../codec/swarm-codec.ts';
 import type { ApiContext } from '../context.ts';
 import { readJson } from '../http/body.ts';
@@ -34,11 +35,10 @@ export function swarmRouter(ctx: ApiContext): Router {
   router.post('/swarm/update', async (req, res) => {
     const version = queryVersion(req);
     const { settings, rotation } = decodeSwarmSpec(await readJson(req), clusterOf(ctx));
-    if (queryFlag(req, 'rotateManagerUnlockKey'))
-      throw new UnsupportedError('rotateManagerUnlockKey: not supported by Shoal: managers are not locked');
     const rotate = {
       worker: queryFlag(req, 'rotateWorkerToken'),
       manager: queryFlag(req, 'rotateManagerToken'),
+      unlockKey: queryFlag(req, 'rotateManagerUnlockKey'),
     };
     await updateSwarm(ctx, { version, settings, rotation, rotate }, requestSignal(res, ctx.signal));
     sendEmpty(res, 200);
@@ -67,7 +67,11 @@ export function swarmRouter(ctx: ApiContext): Router {
     );
   });
 
-  router.get('/swarm/unlockkey', (_req, res) => sendJson(res, 200, { UnlockKey: '' }));
+  router.get('/swarm/unlockkey', (_req, res) => {
+    const { unlockKey } = openSecrets(ctx.vault, clusterOf(ctx));
+    const text = unlockKey === undefined ? '' : formatUnlockKey(Buffer.from(unlockKey, 'base64'));
+    sendJson(res, 200, { UnlockKey: text });
+  });
   router.post('/swarm/unlock', () => {
     throw new ConflictError('swarm is not locked');
   });

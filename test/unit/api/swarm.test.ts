@@ -55,7 +55,6 @@ test('what Shoal does not have is refused by name, and nothing is written', asyn
       400,
       /must be one root certificate in PEM/,
     ],
-    [(spec) => (spec.EncryptionConfig.AutoLockManagers = true), 501, /AutoLockManagers/],
     [(spec) => (spec.TaskDefaults.LogDriver = { Name: 'syslog' }), 501, /TaskDefaults\.LogDriver/],
     [(spec) => (spec.Colour = 'red'), 501, /Colour/],
     [(spec) => (spec.Orchestration.TaskHistoryRetentionLimit = -1), 400, /TaskHistoryRetentionLimit: -1/],
@@ -68,7 +67,7 @@ test('what Shoal does not have is refused by name, and nothing is written', asyn
     t.is(answer.status, status, String(change));
     t.regex(answer.message, message);
   }
-  t.is((await update(api, () => undefined, '&rotateManagerUnlockKey=1')).status, 501);
+  t.is((await update(api, () => undefined, '&rotateManagerUnlockKey=1')).status, 400);
   t.is(api.store.version('cluster', 'self'), version);
 });
 
@@ -93,6 +92,27 @@ test('each join token is rotated by itself', async (t) => {
   const third = await tokens();
   t.is(third.Worker, second.Worker);
   t.not(third.Manager, second.Manager);
+});
+
+test('autolock: the unlock key is made, shown, rotated, and gone when it is turned off', async (t) => {
+  await using api = await ApiFixture.up();
+  const keyOf = async (): Promise<string> => (await api.get('/swarm/unlockkey')).UnlockKey;
+  const lock = (on: boolean) => (spec: Json) => (spec.EncryptionConfig.AutoLockManagers = on);
+  t.is((await update(api, lock(true))).status, 200);
+  t.true((await api.get('/info')).Swarm.Cluster.Spec.EncryptionConfig.AutoLockManagers);
+  const first = await keyOf();
+  t.regex(first, /^SWMKEY-1-[\w+/]{43}$/);
+  t.is((await update(api, () => undefined)).status, 200);
+  t.is(await keyOf(), first, 'other settings leave it');
+  await update(api, () => undefined, '&rotateManagerUnlockKey=true');
+  const second = await keyOf();
+  t.not(second, first);
+  const stored = JSON.stringify([...api.store.all('cluster').values()]);
+  for (const key of [first, second]) t.false(stored.includes(key.slice(9)));
+  await update(api, lock(false));
+  t.is(await keyOf(), '');
+  await update(api, lock(true));
+  t.not(await keyOf(), second);
 });
 
 test('init, join, leave, unlock: what Docker says on a node of a swarm', async (t) => {

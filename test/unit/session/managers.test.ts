@@ -37,7 +37,7 @@ async function pair(t: ExecutionContext): Promise<Pair> {
     store,
     vault: testVault,
     client, // nobody is there: what is refused here is refused before etcd is asked
-    dataKey: () => Promise.resolve('key'),
+    dataKey: () => 'key',
     etcdRoot: () => Promise.resolve({ caCertificatePem: 'ca', caKeyPem: 'key' }),
     version: '1',
     clock: systemClock,

@@ -3,9 +3,10 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import { loadOrCreateCluster, openSecrets } from '../../../manager/ca/cluster.ts';
-import { openVault, parseKeys } from '../../../manager/vault/data-key-file.ts';
+import { loadOrCreateCluster, openSecrets, sealSecrets } from '../../../manager/ca/cluster.ts';
+import { keyText, lockOf, openVault, parseKeys } from '../../../manager/vault/data-key-file.ts';
 import { KeyRotation } from '../../../manager/vault/key-rotation.ts';
+import { formatUnlockKey, isLocked, newUnlockKey } from '../../../manager/vault/lock.ts';
 import type { Vault } from '../../../manager/vault/seal.ts';
 import { UnavailableError } from '../../../shared/errors/index.ts';
 import type { ManagerRecord } from '../../../shared/model/index.ts';
@@ -79,9 +80,9 @@ class World {
   }
 
   /** As after a crash: all that it knows is in its files and in the store. */
-  async start(manager: Manager): Promise<void> {
+  async start(manager: Manager, unlockKey?: Buffer): Promise<void> {
     const { store } = this;
-    manager.vault = await openVault(store, manager.directory, false, signal);
+    manager.vault = await openVault(store, manager.directory, false, signal, unlockKey);
     await loadOrCreateCluster(store, manager.vault, {}, 1, signal);
     manager.rotation = new KeyRotation({
       ...{ store, vault: manager.vault, stateDir: manager.directory, managerId: manager.id },
@@ -89,7 +90,7 @@ class World {
       fetchKeys: async ({ id }) => {
         const other = this.managers.find((one) => one.id === id);
         if (other?.up !== true) throw new UnavailableError(`${id} is away`);
-        return parseKeys(await other.keys());
+        return parseKeys(keyText(other.vault));
       },
       clock: { now: () => this.nowMs },
       logger: silentLogger,
@@ -240,5 +241,55 @@ test('a next key that was lost with the manager that made it is replaced', async
   await m1.rotation.begin(signal);
   await world.settle();
   t.is(m1.rotation.progress, undefined);
+  world.readable(t);
+});
+
+test('autolock: files are locked with the unlock key, a rotation of the data key goes on, and they are opened again', async (t) => {
+  const world = new World();
+  const [m1, m2] = [await world.add(t, 'm1'), await world.add(t, 'm2')];
+  await world.secret(m1, 'a');
+  const lockWith = async (key: Buffer | undefined): Promise<void> => {
+    const cluster = world.store.get('cluster', 'self');
+    if (cluster === undefined) throw new Error('no cluster');
+    const { unlockKey: _, ...rest } = openSecrets(m1.vault, cluster);
+    const secrets = key === undefined ? rest : { ...rest, unlockKey: key.toString('base64') };
+    const value = { ...cluster, autolock: key !== undefined, secrets: sealSecrets(m1.vault, secrets) };
+    await world.store.commit([{ table: 'cluster', key: 'self', value }], { signal });
+    await world.settle();
+  };
+  const first = newUnlockKey();
+  await lockWith(first);
+  const plain = m1.vault.keys[0]?.bytes.toString('base64') ?? '';
+  for (const manager of world.managers) {
+    const text = await manager.keys();
+    t.true(isLocked(text));
+    t.false(text.includes(plain));
+    await t.throwsAsync(world.start(manager), { message: /is no data key|should be in/ });
+    const open = await lockOf(manager.directory);
+    t.throws(() => open?.(formatUnlockKey(newUnlockKey())), { message: /not the right one/ });
+    t.throws(() => open?.('SWMKEY-1-short'), { message: /invalid key string/ });
+    const key = open?.(`${formatUnlockKey(first)}\n`);
+    t.deepEqual(key, first);
+    await world.start(manager, key);
+  }
+  world.readable(t);
+  await m2.rotation.begin(signal);
+  await world.settle();
+  t.is(m1.rotation.progress, undefined);
+  for (const manager of world.managers) t.true(isLocked(await manager.keys()));
+  const second = newUnlockKey();
+  await lockWith(second);
+  for (const manager of world.managers) {
+    const open = await lockOf(manager.directory);
+    t.throws(() => open?.(formatUnlockKey(first)));
+    await world.start(manager, open?.(formatUnlockKey(second)));
+  }
+  world.readable(t);
+  await lockWith(undefined);
+  for (const manager of world.managers) {
+    t.false(isLocked(await manager.keys()));
+    t.is(await lockOf(manager.directory), undefined);
+    await world.start(manager);
+  }
   world.readable(t);
 });
