@@ -25,6 +25,7 @@ import { type BackupSource, createBackup } from './backup/source.ts';
 import { checkRoot } from './ca/authority.ts';
 import { authorityOf, type ClusterOptions, loadOrCreateCluster } from './ca/cluster.ts';
 import { readEtcdRoot } from './ca/etcd-authority.ts';
+import { GracefulStop } from './graceful-stop.ts';
 import { isLoopback, listenForScrapes, scrapesOnly } from './metrics/listen.ts';
 import { createMetrics } from './metrics/metrics.ts';
 import { type ManagerDoor, managerDoor } from './membership/door.ts';
@@ -53,14 +54,15 @@ export async function runManager(options: ManagerOptions, stop: AbortSignal): Pr
   if (options.joins !== undefined) await enterCluster({ stateDir, identity: options.joins, logger }, stop);
   await refuseRemoved(stateDir);
   const removal = new AbortController();
-  const signal = AbortSignal.any([stop, removal.signal]);
+  const stopping = new GracefulStop(stop);
+  const signal = AbortSignal.any([stopping.signal, removal.signal]);
   await using stack = new UndoStack();
   const metrics = createMetrics(VERSION);
   stack.defer(() => metrics.close());
   const managerId = await ownId(stateDir);
   const { store, embedded } = await openOwnStore(options, managerId, metrics.store, stack, signal);
   void embedded?.removed.then(() => removal.abort());
-  await serve({ options, store, managerId, metrics, stack }, signal).catch((error: unknown) => {
+  await serve({ options, store, managerId, metrics, stack, stopping }, signal).catch((error: unknown) => {
     if (!removal.signal.aborted) throw error;
   });
   if (!removal.signal.aborted) return;
@@ -74,6 +76,7 @@ interface Parts {
   readonly managerId: string;
   readonly metrics: ReturnType<typeof createMetrics>;
   readonly stack: UndoStack;
+  readonly stopping: GracefulStop;
 }
 
 async function serve(parts: Parts, signal: AbortSignal): Promise<void> {
@@ -252,7 +255,7 @@ function doorOf({ options, store }: Parts, vault: Vault, clock: Clock): ManagerD
 }
 
 async function listenAll(
-  { options, store, managerId, metrics, stack }: Parts,
+  { options, store, managerId, metrics, stack, stopping }: Parts,
   api: ApiOptions,
   vault: Vault,
   refusals: Refusals,
@@ -260,6 +263,7 @@ async function listenAll(
 ): Promise<void> {
   signal.throwIfAborted();
   const { metricsListen, logger } = options;
+  const drains: (() => Promise<void>)[] = [];
   const plain = metricsListen !== undefined && isLoopback(metricsListen.host);
   if (plain) {
     const scrapes = await listenForScrapes(metrics.api, metricsListen, logger);
@@ -277,6 +281,7 @@ async function listenAll(
       logger,
     });
     stack.defer(() => door.close());
+    drains.push(() => door.drain());
     if (options.api !== undefined) await door.listen(options.api, (access) => createApi({ ...api, access }));
     if (metricsListen !== undefined && !plain)
       await door.listen(metricsListen, (access) => scrapesOnly(createApi({ ...api, access })));
@@ -286,6 +291,8 @@ async function listenAll(
     mode: 0o660,
   });
   stack.defer(() => server.close());
+  drains.push(() => server.drain());
+  stopping.first(async () => void (await Promise.all(drains.map((drain) => drain()))));
 }
 
 function clusterRecord(store: Store): Cluster {
