@@ -24,6 +24,7 @@ dry_run=${SHOAL_DRY_RUN:-0}
 no_start=${SHOAL_NO_START:-0}
 no_prerequisites=${SHOAL_NO_PREREQUISITES:-0}
 purge=${SHOAL_PURGE:-0}
+downgrade=${SHOAL_DOWNGRADE:-0}
 flags=()
 
 tree=''      # the unpacked release that is installed
@@ -54,6 +55,7 @@ Run again with the same role to upgrade: containers go on, and the configuration
   --node FILE            (SHOAL_NODE)        the node program, 20.19 or later (default: the first on the PATH)
   --no-start             (SHOAL_NO_START=1)  install and enable, start nothing
   --no-prerequisites     (SHOAL_NO_PREREQUISITES=1)  do not install packages of the distribution
+  --downgrade            (SHOAL_DOWNGRADE=1) to a release that is older than the installed one, which is refused else
   --purge                (SHOAL_PURGE=1)     uninstall: also stops the containers and removes all state and configuration
   --root DIR             (SHOAL_ROOT)        install below DIR, for an image; starts nothing and installs no packages
   --dry-run              (SHOAL_DRY_RUN=1)   print what would be done
@@ -124,6 +126,7 @@ parse() {
       --no-start) no_start=1 ;;
       --no-prerequisites) no_prerequisites=1 ;;
       --purge) purge=1 ;;
+      --downgrade) downgrade=1 ;;
       --dry-run) dry_run=1 ;;
       -h | --help) usage && exit 0 ;;
       --) shift && break ;;
@@ -177,11 +180,24 @@ require_host() {
   find_node || missing+=("Node.js 20.19 or later ($(describe_node); name one with --node FILE)")
   command -v tar >/dev/null || missing+=("tar")
   if [ -z "$root" ] && ! command -v apt-get >/dev/null && ! is_on "$no_prerequisites"; then
-    missing+=("apt-get (this is not Debian or Ubuntu: install the libraries yourself, then use --no-prerequisites)")
+    missing+=("apt-get (this is $(distribution), not Debian or Ubuntu: install the libraries yourself, then use --no-prerequisites)")
   fi
   if [ ${#missing[@]} -eq 0 ]; then return 0; fi
   printf 'install: missing: %s\n' "${missing[@]}" >&2
   exit 1
+}
+
+# As it calls itself: see os-release(5).
+distribution() {
+  local file
+  for file in /etc/os-release /usr/lib/os-release; do
+    if [ -r "$file" ]; then
+      # shellcheck disable=SC1090
+      (. "$file" && echo "${PRETTY_NAME:-${NAME:-${ID:-something else}}}")
+      return 0
+    fi
+  done
+  echo 'something else'
 }
 
 find_node() {
@@ -256,6 +272,17 @@ check_release() {
   version=$(sed -n 's/^  "version": "\([0-9A-Za-z.+~-]*\)",$/\1/p' "$tree/package.json")
   [ -n "$version" ] || die "$tree/package.json has no version"
   place=$root/opt/shoal/releases/$version
+}
+
+# What a newer release has written an older one may not understand: a manager then refuses to start.
+refuse_downgrade() {
+  local is newest
+  is=$(readlink "$root/opt/shoal/current" 2>/dev/null) || return 0
+  is=${is#releases/}
+  newest=$(printf '%s\n' "$is" "$version" | sort -V | tail -n 1)
+  if [ "$newest" = "$version" ] || is_on "$downgrade"; then return 0; fi
+  die "Shoal $is is installed, and this is the older $version: it may not understand what $is has written. With a backup of" \
+    "before the upgrade at hand, or when CHANGELOG.md says that stored data has not changed: --downgrade"
 }
 
 # install_prerequisites ROLE...
@@ -474,6 +501,7 @@ do_install() {
   require_host
   refuse_local_cluster
   find_release
+  refuse_downgrade
   mapfile -t others < <(installed_roles | grep -vx "$role")
   install_prerequisites "$role"
   require_libraries "$role" ${others[@]+"${others[@]}"}
@@ -506,6 +534,7 @@ do_upgrade() {
   require_root
   require_host
   find_release
+  refuse_downgrade
   mapfile -t roles < <(installed_roles)
   install_prerequisites ${roles[@]+"${roles[@]}"}
   require_libraries ${roles[@]+"${roles[@]}"}

@@ -25,6 +25,7 @@ import { type BackupSource, createBackup } from './backup/source.ts';
 import { checkRoot } from './ca/authority.ts';
 import { authorityOf, type ClusterOptions, loadOrCreateCluster } from './ca/cluster.ts';
 import { readEtcdRoot } from './ca/etcd-authority.ts';
+import { GracefulStop } from './graceful-stop.ts';
 import { untilUnlocked } from './locked-start.ts';
 import { isLoopback, listenForScrapes, scrapesOnly } from './metrics/listen.ts';
 import { createMetrics } from './metrics/metrics.ts';
@@ -54,15 +55,17 @@ export async function runManager(options: ManagerOptions, stop: AbortSignal): Pr
   if (options.joins !== undefined) await enterCluster({ stateDir, identity: options.joins, logger }, stop);
   await refuseRemoved(stateDir);
   const removal = new AbortController();
-  const signal = AbortSignal.any([stop, removal.signal]);
-  const unlockKey = await untilUnlocked(options, signal);
+  const unlockKey = await untilUnlocked(options, stop);
+  const stopping = new GracefulStop(stop);
+  const signal = AbortSignal.any([stopping.signal, removal.signal]);
   await using stack = new UndoStack();
   const metrics = createMetrics(VERSION);
   stack.defer(() => metrics.close());
   const managerId = await ownId(stateDir);
   const { store, embedded } = await openOwnStore(options, managerId, metrics.store, stack, signal);
   void embedded?.removed.then(() => removal.abort());
-  await serve({ options, store, managerId, unlockKey, metrics, stack }, signal).catch((error: unknown) => {
+  const parts = { options, store, managerId, unlockKey, metrics, stack, stopping };
+  await serve(parts, signal).catch((error: unknown) => {
     if (!removal.signal.aborted) throw error;
   });
   if (!removal.signal.aborted) return;
@@ -78,6 +81,7 @@ interface Parts {
   readonly unlockKey: Buffer | undefined;
   readonly metrics: ReturnType<typeof createMetrics>;
   readonly stack: UndoStack;
+  readonly stopping: GracefulStop;
 }
 
 async function serve(parts: Parts, signal: AbortSignal): Promise<void> {
@@ -256,7 +260,7 @@ function doorOf({ options, store }: Parts, vault: Vault, clock: Clock): ManagerD
 }
 
 async function listenAll(
-  { options, store, managerId, metrics, stack }: Parts,
+  { options, store, managerId, metrics, stack, stopping }: Parts,
   api: ApiOptions,
   vault: Vault,
   refusals: Refusals,
@@ -264,6 +268,7 @@ async function listenAll(
 ): Promise<void> {
   signal.throwIfAborted();
   const { metricsListen, logger } = options;
+  const drains: (() => Promise<void>)[] = [];
   const plain = metricsListen !== undefined && isLoopback(metricsListen.host);
   if (plain) {
     const scrapes = await listenForScrapes(metrics.api, metricsListen, logger);
@@ -281,6 +286,7 @@ async function listenAll(
       logger,
     });
     stack.defer(() => door.close());
+    drains.push(() => door.drain());
     if (options.api !== undefined) await door.listen(options.api, (access) => createApi({ ...api, access }));
     if (metricsListen !== undefined && !plain)
       await door.listen(metricsListen, (access) => scrapesOnly(createApi({ ...api, access })));
@@ -290,6 +296,8 @@ async function listenAll(
     mode: 0o660,
   });
   stack.defer(() => server.close());
+  drains.push(() => server.drain());
+  stopping.first(async () => void (await Promise.all(drains.map((drain) => drain()))));
 }
 
 function clusterRecord(store: Store): Cluster {

@@ -118,6 +118,8 @@ export class SessionLink implements Link {
         socket.send({ type: 'hello', protocol: PROTOCOL, nodeId, description, sentAtMs: clock.now() }),
       onFrame: (frame) => this.#onFrame(session, frame),
       onData: (frame) => requests.onData(frame),
+      onUnknown: (field) =>
+        this.#logger.warn({ manager, field }, 'a newer manager says what this version does not do'),
     });
     const requests = new RequestServer(this.#handlers, (frame) => socket.send(frame), this.#logger);
     const session: Session = { socket, requests, set: undefined, seq: 0 };

@@ -3,7 +3,10 @@ import { Agent } from 'node:https';
 import { createSecureContext, type SecureContext } from 'node:tls';
 import { WebSocket } from 'ws';
 import { ForbiddenError, UnavailableError } from '../../shared/errors/index.ts';
+import { VERSION } from '../../shared/lib/version.ts';
+import type { Skew } from '../../shared/lib/version-skew.ts';
 import { type AgentFrame, type ManagerFrame, parseManagerFrame } from '../../shared/wire/frames.ts';
+import { peerSkew } from '../../shared/wire/tolerant.ts';
 import { managerIdentityCheck } from '../../shared/wire/manager-tls.ts';
 
 const HANDSHAKE_TIMEOUT_MS = 5_000;
@@ -21,6 +24,8 @@ export interface SocketHandlers {
   onFrame(frame: ManagerFrame): void;
   /** A binary frame. Throwing ends the session. */
   onData(frame: Buffer): void;
+  /** A newer manager says what this version does not know; once for each field. */
+  onUnknown?(field: string): void;
 }
 
 export interface SessionTls {
@@ -74,6 +79,8 @@ export class SessionSocket {
   #beating: NodeJS.Timeout | undefined;
   #heardAtMs = performance.now();
   #failure: unknown;
+  #skew: Skew | undefined;
+  readonly #unknown = new Set<string>();
 
   constructor(socket: WebSocket, handlers: SocketHandlers) {
     this.#socket = socket;
@@ -140,10 +147,28 @@ export class SessionSocket {
     this.#heard();
     try {
       if (isBinary) handlers.onData(data);
-      else handlers.onFrame(parseManagerFrame(data.toString('utf8')));
+      else this.#onText(data.toString('utf8'), handlers);
     } catch (error) {
       this.fail(error);
     }
+  }
+
+  /** The first frame tells the manager's version. */
+  #onText(text: string, handlers: SocketHandlers): void {
+    if (this.#skew === undefined) {
+      const { skew, version } = peerSkew(text);
+      this.#skew = skew;
+      if (skew === 'apart')
+        throw new ForbiddenError(
+          `the manager runs Shoal ${version}, this node ${VERSION}: more than one minor release apart`,
+        );
+    }
+    const tolerate = (field: string): void => {
+      if (this.#unknown.has(field)) return;
+      this.#unknown.add(field);
+      handlers.onUnknown?.(field);
+    };
+    handlers.onFrame(parseManagerFrame(text, this.#skew === 'newer' ? tolerate : undefined));
   }
 
   #heard(): void {

@@ -13,6 +13,9 @@ import { serveUpgrade } from './http/upgrade.ts';
 
 /** chown(2): -1 leaves the owner as it is. */
 const KEEP_OWNER = 0xffffffff;
+/** Requests are answered in milliseconds; a write that waits for etcd's election takes one or two seconds. */
+const DRAIN_MS = 3_000;
+const DRAIN_LOOK_MS = 20;
 
 export interface UnixOptions {
   /** Name of the group that may use the socket besides root; ignored when the machine has none of this name. */
@@ -22,6 +25,8 @@ export interface UnixOptions {
 
 export interface ApiServer {
   readonly server: Server;
+  /** Takes no requests any more; resolves when those that are under way are answered, but soon in any case. */
+  drain(): Promise<void>;
   /** Stops listening, ends open connections, and resolves when all are gone. */
   close(): Promise<void>;
 }
@@ -52,7 +57,7 @@ export async function listenUnix(
   const group = options.group === undefined ? undefined : await groupId(options.group);
   if (group !== undefined) await chown(path, KEEP_OWNER, group);
   await chmod(path, options.mode);
-  return { server, close: () => closeServer(server) };
+  return { server, drain: () => drainServer(server), close: () => closeServer(server) };
 }
 
 // No request timeout: streams of logs and events stay open as long as the client likes.
@@ -66,6 +71,8 @@ export interface TlsApiServer {
   readonly address: { readonly host: string; readonly port: number };
   /** For connections from now on. */
   use(tls: TlsFiles): void;
+  /** As that of ApiServer. */
+  drain(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -100,6 +107,7 @@ export async function listenTls(
   return {
     address: { host: bound.address, port: bound.port },
     use: (next) => server.setSecureContext(contextOf(next)),
+    drain: () => drainServer(server),
     close: () => closeServer(server),
   };
 }
@@ -115,8 +123,31 @@ function prepared<S extends Server | TlsServer>(server: S, handler: RequestListe
   return server;
 }
 
+/**
+ * Who connects meanwhile is refused and goes to another manager; so is who has a connection without a request. Streams that
+ * go on (events, logs) are cut in the end.
+ */
+async function drainServer(server: Server | TlsServer): Promise<void> {
+  server.prependListener('request', (_request, response) => response.setHeader('Connection', 'close'));
+  server.close();
+  const end = performance.now() + DRAIN_MS;
+  while (performance.now() < end && (await connectionsOf(server)) > 0) {
+    server.closeIdleConnections();
+    await new Promise((resolve) => setTimeout(resolve, DRAIN_LOOK_MS));
+  }
+}
+
+function connectionsOf(server: Server | TlsServer): Promise<number> {
+  return new Promise((resolve) =>
+    server.getConnections((error, count) => resolve(error === null ? count : 0)),
+  );
+}
+
 async function closeServer(server: Server | TlsServer): Promise<void> {
-  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  const closed = new Promise<void>((resolve) => {
+    // The callback of one that is drained says that it is closed already.
+    server.close(() => resolve());
+  });
   server.closeAllConnections();
   await closed;
 }

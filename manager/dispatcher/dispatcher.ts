@@ -23,9 +23,9 @@ import { Orphans, ORPHANS_LOOK_MS } from './orphans.ts';
 import { StatusIntake } from './status-intake.ts';
 import { viewOf } from './store-view.ts';
 import {
+  aboutManagers,
   beatMsFor,
   DOWN_MESSAGES,
-  managerAddresses,
   ORPHAN_MESSAGE,
   tickMsFor,
   withStarted,
@@ -82,7 +82,7 @@ export class Dispatcher implements SessionEvents {
     this.#intake = new StatusIntake(store, options.logger, options.clock);
     this.usages = new UsageIntake(store, options.logger);
     this.#refusals = options.refusals ?? new Refusals(options.logger, options.steadyMs);
-    this.#reception = new Reception(store, this.#refusals, options.clock);
+    this.#reception = new Reception(store, this.#refusals, options.clock, options.logger);
     this.networks = new NetworkReports(options.records, (work) => this.#background(work));
     this.answers = new WithdrawalAnswers({
       sentRevision: () => (this.#flushScheduled ? -1 : store.revision),
@@ -191,11 +191,11 @@ export class Dispatcher implements SessionEvents {
     this.#options.logger.info({ nodeId: session.nodeId, sessionId: session.id }, 'session closed');
   }
 
-  #open({ socket, nodeId, certificate, from, node, hello: { description }, warning }: Guest): void {
+  #open(guest: Guest): void {
     const { managerId, logger, steadyMs, onOpened } = this.#options;
+    const { nodeId, node, warning, description } = guest;
     this.#sessions.get(nodeId)?.close(CLOSE.replaced, 'a newer session of this node replaces this one');
-    const identity = { id: `${managerId}.${newId()}`, nodeId, warning, from, certificate };
-    const session = new NodeSession(socket, identity, this, logger);
+    const session = new NodeSession(`${managerId}.${newId()}`, guest, this, logger);
     this.#sessions.set(nodeId, session);
     this.#detector.heard(nodeId, steadyMs());
     this.#welcome(session, node);
@@ -207,9 +207,8 @@ export class Dispatcher implements SessionEvents {
   }
 
   #welcome(session: NodeSession, { index: nodeIndex }: Node): void {
-    const managers = managerAddresses(this.#options.store);
-    const known = managers.length === 0 ? {} : { managers };
-    session.send({ type: 'welcome', sessionId: session.id, nodeIndex, beatMs: this.#beatMs, ...known });
+    const about = aboutManagers(this.#options.store);
+    session.send({ type: 'welcome', sessionId: session.id, nodeIndex, beatMs: this.#beatMs, ...about });
   }
 
   /** All nodes are told where managers are now. */

@@ -1,8 +1,10 @@
 /** The first frame of a session: who speaks must be who the certificate says. */
 import type { WebSocket } from 'ws';
 import { describeError } from '../../shared/errors/index.ts';
+import { VERSION } from '../../shared/lib/version.ts';
 import { closeReason } from '../../shared/wire/close-reason.ts';
 import { type AgentFrame, CLOSE, parseAgentFrame } from '../../shared/wire/frames.ts';
+import { peerSkew, type Tolerate } from '../../shared/wire/tolerant.ts';
 
 const HELLO_TIMEOUT_MS = 10_000;
 /** A machine with a thousand routes says less. */
@@ -10,12 +12,12 @@ const MAX_HELLO_BYTES = 256 * 1024;
 
 export type Hello = Extract<AgentFrame, { type: 'hello' }>;
 
-/** Calls `onHello` once for a proper hello of this node; closes the socket for anything else, and tells `onRefused`. */
+/** Calls `onHello` once for a proper hello of this node; closes the socket for anything else, and tells `onRefused`. `onUnknown`: of a newer one. */
 export function awaitHello(
   socket: WebSocket,
   nodeId: string,
   onHello: (hello: Hello) => void,
-  onRefused: (why: string) => void,
+  { onRefused, onUnknown }: { onRefused: (why: string) => void; onUnknown: Tolerate },
 ): void {
   const refuse = (code: number, why: string): void => {
     onRefused(why);
@@ -30,14 +32,20 @@ export function awaitHello(
     clearTimeout(timer);
     if (data.length > MAX_HELLO_BYTES)
       return refuse(CLOSE.protocolError, `a hello has at most ${MAX_HELLO_BYTES} bytes`);
-    let frame: AgentFrame | undefined;
     try {
-      frame = isBinary ? undefined : parseAgentFrame(data.toString('utf8'));
+      const text = isBinary ? '' : data.toString('utf8');
+      const { skew, version } = peerSkew(text);
+      if (skew === 'apart') {
+        const why = `Shoal ${version}, and ${VERSION} here: more than one minor release apart`;
+        return refuse(CLOSE.forbidden, why);
+      }
+      const frame = isBinary ? undefined : parseAgentFrame(text, skew === 'newer' ? onUnknown : undefined);
+      if (frame?.type !== 'hello') refuse(CLOSE.protocolError, 'the first frame must be hello');
+      else if (frame.nodeId !== nodeId) refuse(CLOSE.forbidden, 'the certificate names another node');
+      else onHello(frame);
     } catch (error) {
-      return refuse(CLOSE.protocolError, describeError(error));
+      // Whatever it is, it ends this session and not the manager.
+      refuse(CLOSE.protocolError, describeError(error));
     }
-    if (frame?.type !== 'hello') refuse(CLOSE.protocolError, 'the first frame must be hello');
-    else if (frame.nodeId !== nodeId) refuse(CLOSE.forbidden, 'the certificate names another node');
-    else onHello(frame);
   });
 }

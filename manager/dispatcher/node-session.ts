@@ -11,6 +11,7 @@ import type {
 import { type AssignmentDiff, setToLists } from '../../shared/wire/assignment-diff.ts';
 import { closeReason } from '../../shared/wire/close-reason.ts';
 import { type AgentFrame, CLOSE, type ManagerFrame, parseAgentFrame } from '../../shared/wire/frames.ts';
+import type { Tolerate } from '../../shared/wire/tolerant.ts';
 import type { HeldCertificate } from '../ca/renewal.ts';
 import { SessionCalls } from './session-calls.ts';
 
@@ -36,6 +37,17 @@ export interface SessionEvents {
   closed(session: NodeSession): void;
 }
 
+/** Who has come, as the reception knows it. */
+interface SessionGuest {
+  readonly socket: WebSocket;
+  readonly nodeId: string;
+  readonly warning: string | undefined;
+  readonly from?: string | undefined;
+  readonly certificate?: HeldCertificate | undefined;
+  /** It runs a newer version: what it says and is not known is left out. */
+  readonly newer: boolean;
+}
+
 export class NodeSession {
   readonly id: string;
   readonly nodeId: string;
@@ -54,26 +66,19 @@ export class NodeSession {
   readonly #events: SessionEvents;
   readonly #logger: Logger;
   readonly #ended = new AbortController();
+  readonly #tolerate: Tolerate | undefined;
+  readonly #unknown = new Set<string>();
   #seq = 0;
   #open = true;
 
-  constructor(
-    socket: WebSocket,
-    identity: {
-      id: string;
-      nodeId: string;
-      warning: string | undefined;
-      from: string | undefined;
-      certificate: HeldCertificate | undefined;
-    },
-    events: SessionEvents,
-    logger: Logger,
-  ) {
-    this.id = identity.id;
-    this.nodeId = identity.nodeId;
-    this.warning = identity.warning;
-    this.from = identity.from;
-    this.certificate = identity.certificate;
+  constructor(id: string, guest: SessionGuest, events: SessionEvents, logger: Logger) {
+    const { socket } = guest;
+    this.id = id;
+    this.nodeId = guest.nodeId;
+    this.warning = guest.warning;
+    this.from = guest.from;
+    this.certificate = guest.certificate;
+    if (guest.newer) this.#tolerate = (field) => this.#onUnknown(field);
     this.signal = this.#ended.signal;
     this.calls = new SessionCalls((frame) => this.send(frame));
     this.#socket = socket;
@@ -133,10 +138,17 @@ export class NodeSession {
     if (!isBinary && data.equals(BEAT)) return;
     try {
       if (isBinary) this.calls.onData(data);
-      else this.#onFrame(parseAgentFrame(data.toString('utf8')));
+      else this.#onFrame(parseAgentFrame(data.toString('utf8'), this.#tolerate));
     } catch (error) {
       this.#broken(describeError(error));
     }
+  }
+
+  /** Said once for each. */
+  #onUnknown(field: string): void {
+    if (this.#unknown.has(field)) return;
+    this.#unknown.add(field);
+    this.#logger.warn({ field }, 'a newer node says what this version does not know');
   }
 
   #broken(how: string): void {

@@ -1,7 +1,9 @@
 /** Who opens a session, and whether it can be: the first frame, what the node says of itself, and what others say already. */
 import type { WebSocket } from 'ws';
 import type { Clock } from '../../shared/lib/clock.ts';
-import type { Node, TunnelKeys } from '../../shared/model/index.ts';
+import { VERSION } from '../../shared/lib/version.ts';
+import { versionSkew } from '../../shared/lib/version-skew.ts';
+import type { Logger, Node, NodeDescription, TunnelKeys } from '../../shared/model/index.ts';
 import { closeReason } from '../../shared/wire/close-reason.ts';
 import { CLOSE } from '../../shared/wire/frames.ts';
 import type { HeldCertificate } from '../ca/renewal.ts';
@@ -24,18 +26,22 @@ export interface Caller {
 export interface Guest extends Caller {
   readonly socket: WebSocket;
   readonly node: Node;
-  readonly hello: Hello;
+  readonly description: NodeDescription;
   /** What people should know of it. */
   readonly warning: string | undefined;
+  /** It runs a newer version. */
+  readonly newer: boolean;
 }
 
 export class Reception {
   readonly #store: Store;
   readonly #refusals: Refusals;
   readonly #clock: Clock;
+  readonly #logger: Logger;
   readonly #claims: NodeClaims;
 
-  constructor(store: Store, refusals: Refusals, clock: Clock) {
+  constructor(store: Store, refusals: Refusals, clock: Clock, logger: Logger) {
+    this.#logger = logger;
     this.#store = store;
     this.#refusals = refusals;
     this.#clock = clock;
@@ -46,7 +52,10 @@ export class Reception {
   receive(socket: WebSocket, caller: Caller, open: (guest: Guest) => void): void {
     const { nodeId } = caller;
     const onRefused = (error: string): void => this.#refusals.add('hello', { nodeId, error });
-    awaitHello(socket, nodeId, (hello) => this.#onHello(socket, caller, hello, open), onRefused);
+    const onUnknown = (field: string): void =>
+      this.#logger.warn({ nodeId, field }, 'a newer node says what this version does not know');
+    const onHello = (hello: Hello): void => this.#onHello(socket, caller, hello, open);
+    awaitHello(socket, nodeId, onHello, { onRefused, onUnknown });
   }
 
   #onHello(socket: WebSocket, caller: Caller, hello: Hello, open: (guest: Guest) => void): void {
@@ -61,8 +70,10 @@ export class Reception {
     }
     const warning =
       clockWarning(clockOffsetMs(sentAtMs, this.#clock.now())) ??
-      this.#claims.nameWarning(nodeId, description.hostname);
-    open({ ...caller, socket, node, hello, warning });
+      this.#claims.nameWarning(nodeId, description.hostname) ??
+      skewWarning(description.engineVersion);
+    const newer = versionSkew(VERSION, description.engineVersion) === 'newer';
+    open({ ...caller, socket, node, description, warning, newer });
   }
 
   /** As NodeClaims says. False: the session ends, and it is counted like an address that another node has. */
@@ -86,4 +97,11 @@ export class Reception {
       session.close(CLOSE.forbidden, how);
     }
   }
+}
+
+/** A node that does not do what is new should be seen. */
+function skewWarning(version: string): string | undefined {
+  return versionSkew(VERSION, version) === 'older'
+    ? `it runs Shoal ${version}, its manager ${VERSION}: what is new is not done there`
+    : undefined;
 }

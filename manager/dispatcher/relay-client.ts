@@ -86,7 +86,8 @@ export class Relays {
 
 function take(calls: SessionCalls, data: Buffer, isBinary: boolean): void {
   if (isBinary) return calls.onData(data);
-  const frame = parseAgentFrame(data.toString('utf8'));
+  // The other manager, or the node, may be newer; what they say beyond this is for others.
+  const frame = parseAgentFrame(data.toString('utf8'), () => undefined);
   if (frame.type === 'response') calls.onResponse(frame);
   else if (frame.type === 'end') calls.onEnd(frame);
   else if (frame.type === 'credit') calls.onCredit(frame.id, frame.bytes);

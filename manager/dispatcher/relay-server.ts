@@ -19,7 +19,8 @@ export function serveRelay(socket: WebSocket, session: NodeSession | undefined, 
   socket.on('message', (data: Buffer, isBinary: boolean) => {
     try {
       if (isBinary) relay.onData(data);
-      else relay.onFrame(parseManagerFrame(data.toString('utf8')));
+      // The other manager may be newer; what it says beyond this is for others.
+      else relay.onFrame(parseManagerFrame(data.toString('utf8'), () => undefined));
     } catch (error) {
       logger.warn({ nodeId: session.nodeId, error: describeError(error) }, 'a relay broke the protocol');
       socket.close(CLOSE.protocolError, closeReason(describeError(error)));

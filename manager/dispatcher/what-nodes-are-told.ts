@@ -1,4 +1,5 @@
 /** PURE. What a dispatcher tells nodes, and of them: beats, messages, addresses. */
+import { VERSION } from '../../shared/lib/version.ts';
 import type { AssignmentSet, TaskAssignment } from '../../shared/model/index.ts';
 import type { Store } from '../store/store.ts';
 import type { AssignmentTracker } from './assignment-tracker.ts';
@@ -21,10 +22,11 @@ export const DOWN_MESSAGES: Record<Verdict['reason'], string> = {
 
 export const ORPHAN_MESSAGE = 'its manager is gone, and no other one has heard of the node';
 
-/** host:port of those that are in. */
-export function managerAddresses(store: Store): string[] {
+/** The version of this one, and host:port of those that are in. */
+export function aboutManagers(store: Store): { version: string; managers?: string[] } {
   const members = [...store.all('managers').values()].filter((record) => record.state === 'member');
-  return members.map((record) => record.address).toSorted();
+  const managers = members.map((record) => record.address).toSorted();
+  return { version: VERSION, ...(managers.length === 0 ? {} : { managers }) };
 }
 
 /** An agent that has lost a container must know that its task is not to be started a second time (invariant 2). */

@@ -13,6 +13,7 @@ import {
   taskUsageSchema,
   tunnelKeys,
 } from './node-schema.ts';
+import { leaveOutUnknown, type Tolerate } from './tolerant.ts';
 
 export const PROTOCOL = 1;
 
@@ -80,6 +81,8 @@ const managerFrame = z.discriminatedUnion('type', [
     sessionId: z.string(),
     nodeIndex: whole,
     beatMs: whole,
+    /** Of Shoal, at the manager. */
+    version: z.string().exactOptional(),
     /** host:port of all managers, as they are now. */
     managers: z.array(z.string()).exactOptional(),
   }),
@@ -110,23 +113,24 @@ const managerFrame = z.discriminatedUnion('type', [
 /** From manager to agent. */
 export type ManagerFrame = z.output<typeof managerFrame>;
 
-/** Throws InvalidError, naming the field, for text that is no frame of an agent. */
-export function parseAgentFrame(text: string): AgentFrame {
-  return parseWith(agentFrame, text, 'agent');
+/** Throws InvalidError, naming the field, for text that is no frame of an agent. `tolerate`: that agent is newer. */
+export function parseAgentFrame(text: string, tolerate?: Tolerate): AgentFrame {
+  return parseWith(agentFrame, text, 'agent', tolerate);
 }
 
-/** Throws InvalidError, naming the field, for text that is no frame of a manager. */
-export function parseManagerFrame(text: string): ManagerFrame {
-  return parseWith(managerFrame, text, 'manager');
+/** Throws InvalidError, naming the field, for text that is no frame of a manager. `tolerate`: that manager is newer. */
+export function parseManagerFrame(text: string, tolerate?: Tolerate): ManagerFrame {
+  return parseWith(managerFrame, text, 'manager', tolerate);
 }
 
-function parseWith<T>(schema: z.ZodType<T>, text: string, from: string): T {
+function parseWith<T>(schema: z.ZodType<T>, text: string, from: string, tolerate?: Tolerate): T {
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch (cause) {
     throw new InvalidError(`a frame from the ${from} is not JSON`, { cause });
   }
+  if (tolerate !== undefined) leaveOutUnknown(schema, value, tolerate);
   return parseValue(schema, value, `a frame from the ${from}`);
 }
 

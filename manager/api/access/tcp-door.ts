@@ -67,6 +67,11 @@ export class TcpDoor {
     return server.address;
   }
 
+  /** Resolves when the requests that are under way are answered, but soon in any case. */
+  async drain(): Promise<void> {
+    await Promise.all(this.#servers.map((server) => server.drain()));
+  }
+
   async close(): Promise<void> {
     this.#stopKeeping();
     for (const entry of this.#entries) entry.close();

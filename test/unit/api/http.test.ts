@@ -1,12 +1,14 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
+import type { RequestListener } from 'node:http';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
 import fc from 'fast-check';
+import { ApiClient } from '../../../deploy/cli/client.ts';
 import { jsonErrorPosition } from '../../../manager/api/http/json-position.ts';
 import { listenUnix } from '../../../manager/api/index.ts';
 import { ApiFixture } from './fixture.ts';
@@ -118,6 +120,31 @@ test('what Docker has and Shoal has not is a list that is empty, a clean 404, or
     t.regex(json.message, new RegExp(`POST /${path}`));
   }
   t.is((await api.send('POST', '/swarm/init', {})).status, 503);
+});
+
+test('a server that is drained answers what was asked, closes what waits, and takes no more', async (t) => {
+  const directory = await mkdtemp(join(tmpdir(), 'shoal-drain-'));
+  t.teardown(() => rm(directory, { recursive: true, force: true }));
+  const path = join(directory, 's.sock');
+  const held: (() => void)[] = [];
+  const handler: RequestListener = (req, res) => {
+    if (req.url === '/wait') held.push(() => res.end('done'));
+    else res.end('x');
+  };
+  const server = await listenUnix(path, handler, { mode: 0o660 });
+  const client = new ApiClient(path);
+  const never = new AbortController().signal;
+  const idle = connect(path, () => idle.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n'));
+  await once(idle, 'data');
+  const asked = client.send('GET', '/wait', undefined, never);
+  while (held.length === 0) await sleep(5);
+  const drained = server.drain();
+  await once(idle, 'close');
+  await t.throwsAsync(client.send('GET', '/y', undefined, never));
+  held[0]?.();
+  t.is((await asked).body, 'done');
+  await drained;
+  await server.close();
 });
 
 test('a socket that a crash left is replaced; one that is served, and a file, are not', async (t) => {

@@ -217,6 +217,21 @@ test('an upgrade switches the release and keeps configuration, state and the rel
   t.true(existsSync(host.path('var/lib/shoal/agent')));
 });
 
+test('an older release is refused with the reason, unless it is asked for', async (t) => {
+  const host = await Host.make(t);
+  await installed(t, host, await host.release('1.10.0'), 'agent', ...JOIN);
+  const older = await host.release('1.9.2');
+  const before = await host.files();
+  for (const args of [['upgrade'], ['agent']]) {
+    const { code, output } = await host.run(older, args);
+    t.is(code, 1);
+    t.regex(output, /Shoal 1\.10\.0 is installed, and this is the older 1\.9\.2: it may not understand/);
+    t.deepEqual(await host.files(), before);
+  }
+  await installed(t, host, older, 'upgrade', '--downgrade');
+  t.is(await readlink(host.path('opt/shoal/current')), 'releases/1.9.2');
+});
+
 test('the same release again changes nothing; the same version made anew replaces it', async (t) => {
   const host = await Host.make(t);
   const tree = await host.release('1.0.0', 'first');
