@@ -1,5 +1,5 @@
 /** What a container's own network namespace gets, once, before its first process starts. */
-import { parseCidr } from '../../shared/lib/cidr.ts';
+import { prefixBits, subnetOf, subnetsOf } from '../../shared/lib/network-subnets.ts';
 import type { NetworkAssignment, TaskAssignment } from '../../shared/model/index.ts';
 import { type KernelObject, MAIN_TABLE } from './kernel-object.ts';
 
@@ -46,22 +46,31 @@ export function containerObjects(interfaces: readonly Interface[]): KernelObject
       ({ dev, address, network }): KernelObject => ({
         type: 'address',
         dev,
-        address: `${address}/${parseCidr(network.subnet).bits}`,
+        address: `${address}/${prefixBits(network, address)}`,
       }),
     ),
+    ...interfaces.flatMap(otherSubnets),
     ...(way === undefined ? [] : [defaultRoute(way, MAIN_TABLE)]),
     ...(interfaces.length > 1 ? interfaces.flatMap(sourceObjects) : []),
   ];
 }
 
-function defaultRoute({ dev, network }: Interface, table: number): KernelObject {
-  return { type: 'route', dst: '0.0.0.0/0', table, dev, via: network.gateway };
+/** By the gateway: only its own subnet is on an interface's wire. */
+function otherSubnets({ dev, address, network }: Interface): KernelObject[] {
+  const own = subnetOf(network, address);
+  return subnetsOf(network)
+    .filter(({ subnet }) => subnet !== own.subnet)
+    .map(({ subnet }) => ({ type: 'route', dst: subnet, table: MAIN_TABLE, dev, via: own.gateway }));
+}
+
+function defaultRoute({ dev, address, network }: Interface, table: number): KernelObject {
+  return { type: 'route', dst: '0.0.0.0/0', table, dev, via: subnetOf(network, address).gateway };
 }
 
 function sourceObjects(one: Interface): KernelObject[] {
   const table = FIRST_TABLE + one.number;
   return [
-    { type: 'route', dst: one.network.subnet, table, dev: one.dev },
+    { type: 'route', dst: subnetOf(one.network, one.address).subnet, table, dev: one.dev },
     defaultRoute(one, table),
     { type: 'rule', priority: FIRST_PRIORITY + one.number, table, from: `${one.address}/32` },
   ];

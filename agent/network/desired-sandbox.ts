@@ -1,6 +1,7 @@
 /** What the sandbox of one network holds. */
 import type { EndpointAssignment, PeerAssignment, ServiceAssignment } from '../../shared/model/index.ts';
 import type { AllowLists } from './allow.ts';
+import { subnetsOf } from '../../shared/lib/network-subnets.ts';
 import { choose, type Dispatcher, slotKey } from './balance.ts';
 import { hasTunnel, localTasks, mtuOf, type NetworkView } from './local.ts';
 import { type KernelObject, MAIN_TABLE, chain } from './kernel-object.ts';
@@ -55,10 +56,14 @@ function foundation(view: NetworkView, me: PeerAssignment): KernelObject[] {
   const { network } = view;
   return [
     ...tunnel(view, me),
-    { type: 'address', dev: 'lo', address: `${network.gateway}/32` },
+    ...subnetsOf(network).map(
+      ({ gateway }): KernelObject => ({ type: 'address', dev: 'lo', address: `${gateway}/32` }),
+    ),
     // What has no better route has no endpoint: it is led to lo, where the forward chain refuses it at once. A route
     // of type unreachable would do the same but proxy ARP answers only for what it can forward, and VIPs are here too.
-    { type: 'route', dst: network.subnet, table: MAIN_TABLE, dev: 'lo' },
+    ...subnetsOf(network).map(
+      ({ subnet }): KernelObject => ({ type: 'route', dst: subnet, table: MAIN_TABLE, dev: 'lo' }),
+    ),
   ];
 }
 
@@ -208,7 +213,9 @@ const NO_ANSWER = [
 
 /** A container that reaches itself through a VIP must see another's address, or it would answer itself directly. */
 function leaveRules(view: NetworkView): string[] {
-  const out = `ip saddr ${view.network.subnet} oifname "${UPLINK}" masquerade`;
+  const subnets = subnetsOf(view.network).map(({ subnet }) => subnet);
+  const own = subnets.length === 1 ? subnets.join('') : `{ ${subnets.join(', ')} }`;
+  const out = `ip saddr ${own} oifname "${UPLINK}" masquerade`;
   return [
     'ct status dnat ip saddr . ip daddr @hairpin masquerade',
     ...(view.uplinkSlot === undefined ? [] : [out]),

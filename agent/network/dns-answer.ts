@@ -1,4 +1,5 @@
 /** What a container is told when it asks for a name. */
+import { subnetsOf } from '../../shared/lib/network-subnets.ts';
 import { cidrContains, parseAddress, parseCidr } from '../../shared/lib/cidr.ts';
 import type { NetworkNames } from './dns-names.ts';
 import { parseSrv, portsFor, type SrvName, type Target, targetsOf } from './dns-srv.ts';
@@ -96,7 +97,9 @@ function answerReverse(address: string, type: string, networks: readonly Network
   if (known !== undefined)
     return type === 'PTR' || type === 'ANY' ? { kind: 'name', name: known } : { kind: 'empty' };
   const number = parseAddress(address);
-  const ours = networks.some(({ network }) => cidrContains(parseCidr(network.subnet), number));
+  const ours = networks
+    .flatMap(({ network }) => subnetsOf(network))
+    .some(({ subnet }) => cidrContains(parseCidr(subnet), number));
   return ours ? { kind: 'unknown' } : { kind: 'elsewhere' };
 }
 

@@ -2,7 +2,7 @@
  * PURE. Networks that nobody here is on any more, and whose sandboxes stay for a while: making one, and taking it away,
  * costs more than all the rest of starting a container, and a task that ends is mostly followed by another one.
  */
-import { cidrsOverlap, parseCidr } from '../../shared/lib/cidr.ts';
+import { overlapOf, subnetsOf } from '../../shared/lib/network-subnets.ts';
 import type { NetworkAssignment } from '../../shared/model/index.ts';
 
 /** So that a node over which many networks pass does not keep them all. */
@@ -49,5 +49,6 @@ export class Lingering {
 
 /** The other has been made since, with numbers that this one gave back. */
 function isInTheWay(left: NetworkAssignment, other: NetworkAssignment): boolean {
-  return left.vni === other.vni || cidrsOverlap(parseCidr(left.subnet), parseCidr(other.subnet));
+  const [ours, theirs] = [left, other].map((one) => subnetsOf(one).map(({ subnet }) => subnet));
+  return left.vni === other.vni || overlapOf(ours ?? [], theirs ?? []) !== undefined;
 }

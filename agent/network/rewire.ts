@@ -2,7 +2,7 @@
  * PURE. From the interfaces that a running container has to those that it is to have: it was connected to a network, or
  * taken from one. What stays is not touched.
  */
-import { parseCidr } from '../../shared/lib/cidr.ts';
+import { prefixBits } from '../../shared/lib/network-subnets.ts';
 import type { AssignmentSet, TaskAssignment } from '../../shared/model/index.ts';
 import { type AttachPlan, portsOf, setUp } from './attach.ts';
 import { containerObjects, type Interface, interfacesOf } from './container-scope.ts';
@@ -49,5 +49,5 @@ export function rewirePlan(
 }
 
 function addressOf({ address, network }: Interface): string {
-  return `${address}/${parseCidr(network.subnet).bits}`;
+  return `${address}/${prefixBits(network, address)}`;
 }

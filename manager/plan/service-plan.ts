@@ -11,7 +11,7 @@ import type {
 } from '../../shared/model/index.ts';
 import { networksOf } from './allocate/addresses.ts';
 import { allocateEndpoint } from './allocate/endpoint.ts';
-import { takeAddress, wiring, withDevices } from './allocate/rewire.ts';
+import { takeAddress, whyNotThere, wiring, withDevices } from './allocate/rewire.ts';
 import type { Planning } from './plan.ts';
 import type { ServiceDecision, SlotAction, SlotDecision } from './reconcile/actions.ts';
 import { earlier } from './reconcile/actions.ts';
@@ -320,7 +320,7 @@ export class ServicePlan {
     const spec = this.#revision?.spec;
     if (spec === undefined) return false;
     const { kept, missing } = wiring(task, spec);
-    const taken = this.#takeAddresses(spec, missing);
+    const taken = whyNotThere(this.#planning, task, missing) ?? this.#takeAddresses(spec, missing);
     const { networkProblem, ...rest } = task;
     if (typeof taken === 'string') {
       if (taken === networkProblem) return false;

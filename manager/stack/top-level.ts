@@ -6,7 +6,7 @@ import { allowLabels, checkAllow } from './allow-keys.ts';
 import type { StackVolume } from './mounts.ts';
 import type { Position } from './problem.ts';
 import { defined, labels, Section } from './section.ts';
-import type { MapEntry } from './value.ts';
+import type { MapEntry, Value } from './value.ts';
 
 export interface StackNetwork {
   /** The file's name for it. */
@@ -76,7 +76,7 @@ function readNetwork(
     attachable: section.flag('attachable') ?? false,
     labels: { ...labels(section, 'labels'), ...allowLabels(section), [STACK_LABEL]: stack },
     driverOptions: options,
-    ...readSubnet(section),
+    ...readSubnets(section),
   };
   const at = entry.at;
   // The other value of each is what is so anyway.
@@ -105,7 +105,9 @@ function readNetwork(
   return { key: entry.name, name, spec, at };
 }
 
-function readSubnet(section: Section): { subnet?: string; gateway?: string } {
+type Subnets = Pick<NetworkSpec, 'subnet' | 'gateway' | 'moreSubnets'>;
+
+function readSubnets(section: Section): Subnets {
   const ipam = section.section('ipam');
   if (ipam === undefined) return {};
   const driver = ipam.text('driver') ?? 'default';
@@ -113,10 +115,19 @@ function readSubnet(section: Section): { subnet?: string; gateway?: string } {
     ipam.problems.error(ipam.map, `${ipam.map.key}.driver`, `'${driver}' is not supported`);
   const configs = ipam.list('config')?.items ?? [];
   ipam.end({ options: { severity: 'error', message: 'not supported: the manager gives the addresses' } });
-  if (configs.length > 1)
-    ipam.problems.error(ipam.map, `${ipam.map.key}.config`, 'one subnet is supported, not several');
-  const [config] = configs;
-  if (config === undefined) return {};
+  const [first, ...more] = configs.map((config) => readPool(ipam, config));
+  const moreSubnets = more.flatMap(({ subnet, gateway }) =>
+    subnet === undefined ? [] : [defined({ subnet, gateway }) as { subnet: string; gateway?: string }],
+  );
+  if (more.length > 0 && (first?.subnet === undefined || moreSubnets.length < more.length))
+    ipam.problems.error(ipam.map, `${ipam.map.key}.config`, 'each of several needs a subnet');
+  return defined({ ...first, moreSubnets: moreSubnets.length === 0 ? undefined : moreSubnets }) as Subnets;
+}
+
+function readPool(
+  ipam: Section,
+  config: Value,
+): { subnet?: string | undefined; gateway?: string | undefined } {
   if (config.kind !== 'map') {
     ipam.expected(config, 'a mapping with a subnet');
     return {};
@@ -124,7 +135,7 @@ function readSubnet(section: Section): { subnet?: string; gateway?: string } {
   const pool = new Section(config, ipam.problems);
   const result = { subnet: pool.text('subnet'), gateway: pool.text('gateway') };
   pool.end({ ip_range: WHOLE_SUBNET, aux_addresses: WHOLE_SUBNET });
-  return defined(result) as { subnet?: string; gateway?: string };
+  return result;
 }
 
 /** Volumes are made by the nodes that mount them; here they have a name and labels. */

@@ -34,6 +34,8 @@ export interface NetworkAssignment {
   readonly vni: number;
   readonly subnet: string;
   readonly gateway: string;
+  /** Others beside that one, each with its gateway. An address is of one of them. */
+  readonly moreSubnets?: readonly { readonly subnet: string; readonly gateway: string }[];
   readonly internal: boolean;
   readonly ingress: boolean;
   /** It has no tunnel: each node's part of it is by itself. */

@@ -15,6 +15,8 @@ export interface NetworkSpec {
   /** CIDR; absent: the manager chooses. */
   readonly subnet?: string;
   readonly gateway?: string;
+  /** Beside that one, when users gave several. */
+  readonly moreSubnets?: readonly { readonly subnet: string; readonly gateway?: string }[];
   readonly driverOptions: Labels;
 }
 
@@ -24,7 +26,12 @@ export interface Network {
   readonly spec: NetworkSpec;
   readonly createdAtMs: number;
   /** What allocate gave. Absent until then. */
-  readonly allocation?: { readonly subnet: string; readonly gateway: string; readonly vni: number };
+  readonly allocation?: {
+    readonly subnet: string;
+    readonly gateway: string;
+    readonly moreSubnets?: readonly { readonly subnet: string; readonly gateway: string }[];
+    readonly vni: number;
+  };
   /** Why allocation failed, for people. */
   readonly error?: string;
   /** It is about to be deleted: no service may refer to it any more. */

@@ -51,6 +51,7 @@ const network = conforms<NetworkAssignment>()(
     vni: count,
     subnet: text,
     gateway: text,
+    moreSubnets: z.array(z.strictObject({ subnet: text, gateway: text })).exactOptional(),
     internal: flag,
     ingress: flag,
     local: z.literal(true).exactOptional(),

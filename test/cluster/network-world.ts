@@ -6,6 +6,21 @@ export const N1 = 'n1aaaaaaaaaaaaaaaaaaaaaaa';
 export const N2 = 'n2bbbbbbbbbbbbbbbbbbbbbbb';
 export const N3 = 'n3ccccccccccccccccccccccc';
 
+/** The first two with two subnets each. */
+function networks(): World['networks'] {
+  return [
+    network('front', 0x1001, '10.5.0', {
+      moreSubnets: [{ subnet: '10.15.0.0/24', gateway: '10.15.0.1' }],
+    }),
+    network('back', 0x1002, '10.6.0', {
+      internal: true,
+      mtu: 1400,
+      moreSubnets: [{ subnet: '10.16.0.0/24', gateway: '10.16.0.1' }],
+    }),
+    network('ingress', 0x1000, '10.0.0', { ingress: true }),
+  ];
+}
+
 function world(): World {
   const peer = (nodeId: string, index: number) => ({
     nodeId,
@@ -31,11 +46,7 @@ function world(): World {
   const service = { aliases: [], meshPorts: [], hostPorts: [] };
   return {
     peers: [peer(N1, 1), peer(N2, 2), peer(N3, 3)],
-    networks: [
-      network('front', 0x1001, '10.5.0'),
-      network('back', 0x1002, '10.6.0', { internal: true, mtu: 1400 }),
-      network('ingress', 0x1000, '10.0.0', { ingress: true }),
-    ],
+    networks: networks(),
     services: [
       {
         ...service,
@@ -60,6 +71,7 @@ function world(): World {
       { ...service, name: 'db', networks: ['back'], vips: { back: '10.6.0.202' } },
       { ...service, name: 'idle', networks: ['front'], vips: { front: '10.5.0.203' } },
       { ...service, name: 'rr', networks: ['front'], vips: {} },
+      { ...service, name: 'far', networks: ['front', 'back'], vips: {} },
     ],
     tasks: [
       task('w1', 'st_web', N1, 1, { front: '10.5.0.11', ingress: '10.0.0.11' }),
@@ -68,6 +80,8 @@ function world(): World {
       task('d2', 'db', N2, 1, { back: '10.6.0.31' }),
       task('r1', 'rr', N1, 1, { front: '10.5.0.41' }),
       task('r2', 'rr', N2, 2, { front: '10.5.0.42' }),
+      task('f1', 'far', N2, 1, { front: '10.15.0.7' }),
+      task('f2', 'far', N3, 2, { back: '10.16.0.5' }),
     ],
   };
 }

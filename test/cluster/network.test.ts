@@ -36,6 +36,7 @@ test.serial('containers on two hosts: reach, balance, names, isolation', async (
     'an address without an endpoint refuses',
   );
 
+  await otherSubnets(net, t);
   t.is(await net.get({ task: id('a1') }, 'http://10.6.0.202/'), `${id('d2')} saw 10.6.0.21`);
   t.regex((await net.inTask(id('a1'), ['ip', '-o', 'link', 'show', 'eth0'])).stdout, /mtu 1450 /);
   t.regex((await net.inTask(id('a1'), ['ip', '-o', 'link', 'show', 'eth1'])).stdout, /mtu 1400 /);
@@ -47,6 +48,21 @@ test.serial('containers on two hosts: reach, balance, names, isolation', async (
     'internal has no way out',
   );
 });
+
+/** Both subnets of a network are one network: each address reaches the others, the names, VIPs and the way out. */
+async function otherSubnets(net: NetworkLab, t: ExecutionContext): Promise<void> {
+  const [app, far] = [{ task: id('a1') }, { task: id('f1') }];
+  t.is(await net.get(app, 'http://10.15.0.7/'), `${id('f1')} saw 10.5.0.21`);
+  t.is(await net.get(far, 'http://10.5.0.21/'), `${id('a1')} saw 10.15.0.7`);
+  t.regex(await net.get(far, 'http://10.5.0.200/'), /^w[12]x+ saw 10\.15\.0\.7$/);
+  t.is(await net.get(app, 'http://10.16.0.5/'), `${id('f2')} saw 10.6.0.21`, 'not by its first interface');
+  t.is(await net.get(far, 'http://10.15.0.99/'), 'curl failed with 7', 'an address that nobody has');
+  t.is((await net.inTask(id('f1'), ['busybox', 'ping', '-c1', '-W3', '10.99.0.100'])).code, 0, 'the way out');
+  const { value = '' } = await net.send(N2, { verb: 'resolv-conf', taskId: id('f1') });
+  t.regex(value, /^nameserver 10\.5\.0\.1$/m);
+  const names = await net.inTask(id('f1'), ['busybox', 'nslookup', 'web', '10.5.0.1']);
+  t.regex(names.stdout, /10\.5\.0\.200/, names.stdout);
+}
 
 /** One source comes to the same backend each time, by VIP and by published port. */
 async function stick(net: NetworkLab, t: ExecutionContext): Promise<void> {

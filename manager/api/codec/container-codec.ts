@@ -37,7 +37,10 @@ export interface ContainerFacts {
   readonly hostPorts: NonNullable<TaskStatus['hostPorts']>;
   readonly networkName: (id: string) => string;
   /** Its gateway and the length of its prefix. */
-  readonly subnet: (id: string) => { readonly gateway: string; readonly bits: number } | undefined;
+  readonly subnet: (
+    id: string,
+    address: string,
+  ) => { readonly gateway: string; readonly bits: number } | undefined;
 }
 
 /** What Docker puts on every task's container; tools find containers of a service by these. */

@@ -52,9 +52,14 @@ export function decodeNetworkSpec(value: unknown): DecodedNetwork {
   if (raw.EnableIPv4 === false)
     throw new UnsupportedError('network: not supported by Shoal: EnableIPv4 = false');
   const driver = readDriver(given(raw.Driver) ?? 'overlay', raw.Scope ?? '');
-  const configs = raw.IPAM?.Config ?? [];
-  if (configs.length > 1)
-    throw new UnsupportedError('network: not supported by Shoal: more than one IPAM.Config');
+  const [config, ...more] = raw.IPAM?.Config ?? [];
+  const moreSubnets = more.map(({ Subnet, Gateway }) => {
+    const subnet = given(Subnet);
+    if (subnet === undefined) throw new InvalidError('network: each of several IPAM.Config needs a Subnet');
+    return defined({ subnet, gateway: given(Gateway) }) as { subnet: string; gateway?: string };
+  });
+  if (more.length > 0 && given(config?.Subnet) === undefined)
+    throw new InvalidError('network: each of several IPAM.Config needs a Subnet');
   const spec = defined({
     name: raw.Name,
     labels: labelsOf(raw.Labels),
@@ -62,8 +67,9 @@ export function decodeNetworkSpec(value: unknown): DecodedNetwork {
     internal: raw.Internal ?? false,
     attachable: raw.Attachable ?? false,
     ingress: false,
-    subnet: given(configs[0]?.Subnet),
-    gateway: given(configs[0]?.Gateway),
+    subnet: given(config?.Subnet),
+    gateway: given(config?.Gateway),
+    moreSubnets: moreSubnets.length === 0 ? undefined : moreSubnets,
     driverOptions: labelsOf(raw.Options),
   }) as NetworkSpec;
   requireOptions(driver, spec.driverOptions);
@@ -121,8 +127,8 @@ function requireOptions(driver: NetworkDriverName, options: Labels): void {
 
 export function encodeNetwork(network: Network, version: number) {
   const { spec, allocation } = network;
-  const subnet = allocation?.subnet ?? spec.subnet;
-  const gateway = allocation?.gateway ?? spec.gateway;
+  const { subnet, gateway, moreSubnets = [] } = allocation ?? spec;
+  const subnets = subnet === undefined ? [] : [{ subnet, gateway }, ...moreSubnets];
   const isBridge = spec.driver === 'bridge';
   const vxlan: Labels =
     allocation === undefined || isBridge ? {} : { [VXLAN_OPTION]: String(allocation.vni) };
@@ -138,7 +144,7 @@ export function encodeNetwork(network: Network, version: number) {
     IPAM: {
       Driver: 'default',
       Options: null,
-      Config: subnet === undefined ? [] : [defined({ Subnet: subnet, Gateway: gateway })],
+      Config: subnets.map((one) => defined({ Subnet: one.subnet, Gateway: one.gateway })),
     },
     Internal: spec.internal,
     Attachable: spec.attachable,

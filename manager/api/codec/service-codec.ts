@@ -1,4 +1,5 @@
 /** Service record + revision -> the Docker Engine API's Service. */
+import { prefixBits } from '../../../shared/lib/network-subnets.ts';
 import type { Service, ServiceMode, ServiceSpec, UpdateStatus } from '../../../shared/model/index.ts';
 import { isJob } from '../../../shared/model/index.ts';
 import type { Store } from '../../store/store.ts';
@@ -50,7 +51,8 @@ function encodeEndpoint(store: Store, service: Service, spec: ServiceSpec): obje
       vips.length === 0
         ? undefined
         : vips.map((vip) => {
-            const bits = store.get('networks', vip.network)?.allocation?.subnet.split('/')[1] ?? '32';
+            const allocation = store.get('networks', vip.network)?.allocation;
+            const bits = allocation === undefined ? 32 : prefixBits(allocation, vip.address);
             return { NetworkID: vip.network, Addr: `${vip.address}/${bits}` };
           }),
   });

@@ -242,7 +242,7 @@ export function encodeEndpoints(
   if (own !== undefined) return { [own]: { ...NO_ENDPOINT, NetworkID: nodeNetworkId(own) } };
   const attached = new Map(spec.networks.map((one) => [one.network, one]));
   const entries = endpointsOf(stored, isUp).map(({ network, address }) => {
-    const subnet = facts.subnet(network);
+    const subnet = facts.subnet(network, address);
     const given = attached.get(network)?.aliases ?? [];
     const fixed = attached.get(network)?.address;
     const endpoint = {

@@ -1,4 +1,5 @@
 /** Task record + status + revision -> the Docker Engine API's Task. */
+import { prefixBits } from '../../../shared/lib/network-subnets.ts';
 import type { ServiceSpec, Task, TaskState, TaskStatus } from '../../../shared/model/index.ts';
 import { isJob } from '../../../shared/model/index.ts';
 import { EAGER_RETRIES } from '../../plan/reconcile/restart.ts';
@@ -48,7 +49,7 @@ export function encodeTask(
     NetworksAttachments: task.addresses.flatMap((a) => {
       const network = store.get('networks', a.network);
       if (network === undefined) return [];
-      const bits = network.allocation?.subnet.split('/')[1] ?? '32';
+      const bits = network.allocation === undefined ? 32 : prefixBits(network.allocation, a.address);
       const encoded = encodeNetwork(network, store.version('networks', network.id));
       return [{ Network: attachedNetwork(encoded), Addresses: [`${a.address}/${bits}`] }];
     }),

@@ -1,4 +1,5 @@
 /** Who is on a network: its services, containers and nodes, as the records say. */
+import { prefixBits } from '../../../shared/lib/network-subnets.ts';
 import { isTerminal, type Task } from '../../../shared/model/index.ts';
 import { wholeStore } from '../access/limited-store.ts';
 import type { Store } from '../../store/store.ts';
@@ -34,7 +35,7 @@ function* places(store: Store, networkId: string, taskIds?: Iterable<string>): G
 
 /** `Containers` of an inspected network: those of all nodes, by id. */
 export function containersOn({ store }: ApiContext, networkId: string): Record<string, object> {
-  const bits = store.get('networks', networkId)?.allocation?.subnet.split('/')[1] ?? '32';
+  const allocation = store.get('networks', networkId)?.allocation;
   const found: Record<string, object> = {};
   for (const { task, address } of places(store, networkId)) {
     const id = store.get('statuses', task.id)?.container?.containerId;
@@ -45,7 +46,7 @@ export function containersOn({ store }: ApiContext, networkId: string): Record<s
       Name: name,
       EndpointID: task.id,
       MacAddress: '',
-      IPv4Address: `${address}/${bits}`,
+      IPv4Address: `${address}/${allocation === undefined ? 32 : prefixBits(allocation, address)}`,
       IPv6Address: '',
     };
   }

@@ -1,6 +1,7 @@
 /** What the API does to networks in the store; used by /networks and by /stacks. */
 import { ConflictError, ForbiddenError, InvalidError } from '../../../shared/errors/index.ts';
-import { cidrContains, cidrsOverlap, parseAddress, parseCidr } from '../../../shared/lib/cidr.ts';
+import { cidrContains, parseAddress, parseCidr } from '../../../shared/lib/cidr.ts';
+import { overlapOf, subnetsOf } from '../../../shared/lib/network-subnets.ts';
 import { newId } from '../../../shared/lib/ids.ts';
 import {
   isTerminal,
@@ -100,25 +101,44 @@ function requireValid(store: Store, spec: NetworkSpec): void {
   if (nodeNetworkOf(spec.name) !== undefined || spec.name === 'ingress') {
     throw new ForbiddenError(`operation is not permitted on predefined ${spec.name} network`);
   }
-  if (spec.subnet === undefined) {
-    if (spec.gateway !== undefined) throw new InvalidError('a gateway needs a subnet');
-    return;
-  }
-  const problem = subnetProblem(spec.subnet, spec.gateway);
+  const problem = subnetsProblem(spec);
   if (problem !== undefined) throw new InvalidError(problem);
-  const subnet = parseCidr(spec.subnet);
   for (const other of wholeStore(store).all('networks').values()) {
-    const taken = other.allocation?.subnet ?? other.spec.subnet;
-    if (taken !== undefined && cidrsOverlap(subnet, parseCidr(taken))) {
-      throw new ForbiddenError(
-        `Pool overlaps with other one on this address space: ${spec.subnet} and ${taken} of network ${other.spec.name}`,
-      );
-    }
+    const overlap = overlapOf(wantedSubnets(spec), heldSubnets(other));
+    if (overlap === undefined) continue;
+    throw new ForbiddenError(
+      `Pool overlaps with other one on this address space: ${overlap[0]} and ${overlap[1]} of network ${other.spec.name}`,
+    );
   }
 }
 
-/** What is wrong with a subnet that a user chose, and the gateway in it. */
-export function subnetProblem(subnet: string, gateway: string | undefined): string | undefined {
+/** Subnets that users chose. */
+export function wantedSubnets({ subnet, moreSubnets = [] }: NetworkSpec): string[] {
+  return subnet === undefined ? [] : [subnet, ...moreSubnets.map((one) => one.subnet)];
+}
+
+/** What a network has, or shall have. */
+export function heldSubnets({ allocation, spec }: Network): string[] {
+  return allocation === undefined ? wantedSubnets(spec) : subnetsOf(allocation).map(({ subnet }) => subnet);
+}
+
+/** What is wrong with the subnets that a user chose, and the gateways in them. */
+export function subnetsProblem(spec: NetworkSpec): string | undefined {
+  const { subnet, gateway, moreSubnets = [] } = spec;
+  if (subnet === undefined) return gateway === undefined ? undefined : 'a gateway needs a subnet';
+  const problem = [{ subnet, gateway }, ...moreSubnets]
+    .map((one) => subnetProblem(one.subnet, one.gateway))
+    .find((text) => text !== undefined);
+  if (problem !== undefined) return problem;
+  for (const [index, one] of moreSubnets.entries()) {
+    const before = wantedSubnets(spec).slice(0, index + 1);
+    const overlap = overlapOf([one.subnet], before);
+    if (overlap !== undefined) return `subnet ${overlap[0]} overlaps with ${overlap[1]} of the same network`;
+  }
+  return undefined;
+}
+
+function subnetProblem(subnet: string, gateway: string | undefined): string | undefined {
   try {
     const cidr = parseCidr(subnet);
     if (cidr.bits < 8 || cidr.bits > 29) return `subnet ${subnet}: a prefix from /8 to /29 is expected`;

@@ -1,6 +1,6 @@
 /** Everything that can be wrong with a converted stack in this cluster, found before anything is written. */
 import { modeFamily, nodeNetworkOf, STACK_LABEL } from '../../../shared/model/index.ts';
-import { cidrsOverlap, parseCidr } from '../../../shared/lib/cidr.ts';
+import { overlapOf } from '../../../shared/lib/network-subnets.ts';
 import { wholeStore } from '../access/limited-store.ts';
 import type { Store } from '../../store/store.ts';
 import {
@@ -12,7 +12,7 @@ import {
 } from '../../stack/index.ts';
 import { portKey } from '../validate/ports.ts';
 import { checkServiceSpec } from '../validate/service-spec.ts';
-import { subnetProblem } from './networks.ts';
+import { heldSubnets, subnetsProblem, wantedSubnets } from './networks.ts';
 import { checkFile } from './stack-files.ts';
 import { currentSpec, liveServices } from './service-reads.ts';
 import { portHolder } from './services.ts';
@@ -175,20 +175,13 @@ function checkNetwork(store: Store, stack: string, network: StackNetwork): Found
           `a network ${network.name} exists already and is not part of this stack (external: true uses it)`,
         );
   }
-  const { subnet, gateway } = network.spec;
-  if (subnet === undefined) return gateway === undefined ? [] : report('a gateway needs a subnet');
-  const problem = subnetProblem(subnet, gateway);
+  const { spec } = network;
+  const problem = subnetsProblem(spec);
   if (problem !== undefined) return report(problem);
-  return overlapping(store, subnet).flatMap((other) =>
-    report(`subnet ${subnet} overlaps with network ${other}`),
-  );
-}
-
-/** Names of the networks that hold part of the subnet. */
-function overlapping(store: Store, subnet: string): string[] {
-  const cidr = parseCidr(subnet);
   return [...wholeStore(store).all('networks').values()].flatMap((other) => {
-    const taken = other.allocation?.subnet ?? other.spec.subnet;
-    return taken !== undefined && cidrsOverlap(cidr, parseCidr(taken)) ? [other.spec.name] : [];
+    const overlap = overlapOf(wantedSubnets(spec), heldSubnets(other));
+    return overlap === undefined
+      ? []
+      : report(`subnet ${overlap[0]} overlaps with network ${other.spec.name}`);
   });
 }

@@ -6,7 +6,7 @@ import {
   type PlacedContainer,
 } from '../codec/container-codec.ts';
 import type { Store } from '../../store/store.ts';
-import { parseCidr } from '../../../shared/lib/cidr.ts';
+import { prefixBits, subnetOf } from '../../../shared/lib/network-subnets.ts';
 import type { ApiContext } from '../context.ts';
 import { queryFilters, queryFlag, queryText } from '../http/query.ts';
 import { requestSignal, sendJson } from '../http/respond.ts';
@@ -69,7 +69,7 @@ export function containersRouter(ctx: ApiContext): Router {
 export function factsOf({ store }: ApiContext, container: PlacedContainer): ContainerFacts {
   const task = store.get('tasks', container.taskId);
   return {
-    subnet: (id) => subnetOf(store, id),
+    subnet: (id, address) => subnetAt(store, id, address),
     spec: task === undefined ? undefined : taskSpec(store, task),
     hostPorts: store.get('statuses', container.taskId)?.hostPorts ?? [],
     networkName: (id) => store.get('networks', id)?.spec.name ?? id,
@@ -107,10 +107,10 @@ async function sizesOf(
   return sizes;
 }
 
-function subnetOf(store: Store, id: string): { gateway: string; bits: number } | undefined {
+function subnetAt(store: Store, id: string, address: string): { gateway: string; bits: number } | undefined {
   const allocation = store.get('networks', id)?.allocation;
   if (allocation === undefined) return undefined;
-  return { gateway: allocation.gateway, bits: parseCidr(allocation.subnet).bits };
+  return { gateway: subnetOf(allocation, address).gateway, bits: prefixBits(allocation, address) };
 }
 
 interface Listing {

@@ -1,5 +1,6 @@
 /** Addresses on networks: of tasks and virtual ones of services. None is given twice while any record names it. */
 import { cidrSize, formatAddress, parseAddress, parseCidr } from '../../../shared/lib/cidr.ts';
+import { subnetsOf } from '../../../shared/lib/network-subnets.ts';
 import type { Network, ServiceSpec } from '../../../shared/model/index.ts';
 import { INGRESS_NETWORK_ID, usesIngress } from '../../../shared/model/index.ts';
 import type { View } from '../view.ts';
@@ -12,8 +13,15 @@ export function networksOf(spec: ServiceSpec): string[] {
   return networks;
 }
 
-interface Pool {
+interface Range {
   readonly base: number;
+  readonly size: number;
+}
+
+interface Pool {
+  /** One a subnet. */
+  readonly ranges: readonly Range[];
+  /** Of all ranges together. */
   readonly size: number;
   readonly used: Set<number>;
   /** Never given. */
@@ -48,7 +56,7 @@ export class AddressBook {
     const pool = this.#pool(network);
     const value = parseAddress(text);
     if (pool === undefined) return { problem: 'the network has no subnet' };
-    if (value < pool.base || value >= pool.base + pool.size) return { problem: 'it is not in the subnet' };
+    if (rangeAt(pool, value) < 0) return { problem: 'it is not in the subnet' };
     if (pool.reserved.has(value)) return { problem: "it is the subnet's own, its gateway or its last one" };
     if (pool.used.has(value) && !this.#isOwn(network, text, serviceId)) return { problem: 'it is in use' };
     pool.used.add(value);
@@ -111,17 +119,30 @@ export class AddressBook {
   }
 }
 
-/** The subnet's own address, its gateway and its broadcast address are never given. */
-function emptyPool({ subnet, gateway }: NonNullable<Network['allocation']>): Pool {
-  const { base, bits } = parseCidr(subnet);
-  const size = cidrSize({ base, bits });
-  const reserved = new Set([base, base + size - 1, parseAddress(gateway)]);
-  return { base, size, used: new Set(reserved), reserved, next: base + 1 };
+/** A subnet's own address, its gateway and its broadcast address are never given. */
+function emptyPool(allocation: NonNullable<Network['allocation']>): Pool {
+  const reserved = new Set<number>();
+  const ranges = subnetsOf(allocation).map(({ subnet, gateway }): Range => {
+    const { base, bits } = parseCidr(subnet);
+    const size = cidrSize({ base, bits });
+    for (const address of [base, base + size - 1, parseAddress(gateway)]) reserved.add(address);
+    return { base, size };
+  });
+  const size = ranges.reduce((sum, range) => sum + range.size, 0);
+  return { ranges, size, used: new Set(reserved), reserved, next: (ranges[0]?.base ?? 0) + 1 };
 }
 
+/** Index of the subnet that has the address; -1: none. */
+function rangeAt({ ranges }: Pool, address: number): number {
+  return ranges.findIndex(({ base, size }) => address >= base && address < base + size);
+}
+
+/** The next one of the same subnet; after its last one, the first of the next subnet. */
 function after(pool: Pool, address: number): number {
-  const next = address + 1;
-  return next >= pool.base && next < pool.base + pool.size ? next : pool.base;
+  const index = rangeAt(pool, address);
+  const range = pool.ranges[index];
+  if (range !== undefined && address + 1 < range.base + range.size) return address + 1;
+  return pool.ranges[(index + 1) % pool.ranges.length]?.base ?? 0;
 }
 
 /** Addresses in records are well formed; this is several times faster than checking them again. */

@@ -1,4 +1,5 @@
 /** The addresses of a container's task while it lives: it is connected to networks and taken from them. Pure. */
+import { readEncrypted } from '../../../shared/lib/network-encrypted.ts';
 import type { ServiceSpec, Task, TaskAddress } from '../../../shared/model/index.ts';
 import { INGRESS_NETWORK_ID } from '../../../shared/model/index.ts';
 import type { Planning } from '../plan.ts';
@@ -23,6 +24,21 @@ export function wiring(task: Task, spec: ServiceSpec): Wiring {
 export function isWired(task: Task, spec: ServiceSpec): boolean {
   const { kept, missing } = wiring(task, spec);
   return kept.length === task.addresses.length && missing.length === 0 && task.networkProblem === undefined;
+}
+
+/** Why a task that has its node can not be on these networks there. */
+export function whyNotThere(
+  { view }: Pick<Planning, 'view'>,
+  { nodeId = '' }: Task,
+  networks: readonly string[],
+): string | undefined {
+  if (view.nodes.get(nodeId)?.description?.tunnelKeys !== undefined) return undefined;
+  const encrypted = networks
+    .map((id) => view.networks.get(id)?.spec)
+    .find((spec) => spec !== undefined && readEncrypted(spec.driverOptions) === true);
+  return encrypted === undefined
+    ? undefined
+    : `network ${encrypted.name} is encrypted and the kernel of its node has no WireGuard`;
 }
 
 /** Each with the number of its interface, which it keeps when others go. */

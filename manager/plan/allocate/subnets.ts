@@ -9,6 +9,7 @@ import {
   parseAddress,
   parseCidr,
 } from '../../../shared/lib/cidr.ts';
+import { type Subnet, subnetsOf } from '../../../shared/lib/network-subnets.ts';
 import type { Network, NodeDescription } from '../../../shared/model/index.ts';
 import { INGRESS_NETWORK_ID } from '../../../shared/model/index.ts';
 import type { View } from '../view.ts';
@@ -43,7 +44,7 @@ export function allocateNetworks(view: View, now: number): Network[] {
   for (const network of open.sort(givenFirst)) {
     const result = allocateOne(view, network, taken, vnis, cursor);
     if ('allocation' in result) {
-      taken.push({ subnet: parseCidr(result.allocation.subnet), owner: `network ${network.spec.name}` });
+      taken.push(...subnetsOfNetwork(network.spec.name, result.allocation));
       vnis.add(result.allocation.vni);
       const { error: _cleared, ...rest } = network;
       changed.push({ ...rest, allocation: result.allocation });
@@ -78,13 +79,19 @@ function ingressNetwork(now: number): Network {
 function takenSubnets(view: View): Taken[] {
   const taken: Taken[] = [];
   for (const { allocation, spec } of view.networks.values()) {
-    if (allocation !== undefined)
-      taken.push({ subnet: parseCidr(allocation.subnet), owner: `network ${spec.name}` });
+    if (allocation !== undefined) taken.push(...subnetsOfNetwork(spec.name, allocation));
   }
   for (const { description } of view.nodes.values()) {
     if (description !== undefined) taken.push(...subnetsOfNode(description));
   }
   return taken;
+}
+
+function subnetsOfNetwork(name: string, allocation: Allocation): Taken[] {
+  return subnetsOf(allocation).map(({ subnet }) => ({
+    subnet: parseCidr(subnet),
+    owner: `network ${name}`,
+  }));
 }
 
 /** An overlay there would take the node's own traffic. */
@@ -109,30 +116,49 @@ function allocateOne(
 ): Result {
   const vni = freeVni(vnis);
   if (vni === undefined) return { error: 'no free VXLAN network identifier' };
-  const { subnet: given } = network.spec;
-  if (given !== undefined) return givenSubnet(network, given, taken, vni);
+  const { subnet: given, gateway, moreSubnets } = network.spec;
+  if (given !== undefined)
+    return givenSubnets([{ subnet: given, gateway }, ...(moreSubnets ?? [])], taken, vni);
   const subnet =
     network.id === INGRESS_NETWORK_ID ? ingressSubnet(taken) : freeSubnet(view.cluster, taken, cursor);
   if (subnet === undefined) return { error: `no free subnet in ${view.cluster.addressPool}` };
   return { allocation: { subnet: formatCidr(subnet), gateway: formatAddress(subnet.base + 1), vni } };
 }
 
-function givenSubnet(network: Network, given: string, taken: readonly Taken[], vni: number): Result {
+interface Given {
+  readonly subnet: string;
+  readonly gateway?: string | undefined;
+}
+
+/** All of them, or none with the reason. */
+function givenSubnets(given: readonly Given[], taken: readonly Taken[], vni: number): Result {
+  const all = [...taken];
+  const subnets: Subnet[] = [];
+  for (const one of given) {
+    const result = givenSubnet(one, all);
+    if (typeof result === 'string') return { error: result };
+    subnets.push(result);
+    all.push({ subnet: parseCidr(result.subnet), owner: `subnet ${one.subnet} of the same network` });
+  }
+  const [first, ...moreSubnets] = subnets;
+  if (first === undefined) return { error: 'it has no subnet' };
+  return { allocation: { ...first, vni, ...(moreSubnets.length === 0 ? {} : { moreSubnets }) } };
+}
+
+function givenSubnet({ subnet: text, gateway: wanted }: Given, taken: readonly Taken[]): Subnet | string {
   let subnet: Cidr;
   let gateway: number;
   try {
-    subnet = parseCidr(given);
-    gateway = network.spec.gateway === undefined ? subnet.base + 1 : parseAddress(network.spec.gateway);
+    subnet = parseCidr(text);
+    gateway = wanted === undefined ? subnet.base + 1 : parseAddress(wanted);
   } catch (error) {
-    return { error: error instanceof Error ? error.message : String(error) };
+    return error instanceof Error ? error.message : String(error);
   }
-  if (subnet.bits > 30) return { error: `subnet ${given} is too small` };
-  if (!cidrContains(subnet, gateway)) {
-    return { error: `gateway ${network.spec.gateway} is not inside of subnet ${given}` };
-  }
+  if (subnet.bits > 30) return `subnet ${text} is too small`;
+  if (!cidrContains(subnet, gateway)) return `gateway ${wanted} is not inside of subnet ${text}`;
   const other = taken.find((entry) => cidrsOverlap(entry.subnet, subnet));
-  if (other !== undefined) return { error: `subnet ${given} overlaps with ${other.owner}` };
-  return { allocation: { subnet: formatCidr(subnet), gateway: formatAddress(gateway), vni } };
+  if (other !== undefined) return `subnet ${text} overlaps with ${other.owner}`;
+  return { subnet: formatCidr(subnet), gateway: formatAddress(gateway) };
 }
 
 function freeVni(vnis: ReadonlySet<number>): number | undefined {

@@ -78,6 +78,10 @@ test('networks: create, refuse, list, use, remove', async (t) => {
   });
   t.is(made.status, 201);
   t.is((await create({ Name: 'front', Driver: 'overlay' })).status, 409);
+  const both = (...subnets: string[]) => ({
+    Name: 'x',
+    IPAM: { Config: subnets.map((Subnet) => ({ Subnet })) },
+  });
   const refusals: [object, number, RegExp][] = [
     [{ Name: 'x', Options: { encrypted: 'a bit' } }, 400, /encrypted: 'a bit': true, false or nothing/],
     [{ Name: 'x', Options: { encryption: '' } }, 501, /driver option encryption/],
@@ -98,6 +102,10 @@ test('networks: create, refuse, list, use, remove', async (t) => {
     [{ Name: 'x', EnableIPv6: true }, 501, /EnableIPv6/],
     [{ Name: 'x', IPAM: { Config: [{ Subnet: '10.5.0.128/25' }] } }, 403, /overlaps/],
     [{ Name: 'x', IPAM: { Config: [{ Subnet: '10.6.0.7' }] } }, 400, /CIDR/],
+    [both('10.7.0.0/24', '10.5.0.0/25'), 403, /10\.5\.0\.0\/25 and 10\.5\.0\.0\/24 of network front/],
+    [both('10.7.0.0/24', '10.7.0.0/25'), 400, /10\.7\.0\.0\/25 overlaps with 10\.7\.0\.0\/24 of the same/],
+    [both('10.7.0.0/24', 'fd00::/64'), 400, /IPv4/],
+    [{ Name: 'x', IPAM: { Config: [{ Subnet: '10.7.0.0/24' }, {}] } }, 400, /needs a Subnet/],
     [{ Name: 'ingress' }, 403, /predefined/],
     [{ Name: 'a b' }, 400, /no valid network name/],
   ];
@@ -111,6 +119,11 @@ test('networks: create, refuse, list, use, remove', async (t) => {
   t.deepEqual(network.IPAM.Config, [{ Subnet: '10.5.0.0/24' }]);
   t.deepEqual(network.Options, { encrypted: '' });
   t.is((await api.get(`/networks?${filtersOf({ label: { 'a=b': true } })}`)).length, 1);
+  t.is((await create({ ...both('10.7.0.0/24', '10.8.0.0/24'), Name: 'wide' })).status, 201);
+  t.deepEqual((await api.get('/networks/wide')).IPAM.Config, [
+    { Subnet: '10.7.0.0/24' },
+    { Subnet: '10.8.0.0/24' },
+  ]);
   await createService(api, 'web', { Networks: [{ Target: 'front', Aliases: ['www'] }] });
   const [service] = await api.get('/services');
   t.deepEqual(service.Spec.TaskTemplate.Networks, [{ Target: made.json.Id, Aliases: ['www'] }]);

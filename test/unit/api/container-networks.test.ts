@@ -152,6 +152,9 @@ test('what can not be is refused by name, and leaves things as they were', async
   t.deepEqual(Object.keys(await networks(cluster)), ['front']);
   const taken = { IPAMConfig: { IPv4Address: '10.21.0.1' } };
   await says(join(cluster, 'back', taken), 409, /its gateway/);
+  const secret = { Name: 'secret', Driver: 'overlay', Attachable: true, Options: { encrypted: '' } };
+  await cluster.post('/networks/create', secret);
+  await says(join(cluster, 'secret'), 409, /secret is encrypted and the kernel of its node has no WireGuard/);
   t.deepEqual(Object.keys(await networks(cluster)), ['front']);
   t.is((await join(cluster, 'back')).status, 200, 'the failure before is forgotten');
 });

@@ -114,6 +114,52 @@ test('a freed address rests until the others have been used', (t) => {
   t.is(new Set(seen).size, 13);
 });
 
+test('several subnets: the next one when one is full, and freed addresses rest until all have been used', (t) => {
+  const swarm = cluster({ taskHistoryLimit: 0 })
+    .nodes(1)
+    .network('front', {
+      subnet: '10.9.0.0/29',
+      moreSubnets: [{ subnet: '10.8.0.0/29', gateway: '10.8.0.6' }, { subnet: '172.30.0.0/29' }],
+    });
+  swarm.service('web', { replicas: 16, networks: front, endpointMode: 'dnsrr' }).settle();
+  t.deepEqual(swarm.getNetwork('front')?.allocation?.moreSubnets, [
+    { subnet: '10.8.0.0/29', gateway: '10.8.0.6' },
+    { subnet: '172.30.0.0/29', gateway: '172.30.0.1' },
+  ]);
+  const held = swarm.running('web').map(({ addresses }) => addresses[0]?.address ?? '');
+  const range = (start: string, from: number): string[] =>
+    Array.from({ length: 5 }, (_, i) => `${start}.${from + i}`);
+  t.deepEqual(
+    held.toSorted(),
+    [...range('10.8.0', 1), ...range('10.9.0', 2), ...range('172.30.0', 2)].toSorted(),
+  );
+  t.deepEqual(
+    swarm.reasons('web').filter((reason) => reason !== undefined),
+    ['no free address on network front'],
+  );
+  swarm.service('web', { replicas: 1 }).settle();
+  const seen = new Set<string | undefined>();
+  for (let i = 0; i < 14; i += 1) {
+    seen.add(swarm.running('web')[0]?.addresses[0]?.address);
+    swarm.report(swarm.running('web')[0]?.id ?? '', 'failed').elapse(40_000);
+  }
+  t.is(seen.size, 14);
+});
+
+for (const [second, error] of [
+  ['10.255.3.0/24', 'subnet 10.255.3.0/24 overlaps with network ingress'],
+  ['172.30.0.64/26', 'subnet 172.30.0.64/26 overlaps with subnet 172.30.0.0/24 of the same network'],
+  ['172.29.0.0/24', 'subnet 172.29.0.0/24 overlaps with network old'],
+] as const) {
+  test(`a second subnet ${second}: all or nothing, and with whom it overlaps`, (t) => {
+    const swarm = cluster().nodes(1).settle();
+    swarm.network('old', { subnet: '172.31.0.0/24', moreSubnets: [{ subnet: '172.29.0.0/16' }] }).settle();
+    swarm.network('x', { subnet: '172.30.0.0/24', moreSubnets: [{ subnet: second }] }).settle();
+    t.is(swarm.getNetwork('x')?.error, error);
+    t.is(swarm.getNetwork('x')?.allocation, undefined);
+  });
+}
+
 test('a full network makes tasks wait, and says so', (t) => {
   const swarm = cluster().nodes(1).network('front', { subnet: '10.9.0.0/29' });
   swarm.service('web', { replicas: 5, networks: front }).settle();

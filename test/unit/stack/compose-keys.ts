@@ -280,7 +280,7 @@ export const NETWORK_KEYS: readonly KeySample[] = [
   key('ipam.config.aux_addresses', '{a: 10.1.0.9}'),
   key('ipam.config.gateway', '10.1.0.1', 'the subnet’s first address'),
   key('ipam.config.ip_range', '10.1.0.0/25'),
-  key('ipam.config.subnet', '10.1.0.0/24', 'one, IPv4'),
+  key('ipam.config.subnet', '10.1.0.0/24', 'IPv4; several entries are one network of several subnets'),
   idle('ipam.driver', 'default', '`default`'),
   key('ipam.options', '{a: b}'),
   key('labels', '{a: b}', 'mapping or list'),
