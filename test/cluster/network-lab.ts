@@ -219,6 +219,18 @@ export class NetworkLab {
     return result.code === 0 ? result.stdout.trim() : `curl failed with ${result.code}`;
   }
 
+  /** From now on a host loses one of so many packets that come to it. */
+  async lose(nodeId: string, oneOf: number): Promise<void> {
+    const rule = `add table inet loss; add chain inet loss in { type filter hook prerouting priority -400; }; add rule inet loss in iifname eth0 numgen random mod ${oneOf} 0 drop`;
+    await inNs(this.hostNs(nodeId), ['/usr/sbin/nft', rule]);
+  }
+
+  /** The host's cable. */
+  async plug(nodeId: string, state: 'up' | 'down'): Promise<void> {
+    const peer = this.world.peers.find((one) => one.nodeId === nodeId);
+    await inNs(this.ns('lan'), ['ip', 'link', 'set', `p-${peer?.hostname}`, state]);
+  }
+
   /** Removes everything, and returns the names of what the drivers left behind. */
   async down(): Promise<string[]> {
     for (const server of this.#servers) server.close();

@@ -25,6 +25,7 @@ test.serial(
       heard += data.toString();
     });
     await until('greeting', async () => heard.includes('saw 203.0.113.9'));
+    for (const node of [N1, N2]) await net.lose(node, 100);
     const before = await kernelText(net);
     const bulk = transfer(net);
     t.teardown(() => bulk.stop());

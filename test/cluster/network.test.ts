@@ -154,7 +154,37 @@ test.serial('published ports: every host, the client address kept, localhost, mo
     'among containers on ingress',
   );
   t.regex(await net.get({ task: id('r1') }, 'http://10.0.0.11/'), /^curl failed/, 'from another network');
+  await trouble(net, t);
 });
+
+/** Packets are lost on all ways, and then a node: the others go on to lead to what is left, with the client's address. */
+async function trouble(net: NetworkLab, t: ExecutionContext): Promise<void> {
+  const w2 = net.world.tasks.find((task) => task.taskId === id('w2'));
+  if (w2 === undefined) return t.fail();
+  const through = async (host: string, names: readonly string[]): Promise<void> => {
+    const seen = new Set<string>();
+    await until(`${names.join()} through ${host}`, async () => {
+      const answer = await net.get({ ns: net.ns('out') }, `http://${host}:8080/`);
+      if (!answer.startsWith('curl failed')) seen.add(answer);
+      return seen.size >= names.length;
+    });
+    t.deepEqual(
+      [...seen].sort(),
+      names.map((name) => `${id(name)} saw 203.0.113.9`),
+      `through ${host}`,
+    );
+  };
+  for (const node of [N1, N2, N3]) await net.lose(node, 20);
+  for (const host of ['10.99.0.1', '10.99.0.2', '10.99.0.3']) await through(host, ['w1', 'w2']);
+  await net.plug(N2, 'down');
+  w2.serving = false;
+  await Promise.all([net.apply(N1), net.apply(N3)]);
+  for (const host of ['10.99.0.1', '10.99.0.3']) await through(host, ['w1']);
+  await net.plug(N2, 'up');
+  w2.serving = true;
+  await net.applyAll();
+  for (const host of ['10.99.0.1', '10.99.0.2', '10.99.0.3']) await through(host, ['w1', 'w2']);
+}
 
 test.serial('an endpoint that stops serving gets nothing more once apply has resolved', async (t) => {
   const net = await lab('t3');
