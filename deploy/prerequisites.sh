@@ -16,6 +16,9 @@ readonly NEEDED_BY_CHECKS=(clang-format cppcheck valgrind libfaketime tcpdump)
 readonly PEERS=(docker.io containerd runc crun docker-registry iptables nginx-light redis-server redis-tools)
 readonly PEERS_OF_NEWER=(docker-cli) # a package of its own since Debian 13
 readonly PEERS_LAYOUT=3 # raise it when what is unpacked changes
+# Another engine that drives shoal-oci in the tests, apart from the others: few of them need it.
+readonly PODMAN=(podman conmon)
+readonly PODMAN_LAYOUT=1
 # A second, newer docker client for the tests, whatever distribution this is: only its program is kept.
 readonly NEWER_CLIENT=docker-cli
 readonly NEWER_SOURCE='deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian sid main'
@@ -48,12 +51,13 @@ die() {
 
 usage() {
   cat <<'END'
-usage: prerequisites.sh [--runtime manager|agent] [--dev] [--peers DIR] [--vm DIR]
+usage: prerequisites.sh [--runtime manager|agent] [--dev] [--peers DIR] [--podman DIR] [--vm DIR]
   (nothing)     installs what is needed to build and run Shoal
   --runtime R   installs what a release needs to run as a manager or an agent, and nothing to build
   --dev         also what `npm run check` and the tests need
   --peers DIR   also unpacks docker, runc, crun, docker-registry, nginx and redis into DIR (they are not installed), and
                 a newer docker client of Debian's as DIR/newer/docker, if it can be had
+  --podman DIR  also unpacks podman into DIR, for its test (it is not installed)
   --vm DIR      also unpacks qemu and a kernel into DIR, for the tests on cgroup v2 (they are not installed)
 END
 }
@@ -279,9 +283,15 @@ packages_of_peers() {
   for package in "${PEERS_OF_NEWER[@]}"; do
     if apt-cache show --no-all-versions "$package" >/dev/null 2>&1; then wanted+=("$package"); fi
   done
+  with_dependencies "${wanted[@]}"
+}
+
+packages_of_podman() { with_dependencies "${PODMAN[@]}"; }
+
+with_dependencies() {
   {
-    printf '%s\n' "${wanted[@]}"
-    apt-get -s -q --no-install-recommends install "${wanted[@]}" 2>/dev/null | sed -n 's/^Inst \([^ :]*\).*/\1/p'
+    printf '%s\n' "$@"
+    apt-get -s -q --no-install-recommends install "$@" 2>/dev/null | sed -n 's/^Inst \([^ :]*\).*/\1/p'
   } | sort -u
 }
 
@@ -323,6 +333,8 @@ finish_peers() {
   link_alternatives "$1/usr/sbin"
   check_libraries "$1" docker dockerd containerd runc crun docker-registry nginx redis-server redis-cli xtables-nft-multi
 }
+
+finish_podman() { check_libraries "$1" podman conmon; }
 
 # The emulator with what apt would install for it here, and the kernel alone, without what would make it boot from disk.
 packages_of_vm() {
@@ -375,7 +387,7 @@ check_libraries() {
 }
 
 main() {
-  local wanted=("${NEEDED[@]}") peers='' vm=''
+  local wanted=("${NEEDED[@]}") peers='' podman='' vm=''
   while [ $# -gt 0 ]; do
     case $1 in
       --dev) wanted+=("${NEEDED_BY_CHECKS[@]}") ;;
@@ -390,6 +402,11 @@ main() {
       --peers)
         [ -n "${2:-}" ] || die "--peers needs a directory"
         peers=$2
+        shift
+        ;;
+      --podman)
+        [ -n "${2:-}" ] || die "--podman needs a directory"
+        podman=$2
         shift
         ;;
       --vm)
@@ -413,6 +430,9 @@ main() {
   if [ -n "$peers" ]; then
     unpack "$(realpath -m "$peers")" "layout $PEERS_LAYOUT: ${PEERS[*]}" packages_of_peers finish_peers
     add_newer_client "$(realpath -m "$peers")"
+  fi
+  if [ -n "$podman" ]; then
+    unpack "$(realpath -m "$podman")" "layout $PODMAN_LAYOUT: ${PODMAN[*]}" packages_of_podman finish_podman
   fi
   if [ -n "$vm" ]; then
     unpack "$(realpath -m "$vm")" "layout $VM_LAYOUT: $EMULATOR $KERNEL ${KERNEL_MODULES[*]}" packages_of_vm finish_vm

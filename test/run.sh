@@ -135,7 +135,7 @@ ava_group() {
 prepare() {
   local vm=()
   if [ "$(uname -m)" = x86_64 ]; then vm=(--vm "$root/.cache/vm"); fi # elsewhere its tests are skipped
-  deploy/launch.sh --prepare --dev --peers "$root/.cache/peers" "${vm[@]}"
+  deploy/launch.sh --prepare --dev --peers "$root/.cache/peers" --podman "$root/.cache/podman" "${vm[@]}"
 }
 
 if [ "$(id -u)" -ne 0 ]; then
@@ -154,7 +154,10 @@ for group in "${groups[@]}"; do
   began=$SECONDS
   case $group in
     check) for part in types lint imports format unused native; do step "check $part" npm run --silent "check:$part"; done ;;
-    native) step 'C tests under ASan and UBSan' make -s -j2 -C native test ;;
+    native)
+      step 'C tests under ASan and UBSan' make -s -j2 -C native test
+      step 'C tests under valgrind' make -s -j2 -C native valgrind
+      ;;
     unit | lint | sim | vm) ava_group "$group" ;;
     # A test file has a cluster of its own, and mostly waits for it: three at a time.
     cluster | client) ava_group "$group" --serial --concurrency 3 ;;

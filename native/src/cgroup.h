@@ -12,7 +12,7 @@
 
 #define CGROUP_DIRS_MAX 12
 #define CGROUP_PATH_MAX 512
-#define CGROUP_DEVICES_MAX 64
+#define CGROUP_DEVICES_MAX 400
 #define CGROUP_BLKIO_MAX 64
 
 /* Where the hierarchies are mounted. */

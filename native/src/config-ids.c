@@ -89,8 +89,11 @@ int config_time(struct config_context *context, const cJSON *linux_config) {
   if (rc < 0) return rc;
   if (offsets != NULL && offsets->child != NULL && (HEAD->namespaces & CLONE_NEWTIME) == 0)
     return CONFIG_FAIL(context->err, EINVAL, "linux.timeOffsets: the container has no time namespace of its own");
-  HEAD->monotonic = monotonic;
-  HEAD->boottime = boottime;
+  /* Field by field: the plan is written as it is, and what lies between fields is nobody's business. */
+  HEAD->monotonic.seconds = monotonic.seconds;
+  HEAD->monotonic.nanoseconds = monotonic.nanoseconds;
+  HEAD->boottime.seconds = boottime.seconds;
+  HEAD->boottime.nanoseconds = boottime.nanoseconds;
   return 0;
 }
 

@@ -1,8 +1,10 @@
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "config.h"
 #include "seccomp-filter.h"
@@ -195,10 +197,49 @@ static int compile_terminal(struct config_context *context, const cJSON *process
   return 0;
 }
 
+/* A host without the module refuses a label: it would be no protection. */
+static int compile_label(struct config_context *context, const cJSON *process, const char *key, const char *sign,
+                         uint32_t *out) {
+  const char *label;
+  *out = 0;
+  int rc = json_string(process, "process", key, false, &label, context->err);
+  if (rc < 0 || label == NULL || label[0] == '\0') return rc;
+  char answer = '\0';
+  int fd = open(sign, O_RDONLY | O_CLOEXEC);
+  bool on = fd >= 0 && read(fd, &answer, 1) == 1 && answer != 'N';
+  if (fd >= 0) close(fd);
+  if (!on && strcmp(label, "unconfined") == 0) return 0;
+  if (!on) return CONFIG_FAIL(context->err, ENOTSUP, "process.%s: this host does not have it", key);
+  if (strlen(label) >= LABEL_MAX || strpbrk(label, "\n") != NULL)
+    return CONFIG_FAIL(context->err, EINVAL, "process.%s: not a label", key);
+  *out = plan_add_string(context->builder, label);
+  return 0;
+}
+
+static int compile_labels(struct config_context *context, const cJSON *process) {
+  uint32_t profile = 0, label = 0;
+  int rc = compile_label(context, process, "apparmorProfile", "/sys/module/apparmor/parameters/enabled", &profile);
+  if (rc == 0) rc = compile_label(context, process, "selinuxLabel", "/sys/fs/selinux/enforce", &label);
+  if (rc < 0) return rc;
+  PROCESS.apparmor_profile = profile;
+  PROCESS.selinux_label = label;
+  return 0;
+}
+
 int config_process(struct config_context *context, const cJSON *process) {
-  static const char *const allowed[] = {"user",         "args",        "env",         "cwd",
-                                        "capabilities", "rlimits",     "oomScoreAdj", "noNewPrivileges",
-                                        "terminal",     "consoleSize", NULL};
+  static const char *const allowed[] = {"user",
+                                        "args",
+                                        "env",
+                                        "cwd",
+                                        "capabilities",
+                                        "rlimits",
+                                        "oomScoreAdj",
+                                        "noNewPrivileges",
+                                        "terminal",
+                                        "consoleSize",
+                                        "apparmorProfile",
+                                        "selinuxLabel",
+                                        NULL};
   bool no_new_privileges = false, has_score = false;
   int64_t score = 0;
   if (process == NULL) return CONFIG_FAIL(context->err, EINVAL, "process: missing");
@@ -208,6 +249,7 @@ int config_process(struct config_context *context, const cJSON *process) {
   if (rc == 0) rc = compile_capabilities(context, process);
   if (rc == 0) rc = compile_rlimits(context, process);
   if (rc == 0) rc = compile_terminal(context, process);
+  if (rc == 0) rc = compile_labels(context, process);
   if (rc == 0) rc = json_bool(process, "process", "noNewPrivileges", &no_new_privileges, context->err);
   if (rc == 0) rc = json_integer(process, "process", "oomScoreAdj", &score, &has_score, context->err);
   if (rc < 0) return rc;

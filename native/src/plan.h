@@ -18,6 +18,7 @@
 #define PLAN_SIZE_MAX (4u << 20)
 /* Of a log file, with its number. */
 #define PLAN_LOG_NAME_MAX 1024
+#define LABEL_MAX 1024
 
 /* The descriptors that the library gives the monitor; everything from MONITOR_FD_END on is closed at once. */
 enum {
@@ -137,6 +138,8 @@ struct plan_process {
   struct plan_list seccomp; /* struct sock_filter; count 0: no filter */
   uint32_t seccomp_flags;
   int32_t oom_score_adj;
+  uint32_t apparmor_profile; /* or 0 */
+  uint32_t selinux_label;    /* or 0 */
   uint8_t has_oom_score_adj;
   uint8_t no_new_privileges;
 };

@@ -145,7 +145,7 @@ static const char *const request_format =
     "\"rootfs\":{\"lower\":[\"/tmp/layer\"],\"upper\":\"%s/upper\",\"work\":\"%s/work\"},"
     "\"config\":{\"ociVersion\":\"1.1.0\",\"root\":{\"path\":\"rootfs\"},"
     "\"process\":{\"user\":{\"uid\":0,\"gid\":0},\"args\":[\"sh\",\"-c\",\"%s\"],\"env\":[\"PATH=/bin\"],\"cwd\":\"/\","
-    "\"capabilities\":{\"bounding\":[\"CAP_MKNOD\"],\"effective\":[\"CAP_MKNOD\"],\"permitted\":[\"CAP_MKNOD\"]}},"
+    "\"capabilities\":{\"bounding\":[\"CAP_MKNOD\"],\"effective\":[\"CAP_MKNOD\"],\"permitted\":[\"CAP_MKNOD\"]}%s},"
     "\"mounts\":[{\"destination\":\"/proc\",\"type\":\"proc\",\"source\":\"proc\"},"
     "{\"destination\":\"/dev\",\"type\":\"tmpfs\",\"source\":\"tmpfs\",\"options\":[\"mode=755\"]},"
     "{\"destination\":\"/sys\",\"type\":\"sysfs\",\"source\":\"sysfs\",\"options\":[\"ro\"]},"
@@ -154,7 +154,7 @@ static const char *const request_format =
     "{\"type\":\"mount\"},{\"type\":\"cgroup\"}%s,\"cgroupsPath\":\"%s\",\"resources\":%s}}}";
 
 /* The end of the list of namespaces, and what belongs to those that are added. */
-static const char *more_namespaces = "]";
+static const char *more_namespaces = "]", *more_process = "";
 
 /* Made, not started. Returns what shoal_container_create does. */
 static int create_in(struct box *box, const char *parent, const char *resources, const char *script) {
@@ -166,7 +166,7 @@ static int create_in(struct box *box, const char *parent, const char *resources,
   (void)snprintf(path, sizeof path, "%s/work", box->work);
   CHECK_INT(mkdir(path, 0755), 0);
   int n = snprintf(request, sizeof request, request_format, box->id, box->run_dir, monitor_path, box->log, box->work,
-                   box->work, script, more_namespaces, box->cgroup + strlen(ROOT), resources);
+                   box->work, script, more_process, more_namespaces, box->cgroup + strlen(ROOT), resources);
   CHECK(n < (int)sizeof request);
   box->pid = shoal_container_create(request, NULL, &err);
   return box->pid;

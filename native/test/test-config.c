@@ -60,7 +60,8 @@ static void expect_refusal(const char *text, int code, const char *detail) {
 
 static void what_is_not_implemented_is_refused(void) {
   expect_refusal("{" MINIMAL ",\"hooks\":{\"poststop\":[{}]}}", ENOTSUP, "hooks is not supported");
-  expect_refusal("{" PROCESS ",\"selinuxLabel\":\"x\"}," LINUX "}}", ENOTSUP, "process.selinuxLabel is not supported");
+  expect_refusal("{" PROCESS ",\"scheduler\":{\"policy\":\"x\"}}," LINUX "}}", ENOTSUP,
+                 "process.scheduler is not supported");
   expect_refusal("{" PROCESS "}," LINUX ",\"intelRdt\":{\"a\":1}}}", ENOTSUP, "linux.intelRdt is not supported");
   expect_refusal("{" PROCESS "},\"linux\":{\"namespaces\":[{\"type\":\"space\"}]}}", ENOTSUP,
                  "linux.namespaces: type 'space' is not supported");

@@ -330,6 +330,25 @@ static void a_user_namespace_lives_in_its_cgroup(void) {
   discard(&box);
 }
 
+/* This kernel has AppArmor on, with no profile loaded. */
+static void a_profile_of_apparmor_is_asked_of_the_kernel(void) {
+  struct box box = {.pid = -1};
+  char state[TEXT_MAX];
+  CHECK_FILE("/sys/module/apparmor/parameters", "enabled", "Y");
+  more_process = ",\"apparmorProfile\":\"unconfined\"";
+  run(&box, "{}", "cat /proc/self/attr/apparmor/current", state);
+  CHECK_LOG(&box, "stdout F unconfined");
+  discard(&box);
+  more_process = ",\"apparmorProfile\":\"nosuch\"";
+  CHECK_INT(create_in(&box, PARENT, "{}", "exit 0"), -ENOENT);
+  CHECK_STR(err.step, "apparmor");
+  CHECK_STR(err.detail, "profile nosuch");
+  CHECK(!exists(box.cgroup));
+  more_process = ",\"selinuxLabel\":\"a\"";
+  CHECK_INT(create_in(&box, PARENT, "{}", "exit 0"), -ENOTSUP);
+  CHECK_STR(err.detail, "process.selinuxLabel: this host does not have it");
+}
+
 /* A test that waits for what never comes is ended, and so not ok. */
 #define TEST_SECONDS 40
 
@@ -358,6 +377,7 @@ static const struct {
     TEST(exec_counts_towards_the_containers_limits),
     TEST(what_an_exec_leaves_behind_is_killed),
     TEST(a_user_namespace_lives_in_its_cgroup),
+    TEST(a_profile_of_apparmor_is_asked_of_the_kernel),
 #undef TEST
 };
 

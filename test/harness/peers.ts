@@ -32,6 +32,30 @@ export function ensurePeers(): Promise<Peers> {
   return ensured;
 }
 
+export interface Podman {
+  readonly podman: string;
+  readonly conmon: string;
+  /** process.env with PATH and LD_LIBRARY_PATH such that both run. */
+  readonly env: NodeJS.ProcessEnv;
+}
+
+/** Unpacked on first use into .cache/podman of the checkout, or into SHOAL_PODMAN_DIR. */
+export async function ensurePodman(): Promise<Podman> {
+  const directory = process.env['SHOAL_PODMAN_DIR'] ?? join(checkoutDir(), '.cache', 'podman');
+  await promisify(execFile)(join(checkoutDir(), 'deploy', 'prerequisites.sh'), ['--podman', directory]);
+  const binaries = join(directory, 'root', 'usr', 'bin');
+  const libraries = await libraryDirs(join(directory, 'root'));
+  return {
+    podman: join(binaries, 'podman'),
+    conmon: join(binaries, 'conmon'),
+    env: {
+      ...process.env,
+      PATH: `${binaries}:${process.env['PATH'] ?? ''}`,
+      LD_LIBRARY_PATH: libraries.join(':'),
+    },
+  };
+}
+
 /** The checkout: where package.json is, above dist/. */
 export function checkoutDir(): string {
   let directory = dirname(fileURLToPath(import.meta.url));

@@ -58,6 +58,7 @@ const CGROUP_V2_TESTS = [
   'exec counts towards the containers limits',
   'what an exec leaves behind is killed',
   'a user namespace lives in its cgroup',
+  'a profile of apparmor is asked of the kernel',
 ];
 
 const WIREGUARD_TESTS = [

@@ -26,6 +26,7 @@ void exec_child(const struct plan *plan, int sync_fd, const int stdio[3]) {
   (void)setsid();
   int rc = process_join_cgroups(plan, &error);
   if (rc == 0) rc = process_limits(plan, 0, &error);
+  if (rc == 0) rc = label_for_exec(plan, &error);
   int foreign = userns_foreign(plan->target_pid);
   if (rc == 0 && setns(MONITOR_FD_TARGET, OTHER_NAMESPACES | foreign) < 0)
     rc = shoal_fail(&error, errno, "namespace", "join");

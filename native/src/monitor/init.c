@@ -82,6 +82,7 @@ static int prepare(const struct plan *plan, struct shoal_error *err) {
   if (rc == 0 && (plan->namespaces & CLONE_NEWNET) != 0) rc = loopback_up(err);
   if (rc == 0) rc = set_names(plan, err);
   if (rc == 0 && !userns_own(plan)) rc = process_limits(plan, 0, err);
+  if (rc == 0) rc = label_for_exec(plan, err);
   if (rc == 0) rc = filesystem_setup(plan, SYNC_FD, err);
   if (rc == 0 && plan->detached) rc = process_working_directory(plan, err);
   if (rc == 0 && plan->detached) rc = process_find_command(plan, err);

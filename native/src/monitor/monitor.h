@@ -66,6 +66,9 @@ int process_find_command(const struct plan *plan, struct shoal_error *err);
  * if it is hung up after the parent-death signal is armed, the parent is gone already. */
 int process_run(const struct plan *plan, int die_with_fd, struct shoal_error *err);
 
+/* --- label.c: of the next execve. */
+int label_for_exec(const struct plan *plan, struct shoal_error *err);
+
 /* Moves the calling process (single-threaded) into the v1 cgroups of the plan. */
 int process_join_cgroups(const struct plan *plan, struct shoal_error *err);
 

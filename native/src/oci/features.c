@@ -41,8 +41,8 @@ static void add_linux(cJSON *features) {
   cJSON_AddBoolToObject(seccomp, "enabled", true);
   add_names(seccomp, "actions", actions);
   add_names(seccomp, "operators", operators);
-  add_switch(linux_features, "apparmor", false);
-  add_switch(linux_features, "selinux", false);
+  add_switch(linux_features, "apparmor", true);
+  add_switch(linux_features, "selinux", true);
   add_switch(linux_features, "intelRdt", false);
   add_switch(cJSON_AddObjectToObject(linux_features, "mountExtensions"), "idmap", true);
 }
