@@ -423,6 +423,10 @@ await_start() {
   if ! has_systemd || is_on "$no_start" || is_on "$dry_run"; then return 0; fi
   for ((second = 0; second < START_SECONDS; second++)); do
     if [ -e "$file" ] && grep -q "\"pid\":$(systemctl show --property=MainPID --value "shoal-$role.service")[,}]" "$file"; then return 0; fi
+    if [ -e "/run/shoal/$role/locked" ]; then
+      say "the manager is locked and waits for its unlock key: docker swarm unlock, or shoal unlock"
+      return 0
+    fi
     sleep 1
   done
   die "shoal-$role does not come up and is tried again and again; 'journalctl -u shoal-$role' says why"

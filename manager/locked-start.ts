@@ -1,4 +1,6 @@
 /** A manager whose data keys are locked waits, before its etcd starts, for somebody who has the unlock key. */
+import { rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { systemClock } from '../shared/lib/clock.ts';
 import { VERSION } from '../shared/lib/version.ts';
 import type { ManagerOptions } from '../shared/model/options.ts';
@@ -6,12 +8,17 @@ import { listenUnix } from './api/listen.ts';
 import { createLockedApi } from './api/locked.ts';
 import { lockOf } from './vault/data-key-file.ts';
 
-/** The unlock key; undefined when the manager is not locked. Serves nothing but unlocking meanwhile. */
+/**
+ * The unlock key; undefined when the manager is not locked. Serves nothing but unlocking meanwhile; a file `locked` in the
+ * run directory says so to who waits for the manager.
+ */
 export async function untilUnlocked(
   options: ManagerOptions,
   signal: AbortSignal,
 ): Promise<Buffer | undefined> {
-  const { stateDir, apiSocket, apiGroup, name, logger } = options;
+  const { stateDir, runDir, apiSocket, apiGroup, name, logger } = options;
+  const note = join(runDir, 'locked');
+  await rm(note, { force: true });
   const lock = await lockOf(stateDir);
   if (lock === undefined) return undefined;
   signal.throwIfAborted();
@@ -31,11 +38,13 @@ export async function untilUnlocked(
   });
   const server = await listenUnix(apiSocket, api, { group: apiGroup, mode: 0o660 });
   try {
+    await writeFile(note, '');
     logger.warn({ api: apiSocket }, 'this manager is locked: docker swarm unlock, or shoal unlock');
     const key = await given;
     logger.info({}, 'unlocked');
     return key;
   } finally {
     await server.close();
+    await rm(note, { force: true });
   }
 }

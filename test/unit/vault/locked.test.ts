@@ -1,5 +1,5 @@
 /** A locked manager: its socket says that it is locked and takes the unlock key, and nothing else happens before. */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -32,7 +32,13 @@ test('it serves unlocking alone until somebody gives the key, then the manager g
   const stateDir = await mkdtemp(join(tmpdir(), 'shoal-locked-'));
   t.teardown(() => rm(stateDir, { recursive: true }));
   const apiSocket = join(stateDir, 'api.sock');
-  const options = { stateDir, apiSocket, name: 'test', logger: silentLogger } as unknown as ManagerOptions;
+  const options = {
+    stateDir,
+    runDir: stateDir,
+    apiSocket,
+    name: 'test',
+    logger: silentLogger,
+  } as unknown as ManagerOptions;
   const stop = new AbortController();
   t.is(await untilUnlocked(options, stop.signal), undefined, 'no file');
   await writeFile(join(stateDir, 'data-key'), 'AAAA\n');
@@ -48,6 +54,7 @@ test('it serves unlocking alone until somebody gives the key, then the manager g
     }
   };
   const info = await eventually();
+  t.true((await stat(join(stateDir, 'locked'))).isFile());
   t.is(info.status, 200);
   t.is((JSON.parse(info.text) as { Swarm: { LocalNodeState: string } }).Swarm.LocalNodeState, 'locked');
   for (const [method, path] of [
@@ -67,6 +74,7 @@ test('it serves unlocking alone until somebody gives the key, then the manager g
   t.is((await ask(apiSocket, 'POST', '/swarm/unlock', { UnlockKey: 'x' })).status, 400);
   t.is((await ask(apiSocket, 'POST', '/swarm/unlock', { UnlockKey: formatUnlockKey(key) })).status, 200);
   t.deepEqual(await unlocked, key);
+  await t.throwsAsync(stat(join(stateDir, 'locked')), { code: 'ENOENT' });
   await t.throwsAsync(ask(apiSocket, 'GET', '/_ping'), undefined, 'the socket is free for the manager');
   const waiting = untilUnlocked(options, stop.signal);
   stop.abort();
