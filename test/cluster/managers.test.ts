@@ -1,5 +1,7 @@
 /** Three managers, each with its own etcd on a host of its own: any of them may die. */
 import { readFile } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { connect } from 'node:net';
 import path from 'node:path';
 import anyTest, { type TestFn } from 'ava';
 import { z } from 'zod';
@@ -86,6 +88,30 @@ const serviceSchema = z.object({
   Version: z.object({ Index: z.number() }),
   Spec: z.looseObject({ Name: z.string() }),
 });
+
+/** Makes configs one after the other, by whichever manager answers; retries once, at another one. Resolves with what failed. */
+async function makeConfigs(
+  clients: readonly ApiClient[],
+  name: string,
+  until: AbortSignal,
+): Promise<string[]> {
+  const failed: string[] = [];
+  for (let count = 0; !until.aborted; count += 1) {
+    const text = JSON.stringify({ Name: `${name}-${count}`, Data: 'eA==' });
+    const ask = async (method: string, target: string, body?: string): Promise<void> => {
+      const json = body === undefined ? undefined : ({ type: 'application/json', text: body } as const);
+      const at = (attempt: number) => clients[(count + attempt) % clients.length];
+      const once = (attempt: number) => at(attempt)?.call(method, target, json, signal);
+      await once(0)
+        ?.catch(() => once(1))
+        .catch((error: unknown) => failed.push(`${method} ${String(error)}`));
+    };
+    await ask('POST', '/configs/create', text);
+    await ask('GET', '/services');
+    await delay(10, signal);
+  }
+  return failed;
+}
 
 function others(swarm: TestCluster): TestManager[] {
   return swarm.others;
@@ -281,6 +307,62 @@ test.serial(
     t.fail('no node has its session with m2 or m3');
   },
 );
+
+test.serial('garbage and silence on every port that is on the network: nobody notices', async (t) => {
+  const { swarm } = t.context;
+  const [m2] = others(swarm);
+  if (m2 === undefined) throw new Error('there is no m2');
+  const before = await lifeLines(swarm.layout);
+  const sessions = async () => (await Promise.all(others(swarm).map(({ client }) => nodesOf(client)))).flat();
+  const connected = (await sessions()).toSorted();
+  const [host = ''] = m2.address.split(':');
+  const ports = [swarm.layout.managerPort, swarm.layout.etcdPeerPort, Number(m2.apiAddress.split(':')[1])];
+  const sockets = ports.flatMap((port) =>
+    Array.from({ length: 1_000 }, (_, number) => {
+      const socket = connect(port, host);
+      socket.on('error', () => undefined);
+      if (number % 2 === 0) socket.write(randomBytes(64));
+      return socket;
+    }),
+  );
+  const refused = async (): Promise<number> => {
+    const text = String(await m2.client.get('/metrics', signal));
+    const counts = [
+      ...text.matchAll(/^shoal_dispatcher_refused_total\{reason="(?:tls|address-full)"\} (\d+)$/gm),
+    ];
+    return counts.reduce((sum, [, count]) => sum + Number(count), 0);
+  };
+  await until(swarm, async () => (await refused()) >= 300);
+  await until(swarm, () => scale(m2.client, 'web', 7));
+  await until(swarm, () => scale(m2.client, 'web', 8));
+  await settled(swarm, { web: 8 });
+  for (const socket of sockets) socket.destroy();
+  await agreed(swarm, m2.client, 'leader reachable reachable');
+  t.deepEqual((await sessions()).toSorted(), connected);
+  // One may have gone when there were to be fewer.
+  const after = await lifeLines(swarm.layout);
+  t.true(before.filter((line) => !after.includes(line)).length <= 1);
+});
+
+test.serial('managers are restarted one by one: clients that retry once see no error', async (t) => {
+  const { swarm } = t.context;
+  const before = await lifeLines(swarm.layout);
+  const clients = [swarm.client, ...others(swarm).map(({ client }) => client)];
+  const over = new AbortController();
+  const running = ['x', 'y', 'z'].map((name) => makeConfigs(clients, name, over.signal));
+  const pids = [swarm.manager.pid, ...others(swarm).map((one) => () => one.pid)];
+  for (const [number, pid] of pids.entries()) {
+    const old = pid() ?? 0;
+    process.kill(old, 'SIGTERM');
+    const client = clients[number] ?? swarm.client;
+    await until(swarm, () => Promise.resolve(pid() !== undefined && pid() !== old));
+    await agreed(swarm, client, 'leader reachable reachable');
+  }
+  over.abort();
+  t.deepEqual((await Promise.all(running)).flat(), []);
+  await settled(swarm, { web: 8 });
+  t.deepEqual(await lifeLines(swarm.layout), before);
+});
 
 test.serial('a lost manager is removed and replaced; what would lose the quorum is refused', async (t) => {
   const { swarm } = t.context;
