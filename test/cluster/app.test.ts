@@ -192,6 +192,33 @@ test.serial(
   },
 );
 
+test.serial(
+  'an allow-list lets in whom it names, by short names, at once, and replaces no task',
+  async (t) => {
+    const { swarm } = t.context;
+    const tasks = (await swarm.state()).running('app_cache');
+    const answers = async (hostname: string): Promise<boolean> => {
+      const client = await on(swarm, 'app_client', hostname);
+      return /PONG/.test(
+        await inContainer(client, `printf 'PING\\r\\nQUIT\\r\\n' | nc -w 2 cache 6379 || true`),
+      );
+    };
+    const allow = (list: string) =>
+      swarm.docker('service', 'update', '--label-add', `shoal.allow-from=${list}`, 'app_cache');
+    for (const [list, wanted] of [
+      ['web:6379', false],
+      ['client:6379', true],
+      ['client:80', false],
+    ] as const) {
+      await allow(list);
+      for (const hostname of NODES) await swarm.eventually(async () => (await answers(hostname)) === wanted);
+    }
+    await swarm.docker('service', 'update', '--label-rm', 'shoal.allow-from', 'app_cache');
+    for (const hostname of NODES) await swarm.eventually(() => answers(hostname));
+    t.deepEqual((await swarm.state()).running('app_cache'), tasks);
+  },
+);
+
 test.serial('the published port answers on every node and shows the client’s own address', async (t) => {
   const { outside, url } = t.context;
   for (const hostname of NODES) {

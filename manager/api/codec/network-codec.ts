@@ -73,7 +73,7 @@ export function decodeNetworkSpec(value: unknown): DecodedNetwork {
     driverOptions: labelsOf(raw.Options),
   }) as NetworkSpec;
   requireOptions(driver, spec.driverOptions);
-  requireAllow(spec.labels);
+  requireAllow(spec);
   return { spec, warnings: [] };
 }
 

@@ -7,7 +7,7 @@ import {
   readAllow,
   readAllowFrom,
 } from '../../../shared/lib/allow-list.ts';
-import type { AllowRule, Labels, Network } from '../../../shared/model/index.ts';
+import type { AllowRule, Labels, Network, NetworkSpec } from '../../../shared/model/index.ts';
 import { StaleError, type Store } from '../../store/store.ts';
 import type { ApiContext } from '../context.ts';
 
@@ -28,10 +28,21 @@ export function refuseAllowFrom(labels: Labels): void {
     );
 }
 
-/** Of a network. */
-export function requireAllow(labels: Labels): void {
+/** Of a network. Only sandboxes of overlays have the rules. */
+export function requireAllow({
+  labels,
+  driver,
+  ingress,
+}: Pick<NetworkSpec, 'labels' | 'driver' | 'ingress'>): void {
   const list = readAllow(labels);
-  if (typeof list === 'string') throw new InvalidError(`network: Labels.${ALLOW_LABEL}: ${list}`);
+  const refuse = (why: string): never => {
+    throw new InvalidError(`network: Labels.${ALLOW_LABEL}: ${why}`);
+  };
+  if (typeof list === 'string') refuse(list);
+  if (list !== undefined && driver !== 'overlay')
+    refuse(`is for overlay networks, not for those of driver ${driver}`);
+  if (list !== undefined && ingress)
+    refuse('is for other networks: containers open no connections over ingress');
   if (labels[ALLOW_FROM_LABEL] !== undefined)
     throw new InvalidError(
       `network: Labels.${ALLOW_FROM_LABEL}: is for services; a network has ${ALLOW_LABEL}`,
@@ -61,15 +72,11 @@ function missingIn(rules: readonly AllowRule[], there: (name: string) => boolean
 /** A network's labels are all that can be changed of it. */
 export async function updateNetworkLabels(
   { store }: ApiContext,
-  { id, spec: { ingress } }: Network,
+  { id, spec }: Network,
   labels: Labels,
   signal: AbortSignal,
 ): Promise<void> {
-  requireAllow(labels);
-  if (ingress && labels[ALLOW_LABEL] !== undefined)
-    throw new InvalidError(
-      `network: Labels.${ALLOW_LABEL}: is for other networks: containers open no connections over ingress`,
-    );
+  requireAllow({ ...spec, labels });
   for (let attempt = 1; ; attempt += 1) {
     const network = store.get('networks', id);
     if (network === undefined) return;

@@ -13,6 +13,7 @@ import { serviceStatus } from '../codec/service-codec.ts';
 import { takenPortsOf } from '../codec/taken-ports.ts';
 import type { Store } from '../../store/store.ts';
 import type { ApiContext } from '../context.ts';
+import { allowWarnings } from './allow-lists.ts';
 import { currentSpec, specOf } from './service-reads.ts';
 
 /** Of tasks, nodes and failures, so many are listed. */
@@ -45,9 +46,22 @@ export function explainService(ctx: ApiContext, service: Service): object {
     Pending: explainPending(ctx, view, service, spec, tasks),
     Missing: isGlobalMode(spec.mode) ? explainMissing(ctx, view, service, spec, tasks) : undefined,
     Ports: explainPorts(store, service),
+    AllowLists: explainLists(store, spec),
     Failures: failures(view, tasks),
     Update: encodeStory(view, service, updateStory(view, service)),
   });
+}
+
+/** What its own allow-list and those of its networks name that is not there. */
+function explainLists(store: Store, spec: ServiceSpec): string[] | undefined {
+  const networks = spec.networks.flatMap(({ network }) => store.get('networks', network) ?? []);
+  const said = [
+    ...allowWarnings(store, spec.labels),
+    ...networks.flatMap(({ spec: { name, labels } }) =>
+      allowWarnings(store, labels).map((text) => `network ${name}: ${text}`),
+    ),
+  ];
+  return said.length === 0 ? undefined : said;
 }
 
 /** Where a published port does not lead to it, or another program waits in vain. */

@@ -211,6 +211,15 @@ test('allow-lists: labels that are checked, what they name is said when it is mi
     made.json.Warning,
     /^Labels\.shoal\.allow: there is no service 'web': until there is one, it allows nothing$/,
   );
+  const local = await post('/networks/create', {
+    Name: 'l',
+    Driver: 'bridge',
+    Labels: { 'shoal.allow': 'none' },
+  });
+  t.deepEqual(
+    [local.status, local.json.message],
+    [400, 'network: Labels.shoal.allow: is for overlay networks, not for those of driver bridge'],
+  );
   const allow = (list: string) => ({ Labels: { 'shoal.allow-from': list } });
   const refused = await post('/services/create', service('db', ['front'], allow('web:http')));
   t.is(refused.status, 400);
@@ -222,6 +231,9 @@ test('allow-lists: labels that are checked, what they name is said when it is mi
   t.regex(db.json.Warnings.join(), /no service 'web'.*no service 'none'/);
   t.is((await post('/services/create', service('web', ['front'], allow('db')))).json.Warnings, undefined);
   t.is((await api.get('/services/db')).Spec.Labels['shoal.allow-from'], 'web:5432,none');
+  t.deepEqual((await api.get('/services/db/explain')).AllowLists, [
+    "Labels.shoal.allow-from: there is no service 'none': until there is one, it allows nothing",
+  ]);
   const run = await post('/containers/create', { Image: 'nginx', ...allow('web') });
   t.deepEqual([run.status, /is for services: make a service of it/.test(run.json.message)], [400, true]);
 
