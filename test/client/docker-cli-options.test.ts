@@ -332,7 +332,7 @@ test('a single container is connected to networks and taken from them while it r
   await run(fixed, 'a2', '--network', back, '--ip', '10.77.3.99');
   const inside = (name: string, ...command: string[]) => docker.run(['exec', name, ...command]);
   const reaches = async (name: string): Promise<boolean> =>
-    (await inside(web, 'ping', '-c', '1', '-w', '1', name)).code === 0;
+    (await inside(web, 'ping', '-c', '1', '-W', '1', name)).code === 0;
   const links = async (): Promise<string[]> =>
     (await inside(web, 'ls', '/sys/class/net')).stdout.trim().split('\n');
   t.false(await reaches(fixed));
@@ -341,7 +341,7 @@ test('a single container is connected to networks and taken from them while it r
   t.deepEqual(await links(), ['eth0', 'eth1', 'lo']);
   await swarm.eventually(() => reaches(fixed));
   t.regex((await inside(web, 'ping', '-c', '1', fixed)).stdout, /10\.77\.3\.99/);
-  await swarm.eventually(async () => (await inside(fixed, 'ping', '-c', '1', '-w', '1', 'www')).code === 0);
+  await swarm.eventually(async () => (await inside(fixed, 'ping', '-c', '1', '-W', '1', 'www')).code === 0);
 
   // the network that its name server was on
   await docker.ok('network', 'disconnect', front, web);
@@ -397,7 +397,7 @@ test('a network of the driver bridge: each node has its own, with names, a way o
   await run(lone, 'a1', '--network', apart ?? '');
   await docker.ok('network', 'connect', apart ?? '', two ?? '');
   const pings = async (from = '', to = ''): Promise<boolean> =>
-    (await docker.run(['exec', from, 'ping', '-c', '1', '-w', '1', to])).code === 0;
+    (await docker.run(['exec', from, 'ping', '-c', '1', '-W', '1', to])).code === 0;
   const address = (name = '', network = '') =>
     docker.ok('inspect', '-f', `{{(index .NetworkSettings.Networks "${network}").IPAddress}}`, name);
   await swarm.eventually(() => pings(two, one));
