@@ -38,7 +38,7 @@ export function hostBase(set: AssignmentSet, self: Self, views: readonly Network
     ...wire,
     { type: 'sysctl', path: 'ipv4/ip_forward', value: '1' },
     ...withUplink.flatMap(uplinkObjects),
-    ...tableObjects(hostTable(self.prefix), withUplink),
+    ...tableObjects(hostTable(self.prefix), self.vxlanPort, withUplink),
     ...hostPortObjects(set, self, withUplink),
   ];
 }
@@ -64,7 +64,7 @@ function uplinkObjects(view: NetworkView): KernelObject[] {
   ];
 }
 
-function tableObjects(table: string, views: readonly NetworkView[]): KernelObject[] {
+function tableObjects(table: string, vxlanPort: number, views: readonly NetworkView[]): KernelObject[] {
   const local = 'fib daddr type local';
   const toBound = PROTOCOLS.map((protocol) => `ip daddr . ${protocol} dport vmap @${protocol}_bound`);
   const toPort = PROTOCOLS.map((protocol) => `${local} ${protocol} dport vmap @${protocol}_ports`);
@@ -103,13 +103,19 @@ function tableObjects(table: string, views: readonly NetworkView[]): KernelObjec
       'type nat hook output priority -100',
     ),
     chain(table, 'leave', LEAVE, 'type nat hook postrouting priority srcnat'),
-    chain(table, 'isolate', ISOLATE, 'type filter hook forward priority filter'),
-    chain(table, 'guard', GUARD, 'type filter hook input priority filter'),
+    chain(table, 'isolate', [noTunnel(vxlanPort), ...ISOLATE], 'type filter hook forward priority filter'),
+    chain(table, 'guard', [noTunnel(vxlanPort), ...GUARD], 'type filter hook input priority filter'),
   ];
 }
 
 /** Where a sandbox's traffic leaves it takes the host's address; so does what comes from localhost. */
 const LEAVE = ['iifname @uplinks masquerade', 'oifname @uplinks ip saddr 127.0.0.0/8 masquerade'];
+
+/**
+ * A node takes packets of networks from whoever sends them to this port (RFC 7348 section 7): what a container sends there
+ * would come out in any network.
+ */
+const noTunnel = (vxlanPort: number): string => `iifname @uplinks udp dport ${vxlanPort} drop`;
 
 /** Into a sandbox goes what was published, and answers: nothing from another sandbox or from the outside. */
 const ISOLATE = [

@@ -14,6 +14,8 @@ import { assignmentsOf, type World } from './network-model.ts';
 const run = promisify(execFile);
 const PREFIX = 'shoal-test-net';
 const HOST_SCRIPT = fileURLToPath(new URL('./network-host.js', import.meta.url));
+/** Of the nodes' tunnels. */
+export const VXLAN_PORT = 4789;
 const DEADLINE_MS = 20_000;
 
 export interface Outcome {
@@ -100,10 +102,14 @@ export class NetworkLab {
       this.cluster,
       nodeId,
     ];
-    const child = spawn('nsenter', [...args, '4789', String(repairMs), resolver, String(lingerMs)], {
-      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-      serialization: 'advanced',
-    });
+    const child = spawn(
+      'nsenter',
+      [...args, String(VXLAN_PORT), String(repairMs), resolver, String(lingerMs)],
+      {
+        stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+        serialization: 'advanced',
+      },
+    );
     const waiting = new Map<number, (reply: Reply) => void>();
     child.on('message', (reply) => waiting.get((reply as Reply).id)?.(reply as Reply));
     let last = 0;

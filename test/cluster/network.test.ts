@@ -5,7 +5,7 @@ import dnsPacket from 'dns-packet';
 import test, { type ExecutionContext } from 'ava';
 import { openSocket } from '../../agent/native/network.ts';
 import type { AllowRule } from '../../shared/model/index.ts';
-import { type NetworkLab, until } from './network-lab.ts';
+import { type NetworkLab, until, VXLAN_PORT } from './network-lab.ts';
 import { id, lab, N1, N2, N3 } from './network-world.ts';
 
 test.serial('containers on two hosts: reach, balance, names, isolation', async (t) => {
@@ -372,6 +372,7 @@ test.serial('names: services, tasks, aliases, reverse, and the rest from outside
   t.regex(lookup.stdout, /10\.5\.0\.200/, 'a real resolver understands');
   t.is(await overTcp(net, id('w1'), 'tasks.web'), '10.5.0.11 10.5.0.12');
   await change(net, t, () => ask('w1', 'tasks.web'));
+  await noTunnel(net, t);
   await restart(net, t);
   const conf = await net.send(N1, { verb: 'resolv-conf', taskId: id('w1') });
   t.regex(conf.value ?? '', /^nameserver 10\.5\.0\.1\n/);
@@ -393,6 +394,27 @@ async function change(net: NetworkLab, t: ExecutionContext, ask: () => Promise<s
       `a name follows in ${tookMs.toFixed(1)} ms, and is told in ${(performance.now() - askedMs).toFixed(1)} ms`,
     );
   }
+}
+
+/** A container's packets to the port of the nodes' tunnels would come out in any network: they do not leave its node. */
+async function noTunnel(net: NetworkLab, t: ExecutionContext): Promise<void> {
+  const came: number[] = [];
+  for (const port of [VXLAN_PORT, VXLAN_PORT + 10]) {
+    const server = dgram.createSocket('udp4');
+    t.teardown(() => server.close());
+    server.on('message', () => came.push(port));
+    const fd = await openSocket(`/run/netns/${net.ns('out')}`, 'datagram', '10.99.0.100', port);
+    await new Promise<void>((resolve) => server.bind({ fd }, resolve));
+  }
+  const client = dgram.createSocket('udp4');
+  t.teardown(() => client.close());
+  const fd = await openSocket(net.containerNs(id('w1')), 'datagram', '0.0.0.0', 0);
+  await new Promise<void>((resolve) => client.bind({ fd }, resolve));
+  await until('what is sent after it has come', async () => {
+    for (const port of [VXLAN_PORT, VXLAN_PORT + 10]) client.send('x', port, '10.99.0.100');
+    return came.includes(VXLAN_PORT + 10);
+  });
+  t.false(came.includes(VXLAN_PORT));
 }
 
 /** A resolver that asks while there is no agent is not refused, so that it asks again. */
