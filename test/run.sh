@@ -109,6 +109,9 @@ ava_group() {
     again=("$@" "dist/test/$group/**/*.test.js")
   elif [ ${#again[@]} -gt 0 ]; then
     again=(--serial --concurrency 1 "${again[@]}")
+  else
+    # A group of one file: ava's titles do not name it.
+    again=(--serial "dist/test/$group/**/*.test.js")
   fi
   if [ ${#again[@]} -gt 0 ]; then
     printf '\n== %s tests, once more: %s\n' "$group" "${again[*]}"

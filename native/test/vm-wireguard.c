@@ -3,6 +3,7 @@
  * between the hosts is listened to. For the virtual machine of test/vm, as root. vm-wireguard DIRECTORY    the plans;
  * prints a line of TAP for each test, and what the kernel then holds */
 #include <arpa/inet.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
@@ -256,7 +257,9 @@ static void test_replaced(int wire, int a, int b) {
     }
     int status = 0;
     for (int more = 20; more > 0;) {
-      CHECK(exchange(a, b, 200));
+      int whole = exchange(a, b, 200);
+      if (!whole) (void)printf("# lost with plan %s of %s: %s\n", steps[i].plan, steps[i].host, strerror(errno));
+      CHECK(whole);
       if (child > 0 && waitpid(child, &status, WNOHANG) == child) child = 0;
       if (child == 0) more--;
     }
