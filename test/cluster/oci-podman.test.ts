@@ -20,14 +20,16 @@ const CONFIG = `[containers]
 default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
 [engine]
 events_logger = "file"
+lock_type = "file"
 `;
 
-async function startPodman(directory: string, parent: string) {
+/** `runDir`: of 50 characters at most, which is podman's rule. */
+async function startPodman(directory: string, runDir: string, parent: string) {
   const { podman, conmon, env } = await ensurePodman();
   const config = join(directory, 'containers.conf');
   await writeFile(config, CONFIG);
   const options = [
-    ...['--root', join(directory, 'data'), '--runroot', join(directory, 'run')],
+    ...['--root', join(directory, 'data'), '--runroot', runDir],
     ...['--tmpdir', join(directory, 'tmp'), '--storage-driver', 'vfs', '--conmon', conmon],
     ...['--cgroup-manager', 'cgroupfs'],
     ...['--runtime', join(checkoutDir(), 'native', 'build', 'shoal-oci')],
@@ -65,11 +67,12 @@ test('podman run, exec, top, pause, stop, start, rm; limits, user namespaces, re
   t.timeout(240_000);
   const directory = await mkdtemp(join(tmpdir(), 'shoal-test-podman-'));
   const parent = `/${leftoverName('podman')}0`;
-  const podman = await startPodman(directory, parent);
+  const runDir = `/dev/shm/${leftoverName('podman')}0`;
+  const podman = await startPodman(directory, runDir, parent);
   t.teardown(async () => {
     await podman.call('rm', '--all', '--force', '--time', '0');
     await removeCgroup(parent);
-    await rm(directory, { recursive: true, force: true });
+    for (const each of [directory, runDir]) await rm(each, { recursive: true, force: true });
   });
   const root = ['--rootfs', await makeRoot(join(directory, 'image'))];
   const files =
