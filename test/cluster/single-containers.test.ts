@@ -105,6 +105,7 @@ test.serial('the manager is killed between create and start, and while it runs',
   await swarm.docker('kill', 'two');
   t.is(await field(swarm, 'two', '.State.Status'), 'exited');
   await swarm.docker('rm', 'two');
+  await swarm.eventually((s) => s.nodes.every((node) => node.Status.State === 'ready'), PATIENT);
 });
 
 test.serial('a machine restarts: policies decide, the files are still there', async (t) => {
