@@ -93,6 +93,8 @@ int main(int argc, char *argv[]) {
   (void)argc;
   (void)snprintf(program, sizeof program, "%.*s/../shoal-init", (int)size, argv[0]);
   if (access(program, X_OK) < 0) (void)snprintf(program, sizeof program, "%.*s/shoal-init", (int)size, argv[0]);
+  /* A shell does not trap what was ignored when it began, as in a job that runs in the background. */
+  CHECK(signal(SIGINT, SIG_DFL) != SIG_ERR);
   the_end_is_the_commands();
   signals_are_passed_on();
   orphans_are_reaped();
