@@ -1,5 +1,6 @@
 /** A store that notes, for the request that is worked for, what is written: names and ids, never contents. */
 import { noteChanges } from '../request-scope.ts';
+import { derivedStore } from '../store/derived-store.ts';
 import type { Store, TableName, Tables, Write } from '../store/store.ts';
 
 /** What users make and change; the rest follows from it. */
@@ -16,23 +17,14 @@ const WORDS: Readonly<Partial<Record<TableName, string>>> = {
 };
 
 export function notingStore(store: Store): Store {
-  return {
-    get revision() {
-      return store.revision;
-    },
-    get: (table, key) => store.get(table, key),
-    version: (table, key) => store.version(table, key),
-    all: (table) => store.all(table),
-    tasksOfService: (id) => store.tasksOfService(id),
-    tasksOfNode: (id) => store.tasksOfNode(id),
-    onChange: (listener) => store.onChange(listener),
+  return derivedStore(store, {
     commit: async (writes, options) => {
       const changes = writes.flatMap((write) => changeOf(store, write));
       const revision = await store.commit(writes, options);
       noteChanges(changes);
       return revision;
     },
-  };
+  });
 }
 
 function changeOf(store: Store, { table, key, value }: Write): string[] {

@@ -1,6 +1,7 @@
 /** Proof that the simulation can fail: faults are planted, and it has to find each. */
 import test from 'ava';
 import type { StepExecutor } from '../../agent/worker/runner.ts';
+import { derivedStore } from '../../manager/store/derived-store.ts';
 import type { Store, TableName, Tables } from '../../manager/store/store.ts';
 import type { Task } from '../../shared/model/index.ts';
 import type { Faults } from './faults.ts';
@@ -8,22 +9,6 @@ import { simulate } from './simulate.ts';
 
 /** Worlds in which a fault has to show. */
 const WORLDS = 90;
-
-function wrap(store: Store, changes: Partial<Store>): Store {
-  return {
-    get revision() {
-      return store.revision;
-    },
-    get: (table, key) => store.get(table, key),
-    version: (table, key) => store.version(table, key),
-    all: (table) => store.all(table),
-    tasksOfService: (id) => store.tasksOfService(id),
-    tasksOfNode: (id) => store.tasksOfNode(id),
-    commit: (writes, options) => store.commit(writes, options),
-    onChange: (listener) => store.onChange(listener),
-    ...changes,
-  };
-}
 
 /** The store with other tasks in it than there are. */
 function withTasks(store: Store, change: (task: Task) => Task | undefined): Store {
@@ -35,7 +20,7 @@ function withTasks(store: Store, change: (task: Task) => Task | undefined): Stor
     });
     return new Map(tasks) as unknown as ReadonlyMap<string, Tables[T]>;
   };
-  return wrap(store, { all });
+  return derivedStore(store, { all });
 }
 
 function stepsOf(executor: StepExecutor): StepExecutor {
@@ -53,7 +38,7 @@ const FAULTS: readonly { readonly what: string; readonly faults: Faults; readonl
     what: 'a manager that lets observed states go back',
     faults: {
       dispatcherStore: (store) =>
-        wrap(store, {
+        derivedStore(store, {
           get: (table, key) => (table === 'statuses' ? undefined : store.get(table, key)),
         }),
     },
@@ -63,7 +48,7 @@ const FAULTS: readonly { readonly what: string; readonly faults: Faults; readonl
     what: 'a leader that ignores its fence',
     faults: {
       leaderStore: (store) =>
-        wrap(store, {
+        derivedStore(store, {
           commit: (writes, { fence: _ignored, ...options }) => store.commit(writes, options),
         }),
     },
@@ -73,7 +58,7 @@ const FAULTS: readonly { readonly what: string; readonly faults: Faults; readonl
     what: 'a leader that does not wait for what was written before',
     faults: {
       leaderStore: (store) =>
-        wrap(store, {
+        derivedStore(store, {
           commit: async (writes, options) =>
             writes[0]?.key === 'leader' ? store.revision : store.commit(writes, options),
         }),
@@ -100,7 +85,7 @@ const FAULTS: readonly { readonly what: string; readonly faults: Faults; readonl
     what: 'a leader that does not notice what becomes of services',
     faults: {
       leaderStore: (store) =>
-        wrap(store, {
+        derivedStore(store, {
           onChange: (listener) =>
             store.onChange((changes) => listener(changes.filter(({ table }) => table !== 'services'))),
         }),
@@ -111,7 +96,7 @@ const FAULTS: readonly { readonly what: string; readonly faults: Faults; readonl
     what: 'a leader that does not notice what becomes of tasks',
     faults: {
       leaderStore: (store) =>
-        wrap(store, {
+        derivedStore(store, {
           onChange: (listener) =>
             store.onChange((changes) => listener(changes.filter(({ table }) => table !== 'statuses'))),
         }),
@@ -122,7 +107,7 @@ const FAULTS: readonly { readonly what: string; readonly faults: Faults; readonl
     what: 'a leader that forgets nodes that come and go',
     faults: {
       leaderStore: (store) =>
-        wrap(store, {
+        derivedStore(store, {
           onChange: (listener) =>
             store.onChange((changes) => listener(changes.filter(({ table }) => table !== 'nodes'))),
         }),
@@ -138,7 +123,7 @@ const FAULTS: readonly { readonly what: string; readonly faults: Faults; readonl
     what: 'history that is not cleared away',
     faults: {
       leaderStore: (store) =>
-        wrap(store, {
+        derivedStore(store, {
           commit: (writes, options) =>
             store.commit(
               writes.filter(({ table, value }) => value !== null || !['tasks', 'statuses'].includes(table)),
