@@ -84,16 +84,12 @@ async function stick(net: NetworkLab, t: ExecutionContext): Promise<void> {
 /** What a container sends with another's address arrives nowhere. */
 async function spoof(net: NetworkLab, t: ExecutionContext): Promise<void> {
   const heard: string[] = [];
-  const server = dgram.createSocket('udp4');
+  const server = await datagrams(net.containerNs(id('r1')), '0.0.0.0', 7);
   server.on('message', (text, from) => heard.push(`${text} of ${from.address}`));
-  const fd = await openSocket(net.containerNs(id('r1')), 'datagram', '0.0.0.0', 7);
-  await new Promise<void>((resolve) => server.bind({ fd }, resolve));
   t.teardown(() => server.close());
   await net.inTask(id('w1'), ['ip', 'addr', 'add', '10.5.0.21/32', 'dev', 'lo']);
   for (const source of ['10.5.0.21', '10.5.0.11']) {
-    const client = dgram.createSocket('udp4');
-    const own = await openSocket(net.containerNs(id('w1')), 'datagram', source, 0);
-    await new Promise<void>((resolve) => client.bind({ fd: own }, resolve));
+    const client = await datagrams(net.containerNs(id('w1')), source, 0);
     await new Promise<void>((resolve) => client.send('hello', 7, '10.5.0.41', () => resolve()));
     client.close();
   }
@@ -220,17 +216,13 @@ async function converse(
   t: { teardown(undo: () => void): void },
 ): Promise<Conversation> {
   for (const name of ['w1', 'w2']) {
-    const server = dgram.createSocket('udp4');
+    const server = await datagrams(net.containerNs(id(name)), '0.0.0.0', 53);
     server.on('message', (text, from) => server.send(`${name} heard ${text}`, from.port, from.address));
-    const fd = await openSocket(net.containerNs(id(name)), 'datagram', '0.0.0.0', 53);
-    await new Promise<void>((resolve) => server.bind({ fd }, resolve));
     t.teardown(() => server.close());
   }
   const host = net.world.peers.find((peer) => peer.nodeId === through)?.address ?? '';
   for (;;) {
-    const client = dgram.createSocket('udp4');
-    const fd = await openSocket(`/run/netns/${net.ns('out')}`, 'datagram', '203.0.113.9', 0);
-    await new Promise<void>((resolve) => client.bind({ fd }, resolve));
+    const client = await datagrams(`/run/netns/${net.ns('out')}`, '203.0.113.9', 0);
     const say = (text: string): Promise<string> =>
       new Promise((resolve) => {
         client.once('message', (answer) => resolve(answer.toString()));
@@ -400,16 +392,12 @@ async function change(net: NetworkLab, t: ExecutionContext, ask: () => Promise<s
 async function noTunnel(net: NetworkLab, t: ExecutionContext): Promise<void> {
   const came: number[] = [];
   for (const port of [VXLAN_PORT, VXLAN_PORT + 10]) {
-    const server = dgram.createSocket('udp4');
+    const server = await datagrams(`/run/netns/${net.ns('out')}`, '10.99.0.100', port);
     t.teardown(() => server.close());
     server.on('message', () => came.push(port));
-    const fd = await openSocket(`/run/netns/${net.ns('out')}`, 'datagram', '10.99.0.100', port);
-    await new Promise<void>((resolve) => server.bind({ fd }, resolve));
   }
-  const client = dgram.createSocket('udp4');
+  const client = await datagrams(net.containerNs(id('w1')), '0.0.0.0', 0);
   t.teardown(() => client.close());
-  const fd = await openSocket(net.containerNs(id('w1')), 'datagram', '0.0.0.0', 0);
-  await new Promise<void>((resolve) => client.bind({ fd }, resolve));
   await until('what is sent after it has come', async () => {
     for (const port of [VXLAN_PORT, VXLAN_PORT + 10]) client.send('x', port, '10.99.0.100');
     return came.includes(VXLAN_PORT + 10);
@@ -457,10 +445,17 @@ async function overTcp(net: NetworkLab, taskId: string, name: string): Promise<s
     .join(' ');
 }
 
+/** A UDP socket in the namespace at this path; port 0: any. */
+async function datagrams(netns: string, address: string, port: number): Promise<dgram.Socket> {
+  const socket = dgram.createSocket('udp4');
+  const fd = await openSocket(netns, 'datagram', address, port);
+  await new Promise<void>((resolve) => socket.bind({ fd }, resolve));
+  return socket;
+}
+
 /** A name server at 10.99.0.100 that answers every question with 198.51.100.7. */
 async function outsideResolver(net: NetworkLab): Promise<dgram.Socket> {
-  const server = dgram.createSocket('udp4');
-  const fd = await openSocket(`/run/netns/${net.ns('out')}`, 'datagram', '10.99.0.100', 53);
+  const server = await datagrams(`/run/netns/${net.ns('out')}`, '10.99.0.100', 53);
   server.on('message', (message, from) => {
     const { id: queryId = 0, questions = [] } = dnsPacket.decode(message);
     const name = questions[0]?.name ?? '';
@@ -471,7 +466,6 @@ async function outsideResolver(net: NetworkLab): Promise<dgram.Socket> {
       from.address,
     );
   });
-  await new Promise<void>((resolve) => server.bind({ fd }, resolve));
   return server;
 }
 
@@ -482,9 +476,7 @@ async function question(
   name: string,
   type: dnsPacket.RecordType,
 ): Promise<dnsPacket.DecodedPacket> {
-  const client = dgram.createSocket('udp4');
-  const fd = await openSocket(net.containerNs(taskId), 'datagram', '0.0.0.0', 0);
-  await new Promise<void>((resolve) => client.bind({ fd }, resolve));
+  const client = await datagrams(net.containerNs(taskId), '0.0.0.0', 0);
   const query = dnsPacket.encode({
     type: 'query',
     id: 7,
