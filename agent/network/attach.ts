@@ -1,7 +1,7 @@
 /** The work of giving one container its interfaces: short, because a container's start waits for it. */
 import type { AssignmentSet, TaskAssignment } from '../../shared/model/index.ts';
 import { containerObjects, type Interface, interfacesOf } from './container-scope.ts';
-import { portObjects } from './desired-sandbox.ts';
+import { portObjects } from './local-objects.ts';
 import { mtuOf, type Self } from './local.ts';
 import { addOps, type NetOp } from './diff.ts';
 import { type KernelObject, type Scope, scopeOf } from './kernel-object.ts';

@@ -3,13 +3,13 @@ import type { EndpointAssignment, PeerAssignment, ServiceAssignment } from '../.
 import type { AllowLists } from './allow.ts';
 import { subnetsOf } from '../../shared/lib/network-subnets.ts';
 import { choose, type Dispatcher, slotKey } from './balance.ts';
-import { hasTunnel, localTasks, mtuOf, type NetworkView } from './local.ts';
+import { hasTunnel, mtuOf, type NetworkView } from './local.ts';
+import { localObjects, proxyDelay, sourceObjects } from './local-objects.ts';
 import { type KernelObject, MAIN_TABLE, chain } from './kernel-object.ts';
 import {
   encryptedPort,
   originOf,
   ownAddress,
-  portName,
   SANDBOX_TABLE,
   TUNNEL,
   tunnelMac,
@@ -32,9 +32,6 @@ const SYSCTLS: readonly (readonly [string, string])[] = [
   ['ipv6/conf/all/disable_ipv6', '1'],
   ['ipv6/conf/default/disable_ipv6', '1'],
 ];
-
-/** Else the answer to a first packet's ARP request waits up to 0.8 s. Not inherited by new devices. */
-const proxyDelay = (dev: string): string => `ipv4/neigh/${dev}/proxy_delay`;
 
 /** What is read back, as patterns. */
 export const SANDBOX_SYSCTLS: readonly string[] = [...SYSCTLS.map(([path]) => path), proxyDelay('c*')];
@@ -149,38 +146,8 @@ function originObjects(view: NetworkView, me: PeerAssignment): KernelObject[] {
   ];
 }
 
-/** Interfaces of the containers that have them. */
-function localObjects(view: NetworkView): KernelObject[] {
-  const { network, self } = view;
-  return [...self.attached.values()].flatMap((task) =>
-    task.addresses
-      .filter((address) => address.network === network.networkId)
-      .flatMap((address) => portObjects(task.taskId, address.address, mtuOf(network, self))),
-  );
-}
-
-/** The sandbox's end of one interface of a container. `peer` says how to make it. */
-export function portObjects(
-  taskId: string,
-  address: string,
-  mtu: number,
-  peer?: { name: string; netns: string; mtu: number },
-): KernelObject[] {
-  const dev = portName(taskId);
-  return [
-    { type: 'veth', name: dev, mtu, ...(peer === undefined ? {} : { peer }) },
-    { type: 'sysctl', path: proxyDelay(dev), value: '0' },
-    { type: 'route', dst: `${address}/32`, table: MAIN_TABLE, dev },
-  ];
-}
-
 function tableObjects(view: NetworkView): KernelObject[] {
   const table = SANDBOX_TABLE;
-  const own = localTasks(view.set, view.self).flatMap((task) =>
-    task.addresses
-      .filter((address) => address.network === view.network.networkId)
-      .map(({ address }) => ({ address, dev: portName(task.taskId) })),
-  );
   return [
     { type: 'table', table },
     { type: 'set', table, name: 'vips', of: 'ipv4_addr : verdict' },
@@ -192,10 +159,7 @@ function tableObjects(view: NetworkView): KernelObject[] {
     chain(table, 'no_answer', NO_ANSWER, 'type filter hook output priority filter'),
     { type: 'set', table, name: 'sources', of: 'ifname . ipv4_addr' },
     chain(table, 'own_address', [OWN_ADDRESS_ONLY], 'type filter hook prerouting priority raw'),
-    ...own.flatMap(({ address, dev }): KernelObject[] => [
-      { type: 'element', table, set: 'hairpin', key: `${address} . ${address}` },
-      { type: 'element', table, set: 'sources', key: `${dev} . ${address}` },
-    ]),
+    ...sourceObjects(view),
   ];
 }
 

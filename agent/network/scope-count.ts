@@ -9,8 +9,8 @@ export class ScopeCount {
   #base: readonly KernelObject[] = [];
 
   /**
-   * Takes `before` and puts `after`, and with `base` another base in place of the last one. Gives what may have changed:
-   * undefined for what nothing asks for any more.
+   * Takes `before` and puts `after`, and with `base` another base in place of the last one, of which objects that are the
+   * very same are not looked at. Gives what may have changed: undefined for what nothing asks for any more.
    */
   exchange(
     before: readonly KernelObject[],
@@ -18,17 +18,16 @@ export class ScopeCount {
     base?: readonly KernelObject[],
   ): Map<string, KernelObject | undefined> {
     const touched = new Map<string, KernelObject | undefined>();
-    const added = base === undefined ? [after] : [base, after];
-    const taken = base === undefined ? [before] : [this.#base, before];
+    const bases = base === undefined ? { added: [], taken: [] } : difference(this.#base, base);
     if (base !== undefined) this.#base = base;
-    for (const list of added) {
+    for (const list of [bases.added, after]) {
       for (const object of list) {
         const key = keyOf(object);
         this.#counts.set(key, (this.#counts.get(key) ?? 0) + 1);
         touched.set(key, object);
       }
     }
-    for (const list of taken) {
+    for (const list of [bases.taken, before]) {
       for (const object of list) {
         const key = keyOf(object);
         const left = (this.#counts.get(key) ?? 0) - 1;
@@ -50,4 +49,14 @@ export class ScopeCount {
       this.#counts.set(key, (this.#counts.get(key) ?? 0) + 1);
     }
   }
+}
+
+/** What another list has more and less, object by object; each object is in a list once. */
+function difference(
+  before: readonly KernelObject[],
+  after: readonly KernelObject[],
+): { readonly added: readonly KernelObject[]; readonly taken: Iterable<KernelObject> } {
+  const left = new Set(before);
+  const added = after.filter((object) => !left.delete(object));
+  return { added, taken: left };
 }

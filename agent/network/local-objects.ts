@@ -1,0 +1,72 @@
+/**
+ * PURE. What this node's own containers add to the sandbox of a network. What one adds is the very same objects every time
+ * it is asked for: of thousands of containers, only those that came or went are compared.
+ */
+import type { TaskAssignment } from '../../shared/model/index.ts';
+import { type KernelObject, MAIN_TABLE } from './kernel-object.ts';
+import { localTasks, mtuOf, type NetworkView } from './local.ts';
+import { portName, SANDBOX_TABLE } from './names.ts';
+
+/** What a task adds by this text, made when it is asked for the first time. */
+type Made = Map<string, readonly KernelObject[]>;
+
+const ports = new WeakMap<TaskAssignment, Made>();
+const sources = new WeakMap<TaskAssignment, Made>();
+
+/** Else the answer to a first packet's ARP request waits up to 0.8 s. Not inherited by new devices. */
+export const proxyDelay = (dev: string): string => `ipv4/neigh/${dev}/proxy_delay`;
+
+/** Interfaces of the containers that have them. */
+export function localObjects({ network, self }: NetworkView): KernelObject[] {
+  const mtu = mtuOf(network, self);
+  return [...self.attached.values()].flatMap((task) =>
+    made(ports, task, `${network.networkId} ${mtu}`, () =>
+      addressesOn(task, network.networkId).flatMap((address) => portObjects(task.taskId, address, mtu)),
+    ),
+  );
+}
+
+/** The sandbox's end of one interface of a container. `peer` says how to make it. */
+export function portObjects(
+  taskId: string,
+  address: string,
+  mtu: number,
+  peer?: { name: string; netns: string; mtu: number },
+): KernelObject[] {
+  const dev = portName(taskId);
+  return [
+    { type: 'veth', name: dev, mtu, ...(peer === undefined ? {} : { peer }) },
+    { type: 'sysctl', path: proxyDelay(dev), value: '0' },
+    { type: 'route', dst: `${address}/32`, table: MAIN_TABLE, dev },
+  ];
+}
+
+/** The addresses by which the containers here send, also of those that are to come. */
+export function sourceObjects({ network, set, self }: NetworkView): KernelObject[] {
+  const table = SANDBOX_TABLE;
+  return localTasks(set, self).flatMap((task) =>
+    made(sources, task, network.networkId, () =>
+      addressesOn(task, network.networkId).flatMap((address): KernelObject[] => [
+        { type: 'element', table, set: 'hairpin', key: `${address} . ${address}` },
+        { type: 'element', table, set: 'sources', key: `${portName(task.taskId)} . ${address}` },
+      ]),
+    ),
+  );
+}
+
+function addressesOn({ addresses }: TaskAssignment, networkId: string): string[] {
+  return addresses.filter(({ network }) => network === networkId).map(({ address }) => address);
+}
+
+function made(
+  all: WeakMap<TaskAssignment, Made>,
+  task: TaskAssignment,
+  text: string,
+  make: () => readonly KernelObject[],
+): readonly KernelObject[] {
+  const known = all.get(task) ?? new Map<string, readonly KernelObject[]>();
+  all.set(task, known);
+  const objects = known.get(text) ?? make();
+  known.set(text, objects);
+  return objects;
+}
