@@ -162,8 +162,8 @@ for group in "${groups[@]}"; do
       step 'C tests under valgrind' make -s -j2 -C native valgrind
       ;;
     unit | lint | sim | vm) ava_group "$group" ;;
-    # A test file has a cluster of its own, and mostly waits for it: three at a time.
-    cluster | client) ava_group "$group" --serial --concurrency 3 ;;
+    # A test file has a cluster of its own, and mostly waits for it: five at a time.
+    cluster | client) ava_group "$group" --serial --concurrency 5 ;;
     *)
       echo "unknown group $group: check, native, unit, lint, sim, vm, cluster, client" >&2
       exit 2

@@ -2,7 +2,7 @@
 import type { EndpointAssignment, PeerAssignment, ServiceAssignment } from '../../shared/model/index.ts';
 import type { AllowLists } from './allow.ts';
 import { subnetsOf } from '../../shared/lib/network-subnets.ts';
-import { choose, type Dispatcher, slotKey } from './balance.ts';
+import { choose, type Dispatcher, slotKey, standingChains } from './balance.ts';
 import { hasTunnel, mtuOf, type NetworkView } from './local.ts';
 import { localObjects, proxyDelay, sourceObjects } from './local-objects.ts';
 import { type KernelObject, MAIN_TABLE, chain } from './kernel-object.ts';
@@ -152,6 +152,7 @@ function tableObjects(view: NetworkView): KernelObject[] {
     { type: 'table', table },
     { type: 'set', table, name: 'vips', of: 'ipv4_addr : verdict' },
     { type: 'set', table, name: VIP_DISPATCHER.backends, of: `${slotKey('ip daddr')} : ip daddr` },
+    ...standingChains(VIP_DISPATCHER),
     { type: 'set', table, name: 'hairpin', of: 'ipv4_addr . ipv4_addr' },
     chain(table, 'to_backend', ['ip daddr vmap @vips'], 'type nat hook prerouting priority dstnat'),
     chain(table, 'leave', leaveRules(view), 'type nat hook postrouting priority srcnat'),

@@ -96,6 +96,8 @@ export type KernelObject =
       readonly value?: string;
     };
 
+export type Chain = Extract<KernelObject, { type: 'chain' }>;
+
 /** What one network namespace holds, by key. */
 export type Scope = ReadonlyMap<string, KernelObject>;
 
@@ -173,7 +175,7 @@ export function scopeOf(objects: Iterable<KernelObject>): Map<string, KernelObje
 }
 
 /** A chain whose rules can be recognised when they are read back. */
-export function chain(table: string, name: string, rules: readonly string[], hook?: string): KernelObject {
+export function chain(table: string, name: string, rules: readonly string[], hook?: string): Chain {
   const marks = rules.map(markOf);
   return { type: 'chain', table, name, rules, marks, ...(hook === undefined ? {} : { hook }) };
 }

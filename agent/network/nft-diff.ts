@@ -1,8 +1,7 @@
 /** The nftables part of a difference: one transaction, in which only what differs is touched. */
-import { fingerprintOf, type KernelObject, keyOf, type Scope } from './kernel-object.ts';
+import { type Chain, fingerprintOf, type KernelObject, keyOf, type Scope } from './kernel-object.ts';
 
 type NftObject = Extract<KernelObject, { table: string; type: 'table' | 'set' | 'chain' | 'element' }>;
-type Chain = Extract<KernelObject, { type: 'chain' }>;
 type Element = Extract<KernelObject, { type: 'element' }>;
 
 function isNft(object: KernelObject): object is NftObject {

@@ -76,8 +76,8 @@ static const struct {
     {"netns-del", namespace_delete},
 };
 
-static int run_operation(struct net_link *route, const cJSON *json, struct shoal_error *err) {
-  struct net_op op = {.route = route, .json = json};
+static int run_operation(const char *netns, struct net_link *route, const cJSON *json, struct shoal_error *err) {
+  struct net_op op = {.netns = netns, .route = route, .json = json};
   const char *name = net_text(json, "op");
   for (size_t i = 0; name != NULL && i < sizeof operations / sizeof operations[0]; i++) {
     if (strcmp(operations[i].name, name) != 0) continue;
@@ -94,11 +94,12 @@ static int run_operation(struct net_link *route, const cJSON *json, struct shoal
 static int run_batch(const cJSON *batch, struct shoal_error *err) {
   struct net_link route;
   const cJSON *op;
-  int result = net_enter(net_text(batch, "netns"), err);
+  const char *netns = net_text(batch, "netns");
+  int result = net_enter(netns, err);
   if (!result) result = net_link_open(&route, NETLINK_ROUTE, err);
   if (result) return result;
   cJSON_ArrayForEach(op, cJSON_GetObjectItemCaseSensitive(batch, "ops")) {
-    result = run_operation(&route, op, err);
+    result = run_operation(netns, &route, op, err);
     if (result) break;
   }
   net_link_close(&route);
@@ -108,7 +109,6 @@ static int run_batch(const cJSON *batch, struct shoal_error *err) {
 static int run_batches(void *arg, struct shoal_error *err) {
   const cJSON *batch;
   int result = 0;
-  net_own_files();
   cJSON_ArrayForEach(batch, (const cJSON *)arg) {
     result = run_batch(batch, err);
     if (result) break;

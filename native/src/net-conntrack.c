@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "net-internal.h"
+#include "net-netfilter.h"
 
 struct flush {
   uint8_t protocol;
@@ -117,23 +117,26 @@ static int has_connections(void) {
   return length <= 0 || strcmp(text, "0\n") != 0;
 }
 
-int net_op_conntrack_flush(struct net_op *op) {
+static int flush_there(struct net_netfilter *sockets, void *arg) {
   char buffer[256];
-  struct net_link link;
-  struct shoal_error err;
-  struct flush flush = {.protocol = (uint8_t)net_number(op->json, "protocol", 0),
-                        .backends = cJSON_GetObjectItemCaseSensitive(op->json, "backends"),
-                        .ports = cJSON_GetObjectItemCaseSensitive(op->json, "ports")};
+  struct flush *flush = arg;
   if (!has_connections()) return 0;
-  if (net_link_open(&link, NETLINK_NETFILTER, &err)) return -err.code;
   struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
   request->nlmsg_type = NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET;
   struct nfgenmsg *header = mnl_nlmsg_put_extra_header(request, sizeof *header);
   header->nfgen_family = AF_INET;
   header->version = NFNETLINK_V0;
-  int result = net_link_dump(&link, request, visit, &flush);
-  if (!result) result = flush.error ? flush.error : delete_remembered(&flush, &link);
+  int result = net_link_dump(&sockets->link, request, visit, flush);
+  if (!result) result = flush->error ? flush->error : delete_remembered(flush, &sockets->link);
+  return result;
+}
+
+int net_op_conntrack_flush(struct net_op *op) {
+  struct shoal_error err = {0};
+  struct flush flush = {.protocol = (uint8_t)net_number(op->json, "protocol", 0),
+                        .backends = cJSON_GetObjectItemCaseSensitive(op->json, "backends"),
+                        .ports = cJSON_GetObjectItemCaseSensitive(op->json, "ports")};
+  int result = net_netfilter(op->netns, flush_there, &flush, &err);
   free(flush.requests);
-  net_link_close(&link);
   return result;
 }

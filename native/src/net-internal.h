@@ -17,11 +17,6 @@ typedef int net_work(void *arg, struct shoal_error *err);
 
 /* net-thread.c: runs work on a new thread and waits for it. */
 int net_on_thread(net_work *work, void *arg, struct shoal_error *err);
-/* Gives the calling thread descriptors of its own, none but 0 to 2 of the process's. They are closed after it has
- * ended, which nobody waits for. */
-void net_own_files(void);
-/* In such a thread: the number of the next descriptor, else -1. */
-int net_next_fd(void);
 /* Moves the calling thread into a namespace; NULL or "" is the process's own. */
 int net_enter(const char *netns, struct shoal_error *err);
 int net_namespace_add(const char *path, struct shoal_error *err);
@@ -50,6 +45,7 @@ int net_parse_prefix(const char *text, uint32_t *address, unsigned int *bits);
 
 /* One operation. Each returns 0 or -errno and fills why on failure. */
 struct net_op {
+  const char *netns;      /* the batch's */
   struct net_link *route; /* rtnetlink in the batch's namespace */
   const cJSON *json;
   char why[128];
@@ -75,7 +71,5 @@ int net_op_fdb(struct net_op *op, int add);
 int net_op_sysctl(struct net_op *op);
 int net_op_nft(struct net_op *op);
 int net_op_conntrack_flush(struct net_op *op);
-
-int net_nft_run(const char *commands, int json, char **output, char *why, size_t why_size);
 
 #endif

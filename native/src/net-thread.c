@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "net-internal.h"
+#include "net-netfilter.h"
 
 struct call {
   net_work *work;
@@ -30,17 +30,6 @@ int net_on_thread(net_work *work, void *arg, struct shoal_error *err) {
   if (code) return shoal_fail(err, code, "thread", "%s", strerror(code));
   pthread_join(thread, NULL);
   return call.result;
-}
-
-static _Thread_local int files_are_own;
-
-void net_own_files(void) { files_are_own = close_range(3, ~0U, CLOSE_RANGE_UNSHARE) == 0; }
-
-int net_next_fd(void) {
-  int fd = files_are_own ? fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3) : -1;
-  if (fd >= 0) close(fd);
-  /* cppcheck-suppress deallocret */
-  return fd;
 }
 
 int net_enter(const char *netns, struct shoal_error *err) {
@@ -97,6 +86,7 @@ int net_namespace_add(const char *path, struct shoal_error *err) {
 }
 
 int net_namespace_delete(const char *path, struct shoal_error *err) {
+  net_netfilter_forget(path);
   if (umount2(path, MNT_DETACH) && errno != EINVAL && errno != ENOENT)
     return shoal_fail(err, errno, "umount", "%s", path);
   if (unlink(path) && errno != ENOENT) return shoal_fail(err, errno, "unlink", "%s", path);

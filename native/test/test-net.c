@@ -247,6 +247,33 @@ static void test_refusals(void) {
   CHECK(apply(A, "{\"op\":\"route-add\",\"dst\":\"10.0.0.0/8\",\"dev\":\"v7\"}") == -ENODEV);
 }
 
+/* What is kept of a namespace neither holds it when it goes nor is used for the next one of its name. */
+static void test_nothing_is_held(void) {
+  char *text = NULL;
+  CHECK(apply(B, "{\"op\":\"link-add\",\"kind\":\"veth\",\"name\":\"held\",\"mtu\":1400,"
+                 "\"peer\":{\"name\":\"holds\",\"netns\":\"" A "\"}},"
+                 "{\"op\":\"nft\",\"commands\":\"add table ip here\"}") == 0);
+  CHECK(apply(A, "{\"op\":\"nft\",\"commands\":\"no such words\"}") == -EINVAL);
+  CHECK(apply(A, "{\"op\":\"nft\",\"commands\":\"add table ip gone\"}") == 0);
+  CHECK(apply(NULL, "{\"op\":\"netns-del\",\"path\":\"" A "\"}") == 0);
+  /* The pair goes with the namespace that its other end was in. */
+  for (int tries = 0, is = 1; is; tries++) {
+    cJSON *root = dump(B);
+    is = find(root, "links", "name", "held") != NULL;
+    cJSON_Delete(root);
+    CHECK(tries < 1000);
+    usleep(is ? 10000 : 0);
+  }
+  CHECK(apply(NULL, "{\"op\":\"netns-add\",\"path\":\"" A "\"}") == 0);
+  CHECK(apply(A, "{\"op\":\"nft\",\"commands\":\"add table ip next\"}") == 0);
+  CHECK(shoal_net_nft(A, "list tables", 1, &text, &err) == 0 && strstr(text, "next") != NULL);
+  CHECK(strstr(text, "gone") == NULL);
+  shoal_net_free(text);
+  CHECK(shoal_net_nft(B, "list tables", 1, &text, &err) == 0 && strstr(text, "here") != NULL);
+  CHECK(strstr(text, "next") == NULL);
+  shoal_net_free(text);
+}
+
 static void test_removal(void) {
   twice(NULL, "{\"op\":\"netns-del\",\"path\":\"" A "\"},{\"op\":\"netns-del\",\"path\":\"" B "\"}");
   CHECK(!has_namespace(A) && !has_namespace(B));
@@ -266,6 +293,7 @@ int main(void) {
   test_conntrack();
   test_wireguard();
   test_refusals();
+  test_nothing_is_held();
   test_removal();
   (void)puts("ok");
   return 0;
