@@ -2,6 +2,7 @@
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
+import { InvalidError } from '../shared/errors/index.ts';
 import { untilAborted } from '../shared/lib/abort.ts';
 import type { Clock } from '../shared/lib/clock.ts';
 import { durationText } from '../shared/lib/duration-text.ts';
@@ -33,6 +34,7 @@ import { type ManagerDoor, managerDoor } from './membership/door.ts';
 import { enterCluster, fetchDataKeys, noteRemoved, refuseRemoved } from './membership/enter.ts';
 import { listMembers } from './membership/etcd-members.ts';
 import { Isolation } from './membership/isolation.ts';
+import { backUpBefore, dataFacts, keepForward } from './membership/keep-forward.ts';
 import { hostOf, Managers } from './membership/managers.ts';
 import { openOwnStore, ownPeerUrl } from './membership/own-store.ts';
 import { databaseSize } from './store/database-size.ts';
@@ -40,6 +42,7 @@ import { Election } from './store/election.ts';
 import { newestTime } from './store/newest-time.ts';
 import type { OpenStore } from './store/open-store.ts';
 import type { Store } from './store/store.ts';
+import { SCHEMA_VERSION } from './store/stored-schema.ts';
 import { keyText, openVault, parseKeys } from './vault/data-key-file.ts';
 import { KeyRotation } from './vault/key-rotation.ts';
 import type { Vault } from './vault/seal.ts';
@@ -64,11 +67,13 @@ export async function runManager(options: ManagerOptions, stop: AbortSignal): Pr
   const managerId = await ownId(stateDir);
   const { store, embedded } = await openOwnStore(options, managerId, metrics.store, stack, signal);
   void embedded?.removed.then(() => removal.abort());
+  void store.schema.outgrown.then((why) => removal.abort(why));
   const parts = { options, store, managerId, unlockKey, metrics, stack, stopping };
   await serve(parts, signal).catch((error: unknown) => {
     if (!removal.signal.aborted) throw error;
   });
   if (!removal.signal.aborted) return;
+  if (removal.signal.reason instanceof InvalidError) throw removal.signal.reason;
   await noteRemoved(stateDir);
   await refuseRemoved(stateDir);
 }
@@ -112,13 +117,14 @@ async function serve(parts: Parts, signal: AbortSignal): Promise<void> {
     signal,
   });
   const { usage } = dispatcher;
+  const backups = startBackups(options, store, clock, stack, leads, signal);
   stack.defer(() => dispatcher.close());
   const auditLog = new AuditLog({ directory: join(stateDir, 'audit'), logger });
   stack.defer(() => auditLog.flush());
   const api: ApiOptions = {
     store,
     managers,
-    backup: startBackups(options, store, clock, stack, leads, signal),
+    backup: backups.onDemand,
     gateway: dispatcher.gateway,
     vault,
     version: VERSION,
@@ -145,6 +151,9 @@ async function serve(parts: Parts, signal: AbortSignal): Promise<void> {
     return lead({ store, fence, logger, clock, observer: metrics.leader, usage }, leading);
   });
   stack.defer(() => elected);
+  const sealAgain = (): Promise<unknown> =>
+    loadOrCreateCluster(store, vault, clusterOptions, clock.now(), signal);
+  bringDataForward(parts, backups.kept, sealAgain, leads, signal);
   watchIsolation(parts, election, dispatcher, signal);
   await writeRunFile(runDir, { pid: process.pid, address: options.advertise, apiSocket: options.apiSocket });
   logger.info({ managerId, agents: options.advertise, api: options.apiSocket }, 'manager serves');
@@ -172,6 +181,7 @@ function healthSources({ options, store }: Parts, leads: () => boolean): HealthS
   const directory = backups?.directory ?? join(stateDir, 'backups');
   return {
     storeIsCurrent: () => store.current,
+    storedData: () => dataFacts(store),
     etcdMembers: async () => {
       if (etcd.kind !== 'embedded' || !store.current) return undefined;
       const members = await listMembers(store.client).catch(() => undefined);
@@ -221,6 +231,7 @@ async function joinManagers(
     address: options.advertise,
     ...(peerUrl === undefined ? {} : { peerUrl }),
     version: VERSION,
+    schemaVersion: SCHEMA_VERSION,
   };
   const { logger } = options;
   const managers = new Managers({ store, client: store.client, election, own, clock, logger });
@@ -228,6 +239,22 @@ async function joinManagers(
   const helping = managers.run(signal);
   stack.defer(() => helping);
   return managers;
+}
+
+/** What waited for it, such as to seal the cluster's secrets, is done then. */
+function bringDataForward(
+  { options, store, stack }: Parts,
+  create: (signal: AbortSignal) => AsyncIterable<Buffer>,
+  done: () => Promise<unknown>,
+  leads: () => boolean,
+  signal: AbortSignal,
+): void {
+  const { logger, name: clusterName, stateDir, backups } = options;
+  const directory = backups?.directory ?? join(stateDir, 'backups');
+  const backUp = (version: number, until: AbortSignal): Promise<void> =>
+    backUpBefore(version, { directory, clusterName, create, logger }, until);
+  const forward = keepForward({ store, leads, backUp, done, logger }, signal);
+  stack.defer(() => forward);
 }
 
 function watchIsolation(
@@ -326,7 +353,7 @@ function catchUp(clock: ForwardClock, store: Store, logger: Logger): void {
   logger.warn({ behind }, 'the clock of this machine is behind the newest record of the cluster');
 }
 
-/** Begins the scheduled backups; returns what makes one on demand. */
+/** Begins the scheduled backups; returns what makes one on demand, and one that is kept: with the passphrase, if there is one. */
 function startBackups(
   options: ManagerOptions,
   store: OpenStore,
@@ -334,18 +361,19 @@ function startBackups(
   stack: UndoStack,
   leads: () => boolean,
   signal: AbortSignal,
-): (signal: AbortSignal) => AsyncIterable<Buffer> {
+): Record<'onDemand' | 'kept', (signal: AbortSignal) => AsyncIterable<Buffer>> {
   const { stateDir, name: clusterName, backups, logger } = options;
   const now = (): number => clock.now();
   const etcd = options.etcd.kind;
   const source: BackupSource = { client: store.client, store, etcd, stateDir, clusterName, now };
+  const create = (until: AbortSignal): AsyncIterable<Buffer> =>
+    createBackup(source, backups?.passphrase, until);
   if (backups !== undefined) {
-    const { directory = join(stateDir, 'backups'), passphrase } = backups;
-    const create = (until: AbortSignal): AsyncIterable<Buffer> => createBackup(source, passphrase, until);
+    const { directory = join(stateDir, 'backups') } = backups;
     const kept = keepBackups({ ...backups, directory, clusterName, create, now, leads, logger }, signal);
     stack.defer(() => kept);
   }
-  return (until) => createBackup(source, undefined, until);
+  return { onDemand: (until) => createBackup(source, undefined, until), kept: create };
 }
 
 /** Who this manager is for elections and sessions: made once, the same after every restart. */

@@ -26,6 +26,8 @@ function makeProgram(): Command {
     )
     .version(VERSION)
     .exitOverride()
+    // What follows the name of a command is that command's: `shoal manager ls --socket` is not `shoal manager --socket`.
+    .enablePositionalOptions()
     .showHelpAfterError('(see --help)')
     .configureHelp({ sortSubcommands: false });
   addUp(program);

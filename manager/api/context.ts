@@ -6,7 +6,7 @@ import type { NodeGateway } from '../dispatcher/node-gateway.ts';
 import type { Managers } from '../membership/managers.ts';
 import type { UsageSource } from '../plan/view.ts';
 import type { Store } from '../store/store.ts';
-import type { BackupFacts, HealthFacts } from './ops/health.ts';
+import type { BackupFacts, HealthFacts, StoredDataFacts } from './ops/health.ts';
 import type { KeyRotation } from '../vault/key-rotation.ts';
 import type { Vault } from '../vault/seal.ts';
 import type { Access } from './access/routes.ts';
@@ -54,6 +54,7 @@ export interface ApiOptions {
 
 export interface HealthSources {
   readonly storeIsCurrent: () => boolean;
+  readonly storedData: () => StoredDataFacts;
   /** Undefined: etcd is not the managers' own, or does not answer. */
   readonly etcdMembers: () => Promise<HealthFacts['etcdMembers']>;
   /** Undefined: there are none. */

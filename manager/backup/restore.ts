@@ -8,7 +8,7 @@ import { dirname, join } from 'node:path';
 import { ConflictError, InvalidError } from '../../shared/errors/index.ts';
 import type { Logger } from '../../shared/model/options.ts';
 import { findRunning, livingManagerOf, stopProcess } from '../store/etcd-process.ts';
-import { SCHEMA_VERSION } from '../store/schema.ts';
+import { SCHEMA_VERSION } from '../store/stored-schema.ts';
 import { unpackArchive } from './archive.ts';
 import { syncDirectory } from './backup-file.ts';
 import { open } from './envelope.ts';

@@ -1,5 +1,5 @@
 /** The cluster record: made once, by whichever manager starts first; its secrets are sealed with the data key. */
-import { InvalidError } from '../../shared/errors/index.ts';
+import { ConflictError, InvalidError } from '../../shared/errors/index.ts';
 import { newId } from '../../shared/lib/ids.ts';
 import type { Cluster, ClusterSecrets, Logger } from '../../shared/model/index.ts';
 import { formatJoinToken } from '../../shared/wire/join-token.ts';
@@ -27,7 +27,7 @@ export interface ClusterOptions {
 /**
  * Reads the cluster record, or writes it when there is none. The write is guarded (it must not exist), so that of two
  * managers that start at once one wins and the other reads what it wrote. Options matter only to the one that writes.
- * Secrets that data of before has in the clear are sealed. Throws InvalidError when they are sealed with a key that this
+ * Secrets that data of before has in the clear are sealed, as soon as no manager of before is left. Throws InvalidError when they are sealed with a key that this
  * manager does not have.
  */
 export async function loadOrCreateCluster(
@@ -49,6 +49,8 @@ export async function loadOrCreateCluster(
     try {
       await store.commit([{ table: 'cluster', key: 'self', value, expect }], { signal });
     } catch (error) {
+      if (existing !== undefined && 'plain' in existing.secrets && error instanceof ConflictError)
+        return existing;
       if (!(error instanceof StaleError)) throw error;
       if (existing === undefined) await winnersCluster(store, signal);
     }

@@ -16,7 +16,7 @@ export interface ManagersOptions {
   readonly client: Etcd3;
   readonly election: { readonly leaderId: string | undefined; readonly alive: ReadonlySet<string> };
   /** This one. */
-  readonly own: Pick<ManagerRecord, 'id' | 'hostname' | 'address' | 'peerUrl' | 'version'>;
+  readonly own: Pick<ManagerRecord, 'id' | 'hostname' | 'address' | 'peerUrl' | 'version' | 'schemaVersion'>;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -241,7 +241,9 @@ export function hostOf(address: string): string {
 }
 
 function sameManager(record: ManagerRecord, own: ManagersOptions['own']): boolean {
-  return (['hostname', 'address', 'peerUrl', 'version'] as const).every((key) => record[key] === own[key]);
+  return (['hostname', 'address', 'peerUrl', 'version', 'schemaVersion'] as const).every(
+    (key) => record[key] === own[key],
+  );
 }
 
 /** Another manager was faster. */

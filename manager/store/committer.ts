@@ -14,7 +14,7 @@ import { mapEtcdError } from './etcd-client.ts';
 import type { Mirror } from './mirror.ts';
 import { StaleError } from './store.ts';
 import type { CommitOptions, StoreObserver, Write } from './store.ts';
-import { fencedMembers, madeEvents, prepare, transactionOf } from './transaction.ts';
+import { fencedMembers, inFormOf, madeEvents, otherForm, prepare, transactionOf } from './transaction.ts';
 import type { Prepared } from './transaction.ts';
 
 export interface CommitLimits {
@@ -46,7 +46,9 @@ const LOST_AFTER_MS = 1_000;
 const MIRROR_OVERDUE_MS = 2_000;
 const MIRROR_TIMEOUT_MS = 15_000;
 /** What every etcd accepts by default. */
-const SAFE_GROUP_OPERATIONS = 128;
+const SAFE_GROUP_OPERATIONS = 127; // and the comparison of the stored data's version
+/** Of a commit, while the version of the stored data changes. */
+const FORM_ATTEMPTS = 5;
 
 interface Waiting {
   readonly commit: Prepared;
@@ -101,15 +103,15 @@ export class Committer {
     const { guards = [], fence, signal } = options;
     signal.throwIfAborted();
     if (this.#closed) throw new UnavailableError('the store is closed');
-    const commit = prepare(writes, guards, fence);
+    const commit = prepare(writes, guards, fence, this.#mirror.schema);
     this.#checkSize(commit);
     return this.#enqueue(commit, signal);
   }
 
   #checkSize({ operations, compares, bytes }: Prepared): void {
     const { commitOperations, commitBytes } = this.#limits;
-    // A fence is one comparison more.
-    const count = Math.max(operations.length, compares.length + 1);
+    // A fence is one comparison more, the version of the stored data another.
+    const count = Math.max(operations.length, compares.length + 2);
     if (count > commitOperations) {
       throw new InvalidError(
         `a commit of ${count} operations exceeds the ${commitOperations} of one transaction`,
@@ -221,10 +223,10 @@ export class Committer {
 
   /** Sends one transaction. Returns the members that were refused for another reason than their fence. */
   async #attempt(group: readonly Waiting[]): Promise<readonly Waiting[]> {
-    const commits = group.map(({ commit }) => commit);
+    let commits: readonly Prepared[];
     let response: ITxnResponse;
     try {
-      response = await this.#client.kv.txn(transactionOf(commits));
+      ({ commits, response } = await this.#transact(group));
     } catch (error) {
       if (group.length === 1 || !(error instanceof GRPCInvalidArgumentError)) throw error;
       this.#lowerLimit(error);
@@ -235,11 +237,27 @@ export class Committer {
       return [];
     }
     const fenced = fencedMembers(commits, response);
-    const others = group.filter(({ commit }) => !fenced.has(commit));
-    for (const { commit, reject } of group) {
-      if (fenced.has(commit)) reject(new StaleError(`${commit.fence?.key} is not the leader any more`, true));
+    const isFenced = (index: number): boolean => commits.some((one, at) => at === index && fenced.has(one));
+    for (const [index, { commit, reject }] of group.entries()) {
+      if (isFenced(index)) reject(new StaleError(`${commit.fence?.key} is not the leader any more`, true));
     }
-    return others;
+    return group.filter((_, index) => !isFenced(index));
+  }
+
+  /** In the form that the stored data has: when that has changed meanwhile, nothing was written, and it is sent in the new one. */
+  async #transact(
+    group: readonly Waiting[],
+  ): Promise<{ readonly commits: readonly Prepared[]; readonly response: ITxnResponse }> {
+    const { schema } = this.#mirror;
+    for (let attempt = 1; ; attempt += 1) {
+      const { guard } = schema;
+      const commits = group.map(({ commit }) => inFormOf(commit, schema));
+      const response = await this.#client.kv.txn(transactionOf(commits, guard));
+      if (response.succeeded || !otherForm(guard, response)) return { commits, response };
+      if (attempt === FORM_ATTEMPTS)
+        throw new UnavailableError('the stored data is being brought forward: try again');
+      await this.#mirrored(Number(response.header.revision));
+    }
   }
 
   /** An external etcd may have its default limits. */

@@ -12,6 +12,7 @@ import { backoffMs } from '../../shared/lib/backoff.ts';
 import { parseEtcdKey, TABLES_PREFIX } from './keys.ts';
 import { MirrorTables } from './mirror-tables.ts';
 import { rangePages } from './range-pages.ts';
+import { SCHEMA_KEY, StoredSchema } from './stored-schema.ts';
 import { TABLE_NAMES } from './store.ts';
 import type { Change, TableName } from './store.ts';
 import { watchOnce } from './watch-stream.ts';
@@ -31,6 +32,8 @@ type Loaded = Map<TableName, Map<string, IKeyValue>>;
 
 export class Mirror {
   readonly tables = new MirrorTables();
+  /** The form that the data has in etcd. */
+  readonly schema: StoredSchema;
   readonly #client: Etcd3;
   readonly #logger: Logger;
   readonly #listeners = new Set<ChangeListener>();
@@ -42,7 +45,8 @@ export class Mirror {
   /** When the watch was begun, or last said something. */
   #heardAtMs = 0;
 
-  constructor(client: Etcd3, logger: Logger) {
+  constructor(client: Etcd3, logger: Logger, schema = new StoredSchema()) {
+    this.schema = schema;
     this.#client = client;
     this.#logger = logger;
   }
@@ -168,10 +172,12 @@ export class Mirror {
     for (const event of events) {
       // Of a watch that overlaps what is known already, nothing may be applied twice.
       if (Number(event.kv.mod_revision) <= this.#revision) continue;
-      const path = parseEtcdKey(event.kv.key.toString());
+      const name = event.kv.key.toString();
+      if (name === SCHEMA_KEY) this.schema.see(event.type === 'Put' ? event.kv : undefined);
+      const path = parseEtcdKey(name);
       if (path === undefined) continue;
       const { table, key } = path;
-      const value = event.type === 'Put' ? this.#parse(event.kv) : undefined;
+      const value = event.type === 'Put' ? this.#parse(event.kv, table, key) : undefined;
       const change = this.tables.apply(table, key, value, Number(event.kv.mod_revision));
       if (change.before !== undefined || change.after !== undefined) changes.push(change);
     }
@@ -183,15 +189,19 @@ export class Mirror {
     let revision = 0;
     let clusterId = '';
     let count = 0;
+    let schema: IKeyValue | undefined;
     for await (const page of rangePages(this.#client, TABLES_PREFIX, signal)) {
       ({ revision, clusterId } = page);
       for (const kv of page.kvs) {
-        const path = parseEtcdKey(kv.key.toString());
+        const name = kv.key.toString();
+        if (name === SCHEMA_KEY) schema = kv;
+        const path = parseEtcdKey(name);
         if (path !== undefined) loaded.get(path.table)?.set(path.key, kv);
       }
       count += page.kvs.length;
       this.#logger.debug({ count, total: page.total, revision }, 'reading the store');
     }
+    this.schema.see(schema);
     const sameHistory = clusterId === this.#clusterId && revision >= this.#revision;
     const changes = this.#replace(loaded, revision, sameHistory);
     this.#clusterId = clusterId;
@@ -210,7 +220,7 @@ export class Mirror {
       for (const [key, kv] of fresh) {
         const version = Number(kv.mod_revision);
         if (sameHistory && this.tables.version(table, key) === version) continue;
-        const change = this.tables.apply(table, key, this.#parse(kv), version);
+        const change = this.tables.apply(table, key, this.#parse(kv, table, key), version);
         if (change.before !== undefined || change.after !== undefined) changes.push(change);
       }
     }
@@ -218,10 +228,10 @@ export class Mirror {
   }
 
   /** Undefined for a value that is no JSON: somebody else wrote it, and it must not stop the rest. */
-  #parse(kv: IKeyValue): unknown {
+  #parse(kv: IKeyValue, table: TableName, key: string): unknown {
     try {
       const value: unknown = JSON.parse(kv.value.toString());
-      if (typeof value === 'object' && value !== null) return value;
+      if (typeof value === 'object' && value !== null) return this.schema.decode(table, key, value);
       this.#logger.error({ key: kv.key.toString() }, 'this key in etcd holds no object and is ignored');
     } catch (error) {
       this.#logger.error(

@@ -5,8 +5,10 @@ import { Committer, DEFAULT_LIMITS } from './committer.ts';
 import type { CommitLimits } from './committer.ts';
 import { createEtcdClient } from './etcd-client.ts';
 import type { EtcdTls } from './etcd-client.ts';
+import type { Migration } from './migrations.ts';
 import { Mirror } from './mirror.ts';
 import type { CommitOptions, Store, StoreObserver, TableName, Tables, Write } from './store.ts';
+import { StoredSchema } from './stored-schema.ts';
 
 export interface OpenStoreOptions {
   readonly endpoints: readonly string[];
@@ -15,6 +17,8 @@ export interface OpenStoreOptions {
   /** Deadline of one call to etcd. Default 5 s. */
   readonly callTimeoutMs?: number;
   readonly observer?: StoreObserver;
+  /** Default: those of this release. For tests. */
+  readonly migrations?: readonly Migration[];
   readonly logger: Logger;
   /** Aborted: the store closes as if disposed. */
   readonly signal: AbortSignal;
@@ -23,6 +27,8 @@ export interface OpenStoreOptions {
 export interface OpenStore extends Store, AsyncDisposable {
   /** For the election and the maintenance. */
   readonly client: Etcd3;
+  /** The form that the data has in etcd. */
+  readonly schema: StoredSchema;
   /** True while the mirror follows etcd; false while etcd is away, and reads are of what was last known. */
   readonly current: boolean;
 }
@@ -48,7 +54,7 @@ export async function openStoreOn(
   const { logger, endpoints } = options;
   const stop = new AbortController();
   const signal = AbortSignal.any([options.signal, stop.signal]);
-  const mirror = new Mirror(client, logger);
+  const mirror = new Mirror(client, logger, new StoredSchema(options.migrations));
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const committer = new Committer(client, mirror, logger, limits, options.observer);
   const running = mirror.run(signal).finally(() => {
@@ -86,6 +92,10 @@ class EtcdStore implements OpenStore {
 
   get revision(): number {
     return this.#mirror.revision;
+  }
+
+  get schema(): StoredSchema {
+    return this.#mirror.schema;
   }
 
   get current(): boolean {

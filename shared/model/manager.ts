@@ -9,6 +9,8 @@ export interface ManagerRecord {
   /** `joining` until its etcd has caught up and votes. */
   readonly state: 'joining' | 'member';
   readonly version: string;
+  /** The version of stored data that it knows; absent: the first. */
+  readonly schemaVersion?: number;
   /** Names of the data keys that it has, while there are several. */
   readonly dataKeys?: readonly string[];
   readonly createdAtMs: number;

@@ -8,7 +8,8 @@ import { promisify } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
 import { freePortBase } from '../../deploy/local/ports.ts';
 import { CLI_PATH } from '../../deploy/local/project.ts';
-import { SCHEMA_KEY, SCHEMA_VERSION } from '../../manager/store/schema.ts';
+import { createRoot } from '../../manager/ca/authority.ts';
+import { SCHEMA_KEY, SCHEMA_VERSION } from '../../manager/store/stored-schema.ts';
 import { delay } from '../../shared/lib/abort.ts';
 import { startEtcd } from '../harness/etcd.ts';
 import { cluster, type TestCluster } from '../harness/cluster.ts';
@@ -134,7 +135,11 @@ async function manager(
   t: ExecutionContext,
   at: string,
   ...more: readonly string[]
-): Promise<{ readonly socket: string; readonly ended: Promise<string> }> {
+): Promise<{
+  readonly socket: string;
+  readonly ended: Promise<string>;
+  readonly stop: () => Promise<unknown>;
+}> {
   const port = await freePortBase(14_000 + Math.floor(Math.random() * 16_000), 3);
   const socket = path.join(at, 'socket');
   const args = [
@@ -152,11 +157,12 @@ async function manager(
   let said = '';
   child.stderr.on('data', (text) => (said += String(text)));
   const ended = once(child, 'exit').then(() => said);
-  t.teardown(async () => {
+  const stop = (): Promise<unknown> => {
     child.kill('SIGTERM');
-    await ended;
-  });
-  return { socket, ended };
+    return ended;
+  };
+  t.teardown(async () => void (await stop()));
+  return { socket, ended, stop };
 }
 
 async function until(condition: () => Promise<boolean>): Promise<void> {
@@ -214,6 +220,67 @@ test('what a manager is told of backups and can not be is refused by name', asyn
   await refused(/passphrase file .*none can not be read/, '--backup-passphrase-file', path.join(at, 'none'));
 });
 
+test('data of the first version is brought forward after a backup, from which it comes forward again', async (t) => {
+  await using etcd = await startEtcd();
+  const endpoints = ['--etcd', etcd.endpoints.join(','), '--backup-every', '0'];
+  const at = await directory(t);
+  const first = await manager(t, at, ...endpoints);
+  await until(async () => (await shoal('token', '--socket', first.socket)).stdout !== '');
+  const { stdout: token } = await shoal('token', '--socket', first.socket);
+  await first.stop();
+  // As a manager of then wrote it: what a join token holds, and a key of a CA, in the clear. No version, and nobody says what he knows.
+  const key = '/shoal/v1/cluster/self';
+  const { secrets: _, ...rest } = JSON.parse((await etcd.client.get(key).string()) ?? '{}') as Record<
+    string,
+    unknown
+  >;
+  const { caCertificatePem, caKeyPem } = await createRoot(String(rest['clusterId']), Date.now());
+  const joinSecrets = { worker: 'w'.repeat(25), manager: 'm'.repeat(25) };
+  await etcd.client.put(key).value(JSON.stringify({ ...rest, caCertificatePem, caKeyPem, joinSecrets }));
+  await etcd.client.delete().key(SCHEMA_KEY);
+  const old = {
+    ...{ id: 'old', hostname: 'old', address: '10.9.9.9:7370', state: 'member' },
+    version: '0.0.9',
+    createdAtMs: 1,
+    updatedAtMs: 1,
+  };
+  await etcd.client.put('/shoal/v1/managers/old').value(JSON.stringify(old));
+
+  const second = await manager(t, at, ...endpoints);
+  await until(async () =>
+    (await shoal('token', '--socket', second.socket)).stdout.includes(joinSecrets.worker),
+  );
+  t.not((await shoal('token', '--socket', second.socket)).stdout, token);
+  await until(async () =>
+    /stored data +warning +version 1, becomes 2 once.*old \(0\.0\.9\)/.test(
+      (await shoal('status', '--socket', second.socket)).stdout,
+    ),
+  );
+  t.like(
+    JSON.parse((await etcd.client.get(key).string()) ?? '{}'),
+    { caKeyPem, joinSecrets },
+    'the old one can read it',
+  );
+
+  await shoal('manager', 'rm', 'old', '--socket', second.socket);
+  await until(async () =>
+    /stored data +ok +version 2/.test((await shoal('status', '--socket', second.socket)).stdout),
+  );
+  await until(async () => !(await etcd.client.get(key).string())?.includes('PRIVATE KEY'));
+  t.regex((await etcd.client.get(key).string()) ?? '', /"secrets":\{"sealed"/);
+  const backups = path.join(at, 'state', 'backups');
+  const [file = '', ...more] = await readdir(backups);
+  t.regex(file, /^shoal-before-\d+\.\d+\.\d+-.*-schema-1\.shoalbackup$/);
+  t.deepEqual(more, []);
+  const next = await directory(t);
+  await shoal('restore', path.join(backups, file), '--state-dir', path.join(next, 'state'));
+  const restored = await manager(t, next, '--backup-every', '0');
+  await until(async () =>
+    /stored data +ok +version 2/.test((await shoal('status', '--socket', restored.socket)).stdout),
+  );
+  t.true((await shoal('token', '--socket', restored.socket)).stdout.includes(joinSecrets.worker));
+});
+
 test('a manager refuses data of a newer version with the reason, and leaves it as it is', async (t) => {
   await using etcd = await startEtcd();
   const first = await manager(t, await directory(t), '--etcd', etcd.endpoints.join(','));
@@ -222,6 +289,8 @@ test('a manager refuses data of a newer version with the reason, and leaves it a
   const newer = '{"version":7,"writtenBy":"9.9.9"}';
   await etcd.client.put(SCHEMA_KEY).value(newer);
   const second = await manager(t, await directory(t), '--etcd', etcd.endpoints.join(','));
-  t.regex(await second.ended, /schema version 7, written by Shoal 9\.9\.9; this is Shoal .*would damage it/);
+  const reason = /schema version 7, written by Shoal 9\.9\.9; this is Shoal .*would damage it/;
+  t.regex(await second.ended, reason);
+  t.regex(await first.ended, reason, 'one that runs ends, too');
   t.is(await etcd.client.get(SCHEMA_KEY).string(), newer);
 });

@@ -30,7 +30,15 @@ export interface HealthFacts {
   readonly etcdMembers: readonly { readonly name: string; readonly votes: boolean }[] | undefined;
   readonly nodes: readonly Node[];
   readonly keyRotation: KeyRotationProgress | undefined;
+  /** Versions of the stored data, and the managers that it waits for; undefined: not known. */
+  readonly storedData: StoredDataFacts | undefined;
   readonly backups: BackupFacts | undefined;
+}
+
+export interface StoredDataFacts {
+  readonly version: number;
+  readonly current: number;
+  readonly waitsFor: readonly string[];
 }
 
 export interface BackupFacts {
@@ -53,6 +61,7 @@ export function healthOf(facts: HealthFacts): PartHealth[] {
     leaderHealth(facts),
     etcdHealth(facts),
     versionsHealth(facts),
+    storedDataHealth(facts),
     nodesHealth(facts),
     certificatesHealth(facts),
     caHealth(facts),
@@ -103,12 +112,38 @@ function etcdHealth({ storeIsCurrent, etcdMembers }: HealthFacts): PartHealth {
 
 function versionsHealth({ managers, nodes }: HealthFacts): PartHealth {
   const all = [
-    ...managers.map(({ version }) => version),
-    ...nodes.flatMap(({ description }) => description?.engineVersion ?? []),
+    ...managers.map(({ name, version }) => ({ name: `manager ${name}`, version })),
+    ...nodes.flatMap((node) => {
+      const version = node.description?.engineVersion;
+      return version === undefined ? [] : [{ name: `node ${nameOf(node)}`, version }];
+    }),
   ];
-  const versions = [...new Set(all)].sort();
-  if (versions.length <= 1) return part('versions', 'ok', versions[0] ?? 'none');
-  return part('versions', 'warning', `${versions.join(', ')}: bring all to one`);
+  const newestFirst = [...new Set(all.map(({ version }) => version))].toSorted(byVersion).toReversed();
+  const [newest, ...older] = newestFirst;
+  if (newest === undefined || older.length === 0) return part('versions', 'ok', newest ?? 'none');
+  const behind = older.map((version) => {
+    const names = all.filter((one) => one.version === version).map(({ name }) => name);
+    return `${version} on ${list(names)}`;
+  });
+  return part('versions', 'warning', `${newest}, but ${behind.join('; ')}: bring all to one (shoal upgrade)`);
+}
+
+function byVersion(a: string, b: string): number {
+  return a.localeCompare(b, 'en', { numeric: true });
+}
+
+function storedDataHealth({ storedData }: HealthFacts): PartHealth {
+  const name = 'stored data';
+  if (storedData === undefined) return part(name, 'ok', 'not known');
+  const { version, current, waitsFor } = storedData;
+  if (version === current && waitsFor.length === 0) return part(name, 'ok', `version ${version}`);
+  if (waitsFor.length > 0)
+    return part(
+      name,
+      'warning',
+      `version ${version}, becomes ${current} once these are upgraded, or removed: ${list(waitsFor)}`,
+    );
+  return part(name, 'warning', `version ${version}, is being brought to ${current}`);
 }
 
 function nodesHealth({ nodes }: HealthFacts): PartHealth {

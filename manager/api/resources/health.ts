@@ -25,6 +25,7 @@ export function healthRouter(ctx: ApiContext): Router {
       etcdMembers: await ctx.health?.etcdMembers(),
       nodes: [...ctx.store.all('nodes').values()],
       keyRotation: ctx.dataKeys?.progress,
+      storedData: ctx.health?.storedData(),
       backups: await ctx.health?.backups(),
     });
     sendJson(

@@ -29,6 +29,7 @@ const WELL: HealthFacts = {
   etcdMembers: ['m1', 'm2', 'm3'].map((name) => ({ name, votes: true })),
   nodes: [node('a1'), node('a2')],
   keyRotation: undefined,
+  storedData: { version: 3, current: 3, waitsFor: [] },
   backups: { everyMs: DAY_MS, newestAtMs: NOW_MS - DAY_MS / 2, leads: true },
 };
 
@@ -36,7 +37,7 @@ const endsIn = (days: number) => ({ keyDigest: '', issuer: '', trust: [], endsAt
 
 test('a cluster that is well', (t) => {
   const parts = healthOf(WELL);
-  t.true(parts.length >= 10);
+  t.true(parts.length >= 11);
   t.deepEqual(
     parts.filter(({ state }) => state !== 'ok'),
     [],
@@ -71,7 +72,24 @@ const WRONG: readonly [string, Partial<HealthFacts>, HealthState, RegExp][] = [
     'warning',
     /1 members that vote; m2 not yet/,
   ],
-  ['versions', { managers: [manager('m1', { version: '1.1.0' })] }, 'warning', /1\.0\.0, 1\.1\.0/],
+  [
+    'versions',
+    { managers: [manager('m1', { version: '1.1.0' })] },
+    'warning',
+    /^1\.1\.0, but 1\.0\.0 on node a1, node a2: bring all to one/,
+  ],
+  [
+    'stored data',
+    { storedData: { version: 2, current: 3, waitsFor: ['m2 (0.1.0)'] } },
+    'warning',
+    /version 2.*3 once.*m2/,
+  ],
+  [
+    'stored data',
+    { storedData: { version: 2, current: 3, waitsFor: [] } },
+    'warning',
+    /is being brought to 3/,
+  ],
   ['nodes', { nodes: [node('a1'), node('a2', { status: 'down' })] }, 'warning', /1 of 2 ready; not a2/],
   ['certificates', { nodes: [node('a1', { certificate: endsIn(-1) })] }, 'failed', /ended: a1/],
   [
@@ -151,6 +169,7 @@ test('GET /health tells of the cluster that there is', async (t) => {
   await using api = await ApiFixture.up(2, {
     health: {
       storeIsCurrent: () => false,
+      storedData: () => ({ version: 2, current: 3, waitsFor: [] }),
       etcdMembers: () => Promise.resolve(undefined),
       backups: () => Promise.resolve({ everyMs: DAY_MS, newestAtMs: undefined, leads: true }),
     },
@@ -160,4 +179,5 @@ test('GET /health tells of the cluster that there is', async (t) => {
   t.is(state.get('nodes'), 'ok');
   t.is(state.get('etcd'), 'failed');
   t.is(state.get('backups'), 'warning');
+  t.is(state.get('stored data'), 'warning');
 });

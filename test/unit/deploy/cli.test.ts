@@ -75,7 +75,7 @@ test('an unknown command or option is exit code 2 and names it', async (t) => {
 
 test('without a cluster a command says what to do, with exit code 1 and no stack', async (t) => {
   const socket = path.join(await temporary(t), 'none.sock');
-  for (const args of [['status'], ['token'], ['rm', 'x']]) {
+  for (const args of [['status'], ['token'], ['rm', 'x'], ['manager', 'ls'], ['manager', 'rm', 'x']]) {
     const { code, stderr } = await shoal(...args, '--socket', socket);
     t.is(code, 1);
     t.regex(stderr, /^shoal: no cluster answers on .*none\.sock: start one with 'shoal up'/);

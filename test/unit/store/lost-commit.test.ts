@@ -3,6 +3,7 @@ import test from 'ava';
 import type { Etcd3, ITxnRequest, ITxnResponse } from 'etcd3';
 import { Committer } from '../../../manager/store/committer.ts';
 import type { Mirror } from '../../../manager/store/mirror.ts';
+import { StoredSchema } from '../../../manager/store/stored-schema.ts';
 import { UnavailableError } from '../../../shared/errors/index.ts';
 import { put, silent } from './helpers.ts';
 
@@ -21,7 +22,11 @@ function losing(count: number) {
       header: { revision: '7' },
     } as unknown as ITxnResponse);
   };
-  const committer = new Committer({ kv: { txn } } as unknown as Etcd3, {} as Mirror, silent);
+  const committer = new Committer(
+    { kv: { txn } } as unknown as Etcd3,
+    { schema: new StoredSchema() } as Mirror,
+    silent,
+  );
   return { committer, sent, fail: () => lost.forEach((reject) => reject(new Error('deadline'))) };
 }
 

@@ -2,6 +2,7 @@ import test from 'ava';
 import fc from 'fast-check';
 import { chooseGroup, CommitLocks } from '../../../manager/store/commit-locks.ts';
 import type { OpenStore } from '../../../manager/store/open-store.ts';
+import { StoredSchema } from '../../../manager/store/stored-schema.ts';
 import { StaleError } from '../../../manager/store/store.ts';
 import type { Change, Guard, Write } from '../../../manager/store/store.ts';
 import { prepare } from '../../../manager/store/transaction.ts';
@@ -113,6 +114,8 @@ test.serial(
         prepare(
           writes.map((key) => put(key)),
           guards.map((key) => ({ table: 'tasks', key, expect: 0 })),
+          undefined,
+          new StoredSchema(),
         ),
       );
     const property = fc.property(
