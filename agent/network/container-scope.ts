@@ -12,6 +12,8 @@ export interface Interface {
   readonly number: number;
   readonly address: string;
   readonly network: NetworkAssignment;
+  /** Of the networks that have a way out, the one with the highest has the container's. */
+  readonly priority: number;
 }
 
 /** eth0, eth1, ... by the numbers of the task's addresses; networks that are not known are left out. */
@@ -22,17 +24,18 @@ export function interfacesOf(
   return task.addresses.flatMap(({ address, network: networkId, device }, index) => {
     const network = networks.get(networkId);
     const number = device ?? index;
-    return network === undefined ? [] : [{ dev: `eth${number}`, number, address, network }];
+    const attachment = task.spec.networks.find((one) => one.network === networkId);
+    const priority = attachment?.wayOutPriority ?? 0;
+    return network === undefined ? [] : [{ dev: `eth${number}`, number, address, network, priority }];
   });
 }
 
-/** The way out: the first network that has one and is not ingress, else ingress, else the first at all. */
+/** The way out: the network that has one, is not ingress and comes first by priority; else ingress, else the first at all. */
 export function defaultInterface(interfaces: readonly Interface[]): Interface | undefined {
-  return (
-    interfaces.find(({ network }) => !network.internal && !network.ingress) ??
-    interfaces.find(({ network }) => network.ingress) ??
-    interfaces[0]
-  );
+  const [first] = interfaces
+    .filter(({ network }) => !network.internal && !network.ingress)
+    .toSorted((a, b) => b.priority - a.priority);
+  return first ?? interfaces.find(({ network }) => network.ingress) ?? interfaces[0];
 }
 
 /**

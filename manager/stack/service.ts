@@ -2,13 +2,12 @@
 import { readLogDriver } from '../../shared/lib/log-driver.ts';
 import {
   type ContainerSpec,
-  type NetworkAttachment,
-  nodeNetworkOf,
   type ServiceSpec,
   STACK_IMAGE_LABEL,
   STACK_LABEL,
 } from '../../shared/model/index.ts';
 import { allowFromLabels, checkAllowFrom } from './allow-keys.ts';
+import { readAttachments } from './attachments.ts';
 import { readDeploy } from './deploy.ts';
 import { type Dependent, dependsOn, readDependencies } from './depends-on.ts';
 import { readEnvironment, readLabels } from './environment.ts';
@@ -18,7 +17,6 @@ import type { Variables } from './interpolate.ts';
 import { hasNetworkMode, readNetworkMode } from './network-mode.ts';
 import { readMoveLabels } from './move-labels.ts';
 import { readMounts, type StackVolume } from './mounts.ts';
-import type { Position } from './problem.ts';
 import { readPorts } from './ports.ts';
 import { readTrafficLabels } from './traffic-labels.ts';
 import { readRuntime } from './runtime-keys.ts';
@@ -27,7 +25,6 @@ import { SERVICE_RULES } from './service-keys.ts';
 import { shellSplit } from './shell-split.ts';
 import { readFileReferences, type StackFiles } from './stack-files.ts';
 import type { StackNetwork } from './top-level.ts';
-import type { Value } from './value.ts';
 
 export interface ServiceContext {
   readonly stack: string;
@@ -63,7 +60,7 @@ export function readService(key: string, service: Section, context: ServiceConte
     placement: deploy.placement,
     update: deploy.update,
     rollback: deploy.rollback,
-    networks: readNetworkMode(service) ?? readAttachments(key, service, context),
+    networks: readNetworkMode(service) ?? readAttachments(key, service, context.networks),
     ...(deploy.updateDeadlineMs === undefined ? {} : { updateDeadlineMs: deploy.updateDeadlineMs }),
     ...(deploy.priority === undefined ? {} : { priority: deploy.priority }),
     ...(deploy.autoscale === undefined ? {} : { autoscale: deploy.autoscale }),
@@ -266,72 +263,6 @@ function readLogging(service: Section): ServiceSpec['logDriver'] {
   for (const text of readLogDriver(logDriver).warnings)
     service.problems.warning(logging.map, logging.map.key, text);
   return logDriver;
-}
-
-/** Each network by the cluster's name for it; the short name of the service is an alias on all of them. */
-function readAttachments(key: string, service: Section, context: ServiceContext): NetworkAttachment[] {
-  const value = service.take('networks');
-  const attachments: NetworkAttachment[] = [];
-  const attach = (
-    name: string,
-    aliases: readonly string[],
-    at: Position & { readonly key: string },
-  ): void => {
-    const network = context.networks.get(name);
-    if (network === undefined) {
-      service.problems.error(at, at.key, `network '${name}' is not declared under the file's networks`);
-    } else if (nodeNetworkOf(network.name) !== undefined) {
-      if (aliases.length > 0)
-        service.problems.warning(at, at.key, 'aliases have no effect on a network of the node');
-      attachments.push({ network: network.name, aliases: [] });
-    } else if (attachments.some((a) => a.network === network.name)) {
-      service.problems.error(at, at.key, `network '${name}' is named twice`);
-    } else attachments.push({ network: network.name, aliases: [...new Set([key, ...aliases])] });
-  };
-  if (value === undefined) attach('default', [], service.map);
-  else if (value.kind === 'list') {
-    for (const item of value.items) {
-      const name = service.textOf(item);
-      if (name !== undefined) attach(name, [], item);
-    }
-  } else if (value.kind === 'map') {
-    for (const entry of value.entries.values())
-      attach(entry.name, readAliases(service, entry.value), entry.at);
-  } else service.expected(value, 'a list or a mapping');
-  return attachments;
-}
-
-const ADDRESS_RULE = {
-  severity: 'error',
-  message: 'not supported: the manager gives each task an address of its own; services are reached by name',
-} as const;
-const ATTACHMENT_RULES = {
-  ipv4_address: ADDRESS_RULE,
-  ipv6_address: ADDRESS_RULE,
-  link_local_ips: ADDRESS_RULE,
-  mac_address: ADDRESS_RULE,
-  driver_opts: { severity: 'error', message: 'not supported: networks are overlay networks without options' },
-  interface_name: { severity: 'error', message: 'not supported: the interfaces are eth0, eth1, ...' },
-  gw_priority: {
-    severity: 'warning',
-    message: 'has no effect: the way out is through the first network that has one',
-  },
-  priority: {
-    severity: 'warning',
-    message: 'has no effect: all networks are joined before the container starts',
-  },
-} as const;
-
-function readAliases(service: Section, value: Value): string[] {
-  if (value.kind === 'scalar' && value.value === null) return [];
-  if (value.kind !== 'map') {
-    service.expected(value, 'a mapping');
-    return [];
-  }
-  const section = new Section(value, service.problems);
-  const aliases = section.texts('aliases') ?? [];
-  section.end(ATTACHMENT_RULES);
-  return aliases;
 }
 
 /** True when the service is on the stack's default network. */

@@ -1,7 +1,8 @@
 /** The top level's `networks` and `volumes`. */
 import { ENCRYPTED_OPTION, readEncrypted } from '../../shared/lib/network-encrypted.ts';
 import { MTU_OPTION, readMtu } from '../../shared/lib/network-mtu.ts';
-import { type Labels, type NetworkSpec, STACK_LABEL } from '../../shared/model/index.ts';
+import { choiceProblem } from '../../shared/lib/subnet-choice.ts';
+import { type Labels, type NetworkSpec, STACK_LABEL, type SubnetChoice } from '../../shared/model/index.ts';
 import { allowLabels, checkAllow } from './allow-keys.ts';
 import type { StackVolume } from './mounts.ts';
 import type { Position } from './problem.ts';
@@ -22,10 +23,6 @@ const NAME = /^[a-zA-Z0-9._-]+$/;
 const IPV4_ONLY = {
   severity: 'error',
   message: 'not supported: overlay networks are IPv4 networks',
-} as const;
-const WHOLE_SUBNET = {
-  severity: 'error',
-  message: 'not supported: addresses are given out of the whole subnet',
 } as const;
 
 /** All networks that the file declares, and `default` when a service needs it. `keys` are the file's services. */
@@ -105,7 +102,7 @@ function readNetwork(
   return { key: entry.name, name, spec, at };
 }
 
-type Subnets = Pick<NetworkSpec, 'subnet' | 'gateway' | 'moreSubnets'>;
+type Subnets = Pick<NetworkSpec, keyof SubnetChoice | 'moreSubnets'>;
 
 function readSubnets(section: Section): Subnets {
   const ipam = section.section('ipam');
@@ -116,26 +113,39 @@ function readSubnets(section: Section): Subnets {
   const configs = ipam.list('config')?.items ?? [];
   ipam.end({ options: { severity: 'error', message: 'not supported: the manager gives the addresses' } });
   const [first, ...more] = configs.map((config) => readPool(ipam, config));
-  const moreSubnets = more.flatMap(({ subnet, gateway }) =>
-    subnet === undefined ? [] : [defined({ subnet, gateway }) as { subnet: string; gateway?: string }],
-  );
-  if (more.length > 0 && (first?.subnet === undefined || moreSubnets.length < more.length))
+  if (more.length > 0 && [first, ...more].some((pool) => pool?.subnet === undefined))
     ipam.problems.error(ipam.map, `${ipam.map.key}.config`, 'each of several needs a subnet');
-  return defined({ ...first, moreSubnets: moreSubnets.length === 0 ? undefined : moreSubnets }) as Subnets;
+  return { ...first, ...(more.length === 0 ? {} : { moreSubnets: more as SubnetChoice[] }) };
 }
 
-function readPool(
-  ipam: Section,
-  config: Value,
-): { subnet?: string | undefined; gateway?: string | undefined } {
+const POOL_KEYS = {
+  subnet: 'subnet',
+  gateway: 'gateway',
+  addressRange: 'ip_range',
+  reservedAddresses: 'aux_addresses',
+} as const satisfies Record<keyof SubnetChoice, string>;
+
+function readPool(ipam: Section, config: Value): Partial<SubnetChoice> {
   if (config.kind !== 'map') {
     ipam.expected(config, 'a mapping with a subnet');
     return {};
   }
   const pool = new Section(config, ipam.problems);
-  const result = { subnet: pool.text('subnet'), gateway: pool.text('gateway') };
-  pool.end({ ip_range: WHOLE_SUBNET, aux_addresses: WHOLE_SUBNET });
-  return result;
+  const reserved = labels(pool, POOL_KEYS.reservedAddresses);
+  const choice: Partial<SubnetChoice> = defined({
+    subnet: pool.text(POOL_KEYS.subnet),
+    gateway: pool.text(POOL_KEYS.gateway),
+    addressRange: pool.text(POOL_KEYS.addressRange),
+    reservedAddresses: Object.keys(reserved).length === 0 ? undefined : reserved,
+  });
+  pool.end();
+  const { subnet } = choice;
+  const problem = subnet === undefined ? undefined : choiceProblem({ ...choice, subnet });
+  if (problem !== undefined) {
+    const key = POOL_KEYS[problem.key];
+    pool.problems.error(config.entries.get(key)?.at ?? config, `${config.key}.${key}`, problem.message);
+  }
+  return choice;
 }
 
 /** Volumes are made by the nodes that mount them; here they have a name and labels. */

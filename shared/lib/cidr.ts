@@ -17,6 +17,15 @@ export function formatAddress(address: number): string {
   return [24, 16, 8, 0].map((shift) => (address >>> shift) & 255).join('.');
 }
 
+/** Whether it is an address as it is written here. */
+export function isAddress(text: string): boolean {
+  try {
+    return formatAddress(parseAddress(text)) === text;
+  } catch {
+    return false;
+  }
+}
+
 /** Throws TypeError for what is no IPv4 CIDR. Host bits are cleared. */
 export function parseCidr(text: string): Cidr {
   const [address, bits] = text.split('/');

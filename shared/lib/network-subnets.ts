@@ -3,7 +3,6 @@ import { cidrContains, cidrsOverlap, parseAddress, parseCidr } from './cidr.ts';
 
 export interface Subnet {
   readonly subnet: string;
-  /** The first address of the subnet. */
   readonly gateway: string;
 }
 

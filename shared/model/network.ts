@@ -4,6 +4,17 @@ import type { Labels } from './service.ts';
 export const NETWORK_DRIVERS = ['overlay', 'bridge'] as const;
 export type NetworkDriverName = (typeof NETWORK_DRIVERS)[number];
 
+/** A subnet that a user chose. */
+export interface SubnetChoice {
+  readonly subnet: string;
+  /** Absent: its first address. */
+  readonly gateway?: string;
+  /** CIDR of the part that addresses are given out of. Absent: all of it. */
+  readonly addressRange?: string;
+  /** Addresses that nobody gets, by the name that the user gave each. */
+  readonly reservedAddresses?: Readonly<Record<string, string>>;
+}
+
 export interface NetworkSpec {
   readonly name: string;
   readonly labels: Labels;
@@ -15,8 +26,10 @@ export interface NetworkSpec {
   /** CIDR; absent: the manager chooses. */
   readonly subnet?: string;
   readonly gateway?: string;
+  readonly addressRange?: string;
+  readonly reservedAddresses?: Readonly<Record<string, string>>;
   /** Beside that one, when users gave several. */
-  readonly moreSubnets?: readonly { readonly subnet: string; readonly gateway?: string }[];
+  readonly moreSubnets?: readonly SubnetChoice[];
   readonly driverOptions: Labels;
 }
 
@@ -40,3 +53,14 @@ export interface Network {
 
 /** The id of the routing mesh's network is fixed, so that two managers starting at once agree. */
 export const INGRESS_NETWORK_ID = 'ingress0000000000000000000';
+
+/** A service or a container on a network. */
+export interface NetworkAttachment {
+  /** Network id (specs as stored hold ids, not names). */
+  readonly network: string;
+  readonly aliases: readonly string[];
+  /** Of a standalone container the only address that it takes there; of a service its virtual address. */
+  readonly address?: string;
+  /** The network with the highest is the way out, of those that have one. Absent: 0. */
+  readonly wayOutPriority?: number;
+}

@@ -4,6 +4,7 @@ import type { Autoscale, Scaled } from './autoscale.ts';
 import type { Balance } from './assignment.ts';
 import type { ContainerMode, ContainerRequest, ContainerRun } from './container.ts';
 import type { GenericRequest } from './generic-resource.ts';
+import type { NetworkAttachment } from './network.ts';
 import type { RuntimeOptions } from './runtime-options.ts';
 import type { FileReference } from './secret.ts';
 
@@ -214,14 +215,6 @@ export interface PublishedPort {
   readonly mode: 'ingress' | 'host';
   /** IPv4. Published on this address only, where a node has it. Absent: on all. */
   readonly hostIp?: string;
-}
-
-export interface NetworkAttachment {
-  /** Network id (specs as stored hold ids, not names). */
-  readonly network: string;
-  readonly aliases: readonly string[];
-  /** The only address that it takes there. Of standalone containers only. */
-  readonly address?: string;
 }
 
 /**

@@ -1,5 +1,6 @@
 /** Schemas of a service's spec, as it crosses the wire within a task's assignment. Unknown keys are refused. */
 import { z } from 'zod';
+import type { NetworkAttachment } from '../model/network.ts';
 import type { Autoscale } from '../model/autoscale.ts';
 import type { GenericRequest, GenericResource } from '../model/generic-resource.ts';
 import type { FileReference } from '../model/secret.ts';
@@ -8,7 +9,6 @@ import type {
   HealthCheck,
   Labels,
   MountSpec,
-  NetworkAttachment,
   Placement,
   PublishedPort,
   Reservations,
@@ -258,7 +258,12 @@ const publishedPort = conforms<PublishedPort>()(
 );
 
 const attachment = conforms<NetworkAttachment>()(
-  z.strictObject({ network: text, aliases: texts, address: optionalText }),
+  z.strictObject({
+    network: text,
+    aliases: texts,
+    address: optionalText,
+    wayOutPriority: z.number().int().exactOptional(),
+  }),
 );
 
 const dependency = conforms<ServiceDependency>()(

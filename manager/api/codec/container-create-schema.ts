@@ -101,6 +101,7 @@ export const zEndpoint = z
   .object({
     Aliases: zTexts,
     IPAMConfig: z.object({ IPv4Address: zText }).nullish(),
+    GwPriority: z.number().int().nullish(),
     // What a network says of an endpoint that is there comes back from clients that copy it.
     NetworkID: zText,
     DNSNames: zTexts,

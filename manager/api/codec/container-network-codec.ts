@@ -1,9 +1,10 @@
 /** A single container's networks and ports in the Docker Engine API: NetworkMode, EndpointsConfig, PortBindings. */
 import type { z } from 'zod';
 import { InvalidError, UnsupportedError } from '../../../shared/errors/index.ts';
-import { formatAddress, parseAddress } from '../../../shared/lib/cidr.ts';
+import { isAddress } from '../../../shared/lib/cidr.ts';
 import { readHostAddress } from '../../../shared/lib/host-address.ts';
 import type { NetworkAttachment, PublishedPort } from '../../../shared/model/index.ts';
+import { given } from './common.ts';
 import type { RawCreate, RawHostConfig, zEndpoint } from './container-create-schema.ts';
 
 export interface DecodedNetworks {
@@ -53,22 +54,18 @@ export function ownAddressElsewhere(): InvalidError {
 
 /** What a client says of a container on one network. Throws InvalidError for an address that is none. */
 export function decodeEndpoint(raw: z.output<typeof zEndpoint>): Omit<NetworkAttachment, 'network'> {
-  const aliases = raw?.Aliases ?? [];
+  const priority = given(raw?.GwPriority);
+  const rest = {
+    aliases: raw?.Aliases ?? [],
+    ...(priority === undefined ? {} : { wayOutPriority: priority }),
+  };
   const address = raw?.IPAMConfig?.IPv4Address ?? '';
-  if (address === '') return { aliases };
+  if (address === '') return rest;
   if (!isAddress(address))
     throw new InvalidError(
       `IPAMConfig.IPv4Address: invalid address ${address}: such as 10.0.0.9 is expected`,
     );
-  return { aliases, address };
-}
-
-function isAddress(text: string): boolean {
-  try {
-    return formatAddress(parseAddress(text)) === text;
-  } catch {
-    return false;
-  }
+  return { ...rest, address };
 }
 
 /** "80/tcp" to its parts; "80" is tcp. Throws InvalidError. */

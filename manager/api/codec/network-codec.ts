@@ -9,10 +9,14 @@ import {
   NETWORK_DRIVERS,
   type NetworkDriverName,
   type NetworkSpec,
+  type SubnetChoice,
 } from '../../../shared/model/index.ts';
+import { choicesOf, chosenSubnets } from '../../../shared/lib/subnet-choice.ts';
 import { requireAllow } from '../ops/allow-lists.ts';
 import { parseStrict } from '../http/unsupported.ts';
 import { defined, given, labelsOf, timeText, zFlag, zLabels, zText } from './common.ts';
+
+const zPool = z.object({ Subnet: zText, Gateway: zText, IPRange: zText, AuxiliaryAddresses: zLabels });
 
 export const zNetwork = z.object({
   Name: z.string({ error: 'a network needs a Name' }),
@@ -27,7 +31,7 @@ export const zNetwork = z.object({
   IPAM: z
     .object({
       Driver: z.enum(['', 'default'], { error: "the IPAM driver is 'default'" }).nullish(),
-      Config: z.array(z.object({ Subnet: zText, Gateway: zText })).nullish(),
+      Config: z.array(zPool).nullish(),
     })
     .nullish(),
   Options: zLabels,
@@ -52,13 +56,8 @@ export function decodeNetworkSpec(value: unknown): DecodedNetwork {
   if (raw.EnableIPv4 === false)
     throw new UnsupportedError('network: not supported by Shoal: EnableIPv4 = false');
   const driver = readDriver(given(raw.Driver) ?? 'overlay', raw.Scope ?? '');
-  const [config, ...more] = raw.IPAM?.Config ?? [];
-  const moreSubnets = more.map(({ Subnet, Gateway }) => {
-    const subnet = given(Subnet);
-    if (subnet === undefined) throw new InvalidError('network: each of several IPAM.Config needs a Subnet');
-    return defined({ subnet, gateway: given(Gateway) }) as { subnet: string; gateway?: string };
-  });
-  if (more.length > 0 && given(config?.Subnet) === undefined)
+  const [first = {}, ...more] = (raw.IPAM?.Config ?? []).map(decodePool);
+  if (more.length > 0 && [first, ...more].some(({ subnet }) => subnet === undefined))
     throw new InvalidError('network: each of several IPAM.Config needs a Subnet');
   const spec = defined({
     name: raw.Name,
@@ -67,14 +66,32 @@ export function decodeNetworkSpec(value: unknown): DecodedNetwork {
     internal: raw.Internal ?? false,
     attachable: raw.Attachable ?? false,
     ingress: false,
-    subnet: given(config?.Subnet),
-    gateway: given(config?.Gateway),
-    moreSubnets: moreSubnets.length === 0 ? undefined : moreSubnets,
+    ...first,
+    moreSubnets: more.length === 0 ? undefined : more,
     driverOptions: labelsOf(raw.Options),
   }) as NetworkSpec;
   requireOptions(driver, spec.driverOptions);
   requireAllow(spec);
   return { spec, warnings: [] };
+}
+
+/** Of the only one all may be missing: the manager chooses. */
+function decodePool(raw: z.output<typeof zPool>): Partial<SubnetChoice> {
+  return defined({
+    subnet: given(raw.Subnet),
+    gateway: given(raw.Gateway),
+    addressRange: given(raw.IPRange),
+    reservedAddresses: given(raw.AuxiliaryAddresses),
+  });
+}
+
+function encodePool({ subnet, gateway, addressRange, reservedAddresses }: SubnetChoice): object {
+  return defined({
+    Subnet: subnet,
+    IPRange: addressRange,
+    Gateway: gateway,
+    AuxiliaryAddresses: reservedAddresses,
+  });
 }
 
 function readDriver(name: string, scope: string): NetworkDriverName {
@@ -127,8 +144,7 @@ function requireOptions(driver: NetworkDriverName, options: Labels): void {
 
 export function encodeNetwork(network: Network, version: number) {
   const { spec, allocation } = network;
-  const { subnet, gateway, moreSubnets = [] } = allocation ?? spec;
-  const subnets = subnet === undefined ? [] : [{ subnet, gateway }, ...moreSubnets];
+  const subnets = allocation === undefined ? choicesOf(spec) : chosenSubnets(network);
   const isBridge = spec.driver === 'bridge';
   const vxlan: Labels =
     allocation === undefined || isBridge ? {} : { [VXLAN_OPTION]: String(allocation.vni) };
@@ -144,7 +160,7 @@ export function encodeNetwork(network: Network, version: number) {
     IPAM: {
       Driver: 'default',
       Options: null,
-      Config: subnets.map((one) => defined({ Subnet: one.subnet, Gateway: one.gateway })),
+      Config: subnets.map(encodePool),
     },
     Internal: spec.internal,
     Attachable: spec.attachable,

@@ -20,6 +20,7 @@ import {
 } from '../../../shared/model/index.ts';
 import { requireAllowFrom } from '../ops/allow-lists.ts';
 import { parseStrict } from '../http/unsupported.ts';
+import { decodeAttachment, encodeAttachment, zAttachments } from './attachment-codec.ts';
 import { defined, given, labelsOf, zLabels, zText, zTexts, zWhole } from './common.ts';
 import { decodeAmounts, decodeReservations, encodeResources, zResources } from './resources-codec.ts';
 import { decodeContainerSpec, encodeContainerSpec, zContainerSpec } from './container-spec-codec.ts';
@@ -63,8 +64,6 @@ const zUpdate = z
   })
   .nullish();
 
-const zNetworks = z.array(z.object({ Target: z.string(), Aliases: zTexts })).nullish();
-
 const zPort = z.object({
   Name: zText,
   Protocol: z.enum(['', 'tcp', 'udp', 'sctp']).nullish(),
@@ -94,7 +93,7 @@ export const zServiceSpec = z.object({
     Resources: zResources,
     RestartPolicy: zRestart,
     Placement: zPlacement,
-    Networks: zNetworks,
+    Networks: zAttachments,
     ForceUpdate: zWhole,
     Runtime: z.enum(['', 'container'], { error: "the runtime is 'container'" }).nullish(),
     LogDriver: z.object({ Name: zText, Options: zLabels }).nullish(),
@@ -115,7 +114,7 @@ export const zServiceSpec = z.object({
     .nullish(),
   UpdateConfig: zUpdate,
   RollbackConfig: zUpdate,
-  Networks: zNetworks,
+  Networks: zAttachments,
   EndpointSpec: z
     .object({ Mode: z.enum(['', 'vip', 'dnsrr']).nullish(), Ports: z.array(zPort).nullish() })
     .nullish(),
@@ -156,7 +155,7 @@ export function decodeServiceSpec(value: unknown): DecodedSpec {
     placement: { ...decodePlacement(template.Placement), ...decodePlacementLabels(labels) },
     update: decodeUpdate(raw.UpdateConfig),
     rollback: decodeUpdate(raw.RollbackConfig),
-    networks: networks.map((n) => ({ network: n.Target, aliases: n.Aliases ?? [] })),
+    networks: networks.map(decodeAttachment),
     endpointMode: raw.EndpointSpec?.Mode === 'dnsrr' ? ('dnsrr' as const) : ('vip' as const),
     ports: (raw.EndpointSpec?.Ports ?? []).map(decodePort),
     forceUpdate: template.ForceUpdate ?? 0,
@@ -298,7 +297,7 @@ export function encodeServiceSpec(spec: ServiceSpec): object {
 function encodeNetworks({ networks, container }: ServiceSpec): object[] | undefined {
   const own = container.runtime?.network;
   if (own !== undefined) return [{ Target: nodeNetworkId(own) }];
-  return given(networks)?.map((n) => defined({ Target: n.network, Aliases: given(n.aliases) }));
+  return given(networks)?.map(encodeAttachment);
 }
 
 function encodeMode(mode: ServiceMode): object {

@@ -219,6 +219,7 @@ const NO_ENDPOINT = {
   GlobalIPv6PrefixLen: 0,
   MacAddress: '',
   DNSNames: null as readonly string[] | null,
+  GwPriority: 0,
 };
 
 /** Of one that is up what its task has; of another what its next start is to have. */
@@ -243,8 +244,7 @@ export function encodeEndpoints(
   const attached = new Map(spec.networks.map((one) => [one.network, one]));
   const entries = endpointsOf(stored, isUp).map(({ network, address }) => {
     const subnet = facts.subnet(network, address);
-    const given = attached.get(network)?.aliases ?? [];
-    const fixed = attached.get(network)?.address;
+    const { aliases: given = [], address: fixed, wayOutPriority = 0 } = attached.get(network) ?? {};
     const endpoint = {
       ...NO_ENDPOINT,
       IPAMConfig: fixed === undefined ? null : { IPv4Address: fixed },
@@ -255,6 +255,7 @@ export function encodeEndpoints(
       IPAddress: isUp ? address : '',
       IPPrefixLen: isUp ? (subnet?.bits ?? 0) : 0,
       DNSNames: [stored.service.name, container.id.slice(0, 12), ...given],
+      GwPriority: wayOutPriority,
     };
     return [facts.networkName(network), endpoint] as const;
   });

@@ -186,6 +186,8 @@ function checkable(spec: ServiceSpec): ServiceSpec {
     ...spec,
     name: 'container',
     mode: { kind: 'replicated', replicas: 1 },
+    // Its address is its task's own.
+    endpointMode: 'vip',
     container: { ...container, mounts, env: container.env.map(plain) },
   };
 }

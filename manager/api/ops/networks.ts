@@ -1,12 +1,13 @@
 /** What the API does to networks in the store; used by /networks and by /stacks. */
 import { ConflictError, ForbiddenError, InvalidError } from '../../../shared/errors/index.ts';
-import { cidrContains, parseAddress, parseCidr } from '../../../shared/lib/cidr.ts';
 import { overlapOf, subnetsOf } from '../../../shared/lib/network-subnets.ts';
+import { addressProblem, choicesOf, choicesProblem } from '../../../shared/lib/subnet-choice.ts';
 import { newId } from '../../../shared/lib/ids.ts';
 import {
   isTerminal,
   nodeNetworkOf,
   type Network,
+  type NetworkAttachment,
   type NetworkSpec,
   type Service,
   type ServiceSpec,
@@ -56,11 +57,20 @@ export function resolveNetworks(store: Store, asked: ServiceSpec): ServiceSpec {
         `rpc error: code = InvalidArgument desc = Service cannot be explicitly attached to the ingress network "${network.spec.name}"`,
       );
     }
+    requireAddress(network, attachment);
     return { ...attachment, network: network.id };
   });
   const ids = networks.map((attachment) => attachment.network);
   if (new Set(ids).size < ids.length) throw new InvalidError('networks: a network is named twice');
   return { ...spec, networks };
+}
+
+/** Throws InvalidError for an address that the network does not have. Who has it now is seen when it is given. */
+function requireAddress(network: Network, { address }: NetworkAttachment): void {
+  const problem =
+    address === undefined || network.allocation === undefined ? undefined : addressProblem(network, address);
+  if (problem !== undefined)
+    throw new InvalidError(`address ${address} on network ${network.spec.name} can not be had: ${problem}`);
 }
 
 /** Resolves with the id. */
@@ -101,7 +111,7 @@ function requireValid(store: Store, spec: NetworkSpec): void {
   if (nodeNetworkOf(spec.name) !== undefined || spec.name === 'ingress') {
     throw new ForbiddenError(`operation is not permitted on predefined ${spec.name} network`);
   }
-  const problem = subnetsProblem(spec);
+  const problem = choicesProblem(spec);
   if (problem !== undefined) throw new InvalidError(problem);
   for (const other of wholeStore(store).all('networks').values()) {
     const overlap = overlapOf(wantedSubnets(spec), heldSubnets(other));
@@ -113,44 +123,13 @@ function requireValid(store: Store, spec: NetworkSpec): void {
 }
 
 /** Subnets that users chose. */
-export function wantedSubnets({ subnet, moreSubnets = [] }: NetworkSpec): string[] {
-  return subnet === undefined ? [] : [subnet, ...moreSubnets.map((one) => one.subnet)];
+export function wantedSubnets(spec: NetworkSpec): string[] {
+  return choicesOf(spec).map(({ subnet }) => subnet);
 }
 
 /** What a network has, or shall have. */
 export function heldSubnets({ allocation, spec }: Network): string[] {
   return allocation === undefined ? wantedSubnets(spec) : subnetsOf(allocation).map(({ subnet }) => subnet);
-}
-
-/** What is wrong with the subnets that a user chose, and the gateways in them. */
-export function subnetsProblem(spec: NetworkSpec): string | undefined {
-  const { subnet, gateway, moreSubnets = [] } = spec;
-  if (subnet === undefined) return gateway === undefined ? undefined : 'a gateway needs a subnet';
-  const problem = [{ subnet, gateway }, ...moreSubnets]
-    .map((one) => subnetProblem(one.subnet, one.gateway))
-    .find((text) => text !== undefined);
-  if (problem !== undefined) return problem;
-  for (const [index, one] of moreSubnets.entries()) {
-    const before = wantedSubnets(spec).slice(0, index + 1);
-    const overlap = overlapOf([one.subnet], before);
-    if (overlap !== undefined) return `subnet ${overlap[0]} overlaps with ${overlap[1]} of the same network`;
-  }
-  return undefined;
-}
-
-function subnetProblem(subnet: string, gateway: string | undefined): string | undefined {
-  try {
-    const cidr = parseCidr(subnet);
-    if (cidr.bits < 8 || cidr.bits > 29) return `subnet ${subnet}: a prefix from /8 to /29 is expected`;
-    if (gateway === undefined) return undefined;
-    const address = parseAddress(gateway);
-    if (!cidrContains(cidr, address)) return `gateway ${gateway} is not in subnet ${subnet}`;
-    return address === cidr.base + 1
-      ? undefined
-      : `gateway ${gateway}: the gateway is the first address of the subnet in Shoal`;
-  } catch (error) {
-    return error instanceof TypeError ? `${error.message} (IPv4 subnets are supported)` : String(error);
-  }
 }
 
 /**

@@ -1,6 +1,7 @@
 /** Everything that can be wrong with a converted stack in this cluster, found before anything is written. */
 import { modeFamily, nodeNetworkOf, STACK_LABEL } from '../../../shared/model/index.ts';
 import { overlapOf } from '../../../shared/lib/network-subnets.ts';
+import { choicesProblem } from '../../../shared/lib/subnet-choice.ts';
 import { wholeStore } from '../access/limited-store.ts';
 import type { Store } from '../../store/store.ts';
 import {
@@ -12,7 +13,7 @@ import {
 } from '../../stack/index.ts';
 import { portKey } from '../validate/ports.ts';
 import { checkServiceSpec } from '../validate/service-spec.ts';
-import { heldSubnets, subnetsProblem, wantedSubnets } from './networks.ts';
+import { heldSubnets, wantedSubnets } from './networks.ts';
 import { checkFile } from './stack-files.ts';
 import { currentSpec, liveServices } from './service-reads.ts';
 import { portHolder } from './services.ts';
@@ -176,7 +177,7 @@ function checkNetwork(store: Store, stack: string, network: StackNetwork): Found
         );
   }
   const { spec } = network;
-  const problem = subnetsProblem(spec);
+  const problem = choicesProblem(spec);
   if (problem !== undefined) return report(problem);
   return [...wholeStore(store).all('networks').values()].flatMap((other) => {
     const overlap = overlapOf(wantedSubnets(spec), heldSubnets(other));

@@ -4,6 +4,7 @@ import { readLogDriver } from '../../../shared/lib/log-driver.ts';
 import type { ResourceAmounts, ServiceSpec, UpdateConfig } from '../../../shared/model/index.ts';
 import { parseConstraint } from '../../plan/constraint.ts';
 import { nodeNetworkProblem } from '../ops/node-networks.ts';
+import { checkAddresses } from './addresses.ts';
 import { checkAliases } from './aliases.ts';
 import { checkContainer } from './container-spec.ts';
 import { checkPorts } from './ports.ts';
@@ -59,7 +60,7 @@ export function checkServiceSpec(spec: ServiceSpec): SpecProblem[] {
   problems.push(...checkContainer(spec.container));
   problems.push(...checkResources(spec), ...checkGenericRequests(spec), ...checkPlacement(spec));
   problems.push(...checkUpdate('update', spec.update), ...checkUpdate('rollback', spec.rollback));
-  problems.push(...checkPorts(spec), ...checkAliases(spec));
+  problems.push(...checkPorts(spec), ...checkAliases(spec), ...checkAddresses(spec));
   const log = readLogDriver(spec.logDriver).problems;
   problems.push(...log.map((message) => ({ field: 'logDriver', message })));
   const ownNetwork = nodeNetworkProblem(spec);

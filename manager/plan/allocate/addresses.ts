@@ -1,6 +1,6 @@
 /** Addresses on networks: of tasks and virtual ones of services. None is given twice while any record names it. */
 import { cidrSize, formatAddress, parseAddress, parseCidr } from '../../../shared/lib/cidr.ts';
-import { subnetsOf } from '../../../shared/lib/network-subnets.ts';
+import { addressProblem, chosenSubnets } from '../../../shared/lib/subnet-choice.ts';
 import type { Network, ServiceSpec } from '../../../shared/model/index.ts';
 import { INGRESS_NETWORK_ID, usesIngress } from '../../../shared/model/index.ts';
 import type { View } from '../view.ts';
@@ -19,13 +19,13 @@ interface Range {
 }
 
 interface Pool {
-  /** One a subnet. */
+  readonly network: Network;
+  /** One a subnet: what is given out of it by itself. */
   readonly ranges: readonly Range[];
-  /** Of all ranges together. */
-  readonly size: number;
+  /** In all ranges together. */
+  free: number;
+  /** In ranges or not. */
   readonly used: Set<number>;
-  /** Never given. */
-  readonly reserved: ReadonlySet<number>;
   /** Where to look next: after the one given last, so that a freed address rests. */
   next: number;
 }
@@ -43,10 +43,10 @@ export class AddressBook {
   /** A free address of the network, now taken; undefined when there is none or the network has no subnet. */
   take(network: string): string | undefined {
     const pool = this.#pool(network);
-    if (pool === undefined || pool.used.size >= pool.size) return undefined;
+    if (pool === undefined || pool.free <= 0) return undefined;
     let at = pool.next;
     while (pool.used.has(at)) at = after(pool, at);
-    pool.used.add(at);
+    occupy(pool, at);
     pool.next = after(pool, at);
     return formatAddress(at);
   }
@@ -56,10 +56,10 @@ export class AddressBook {
     const pool = this.#pool(network);
     const value = parseAddress(text);
     if (pool === undefined) return { problem: 'the network has no subnet' };
-    if (rangeAt(pool, value) < 0) return { problem: 'it is not in the subnet' };
-    if (pool.reserved.has(value)) return { problem: "it is the subnet's own, its gateway or its last one" };
+    const problem = addressProblem(pool.network, text);
+    if (problem !== undefined) return { problem };
     if (pool.used.has(value) && !this.#isOwn(network, text, serviceId)) return { problem: 'it is in use' };
-    pool.used.add(value);
+    occupy(pool, value);
     return {};
   }
 
@@ -79,12 +79,14 @@ export class AddressBook {
 
   /** Gives back what `take` gave in this plan. */
   release(network: string, address: string): void {
-    this.#pools.get(network)?.used.delete(parseAddress(address));
+    const pool = this.#pools.get(network);
+    const value = parseAddress(address);
+    if (pool?.used.delete(value) === true && rangeAt(pool, value) >= 0) pool.free += 1;
   }
 
   /** A network that this plan gave its subnet to, before the records know. */
   add(network: Network): void {
-    if (network.allocation !== undefined) this.#pools.set(network.id, emptyPool(network.allocation));
+    if (network.allocation !== undefined) this.#pools.set(network.id, emptyPool(network));
   }
 
   #pool(network: string): Pool | undefined {
@@ -94,13 +96,18 @@ export class AddressBook {
 
   #fill(): void {
     this.#filled = true;
-    for (const { id, allocation } of this.#view.networks.values()) {
-      if (allocation !== undefined && !this.#pools.has(id)) this.#pools.set(id, emptyPool(allocation));
+    for (const network of this.#view.networks.values()) {
+      if (network.allocation !== undefined && !this.#pools.has(network.id))
+        this.#pools.set(network.id, emptyPool(network));
     }
     const newest = new Map<string, { atMs: number; address: number }>();
     const note = (network: string, address: string, atMs: number): void => {
       const value = parseFast(address);
-      this.#pools.get(network)?.used.add(value);
+      const pool = this.#pools.get(network);
+      if (pool === undefined) return;
+      occupy(pool, value);
+      // What was chosen outside of the ranges says nothing of whose turn it is in them.
+      if (rangeAt(pool, value) < 0) return;
       const known = newest.get(network);
       if (known === undefined || atMs > known.atMs || (atMs === known.atMs && value > known.address)) {
         newest.set(network, { atMs, address: value });
@@ -119,25 +126,36 @@ export class AddressBook {
   }
 }
 
-/** A subnet's own address, its gateway and its broadcast address are never given. */
-function emptyPool(allocation: NonNullable<Network['allocation']>): Pool {
-  const reserved = new Set<number>();
-  const ranges = subnetsOf(allocation).map(({ subnet, gateway }): Range => {
+/** A subnet's own address, its gateway, its broadcast address and what was reserved are never given. */
+function emptyPool(network: Network): Pool {
+  const ranges: Range[] = [];
+  const pool = { network, ranges, free: 0, used: new Set<number>(), next: 0 };
+  const subnets = chosenSubnets(network);
+  for (const { subnet, addressRange } of subnets) {
+    const range = parseCidr(addressRange ?? subnet);
+    ranges.push({ base: range.base, size: cidrSize(range) });
+    pool.free += cidrSize(range);
+  }
+  for (const { subnet, gateway, reservedAddresses = {} } of subnets) {
     const { base, bits } = parseCidr(subnet);
-    const size = cidrSize({ base, bits });
-    for (const address of [base, base + size - 1, parseAddress(gateway)]) reserved.add(address);
-    return { base, size };
-  });
-  const size = ranges.reduce((sum, range) => sum + range.size, 0);
-  return { ranges, size, used: new Set(reserved), reserved, next: (ranges[0]?.base ?? 0) + 1 };
+    const reserved = [gateway, ...Object.values(reservedAddresses)].map(parseAddress);
+    for (const address of [base, base + cidrSize({ base, bits }) - 1, ...reserved]) occupy(pool, address);
+  }
+  return { ...pool, next: ranges[0]?.base ?? 0 };
 }
 
-/** Index of the subnet that has the address; -1: none. */
+function occupy(pool: Pool, address: number): void {
+  if (pool.used.has(address)) return;
+  pool.used.add(address);
+  if (rangeAt(pool, address) >= 0) pool.free -= 1;
+}
+
+/** Index of the range that has the address; -1: none. */
 function rangeAt({ ranges }: Pool, address: number): number {
   return ranges.findIndex(({ base, size }) => address >= base && address < base + size);
 }
 
-/** The next one of the same subnet; after its last one, the first of the next subnet. */
+/** The next one of the same range; after its last one, the first of the next range. */
 function after(pool: Pool, address: number): number {
   const index = rangeAt(pool, address);
   const range = pool.ranges[index];

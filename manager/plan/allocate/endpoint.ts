@@ -69,13 +69,53 @@ export function allocateEndpoint(
   if (typeof resolved === 'string') return { kind: 'blocked', reason: resolved };
   const vips: { network: string; address: string }[] = [];
   for (const network of spec.endpointMode === 'vip' ? networksWithVip(spec) : []) {
-    const kept = service.endpoint?.vips.find((vip) => vip.network === network);
-    const address = kept?.address ?? addresses.take(network);
-    if (address === undefined) return { kind: 'blocked', reason: whyNoAddress(view, network) };
-    vips.push({ network, address });
+    const kept = service.endpoint?.vips.find((vip) => vip.network === network)?.address;
+    const result = takeVip(view, service, spec, addresses, network, kept);
+    if ('problem' in result) return { kind: 'blocked', reason: result.problem };
+    vips.push({ network, address: result.address });
   }
   if (touchesPorts) portBook().assign(service.id, service.endpoint?.ports ?? [], resolved);
   return { kind: 'ready', endpoint: { vips, ports: resolved } };
+}
+
+/** The one that the spec asks for, else what the service has, else any. */
+function takeVip(
+  view: View,
+  service: Service,
+  spec: ServiceSpec,
+  addresses: AddressBook,
+  network: string,
+  kept: string | undefined,
+): Taken {
+  // A container's address is its task's.
+  const given = spec.mode.kind === 'container' ? undefined : addressOn(spec, network);
+  if (kept !== undefined && (given === undefined || given === kept)) return { address: kept };
+  return takeOne(view, addresses, service.id, network, given);
+}
+
+export type Taken = { readonly address: string } | { readonly problem: string };
+
+/** The address that the spec asks for on the network. */
+export function addressOn({ networks }: ServiceSpec, network: string): string | undefined {
+  return networks.find((attachment) => attachment.network === network)?.address;
+}
+
+/** This address, or any; or why it can not be had, for people. */
+export function takeOne(
+  view: View,
+  addresses: AddressBook,
+  serviceId: string,
+  network: string,
+  given: string | undefined,
+): Taken {
+  if (given === undefined) {
+    const address = addresses.take(network);
+    return address === undefined ? { problem: whyNoAddress(view, network) } : { address };
+  }
+  const { problem } = addresses.takeGiven(network, given, serviceId);
+  if (problem === undefined) return { address: given };
+  const name = view.networks.get(network)?.spec.name ?? network;
+  return { problem: `address ${given} on network ${name} can not be had: ${problem}` };
 }
 
 /** On ingress only what the mesh leads to has one. */

@@ -4,7 +4,7 @@ import type { ServiceSpec, Task, TaskAddress } from '../../../shared/model/index
 import { INGRESS_NETWORK_ID } from '../../../shared/model/index.ts';
 import type { Planning } from '../plan.ts';
 import { networksOf } from './addresses.ts';
-import { whyNoAddress } from './endpoint.ts';
+import { addressOn, type Taken, takeOne } from './endpoint.ts';
 
 /** What stays of a task's addresses, and the networks that it has none on. */
 export interface Wiring {
@@ -54,20 +54,13 @@ export function withDevices(kept: readonly TaskAddress[], more: readonly TaskAdd
   return numbered;
 }
 
-/** The address that the spec asks for on the network, or any. */
+/** A container has the address that its spec asks for; of a service that is the virtual one, and tasks have any. */
 export function takeAddress(
   { view, addresses }: Pick<Planning, 'view' | 'addresses'>,
   serviceId: string,
   spec: ServiceSpec,
   network: string,
-): { readonly address: string } | { readonly problem: string } {
-  const given = spec.networks.find((attachment) => attachment.network === network)?.address;
-  if (given === undefined) {
-    const address = addresses.take(network);
-    return address === undefined ? { problem: whyNoAddress(view, network) } : { address };
-  }
-  const { problem } = addresses.takeGiven(network, given, serviceId);
-  if (problem === undefined) return { address: given };
-  const name = view.networks.get(network)?.spec.name ?? network;
-  return { problem: `address ${given} on network ${name} can not be had: ${problem}` };
+): Taken {
+  const given = spec.mode.kind === 'container' ? addressOn(spec, network) : undefined;
+  return takeOne(view, addresses, serviceId, network, given);
 }

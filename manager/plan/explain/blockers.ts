@@ -1,5 +1,5 @@
 /** Why no node is even looked at: other services, networks, ports of the mesh, or that there is no node. */
-import { subnetsOf } from '../../../shared/lib/network-subnets.ts';
+import { givenFrom } from '../../../shared/lib/subnet-choice.ts';
 import type { Service, ServiceSpec } from '../../../shared/model/index.ts';
 import { INGRESS_NETWORK_ID } from '../../../shared/model/index.ts';
 import { AddressBook, networksOf } from '../allocate/addresses.ts';
@@ -74,8 +74,8 @@ function networkStep(view: View, spec: ServiceSpec, id: string): Step {
   if (network.allocation === undefined) {
     return inWords(`free subnets with docker network prune, or make network ${name} anew with --subnet`);
   }
-  const subnets = subnetsOf(network.allocation).map(({ subnet }) => subnet);
+  const subnets = givenFrom(network);
   return inWords(
-    `all addresses of ${subnets.join(' and ')} are taken: use fewer tasks on network ${name}, or another network with a larger --subnet`,
+    `all addresses of ${subnets.join(' and ')} are taken: use fewer tasks on network ${name}, or another network with a larger --subnet or --ip-range`,
   );
 }

@@ -5,7 +5,7 @@ import { meetsConstraint, parseConstraint } from '../constraint.ts';
 
 /**
  * True when a container made for `have` is not what `want` asks for. Replicas, labels of the service, update and restart
- * policy, and mesh ports (they live outside of the container) do not count; placement is judged by fitsConstraints.
+ * policy, mesh ports and virtual addresses (they live outside of the container) do not count; placement is judged by fitsConstraints.
  */
 export function specOutdated(have: ServiceSpec, want: ServiceSpec): boolean {
   if (have === want) return false;
@@ -17,7 +17,7 @@ function template(spec: ServiceSpec): unknown {
     spec.container,
     spec.limits,
     spec.reservations,
-    spec.networks,
+    spec.mode.kind === 'container' ? spec.networks : spec.networks.map(({ address: _vip, ...own }) => own),
     usesIngress(spec),
     spec.ports.filter((port) => port.mode === 'host'),
     spec.forceUpdate,

@@ -148,6 +148,88 @@ test('an inspected network shows its containers, nodes and services', async (t) 
   t.is((await api.get('/networks/front')).Services, undefined);
 });
 
+test('what is chosen of a network is kept and shown, and refused by its field', async (t) => {
+  await using api = await ApiFixture.up();
+  const make = (...Config: object[]) =>
+    api.send('POST', '/networks/create', { Name: `n${Math.random()}`, Driver: 'overlay', IPAM: { Config } });
+  const pools = [
+    { Subnet: '10.20.0.0/24', IPRange: '10.20.0.128/25', Gateway: '10.20.0.254' },
+    { Subnet: '10.21.0.0/24', AuxiliaryAddresses: { router: '10.21.0.5' } },
+  ];
+  const made = await make(...pools);
+  const shown = await api.get(`/networks/${made.json.Id}`);
+  t.deepEqual(shown.IPAM.Config, pools);
+  const refusals: [object, RegExp][] = [
+    [
+      { Subnet: '10.30.0.0/24', Gateway: '10.31.0.1' },
+      /^gateway 10\.31\.0\.1 is not in subnet 10\.30\.0\.0\/24$/,
+    ],
+    [{ Subnet: '10.30.0.0/24', Gateway: '10.30.0.255' }, /^gateway 10\.30\.0\.255 is the first or the last/],
+    [{ Subnet: '10.30.0.0/24', IPRange: '10.31.0.0/25' }, /^range 10\.31\.0\.0\/25 is not in subnet/],
+    [{ Subnet: '10.30.0.0/24', IPRange: '10.30.0.0/16' }, /^range 10\.30\.0\.0\/16 is not in subnet/],
+    [
+      { Subnet: '10.30.0.0/24', AuxiliaryAddresses: { a: '10.3.0.1' } },
+      /^auxiliary address a: 10\.3\.0\.1 is not in/,
+    ],
+    [
+      { Subnet: '10.30.0.0/24', AuxiliaryAddresses: { a: 'x' } },
+      /^auxiliary address a: not an IPv4 address: x/,
+    ],
+    [
+      { Subnet: '169.254.7.0/24' },
+      /^subnet 169\.254\.7\.0\/24 can not be used: its addresses are link-local/,
+    ],
+    [{ Subnet: '224.1.0.0/16' }, /are for multicast$/],
+    [{ IPRange: '10.30.0.0/25' }, /^a range of addresses needs a subnet$/],
+    [{ AuxiliaryAddresses: { a: '10.3.0.1' } }, /^auxiliary addresses need a subnet$/],
+  ];
+  for (const [pool, message] of refusals) {
+    const { status, json } = await make(pool);
+    t.is(status, 400, JSON.stringify(pool));
+    t.regex(json.message, message);
+  }
+});
+
+test('a service asks for its virtual address and its way out by options of the attachment', async (t) => {
+  await using api = await ApiFixture.up();
+  const front = await makeNetwork(api, 'front', { IPAM: { Config: [{ Subnet: '10.20.0.0/24' }] } });
+  const record = api.store.get('networks', front) as Network;
+  const allocation = { subnet: '10.20.0.0/24', gateway: '10.20.0.1', vni: 4097 };
+  await api.write([{ table: 'networks', key: front, value: { ...record, allocation } }]);
+  const make = (Name: string, DriverOpts: object, more: object = {}) => {
+    const spec = service(Name, [], more) as Json;
+    spec.TaskTemplate.Networks = [{ Target: 'front', DriverOpts }];
+    return api.send('POST', '/services/create', spec);
+  };
+  const options = { 'shoal.address': '10.20.0.9', 'shoal.gw-priority': '5' };
+  const { json } = await make('web', options);
+  const read = (await api.get(`/services/${json.ID}`)).Spec.TaskTemplate;
+  t.deepEqual(read.Networks, [{ Target: front, DriverOpts: options }]);
+  const refusals: [object, object, number, RegExp][] = [
+    [
+      { 'shoal.address': '10.20.0.1' },
+      {},
+      400,
+      /10\.20\.0\.1 on network front can not be had: it is the subnet's own/,
+    ],
+    [{ 'shoal.address': '10.21.0.9' }, {}, 400, /it is not in the subnet/],
+    [{ 'shoal.address': '10.20.0.300' }, {}, 400, /an IPv4 address such as 10\.0\.0\.9 is expected/],
+    [
+      { 'shoal.address': '10.20.0.9' },
+      { EndpointSpec: { Mode: 'dnsrr' } },
+      400,
+      /endpoint mode dnsrr has none/,
+    ],
+    [{ 'shoal.gw-priority': 'high' }, {}, 400, /'high': a whole number is expected/],
+    [{ odd: 'x' }, {}, 501, /not supported by Shoal: odd \(shoal\.address and shoal\.gw-priority are\)/],
+  ];
+  for (const [opts, more, status, message] of refusals) {
+    const answer = await make('bad', opts, more);
+    t.is(answer.status, status, JSON.stringify(opts));
+    t.regex(answer.json.message, message);
+  }
+});
+
 test('every filter of the list', async (t) => {
   await using api = await ApiFixture.up();
   const front = await makeNetwork(api, 'front', { Labels: { tier: 'a' } });

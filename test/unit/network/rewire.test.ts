@@ -1,7 +1,7 @@
 /** A container that runs: from any interfaces to any others, and what stays is not touched. */
 import test from 'ava';
 import fc from 'fast-check';
-import { containerObjects, interfacesOf } from '../../../agent/network/container-scope.ts';
+import { containerObjects, defaultInterface, interfacesOf } from '../../../agent/network/container-scope.ts';
 import type { NetOp } from '../../../agent/network/diff.ts';
 import { type KernelObject, scopeOf } from '../../../agent/network/kernel-object.ts';
 import type { NamespaceDump } from '../../../agent/network/observe.ts';
@@ -136,3 +136,28 @@ function plain(objects: ReadonlyMap<string, KernelObject>): [string, unknown][] 
     .toSorted(([a], [b]) => (a < b ? -1 : 1))
     .map(([key, object]) => [key, { ...object, mtu: 0 }]);
 }
+
+test('the way out: the first network that has one, unless priorities say which', (t) => {
+  const extra = network('extra', 0x1003, '10.7.0');
+  const networks = new Map([...set.networks, [extra.networkId, extra]]);
+  const addresses = ['10.5.0.9', '10.6.0.9', '10.7.0.9', '10.0.0.9'].map((address) => {
+    const { networkId } = [...networks.values()].find(({ gateway }) =>
+      address.startsWith(gateway.replace(/1$/, '')),
+    ) as { networkId: string };
+    return { network: networkId, address };
+  });
+  const wayOut = (priorities: Readonly<Record<string, number>>): string | undefined => {
+    const attachments = addresses.map(({ network: id }) => ({
+      network: id,
+      aliases: [],
+      wayOutPriority: priorities[networks.get(id)?.name ?? ''] ?? 0,
+    }));
+    const task = taskWith(addresses);
+    const asked = { ...task, spec: { ...task.spec, networks: attachments } };
+    return defaultInterface(interfacesOf(asked, networks))?.network.name;
+  };
+  t.is(wayOut({}), 'front');
+  t.is(wayOut({ extra: 1 }), 'extra');
+  t.is(wayOut({ front: -1 }), 'extra');
+  t.is(wayOut({ back: 9, ingress: 9 }), 'front', 'an internal network leads nowhere');
+});

@@ -160,6 +160,62 @@ for (const [second, error] of [
   });
 }
 
+test('addresses come out of the range alone, and never is one given that is reserved', (t) => {
+  const swarm = cluster({ taskHistoryLimit: 0 })
+    .nodes(1)
+    .network('front', {
+      subnet: '10.9.0.0/24',
+      gateway: '10.9.0.9',
+      addressRange: '10.9.0.8/29',
+      reservedAddresses: { router: '10.9.0.12', elsewhere: '10.9.0.100' },
+    });
+  swarm.service('web', { replicas: 7, networks: front, endpointMode: 'dnsrr' }).settle();
+  t.is(swarm.getNetwork('front')?.allocation?.gateway, '10.9.0.9');
+  t.deepEqual(
+    swarm
+      .running('web')
+      .map(({ addresses }) => addresses[0]?.address ?? '')
+      .toSorted(),
+    ['10.9.0.10', '10.9.0.11', '10.9.0.13', '10.9.0.14', '10.9.0.15', '10.9.0.8'],
+  );
+  t.deepEqual(
+    swarm.reasons('web').filter((reason) => reason !== undefined),
+    ['no free address on network front'],
+  );
+  swarm.service('web', { replicas: 6 }).settle();
+  const [victim] = swarm.running('web');
+  const freed = victim?.addresses[0]?.address;
+  swarm.report(victim?.id ?? '', 'failed').elapse(40_000);
+  t.true(
+    swarm.running('web').some(({ addresses }) => addresses[0]?.address === freed),
+    'the only one that is left is given again',
+  );
+});
+
+test('a service has the virtual address that it asks for, outside of the range too, and its tasks have others', (t) => {
+  const swarm = cluster().nodes(1).network('front', { subnet: '10.9.0.0/24', addressRange: '10.9.0.128/25' });
+  const at = (address: string) => [{ network: 'front', aliases: [], address }];
+  const vip = (id: string) => swarm.get(id).endpoint?.vips[0]?.address;
+  swarm.service('web', { replicas: 2, networks: at('10.9.0.7') }).settle();
+  t.is(vip('web'), '10.9.0.7');
+  const own = swarm.running('web').map(({ addresses }) => addresses[0]?.address);
+  t.deepEqual(own, ['10.9.0.129', '10.9.0.128'].toSorted());
+  swarm.service('other', { networks: at('10.9.0.7') }).settle();
+  t.is(swarm.reasons('other')[0], 'address 10.9.0.7 on network front can not be had: it is in use');
+  swarm.service('other', { networks: at('10.9.0.8') }).settle();
+  t.is(vip('other'), '10.9.0.8');
+  const before = swarm.running('web').map(({ id }) => id);
+  swarm.service('web', { networks: at('10.9.0.9') }).settle();
+  t.is(vip('web'), '10.9.0.9');
+  t.deepEqual(
+    swarm.running('web').map(({ id }) => id),
+    before,
+    'its tasks stay: the address is none of theirs',
+  );
+  swarm.service('other', { networks: at('10.9.0.128') }).settle();
+  t.is(vip('other'), '10.9.0.8', 'a task has it: the service keeps what it has');
+});
+
 test('a full network makes tasks wait, and says so', (t) => {
   const swarm = cluster().nodes(1).network('front', { subnet: '10.9.0.0/29' });
   swarm.service('web', { replicas: 5, networks: front }).settle();

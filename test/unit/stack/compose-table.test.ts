@@ -24,7 +24,7 @@ const FILES = { 'more.yaml': 'services: {base: {image: a, user: them}}', 'a.env'
 function base(): Tree {
   return {
     services: { web: { image: 'a' }, other: { image: 'b', networks: ['front'], volumes: ['data:/d'] } },
-    networks: { front: null },
+    networks: { front: { ipam: { config: [{ subnet: '10.0.0.0/24' }] } } },
     volumes: { data: null, spare: null },
     secrets: { old: { external: true } },
     configs: { old: { external: true } },
