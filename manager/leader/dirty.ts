@@ -27,8 +27,10 @@ export class DirtyServices {
   /** A network waits for its subnet: worth a plan without any service. */
   #networks = false;
   #services = new Set<string>();
-  /** Tasks of theirs have come further, or nodes have changed: worth a look, but not one for each. */
+  /** Tasks of theirs have come further: worth a look, but not one for each. */
   #progressed = new Set<string>();
+  /** Of as much worth to those that follow nodes. Thousands of nodes may change before they are looked at, once. */
+  #nodesChanged = false;
   /** Something of theirs found no place; looked at again when room may have been made. */
   readonly #starved = new Set<string>();
   /** Those of them that want to be near to tasks of others: looked at again when any task finds a node. */
@@ -43,7 +45,7 @@ export class DirtyServices {
   }
 
   get isEmpty(): boolean {
-    return !this.isUrgent && this.#progressed.size === 0;
+    return !this.isUrgent && !this.#nodesChanged && this.#progressed.size === 0;
   }
 
   /** Not all that is dirty can wait. */
@@ -66,9 +68,15 @@ export class DirtyServices {
 
   /** Everything that is dirty now, or all of it that can not wait; which then is not. */
   take(only: 'everything' | 'urgent' = 'everything'): Taken {
-    if (only === 'everything') this.add(this.#progressed);
+    if (only === 'everything') {
+      this.add(this.#progressed);
+      if (this.#nodesChanged && !this.#all) this.add(this.#nodeFollowers());
+    }
     const services = this.#all ? 'all' : this.#services;
-    if (only === 'everything' || this.#all) this.#progressed = new Set();
+    if (only === 'everything' || this.#all) {
+      this.#progressed = new Set();
+      this.#nodesChanged = false;
+    }
     this.#all = false;
     this.#networks = false;
     this.#services = new Set();
@@ -201,13 +209,16 @@ export class DirtyServices {
         if (task !== undefined) this.#services.add(task.serviceId);
       }
     }
-    // For these, one of many nodes is no reason to hurry.
-    for (const id of this.#starved) this.#progressed.add(id);
-    for (const id of this.#waiters.all()) this.#progressed.add(id);
-    for (const { id, revision } of this.#store.all('services').values()) {
+    this.#nodesChanged = true;
+  }
+
+  /** Where there is room, and how many tasks there should be, may follow from any node. */
+  #nodeFollowers(): string[] {
+    const following = [...this.#store.all('services').values()].filter(({ id, revision }) => {
       const spec = this.#store.get('revisions', revisionKey(id, revision))?.spec;
-      if (spec !== undefined && followsNodes(spec)) this.#progressed.add(id);
-    }
+      return spec !== undefined && followsNodes(spec);
+    });
+    return [...this.#starved, ...this.#waiters.all(), ...following.map(({ id }) => id)];
   }
 
   #noteWaiters(name: string | undefined): void {
