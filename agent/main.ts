@@ -164,12 +164,16 @@ function linkOptions(
   const { nodeId, current } = identity;
   const returning = new Returning({ ...options, identity });
   const onRefused = (signal: AbortSignal): Promise<void> => returning.refused(signal);
-  const onManagers = (managers: readonly string[]): void => {
-    identity.change({ managers: [...managers] }).catch((error: unknown) => {
-      options.logger.warn({ error: describeError(error) }, 'where managers are could not be written down');
+  const remember = (parts: Parameters<NodeIdentity['change']>[0]): void => {
+    identity.change(parts).catch((error: unknown) => {
+      options.logger.warn({ error: describeError(error) }, 'who the managers are could not be written down');
     });
   };
-  return { nodeId, managers: current.managers, description, tls: identity, onRefused, onManagers };
+  return {
+    ...{ nodeId, managers: current.managers, description, tls: identity, onRefused },
+    onManagers: (managers) => remember({ managers: [...managers] }),
+    onRemovedManagers: (ids) => remember({ removedManagers: [...ids] }),
+  };
 }
 
 async function openImages(options: AgentOptions, signal: AbortSignal): Promise<ImageService> {

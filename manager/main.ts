@@ -209,7 +209,8 @@ function rotateDataKeys(
     fetchKeys: async ({ address }, until) => {
       const authority = await authorityOf(clusterRecord(store), vault);
       const identity = await authority.issueIdentity(subject, clock.now());
-      return parseKeys(await fetchDataKeys(address, identity, until));
+      const isManager = (id: string): boolean => store.get('managers', id) !== undefined;
+      return parseKeys(await fetchDataKeys(address, { ...identity, isManager }, until));
     },
   });
   const looking = rotation.run(signal);

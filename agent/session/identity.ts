@@ -13,6 +13,8 @@ const identitySchema = z.strictObject({
   key: z.string(),
   /** host:port of the managers it was told of. */
   managers: z.array(z.string()),
+  /** Ids of managers that were removed, as it was told last. */
+  removedManagers: z.array(z.string()).readonly().exactOptional(),
 });
 
 /** Who the node is (certificates and key as PEM texts) and where its managers are. */

@@ -51,10 +51,17 @@ export interface LinkOptions {
   readonly describe?: (manager: string) => Promise<NodeDescription>;
   /** Told where managers are, whenever that has changed. */
   readonly onManagers?: (managers: readonly string[]) => void;
+  /** Told who is no manager any more, whenever that has changed. */
+  readonly onRemovedManagers?: (ids: readonly string[]) => void;
   /** The one that the statuses' times are of; default: the steady clock. */
   readonly clock?: Clock;
   /** A manager refuses this node's certificate, or shows one that this node does not trust. Awaited; must not reject. */
   readonly onRefused?: (signal: AbortSignal) => Promise<void>;
   /** Read anew for each session. */
-  readonly tls: { readonly ca: string; readonly cert: string; readonly key: string };
+  readonly tls: {
+    readonly ca: string;
+    readonly cert: string;
+    readonly key: string;
+    readonly removedManagers?: readonly string[];
+  };
 }

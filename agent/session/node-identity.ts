@@ -38,6 +38,10 @@ export class NodeIdentity {
     return this.#current.key;
   }
 
+  get removedManagers(): readonly string[] {
+    return this.#current.removedManagers ?? [];
+  }
+
   /** On disk as a whole before it counts. */
   async change(parts: Partial<Omit<Identity, 'nodeId'>>): Promise<void> {
     await this.#saving.run(async () => {

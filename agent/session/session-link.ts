@@ -152,6 +152,7 @@ export class SessionLink implements Link {
         this.#welcomed = true;
         if (this.#keys !== undefined) this.tellKeys(this.#keys);
         session.socket.beat(frame.beatMs);
+        this.#forgetRemoved(frame.removedManagers);
         if (frame.managers !== undefined) this.#learn(frame.managers, frame.nodeIndex);
         this.#logger.info({ sessionId: frame.sessionId, beatMs: frame.beatMs }, 'session opened');
         return this.#scheduleSend();
@@ -187,6 +188,13 @@ export class SessionLink implements Link {
     if (known.size === this.#managers.length && this.#managers.every((one) => known.has(one))) return;
     this.#managers = [...known];
     this.#options.onManagers?.(managers);
+  }
+
+  #forgetRemoved(ids: readonly string[] | undefined): void {
+    const { tls, onRemovedManagers } = this.#options;
+    const known = tls.removedManagers ?? [];
+    if (ids === undefined || (ids.length === known.length && ids.every((id) => known.includes(id)))) return;
+    onRemovedManagers?.(ids);
   }
 
   #assign(

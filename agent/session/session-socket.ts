@@ -32,6 +32,8 @@ export interface SessionTls {
   readonly ca: string;
   readonly cert: string;
   readonly key: string;
+  /** Ids of managers that were removed: whoever shows such a certificate is none. */
+  readonly removedManagers?: readonly string[];
 }
 
 /** Begins to connect to `host:port`. `attempt`: how many attempts have failed before, 0 the first time. */
@@ -51,7 +53,9 @@ function prepare(tls: SessionTls): Prepared {
   const known = prepared.get(tls);
   if (known?.ca === ca && known.cert === cert && known.key === key) return known;
   const context = createSecureContext({ ca, cert, key, minVersion: 'TLSv1.3' });
-  const made = { ca, cert, key, context, check: managerIdentityCheck(cert) };
+  // Looked at when somebody is to be believed: who was removed meanwhile is not.
+  const check = managerIdentityCheck(cert, (id) => tls.removedManagers?.includes(id) !== true);
+  const made = { ca, cert, key, context, check };
   prepared.set(tls, made);
   return made;
 }

@@ -7,6 +7,7 @@ import type { NodeMethods } from '../../shared/model/node-methods/index.ts';
 import type { ApiContext } from './context.ts';
 import { queryText } from './http/query.ts';
 import { callNode, NODE_TIMEOUT_MS } from './node-call.ts';
+import { untilNodesReport, waitedFor } from './returning-nodes.ts';
 import { findNode } from './resources/nodes.ts';
 
 export interface Answers<T> {
@@ -76,10 +77,15 @@ export function nameMissing(res: ServerResponse, missing: readonly string[]): vo
 }
 
 /**
- * Nodes that take new work: ready, active and connected, the manager's own first. `only`: of these. Throws
- * UnavailableError where there is none.
+ * Nodes that take new work: ready, active and connected, the manager's own first; those on their way back are waited for. `only`: of
+ * these. Rejects with UnavailableError where there is none.
  */
-export function workingNodes(ctx: ApiContext, only: readonly string[] | undefined): readonly Node[] {
+export async function workingNodes(
+  ctx: ApiContext,
+  only: readonly string[] | undefined,
+  signal: AbortSignal,
+): Promise<readonly Node[]> {
+  await untilNodesReport(ctx, signal, only);
   const self = ctx.managerNodeId();
   const nodes = [...ctx.store.all('nodes').values()].filter(
     (node) =>
@@ -87,7 +93,7 @@ export function workingNodes(ctx: ApiContext, only: readonly string[] | undefine
       (only?.includes(node.id) ?? node.spec.availability === 'active') &&
       ctx.gateway.connected(node.id),
   );
-  if (nodes.length === 0) throw new UnavailableError('no node is ready for it');
+  if (nodes.length === 0) throw new UnavailableError(`no node is ready for it${waitedFor(ctx, only)}`);
   const rank = (node: Node): number => (node.id === self ? -1 : node.index);
   return nodes.sort((a, b) => rank(a) - rank(b));
 }

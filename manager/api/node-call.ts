@@ -1,8 +1,17 @@
 import { UnavailableError } from '../../shared/errors/index.ts';
 import type { NodeMethods } from '../../shared/model/node-methods/index.ts';
 import type { ApiContext } from './context.ts';
+import { untilNodeReports, waitedFor } from './returning-nodes.ts';
 
 export const NODE_TIMEOUT_MS = 3_000;
+
+/** Resolves once the node can be asked, which may take seconds while it is on its way back; rejects with UnavailableError. */
+export async function requireConnected(ctx: ApiContext, nodeId: string, signal: AbortSignal): Promise<void> {
+  if (ctx.gateway.connected(nodeId)) return;
+  await untilNodeReports(ctx, nodeId, signal);
+  if (!ctx.gateway.connected(nodeId))
+    throw new UnavailableError(`node ${nodeId} is not connected${waitedFor(ctx, [nodeId])}`);
+}
 
 /**
  * Asks the node that holds something. Rejects with UnavailableError, which names the node, when it is not connected or
@@ -16,7 +25,7 @@ export async function callNode<M extends keyof NodeMethods>(
   signal: AbortSignal,
   timeoutMs: number = NODE_TIMEOUT_MS,
 ): Promise<NodeMethods[M]['result']> {
-  if (!ctx.gateway.connected(nodeId)) throw new UnavailableError(`node ${nodeId} is not connected`);
+  await requireConnected(ctx, nodeId, signal);
   if (timeoutMs === Infinity) return ctx.gateway.call(nodeId, method, params, signal);
   const late = AbortSignal.timeout(timeoutMs);
   try {

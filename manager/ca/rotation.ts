@@ -71,7 +71,8 @@ export function rotationProgress(
 
 /** The record once the rotation is done: the next root is the only one. */
 export function endedRotation(cluster: Cluster, vault: Vault, nowMs: number): Cluster {
-  const { rotation, ...rest } = cluster;
+  // What the old root has signed for managers that were removed does not count any more either way.
+  const { rotation, removedManagers: _, ...rest } = cluster;
   const { nextCaKeyPem, ...secrets } = openSecrets(vault, cluster);
   if (rotation === undefined || nextCaKeyPem === undefined) return cluster;
   return {

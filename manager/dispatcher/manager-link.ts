@@ -15,16 +15,19 @@ export interface ManagerTls {
   readonly ca: string;
   readonly cert: string;
   readonly key: string;
+  /** Whether that is the id of a manager of the cluster, now. */
+  readonly isManager: (id: string) => boolean;
 }
 
 /** Begins to connect. `busy` says whether the link is in use; asked now and then. */
 export function connectManager(
   address: string,
   path: string,
-  { ca, cert, key }: ManagerTls,
+  { ca, cert, key, isManager }: ManagerTls,
   busy: () => boolean,
 ): WebSocket {
-  const checkServerIdentity = managerIdentityCheck(cert);
+  let peerId = '';
+  const checkServerIdentity = managerIdentityCheck(cert, (id) => isManager((peerId = id)));
   const agent = new Agent({
     ca,
     cert,
@@ -47,7 +50,7 @@ export function connectManager(
   const beating = setInterval(() => {
     silent += 1;
     idle = busy() ? 0 : idle + 1;
-    if (silent > LOST_PINGS) socket.terminate();
+    if (silent > LOST_PINGS || (peerId !== '' && !isManager(peerId))) socket.terminate();
     else if (idle > IDLE_PINGS) socket.close();
     else if (socket.readyState === WebSocket.OPEN) socket.ping();
   }, PING_MS);

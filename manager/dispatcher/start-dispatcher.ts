@@ -78,7 +78,9 @@ export async function startDispatcher(options: StartDispatcherOptions): Promise<
   const own = await ManagerCertificate.make({ store, authority, managerId, hosts, clock, logger });
   const records = recordsOf(options, managerId, clock);
   const refusals = new Refusals(logger);
-  const links = new ManagerLinks({ ...options, clock, managerId, tls: () => own.tls, signal });
+  const isManager = (id: string): boolean => store.get('managers', id) !== undefined;
+  const tls = () => ({ ...own.tls, isManager });
+  const links = new ManagerLinks({ ...options, clock, managerId, tls, signal });
   const dispatcher = new Dispatcher({
     ...{ store, vault, records, managerId, withdrawTimeoutMs, clock, refusals, logger, signal },
     nodeDownAfterMs: cluster.nodeDownAfterMs,

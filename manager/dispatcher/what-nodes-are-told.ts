@@ -22,11 +22,18 @@ export const DOWN_MESSAGES: Record<Verdict['reason'], string> = {
 
 export const ORPHAN_MESSAGE = 'its manager is gone, and no other one has heard of the node';
 
-/** The version of this one, and host:port of those that are in. */
-export function aboutManagers(store: Store): { version: string; managers?: string[] } {
+interface AboutManagers {
+  readonly version: string;
+  readonly managers?: string[];
+  readonly removedManagers: string[];
+}
+
+/** The version of this one, host:port of those that are in, and who is out. */
+export function aboutManagers(store: Store): AboutManagers {
   const members = [...store.all('managers').values()].filter((record) => record.state === 'member');
   const managers = members.map((record) => record.address).toSorted();
-  return { version: VERSION, ...(managers.length === 0 ? {} : { managers }) };
+  const removedManagers = (store.get('cluster', 'self')?.removedManagers ?? []).map(({ id }) => id);
+  return { version: VERSION, removedManagers, ...(managers.length === 0 ? {} : { managers }) };
 }
 
 /** An agent that has lost a container must know that its task is not to be started a second time (invariant 2). */

@@ -20,6 +20,7 @@ import { authorityOf, openSecrets } from '../ca/cluster.ts';
 import { judgeToken } from '../ca/tokens.ts';
 import type { Store, Write } from '../store/store.ts';
 import type { Vault } from '../vault/seal.ts';
+import { removalWrites } from './removed.ts';
 import { addLearner, listMembers, memberOf, removeMember } from './etcd-members.ts';
 
 export interface ManagerDoor {
@@ -84,7 +85,7 @@ async function invite(
     );
   }
   checkAddresses(manager);
-  const cleared = clearPlace(store, manager);
+  const cleared = clearPlace(store, manager, clock.now());
   const id = newId();
   const subject = { nodeId: id, role: 'manager' } as const;
   const certificate = await authority.issue(csr, subject, clock.now());
@@ -111,7 +112,7 @@ function checkAddresses({ address, peerUrl }: NonNullable<JoinRequest['manager']
 }
 
 /** What an earlier attempt of the same machine has left goes; a manager that is in stays. */
-function clearPlace(store: Store, wanted: NonNullable<JoinRequest['manager']>): Write[] {
+function clearPlace(store: Store, wanted: NonNullable<JoinRequest['manager']>, nowMs: number): Write[] {
   const there = [...store.all('managers').values()].filter(
     (record) => record.address === wanted.address || record.peerUrl === wanted.peerUrl,
   );
@@ -122,12 +123,11 @@ function clearPlace(store: Store, wanted: NonNullable<JoinRequest['manager']>): 
         `first: shoal manager rm ${member.id}`,
     );
   }
-  return there.map(({ id }) => ({
-    table: 'managers',
-    key: id,
-    value: null,
-    expect: store.version('managers', id),
-  }));
+  return removalWrites(
+    store,
+    there.map(({ id }) => id),
+    nowMs,
+  );
 }
 
 async function enter(options: DoorOptions, managerId: string, signal: AbortSignal): Promise<Handover> {

@@ -116,10 +116,16 @@ async function ask(address: string, identity: ManagerIdentity, signal: AbortSign
   );
 }
 
+/** What this one shows, and whom it believes. */
+interface AskingManager extends Pick<ManagerIdentity, 'ca' | 'cert' | 'key'> {
+  /** Default: whoever has a manager's certificate. */
+  readonly isManager?: (id: string) => boolean;
+}
+
 /** The data keys of another manager. Rejects as `askManager`. */
 export async function fetchDataKeys(
   address: string,
-  identity: Pick<ManagerIdentity, 'ca' | 'cert' | 'key'>,
+  identity: AskingManager,
   signal: AbortSignal,
 ): Promise<string> {
   const answer = await askManager(address, '/managers/data-keys', identity, signal);
@@ -130,7 +136,7 @@ export async function fetchDataKeys(
 async function askManager(
   address: string,
   path: string,
-  identity: Pick<ManagerIdentity, 'ca' | 'cert' | 'key'>,
+  identity: AskingManager,
   signal: AbortSignal,
 ): Promise<unknown> {
   const { status, body } = await post(`https://${address}${path}`, identity, signal);
@@ -153,12 +159,12 @@ function parseJson(text: string): unknown {
 
 function post(
   url: string,
-  identity: Pick<ManagerIdentity, 'ca' | 'cert' | 'key'>,
+  identity: AskingManager,
   signal: AbortSignal,
 ): Promise<{ status: number; body: string }> {
-  const { ca, cert, key } = identity;
+  const { ca, cert, key, isManager } = identity;
   const agent = new Agent({ ca, cert, key, minVersion: 'TLSv1.3', maxCachedSessions: 0 });
-  const checkServerIdentity = managerIdentityCheck(cert);
+  const checkServerIdentity = managerIdentityCheck(cert, isManager);
   const until = AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]);
   return new Promise((resolve, reject) => {
     const fail = (cause: Error): void =>

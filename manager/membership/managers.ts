@@ -10,6 +10,7 @@ import type { Logger, ManagerRecord, Node } from '../../shared/model/index.ts';
 import { StaleError, type Store, type Write } from '../store/store.ts';
 import { type EtcdMemberView, listMembers, memberOf, promoteMember, removeMember } from './etcd-members.ts';
 import { removalProblem } from './quorum.ts';
+import { readmissionWrites, removalWrites } from './removed.ts';
 
 export interface ManagersOptions {
   readonly store: Store;
@@ -110,7 +111,8 @@ export class Managers {
       };
       const expect = store.version('managers', own.id);
       try {
-        await store.commit([{ table: 'managers', key: own.id, value, expect }], { signal });
+        const write: Write = { table: 'managers', key: own.id, value, expect };
+        await store.commit([write, ...readmissionWrites(store, own.id)], { signal });
         return;
       } catch (error) {
         if (!(error instanceof StaleError) || attempt === ATTEMPTS) throw error;
@@ -223,8 +225,16 @@ export class Managers {
   }
 
   async #forget(record: ManagerRecord, signal: AbortSignal): Promise<void> {
-    const gone: Write = { table: 'managers', key: record.id, value: null };
-    await this.#options.store.commit([gone], { signal });
+    const { store, clock } = this.#options;
+    for (let attempt = 1; ; attempt += 1) {
+      const writes = removalWrites(store, [record.id], clock.now());
+      try {
+        await store.commit(writes, { signal });
+        return;
+      } catch (error) {
+        if (!(error instanceof StaleError) || attempt === ATTEMPTS) throw error;
+      }
+    }
   }
 
   #nodeAt(host: string): string | undefined {

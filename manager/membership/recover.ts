@@ -6,6 +6,7 @@ import { access, cp, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Etcd3 } from 'etcd3';
 import { ConflictError, InvalidError } from '../../shared/errors/index.ts';
+import type { Cluster } from '../../shared/model/index.ts';
 import type { Logger } from '../../shared/model/options.ts';
 import { startEmbeddedEtcd } from '../store/embedded-etcd.ts';
 import { createEtcdClient } from '../store/etcd-client.ts';
@@ -19,6 +20,7 @@ import {
 } from '../store/etcd-process.ts';
 import { ELECTION_PREFIX, etcdKey, prefixEnd } from '../store/keys.ts';
 import { removeMember, listMembers } from './etcd-members.ts';
+import { withRemoved } from './removed.ts';
 
 export interface RecoverOptions {
   readonly stateDir: string;
@@ -54,7 +56,7 @@ export async function recover(options: RecoverOptions, signal: AbortSignal): Pro
   });
   const client = createEtcdClient(etcd.reach);
   try {
-    return { lost: await forgetOthers(client, id), aside };
+    return { lost: await forgetOthers(client, id, options.now()), aside };
   } finally {
     client.close();
   }
@@ -89,7 +91,7 @@ async function keepCopy(stateDir: string, directory: string, nowMs: number): Pro
 }
 
 /** etcd has put the other members out already; one that never voted may be left. Nobody of then stands for leader. */
-async function forgetOthers(client: Etcd3, id: string): Promise<string[]> {
+async function forgetOthers(client: Etcd3, id: string, nowMs: number): Promise<string[]> {
   const { header } = await client.maintenance.status();
   for (const member of await listMembers(client))
     if (member.id !== header.member_id) await removeMember(client, member.id);
@@ -101,6 +103,17 @@ async function forgetOthers(client: Etcd3, id: string): Promise<string[]> {
     keys_only: true,
   });
   const lost = kvs.map((kv) => kv.key.toString().slice(prefix.length)).filter((one) => one !== id);
+  if (lost.length > 0) await refuseFromNowOn(client, lost, nowMs);
   for (const one of lost) await client.kv.deleteRange({ key: Buffer.from(prefix + one) });
   return lost;
+}
+
+/** Their certificates do not count any more: should one come to life again, nodes know that it is none. */
+async function refuseFromNowOn(client: Etcd3, ids: readonly string[], nowMs: number): Promise<void> {
+  const key = Buffer.from(etcdKey('cluster', 'self'));
+  const { kvs } = await client.kv.range({ key });
+  const [record] = kvs;
+  if (record === undefined) return;
+  const next = withRemoved(JSON.parse(record.value.toString()) as Cluster, ids, nowMs);
+  await client.kv.put({ key, value: Buffer.from(JSON.stringify(next)) });
 }

@@ -70,6 +70,8 @@ export interface Cluster {
   readonly caRotations?: number;
   /** How long certificates of nodes and managers are valid. Absent: 90 days. */
   readonly certificateLifeMs?: number;
+  /** Managers whose certificates do not count any more, though the root has signed them. Absent: none. */
+  readonly removedManagers?: readonly { readonly id: string; readonly removedAtMs: number }[];
   /** What users put there. */
   readonly labels?: Labels;
 }

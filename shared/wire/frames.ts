@@ -85,6 +85,8 @@ const managerFrame = z.discriminatedUnion('type', [
     version: z.string().exactOptional(),
     /** host:port of all managers, as they are now. */
     managers: z.array(z.string()).exactOptional(),
+    /** Ids of those that were removed: their certificates do not count any more. */
+    removedManagers: z.array(z.string()).exactOptional(),
   }),
   z.strictObject({ type: z.literal('full'), seq: whole, set: assignmentListsSchema }),
   z.strictObject({

@@ -5,16 +5,20 @@ import { X509Certificate } from 'node:crypto';
 /**
  * A check for tls.connect: the certificate (whose signature TLS has verified against the CA) must say OU=manager and the
  * cluster of `own`, this node's certificate; a machine that has none yet has the token's CA alone to go by. A worker's
- * certificate, signed by the same CA, must not pass for a manager's.
+ * certificate, signed by the same CA, must not pass for a manager's, nor that of a manager that was removed: `isManager` is asked
+ * for the id in it.
  */
 export function managerIdentityCheck(
   own: string | undefined,
+  isManager: (id: string) => boolean = () => true,
 ): (host: string, cert: PeerCertificate) => Error | undefined {
   const clusterId = own === undefined ? undefined : organisationOf(own);
   return (host, cert) => {
-    if (cert.subject.OU === 'manager' && (own === undefined || cert.subject.O === clusterId))
-      return undefined;
-    return new Error(`what answers at ${host} is not a manager of this cluster`);
+    const { CN, OU, O } = cert.subject;
+    if (OU !== 'manager' || (own !== undefined && O !== clusterId))
+      return new Error(`what answers at ${host} is not a manager of this cluster`);
+    if (typeof CN === 'string' && isManager(CN)) return undefined;
+    return new Error(`what answers at ${host} is not a manager of this cluster any more`);
   };
 }
 

@@ -378,6 +378,12 @@ test.serial('a lost manager is removed and replaced; what would lose the quorum 
   );
   t.is((await swarm.api('DELETE', `/managers/${encodeURIComponent(m3.address)}`)).status, 204);
   await agreed(swarm, m2.client, 'leader reachable');
+  const id = (await readFile(path.join(m3.stateDir, 'state', 'id'), 'utf8')).trim();
+  const identities = swarm.nodes.map((node) => path.join(node.stateDir, 'identity.json'));
+  await until(swarm, async () => {
+    const texts = await Promise.all(identities.map((file) => readFile(file, 'utf8')));
+    return texts.every((text) => /"removedManagers":\[.*?\]/.exec(text)?.[0].includes(id));
+  });
   const m4 = await swarm.joinManager(4);
   await agreed(swarm, m4.client, 'leader reachable reachable');
   // The one that was removed learns it, and begins no cluster of its own.

@@ -2,6 +2,7 @@
 import { NotFoundError } from '../../../shared/errors/index.ts';
 import { askNodes } from '../ask-nodes.ts';
 import type { ApiContext } from '../context.ts';
+import { untilNodesReport } from '../returning-nodes.ts';
 
 export interface ImageOnNodes {
   readonly nodeIds: readonly string[];
@@ -15,6 +16,7 @@ export async function nodesWithImage(
   reference: string,
   signal: AbortSignal,
 ): Promise<ImageOnNodes> {
+  await untilNodesReport(ctx, signal);
   const nodes = [...ctx.store.all('nodes').values()].filter(
     ({ id, status, spec }) =>
       status === 'ready' && spec.availability === 'active' && ctx.gateway.connected(id),

@@ -12,6 +12,7 @@ import type { ApiContext } from '../context.ts';
 import { callNode } from '../node-call.ts';
 import { signalNumber } from '../resources/container-actions.ts';
 import { nodeName } from '../resources/nodes.ts';
+import { notPlaced, outcomeInStore, untilNodeReports } from '../returning-nodes.ts';
 import { waitForStore } from '../wait.ts';
 import { containerById, hasEnded, isLive, stateOf, type StoredContainer } from './container-reads.ts';
 import { AS_LONG_AS_IT_TAKES_MS, wantContainer } from './containers.ts';
@@ -19,10 +20,15 @@ import { AS_LONG_AS_IT_TAKES_MS, wantContainer } from './containers.ts';
 /** A node is not waited for longer than this when it removes a container's files. */
 const NODE_REMOVAL_MS = 60_000;
 
-/** Throws UnavailableError that names the node when it can not be asked; ConflictError when it was removed. */
-export function requireNode(ctx: ApiContext, container: StoredContainer): string {
-  const { node, task, id } = container;
+/** Rejects with UnavailableError that names the node when it can not be asked, ConflictError when it was removed. */
+export async function requireNode(
+  ctx: ApiContext,
+  { task, id }: StoredContainer,
+  signal: AbortSignal,
+): Promise<string> {
   if (task?.nodeId === undefined) throw new ConflictError(`container ${id} is on no node yet`);
+  await untilNodeReports(ctx, task.nodeId, signal);
+  const node = ctx.store.get('nodes', task.nodeId);
   if (node === undefined) throw new ConflictError(`the node of container ${id} was removed from the cluster`);
   if (node.status === 'down' || !ctx.gateway.connected(node.id)) throw unreachable(node);
   return node.id;
@@ -39,30 +45,31 @@ export async function startContainer(
   signal: AbortSignal,
 ): Promise<boolean> {
   if (isLive(container)) return false;
-  requireNode(ctx, container);
+  await requireNode(ctx, container, signal);
   const { serial } = await wantContainer(
     ctx,
     container.service.id,
     (run) => ({ wanted: 'running', serial: run.serial + 1 }),
     signal,
   );
-  let outcome: AppError | 'runs' | undefined;
-  const decided = (): boolean => {
-    outcome = startOutcome(ctx, container.id, serial);
-    return outcome !== undefined;
-  };
-  await waitForStore(ctx.store, decided, AS_LONG_AS_IT_TAKES_MS, signal);
+  const decided = (waited: boolean) => startOutcome(ctx, container.id, serial, waited);
+  const outcome = await outcomeInStore(ctx, decided, AS_LONG_AS_IT_TAKES_MS, signal);
   if (!(outcome instanceof AppError)) return true;
   await giveUp(ctx, container, serial, signal);
   throw outcome;
 }
 
-function startOutcome(ctx: ApiContext, id: string, serial: number): AppError | 'runs' | undefined {
+function startOutcome(
+  ctx: ApiContext,
+  id: string,
+  serial: number,
+  waited: boolean,
+): AppError | 'runs' | undefined {
   const container = containerById(ctx.store, id);
   if (container === undefined) return new NotFoundError(`No such container: ${id}`);
   const { task, taskState, status, node } = container;
   if (task === undefined || taskState === undefined) return undefined;
-  if (task.pendingReason !== undefined) return new ConflictError(task.pendingReason);
+  if (task.pendingReason !== undefined) return notPlaced(task.pendingReason, waited);
   if ((task.run?.serial ?? 0) > serial) return 'runs';
   if (task.run?.serial !== serial) return undefined;
   if (taskState === 'running') return 'runs';
@@ -70,7 +77,7 @@ function startOutcome(ctx: ApiContext, id: string, serial: number): AppError | '
     if (status?.startedAtMs !== undefined) return 'runs';
     return new InvalidError(status?.error ?? `the container could not be started: ${taskState}`);
   }
-  return node?.status === 'ready' || node === undefined ? undefined : unreachable(node);
+  return node?.status === 'down' ? unreachable(node) : undefined;
 }
 
 /** What could not be started is not to start later, when nobody expects it. */
@@ -107,6 +114,7 @@ export async function stopContainer(
   const { service, task } = container;
   const begun = container.taskState === 'running';
   const nodeId = task?.nodeId ?? '';
+  await untilNodeReports(ctx, nodeId, signal);
   const reachable = ctx.gateway.connected(nodeId);
   const wanted = begun && reachable ? ('held' as const) : ('stopped' as const);
   await wantContainer(ctx, service.id, (run) => ({ ...run, wanted }), signal);
@@ -128,7 +136,7 @@ export async function killContainer(
   signal: AbortSignal,
 ): Promise<void> {
   if (!isLive(container)) throw new ConflictError(`Container ${container.id} is not running`);
-  const nodeId = requireNode(ctx, container);
+  const nodeId = await requireNode(ctx, container, signal);
   const ends = ['9', '15', signalNumber(container.revision.spec.container.stopSignal ?? '')].includes(number);
   if (ends) await wantContainer(ctx, container.service.id, (run) => ({ ...run, wanted: 'held' }), signal);
   await callNode(ctx, nodeId, 'container.kill', { containerId: container.id, signal: name }, signal);

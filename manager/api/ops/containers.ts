@@ -21,6 +21,7 @@ import {
 } from '../../../shared/model/index.ts';
 import { type Guard, StaleError, type Store, type Write } from '../../store/store.ts';
 import type { ApiContext } from '../context.ts';
+import { notPlaced, outcomeInStore } from '../returning-nodes.ts';
 import { checkServiceSpec } from '../validate/service-spec.ts';
 import { waitForStore } from '../wait.ts';
 import { containerById, containerByName, type StoredContainer, storedContainer } from './container-reads.ts';
@@ -212,24 +213,26 @@ function networkGuards(store: Store, spec: ServiceSpec): Guard[] {
 
 /** Resolves when the node has the container ready to be started; rejects with the reason when that will not be. */
 async function untilMade(ctx: ApiContext, id: string, signal: AbortSignal): Promise<void> {
-  const { store } = ctx;
-  const verdict = (): AppError | 'made' | undefined => {
-    const container = containerById(store, id);
+  const verdict = (waited: boolean): AppError | 'made' | undefined => {
+    const container = containerById(ctx.store, id);
     if (container === undefined || container.service.removing === true)
       return new ConflictError(`container ${id} was removed while it was made`);
-    return madeOrNot(container);
+    return madeOrNot(container, waited);
   };
-  await waitForStore(store, () => verdict() !== undefined, AS_LONG_AS_IT_TAKES_MS, signal);
-  const found = verdict();
+  const found = await outcomeInStore(ctx, verdict, AS_LONG_AS_IT_TAKES_MS, signal);
   if (found instanceof AppError) throw found;
 }
 
-function madeOrNot({ task, taskState, status, node }: StoredContainer): AppError | 'made' | undefined {
+function madeOrNot(
+  { task, taskState, status, node }: StoredContainer,
+  waited: boolean,
+): AppError | 'made' | undefined {
   if (task === undefined || taskState === undefined) return undefined;
-  if (task.pendingReason !== undefined) return new ConflictError(task.pendingReason);
+  if (task.pendingReason !== undefined) return notPlaced(task.pendingReason, waited);
   if (taskState === 'ready') return 'made';
   if (isTerminal(taskState)) return failure(status?.error ?? status?.message ?? taskState);
-  if (task.nodeId !== undefined && node?.status !== 'ready')
+  // Unknown is one whose manager has restarted: it comes, or is called down.
+  if (task.nodeId !== undefined && node?.status !== 'ready' && node?.status !== 'unknown')
     return new UnavailableError('the node went away while the container was made');
   return undefined;
 }

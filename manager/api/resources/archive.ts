@@ -1,8 +1,8 @@
 /** docker cp, docker export and docker diff: what a node's helper packs and unpacks, passed on as it comes. */
 import { Router, type Request, type Response } from 'express';
-import { InvalidError, UnavailableError } from '../../../shared/errors/index.ts';
+import { InvalidError } from '../../../shared/errors/index.ts';
 import { delay } from '../../../shared/lib/abort.ts';
-import type { StreamChunk } from '../../../shared/model/node-methods/index.ts';
+import type { NodeStreams, StreamChunk } from '../../../shared/model/node-methods/index.ts';
 import { pathStatSchema } from '../../../shared/wire/node-methods/archive.ts';
 import type { PlacedContainer } from '../codec/container-codec.ts';
 import { encodePathStat } from '../codec/path-stat-codec.ts';
@@ -10,7 +10,7 @@ import type { ApiContext } from '../context.ts';
 import { containerEvent } from '../events/container-event.ts';
 import { queryFlag, queryText } from '../http/query.ts';
 import { requestSignal, sendEmpty, sendJson, writeAll } from '../http/respond.ts';
-import { callNode } from '../node-call.ts';
+import { callNode, requireConnected } from '../node-call.ts';
 import { findContainer } from './containers.ts';
 
 const STAT_HEADER = 'X-Docker-Container-Path-Stat';
@@ -38,7 +38,7 @@ export function archiveRouter(ctx: ApiContext): Router {
     const path = pathOf(req);
     const container = await findContainer(ctx, req.params.id, signal);
     const params = { containerId: container.id, path };
-    const source = ctx.gateway.stream(reachable(ctx, container), 'container.archive.get', params, signal);
+    const source = contentsOf(ctx, container, 'container.archive.get', params, signal);
     await pass(res, source, 'application/x-tar', signal);
     ctx.events.emit(containerEvent('archive-path', container, { path }));
   });
@@ -53,7 +53,8 @@ export function archiveRouter(ctx: ApiContext): Router {
       keepKinds: queryFlag(req, 'noOverwriteDirNonDir'),
       own: queryFlag(req, 'copyUIDGID'),
     };
-    const nodeId = reachable(ctx, container);
+    const { nodeId } = container;
+    await requireConnected(ctx, nodeId, signal);
     try {
       const work = ctx.gateway.duplex(nodeId, 'container.archive.put', params, bodyOf(req), signal);
       for await (const chunk of work) void chunk;
@@ -69,7 +70,7 @@ export function archiveRouter(ctx: ApiContext): Router {
     const signal = requestSignal(res, ctx.signal);
     const container = await findContainer(ctx, req.params.id, signal);
     const params = { containerId: container.id };
-    const source = ctx.gateway.stream(reachable(ctx, container), 'container.export', params, signal);
+    const source = contentsOf(ctx, container, 'container.export', params, signal);
     await pass(res, source, 'application/octet-stream', signal);
     ctx.events.emit(containerEvent('export', container));
   });
@@ -78,7 +79,7 @@ export function archiveRouter(ctx: ApiContext): Router {
     const signal = requestSignal(res, ctx.signal);
     const container = await findContainer(ctx, req.params.id, signal);
     const params = { containerId: container.id };
-    const source = ctx.gateway.stream(reachable(ctx, container), 'container.changes', params, signal);
+    const source = contentsOf(ctx, container, 'container.changes', params, signal);
     sendJson(res, 200, await readChanges(source));
   });
   return router;
@@ -91,9 +92,15 @@ function pathOf(req: Request): string {
   return path;
 }
 
-function reachable(ctx: ApiContext, { nodeId }: PlacedContainer): string {
-  if (!ctx.gateway.connected(nodeId)) throw new UnavailableError(`node ${nodeId} is not connected`);
-  return nodeId;
+async function* contentsOf<M extends keyof NodeStreams>(
+  ctx: ApiContext,
+  { nodeId }: PlacedContainer,
+  method: M,
+  params: NodeStreams[M],
+  signal: AbortSignal,
+): AsyncIterable<StreamChunk> {
+  await requireConnected(ctx, nodeId, signal);
+  yield* ctx.gateway.stream(nodeId, method, params, signal);
 }
 
 /** The head goes out with the first chunk: until then, a failure has a status. */

@@ -54,7 +54,7 @@ export function containerLifecycleRouter(ctx: ApiContext): Router {
     sendEmpty(res, (await startContainer(ctx, container, signal)) ? 204 : 304);
   });
   single('restart', async (container, req, res, signal) => {
-    requireNode(ctx, container);
+    await requireNode(ctx, container, signal);
     await stopContainer(ctx, container, stopOptions(req), signal);
     await startContainer(ctx, containerById(ctx.store, container.id) ?? container, signal);
     ctx.events.emit(eventOf('restart', container));
@@ -134,7 +134,13 @@ async function requireUnpaused(
 ): Promise<void> {
   if (container.taskState !== 'running') return;
   const params = { containerId: container.id };
-  const { state } = await callNode(ctx, requireNode(ctx, container), 'container.inspect', params, signal);
+  const { state } = await callNode(
+    ctx,
+    await requireNode(ctx, container, signal),
+    'container.inspect',
+    params,
+    signal,
+  );
   if (state === 'paused') throw new ConflictError(`cannot ${action} a paused container, try unpause instead`);
 }
 

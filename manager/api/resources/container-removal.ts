@@ -4,6 +4,7 @@ import { ConflictError, UnsupportedError } from '../../../shared/errors/index.ts
 import type { ApiContext } from '../context.ts';
 import { passesLabels, queryFilters, queryFlag } from '../http/query.ts';
 import { requestSignal, sendEmpty, sendJson } from '../http/respond.ts';
+import { untilNodeReports } from '../returning-nodes.ts';
 import { callNode } from '../node-call.ts';
 import { removeServiceContainer } from '../ops/container-history.ts';
 import {
@@ -47,6 +48,7 @@ async function removeSingle(
       `cannot remove container "/${service.name}": container is ${state === 'restarting' ? 'restarting' : 'running'}: ` +
         'stop the container before removing or force remove',
     );
+  if (task?.nodeId !== undefined) await untilNodeReports(ctx, task.nodeId, signal);
   const reachable = task?.nodeId !== undefined && ctx.gateway.connected(task.nodeId);
   if (reachable && volumes)
     await callNode(ctx, task?.nodeId ?? '', 'container.discard-volumes', { containerId: id }, signal);
@@ -61,7 +63,7 @@ async function killFirst(ctx: ApiContext, container: StoredContainer, signal: Ab
   await wantContainer(ctx, container.service.id, (run) => ({ ...run, wanted: 'held' }), signal);
   try {
     const params = { containerId: container.id, signal: 'SIGKILL' };
-    await callNode(ctx, requireNode(ctx, container), 'container.kill', params, signal);
+    await callNode(ctx, await requireNode(ctx, container, signal), 'container.kill', params, signal);
   } catch (error) {
     // It has ended meanwhile.
     if (!(error instanceof ConflictError)) throw error;

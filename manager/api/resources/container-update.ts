@@ -42,7 +42,7 @@ export async function update(ctx: ApiContext, req: Request, res: Response): Prom
         containerId: container.id,
         limits: { limits, reservations, options: optionsOf(spec.runtime) },
       };
-      await callNode(ctx, requireNode(ctx, container), 'container.update', params, signal);
+      await callNode(ctx, await requireNode(ctx, container, signal), 'container.update', params, signal);
     }
     const change = (revision: Revision): Pick<Revision, 'spec' | 'asked'> => ({
       spec: updatedSpec(revision.spec, raw),

@@ -15,6 +15,7 @@ import { lookup } from '../lookup.ts';
 import { containerById, containerByName } from '../ops/container-reads.ts';
 import { inspectStored, singleLogTarget, withStored } from '../ops/container-views.ts';
 import { askNodes, nameMissing } from '../ask-nodes.ts';
+import { untilNodesReport } from '../returning-nodes.ts';
 import { callNode } from '../node-call.ts';
 import { asksForAll, CONTAINER_FILTERS, containerFilter } from './container-filters.ts';
 import { taskLogTarget, taskSpec } from './tasks.ts';
@@ -141,6 +142,7 @@ export async function findContainer(
     const found = await callNode(ctx, nodeId, 'container.inspect', { containerId }, signal);
     return { ...found, nodeId };
   }
+  await untilNodesReport(ctx, signal);
   const { containers } = await allContainers(ctx, signal);
   return lookup(containers, ref.replace(/^\//, ''), {
     kind: 'No such container:',

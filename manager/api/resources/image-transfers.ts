@@ -21,15 +21,15 @@ export function imageTransfersRouter(ctx: ApiContext): Router {
 
   router.post('/images/create', async (req, res) => {
     const params = pullParams(req);
-    const nodes = workingNodes(ctx, queryNode(ctx, req));
     const signal = requestSignal(res, ctx.signal);
+    const nodes = await workingNodes(ctx, queryNode(ctx, req), signal);
     const lines = new JsonStream(res, signal);
     await lines.run(() => pullOnNodes(ctx, nodes, params, lines, signal));
   });
 
   router.post('/images/load', async (req, res) => {
-    const nodes = workingNodes(ctx, queryNode(ctx, req));
     const signal = requestSignal(res, ctx.signal);
+    const nodes = await workingNodes(ctx, queryNode(ctx, req), signal);
     const lines = new JsonStream(res, signal);
     const quiet = queryFlag(req, 'quiet');
     await lines.run(() => loadOnNodes(ctx, nodes, req, { lines, quiet }, signal));

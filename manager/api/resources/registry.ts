@@ -30,7 +30,7 @@ export function registryRouter(ctx: ApiContext): Router {
 
   router.get('/distribution/*ref/json', async (req, res) => {
     const signal = requestSignal(res, ctx.signal);
-    const [node] = workingNodes(ctx, queryNode(ctx, req));
+    const [node] = await workingNodes(ctx, queryNode(ctx, req), signal);
     const params = { reference: refOf(req), ...withAuth(req) };
     const found = await callNode(
       ctx,
@@ -49,7 +49,7 @@ export function registryRouter(ctx: ApiContext): Router {
   router.post('/auth', async (req, res) => {
     const signal = requestSignal(res, ctx.signal);
     const { serveraddress, ...credentials } = parseStrict(zAuth, await readJson(req), 'credentials');
-    const [node] = workingNodes(ctx, queryNode(ctx, req));
+    const [node] = await workingNodes(ctx, queryNode(ctx, req), signal);
     const header = Buffer.from(JSON.stringify(withoutNulls(credentials))).toString('base64url');
     const params = { server: serveraddress ?? '', registryAuth: header };
     const answer = await callNode(ctx, node?.id ?? '', 'image.login', params, signal, REGISTRY_TIMEOUT_MS);

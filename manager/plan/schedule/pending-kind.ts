@@ -35,6 +35,11 @@ const BEGINNINGS: readonly (readonly [RegExp, PendingKind])[] = [
   [/^network /, 'network'],
 ];
 
+/** True when a node that has not been heard since its manager started may be one that suits. */
+export function waitsForNodes(reason: string): boolean {
+  return /^no suitable node \(.*\bstatus is unknown on \d+ node/.test(reason);
+}
+
 /** Of a reason that many filters share, the one that the most nodes failed: it is named first. */
 export function pendingKind(reason: string): PendingKind {
   const first = reason.replace(/^no suitable node \(/, '');

@@ -4,7 +4,9 @@ import fc from 'fast-check';
 import type { z } from 'zod';
 import { decodeContainer } from '../../../manager/api/codec/container-create-codec.ts';
 import { zCreate, zHostConfig } from '../../../manager/api/codec/container-create-schema.ts';
+import { notPlaced } from '../../../manager/api/returning-nodes.ts';
 import { waitForStore } from '../../../manager/api/wait.ts';
+import { delay } from '../../../shared/lib/abort.ts';
 import { serviceSpecSchema } from '../../../shared/wire/service-schema.ts';
 import { Cluster } from './container-cluster.ts';
 import { ApiFixture, type Json } from './fixture.ts';
@@ -328,4 +330,55 @@ test('a client that goes away while its container is made leaves nothing', async
   );
   await cluster.wake();
   t.true(await waitForStore(api.store, empty, 10_000, api.stopping.signal));
+});
+
+test('after a manager’s restart: nodes that come back are waited for, by creations and by what is on one of them', async (t) => {
+  await using cluster = await Cluster.up();
+  const { api } = cluster;
+  const set = async (status: 'ready' | 'unknown' | 'down', ...ids: string[]): Promise<void> => {
+    const nodes = ids.flatMap((id) => api.store.get('nodes', id) ?? []);
+    await api.write(nodes.map((node) => ({ table: 'nodes', key: node.id, value: { ...node, status } })));
+    for (const id of ids) {
+      const node = api.nodes.get(id);
+      if (node !== undefined) node.connected = status === 'ready';
+    }
+  };
+  const undone = async (work: Promise<unknown>): Promise<boolean> =>
+    (await Promise.race([work, delay(100, api.stopping.signal).then(() => 'waits')])) === 'waits';
+  await set('unknown', 'nodea1', 'nodea2');
+  const early = cluster.create('early');
+  t.true(await undone(early));
+  await set('down', 'nodea1');
+  await set('ready', 'nodea2');
+  await early;
+  // The image was found, and then the manager restarted: the task is placed on a node, once there is one.
+  const inspect = api.nodes.get('nodea2')?.answers.get('image.inspect');
+  api.nodes.get('nodea2')?.answers.set('image.inspect', async (params: Json) => {
+    await set('unknown', 'nodea2');
+    return inspect?.(params);
+  });
+  const pending = cluster.create('pending');
+  t.true(await undone(pending));
+  const reason = [...api.store.all('tasks').values()].find((task) => task.pendingReason !== undefined);
+  t.regex(reason?.pendingReason ?? '', /status is unknown on 1 node/);
+  await set('ready', 'nodea2');
+  await pending;
+  await set('unknown', 'nodea2');
+  const started = cluster.post('/containers/early/start');
+  t.true(await undone(started));
+  await set('ready', 'nodea2');
+  t.is(await started, 204);
+  await set('down', 'nodea2');
+  t.is(await cluster.post('/containers/pending/start'), 503, 'one that is down is not waited for');
+});
+
+test('why a task is not placed: named at once, but where nodes may come back; then with how long they were waited for', (t) => {
+  const full = 'no suitable node (insufficient memory on 2 nodes)';
+  t.is(notPlaced(full, false)?.message, full);
+  const unknown = 'no suitable node (insufficient memory on 1 node; status is unknown on 1 node)';
+  t.is(notPlaced(unknown, false), undefined);
+  t.is(notPlaced(unknown, true)?.message, `${unknown}; waited 8 s for nodes to report`);
+  t.truthy(
+    notPlaced('no suitable node (constraint node.labels.is==status is unknown not met on 2 nodes)', false),
+  );
 });

@@ -1,11 +1,16 @@
 /** Two managers on one store: nodes of the one are reached through the other; who may become a manager. */
-import { request } from 'node:https';
+import { createServer, request } from 'node:https';
+import type { AddressInfo } from 'node:net';
 import test, { type ExecutionContext } from 'ava';
+import { type WebSocket, WebSocketServer } from 'ws';
 import { join } from '../../../agent/session/join.ts';
+import { connectWebSocket } from '../../../agent/session/session-socket.ts';
 import type { Identity } from '../../../agent/session/identity.ts';
 import { joinTokens, openSecrets } from '../../../manager/ca/cluster.ts';
 import { type RunningDispatcher, startDispatcher } from '../../../manager/dispatcher/start-dispatcher.ts';
 import { managerDoor } from '../../../manager/membership/door.ts';
+import { connectManager } from '../../../manager/dispatcher/manager-link.ts';
+import { readmissionWrites, removalWrites } from '../../../manager/membership/removed.ts';
 import { createEtcdClient } from '../../../manager/store/etcd-client.ts';
 import {
   ConflictError,
@@ -18,6 +23,7 @@ import { systemClock } from '../../../shared/lib/clock.ts';
 import type { ManagerRecord } from '../../../shared/model/index.ts';
 import { MemoryStore } from '../../harness/memory-store.ts';
 import { testVault } from '../../harness/vault.ts';
+import { RawSession } from './raw-session.ts';
 import { addService, eventually, putTask, quiet, startAgent, status, task } from './rig.ts';
 
 interface Pair {
@@ -253,7 +259,85 @@ test('what a manager is given is for one that is joining: no node, no manager th
   t.is(await enter(address, { ca: node.ca }), 403);
 });
 
-function enter(address: string, identity: Partial<Identity>): Promise<number> {
+test('a manager that was removed is none any more: to managers, whatever is open; to nodes, as server; after it came back', async (t) => {
+  const p = await pair(t);
+  const [{ address, dispatcher }] = p.managers as [Pair['managers'][number]];
+  const subject = { nodeId: 'm3', role: 'manager' } as const;
+  const m3 = { ...(await dispatcher.authority.issueIdentity(subject, Date.now())), nodeId: 'm3' };
+  const playing = await playManager(t, m3);
+  await p.store.commit([{ table: 'managers', key: 'm3', value: record('m3', playing) }], {
+    signal: p.signal,
+  });
+  const paths = ['/usage', '/withdrawals', '/relay/n1'];
+  const before = paths.slice(0, 2).map((path) => new RawSession(address, m3, path));
+  await Promise.all(before.map((session) => session.opened()));
+  const node = await join({ token: p.tokens.worker, managers: [address], hostname: 'n' }, p.signal);
+  t.is(await reached(playing, node), 'open', 'until it is removed nodes believe it');
+  const linkTo = (isManager: (id: string) => boolean) => (at: string) =>
+    connectManager(at, '/usage', { ...m3, isManager }, () => true);
+  t.is(await outcomeOf(linkTo((id) => id === 'm3')(playing)), 'open');
+
+  const identity = { ...node, removedManagers: [] as readonly string[] };
+  const told = (): readonly string[] => identity.removedManagers;
+  const onRemovedManagers = (ids: readonly string[]): void => void (identity.removedManagers = ids);
+  startAgent({ address, identity, hostname: 'n', onRemovedManagers, signal: p.signal });
+  await eventually('its node is there', () => dispatcher.hasSession(node.nodeId));
+  await p.store.commit(removalWrites(p.store, ['m3'], Date.now()), { signal: p.signal });
+  await eventually('what it had open is cut', () => before.every(({ closeCode }) => closeCode !== undefined));
+  const after = paths.map((path) => new RawSession(address, m3, path));
+  await eventually('nothing else is opened', () => after.every(({ closeCode }) => closeCode === 4003));
+  const asNode = new RawSession(address, m3);
+  await asNode.opened();
+  asNode.hello('m3');
+  await eventually('nor a node’s session', () => asNode.closeCode !== undefined);
+  t.is(asNode.frames.length, 0);
+  t.is(await enter(address, m3), 403);
+  t.is(await enter(address, m3, '/managers/data-keys'), 403);
+  await eventually('nodes are told', () => told().includes('m3'));
+  t.regex(await reached(playing, identity), /not a manager of this cluster any more/);
+  t.is(await reached(address, identity), 'open');
+  t.regex(
+    await outcomeOf(linkTo((id) => p.store.get('managers', id) !== undefined)(playing)),
+    /not a manager of this cluster any more/,
+  );
+  await p.store.commit(readmissionWrites(p.store, 'm3'), { signal: p.signal });
+  await p.store.commit([{ table: 'managers', key: 'm3', value: record('m3', playing) }], {
+    signal: p.signal,
+  });
+  await eventually('one that could not leave after all counts again', () => told().length === 0);
+});
+
+/** Whoever has a manager's certificate, and answers as one. Resolves with its address. */
+async function playManager(
+  t: ExecutionContext,
+  { cert, key }: { cert: string; key: string },
+): Promise<string> {
+  const server = createServer({ cert, key });
+  const sockets = new WebSocketServer({ server });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => {
+    for (const socket of sockets.clients) socket.terminate();
+    server.close();
+  });
+  return `127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+/** What becomes of a node's attempt to open a session. */
+function reached(address: string, tls: Identity): Promise<string> {
+  return outcomeOf(connectWebSocket(address, tls, 0));
+}
+
+function outcomeOf(socket: WebSocket): Promise<string> {
+  return new Promise((resolve) => {
+    socket.on('error', (error) => resolve(error.message));
+    socket.on('open', () => {
+      resolve('open');
+      socket.terminate();
+    });
+  });
+}
+
+function enter(address: string, identity: Partial<Identity>, path = '/managers/enter'): Promise<number> {
   const { ca, cert, key } = identity;
   return new Promise((resolve, reject) => {
     const options = {
@@ -264,7 +348,7 @@ function enter(address: string, identity: Partial<Identity>): Promise<number> {
       cert,
       key,
     } as object;
-    const asked = request(`https://${address}/managers/enter`, options, (response) => {
+    const asked = request(`https://${address}${path}`, options, (response) => {
       response.resume();
       resolve(response.statusCode ?? 0);
     });

@@ -98,15 +98,16 @@ export async function rig(t: ExecutionContext, options: RigOptions = {}): Promis
 
 export function startAgent(options: {
   address: string;
-  identity: Pick<Identity, 'nodeId' | 'ca' | 'cert' | 'key'>;
+  identity: Pick<Identity, 'nodeId' | 'ca' | 'cert' | 'key' | 'removedManagers'>;
   onRefused?: (signal: AbortSignal) => Promise<void>;
+  onRemovedManagers?: (ids: readonly string[]) => void;
   hostname: string;
   handlers?: Partial<LinkHandlers>;
   logger?: Logger;
   clock?: Clock;
   signal: AbortSignal;
 }): TestAgent {
-  const { address, identity, hostname, handlers, clock, onRefused } = options;
+  const { address, identity, hostname, handlers, clock, onRefused, onRemovedManagers } = options;
   const sets: AssignmentSet[] = [];
   const abort = new AbortController();
   const link = new SessionLink(
@@ -117,6 +118,7 @@ export function startAgent(options: {
       tls: identity,
       ...(clock === undefined ? {} : { clock }),
       ...(onRefused === undefined ? {} : { onRefused }),
+      ...(onRemovedManagers === undefined ? {} : { onRemovedManagers }),
     },
     {
       onAssignments: (set, acknowledge, whole) => {
