@@ -27,6 +27,7 @@ import type { Containers, NewContainer } from './containers.ts';
 import { heldMounts } from './held-mounts.ts';
 import { hostsFile, hostsFileOfNode } from './hosts-file.ts';
 import { readImageFile } from './image-files.ts';
+import { etcBinds, filesLender, sharedMemory, sharingOf } from './peers.ts';
 import type { ContainerRecord } from './record.ts';
 import { fillSpec } from './fill-spec.ts';
 import { INIT_PATH, processArgs, runtimeSpec, type BindMount } from './runtime-spec.ts';
@@ -35,6 +36,11 @@ import { parseSignal } from './signals.ts';
 import { detailsOf, type StandaloneRecord, standaloneMode, withAnonymousVolumes } from './standalone.ts';
 import { isRemapped, withOwnIds } from './user-ranges.ts';
 import { type ResolvedUser, resolveUser } from './users.ts';
+
+type HeldProcess = Pick<
+  ContainerRecord,
+  'args' | 'env' | 'cwd' | 'rlimits' | 'noNewPrivileges' | 'capabilities'
+>;
 
 export interface BuilderOptions {
   readonly images: ImageService;
@@ -135,13 +141,14 @@ export class ContainerBuilder {
     const filled = filledSpec(task, context);
     const { spec, names } = withAnonymousVolumes(filled, image.config, id);
     const user = await userOf(spec, image);
-    const hostUts = spec.runtime?.hostUts === true;
-    const ownName = spec.runtime?.network === 'host' ? this.#options.hostname : id.slice(0, 12);
-    const hostname = hostUts ? hostnameOfNode() : spec.hostname || ownName;
+    const { containers } = this.#options;
+    const lender = await filesLender(containers, spec.runtime?.networkOf);
+    const hostname = this.#hostname(spec, id, lender?.hostname);
     const remapped = isRemapped(spec, this.#options.remap);
     const owned = (list: BindMount[]): BindMount[] => (remapped ? list.map(withOwnIds) : list);
     const binds = [
-      ...owned(await this.#files(task, id, hostname, networked)),
+      ...(lender?.binds ?? owned(await this.#files(task, id, hostname, networked))),
+      ...sharedMemory(containers, id, spec.runtime),
       ...owned(spec.init === true ? [await this.#init(id)] : []),
       ...(await this.#mounts({ mounts: spec.mounts, anonymous: names, image, id, remapped }, signal)),
       ...owned(this.#options.files.mounts(id, spec)),
@@ -159,15 +166,7 @@ export class ContainerBuilder {
       machine: { arch: GO_ARCH[arch()] ?? arch(), release: kernelRelease() },
       available: availableCapabilities(),
     });
-    const { env = [], cwd, capabilities, rlimits = [], noNewPrivileges = false } = config.process;
-    const process = {
-      args: processArgs(spec, image.config),
-      env,
-      cwd,
-      rlimits,
-      noNewPrivileges,
-      capabilities: capabilities?.bounding ?? [],
-    };
+    const process = heldProcess(config, processArgs(spec, image.config));
     const { uid, gid, additionalGids } = user;
     const identity = { id, uid, gid, additionalGids, imageId: image.id };
     const stop = spec.stopSignal ?? image.config.stopSignal ?? 'SIGTERM';
@@ -181,8 +180,10 @@ export class ContainerBuilder {
       mounts: heldMounts(spec.mounts, names, binds),
       ...(spec.readOnlyRoot === true ? { readOnlyRoot: true } : {}),
       ...(log.kept ? {} : { withoutLog: true }),
+      ...(lender === undefined ? {} : { filesOf: lender.id }),
+      ...(spec.runtime?.ipcShareable === true ? { sharesMemory: true } : {}),
     };
-    const made = { config, layers: image.layers, log, remapped };
+    const made = { config, layers: image.layers, log, remapped, ...sharingOf(spec.runtime) };
     if (mode === undefined) return { record, ...made };
     const known = this.#options.containers.find(id);
     const standalone: StandaloneRecord = {
@@ -191,6 +192,11 @@ export class ContainerBuilder {
       discardVolumes: mode.autoRemove || known?.standalone?.discardVolumes === true,
     };
     return { record: standaloneRecord(record, known, image, standalone, task), ...made };
+  }
+
+  #hostname({ hostname, runtime = {} }: ContainerSpec, id: string, lent: string | undefined): string {
+    if (runtime.hostUts === true) return hostnameOfNode();
+    return lent ?? (hostname || (runtime.network === 'host' ? this.#options.hostname : id.slice(0, 12)));
   }
 
   /** A copy of the container's own: what a privileged one could do to it harms no other. */
@@ -218,11 +224,7 @@ export class ContainerBuilder {
     await Promise.all(
       Object.entries(files).map(([name, text]) => writeFile(join(directory, name), text, { mode: 0o644 })),
     );
-    return Object.keys(files).map((name) => ({
-      source: join(directory, name),
-      target: `/etc/${name}`,
-      options: ['bind', 'rprivate'],
-    }));
+    return etcBinds(directory);
   }
 
   async #mounts(
@@ -273,6 +275,12 @@ export class ContainerBuilder {
   }
 }
 
+/** What the record keeps of it, for further commands in the container. */
+function heldProcess({ process }: NewContainer['config'], args: readonly string[]): HeldProcess {
+  const { env = [], cwd, capabilities, rlimits = [], noNewPrivileges = false } = process;
+  return { args, env, cwd, rlimits, noNewPrivileges, capabilities: capabilities?.bounding ?? [] };
+}
+
 /** By the image's own files. */
 async function userOf({ user, groups = [] }: ContainerSpec, image: ResolvedImage): Promise<ResolvedUser> {
   const [passwd = '', group = ''] = await Promise.all(
@@ -311,7 +319,7 @@ function availableCapabilities(): string[] {
 function recordOf(
   task: TaskAssignment,
   identity: Pick<ContainerRecord, 'id' | 'uid' | 'gid' | 'additionalGids' | 'imageId'>,
-  process: Pick<ContainerRecord, 'args' | 'env' | 'cwd' | 'rlimits' | 'noNewPrivileges' | 'capabilities'>,
+  process: HeldProcess,
   stopSignal: string,
   healthCheck: HealthCheck | undefined,
   nodeId: string,

@@ -22,7 +22,10 @@ import {
   type LogRequest,
   type OciConfig,
 } from '../native/container.ts';
+import { removeTmpfs } from '../native/tmpfs.ts';
+import { memoryPath, type Sharing, withPeers } from './peers.ts';
 import { readRecord, writeRecord, type ContainerExit, type ContainerRecord } from './record.ts';
+import { mountMemory } from '../files/memory-directory.ts';
 import { withUserRange } from './user-ranges.ts';
 
 const SIGKILL = 9;
@@ -36,6 +39,10 @@ export interface NewContainer {
   readonly log: LogPolicy;
   /** It has a user namespace of its own. */
   readonly remapped?: boolean;
+  /** Whose namespaces it is in, too. */
+  readonly sharing?: Sharing;
+  /** Size of the memory that it lets others share. */
+  readonly sharedBytes?: number;
 }
 
 /** What a container has outside of its own directories, and which ends with it. */
@@ -183,20 +190,23 @@ export class Containers {
     ]);
     await writeRecord(directory, record);
     this.#records.set(record.id, record);
-    const { pid } = await createContainer({
-      id: record.id,
-      runDir,
-      config: container.config,
-      rootfs: {
-        lower: [...container.layers],
-        upper: this.upperDirectory(record.id),
-        work: join(directory, 'work'),
-      },
-      ...(container.log.kept ? { log: this.#logOf(container) } : {}),
-      stdin: record.openStdin ?? false,
-      stdinOnce: record.stdinOnce ?? false,
+    if (container.sharedBytes !== undefined) await mountMemory(memoryPath(directory), container.sharedBytes);
+    return withPeers(this, container.sharing ?? {}, container.config, async (config) => {
+      const { pid } = await createContainer({
+        id: record.id,
+        runDir,
+        config,
+        rootfs: {
+          lower: [...container.layers],
+          upper: this.upperDirectory(record.id),
+          work: join(directory, 'work'),
+        },
+        ...(container.log.kept ? { log: this.#logOf(container) } : {}),
+        stdin: record.openStdin ?? false,
+        stdinOnce: record.stdinOnce ?? false,
+      });
+      return pid;
     });
-    return pid;
   }
 
   #logOf({ record, log: { maxBytes, maxFiles } }: NewContainer): LogRequest {
@@ -300,6 +310,7 @@ export class Containers {
     try {
       await this.#belongings?.remove(id);
       await writeRecord(this.directory(id), ended);
+      await this.#unmountMemory(id);
       await deleteContainer(this.runDirectory(id));
     } finally {
       if (this.#records.has(id)) this.#records.set(id, ended);
@@ -316,7 +327,13 @@ export class Containers {
   async release(id: string): Promise<void> {
     await deleteContainer(this.runDirectory(id));
     await this.#belongings?.remove(id);
+    await this.#unmountMemory(id);
     await rm(this.runDirectory(id), { recursive: true, force: true });
+  }
+
+  /** Containers that share it keep what they have. */
+  async #unmountMemory(id: string): Promise<void> {
+    if (this.#records.get(id)?.sharesMemory === true) await removeTmpfs(memoryPath(this.directory(id)));
   }
 
   /** Everything of it: processes, cgroup, files; then `rest`, which belongs to it, too. Idempotent. */

@@ -57,6 +57,10 @@ export interface ContainerRecord {
   readonly readOnlyRoot?: boolean;
   /** The ids of the node that its own are, while it runs. */
   readonly userRange?: IdRange;
+  /** With the network of another container: whose files below /etc it has. */
+  readonly filesOf?: string;
+  /** Others may share its ipc namespace; its /dev/shm is a mount of the node. */
+  readonly sharesMemory?: true;
   /** Its output is not kept. */
   readonly withoutLog?: true;
 }

@@ -1,5 +1,10 @@
 /** PURE. From a task's spec and its image's configuration to an OCI runtime-spec config.json (v1.1). */
-import type { ContainerSpec, ResourceAmounts, RuntimeOptions } from '../../shared/model/index.ts';
+import {
+  type ContainerSpec,
+  hasForeignNetwork,
+  type ResourceAmounts,
+  type RuntimeOptions,
+} from '../../shared/model/index.ts';
 import type { ContainerLimits } from '../../shared/model/node-methods/index.ts';
 import { parseSeccompProfile, resolveSeccomp } from '../../shared/lib/seccomp-profile.ts';
 import type { OciConfig, OciMount, OciResources, OciSeccomp } from '../native/container.ts';
@@ -108,7 +113,7 @@ export function runtimeSpec(input: RuntimeSpecInput): OciConfig {
       devices: (input.devices ?? []).map(({ device }) => device),
       sysctl: {
         // The node's own are not the container's to set.
-        ...(options.network === 'host' ? {} : NETWORK_SYSCTLS),
+        ...(hasForeignNetwork(options) ? {} : NETWORK_SYSCTLS),
         ...spec.sysctls,
       },
       maskedPaths: privileged ? [] : MASKED,
@@ -174,12 +179,13 @@ export function processEnv(
   return [...env].map(([key, value]) => `${key}=${value}`);
 }
 
+/** Its own: those of other containers are added when it is made. */
 function namespaces(options: RuntimeOptions): { type: string }[] {
   const shared: Readonly<Record<string, boolean | undefined>> = {
-    pid: options.hostPid,
-    ipc: options.hostIpc,
+    pid: options.hostPid === true || options.pidOf !== undefined,
+    ipc: options.hostIpc === true || options.ipcOf !== undefined,
     uts: options.hostUts,
-    network: options.network === 'host',
+    network: hasForeignNetwork(options),
     cgroup: options.hostCgroup,
   };
   const types = ['pid', 'network', 'ipc', 'uts', 'mount', 'cgroup'];
@@ -226,6 +232,8 @@ function ipcMounts(options: RuntimeOptions, none: readonly string[]): OciMount[]
     };
     return [mqueue, bind];
   }
+  // It is among the binds.
+  if (options.ipcOf !== undefined || options.ipcShareable === true) return [mqueue];
   const size = options.shmBytes === undefined ? '65536k' : String(options.shmBytes);
   const shm = { destination: '/dev/shm', type: 'tmpfs', source: 'shm' };
   return [mqueue, { ...shm, options: [...none, 'mode=1777', `size=${size}`] }];

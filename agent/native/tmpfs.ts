@@ -2,15 +2,33 @@ import { NativeError, type NativeFailure, errorParameter } from './errors.ts';
 import { library } from './library.ts';
 
 const ensure = library.func('shoal_tmpfs_ensure', 'int', ['str', 'str', errorParameter]);
+const mount = library.func('shoal_tmpfs_mount', 'int', ['str', 'str', errorParameter]);
+const remove = library.func('shoal_tmpfs_remove', 'int', ['str', errorParameter]);
 
 /**
  * Makes sure that the existing directory is in memory: mounts a tmpfs (mode 0700) over it unless it is on one. Rejects
  * with NativeError when it can not be.
  */
 export function ensureTmpfs(path: string, options: string): Promise<void> {
+  return settled((...rest) => ensure.async(path, options, ...rest));
+}
+
+/** Mounts a new tmpfs over the existing directory, in place of one that is mounted there. Rejects with NativeError. */
+export function mountTmpfs(path: string, options: string): Promise<void> {
+  return settled((...rest) => mount.async(path, options, ...rest));
+}
+
+/** Unmounts it; who has it mounted elsewhere keeps it. Idempotent. Rejects with NativeError. */
+export function removeTmpfs(path: string): Promise<void> {
+  return settled((...rest) => remove.async(path, ...rest));
+}
+
+function settled(
+  call: (failure: NativeFailure, done: (error: unknown, code: number) => void) => void,
+): Promise<void> {
   return new Promise((resolve, reject) => {
     const failure = {} as NativeFailure;
-    ensure.async(path, options, failure, (error: unknown, code: number) => {
+    call(failure, (error, code) => {
       if (error) reject(error);
       else if (code < 0) reject(new NativeError(-code, failure.step, failure.detail));
       else resolve();

@@ -6,7 +6,12 @@ import { ConflictError, describeError, InvalidError, NotFoundError } from '../..
 import { delay, isAbort } from '../../shared/lib/abort.ts';
 import { backoffMs } from '../../shared/lib/backoff.ts';
 import { Mutex } from '../../shared/lib/mutex.ts';
-import type { AssignmentSet, TaskAddress, TaskAssignment } from '../../shared/model/index.ts';
+import {
+  type AssignmentSet,
+  hasForeignNetwork,
+  type TaskAddress,
+  type TaskAssignment,
+} from '../../shared/model/index.ts';
 import { adopt } from './adopt.ts';
 import { attachPlan } from './attach.ts';
 import { defaultInterface, interfacesOf } from './container-scope.ts';
@@ -313,8 +318,8 @@ export class NetworkDriver {
     const shared = sharedPort(task, this.#attached.values(), set.services.values());
     if (shared !== undefined) throw new ConflictError(`port ${shared} is published already on this node`);
     await requireFree(hostPortsOf(task).map(portText));
-    // The namespace is the node's own.
-    if (task.spec.container.runtime?.network === 'host') return task;
+    // The namespace is the node's own, or has its interfaces from another container.
+    if (hasForeignNetwork(task.spec.container.runtime)) return task;
     const self = this.#self(set, reading.hostDump);
     requireTunnels(task, set, self);
     const { batches, added } = attachPlan(task, set, self, netnsPath);

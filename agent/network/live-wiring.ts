@@ -1,6 +1,11 @@
 /** Containers that run and are connected to networks, or taken from them. */
 import { describeError } from '../../shared/errors/index.ts';
-import type { AssignmentSet, TaskAddress, TaskAssignment } from '../../shared/model/index.ts';
+import {
+  type AssignmentSet,
+  hasForeignNetwork,
+  type TaskAddress,
+  type TaskAssignment,
+} from '../../shared/model/index.ts';
 import type { Logger } from '../../shared/model/options.ts';
 import { dumpNamespace } from '../native/network.ts';
 import type { Kernel } from './kernel.ts';
@@ -45,7 +50,7 @@ export class LiveWiring {
     for (const taskId of this.#problems.keys()) if (!due.has(taskId)) this.#problems.delete(taskId);
     for (const taskId of due) {
       const task = set.tasks.get(taskId);
-      if (task === undefined || task.spec.container.runtime?.network === 'host') continue;
+      if (task === undefined || hasForeignNetwork(task.spec.container.runtime)) continue;
       try {
         await this.#rewire(task, set, self, done);
         this.#problems.delete(taskId);

@@ -22,7 +22,7 @@ export function readNetworkMode(service: Section): NetworkAttachment[] | undefin
   if (name !== undefined) return name === 'bridge' ? [] : [{ network: name, aliases: [] }];
   if (/^(service|container):/.test(mode))
     return refuse(
-      `'${mode}' is not supported: two containers of a cluster can not share a network namespace`,
+      `'${mode}' is not supported: tasks are placed one by one, on different nodes; let them meet on a network by name, or run both as single containers (docker compose, docker run --network container:NAME)`,
     );
   return refuse(`'${mode}' is not supported: host, none or bridge is expected`);
 }

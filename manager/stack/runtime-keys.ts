@@ -52,7 +52,9 @@ function hostMode(
   if (text === 'host') return true;
   const at = service.map.entries.get(name)?.value ?? service.map;
   if (/^(service|container):/.test(text)) {
-    const why = 'the containers of a cluster share no namespaces: they may be on different nodes';
+    const why =
+      'tasks are placed one by one, on different nodes; run both as single containers ' +
+      `(docker compose, docker run --${name} container:NAME)`;
     service.problems.error(at, at.key, `'${text}' is not supported: ${why}`);
     return undefined;
   }

@@ -8,4 +8,12 @@
  * as "size=64m" may be given) unless it is on one already. Returns 0 or -errno. */
 SHOAL_EXPORT int shoal_tmpfs_ensure(const char *path, const char *options, struct shoal_error *err);
 
+/* Mounts a new tmpfs over the existing directory path (nosuid, nodev, noexec), in place of one that is mounted there.
+ * Returns 0 or -errno. */
+SHOAL_EXPORT int shoal_tmpfs_mount(const char *path, const char *options, struct shoal_error *err);
+
+/* Unmounts what is mounted at path; who has it mounted elsewhere keeps it. 0 when nothing is, or path is not there.
+ * Returns 0 or -errno. */
+SHOAL_EXPORT int shoal_tmpfs_remove(const char *path, struct shoal_error *err);
+
 #endif

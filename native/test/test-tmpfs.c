@@ -1,4 +1,4 @@
-/* shoal_tmpfs_ensure, in a mount namespace of its own. Needs root. */
+/* shoal_tmpfs_ensure, _mount and _remove, in a mount namespace of its own. Needs root. */
 #include <errno.h>
 #include <sched.h>
 #include <stdio.h>
@@ -34,6 +34,20 @@ int main(void) {
   CHECK(shoal_tmpfs_ensure(dir, "size=nonsense", &err) == -EINVAL);
   CHECK(strcmp(err.step, "mount tmpfs") == 0);
   CHECK(shoal_tmpfs_ensure("/var/tmp/shoal-none", "", &err) == -ENOENT);
+  /* One of its own, also where memory is below already; the next one takes its place, and all are gone at the end. */
+  CHECK(shoal_tmpfs_mount(dir, "mode=1777,size=1m", &err) == 0);
+  CHECK(type_of(dir) == TMPFS);
+  char file[sizeof dir + 8];
+  (void)snprintf(file, sizeof file, "%s/file", dir);
+  FILE *made = fopen(file, "w");
+  CHECK(made != NULL && fclose(made) == 0);
+  CHECK(shoal_tmpfs_mount(dir, "mode=1777,size=2m", &err) == 0);
+  CHECK(access(file, F_OK) < 0);
+  CHECK(shoal_tmpfs_remove(dir, &err) == 0);
+  CHECK(type_of(dir) != TMPFS);
+  CHECK(shoal_tmpfs_remove(dir, &err) == 0);
+  CHECK(shoal_tmpfs_remove("/var/tmp/shoal-none", &err) == 0);
+  CHECK(shoal_tmpfs_mount(dir, "size=nonsense", &err) == -EINVAL);
   CHECK(rmdir(dir) == 0);
   return 0;
 }

@@ -44,6 +44,12 @@ export interface RuntimeOptions {
   readonly userNamespace?: 'private' | 'host';
   /** The node's network, or none but the loopback; absent: the service's networks. */
   readonly network?: 'host' | 'none';
+  /** Ids of containers on the same node whose namespaces it is in, in place of its own. */
+  readonly networkOf?: string;
+  readonly pidOf?: string;
+  readonly ipcOf?: string;
+  /** Others may share its ipc namespace and /dev/shm. */
+  readonly ipcShareable?: boolean;
   readonly domainname?: string;
   /** cgroup weight; 1024 is usual. */
   readonly cpuShares?: number;

@@ -5,6 +5,7 @@ import type { Balance } from './assignment.ts';
 import type { ContainerMode, ContainerRequest, ContainerRun } from './container.ts';
 import type { GenericRequest } from './generic-resource.ts';
 import type { NetworkAttachment } from './network.ts';
+import { isOffNetworks } from './node-network.ts';
 import type { RuntimeOptions } from './runtime-options.ts';
 import type { FileReference } from './secret.ts';
 
@@ -382,7 +383,7 @@ export const DEFAULT_STOP_GRACE_NS = 10_000_000_000;
  * address of the cluster's at all.
  */
 export function usesIngress(spec: ServiceSpec): boolean {
-  if (spec.container.runtime?.network !== undefined) return false;
+  if (isOffNetworks(spec.container.runtime)) return false;
   return spec.ports.length > 0 || spec.networks.length === 0;
 }
 

@@ -1,7 +1,9 @@
 /** docker create, run -d, start, stop, restart, kill, rename, rm, prune, wait, inspect and ps of single containers. */
+import { busyboxImage, nginxImage } from '../images/images.ts';
 import { IMAGE, suite } from './suite.ts';
 
-const { test } = await suite((cluster) => cluster.agents(2));
+const images = [await busyboxImage(), await nginxImage()];
+const { test } = await suite((cluster) => cluster.agents(2).images(...images));
 
 test('create, start, inspect, ps, stop, start again, rm', async (t, { docker, tag }) => {
   const name = `life-${tag}`;
@@ -33,4 +35,66 @@ test('create, start, inspect, ps, stop, start again, rm', async (t, { docker, ta
   t.deepEqual(await docker.lines('service', 'ls', '--quiet'), []);
   await docker.ok('rm', name);
   t.regex(await docker.fails('inspect', name), /No such object/);
+});
+
+test('namespaces of another container: on its node, with its name, and only while it runs', async (t, {
+  docker,
+  swarm,
+  tag,
+}) => {
+  const [donor, child] = [`donor-${tag}`, `child-${tag}`];
+  const a2 = ['--label', 'com.docker.swarm.constraints=["node.hostname==a2"]'];
+  const script = 'echo kept > /dev/shm/note; exec sleep 1000';
+  const lends = ['--ipc', 'shareable', '--shm-size', '1m', '--hostname', 'lender'];
+  const run = (...args: string[]) => docker.ok('run', ...args);
+  const id = await docker.ok('run', '-d', '--name', donor, ...a2, ...lends, 'busybox', 'sh', '-c', script);
+  const own = async (type: string) =>
+    (await docker.ok('exec', donor, 'readlink', `/proc/1/ns/${type}`)).trim();
+  const joined = (...options: string[]) => run('--rm', ...options, 'busybox', 'sh', '-c', look);
+  const look = 'for n in net pid ipc; do readlink /proc/self/ns/$n; done; hostname; cat /etc/hosts';
+  const mode = `container:${donor}`;
+  const seen = await joined('--network', mode, '--pid', `container:${id}`, '--ipc', mode);
+  const hosts = await docker.ok('exec', donor, 'cat', '/etc/hosts');
+  t.deepEqual(seen.trim().split('\n'), [
+    ...[await own('net'), await own('pid'), await own('ipc'), 'lender'],
+    ...hosts.trim().split('\n'),
+  ]);
+  t.is(await run('--rm', '--ipc', mode, 'busybox', 'cat', '/dev/shm/note'), 'kept');
+  const size = await run('--rm', '--ipc', mode, 'busybox', 'df', '-k', '/dev/shm');
+  t.regex(size, /\b1024\b/);
+  // What one leaves behind in the namespace of another ends with it, and nothing of the other does.
+  await run('--rm', '--pid', mode, 'busybox', 'sh', '-c', 'sleep 987 & exit 0');
+  t.notRegex(await docker.ok('top', donor), /987/);
+  t.regex(await docker.ok('exec', donor, 'ps'), /sleep 1000/);
+  t.notRegex(await docker.ok('exec', donor, 'ps'), /987/);
+
+  await docker.ok('run', '-d', '--name', child, '--network', mode, 'nginx');
+  t.is(
+    await docker.json('inspect', '--format', '{{json .HostConfig.NetworkMode}}', child),
+    `container:${id}`,
+  );
+  await swarm.eventually(
+    async () => (await docker.run(['exec', donor, 'wget', '-qO-', '127.0.0.1'])).code === 0,
+  );
+  const plain = await docker.fails('create', '--ipc', `container:${child}`, 'busybox');
+  t.regex(plain, /non-shareable IPC/);
+  t.regex(
+    await docker.fails('network', 'connect', 'bridge', child),
+    /cannot be disconnected from container:/,
+  );
+  const named = ['create', '--network', mode, '--hostname', 'x', 'busybox'];
+  t.regex(await docker.fails(...named), /hostname and the (container type )?network mode/);
+  t.regex(await docker.fails('create', '--pid', 'container:nobody', 'busybox'), /No such container: nobody/);
+  const far = ['--label', 'com.docker.swarm.constraints=["node.hostname==a1"]', '--pid', mode];
+  t.regex(await docker.fails('create', ...far, 'busybox'), /no suitable node/);
+
+  await docker.ok('stop', '-t', '0', child, donor);
+  t.regex(
+    await docker.fails('start', child),
+    /cannot join network namespace of a non running container: donor/,
+  );
+  await docker.ok('start', donor);
+  await docker.ok('start', child);
+  t.is((await docker.ok('exec', child, 'hostname')).trim(), 'lender');
+  await docker.ok('rm', '-f', donor, child);
 });

@@ -22,13 +22,13 @@ import {
   zCreate,
 } from './container-create-schema.ts';
 import { decodeMounts } from './container-mounts-codec.ts';
-import { decodeNetworks, decodePorts, parsePort } from './container-network-codec.ts';
+import { decodeNetworks, decodePorts, parsePort, peerOf } from './container-network-codec.ts';
 
 /** Classic Swarm's label: a JSON list of constraints, which the scheduler takes as it takes a service's. */
 export const CONSTRAINTS_LABEL = 'com.docker.swarm.constraints';
 
 export interface DecodedContainer {
-  /** Without its name and mode, which the manager gives. Networks are as the client named them. */
+  /** Without its name and mode, which the manager gives. Networks and containers are as the client named them. */
   readonly spec: Omit<ServiceSpec, 'name' | 'mode'>;
   readonly autoRemove: boolean;
   /** Publish what the image exposes, too (-P). */
@@ -43,7 +43,7 @@ export interface DecodedContainer {
 export function decodeContainer(value: unknown): DecodedContainer {
   const raw = parseStrict(zCreate, value, 'container');
   const host = raw.HostConfig ?? {};
-  const { networks, nodeNetwork } = decodeNetworks(raw, host);
+  const { networks, nodeNetwork, networkOf } = decodeNetworks(raw, host);
   const autoRemove = host.AutoRemove === true;
   const restart = decodeContainerRestart(host.RestartPolicy);
   if (autoRemove && restart.condition !== 'none')
@@ -57,6 +57,10 @@ export function decodeContainer(value: unknown): DecodedContainer {
       ...decodeCommon({ ...host, Domainname: raw.Domainname }),
       cpuPeriodUs: given(host.CpuPeriod),
       network: nodeNetwork,
+      networkOf,
+      pidOf: peerOf(host.PidMode),
+      ipcOf: peerOf(host.IpcMode),
+      ipcShareable: host.IpcMode === 'shareable' ? true : undefined,
     }),
   );
   refuseAllowFrom(labelsOf(raw.Labels));

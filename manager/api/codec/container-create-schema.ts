@@ -18,6 +18,15 @@ const zMode = (...allowed: readonly [string, ...string[]]) =>
     .enum(['', ...allowed], { error: `${allowed.map((mode) => `'${mode}'`).join(' or ')} is expected` })
     .nullish();
 
+/** Or a namespace of another container. */
+const zPeerMode = (...allowed: readonly [string, ...string[]]) =>
+  z
+    .string()
+    .refine((mode) => mode === '' || allowed.includes(mode) || /^container:./.test(mode), {
+      error: `${allowed.map((mode) => `'${mode}'`).join(', ')} or 'container:NAME' is expected`,
+    })
+    .nullish();
+
 const zPortBindings = z
   .record(z.string(), z.array(z.object({ HostIp: zText, HostPort: zText })).nullish())
   .nullish();
@@ -77,8 +86,8 @@ export const zHostConfig = z.object({
   ExtraHosts: zTexts,
   GroupAdd: zTexts,
   Init: zFlag,
-  PidMode: zMode('host'),
-  IpcMode: zMode('private', 'shareable', 'host'),
+  PidMode: zPeerMode('host'),
+  IpcMode: zPeerMode('private', 'shareable', 'host'),
   UTSMode: zMode('host'),
   CgroupnsMode: zMode('private', 'host'),
   UsernsMode: zUsers,

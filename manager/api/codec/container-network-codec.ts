@@ -1,6 +1,6 @@
 /** A single container's networks and ports in the Docker Engine API: NetworkMode, EndpointsConfig, PortBindings. */
 import type { z } from 'zod';
-import { InvalidError, UnsupportedError } from '../../../shared/errors/index.ts';
+import { InvalidError } from '../../../shared/errors/index.ts';
 import { isAddress } from '../../../shared/lib/cidr.ts';
 import { readHostAddress } from '../../../shared/lib/host-address.ts';
 import type { NetworkAttachment, PublishedPort } from '../../../shared/model/index.ts';
@@ -12,6 +12,8 @@ export interface DecodedNetworks {
   readonly networks: readonly NetworkAttachment[];
   /** In place of all others. */
   readonly nodeNetwork?: 'host' | 'none';
+  /** By name or id: the container whose network it has. */
+  readonly networkOf?: string;
 }
 
 /** Without a network of its own a container has the way out alone, which `bridge` and `default` are. */
@@ -19,12 +21,13 @@ const OWN: readonly string[] = ['', 'default', 'bridge'];
 
 export function decodeNetworks(config: RawCreate, host: RawHostConfig): DecodedNetworks {
   const mode = host.NetworkMode ?? '';
-  if (mode.startsWith('container:'))
-    throw new UnsupportedError(
-      `HostConfig.NetworkMode: not supported by Shoal: '${mode}' (a network, host, none and bridge are)`,
-    );
   const endpoints = config.NetworkingConfig?.EndpointsConfig ?? {};
   const named = Object.entries(endpoints).filter(([name]) => !OWN.includes(name));
+  const networkOf = peerOf(mode);
+  if (networkOf !== undefined) {
+    requireNothingOfItsOwn(config, host, named.find(([name]) => name !== mode)?.[0]);
+    return { networks: [], networkOf };
+  }
   if (mode === 'host' || mode === 'none' || config.NetworkDisabled === true) {
     const nodeNetwork = mode === 'host' ? 'host' : 'none';
     const other = named.find(([name]) => name !== mode);
@@ -43,6 +46,25 @@ export function decodeNetworks(config: RawCreate, host: RawHostConfig): DecodedN
       ...(attached.get(network) ?? { aliases: [] }),
     })),
   };
+}
+
+/** The container that a mode `container:NAME` names. */
+export function peerOf(mode: string | null | undefined): string | undefined {
+  return /^container:(.+)$/.exec(mode ?? '')?.[1];
+}
+
+/** Throws InvalidError, in Docker's words, for what the other container's network decides. */
+function requireNothingOfItsOwn(config: RawCreate, host: RawHostConfig, network: string | undefined): void {
+  const conflict = (what: string): InvalidError =>
+    new InvalidError(`conflicting options: ${what} and the container type network mode`);
+  if (network !== undefined) throw conflict(`network ${network}`);
+  if ((config.Hostname ?? '') !== '') throw conflict('hostname');
+  if ((host.ExtraHosts ?? []).length > 0) throw conflict('custom host-to-IP mapping');
+  const resolvers = [host.Dns, host.DnsOptions, host.DnsSearch];
+  if (resolvers.some((list) => (list ?? []).length > 0)) throw conflict('dns');
+  if (Object.keys(host.PortBindings ?? {}).length > 0 || host.PublishAllPorts === true)
+    throw conflict('port publishing');
+  if (Object.keys(config.ExposedPorts ?? {}).length > 0) throw conflict('port exposing');
 }
 
 /** `--ip` on a network that is the node's own. */

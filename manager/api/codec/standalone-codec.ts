@@ -240,6 +240,8 @@ export function encodeEndpoints(
   const isUp = container.state === 'running' || container.state === 'paused';
   const { spec } = stored.revision;
   const own = spec.container.runtime?.network;
+  // Docker shows none of one with another container's network.
+  if (spec.container.runtime?.networkOf !== undefined) return {};
   if (own !== undefined) return { [own]: { ...NO_ENDPOINT, NetworkID: nodeNetworkId(own) } };
   const attached = new Map(spec.networks.map((one) => [one.network, one]));
   const entries = endpointsOf(stored, isUp).map(({ network, address }) => {

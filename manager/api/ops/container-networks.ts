@@ -1,6 +1,7 @@
 /** Networks of a single container, which change while it runs: docker network connect and disconnect. */
 import { AppError, ConflictError, ForbiddenError, InvalidError } from '../../../shared/errors/index.ts';
 import {
+  hasForeignNetwork,
   isTerminal,
   type Network,
   type NetworkAttachment,
@@ -58,7 +59,9 @@ export async function disconnectContainer(
   const { networks, container: options } = container.revision.spec;
   const isOn =
     network === undefined
-      ? networks.length === 0 && (options.runtime?.network ?? 'bridge') === own
+      ? networks.length === 0 &&
+        options.runtime?.networkOf === undefined &&
+        (options.runtime?.network ?? 'bridge') === own
       : networks.some((one) => one.network === network.id);
   if (!isOn) {
     if (force) return;
@@ -71,8 +74,7 @@ export async function disconnectContainer(
 }
 
 function withNetwork(spec: ServiceSpec, network: Network, attachment: NetworkAttachment): ServiceSpec {
-  const { runtime } = spec.container;
-  if (runtime?.network === 'host')
+  if (hasForeignNetwork(spec.container.runtime))
     throw new ForbiddenError(
       'container sharing network namespace with another container or host cannot be connected to any other network',
     );
@@ -92,8 +94,9 @@ function withBridge(
   own: 'bridge' | 'host' | 'none',
   container: StoredContainer,
 ): ServiceSpec {
-  const now = spec.container.runtime?.network;
-  if (own !== 'bridge' || now === 'host')
+  const { network, networkOf } = spec.container.runtime ?? {};
+  const now = networkOf === undefined ? network : `container:${networkOf}`;
+  if (own !== 'bridge' || hasForeignNetwork(spec.container.runtime))
     throw new ForbiddenError(
       `container cannot be disconnected from ${now ?? own} network or connected to it while it exists`,
     );

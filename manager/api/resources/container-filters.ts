@@ -1,5 +1,5 @@
 /** The filters of GET /containers/json (API 1.47), over single containers and those of services. */
-import { nodeNetworkOf } from '../../../shared/model/index.ts';
+import { isOffNetworks, nodeNetworkOf } from '../../../shared/model/index.ts';
 import { InvalidError, NotFoundError } from '../../../shared/errors/index.ts';
 import { containerLabels, type PlacedContainer } from '../codec/container-codec.ts';
 import { shownPorts } from '../codec/standalone-codec.ts';
@@ -132,7 +132,7 @@ function isOnNetwork(ctx: ApiContext, container: PlacedContainer, name: string):
   const spec =
     container.stored?.revision.spec ?? (task === undefined ? undefined : taskSpec(ctx.store, task));
   // What is on no network of its own is what Docker puts on its bridge.
-  if (own === 'bridge') return spec?.networks.length === 0 && spec.container.runtime?.network === undefined;
+  if (own === 'bridge') return spec?.networks.length === 0 && !isOffNetworks(spec.container.runtime);
   return spec?.container.runtime?.network === own;
 }
 

@@ -10,6 +10,7 @@ import { requestSignal, sendEmpty, sendJson } from '../http/respond.ts';
 import { callNode } from '../node-call.ts';
 import { nodesWithImage } from '../ops/container-image.ts';
 import { containerById, containerByName, type StoredContainer } from '../ops/container-reads.ts';
+import { placeWithPeers } from '../ops/container-peers.ts';
 import { placeVolumes } from '../ops/container-volumes.ts';
 import {
   killContainer,
@@ -24,6 +25,7 @@ import { randomName } from '../ops/random-name.ts';
 import { signalNumber, stopOptions, zCondition } from './container-actions.ts';
 import { prune, remove } from './container-removal.ts';
 import { update } from './container-update.ts';
+import { findContainer } from './containers.ts';
 import { findSingle } from './find-single.ts';
 import { eventOf, serviceDecides } from './single-container.ts';
 
@@ -100,9 +102,10 @@ async function create(ctx: ApiContext, req: Request, res: Response): Promise<voi
   const isTaken = (tried: string): boolean => containerByName(ctx.store, tried) !== undefined;
   const image = await nodesWithImage(ctx, decoded.spec.container.image, signal);
   const { mounts, nodeIds } = await placeVolumes(ctx, decoded.spec.container.mounts, image.nodeIds, signal);
+  const withPeers = await placeWithPeers(decoded, nodeIds, (ref) => findContainer(ctx, ref, signal));
   const spec = {
-    ...decoded.spec,
-    container: { ...decoded.spec.container, mounts },
+    ...withPeers.spec,
+    container: { ...withPeers.spec.container, mounts },
     placement: { ...decoded.spec.placement, ...platformOf(req) },
   };
   const exposed = decoded.publishAll ? [...decoded.exposed, ...image.exposedPorts] : [];
@@ -112,8 +115,8 @@ async function create(ctx: ApiContext, req: Request, res: Response): Promise<voi
       name: asked || randomName(isTaken),
       spec: { ...spec, ports: withExposed(spec.ports, exposed) },
       autoRemove: decoded.autoRemove,
-      asked: decoded.asked,
-      nodes: nodeIds,
+      asked: withPeers.asked,
+      nodes: withPeers.nodeIds,
     },
     signal,
   );

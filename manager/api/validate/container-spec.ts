@@ -124,7 +124,7 @@ function checkRuntime(container: ContainerSpec): SpecProblem[] {
     'cpuPeriod',
     'from 1000 to 1000000 microseconds are expected',
   );
-  const { cpuset, cpuShares, hostUts, hostIpc, domainname, shmBytes } = runtime;
+  const { cpuset, cpuShares, hostUts, hostIpc, ipcOf, domainname, shmBytes } = runtime;
   check(cpuset === undefined || CPU_LIST.test(cpuset), 'cpuset', `'${cpuset}': such as '0-2,4' is expected`);
   check(cpuShares === undefined || cpuShares >= 2, 'cpuShares', 'at least 2 are expected');
   const named = container.hostname ?? domainname;
@@ -140,9 +140,9 @@ function checkRuntime(container: ContainerSpec): SpecProblem[] {
     `a user namespace of its own can not be had with ${theNodes.join(', ')}: those are the node's`,
   );
   check(
-    hostIpc !== true || shmBytes === undefined,
+    (hostIpc !== true && ipcOf === undefined) || shmBytes === undefined,
     'shmSize',
-    "with the node's ipc namespace /dev/shm is the node's",
+    'with the ipc namespace of the node, or of another container, /dev/shm is theirs',
   );
   return problems;
 }

@@ -2,12 +2,12 @@
 import { cidrSize, formatAddress, parseAddress, parseCidr } from '../../../shared/lib/cidr.ts';
 import { addressProblem, chosenSubnets } from '../../../shared/lib/subnet-choice.ts';
 import type { Network, ServiceSpec } from '../../../shared/model/index.ts';
-import { INGRESS_NETWORK_ID, usesIngress } from '../../../shared/model/index.ts';
+import { INGRESS_NETWORK_ID, isOffNetworks, usesIngress } from '../../../shared/model/index.ts';
 import type { View } from '../view.ts';
 
 /** The networks that a task of this spec is on, in order: the spec's, then ingress. */
 export function networksOf(spec: ServiceSpec): string[] {
-  if (spec.container.runtime?.network !== undefined) return [];
+  if (isOffNetworks(spec.container.runtime)) return [];
   const networks = [...new Set(spec.networks.map(({ network }) => network))];
   if (usesIngress(spec) && !networks.includes(INGRESS_NETWORK_ID)) networks.push(INGRESS_NETWORK_ID);
   return networks;

@@ -170,7 +170,12 @@ test('fields that Shoal does not have are refused with their names', (t) => {
     OomKillDisable: false,
   });
   refuse(/MacAddress/, {}, { MacAddress: '02:00:00:00:00:01' });
-  refuse(/HostConfig\.PidMode: 'host' is expected/, { PidMode: 'container:x' });
+  refuse(/HostConfig\.PidMode: 'host' or 'container:NAME' is expected/, { PidMode: 'service:x' });
+  refuse(/conflicting options: port publishing and the container type network mode/, {
+    NetworkMode: 'container:x',
+    PortBindings: { '80/tcp': [{ HostPort: '80' }] },
+  });
+  refuse(/conflicting options: dns and/, { NetworkMode: 'container:x', Dns: ['1.1.1.1'] });
   refuse(/address ::1 for 80\/tcp: ports are published on IPv4 only/, {
     PortBindings: { '80/tcp': [{ HostIp: '::1' }] },
   });
@@ -238,6 +243,12 @@ test('what a client asks for is what the container is', (t) => {
   t.is((asked.hostConfig as Json).CpuQuota, 25_000);
   t.deepEqual(decodeContainer({ Image: 'a', HostConfig: { NetworkMode: 'host' } }).spec.container.runtime, {
     network: 'host',
+  });
+  const shared = { NetworkMode: 'container:a', PidMode: 'container:b', IpcMode: 'shareable' };
+  t.deepEqual(decodeContainer({ Image: 'a', HostConfig: shared }).spec.container.runtime, {
+    networkOf: 'a',
+    pidOf: 'b',
+    ipcShareable: true,
   });
 });
 
