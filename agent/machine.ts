@@ -5,7 +5,7 @@ import { availableParallelism, machine, totalmem } from 'node:os';
 import { isIP } from 'node:net';
 import { lookup } from 'node:dns/promises';
 import type { GenericResource, Labels, NodeDescription } from '../shared/model/index.ts';
-import { parseRoutes } from './routes.ts';
+import { parseRoutes, parseRoutes6 } from './routes.ts';
 import { readHostResolvers } from './network/resolv-conf.ts';
 import { VERSION } from '../shared/lib/version.ts';
 
@@ -32,10 +32,12 @@ export async function describeMachine(
 /** Where this machine gets without a default route, and its name servers. Overlays must not cover any of it. */
 async function localSubnets(): Promise<string[]> {
   const routes = parseRoutes(await readFile('/proc/net/route', 'utf8'));
+  // A kernel without IPv6 has no such file.
+  const routes6 = parseRoutes6(await readFile('/proc/net/ipv6_route', 'utf8').catch(() => ''));
   const resolvers = readHostResolvers().filter(
     (resolver) => isIP(resolver) === 4 && !resolver.startsWith('127.'),
   );
-  return [...new Set([...routes, ...resolvers.map((resolver) => `${resolver}/32`)])].toSorted();
+  return [...new Set([...routes, ...routes6, ...resolvers.map((resolver) => `${resolver}/32`)])].toSorted();
 }
 
 /** The local address from which this machine reaches `target` (host:port). Connecting a UDP socket sends nothing. */

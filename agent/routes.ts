@@ -1,7 +1,8 @@
-/** PURE. The kernel's IPv4 routes as /proc/net/route prints them (proc(5)): addresses as little-endian hexadecimal. */
+/** PURE. The kernel's routes as /proc/net/route and /proc/net/ipv6_route print them (proc(5)). */
 import { formatAddress, formatCidr } from '../shared/lib/cidr.ts';
+import { formatCidr6 } from '../shared/lib/cidr6.ts';
 
-/** Destinations as CIDRs, without the default route. */
+/** Destinations as CIDRs, without the default route. Addresses are little-endian hexadecimal. */
 export function parseRoutes(text: string): string[] {
   return text
     .split('\n')
@@ -12,6 +13,18 @@ export function parseRoutes(text: string): string[] {
       const bits = setBits(littleEndian(mask));
       return bits === 0 ? [] : [formatCidr({ base: littleEndian(destination), bits })];
     });
+}
+
+/** The same of IPv6: 32 digits in their order. Link-local ones, multicast and what leads to the machine itself are none. */
+export function parseRoutes6(text: string): string[] {
+  const routes = text.split('\n').flatMap((line) => {
+    const [destination = '', length = '', , , , , , , , device] = line.trim().split(/\s+/);
+    const bits = Number.parseInt(length, 16);
+    const isOwn = device === undefined || device === 'lo' || /^(fe[89ab]|ff)/.test(destination);
+    if (isOwn || bits === 0) return [];
+    return [formatCidr6({ base: BigInt(`0x${destination}`), bits })];
+  });
+  return [...new Set(routes)];
 }
 
 function littleEndian(hex: string): number {

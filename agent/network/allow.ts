@@ -3,11 +3,11 @@
  * as rules of the sandbox. Every packet that goes the way in which its connection was opened is looked at, not only the first:
  * a list that changes is in force for what is open already. Answers pass. Without a list there is no rule at all.
  */
-import type { AllowRule, EndpointAssignment } from '../../shared/model/index.ts';
+import type { AllowRule, EndpointAssignment, NetworkAssignment } from '../../shared/model/index.ts';
 import { type EndpointIndex, serviceKeyOf } from './endpoint-index.ts';
+import { type Family, familiesOf, inFamily } from './family.ts';
 import { chain, type KernelObject } from './kernel-object.ts';
 import { localTasks, type NetworkView } from './local.ts';
-import { SANDBOX_TABLE } from './names.ts';
 
 export interface AllowLists {
   /** Services whose addresses the rules tell apart. */
@@ -17,7 +17,6 @@ export interface AllowLists {
 
 /** No list, no rule. */
 export const OPEN: AllowLists = { told: new Set(), objects: [] };
-const table = SANDBOX_TABLE;
 
 /** Of a service with tasks here. */
 interface Guarded {
@@ -33,16 +32,16 @@ export function allowLists(view: NetworkView, index: EndpointIndex): AllowLists 
   if (guarded.length === 0) return OPEN;
   const told = new Set<string>();
   const named = (names: readonly string[]): string[] => idsOf(names, view, index);
-  const chains = guarded.flatMap((service) => chainsOf(service, named, told));
-  return {
-    told,
-    objects: [
-      chain(table, 'allowed', ENTRY, 'type filter hook forward priority -5'),
-      { type: 'set', table, name: 'guarded', of: 'ipv4_addr : verdict' },
-      ...[...told].map((id): KernelObject => ({ type: 'set', table, name: membersOf(id), of: 'ipv4_addr' })),
+  const objects = familiesOf(view.network).flatMap((family): KernelObject[] => {
+    const { ip, table, type } = family;
+    const chains = guarded.flatMap((service) => chainsOf(family, service, named, told));
+    return [
+      chain(table, 'allowed', entry(ip), 'type filter hook forward priority -5'),
+      { type: 'set', table, name: 'guarded', of: `${type} : verdict` },
+      ...[...told].map((id): KernelObject => ({ type: 'set', table, name: membersOf(id), of: type })),
       ...chains,
       ...guarded.flatMap(({ serviceId, addresses }) =>
-        addresses.map(
+        inFamily(family, view.network, addresses).map(
           (key): KernelObject => ({
             type: 'element',
             table,
@@ -52,14 +51,24 @@ export function allowLists(view: NetworkView, index: EndpointIndex): AllowLists 
           }),
         ),
       ),
-    ],
-  };
+    ];
+  });
+  return { told, objects };
 }
 
 /** An endpoint, here or elsewhere, as one who may be allowed in. */
-export function memberObjects({ told }: AllowLists, endpoint: EndpointAssignment): KernelObject[] {
+export function memberObjects(
+  network: NetworkAssignment,
+  { told }: AllowLists,
+  endpoint: EndpointAssignment,
+): KernelObject[] {
   if (!told.has(endpoint.serviceId)) return [];
-  return [{ type: 'element', table, set: membersOf(endpoint.serviceId), key: endpoint.address }];
+  const set = membersOf(endpoint.serviceId);
+  return familiesOf(network).flatMap((family) =>
+    inFamily(family, network, [endpoint.address]).map(
+      (key): KernelObject => ({ type: 'element', table: family.table, set, key }),
+    ),
+  );
 }
 
 export function sameTold(a: AllowLists, b: AllowLists): boolean {
@@ -71,14 +80,17 @@ export function sameRules(a: AllowLists, b: AllowLists): boolean {
 }
 
 /** An end of a connection that was refused must be heard by the other, which would keep its own for hours. */
-const ENTRY = [
+const entry = (ip: Family['ip']): string[] => [
   'oifname != "c*" accept',
   'ct state related accept',
   'ct direction reply accept',
   'tcp flags & rst == rst accept',
-  'ip daddr vmap @guarded',
+  `${ip} daddr vmap @guarded`,
 ];
-const REFUSAL = ['meta l4proto tcp reject with tcp reset', 'reject with icmp admin-prohibited'];
+const refusal = ({ prohibited }: Family): string[] => [
+  'meta l4proto tcp reject with tcp reset',
+  `reject with ${prohibited}`,
+];
 /** Which way it goes is not known of such a packet, and a reset would end the connection that it belongs to. */
 const UNKNOWN = 'ct state invalid drop';
 
@@ -112,6 +124,7 @@ function idsOf(names: readonly string[], { network }: NetworkView, index: Endpoi
 
 /** One chain a list; the tasks of a service always reach one another. What rules tell apart is added to `told`. */
 function chainsOf(
+  family: Family,
   { serviceId, lists }: Guarded,
   named: (names: readonly string[]) => string[],
   told: Set<string>,
@@ -123,15 +136,18 @@ function chainsOf(
     const entries = rules.flatMap((rule) => {
       const ids = rule.from === undefined ? [undefined] : named(rule.from);
       for (const id of ids) if (id !== undefined) told.add(id);
-      return ids.map((id) => `${id === undefined ? '' : memberOf(id)}${trafficOf(rule)}${verdict}`);
+      return ids.map(
+        (id) => `${id === undefined ? '' : memberOf(family, id)}${trafficOf(family, rule)}${verdict}`,
+      );
     });
-    const own = at === 0 ? [UNKNOWN, `${memberOf(serviceId)}accept`] : [];
-    return chain(table, at === 0 ? first : `${first}_too`, [...own, ...entries, ...REFUSAL]);
+    const own = at === 0 ? [UNKNOWN, `${memberOf(family, serviceId)}accept`] : [];
+    return chain(family.table, at === 0 ? first : `${first}_too`, [...own, ...entries, ...refusal(family)]);
   });
 }
 
-function trafficOf({ protocol, ports }: AllowRule): string {
+function trafficOf({ icmp }: Family, { protocol, ports }: AllowRule): string {
   if (protocol === undefined) return '';
+  if (protocol === 'icmp') return `meta l4proto ${icmp} `;
   if (ports === undefined) return `meta l4proto ${protocol} `;
   const [first, last] = ports;
   return `${protocol} dport ${first === last ? first : `${first}-${last}`} `;
@@ -145,6 +161,6 @@ function membersOf(serviceId: string): string {
   return `of_${serviceId}`;
 }
 
-function memberOf(serviceId: string): string {
-  return `ip saddr @${membersOf(serviceId)} `;
+function memberOf({ ip }: Family, serviceId: string): string {
+  return `${ip} saddr @${membersOf(serviceId)} `;
 }

@@ -14,7 +14,7 @@ export interface AttachPlan {
   readonly added: ReadonlyMap<number, Scope>;
 }
 
-/** IPv6 is off on the container's own devices, as overlays have none; localhost keeps it. */
+/** IPv6 is off on the container's devices but for those on networks that have it; localhost keeps it. */
 const BEFORE = [
   { op: 'sysctl', path: 'ipv6/conf/default/disable_ipv6', value: '1' },
   { op: 'link-set', name: 'lo', up: true },
@@ -58,7 +58,7 @@ export function portsOf(
     return {
       vni: network.vni,
       netns: `${self.netnsDir}/${sandboxName(self.prefix, network.vni)}`,
-      objects: portObjects(taskId, address, mtu, { name: dev, netns: containerNetns, mtu }),
+      objects: portObjects(taskId, network, address, mtu, { name: dev, netns: containerNetns, mtu }),
     };
   });
 }

@@ -22,6 +22,7 @@ const STANDING = 16;
 
 /** What a chain looks up and where: `key` and `backends` are of nft's language. */
 export interface Dispatcher {
+  readonly ip: 'ip' | 'ip6';
   readonly table: string;
   /** What the names of its chains begin with. */
   readonly prefix: string;
@@ -76,15 +77,15 @@ function pickChain(dispatcher: Dispatcher, slots: number): Chain {
 
 function hashChain(dispatcher: Dispatcher, slots: number): Chain {
   const seed = `0x${HASH_SEED.toString(16)}`;
-  return chooseBy(dispatcher, `hash_${slots}`, `jhash ip saddr mod ${slots} seed ${seed}`);
+  return chooseBy(dispatcher, `hash_${slots}`, `jhash ${dispatcher.ip} saddr mod ${slots} seed ${seed}`);
 }
 
 function chooseBy(
-  { table, prefix, key, backends, condition }: Dispatcher,
+  { ip, table, prefix, key, backends, condition }: Dispatcher,
   name: string,
   index: string,
 ): Chain {
-  return chain(table, `${prefix}${name}`, [`${condition}dnat ip to ${key} . ${index} map @${backends}`]);
+  return chain(table, `${prefix}${name}`, [`${condition}dnat ${ip} to ${key} . ${index} map @${backends}`]);
 }
 
 /**

@@ -1,7 +1,9 @@
 /** What a container's own network namespace gets, once, before its first process starts. */
 import { prefixBits, subnetOf, subnetsOf } from '../../shared/lib/network-subnets.ts';
+import { prefixed6 } from '../../shared/lib/network-ipv6.ts';
 import type { NetworkAssignment, TaskAssignment } from '../../shared/model/index.ts';
 import { type KernelObject, MAIN_TABLE } from './kernel-object.ts';
+import { CONTAINER_ADDRESS6, PORT_ADDRESS6 } from './names.ts';
 
 const FIRST_TABLE = 100;
 const FIRST_PRIORITY = 1000;
@@ -53,8 +55,32 @@ export function containerObjects(interfaces: readonly Interface[]): KernelObject
       }),
     ),
     ...interfaces.flatMap(otherSubnets),
+    ...interfaces.flatMap(ipv6Objects),
     ...(way === undefined ? [] : [defaultRoute(way, MAIN_TABLE)]),
     ...(interfaces.length > 1 ? interfaces.flatMap(sourceObjects) : []),
+  ];
+}
+
+/** Before the address: the device has those that it is given, and no others. */
+const IPV6: readonly (readonly [string, string])[] = [
+  ['addr_gen_mode', '1'],
+  ['accept_dad', '0'],
+  ['accept_ra', '0'],
+  ['accept_redirects', '0'],
+  ['disable_ipv6', '0'],
+];
+
+/** All of the subnet by the sandbox: nothing of it is on the interface's wire. */
+function ipv6Objects({ dev, address, network }: Interface): KernelObject[] {
+  const own = prefixed6(network, address);
+  if (own === undefined || network.subnet6 === undefined) return [];
+  return [
+    ...IPV6.map(
+      ([name, value]): KernelObject => ({ type: 'sysctl', path: `ipv6/conf/${dev}/${name}`, value }),
+    ),
+    { type: 'address', dev, address: `${CONTAINER_ADDRESS6}/64` },
+    { type: 'address', dev, address: own },
+    { type: 'route', dst: network.subnet6, table: MAIN_TABLE, dev, via: PORT_ADDRESS6 },
   ];
 }
 

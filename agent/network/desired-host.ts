@@ -129,6 +129,7 @@ const GUARD = ['iifname @uplinks ip daddr 127.0.0.0/8 ct state new drop'];
 
 function portDispatcher(table: string, protocol: MeshPort['protocol']): Dispatcher {
   return {
+    ip: 'ip',
     table,
     prefix: `${protocol}_`,
     key: `${protocol} dport`,
@@ -140,6 +141,7 @@ function portDispatcher(table: string, protocol: MeshPort['protocol']): Dispatch
 /** Of ports that are published on one address. */
 function boundDispatcher(table: string, protocol: MeshPort['protocol']): Dispatcher {
   return {
+    ip: 'ip',
     table,
     prefix: `${protocol}_bound_`,
     key: `ip daddr . ${protocol} dport`,

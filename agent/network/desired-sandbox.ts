@@ -1,5 +1,12 @@
 /** What the sandbox of one network holds. */
-import type { EndpointAssignment, PeerAssignment, ServiceAssignment } from '../../shared/model/index.ts';
+import type {
+  EndpointAssignment,
+  NetworkAssignment,
+  PeerAssignment,
+  ServiceAssignment,
+} from '../../shared/model/index.ts';
+import { endpointObjects6, IPV6_OFF, IPV6_ON, ipv6Base } from './desired-sandbox6.ts';
+import { type Family, familiesOf, inFamily } from './family.ts';
 import type { AllowLists } from './allow.ts';
 import { subnetsOf } from '../../shared/lib/network-subnets.ts';
 import { choose, type Dispatcher, slotKey, standingChains } from './balance.ts';
@@ -29,22 +36,25 @@ const SYSCTLS: readonly (readonly [string, string])[] = [
   ['ipv4/conf/all/send_redirects', '0'],
   ['ipv4/conf/default/send_redirects', '0'],
   ['ipv4/conf/default/proxy_arp', '1'],
-  ['ipv6/conf/all/disable_ipv6', '1'],
-  ['ipv6/conf/default/disable_ipv6', '1'],
 ];
 
 /** What is read back, as patterns. */
-export const SANDBOX_SYSCTLS: readonly string[] = [...SYSCTLS.map(([path]) => path), proxyDelay('c*')];
+export const SANDBOX_SYSCTLS: readonly string[] = [
+  ...new Set([...SYSCTLS, ...IPV6_OFF, ...IPV6_ON].map(([path]) => path)),
+  proxyDelay('c*'),
+];
 
 /** What does not hang on one endpoint or service. `me` is this node among the peers. */
 export function sandboxBase(view: NetworkView, me: PeerAssignment, allowed: AllowLists): KernelObject[] {
+  const ipv6 = view.network.subnet6 === undefined ? IPV6_OFF : IPV6_ON;
   return [
-    ...SYSCTLS.map(([path, value]): KernelObject => ({ type: 'sysctl', path, value })),
+    ...[...SYSCTLS, ...ipv6].map(([path, value]): KernelObject => ({ type: 'sysctl', path, value })),
     ...foundation(view, me),
+    ...ipv6Base(view, me),
     ...uplink(view),
     ...(view.network.ingress ? originObjects(view, me) : []),
     ...localObjects(view),
-    ...tableObjects(view),
+    ...familiesOf(view.network).flatMap((family) => tableObjects(view, family)),
     ...allowed.objects,
   ];
 }
@@ -98,10 +108,11 @@ function peerObjects(peer: PeerAssignment, dst: string): KernelObject[] {
 
 /** The way to an endpoint on another node; its node's neighbour and forwarding entry are there once for all of them. */
 export function endpointObjects(
-  { network, set, self }: NetworkView,
+  view: NetworkView,
   me: PeerAssignment,
   endpoint: EndpointAssignment,
 ): KernelObject[] {
+  const { network, set, self } = view;
   const peer = set.peers.get(endpoint.nodeId);
   if (peer === undefined || endpoint.nodeId === me.nodeId || !hasTunnel(network, self)) return [];
   const to = network.encrypted === true ? tunnelOf(peer) : peer.address;
@@ -111,6 +122,7 @@ export function endpointObjects(
   return [
     ...peerObjects(peer, to),
     { type: 'route', dst, table: MAIN_TABLE, dev: TUNNEL, via: peer.address, onlink: true, src },
+    ...endpointObjects6(view, me, peer, endpoint),
   ];
 }
 
@@ -146,26 +158,33 @@ function originObjects(view: NetworkView, me: PeerAssignment): KernelObject[] {
   ];
 }
 
-function tableObjects(view: NetworkView): KernelObject[] {
-  const table = SANDBOX_TABLE;
+function tableObjects(view: NetworkView, family: Family): KernelObject[] {
+  const { ip, table, type } = family;
+  const dispatcher = vipDispatcher(family);
   return [
     { type: 'table', table },
-    { type: 'set', table, name: 'vips', of: 'ipv4_addr : verdict' },
-    { type: 'set', table, name: VIP_DISPATCHER.backends, of: `${slotKey('ip daddr')} : ip daddr` },
-    ...standingChains(VIP_DISPATCHER),
-    { type: 'set', table, name: 'hairpin', of: 'ipv4_addr . ipv4_addr' },
-    chain(table, 'to_backend', ['ip daddr vmap @vips'], 'type nat hook prerouting priority dstnat'),
-    chain(table, 'leave', leaveRules(view), 'type nat hook postrouting priority srcnat'),
-    chain(table, 'refuse', refuseRules(view), 'type filter hook forward priority filter'),
-    chain(table, 'no_answer', NO_ANSWER, 'type filter hook output priority filter'),
-    { type: 'set', table, name: 'sources', of: 'ifname . ipv4_addr' },
-    chain(table, 'own_address', [OWN_ADDRESS_ONLY], 'type filter hook prerouting priority raw'),
-    ...sourceObjects(view),
+    { type: 'set', table, name: 'vips', of: `${type} : verdict` },
+    { type: 'set', table, name: dispatcher.backends, of: `${slotKey(dispatcher.key)} : ${ip} daddr` },
+    ...standingChains(dispatcher),
+    { type: 'set', table, name: 'hairpin', of: `${type} . ${type}` },
+    chain(table, 'to_backend', [`${ip} daddr vmap @vips`], 'type nat hook prerouting priority dstnat'),
+    chain(table, 'leave', leaveRules(view, family), 'type nat hook postrouting priority srcnat'),
+    chain(table, 'refuse', refuseRules(view, family), 'type filter hook forward priority filter'),
+    ...(ip === 'ip' ? [chain(table, 'no_answer', NO_ANSWER, 'type filter hook output priority filter')] : []),
+    { type: 'set', table, name: 'sources', of: `ifname . ${type}` },
+    chain(table, 'own_address', ownAddressOnly(family), 'type filter hook prerouting priority raw'),
+    ...sourceObjects(view, family),
   ];
 }
 
 /** A container can not send as another: neither by a false source address, nor to have answers sent to somebody else. */
-const OWN_ADDRESS_ONLY = 'iifname "c*" iifname . ip saddr != @sources drop';
+function ownAddressOnly({ ip }: Family): string[] {
+  return [...(ip === 'ip6' ? [NEIGHBOURS] : []), `iifname "c*" iifname . ${ip} saddr != @sources drop`];
+}
+
+/** How a container and its sandbox find one another: of link-local addresses, which are not routed. */
+const NEIGHBOURS =
+  'iifname "c*" ip6 saddr fe80::/64 icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept';
 
 /**
  * While no agent runs nobody listens on the name server's port. Asked again, resolvers get an answer from the next agent;
@@ -177,38 +196,42 @@ const NO_ANSWER = [
 ];
 
 /** A container that reaches itself through a VIP must see another's address, or it would answer itself directly. */
-function leaveRules(view: NetworkView): string[] {
+function leaveRules(view: NetworkView, { ip }: Family): string[] {
+  const hairpin = `ct status dnat ${ip} saddr . ${ip} daddr @hairpin masquerade`;
+  if (ip === 'ip6') return [hairpin];
   const subnets = subnetsOf(view.network).map(({ subnet }) => subnet);
   const own = subnets.length === 1 ? subnets.join('') : `{ ${subnets.join(', ')} }`;
   const out = `ip saddr ${own} oifname "${UPLINK}" masquerade`;
-  return [
-    'ct status dnat ip saddr . ip daddr @hairpin masquerade',
-    ...(view.uplinkSlot === undefined ? [] : [out]),
-  ];
+  return [hairpin, ...(view.uplinkSlot === undefined ? [] : [out])];
 }
 
 /** On ingress, and where they are kept apart, containers answer what was published; they do not begin anything among themselves. */
-function refuseRules(view: NetworkView): string[] {
+function refuseRules(view: NetworkView, { noHost }: Family): string[] {
   const begun = `iifname "c*" oifname != "${UPLINK}" ct state new`;
   return ['oifname "lo"', ...(view.network.ingress || view.network.isolated === true ? [begun] : [])].flatMap(
     (condition) => [
       `${condition} meta l4proto tcp reject with tcp reset`,
-      `${condition} reject with icmp host-unreachable`,
+      `${condition} reject with ${noHost}`,
     ],
   );
 }
 
-const VIP_DISPATCHER: Dispatcher = {
-  table: SANDBOX_TABLE,
-  prefix: '',
-  key: 'ip daddr',
-  backends: 'backends',
-  condition: '',
-};
+function vipDispatcher({ ip, table }: Family): Dispatcher {
+  return { ip, table, prefix: '', key: `${ip} daddr`, backends: 'backends', condition: '' };
+}
 
 /** A VIP without a serving backend has no element: it is refused like any address without an endpoint. */
-export function vipObjects({ vip, balance }: ServiceAssignment, serving: readonly string[]): KernelObject[] {
+export function vipObjects(
+  network: NetworkAssignment,
+  { vip, balance }: ServiceAssignment,
+  serving: readonly string[],
+): KernelObject[] {
   if (vip === undefined || serving.length === 0) return [];
-  const { objects, verdict } = choose(VIP_DISPATCHER, vip, serving, balance);
-  return [...objects, { type: 'element', table: SANDBOX_TABLE, set: 'vips', key: vip, value: verdict }];
+  return familiesOf(network).flatMap((family): KernelObject[] => {
+    const backends = inFamily(family, network, serving);
+    return inFamily(family, network, [vip]).flatMap((key) => {
+      const { objects, verdict } = choose(vipDispatcher(family), key, backends, balance);
+      return [...objects, { type: 'element', table: family.table, set: 'vips', key, value: verdict }];
+    });
+  });
 }

@@ -224,9 +224,10 @@ function unitsOf(
   }
   for (const key of services) {
     const service = set.services.get(key);
-    if (service === undefined || !views.has(service.networkId)) continue;
+    const view = service === undefined ? undefined : views.get(service.networkId);
+    if (service === undefined || view === undefined) continue;
     const serving = index.servingOf(key);
-    add(service.networkId, vipObjects(service, serving));
+    add(service.networkId, vipObjects(view.network, service, serving));
     if (mesh?.network.networkId === service.networkId) add(HOST, meshObjects(self, service, serving));
   }
   return units;

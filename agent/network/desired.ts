@@ -3,13 +3,18 @@
  * sandbox; containers' namespaces are filled once, when attached (container-scope.ts). A scope is a base and what each
  * endpoint and each service adds; desired-tracker.ts follows changes of single ones.
  */
-import type { AssignmentSet, EndpointAssignment, PeerAssignment } from '../../shared/model/index.ts';
+import type {
+  AssignmentSet,
+  EndpointAssignment,
+  NetworkAssignment,
+  PeerAssignment,
+} from '../../shared/model/index.ts';
 import { type AllowLists, allowLists, memberObjects } from './allow.ts';
 import { hostBase, meshObjects } from './desired-host.ts';
 import { endpointObjects, sandboxBase, vipObjects } from './desired-sandbox.ts';
 import { EndpointIndex, serviceKeyOf } from './endpoint-index.ts';
 import { type KernelObject, type Scope, scopeOf } from './kernel-object.ts';
-import { localNetworks, type NetworkView, type Self } from './local.ts';
+import { hasIpv6, localNetworks, type NetworkView, type Self } from './local.ts';
 import { sandboxName } from './names.ts';
 
 export interface SandboxState {
@@ -44,13 +49,20 @@ export function desiredState(set: AssignmentSet, self: Self): DesiredState {
 export function viewsOf(set: AssignmentSet, self: Self): NetworkView[] {
   return localNetworks(set, self).map(
     (network): NetworkView => ({
-      network,
+      network: possible(network, self),
       set,
       self,
       netns: `${self.netnsDir}/${sandboxName(self.prefix, network.vni)}`,
       uplinkSlot: network.internal && !network.ingress ? undefined : self.uplinkSlots.get(network.networkId),
     }),
   );
+}
+
+/** A node that can not have the network's IPv6 has it without: no task is put on it there (requireTunnels). */
+function possible(network: NetworkAssignment, self: Self): NetworkAssignment {
+  if (network.subnet6 === undefined || hasIpv6(network, self)) return network;
+  const { subnet6: _, ...rest } = network;
+  return rest;
 }
 
 export function placeOf({ netns, network }: NetworkView): Omit<SandboxState, 'objects'> {
@@ -74,7 +86,9 @@ export function sandboxUnits(
   const services = [...index.servicesOn(networkId).values()];
   return [
     ...endpoints.flatMap((endpoint) => endpointUnit(view, me, allowed, endpoint)),
-    ...services.flatMap((service) => vipObjects(service, index.servingOf(serviceKeyOf(service)))),
+    ...services.flatMap((service) =>
+      vipObjects(view.network, service, index.servingOf(serviceKeyOf(service))),
+    ),
   ];
 }
 
@@ -87,7 +101,7 @@ export function endpointUnit(
 ): KernelObject[] {
   // A network without a tunnel does not lead there.
   if (endpoint.local === true && endpoint.nodeId !== me.nodeId) return [];
-  return [...endpointObjects(view, me, endpoint), ...memberObjects(allowed, endpoint)];
+  return [...endpointObjects(view, me, endpoint), ...memberObjects(view.network, allowed, endpoint)];
 }
 
 /** What all services add to the host's own namespace. */

@@ -86,7 +86,7 @@ export function diffScope(observed: Scope, desired: Scope, netns: string): Scope
 
 /** A setting of one device, which must exist before. */
 function isPortSysctl(op: NetOp): boolean {
-  return op.op === 'sysctl' && String(op['path']).startsWith('ipv4/neigh/');
+  return op.op === 'sysctl' && /^(ipv4\/neigh|ipv6\/conf)\/(?!all\/|default\/)/.test(String(op['path']));
 }
 
 /** True if the kernel is as desired. */

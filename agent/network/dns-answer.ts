@@ -1,6 +1,8 @@
 /** What a container is told when it asks for a name. */
 import { subnetsOf } from '../../shared/lib/network-subnets.ts';
 import { cidrContains, parseAddress, parseCidr } from '../../shared/lib/cidr.ts';
+import { cidr6Contains, parseCidr6 } from '../../shared/lib/cidr6.ts';
+import { address4, address6 } from '../../shared/lib/network-ipv6.ts';
 import type { NetworkNames } from './dns-names.ts';
 import { parseSrv, portsFor, type SrvName, type Target, targetsOf } from './dns-srv.ts';
 
@@ -29,19 +31,26 @@ export function answer(question: Question, networks: readonly NetworkNames[], ra
   const name = question.name.toLowerCase().replace(/\.$/, '');
   const address = reverseAddress(name);
   if (address !== undefined) return answerReverse(address, question.type, networks);
+  const number6 = reverseAddress6(name);
+  if (number6 !== undefined) return answerReverse6(number6, question.type, networks);
   const srv = parseSrv(name);
   if (srv !== undefined) return answerSrv(srv, question.type, networks, random);
   for (const network of networks) {
     const addresses = lookUp(name, network) ?? lookUp(withoutNetwork(name, network), network);
     if (addresses === undefined) continue;
-    if (question.type !== 'A' && question.type !== 'ANY') return { kind: 'empty' };
-    return addresses.length === 0
-      ? { kind: 'empty' }
-      : { kind: 'addresses', addresses: shuffled(addresses, random) };
+    const asked = ofType(question.type, addresses, network);
+    return asked.length === 0 ? { kind: 'empty' } : { kind: 'addresses', addresses: shuffled(asked, random) };
   }
   // "tasks" is no top-level domain: what is asked below it concerns a service that is not here.
   if (name.startsWith('tasks.') && !name.slice(6).includes('.')) return { kind: 'unknown' };
   return { kind: 'elsewhere' };
+}
+
+/** Of these addresses, those that are asked for: each has one of IPv6 where its network has. */
+function ofType(type: string, addresses: readonly string[], { network }: NetworkNames): readonly string[] {
+  const ipv6 = (): string[] => addresses.flatMap((address) => address6(network, address) ?? []);
+  if (type === 'AAAA') return ipv6();
+  return type === 'A' ? addresses : type === 'ANY' ? [...addresses, ...ipv6()] : [];
 }
 
 /** Of a service that is not here others may know. */
@@ -90,6 +99,24 @@ function reverseAddress(name: string): string | undefined {
     .reverse()
     .map((part) => String(Number(part)))
     .join('.');
+}
+
+/** The address in the nibbles of ip6.arpa (RFC 3596, 2.5). */
+function reverseAddress6(name: string): bigint | undefined {
+  const match = /^((?:[0-9a-f]\.){32})ip6\.arpa$/.exec(name);
+  if (match?.[1] === undefined) return undefined;
+  return BigInt(`0x${match[1].split('.').reverse().join('')}`);
+}
+
+function answerReverse6(address: bigint, type: string, networks: readonly NetworkNames[]): Answer {
+  for (const { network, reverse } of networks) {
+    const { subnet6 } = network;
+    if (subnet6 === undefined || !cidr6Contains(parseCidr6(subnet6), address)) continue;
+    const name = reverse.get(address4(network, address) ?? '');
+    if (name === undefined) return { kind: 'unknown' };
+    return type === 'PTR' || type === 'ANY' ? { kind: 'name', name } : { kind: 'empty' };
+  }
+  return { kind: 'elsewhere' };
 }
 
 function answerReverse(address: string, type: string, networks: readonly NetworkNames[]): Answer {

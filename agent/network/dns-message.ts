@@ -103,14 +103,21 @@ function rcodeOf(answer: Known): number {
 /** Of targets, so that nobody need ask once more. */
 function addressesOf(answer: Known): dnsPacket.Answer[] {
   if (answer.kind !== 'targets') return [];
-  const addresses = new Map(answer.targets.map(({ name, address }) => [name, address]));
-  return [...addresses].map(([name, data]) => ({ type: 'A', name, ttl: TTL_S, data }));
+  const targets = new Map(answer.targets.map((target) => [target.name, target]));
+  return [...targets].flatMap(([name, { address, address6 }]) => [
+    addressRecord(name, address),
+    ...(address6 === undefined ? [] : [addressRecord(name, address6)]),
+  ]);
+}
+
+function addressRecord(name: string, data: string): dnsPacket.Answer {
+  return { type: data.includes(':') ? 'AAAA' : 'A', name, ttl: TTL_S, data };
 }
 
 function recordsOf({ name }: Query, answer: Known): dnsPacket.Answer[] {
   switch (answer.kind) {
     case 'addresses':
-      return answer.addresses.map((data) => ({ type: 'A', name, ttl: TTL_S, data }));
+      return answer.addresses.map((data) => addressRecord(name, data));
     case 'name':
       return [{ type: 'PTR', name, ttl: TTL_S, data: answer.name }];
     case 'targets':

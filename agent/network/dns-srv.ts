@@ -1,4 +1,5 @@
 /** PURE. Where the ports of a service are: `_http._tcp.web` by the port's name, `_80._tcp.web` by its number (RFC 2782). */
+import { address6 } from '../../shared/lib/network-ipv6.ts';
 import type { ServicePort } from '../../shared/model/index.ts';
 import type { NetworkNames, ServiceEntry } from './dns-names.ts';
 
@@ -7,6 +8,7 @@ export interface Target {
   readonly name: string;
   readonly port: number;
   readonly address: string;
+  readonly address6?: string;
 }
 
 export interface SrvName {
@@ -37,11 +39,13 @@ export function targetsOf(
   entry: ServiceEntry,
   ports: readonly number[],
   tasks: boolean,
-  { reverse }: NetworkNames,
+  { reverse, network }: NetworkNames,
 ): Target[] {
   const addresses = entry.vip === undefined || tasks ? entry.serving : [entry.vip];
   return addresses.flatMap((address) => {
     const name = reverse.get(address);
-    return name === undefined ? [] : ports.map((port) => ({ name, port, address }));
+    const own = address6(network, address);
+    const ipv6 = own === undefined ? {} : { address6: own };
+    return name === undefined ? [] : ports.map((port) => ({ name, port, address, ...ipv6 }));
   });
 }

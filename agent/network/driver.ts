@@ -2,6 +2,7 @@
  * The networks of one node. The newest assignment set wins; work is done one at a time: what should be is computed,
  * compared with what is, and the difference applied; the same again on a timer.
  */
+import { existsSync } from 'node:fs';
 import { ConflictError, describeError, InvalidError, NotFoundError } from '../../shared/errors/index.ts';
 import { delay, isAbort } from '../../shared/lib/abort.ts';
 import { backoffMs } from '../../shared/lib/backoff.ts';
@@ -40,6 +41,8 @@ const REPAIR_MS = 10_000;
 /** A look that takes long is made less often: it is at most so small a part of the time. */
 const REPAIR_SPARING = 50;
 const NETNS_DIR = '/run/netns';
+/** Not where it was started with ipv6.disable=1. */
+const KERNEL_HAS_IPV6 = existsSync('/proc/sys/net/ipv6');
 const DEFAULT_UNDERLAY_MTU = 1500;
 
 export class NetworkDriver {
@@ -269,6 +272,7 @@ export class NetworkDriver {
       mtu: underlay - TUNNEL_OVERHEAD,
       vxlanPort: this.#options.vxlanPort ?? 4789,
       netnsDir: this.#options.netnsDir ?? NETNS_DIR,
+      ...(KERNEL_HAS_IPV6 ? {} : { noIpv6: true as const }),
       uplinkSlots: this.#slots,
       attached: this.#attached,
       localRevision: this.#localRevision,

@@ -68,7 +68,9 @@ export type KernelObject =
       readonly table: number;
       readonly fwmark?: number;
       readonly from?: string;
+      readonly ipv6?: true;
     }
+  /** A table's name; with `ip6 ` before it, that of one of IPv6. */
   | { readonly type: 'table'; readonly table: string }
   | {
       readonly type: 'set';
@@ -122,7 +124,7 @@ export function keyOf(object: KernelObject): string {
     case 'route':
       return `route ${object.table} ${object.dst}`;
     case 'rule':
-      return `rule ${object.priority} ${object.from ?? ''} ${object.fwmark ?? ''}`;
+      return `rule ${object.priority} ${object.from ?? ''} ${object.fwmark ?? ''}${object.ipv6 === true ? ' ipv6' : ''}`;
     case 'table':
       return `table ${object.table}`;
     case 'set':

@@ -5,16 +5,10 @@ import { hostSysctls } from './desired-host.ts';
 import { SANDBOX_SYSCTLS } from './desired-sandbox.ts';
 import type { DesiredState, SandboxState } from './desired.ts';
 import type { DesiredChange, ScopeChange } from './desired-tracker.ts';
+import { IPV4, IPV6 } from './family.ts';
 import type { KernelObject, Scope } from './kernel-object.ts';
-import {
-  hostTable,
-  SANDBOX_TABLE,
-  sandboxName,
-  uplinkPrefix,
-  vniOfSandbox,
-  wirePrefix,
-  wireTable,
-} from './names.ts';
+import { familied } from './nft-diff.ts';
+import { hostTable, sandboxName, uplinkPrefix, vniOfSandbox, wirePrefix, wireTable } from './names.ts';
 import { type NamespaceDump, observeScope, type TableDump } from './observe.ts';
 import { type Batch, makePlan, type ObservedState, type Plan } from './plan.ts';
 
@@ -108,10 +102,7 @@ export class Kernel {
 
   async #readHost(): Promise<{ host: Map<string, KernelObject>; hostDump: NamespaceDump }> {
     const hostDump = (await dumpNamespace(null, hostSysctls(this.#prefix))) as NamespaceDump;
-    const tables = await Promise.all(
-      [hostTable(this.#prefix), wireTable(this.#prefix)].map((name) => readTable(null, name)),
-    );
-    const table = { nftables: tables.flatMap((one) => one?.nftables ?? []) };
+    const table = await readTables(null, [hostTable(this.#prefix), wireTable(this.#prefix)]);
     const mine = [uplinkPrefix(this.#prefix), wirePrefix(this.#prefix)];
     const owns = (dev: string): boolean => mine.some((start) => dev.startsWith(start));
     return { hostDump, host: observeScope(hostDump, table, owns) };
@@ -121,7 +112,12 @@ export class Kernel {
     try {
       const netns = this.pathOf(vni);
       const dump = (await dumpNamespace(netns, SANDBOX_SYSCTLS)) as NamespaceDump;
-      return [vni, observeScope(dump, await readTable(netns, SANDBOX_TABLE), () => true)];
+      const tables = dump.sysctls['ipv6/conf/all/disable_ipv6'] === '0' ? [IPV4, IPV6] : [IPV4];
+      const table = await readTables(
+        netns,
+        tables.map((family) => family.table),
+      );
+      return [vni, observeScope(dump, table, () => true)];
     } catch (error) {
       // A file that is no namespace any more (EINVAL) is what a reboot leaves; it is made anew.
       if (error instanceof NetworkCallError && (error.code === 'ENOENT' || error.code === 'EINVAL'))
@@ -169,9 +165,14 @@ function changed(
   return next;
 }
 
+async function readTables(netns: string | null, names: readonly string[]): Promise<TableDump> {
+  const tables = await Promise.all(names.map((name) => readTable(netns, name)));
+  return { nftables: tables.flatMap((one) => one?.nftables ?? []) };
+}
+
 async function readTable(netns: string | null, table: string): Promise<TableDump | undefined> {
   try {
-    return (await listNft(netns, `list table ip ${table}`)) as TableDump;
+    return (await listNft(netns, `list table ${familied(table)}`)) as TableDump;
   } catch (error) {
     if (error instanceof NetworkCallError && error.code === 'ENOENT') return undefined;
     throw error;

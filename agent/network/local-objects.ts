@@ -2,10 +2,13 @@
  * PURE. What this node's own containers add to the sandbox of a network. What one adds is the very same objects every time
  * it is asked for: of thousands of containers, only those that came or went are compared.
  */
-import type { TaskAssignment } from '../../shared/model/index.ts';
+import { address6 } from '../../shared/lib/network-ipv6.ts';
+import type { NetworkAssignment, TaskAssignment } from '../../shared/model/index.ts';
+import { portObjects6 } from './desired-sandbox6.ts';
+import { type Family, inFamily } from './family.ts';
 import { type KernelObject, MAIN_TABLE } from './kernel-object.ts';
 import { localTasks, mtuOf, type NetworkView } from './local.ts';
-import { portName, SANDBOX_TABLE } from './names.ts';
+import { portName } from './names.ts';
 
 /** What a task adds by this text, made when it is asked for the first time. */
 type Made = Map<string, readonly KernelObject[]>;
@@ -20,8 +23,10 @@ export const proxyDelay = (dev: string): string => `ipv4/neigh/${dev}/proxy_dela
 export function localObjects({ network, self }: NetworkView): KernelObject[] {
   const mtu = mtuOf(network, self);
   return [...self.attached.values()].flatMap((task) =>
-    made(ports, task, `${network.networkId} ${mtu}`, () =>
-      addressesOn(task, network.networkId).flatMap((address) => portObjects(task.taskId, address, mtu)),
+    made(ports, task, `${network.networkId} ${mtu} ${network.subnet6 ?? ''}`, () =>
+      addressesOn(task, network.networkId).flatMap((address) =>
+        portObjects(task.taskId, network, address, mtu),
+      ),
     ),
   );
 }
@@ -29,6 +34,7 @@ export function localObjects({ network, self }: NetworkView): KernelObject[] {
 /** The sandbox's end of one interface of a container. `peer` says how to make it. */
 export function portObjects(
   taskId: string,
+  network: NetworkAssignment,
   address: string,
   mtu: number,
   peer?: { name: string; netns: string; mtu: number },
@@ -38,15 +44,16 @@ export function portObjects(
     { type: 'veth', name: dev, mtu, ...(peer === undefined ? {} : { peer }) },
     { type: 'sysctl', path: proxyDelay(dev), value: '0' },
     { type: 'route', dst: `${address}/32`, table: MAIN_TABLE, dev },
+    ...portObjects6(taskId, address6(network, address)),
   ];
 }
 
 /** The addresses by which the containers here send, also of those that are to come. */
-export function sourceObjects({ network, set, self }: NetworkView): KernelObject[] {
-  const table = SANDBOX_TABLE;
+export function sourceObjects({ network, set, self }: NetworkView, family: Family): KernelObject[] {
+  const { table } = family;
   return localTasks(set, self).flatMap((task) =>
-    made(sources, task, network.networkId, () =>
-      addressesOn(task, network.networkId).flatMap((address): KernelObject[] => [
+    made(sources, task, `${network.networkId} ${family.ip} ${network.subnet6 ?? ''}`, () =>
+      inFamily(family, network, addressesOn(task, network.networkId)).flatMap((address): KernelObject[] => [
         { type: 'element', table, set: 'hairpin', key: `${address} . ${address}` },
         { type: 'element', table, set: 'sources', key: `${portName(task.taskId)} . ${address}` },
       ]),

@@ -1,6 +1,7 @@
 /** What concerns this node: itself, its tasks, and the networks that they are on. */
 import { UnsupportedError } from '../../shared/errors/index.ts';
 import type { AssignmentSet, NetworkAssignment, TaskAssignment } from '../../shared/model/index.ts';
+import { IPV6_LEAST_MTU } from '../../shared/lib/network-ipv6.ts';
 import { TUNNEL_OVERHEAD, WIRE_OVERHEAD } from './names.ts';
 
 /** This node's ends of the encrypted ways. */
@@ -29,6 +30,8 @@ export interface Self {
   readonly wire?: Wire;
   /** Where named namespaces are, normally /run/netns. */
   readonly netnsDir: string;
+  /** The kernel has no IPv6. */
+  readonly noIpv6?: true;
   /** The /30 of each network's uplink, by network id. */
   readonly uplinkSlots: ReadonlyMap<string, number>;
   /** Tasks whose container has its interfaces, by task id. */
@@ -66,6 +69,11 @@ export function hasTunnel({ encrypted, local }: NetworkAssignment, self: Self): 
   return local !== true && (encrypted !== true || self.wire !== undefined);
 }
 
+/** False where the kernel has none, or the network's packets would be too small for it. */
+export function hasIpv6(network: NetworkAssignment, self: Self): boolean {
+  return self.noIpv6 !== true && mtuOf(network, self) >= IPV6_LEAST_MTU;
+}
+
 /** A task that is to have interfaces here. */
 function isComing(task: TaskAssignment, self: Self): boolean {
   return !self.ended.has(task.taskId) && (task.desired === 'ready' || task.desired === 'running');
@@ -98,11 +106,20 @@ function publishes(set: AssignmentSet, networkId: string): boolean {
   return false;
 }
 
-/** Throws UnsupportedError when a network of the task is encrypted and can not be here. */
+/** Throws UnsupportedError when a network of the task is encrypted, or has IPv6, and can not be so here. */
 export function requireTunnels(task: TaskAssignment, { networks }: AssignmentSet, self: Self): void {
   const plain = task.addresses
     .flatMap(({ network }) => networks.get(network) ?? [])
     .find((network) => network.encrypted === true && !hasTunnel(network, self));
   if (plain !== undefined)
     throw new UnsupportedError(`network ${plain.name} is encrypted, and this node's kernel has no WireGuard`);
+  const without = task.addresses
+    .flatMap(({ network }) => networks.get(network) ?? [])
+    .find((network) => network.subnet6 !== undefined && !hasIpv6(network, self));
+  if (without === undefined) return;
+  throw new UnsupportedError(
+    self.noIpv6 === true
+      ? `network ${without.name} has IPv6, and this node's kernel has none`
+      : `network ${without.name} has IPv6, which needs an MTU of ${IPV6_LEAST_MTU}: its MTU on this node is ${mtuOf(without, self)}`,
+  );
 }

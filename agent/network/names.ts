@@ -1,5 +1,6 @@
 /** Names, addresses and numbers that follow from identifiers. */
 import { formatAddress, parseAddress } from '../../shared/lib/cidr.ts';
+import { formatAddress6, parseAddress6 } from '../../shared/lib/cidr6.ts';
 
 /** Devices in a sandbox. */
 export const TUNNEL = 'vx0';
@@ -10,6 +11,9 @@ export const SANDBOX_TABLE = 'shoal';
 /** Up to half of the address range is for uplinks, a /30 each; the other half for what sandboxes send themselves. */
 const UPLINK_BASE = parseAddress('169.254.0.0');
 const OWN_BASE = parseAddress('169.254.128.0');
+/** Of SHOAL_SUBNET6. */
+const OWN_BASE6 = parseAddress6('fd73:686f:616c:1::');
+const TUNNEL_BASE6 = parseAddress6('fe80::5:0:0');
 export const UPLINK_SLOTS = 8192;
 
 /** Where a VXLAN packet's headers go: outer IPv4 20, UDP 8, VXLAN 8, inner Ethernet 14. */
@@ -97,6 +101,7 @@ export function uplinkAddresses(slot: number): { host: string; sandbox: string }
 
 /** The slot that an address of an uplink's host end stands for, or undefined. */
 export function slotOfAddress(address: string): number | undefined {
+  if (address.includes(':')) return undefined;
   const offset = parseAddress(address) - UPLINK_BASE;
   return offset >= 0 && offset < UPLINK_SLOTS * 4 ? Math.floor(offset / 4) : undefined;
 }
@@ -104,6 +109,20 @@ export function slotOfAddress(address: string): number | undefined {
 /** What a node's sandboxes send from towards other nodes: the gateway's address is the same everywhere. */
 export function ownAddress(index: number): string {
   return formatAddress(OWN_BASE + (index % 32_768));
+}
+
+/** IPv6 between a sandbox and a container: the sandbox's end, and the container's. */
+export const PORT_ADDRESS6 = 'fe80::1';
+export const CONTAINER_ADDRESS6 = 'fe80::2';
+
+/** To whom packets of IPv6 for a node are sent, in the tunnels. */
+export function tunnelAddress6(index: number): string {
+  return formatAddress6(TUNNEL_BASE6 + BigInt(index));
+}
+
+/** What a node's sandboxes send from towards other nodes, over IPv6. */
+export function ownAddress6(index: number): string {
+  return formatAddress6(OWN_BASE6 + BigInt(index));
 }
 
 /** The MAC address of a node's tunnels. */

@@ -30,31 +30,38 @@ export function nftCommands(observed: Scope, desired: Scope): string {
   const tablesGone = new Set(gone.filter((object) => object.type === 'table').map((object) => object.table));
   const leftovers = gone.filter((object) => !tablesGone.has(object.table));
   const lines = [
-    ...changed.filter((object) => object.type === 'table').map(({ table }) => `add table ip ${table}`),
+    ...changed.filter((object) => object.type === 'table').map(({ table }) => `add table ${familied(table)}`),
     ...changed.filter((object) => object.type === 'set').map(addSet),
     ...chains.map((chain) => declareChain(chain)),
     ...elementLines('delete', [...outdated, ...leftovers.filter((object) => object.type === 'element')]),
     ...chains.flatMap((chain) => fillChain(chain, old.has(keyOf(chain)))),
     ...elementLines('add', elements),
     ...leftovers.filter((object) => object.type === 'chain').flatMap(removeChain),
-    ...leftovers.filter((o) => o.type === 'set').map((set) => `delete set ip ${set.table} ${set.name}`),
-    ...[...tablesGone].map((table) => `delete table ip ${table}`),
+    ...leftovers
+      .filter((o) => o.type === 'set')
+      .map((set) => `delete set ${familied(set.table)} ${set.name}`),
+    ...[...tablesGone].map((table) => `delete table ${familied(table)}`),
   ];
   return lines.join('\n');
 }
 
+/** With its family before it, as nft wants it. */
+export function familied(table: string): string {
+  return table.startsWith('ip6 ') ? table : `ip ${table}`;
+}
+
 function addSet(set: Extract<KernelObject, { type: 'set' }>): string {
   const kind = set.of.includes(':') ? 'map' : 'set';
-  return `add ${kind} ip ${set.table} ${set.name} { ${set.of.startsWith('typeof ') ? '' : 'type '}${set.of}; }`;
+  return `add ${kind} ${familied(set.table)} ${set.name} { ${set.of.startsWith('typeof ') ? '' : 'type '}${set.of}; }`;
 }
 
 function declareChain(chain: Chain): string {
   const hook = chain.hook === undefined ? '' : ` { ${chain.hook}; policy accept; }`;
-  return `add chain ip ${chain.table} ${chain.name}${hook}`;
+  return `add chain ${familied(chain.table)} ${chain.name}${hook}`;
 }
 
 function fillChain(chain: Chain, exists: boolean): string[] {
-  const where = `ip ${chain.table} ${chain.name}`;
+  const where = `${familied(chain.table)} ${chain.name}`;
   const rules = (chain.rules ?? []).map(
     (rule, index) => `add rule ${where} ${rule} comment "${chain.marks[index]}"`,
   );
@@ -63,18 +70,19 @@ function fillChain(chain: Chain, exists: boolean): string[] {
 
 /** Emptied first: a rule of another chain that is removed as well may still lead to it. */
 function removeChain(chain: Chain): string[] {
-  return [`flush chain ip ${chain.table} ${chain.name}`, `delete chain ip ${chain.table} ${chain.name}`];
+  const where = `${familied(chain.table)} ${chain.name}`;
+  return [`flush chain ${where}`, `delete chain ${where}`];
 }
 
 /** One command a set. */
 function elementLines(verb: 'add' | 'delete', elements: readonly Element[]): string[] {
   const texts = new Map<string, string[]>();
   for (const { table, set, key, value } of elements) {
-    const name = `${table} ${set}`;
+    const name = `${familied(table)} ${set}`;
     const text = verb === 'delete' || value === undefined ? key : `${key} : ${value}`;
     const list = texts.get(name);
     if (list === undefined) texts.set(name, [text]);
     else list.push(text);
   }
-  return [...texts].map(([name, members]) => `${verb} element ip ${name} { ${members.join(', ')} }`);
+  return [...texts].map(([name, members]) => `${verb} element ${name} { ${members.join(', ')} }`);
 }

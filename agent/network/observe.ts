@@ -39,6 +39,7 @@ export interface NamespaceDump {
     readonly protocol: number;
     readonly fwmark?: number;
     readonly from?: string;
+    readonly ipv6?: true;
   }[];
   readonly neighbours: readonly { readonly dev: string; readonly address: string; readonly mac?: string }[];
   readonly fdb: readonly { readonly dev: string; readonly dst: string; readonly mac?: string }[];
@@ -98,7 +99,7 @@ function* observeWireGuard(
 }
 
 function observeAddress({ dev, address }: NamespaceDump['addresses'][number]): KernelObject[] {
-  const own = address === undefined || address === '127.0.0.1/8';
+  const own = address === undefined || address === '127.0.0.1/8' || address === '::1/128';
   return own ? [] : [{ type: 'address', dev, address }];
 }
 
@@ -127,7 +128,7 @@ function observeRoute(route: NamespaceDump['routes'][number], owns: Ownership): 
 }
 
 function observeRule(rule: NamespaceDump['rules'][number]): KernelObject[] {
-  const { priority, table, fwmark, from } = rule;
+  const { priority, table, fwmark, from, ipv6 } = rule;
   if (rule.protocol !== PROTOCOL) return [];
   return [
     {
@@ -136,11 +137,13 @@ function observeRule(rule: NamespaceDump['rules'][number]): KernelObject[] {
       table,
       ...(fwmark === undefined ? {} : { fwmark }),
       ...(from === undefined ? {} : { from }),
+      ...(ipv6 === true && from === undefined ? { ipv6 } : {}),
     },
   ];
 }
 
 interface NftObject {
+  readonly family?: string;
   readonly name?: string;
   readonly table?: string;
   readonly chain?: string;
@@ -153,18 +156,20 @@ function observeTable(dump: TableDump): KernelObject[] {
   const objects: KernelObject[] = [];
   for (const entry of dump.nftables) {
     const [kind, body] = Object.entries(entry)[0] ?? [];
-    const { name = '', table = '', chain = '', comment = '', elem = [] } = (body ?? {}) as NftObject;
-    if (kind === 'table') objects.push({ type: 'table', table: name });
+    const { family, name = '', chain = '', comment = '', elem = [], ...rest } = (body ?? {}) as NftObject;
+    const prefix = family === 'ip6' ? 'ip6 ' : '';
+    const table = `${prefix}${rest.table ?? ''}`;
+    if (kind === 'table') objects.push({ type: 'table', table: `${prefix}${name}` });
     if (kind === 'set' || kind === 'map') {
       objects.push({ type: 'set', table, name, of: '' });
       objects.push(...elem.map((one) => observeElement(table, name, one)));
     }
     if (kind === 'chain') {
       const own: string[] = [];
-      marks.set(name, own);
+      marks.set(`${table} ${name}`, own);
       objects.push({ type: 'chain', table, name, marks: own });
     }
-    if (kind === 'rule') marks.get(chain)?.push(comment);
+    if (kind === 'rule') marks.get(`${table} ${chain}`)?.push(comment);
   }
   return objects;
 }

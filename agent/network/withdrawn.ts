@@ -1,4 +1,5 @@
 /** PURE. Connections that the kernel must forget because their backend no longer serves. */
+import { address6 } from '../../shared/lib/network-ipv6.ts';
 import type { AssignmentSet, EndpointAssignment, ServiceAssignment } from '../../shared/model/index.ts';
 import type { NetOp } from './diff.ts';
 import { type RowChanges, serviceKeyOf } from './endpoint-index.ts';
@@ -53,12 +54,21 @@ function servingView(
   const services = new Set<string>();
   for (const endpoint of endpoints) {
     for (const place of placesOf(set, endpoint, nodeId)) {
-      add(known, place, endpoint.address);
-      if (endpoint.serving) add(serving, place, endpoint.address);
+      for (const address of addressesOf(set, endpoint)) {
+        add(known, place, address);
+        if (endpoint.serving) add(serving, place, address);
+      }
     }
     if (endpoint.serving) services.add(serviceKeyOf(endpoint));
   }
   return { serving, known, services };
+}
+
+/** Of both families. */
+function addressesOf({ networks }: AssignmentSet, { networkId, address }: EndpointAssignment): string[] {
+  const network = networks.get(networkId);
+  const own = network === undefined ? undefined : address6(network, address);
+  return own === undefined ? [address] : [address, own];
 }
 
 /** Where connections may have been translated to the endpoint's address: by a VIP, by the mesh or by a port of mode host. */

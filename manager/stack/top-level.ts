@@ -1,5 +1,6 @@
 /** The top level's `networks` and `volumes`. */
 import { ENCRYPTED_OPTION, readEncrypted } from '../../shared/lib/network-encrypted.ts';
+import { splitPools } from '../../shared/lib/network-pools.ts';
 import { MTU_OPTION, readMtu } from '../../shared/lib/network-mtu.ts';
 import { choiceProblem } from '../../shared/lib/subnet-choice.ts';
 import { type Labels, type NetworkSpec, STACK_LABEL, type SubnetChoice } from '../../shared/model/index.ts';
@@ -20,10 +21,7 @@ export interface StackNetwork {
 }
 
 const NAME = /^[a-zA-Z0-9._-]+$/;
-const IPV4_ONLY = {
-  severity: 'error',
-  message: 'not supported: overlay networks are IPv4 networks',
-} as const;
+const IPV4_TOO = 'not supported: each network has IPv4, and IPv6 beside it by enable_ipv6';
 
 /** All networks that the file declares, and `default` when a service needs it. `keys` are the file's services. */
 export function readNetworks(
@@ -73,13 +71,13 @@ function readNetwork(
     attachable: section.flag('attachable') ?? false,
     labels: { ...labels(section, 'labels'), ...allowLabels(section), [STACK_LABEL]: stack },
     driverOptions: options,
+    ...(section.flag('enable_ipv6') === true ? { ipv6: true as const } : {}),
     ...readSubnets(section),
   };
   const at = entry.at;
   // The other value of each is what is so anyway.
-  if (section.flag('enable_ipv4') === false)
-    section.problems.error(at, `${at.key}.enable_ipv4`, IPV4_ONLY.message);
-  section.end({ enable_ipv6: IPV4_ONLY });
+  if (section.flag('enable_ipv4') === false) section.problems.error(at, `${at.key}.enable_ipv4`, IPV4_TOO);
+  section.end();
   checkAllow(section, spec.labels, keys);
   if (external.is) {
     return { key: entry.name, name, at };
@@ -102,9 +100,7 @@ function readNetwork(
   return { key: entry.name, name, spec, at };
 }
 
-type Subnets = Pick<NetworkSpec, keyof SubnetChoice | 'moreSubnets'>;
-
-function readSubnets(section: Section): Subnets {
+function readSubnets(section: Section): Exclude<ReturnType<typeof splitPools>, string> {
   const ipam = section.section('ipam');
   if (ipam === undefined) return {};
   const driver = ipam.text('driver') ?? 'default';
@@ -112,10 +108,10 @@ function readSubnets(section: Section): Subnets {
     ipam.problems.error(ipam.map, `${ipam.map.key}.driver`, `'${driver}' is not supported`);
   const configs = ipam.list('config')?.items ?? [];
   ipam.end({ options: { severity: 'error', message: 'not supported: the manager gives the addresses' } });
-  const [first, ...more] = configs.map((config) => readPool(ipam, config));
-  if (more.length > 0 && [first, ...more].some((pool) => pool?.subnet === undefined))
-    ipam.problems.error(ipam.map, `${ipam.map.key}.config`, 'each of several needs a subnet');
-  return { ...first, ...(more.length === 0 ? {} : { moreSubnets: more as SubnetChoice[] }) };
+  const subnets = splitPools(configs.map((config) => readPool(ipam, config)));
+  if (typeof subnets !== 'string') return subnets;
+  ipam.problems.error(ipam.map, `${ipam.map.key}.config`, subnets);
+  return {};
 }
 
 const POOL_KEYS = {
@@ -140,7 +136,8 @@ function readPool(ipam: Section, config: Value): Partial<SubnetChoice> {
   });
   pool.end();
   const { subnet } = choice;
-  const problem = subnet === undefined ? undefined : choiceProblem({ ...choice, subnet });
+  const problem =
+    subnet === undefined || subnet.includes(':') ? undefined : choiceProblem({ ...choice, subnet });
   if (problem !== undefined) {
     const key = POOL_KEYS[problem.key];
     pool.problems.error(config.entries.get(key)?.at ?? config, `${config.key}.${key}`, problem.message);

@@ -8,7 +8,9 @@
 
 #include "shoal.h"
 
-/* Carries out batches of operations in order, and stops at the first that fails:
+/* Carries out batches of operations in order, and stops at the first that fails. Addresses are of either family; IPv6
+ * ones are given without detection of duplicates, and their subnets get no route. Rules are of IPv6 by their `from`, or
+ * when ipv6 is true.
  *   [{"netns": PATH|null, "ops": [{"op": ..., ...}, ...]}, ...]
  * Every operation is idempotent: to add what is there, or to delete what is not, is success.
  *
@@ -18,7 +20,7 @@
  *   link-set   name, up?, mtu?, mac?        link-del   name
  *   addr-add   dev, address "A/LEN"         addr-del   the same
  *   route-add  dst "A/LEN", dev, via?, onlink?, src?, table? (254)  replaces      route-del  dst, table?
- *   rule-add   priority, table, fwmark?, from?                                   rule-del   the same
+ *   rule-add   priority, table, fwmark?, from?, ipv6?                            rule-del   the same
  *   neigh-add  dev, address, mac (permanent, replaces)                           neigh-del  dev, address
  *   fdb-add    dev, mac, dst (permanent, replaces)                               fdb-del    dev, mac, dst
  *   wg-peer-add  dev, publicKey, address, port, allowed "A/LEN" (replaces)       wg-peer-del  dev, publicKey
@@ -31,7 +33,7 @@
  * Returns 0 or -errno; err says which operation, with the kernel's own explanation where it gives one. */
 SHOAL_EXPORT int shoal_net_apply(const char *batches, struct shoal_error *err);
 
-/* Reads a namespace back as JSON {links, addresses, routes, rules, neighbours, fdb, sysctls}; IPv4 only. WireGuard
+/* Reads a namespace back as JSON {links, addresses, routes, rules, neighbours, fdb, sysctls}. WireGuard
  * devices whose name begins with "sw" have publicKey, port and peers too. sysctls is a comma-separated list of paths
  * below /proc/sys/net to read (with * as in glob(7)), or NULL. Returns 0 or -errno. */
 SHOAL_EXPORT int shoal_net_dump(const char *netns, const char *sysctls, char **json, struct shoal_error *err);
@@ -41,8 +43,8 @@ SHOAL_EXPORT int shoal_net_dump(const char *netns, const char *sysctls, char **j
 SHOAL_EXPORT int shoal_net_nft(const char *netns, const char *commands, int json, char **output,
                                struct shoal_error *err);
 
-/* Opens a non-blocking IPv4 socket in a namespace, bound to address:port, for the caller to adopt. type: 1 stream
- * (listening), 2 datagram. Returns the descriptor or -errno. */
+/* Opens a non-blocking socket in a namespace, bound to address:port, for the caller to adopt. One of IPv6 takes no
+ * IPv4. type: 1 stream (listening), 2 datagram. Returns the descriptor or -errno. */
 SHOAL_EXPORT int shoal_net_socket(const char *netns, int type, const char *address, unsigned int port,
                                   struct shoal_error *err);
 

@@ -22,7 +22,7 @@ struct flush {
 };
 
 struct tuple {
-  uint32_t source;
+  const struct nlattr *source;
   uint16_t destination_port;
   uint8_t protocol;
 };
@@ -33,8 +33,8 @@ static struct tuple read_tuple(const struct nlattr *nest) {
   mnl_attr_for_each_nested(part, nest) {
     mnl_attr_for_each_nested(leaf, part) {
       int type = mnl_attr_get_type(leaf);
-      if (mnl_attr_get_type(part) == CTA_TUPLE_IP && type == CTA_IP_V4_SRC)
-        tuple.source = mnl_attr_get_u32(leaf);
+      if (mnl_attr_get_type(part) == CTA_TUPLE_IP && (type == CTA_IP_V4_SRC || type == CTA_IP_V6_SRC))
+        tuple.source = leaf;
       else if (mnl_attr_get_type(part) == CTA_TUPLE_PROTO && type == CTA_PROTO_DST_PORT)
         tuple.destination_port = ntohs(mnl_attr_get_u16(leaf));
       else if (mnl_attr_get_type(part) == CTA_TUPLE_PROTO && type == CTA_PROTO_NUM)
@@ -44,10 +44,12 @@ static struct tuple read_tuple(const struct nlattr *nest) {
   return tuple;
 }
 
-static int has_address(const cJSON *list, uint32_t address) {
-  char text[INET_ADDRSTRLEN];
+static int has_address(const cJSON *list, const struct nlattr *address) {
+  char text[INET6_ADDRSTRLEN];
   const cJSON *item;
-  inet_ntop(AF_INET, &address, text, sizeof text);
+  if (address == NULL) return 0;
+  int family = mnl_attr_get_payload_len(address) == 4 ? AF_INET : AF_INET6;
+  if (inet_ntop(family, mnl_attr_get_payload(address), text, sizeof text) == NULL) return 0;
   cJSON_ArrayForEach(item, list) if (cJSON_IsString(item) && strcmp(item->valuestring, text) == 0) return 1;
   return 0;
 }
@@ -58,7 +60,7 @@ static int has_port(const cJSON *list, uint16_t port) {
   return 0;
 }
 
-static int remember(struct flush *flush, const struct nlattr *original) {
+static int remember(struct flush *flush, uint8_t family, const struct nlattr *original) {
   if (flush->size - flush->used < 1024) {
     size_t size = flush->size ? flush->size * 2 : 65536;
     char *grown = realloc(flush->requests, size);
@@ -69,7 +71,7 @@ static int remember(struct flush *flush, const struct nlattr *original) {
   struct nlmsghdr *request = mnl_nlmsg_put_header(flush->requests + flush->used);
   request->nlmsg_type = NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_DELETE;
   struct nfgenmsg *header = mnl_nlmsg_put_extra_header(request, sizeof *header);
-  header->nfgen_family = AF_INET;
+  header->nfgen_family = family;
   header->version = NFNETLINK_V0;
   mnl_attr_put(request, CTA_TUPLE_ORIG | NLA_F_NESTED, mnl_attr_get_payload_len(original),
                mnl_attr_get_payload(original));
@@ -79,6 +81,7 @@ static int remember(struct flush *flush, const struct nlattr *original) {
 
 static int visit(const struct nlmsghdr *message, void *arg) {
   struct flush *flush = arg;
+  const struct nfgenmsg *header = mnl_nlmsg_get_payload(message);
   const struct nlattr *attr, *original = NULL, *reply = NULL;
   uint32_t status = 0;
   mnl_attr_for_each(attr, message, sizeof(struct nfgenmsg)) {
@@ -93,7 +96,8 @@ static int visit(const struct nlmsghdr *message, void *arg) {
   struct tuple forward = read_tuple(original), back = read_tuple(reply);
   int translated = (status & IPS_DST_NAT) != 0;
   int hit = translated ? has_address(flush->backends, back.source) : has_port(flush->ports, forward.destination_port);
-  if (forward.protocol == flush->protocol && hit && !flush->error) flush->error = remember(flush, original);
+  if (forward.protocol == flush->protocol && hit && !flush->error)
+    flush->error = remember(flush, header->nfgen_family, original);
   return MNL_CB_OK;
 }
 
@@ -124,7 +128,7 @@ static int flush_there(struct net_netfilter *sockets, void *arg) {
   struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
   request->nlmsg_type = NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET;
   struct nfgenmsg *header = mnl_nlmsg_put_extra_header(request, sizeof *header);
-  header->nfgen_family = AF_INET;
+  header->nfgen_family = AF_UNSPEC;
   header->version = NFNETLINK_V0;
   int result = net_link_dump(&sockets->link, request, visit, flush);
   if (!result) result = flush->error ? flush->error : delete_remembered(flush, &sockets->link);

@@ -15,9 +15,12 @@
 
 #include "net-internal.h"
 
+/* The family is told by the length. */
 static void add_address(cJSON *to, const char *name, const struct nlattr *attr, int bits) {
-  char text[INET_ADDRSTRLEN + 12];
-  if (attr == NULL || inet_ntop(AF_INET, mnl_attr_get_payload(attr), text, INET_ADDRSTRLEN) == NULL) return;
+  char text[INET6_ADDRSTRLEN + 12];
+  size_t length = attr == NULL ? 0 : mnl_attr_get_payload_len(attr);
+  if (length != 4 && length != 16) return;
+  if (inet_ntop(length == 4 ? AF_INET : AF_INET6, mnl_attr_get_payload(attr), text, INET6_ADDRSTRLEN) == NULL) return;
   if (bits >= 0) (void)snprintf(text + strlen(text), 12, "/%d", bits);
   cJSON_AddStringToObject(to, name, text);
 }
@@ -89,7 +92,10 @@ static int visit_address(const struct nlmsghdr *message, void *list) {
   cJSON *address = cJSON_CreateObject();
   cJSON_AddItemToArray(list, address);
   add_device(address, header->ifa_index);
-  add_address(address, "address", table[IFA_LOCAL], header->ifa_prefixlen);
+  /* Of IPv6 the kernel says IFA_LOCAL only where there is a peer. */
+  int is_ipv6 = header->ifa_family == AF_INET6;
+  add_address(address, "address", is_ipv6 && !table[IFA_LOCAL] ? table[IFA_ADDRESS] : table[IFA_LOCAL],
+              header->ifa_prefixlen);
   return MNL_CB_OK;
 }
 
@@ -105,7 +111,7 @@ static int visit_route(const struct nlmsghdr *message, void *list) {
   if (table[RTA_DST])
     add_address(route, "dst", table[RTA_DST], header->rtm_dst_len);
   else
-    cJSON_AddStringToObject(route, "dst", "0.0.0.0/0");
+    cJSON_AddStringToObject(route, "dst", header->rtm_family == AF_INET6 ? "::/0" : "0.0.0.0/0");
   cJSON_AddNumberToObject(route, "table", number);
   cJSON_AddNumberToObject(route, "protocol", header->rtm_protocol);
   add_address(route, "via", table[RTA_GATEWAY], -1);
@@ -127,6 +133,7 @@ static int visit_rule(const struct nlmsghdr *message, void *list) {
   cJSON_AddNumberToObject(rule, "protocol", table[FRA_PROTOCOL] ? mnl_attr_get_u8(table[FRA_PROTOCOL]) : 0);
   if (table[FRA_FWMARK]) cJSON_AddNumberToObject(rule, "fwmark", mnl_attr_get_u32(table[FRA_FWMARK]));
   add_address(rule, "from", table[FRA_SRC], header->src_len);
+  if (header->family == AF_INET6) cJSON_AddTrueToObject(rule, "ipv6");
   return MNL_CB_OK;
 }
 
@@ -155,9 +162,13 @@ static const struct {
 } subjects[] = {
     {"links", RTM_GETLINK, AF_UNSPEC, sizeof(struct ifinfomsg), visit_link},
     {"addresses", RTM_GETADDR, AF_INET, sizeof(struct ifaddrmsg), visit_address},
+    {"addresses", RTM_GETADDR, AF_INET6, sizeof(struct ifaddrmsg), visit_address},
     {"routes", RTM_GETROUTE, AF_INET, sizeof(struct rtmsg), visit_route},
+    {"routes", RTM_GETROUTE, AF_INET6, sizeof(struct rtmsg), visit_route},
     {"rules", RTM_GETRULE, AF_INET, sizeof(struct fib_rule_hdr), visit_rule},
+    {"rules", RTM_GETRULE, AF_INET6, sizeof(struct fib_rule_hdr), visit_rule},
     {"neighbours", RTM_GETNEIGH, AF_INET, sizeof(struct ndmsg), visit_neighbour},
+    {"neighbours", RTM_GETNEIGH, AF_INET6, sizeof(struct ndmsg), visit_neighbour},
     {"fdb", RTM_GETNEIGH, AF_BRIDGE, sizeof(struct ndmsg), visit_neighbour},
 };
 
@@ -217,7 +228,11 @@ static int dump_there(void *arg, struct shoal_error *err) {
     request->nlmsg_type = subjects[i].type;
     /* The family is the first byte of every one of these headers. */
     *(uint8_t *)mnl_nlmsg_put_extra_header(request, subjects[i].header) = subjects[i].family;
-    result = net_link_dump(&link, request, subjects[i].visit, cJSON_AddArrayToObject(dump->root, subjects[i].name));
+    cJSON *list = cJSON_GetObjectItemCaseSensitive(dump->root, subjects[i].name);
+    if (list == NULL) list = cJSON_AddArrayToObject(dump->root, subjects[i].name);
+    result = net_link_dump(&link, request, subjects[i].visit, list);
+    /* A kernel without IPv6 has nothing to tell of it. */
+    if (result == -EOPNOTSUPP && subjects[i].family == AF_INET6) result = 0;
     if (result) shoal_fail(err, -result, "dump", "%s", subjects[i].name);
   }
   net_link_close(&link);

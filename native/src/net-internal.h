@@ -40,8 +40,16 @@ const char *net_text(const cJSON *op, const char *field);
 double net_number(const cJSON *op, const char *field, double fallback);
 int net_flag(const cJSON *op, const char *field);
 int net_parse_mac(const char *text, uint8_t mac[6]);
-/* "A" or "A/LEN"; bits is 32 without a length. */
+/* "A" or "A/LEN" of IPv4; bits is 32 without a length. */
 int net_parse_prefix(const char *text, uint32_t *address, unsigned int *bits);
+/* The same of either family. */
+struct net_address {
+  uint8_t bytes[16];
+  uint8_t family;
+  size_t size; /* of bytes */
+  unsigned int bits;
+};
+int net_parse_address(const char *text, struct net_address *address);
 
 /* One operation. Each returns 0 or -errno and fills why on failure. */
 struct net_op {

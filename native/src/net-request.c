@@ -101,18 +101,28 @@ int net_parse_mac(const char *text, uint8_t mac[6]) {
   return 0;
 }
 
-int net_parse_prefix(const char *text, uint32_t *address, unsigned int *bits) {
-  char copy[32];
+int net_parse_address(const char *text, struct net_address *address) {
+  char copy[INET6_ADDRSTRLEN + 4];
   if (text == NULL || strlen(text) >= sizeof copy) return -EINVAL;
   strcpy(copy, text);
   char *slash = strchr(copy, '/');
-  *bits = 32;
+  int is_ipv6 = strchr(copy, ':') != NULL;
+  unsigned int most = is_ipv6 ? 128 : 32;
+  *address = (struct net_address){.family = is_ipv6 ? AF_INET6 : AF_INET, .size = is_ipv6 ? 16 : 4, .bits = most};
   if (slash != NULL) {
     char *end;
     *slash = 0;
     unsigned long value = strtoul(slash + 1, &end, 10);
-    if (end == slash + 1 || *end != 0 || value > 32) return -EINVAL;
-    *bits = (unsigned int)value;
+    if (end == slash + 1 || *end != 0 || value > most) return -EINVAL;
+    address->bits = (unsigned int)value;
   }
-  return inet_pton(AF_INET, copy, address) == 1 ? 0 : -EINVAL;
+  return inet_pton(address->family, copy, address->bytes) == 1 ? 0 : -EINVAL;
+}
+
+int net_parse_prefix(const char *text, uint32_t *address, unsigned int *bits) {
+  struct net_address parsed;
+  if (net_parse_address(text, &parsed) || parsed.family != AF_INET) return -EINVAL;
+  memcpy(address, parsed.bytes, sizeof *address);
+  *bits = parsed.bits;
+  return 0;
 }

@@ -4,6 +4,7 @@
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -33,41 +34,53 @@ static int gone(int result) {
   return result == -ENODEV || result == -ESRCH || result == -ENOENT || result == -EADDRNOTAVAIL ? 0 : result;
 }
 
+/* Whose addresses are unique is known, and which way their subnets are: routes say it. */
+static uint32_t ipv6_flags(const struct net_address *address) {
+  struct in6_addr bytes;
+  memcpy(&bytes, address->bytes, sizeof bytes);
+  return IFA_F_NODAD | (IN6_IS_ADDR_LINKLOCAL(&bytes) ? 0 : IFA_F_NOPREFIXROUTE);
+}
+
 int net_op_address(struct net_op *op, int add) {
   char buffer[512];
   struct nlmsghdr *request;
-  uint32_t address;
-  unsigned int bits, index;
+  struct net_address address;
+  unsigned int index;
   int result = device_index(op, &index);
   if (result) return add ? result : gone(result);
-  if (net_parse_prefix(net_text(op->json, "address"), &address, &bits)) return -EINVAL;
+  if (net_parse_address(net_text(op->json, "address"), &address)) return -EINVAL;
   struct ifaddrmsg *header =
       start(buffer, &request, add ? RTM_NEWADDR : RTM_DELADDR, add ? NLM_F_CREATE | NLM_F_EXCL : 0, sizeof *header);
-  header->ifa_family = AF_INET;
-  header->ifa_prefixlen = (uint8_t)bits;
+  header->ifa_family = address.family;
+  header->ifa_prefixlen = (uint8_t)address.bits;
   header->ifa_index = index;
-  mnl_attr_put_u32(request, IFA_LOCAL, address);
-  mnl_attr_put_u32(request, IFA_ADDRESS, address);
+  mnl_attr_put(request, IFA_LOCAL, address.size, address.bytes);
+  mnl_attr_put(request, IFA_ADDRESS, address.size, address.bytes);
+  if (add && address.family == AF_INET6) mnl_attr_put_u32(request, IFA_FLAGS, ipv6_flags(&address));
   result = talk(op, request);
   return add ? (result == -EEXIST ? 0 : result) : gone(result);
 }
 
+/* An address of the route's own family. */
+static int put_address(struct net_op *op, struct nlmsghdr *request, const char *field, uint16_t type, uint8_t family) {
+  struct net_address address;
+  if (net_parse_address(net_text(op->json, field), &address) || address.family != family) return -EINVAL;
+  mnl_attr_put(request, type, address.size, address.bytes);
+  return 0;
+}
+
 static int put_route(struct net_op *op, struct nlmsghdr *request, struct rtmsg *header) {
-  uint32_t address;
-  unsigned int bits, index;
+  unsigned int index;
   int result = device_index(op, &index);
   if (result) return result;
   mnl_attr_put_u32(request, RTA_OIF, index);
   if (net_text(op->json, "via") != NULL) {
-    if (net_parse_prefix(net_text(op->json, "via"), &address, &bits)) return -EINVAL;
-    mnl_attr_put_u32(request, RTA_GATEWAY, address);
+    if (put_address(op, request, "via", RTA_GATEWAY, header->rtm_family)) return -EINVAL;
   } else {
     header->rtm_scope = RT_SCOPE_LINK;
   }
-  if (net_text(op->json, "src") != NULL) {
-    if (net_parse_prefix(net_text(op->json, "src"), &address, &bits)) return -EINVAL;
-    mnl_attr_put_u32(request, RTA_PREFSRC, address);
-  }
+  if (net_text(op->json, "src") != NULL && put_address(op, request, "src", RTA_PREFSRC, header->rtm_family))
+    return -EINVAL;
   if (net_flag(op->json, "onlink")) header->rtm_flags |= RTNH_F_ONLINK;
   return 0;
 }
@@ -75,19 +88,18 @@ static int put_route(struct net_op *op, struct nlmsghdr *request, struct rtmsg *
 int net_op_route(struct net_op *op, int add) {
   char buffer[512];
   struct nlmsghdr *request;
-  uint32_t address;
-  unsigned int bits;
-  if (net_parse_prefix(net_text(op->json, "dst"), &address, &bits)) return -EINVAL;
+  struct net_address address;
+  if (net_parse_address(net_text(op->json, "dst"), &address)) return -EINVAL;
   struct rtmsg *header = start(buffer, &request, add ? RTM_NEWROUTE : RTM_DELROUTE,
                                add ? NLM_F_CREATE | NLM_F_REPLACE : 0, sizeof *header);
-  header->rtm_family = AF_INET;
-  header->rtm_dst_len = (uint8_t)bits;
+  header->rtm_family = address.family;
+  header->rtm_dst_len = (uint8_t)address.bits;
   header->rtm_table = RT_TABLE_COMPAT;
   header->rtm_protocol = SHOAL_RTPROT;
   header->rtm_type = add ? RTN_UNICAST : RTN_UNSPEC;
   header->rtm_scope = add ? RT_SCOPE_UNIVERSE : RT_SCOPE_NOWHERE;
   mnl_attr_put_u32(request, RTA_TABLE, (uint32_t)net_number(op->json, "table", RT_TABLE_MAIN));
-  if (bits > 0) mnl_attr_put_u32(request, RTA_DST, address);
+  if (address.bits > 0) mnl_attr_put(request, RTA_DST, address.size, address.bytes);
   int result = add ? put_route(op, request, header) : 0;
   if (!result) result = talk(op, request);
   return add ? result : gone(result);
@@ -96,49 +108,49 @@ int net_op_route(struct net_op *op, int add) {
 int net_op_rule(struct net_op *op, int add) {
   char buffer[512];
   struct nlmsghdr *request;
-  uint32_t address;
-  unsigned int bits;
+  struct net_address address = {.family = AF_INET};
+  const char *from = net_text(op->json, "from");
   double mark = net_number(op->json, "fwmark", 0);
   struct fib_rule_hdr *header =
       start(buffer, &request, add ? RTM_NEWRULE : RTM_DELRULE, add ? NLM_F_CREATE | NLM_F_EXCL : 0, sizeof *header);
-  header->family = AF_INET;
+  if (from != NULL && net_parse_address(from, &address)) return -EINVAL;
+  header->family = net_flag(op->json, "ipv6") ? AF_INET6 : address.family;
   header->action = FR_ACT_TO_TBL;
   mnl_attr_put_u32(request, FRA_TABLE, (uint32_t)net_number(op->json, "table", 0));
   mnl_attr_put_u32(request, FRA_PRIORITY, (uint32_t)net_number(op->json, "priority", 0));
   mnl_attr_put_u8(request, FRA_PROTOCOL, SHOAL_RTPROT);
   if (mark > 0) mnl_attr_put_u32(request, FRA_FWMARK, (uint32_t)mark);
-  if (net_text(op->json, "from") != NULL) {
-    if (net_parse_prefix(net_text(op->json, "from"), &address, &bits)) return -EINVAL;
-    header->src_len = (uint8_t)bits;
-    mnl_attr_put_u32(request, FRA_SRC, address);
+  if (from != NULL) {
+    header->src_len = (uint8_t)address.bits;
+    mnl_attr_put(request, FRA_SRC, address.size, address.bytes);
   }
   int result = talk(op, request);
   return add ? (result == -EEXIST ? 0 : result) : gone(result);
 }
 
-static int neighbour(struct net_op *op, int add, uint8_t family, const char *address_field) {
+static int neighbour(struct net_op *op, int add, int is_bridge, const char *address_field) {
   char buffer[512];
   struct nlmsghdr *request;
   uint8_t mac[6];
-  uint32_t address;
-  unsigned int bits, index;
+  struct net_address address;
+  unsigned int index;
   const char *mac_text = net_text(op->json, "mac");
   int result = device_index(op, &index);
   if (result) return add ? result : gone(result);
-  if (net_parse_prefix(net_text(op->json, address_field), &address, &bits)) return -EINVAL;
-  if ((add || mac_text != NULL || family == AF_BRIDGE) && net_parse_mac(mac_text, mac)) return -EINVAL;
+  if (net_parse_address(net_text(op->json, address_field), &address)) return -EINVAL;
+  if ((add || mac_text != NULL || is_bridge) && net_parse_mac(mac_text, mac)) return -EINVAL;
   struct ndmsg *header = start(buffer, &request, add ? RTM_NEWNEIGH : RTM_DELNEIGH,
                                add ? NLM_F_CREATE | NLM_F_REPLACE : 0, sizeof *header);
-  header->ndm_family = family;
+  header->ndm_family = is_bridge ? AF_BRIDGE : address.family;
   header->ndm_ifindex = (int)index;
-  header->ndm_state = family == AF_BRIDGE ? NUD_NOARP | NUD_PERMANENT : NUD_PERMANENT;
-  header->ndm_flags = family == AF_BRIDGE ? NTF_SELF : 0;
-  mnl_attr_put_u32(request, NDA_DST, address);
+  header->ndm_state = is_bridge ? NUD_NOARP | NUD_PERMANENT : NUD_PERMANENT;
+  header->ndm_flags = is_bridge ? NTF_SELF : 0;
+  mnl_attr_put(request, NDA_DST, address.size, address.bytes);
   if (mac_text != NULL) mnl_attr_put(request, NDA_LLADDR, sizeof mac, mac);
   result = talk(op, request);
   return add ? result : gone(result);
 }
 
-int net_op_neighbour(struct net_op *op, int add) { return neighbour(op, add, AF_INET, "address"); }
+int net_op_neighbour(struct net_op *op, int add) { return neighbour(op, add, 0, "address"); }
 
-int net_op_fdb(struct net_op *op, int add) { return neighbour(op, add, AF_BRIDGE, "dst"); }
+int net_op_fdb(struct net_op *op, int add) { return neighbour(op, add, 1, "dst"); }

@@ -17,16 +17,22 @@ struct wanted {
 static int open_there(void *arg, struct shoal_error *err) {
   const struct wanted *wanted = arg;
   struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((uint16_t)wanted->port)};
-  int on = 1;
-  if (wanted->address == NULL || inet_pton(AF_INET, wanted->address, &at.sin_addr) != 1)
+  struct sockaddr_in6 at6 = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)wanted->port)};
+  int on = 1, is_ipv6 = wanted->address != NULL && strchr(wanted->address, ':') != NULL;
+  int family = is_ipv6 ? AF_INET6 : AF_INET;
+  void *bytes = is_ipv6 ? (void *)&at6.sin6_addr : (void *)&at.sin_addr;
+  const struct sockaddr *place = is_ipv6 ? (struct sockaddr *)&at6 : (struct sockaddr *)&at;
+  socklen_t size = is_ipv6 ? sizeof at6 : sizeof at;
+  if (wanted->address == NULL || inet_pton(family, wanted->address, bytes) != 1)
     return shoal_fail(err, EINVAL, "address", "%s", wanted->address == NULL ? "" : wanted->address);
   int result = net_enter(wanted->netns, err);
   if (result) return result;
-  int fd = socket(AF_INET, wanted->type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  int fd = socket(family, wanted->type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) return shoal_fail(err, errno, "socket", "type %d", wanted->type);
   /* A connection in TIME_WAIT from before an agent restart must not keep the port. */
   if (wanted->type == SOCK_STREAM) setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  if (bind(fd, (struct sockaddr *)&at, sizeof at) || (wanted->type == SOCK_STREAM && listen(fd, 128))) {
+  if (is_ipv6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+  if (bind(fd, place, size) || (wanted->type == SOCK_STREAM && listen(fd, 128))) {
     int code = errno;
     close(fd);
     return shoal_fail(err, code, "bind", "%s:%u", wanted->address, wanted->port);

@@ -123,6 +123,40 @@ static void test_routes(void) {
   cJSON_Delete(root);
 }
 
+/* What a sandbox and a container have of IPv6: no detection of duplicates, so the address is there at once. */
+static void test_ipv6(void) {
+  twice(A, "{\"op\":\"addr-add\",\"dev\":\"v0\",\"address\":\"fe80::1/64\"}");
+  twice(B, "{\"op\":\"addr-add\",\"dev\":\"e0\",\"address\":\"fd00:9::c/64\"}");
+  twice(A, "{\"op\":\"route-add\",\"dst\":\"fd00:9::c/128\",\"dev\":\"v0\"}");
+  twice(B, "{\"op\":\"route-add\",\"dst\":\"fd00:9::/64\",\"dev\":\"e0\",\"via\":\"fe80::1\"}");
+  twice(B, "{\"op\":\"route-add\",\"dst\":\"::/0\",\"dev\":\"e0\",\"via\":\"fe80::1\",\"table\":10001}");
+  twice(B, "{\"op\":\"rule-add\",\"priority\":2001,\"table\":10001,\"from\":\"fd00:9::c/128\"}");
+  twice(B, "{\"op\":\"rule-add\",\"priority\":2002,\"table\":10001,\"fwmark\":3,\"ipv6\":true}");
+  twice(B, "{\"op\":\"neigh-add\",\"dev\":\"vx0\",\"address\":\"fe80::7\",\"mac\":\"02:00:00:00:00:09\"}");
+  cJSON *root = dump(B);
+  CHECK(find(root, "addresses", "address", "fd00:9::c/64") != NULL);
+  CHECK(find(root, "routes", "dst", "fd00:9::/64") != NULL && find(root, "routes", "dst", "::/0") != NULL);
+  CHECK(strcmp(cJSON_GetStringValue(cJSON_GetObjectItem(find(root, "routes", "dst", "fd00:9::/64"), "via")),
+               "fe80::1") == 0);
+  const cJSON *rule = find(root, "rules", "from", "fd00:9::c/128");
+  CHECK(rule != NULL && cJSON_IsTrue(cJSON_GetObjectItem(rule, "ipv6")));
+  CHECK(
+      strcmp(cJSON_GetStringValue(cJSON_GetObjectItem(find(root, "neighbours", "mac", "02:00:00:00:00:09"), "address")),
+             "fe80::7") == 0);
+  cJSON_Delete(root);
+  twice(B, "{\"op\":\"rule-del\",\"priority\":2001,\"table\":10001,\"from\":\"fd00:9::c/128\"}");
+  twice(B, "{\"op\":\"rule-del\",\"priority\":2002,\"table\":10001,\"fwmark\":3,\"ipv6\":true}");
+  twice(B, "{\"op\":\"neigh-del\",\"dev\":\"vx0\",\"address\":\"fe80::7\"}");
+  twice(B, "{\"op\":\"route-del\",\"dst\":\"::/0\",\"table\":10001}");
+  twice(B, "{\"op\":\"addr-del\",\"dev\":\"e0\",\"address\":\"fd00:9::c/64\"}");
+  root = dump(B);
+  CHECK(find(root, "addresses", "address", "fd00:9::c/64") == NULL && find(root, "routes", "dst", "::/0") == NULL);
+  CHECK(find(root, "rules", "from", "fd00:9::c/128") == NULL);
+  cJSON_Delete(root);
+  CHECK(apply(B, "{\"op\":\"route-add\",\"dst\":\"fd00:9::/64\",\"dev\":\"e0\",\"via\":\"10.9.1.1\"}") == -EINVAL);
+  CHECK(apply(B, "{\"op\":\"addr-add\",\"dev\":\"e0\",\"address\":\"fd00:9::c/129\"}") == -EINVAL);
+}
+
 static void test_sysctls_and_nft(void) {
   CHECK(apply(A, "{\"op\":\"sysctl\",\"path\":\"ipv4/ip_forward\",\"value\":\"1\"}") == 0);
   CHECK(apply(A, "{\"op\":\"sysctl\",\"path\":\"../kernel/hostname\",\"value\":\"x\"}") == -EINVAL);
@@ -182,6 +216,34 @@ static void test_conntrack(void) {
   CHECK(sendto(client, "b", 1, 0, (struct sockaddr *)&to, sizeof to) == 1);
   CHECK(receive(one) == 'b');
   CHECK(apply(A, "{\"op\":\"ct-flush\",\"protocol\":17,\"backends\":[\"10.9.3.1\"]}") == 0);
+  CHECK(sendto(client, "c", 1, 0, (struct sockaddr *)&to, sizeof to) == 1);
+  CHECK(receive(two) == 'c');
+  close(one);
+  close(two);
+  close(client);
+}
+
+/* As over IPv4: what was translated to a backend that is named is forgotten, and nothing else. */
+static void test_conntrack_ipv6(void) {
+  struct sockaddr_in6 to = {.sin6_family = AF_INET6, .sin6_port = htons(7001)};
+  CHECK(apply(A, "{\"op\":\"addr-add\",\"dev\":\"lo\",\"address\":\"fd00:9::1/128\"},"
+                 "{\"op\":\"addr-add\",\"dev\":\"lo\",\"address\":\"fd00:9::2/128\"},"
+                 "{\"op\":\"nft\",\"commands\":\"add table ip6 shoal\\n"
+                 "add chain ip6 shoal out { type nat hook output priority -100; }\\n"
+                 "add rule ip6 shoal out ip6 daddr fd00:9::4 dnat to fd00:9::1\"},"
+                 "{\"op\":\"route-add\",\"dst\":\"fd00:9::4/128\",\"dev\":\"v0\"}") == 0);
+  int one = shoal_net_socket(A, SOCK_DGRAM, "fd00:9::1", 7001, &err);
+  int two = shoal_net_socket(A, SOCK_DGRAM, "fd00:9::2", 7001, &err);
+  int client = shoal_net_socket(A, SOCK_DGRAM, "::", 0, &err);
+  inet_pton(AF_INET6, "fd00:9::4", &to.sin6_addr);
+  CHECK(one >= 0 && two >= 0 && client >= 0 && sendto(client, "a", 1, 0, (struct sockaddr *)&to, sizeof to) == 1);
+  CHECK(receive(one) == 'a');
+  CHECK(apply(A, "{\"op\":\"nft\",\"commands\":\"flush chain ip6 shoal out\\n"
+                 "add rule ip6 shoal out ip6 daddr fd00:9::4 dnat to fd00:9::2\"}") == 0);
+  CHECK(apply(A, "{\"op\":\"ct-flush\",\"protocol\":17,\"backends\":[\"fd00:9::9\"]}") == 0);
+  CHECK(sendto(client, "b", 1, 0, (struct sockaddr *)&to, sizeof to) == 1);
+  CHECK(receive(one) == 'b');
+  CHECK(apply(A, "{\"op\":\"ct-flush\",\"protocol\":17,\"backends\":[\"10.9.3.1\",\"fd00:9::1\"]}") == 0);
   CHECK(sendto(client, "c", 1, 0, (struct sockaddr *)&to, sizeof to) == 1);
   CHECK(receive(two) == 'c');
   close(one);
@@ -288,9 +350,11 @@ int main(void) {
   test_namespaces();
   test_links();
   test_routes();
+  test_ipv6();
   test_sysctls_and_nft();
   test_sockets();
   test_conntrack();
+  test_conntrack_ipv6();
   test_wireguard();
   test_refusals();
   test_nothing_is_held();

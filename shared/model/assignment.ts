@@ -36,6 +36,8 @@ export interface NetworkAssignment {
   readonly gateway: string;
   /** Others beside that one, each with its gateway. An address is of one of them. */
   readonly moreSubnets?: readonly { readonly subnet: string; readonly gateway: string }[];
+  /** Of IPv6; absent: there is none. Addresses follow from the IPv4 ones (network-ipv6.ts). */
+  readonly subnet6?: string;
   readonly internal: boolean;
   readonly ingress: boolean;
   /** It has no tunnel: each node's part of it is by itself. */

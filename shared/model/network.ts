@@ -30,6 +30,11 @@ export interface NetworkSpec {
   readonly reservedAddresses?: Readonly<Record<string, string>>;
   /** Beside that one, when users gave several. */
   readonly moreSubnets?: readonly SubnetChoice[];
+  /** It has IPv6 beside IPv4. */
+  readonly ipv6?: true;
+  /** Of IPv6; absent: the manager chooses. */
+  readonly subnet6?: string;
+  readonly gateway6?: string;
   readonly driverOptions: Labels;
 }
 
@@ -43,6 +48,8 @@ export interface Network {
     readonly subnet: string;
     readonly gateway: string;
     readonly moreSubnets?: readonly { readonly subnet: string; readonly gateway: string }[];
+    /** Of IPv6: what has an address of the others has the one at the same place of it (network-ipv6.ts). */
+    readonly subnet6?: string;
     readonly vni: number;
   };
   /** Why allocation failed, for people. */

@@ -52,6 +52,7 @@ const network = conforms<NetworkAssignment>()(
     subnet: text,
     gateway: text,
     moreSubnets: z.array(z.strictObject({ subnet: text, gateway: text })).exactOptional(),
+    subnet6: text.exactOptional(),
     internal: flag,
     ingress: flag,
     local: z.literal(true).exactOptional(),

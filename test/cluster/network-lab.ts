@@ -196,7 +196,12 @@ export class NetworkLab {
 
   /** A server in the container that tells its name and the client's address, and then echoes. */
   async serve(taskId: string, port = 80): Promise<void> {
-    const fd = await openSocket(this.containerNs(taskId), 'stream', '0.0.0.0', port);
+    await this.#serveOn(taskId, '0.0.0.0', port);
+    await this.#serveOn(taskId, '::', port);
+  }
+
+  async #serveOn(taskId: string, address: string, port: number): Promise<void> {
+    const fd = await openSocket(this.containerNs(taskId), 'stream', address, port);
     const server = net.createServer((socket) => {
       this.#sockets.push(socket);
       socket.write(`HTTP/1.0 200 OK\r\n\r\n${taskId} saw ${socket.remoteAddress}\n`);

@@ -6,16 +6,18 @@ export const N1 = 'n1aaaaaaaaaaaaaaaaaaaaaaa';
 export const N2 = 'n2bbbbbbbbbbbbbbbbbbbbbbb';
 export const N3 = 'n3ccccccccccccccccccccccc';
 
-/** The first two with two subnets each. */
+/** The first two with two subnets each, and IPv6. */
 function networks(): World['networks'] {
   return [
     network('front', 0x1001, '10.5.0', {
       moreSubnets: [{ subnet: '10.15.0.0/24', gateway: '10.15.0.1' }],
+      subnet6: 'fd00:5::/64',
     }),
     network('back', 0x1002, '10.6.0', {
       internal: true,
       mtu: 1400,
       moreSubnets: [{ subnet: '10.16.0.0/24', gateway: '10.16.0.1' }],
+      subnet6: 'fd00:6::/112',
     }),
     network('ingress', 0x1000, '10.0.0', { ingress: true }),
   ];

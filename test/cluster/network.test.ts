@@ -6,6 +6,7 @@ import test, { type ExecutionContext } from 'ava';
 import { openSocket } from '../../agent/native/network.ts';
 import type { AllowRule } from '../../shared/model/index.ts';
 import { type NetworkLab, until, VXLAN_PORT } from './network-lab.ts';
+import { address6, overIpv6 } from './network-ipv6.ts';
 import { id, lab, N1, N2, N3 } from './network-world.ts';
 
 test.serial('containers on two hosts: reach, balance, names, isolation', async (t) => {
@@ -27,6 +28,7 @@ test.serial('containers on two hosts: reach, balance, names, isolation', async (
     own.add((await net.get(web, 'http://10.5.0.200/')).split(' ')[0] ?? '');
   t.deepEqual([...own].sort(), [id('w1'), id('w2')], 'a container that reaches itself through its VIP');
 
+  await overIpv6(net, t);
   await stick(net, t);
   await spoof(net, t);
   t.is(await net.get(web, 'http://10.5.0.203/'), 'curl failed with 7', 'a VIP without backends refuses');
@@ -262,6 +264,11 @@ test.serial('allow-lists: who may come, from where they are, also when they chan
     t.is(await visit('w2', address), `${id(name)} saw 10.5.0.12`);
     t.is(await visit('a1', address), refused);
     t.not(await ping('w1', address), 0, 'no other traffic than was said');
+    const own = address6(net, address);
+    t.is(await visit('w1', `[${own}]`), `${id(name)} saw fd00:5::b`);
+    t.is(await visit('w2', `[${own}]`), `${id(name)} saw fd00:5::c`);
+    t.is(await visit('a1', `[${own}]`), refused, 'nor over IPv6');
+    t.not(await ping('w1', own), 0, 'no other traffic than was said');
   }
   t.is(await ping('r1', '10.5.0.42'), 0, 'tasks of a service reach one another');
   t.is(await visit('r1', '10.5.0.200').then((text) => text.slice(0, 1)), 'w', 'what is answered comes back');
@@ -278,7 +285,8 @@ test.serial('allow-lists: who may come, from where they are, also when they chan
   net.world.networks = networks.map((one) => (one.networkId === 'front' ? { ...one, allow } : one));
   await net.applyAll();
   for (let i = 0; i < 6; i += 1) t.regex(await visit('a1', '10.5.0.200'), /^w[12]/);
-  for (let i = 0; i < 6; i += 1) t.is(await visit('r1', '10.5.0.200'), refused);
+  for (let i = 0; i < 6; i += 1)
+    t.is(await visit('r1', i % 2 === 0 ? '10.5.0.200' : '[fd00:5::c8]'), refused);
   t.is(await visit('w1', '10.5.0.42'), refused, 'network and service must both allow it');
   t.regex(await visit('w1', '10.5.0.200'), /^w[12]/, 'itself, and its own');
   t.regex(await net.get({ ns: net.ns('out') }, 'http://10.99.0.3:8080/'), /^w[12]/, 'what is published is');
@@ -354,7 +362,10 @@ test.serial('names: services, tasks, aliases, reverse, and the rest from outside
   t.is(await ask('a1', 'tasks.web'), '10.5.0.11 10.5.0.12');
   t.is(await ask('w1', 'rr'), '10.5.0.41 10.5.0.42');
   t.is(await ask('w1', `st_web.2.${id('w2')}`), '10.5.0.12');
-  t.is(await ask('w1', 'st_web', 'AAAA'), 'NOERROR');
+  t.is(await ask('w1', 'st_web', 'AAAA'), 'fd00:5::c8');
+  t.is(await ask('w1', 'rr', 'AAAA'), 'fd00:5::29 fd00:5::2a');
+  t.is(await ask('w1', `8.c.${'0.'.repeat(22)}5.0.0.0.0.0.d.f.ip6.arpa`, 'PTR'), 'st_web.front');
+  t.is(await ask('w1', `9.9.${'0.'.repeat(22)}5.0.0.0.0.0.d.f.ip6.arpa`, 'PTR'), 'NXDOMAIN');
   t.is(await ask('a1', 'db'), '10.6.0.202', 'a name of the other network of the asker');
   t.is(await ask('a1', 'db', 'A', '10.6.0.1'), '10.6.0.202');
   t.is(await ask('w1', 'db'), '198.51.100.7', 'db is no name for web: asked outside, as any');

@@ -36,11 +36,11 @@ export interface ContainerFacts {
   /** Ports of mode host. */
   readonly hostPorts: NonNullable<TaskStatus['hostPorts']>;
   readonly networkName: (id: string) => string;
-  /** Its gateway and the length of its prefix. */
+  /** Its gateway, the length of its prefix, and the same of IPv6 in the API's words if the network has it. */
   readonly subnet: (
     id: string,
     address: string,
-  ) => { readonly gateway: string; readonly bits: number } | undefined;
+  ) => { readonly gateway: string; readonly bits: number; readonly ipv6?: object } | undefined;
 }
 
 /** What Docker puts on every task's container; tools find containers of a service by these. */

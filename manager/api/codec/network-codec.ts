@@ -2,7 +2,9 @@
 import { z } from 'zod';
 import { InvalidError, UnsupportedError } from '../../../shared/errors/index.ts';
 import { ENCRYPTED_OPTION, readEncrypted } from '../../../shared/lib/network-encrypted.ts';
+import { gateway6 } from '../../../shared/lib/network-ipv6.ts';
 import { ICC_OPTION, MTU_OPTION, readMtu } from '../../../shared/lib/network-mtu.ts';
+import { splitPools } from '../../../shared/lib/network-pools.ts';
 import {
   type Labels,
   type Network,
@@ -28,6 +30,7 @@ export const zNetwork = z.object({
   Attachable: zFlag,
   Ingress: zFlag,
   EnableIPv4: zFlag,
+  EnableIPv6: zFlag,
   IPAM: z
     .object({
       Driver: z.enum(['', 'default'], { error: "the IPAM driver is 'default'" }).nullish(),
@@ -56,9 +59,8 @@ export function decodeNetworkSpec(value: unknown): DecodedNetwork {
   if (raw.EnableIPv4 === false)
     throw new UnsupportedError('network: not supported by Shoal: EnableIPv4 = false');
   const driver = readDriver(given(raw.Driver) ?? 'overlay', raw.Scope ?? '');
-  const [first = {}, ...more] = (raw.IPAM?.Config ?? []).map(decodePool);
-  if (more.length > 0 && [first, ...more].some(({ subnet }) => subnet === undefined))
-    throw new InvalidError('network: each of several IPAM.Config needs a Subnet');
+  const subnets = splitPools((raw.IPAM?.Config ?? []).map(decodePool));
+  if (typeof subnets === 'string') throw new InvalidError(`network: IPAM.Config: ${subnets}`);
   const spec = defined({
     name: raw.Name,
     labels: labelsOf(raw.Labels),
@@ -66,8 +68,8 @@ export function decodeNetworkSpec(value: unknown): DecodedNetwork {
     internal: raw.Internal ?? false,
     attachable: raw.Attachable ?? false,
     ingress: false,
-    ...first,
-    moreSubnets: more.length === 0 ? undefined : more,
+    ...subnets,
+    ipv6: raw.EnableIPv6 === true ? true : undefined,
     driverOptions: labelsOf(raw.Options),
   }) as NetworkSpec;
   requireOptions(driver, spec.driverOptions);
@@ -142,9 +144,19 @@ function requireOptions(driver: NetworkDriverName, options: Labels): void {
     throw new InvalidError(`network: driver option ${ENCRYPTED_OPTION}: ${encrypted}`);
 }
 
+function ipv6Pools({ spec, allocation }: Network): SubnetChoice[] {
+  const subnet = allocation?.subnet6 ?? spec.subnet6;
+  if (subnet === undefined) return [];
+  const gateway = allocation === undefined ? spec.gateway6 : gateway6(allocation);
+  return [gateway === undefined ? { subnet } : { subnet, gateway }];
+}
+
 export function encodeNetwork(network: Network, version: number) {
   const { spec, allocation } = network;
-  const subnets = allocation === undefined ? choicesOf(spec) : chosenSubnets(network);
+  const subnets = [
+    ...(allocation === undefined ? choicesOf(spec) : chosenSubnets(network)),
+    ...ipv6Pools(network),
+  ];
   const isBridge = spec.driver === 'bridge';
   const vxlan: Labels =
     allocation === undefined || isBridge ? {} : { [VXLAN_OPTION]: String(allocation.vni) };
@@ -156,7 +168,7 @@ export function encodeNetwork(network: Network, version: number) {
     Scope: SCOPES[spec.driver],
     Driver: spec.driver,
     EnableIPv4: true,
-    EnableIPv6: false,
+    EnableIPv6: spec.ipv6 === true,
     IPAM: {
       Driver: 'default',
       Options: null,

@@ -256,6 +256,7 @@ export function encodeEndpoints(
       Gateway: isUp ? (subnet?.gateway ?? '') : '',
       IPAddress: isUp ? address : '',
       IPPrefixLen: isUp ? (subnet?.bits ?? 0) : 0,
+      ...(isUp ? subnet?.ipv6 : {}),
       DNSNames: [stored.service.name, container.id.slice(0, 12), ...given],
       GwPriority: wayOutPriority,
     };

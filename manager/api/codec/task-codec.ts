@@ -1,6 +1,7 @@
 /** Task record + status + revision -> the Docker Engine API's Task. */
+import { prefixed6 } from '../../../shared/lib/network-ipv6.ts';
 import { prefixBits } from '../../../shared/lib/network-subnets.ts';
-import type { ServiceSpec, Task, TaskState, TaskStatus } from '../../../shared/model/index.ts';
+import type { Network, ServiceSpec, Task, TaskState, TaskStatus } from '../../../shared/model/index.ts';
 import { isJob } from '../../../shared/model/index.ts';
 import { EAGER_RETRIES } from '../../plan/reconcile/restart.ts';
 import type { Store } from '../../store/store.ts';
@@ -49,11 +50,17 @@ export function encodeTask(
     NetworksAttachments: task.addresses.flatMap((a) => {
       const network = store.get('networks', a.network);
       if (network === undefined) return [];
-      const bits = network.allocation === undefined ? 32 : prefixBits(network.allocation, a.address);
       const encoded = encodeNetwork(network, store.version('networks', network.id));
-      return [{ Network: attachedNetwork(encoded), Addresses: [`${a.address}/${bits}`] }];
+      return [{ Network: attachedNetwork(encoded), Addresses: prefixed(network, a.address) }];
     }),
   });
+}
+
+/** The address, and that of IPv6 which goes with it, with the lengths of their prefixes. */
+function prefixed({ allocation }: Network, address: string): string[] {
+  if (allocation === undefined) return [`${address}/32`];
+  const own = prefixed6(allocation, address);
+  return [`${address}/${prefixBits(allocation, address)}`, ...(own === undefined ? [] : [own])];
 }
 
 /** What Docker calls running is, of a job's task, complete: it shall run to its end. */

@@ -9,7 +9,8 @@ const example = {
   Name: 'front',
   Driver: 'overlay',
   Attachable: true,
-  IPAM: { Config: [{ Subnet: '10.20.0.0/24' }] },
+  EnableIPv6: true,
+  IPAM: { Config: [{ Subnet: '10.20.0.0/24' }, { Subnet: 'fd00:20::/64' }] },
 };
 
 export const networksOperations = [

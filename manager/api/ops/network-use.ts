@@ -1,5 +1,6 @@
 /** Who is on a network: its services, containers and nodes, as the records say. */
 import { prefixBits } from '../../../shared/lib/network-subnets.ts';
+import { prefixed6 } from '../../../shared/lib/network-ipv6.ts';
 import { isTerminal, type Task } from '../../../shared/model/index.ts';
 import { wholeStore } from '../access/limited-store.ts';
 import type { Store } from '../../store/store.ts';
@@ -47,7 +48,7 @@ export function containersOn({ store }: ApiContext, networkId: string): Record<s
       EndpointID: task.id,
       MacAddress: '',
       IPv4Address: `${address}/${allocation === undefined ? 32 : prefixBits(allocation, address)}`,
-      IPv6Address: '',
+      IPv6Address: (allocation === undefined ? undefined : prefixed6(allocation, address)) ?? '',
     };
   }
   return found;

@@ -1,5 +1,7 @@
 /** What the API does to networks in the store; used by /networks and by /stacks. */
 import { ConflictError, ForbiddenError, InvalidError } from '../../../shared/errors/index.ts';
+import { cidrs6Overlap, parseCidr6 } from '../../../shared/lib/cidr6.ts';
+import { choice6Problem } from '../../../shared/lib/network-pools.ts';
 import { overlapOf, subnetsOf } from '../../../shared/lib/network-subnets.ts';
 import { addressProblem, choicesOf, choicesProblem } from '../../../shared/lib/subnet-choice.ts';
 import { newId } from '../../../shared/lib/ids.ts';
@@ -111,10 +113,10 @@ function requireValid(store: Store, spec: NetworkSpec): void {
   if (nodeNetworkOf(spec.name) !== undefined || spec.name === 'ingress') {
     throw new ForbiddenError(`operation is not permitted on predefined ${spec.name} network`);
   }
-  const problem = choicesProblem(spec);
+  const problem = choicesProblem(spec) ?? choice6Problem(spec);
   if (problem !== undefined) throw new InvalidError(problem);
   for (const other of wholeStore(store).all('networks').values()) {
-    const overlap = overlapOf(wantedSubnets(spec), heldSubnets(other));
+    const overlap = overlapOf(wantedSubnets(spec), heldSubnets(other)) ?? overlap6(spec, other);
     if (overlap === undefined) continue;
     throw new ForbiddenError(
       `Pool overlaps with other one on this address space: ${overlap[0]} and ${overlap[1]} of network ${other.spec.name}`,
@@ -130,6 +132,16 @@ export function wantedSubnets(spec: NetworkSpec): string[] {
 /** What a network has, or shall have. */
 export function heldSubnets({ allocation, spec }: Network): string[] {
   return allocation === undefined ? wantedSubnets(spec) : subnetsOf(allocation).map(({ subnet }) => subnet);
+}
+
+/** The IPv6 subnets of both, if they have addresses in common. */
+export function overlap6(
+  { subnet6 }: NetworkSpec,
+  { allocation, spec }: Network,
+): readonly [string, string] | undefined {
+  const held = allocation?.subnet6 ?? spec.subnet6;
+  if (subnet6 === undefined || held === undefined) return undefined;
+  return cidrs6Overlap(parseCidr6(subnet6), parseCidr6(held)) ? [subnet6, held] : undefined;
 }
 
 /**

@@ -1,5 +1,6 @@
 /** Everything that can be wrong with a converted stack in this cluster, found before anything is written. */
 import { modeFamily, nodeNetworkOf, STACK_LABEL } from '../../../shared/model/index.ts';
+import { choice6Problem } from '../../../shared/lib/network-pools.ts';
 import { overlapOf } from '../../../shared/lib/network-subnets.ts';
 import { choicesProblem } from '../../../shared/lib/subnet-choice.ts';
 import { wholeStore } from '../access/limited-store.ts';
@@ -13,7 +14,7 @@ import {
 } from '../../stack/index.ts';
 import { portKey } from '../validate/ports.ts';
 import { checkServiceSpec } from '../validate/service-spec.ts';
-import { heldSubnets, wantedSubnets } from './networks.ts';
+import { heldSubnets, overlap6, wantedSubnets } from './networks.ts';
 import { checkFile } from './stack-files.ts';
 import { currentSpec, liveServices } from './service-reads.ts';
 import { portHolder } from './services.ts';
@@ -177,10 +178,10 @@ function checkNetwork(store: Store, stack: string, network: StackNetwork): Found
         );
   }
   const { spec } = network;
-  const problem = choicesProblem(spec);
+  const problem = choicesProblem(spec) ?? choice6Problem(spec);
   if (problem !== undefined) return report(problem);
   return [...wholeStore(store).all('networks').values()].flatMap((other) => {
-    const overlap = overlapOf(wantedSubnets(spec), heldSubnets(other));
+    const overlap = overlapOf(wantedSubnets(spec), heldSubnets(other)) ?? overlap6(spec, other);
     return overlap === undefined
       ? []
       : report(`subnet ${overlap[0]} overlaps with network ${other.spec.name}`);

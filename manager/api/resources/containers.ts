@@ -6,6 +6,7 @@ import {
   type PlacedContainer,
 } from '../codec/container-codec.ts';
 import type { Store } from '../../store/store.ts';
+import { address6, gateway6, prefix6Bits } from '../../../shared/lib/network-ipv6.ts';
 import { prefixBits, subnetOf } from '../../../shared/lib/network-subnets.ts';
 import type { ApiContext } from '../context.ts';
 import { queryFilters, queryFlag, queryText } from '../http/query.ts';
@@ -108,10 +109,19 @@ async function sizesOf(
   return sizes;
 }
 
-function subnetAt(store: Store, id: string, address: string): { gateway: string; bits: number } | undefined {
+function subnetAt(store: Store, id: string, address: string): ReturnType<ContainerFacts['subnet']> {
   const allocation = store.get('networks', id)?.allocation;
   if (allocation === undefined) return undefined;
-  return { gateway: subnetOf(allocation, address).gateway, bits: prefixBits(allocation, address) };
+  const own = address6(allocation, address);
+  const ipv6 =
+    own === undefined
+      ? {}
+      : {
+          IPv6Gateway: gateway6(allocation),
+          GlobalIPv6Address: own,
+          GlobalIPv6PrefixLen: prefix6Bits(allocation),
+        };
+  return { gateway: subnetOf(allocation, address).gateway, bits: prefixBits(allocation, address), ipv6 };
 }
 
 interface Listing {

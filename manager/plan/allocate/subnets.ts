@@ -13,6 +13,7 @@ import { type Subnet, subnetsOf } from '../../../shared/lib/network-subnets.ts';
 import type { Network, NodeDescription } from '../../../shared/model/index.ts';
 import { INGRESS_NETWORK_ID } from '../../../shared/model/index.ts';
 import type { View } from '../view.ts';
+import { Subnets6 } from './subnets6.ts';
 
 export const FIRST_VNI = 4096;
 const LAST_VNI = 2 ** 24 - 1;
@@ -40,9 +41,11 @@ export function allocateNetworks(view: View, now: number): Network[] {
   const vnis = new Set<number>();
   for (const { allocation } of view.networks.values()) if (allocation !== undefined) vnis.add(allocation.vni);
   const cursor = { next: nextSubnet(view) };
+  const subnets6 = new Subnets6(view);
   const changed: Network[] = [];
   for (const network of open.sort(givenFirst)) {
-    const result = allocateOne(view, network, taken, vnis, cursor);
+    const ipv4 = allocateOne(view, network, taken, vnis, cursor);
+    const result = 'allocation' in ipv4 ? subnets6.complete(network, ipv4.allocation) : ipv4;
     if ('allocation' in result) {
       taken.push(...subnetsOfNetwork(network.spec.name, result.allocation));
       vnis.add(result.allocation.vni);

@@ -7,7 +7,7 @@ import { hostsFile } from '../../../agent/container/hosts-file.ts';
 import { LineJoiner, parseLogLine } from '../../../agent/container/log-line.ts';
 import { parseSignal } from '../../../agent/container/signals.ts';
 import { resolveUser } from '../../../agent/container/users.ts';
-import { parseRoutes } from '../../../agent/routes.ts';
+import { parseRoutes, parseRoutes6 } from '../../../agent/routes.ts';
 import type { HealthCheck } from '../../../shared/model/index.ts';
 
 const passwd = 'root:x:0:0:root:/root:/bin/sh\nweb:x:33:33:web:/var/www:/bin/false\nbad line\n';
@@ -153,4 +153,17 @@ test("the machine's own routes are found, the default route is none of them", (t
     '',
   ].join('\n');
   t.deepEqual(parseRoutes(text), ['192.0.2.0/24', '10.255.0.0/16']);
+  const line = (destination: string, bits: string, device: string): string =>
+    `${destination.padEnd(32, '0')} ${bits} ${'0'.repeat(32)} 00 ${'0'.repeat(32)} 00000100 00000001 00000000 00000001     ${device}`;
+  const ipv6 = [
+    line('20010db8000a', '40', 'eth0'),
+    line('fe80', '40', 'eth0'),
+    line('ff', '08', 'eth0'),
+    line('', '00', 'eth0'),
+    line('20010db8000a00000000000000000007', '80', 'lo'),
+    line('20010db8000a', '40', 'eth1'),
+    '',
+  ].join('\n');
+  t.deepEqual(parseRoutes6(ipv6), ['2001:db8:a::/64']);
+  t.deepEqual(parseRoutes6(''), []);
 });

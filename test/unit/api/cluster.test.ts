@@ -73,7 +73,8 @@ test('networks: create, refuse, list, use, remove', async (t) => {
     Name: 'front',
     Driver: 'overlay',
     Labels: { a: 'b' },
-    IPAM: { Config: [{ Subnet: '10.5.0.0/24' }] },
+    EnableIPv6: true,
+    IPAM: { Config: [{ Subnet: '10.5.0.0/24' }, { Subnet: 'fd00:5::/64', Gateway: 'fd00:5::1' }] },
     Options: { encrypted: '' },
   });
   t.is(made.status, 201);
@@ -81,6 +82,11 @@ test('networks: create, refuse, list, use, remove', async (t) => {
   const both = (...subnets: string[]) => ({
     Name: 'x',
     IPAM: { Config: subnets.map((Subnet) => ({ Subnet })) },
+  });
+  const ipv6 = (Subnet: string, Gateway?: string) => ({
+    Name: 'x',
+    EnableIPv6: true,
+    IPAM: { Config: [{ Subnet, ...(Gateway === undefined ? {} : { Gateway }) }] },
   });
   const refusals: [object, number, RegExp][] = [
     [{ Name: 'x', Options: { encrypted: 'a bit' } }, 400, /encrypted: 'a bit': true, false or nothing/],
@@ -99,13 +105,20 @@ test('networks: create, refuse, list, use, remove', async (t) => {
     [{ Name: 'x', Options: { 'com.docker.network.bridge.enable_icc': 'true' } }, 501, /enable_icc/],
     [{ Name: 'x', Driver: 'ipvlan' }, 400, /driver 'ipvlan' is not supported: overlay and bridge are/],
     [{ Name: 'x', Driver: 'bridge', Options: { encrypted: '' } }, 501, /encrypted/],
-    [{ Name: 'x', EnableIPv6: true }, 501, /EnableIPv6/],
+    [{ Name: 'x', EnableIPv4: false, EnableIPv6: true }, 501, /EnableIPv4 = false/],
+    [ipv6('fd00:5::/80'), 403, /fd00:5::\/80 and fd00:5::\/64 of network front/],
+    [ipv6('fd00:6::/64', 'fd00:7::1'), 400, /gateway fd00:7::1 is not in subnet fd00:6::\/64/],
+    [ipv6('fe80::/64'), 400, /link-local/],
+    [ipv6('fd00:6::/126'), 400, /from \/16 to \/125/],
+    [{ ...both('fd00:6::/64', 'fd00:7::/64'), EnableIPv6: true }, 400, /has one IPv6 subnet/],
+    [{ ...both('10.7.0.0/24', 'fd00:6::/121'), EnableIPv6: true }, 400, /smaller than 10\.7\.0\.0\/24/],
+    [{ ...ipv6('fd00:6::/64'), Options: { 'com.docker.network.driver.mtu': '1279' } }, 400, /1280/],
     [{ Name: 'x', IPAM: { Config: [{ Subnet: '10.5.0.128/25' }] } }, 403, /overlaps/],
     [{ Name: 'x', IPAM: { Config: [{ Subnet: '10.6.0.7' }] } }, 400, /CIDR/],
     [both('10.7.0.0/24', '10.5.0.0/25'), 403, /10\.5\.0\.0\/25 and 10\.5\.0\.0\/24 of network front/],
     [both('10.7.0.0/24', '10.7.0.0/25'), 400, /10\.7\.0\.0\/25 overlaps with 10\.7\.0\.0\/24 of the same/],
-    [both('10.7.0.0/24', 'fd00::/64'), 400, /IPv4/],
-    [{ Name: 'x', IPAM: { Config: [{ Subnet: '10.7.0.0/24' }, {}] } }, 400, /needs a Subnet/],
+    [both('10.7.0.0/24', 'fd00::/64'), 400, /no IPv6 unless it is asked for/],
+    [{ Name: 'x', IPAM: { Config: [{ Subnet: '10.7.0.0/24' }, {}] } }, 400, /needs a subnet/],
     [{ Name: 'ingress' }, 403, /predefined/],
     [{ Name: 'a b' }, 400, /no valid network name/],
   ];
@@ -116,7 +129,11 @@ test('networks: create, refuse, list, use, remove', async (t) => {
   }
   const network = await api.get('/networks/front?scope=swarm');
   t.like(network, { Id: made.json.Id, Driver: 'overlay', Scope: 'swarm', Labels: { a: 'b' } });
-  t.deepEqual(network.IPAM.Config, [{ Subnet: '10.5.0.0/24' }]);
+  t.true(network.EnableIPv6);
+  t.deepEqual(network.IPAM.Config, [
+    { Subnet: '10.5.0.0/24' },
+    { Subnet: 'fd00:5::/64', Gateway: 'fd00:5::1' },
+  ]);
   t.deepEqual(network.Options, { encrypted: '' });
   t.is((await api.get(`/networks?${filtersOf({ label: { 'a=b': true } })}`)).length, 1);
   t.is((await create({ ...both('10.7.0.0/24', '10.8.0.0/24'), Name: 'wide' })).status, 201);

@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { allowLists, memberObjects } from '../../../agent/network/allow.ts';
 import { viewsOf } from '../../../agent/network/desired.ts';
 import { EndpointIndex } from '../../../agent/network/endpoint-index.ts';
+import { familiesOf, inFamily } from '../../../agent/network/family.ts';
 import type { KernelObject } from '../../../agent/network/kernel-object.ts';
 import { readAllow, readAllowFrom } from '../../../shared/lib/allow-list.ts';
 import type { AllowRule, EndpointAssignment } from '../../../shared/model/index.ts';
@@ -73,7 +74,7 @@ function verdict(objects: readonly KernelObject[], to: string, packet: Packet): 
     if (rules?.type !== 'chain') throw new Error(`no chain ${name}`);
     for (const rule of rules.rules ?? []) {
       const found =
-        /^(?:ip saddr @(\S+) )?(?:meta l4proto (\S+) |(\S+) dport (\d+)(?:-(\d+))? )?(accept|goto \S+|reject.*)$/.exec(
+        /^(?:ip6? saddr @(\S+) )?(?:meta l4proto (\S+) |(\S+) dport (\d+)(?:-(\d+))? )?(accept|goto \S+|reject.*)$/.exec(
           rule,
         );
       if (found === null) {
@@ -141,7 +142,10 @@ test('a connection is let in exactly if the lists of its network and of its serv
         if (ingress) t.deepEqual(lists.objects, [], 'what is published is open');
         if (ingress) continue;
         const endpoints = [...set.endpoints.values()].filter((one) => one.networkId === networkId);
-        const objects = [...lists.objects, ...endpoints.flatMap((one) => memberObjects(lists, one))];
+        const objects = [
+          ...lists.objects,
+          ...endpoints.flatMap((one) => memberObjects(view.network, lists, one)),
+        ];
         const here = endpoints.filter(({ taskId }) =>
           ['ready', 'running'].includes(set.tasks.get(taskId)?.desired ?? ''),
         );
@@ -149,8 +153,13 @@ test('a connection is let in exactly if the lists of its network and of its serv
           for (const to of here) {
             const packet = { ...sent, source: from.address };
             const expected = allowed(world, networkId, from, to, packet) ? 'accept' : 'reject';
-            counts[expected] += 1;
-            t.is(verdict(objects, to.address, packet), expected);
+            for (const family of familiesOf(view.network)) {
+              counts[expected] += 1;
+              const [source = '', target = ''] = inFamily(family, view.network, [from.address, to.address]);
+              const protocol = sent.protocol === 'icmp' ? family.icmp : sent.protocol;
+              const own = objects.filter((one) => 'table' in one && one.table === family.table);
+              t.is(verdict(own, target, { ...packet, source, protocol }), expected, family.ip);
+            }
           }
         }
       }

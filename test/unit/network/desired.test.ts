@@ -1,6 +1,7 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { type DesiredState, desiredState } from '../../../agent/network/desired.ts';
+import { type Family, familiesOf, inFamily, IPV4, IPV6 } from '../../../agent/network/family.ts';
 import type { Self } from '../../../agent/network/local.ts';
 import { diffScope, isEmpty, type ScopeDiff } from '../../../agent/network/diff.ts';
 import { fingerprintOf, type KernelObject, type Scope } from '../../../agent/network/kernel-object.ts';
@@ -97,7 +98,12 @@ test('a VIP and a published port lead to serving endpoints, and to all of them',
           .sort();
         const sandbox = desired.sandboxes.get(service.networkId);
         if (sandbox !== undefined && service.vip !== undefined) {
-          t.deepEqual(backendsOf(sandbox.objects, 'shoal', 'vips', 'backends', service.vip), serving);
+          const network = set.networks.get(service.networkId) ?? fail();
+          for (const family of familiesOf(network)) {
+            const [vip = ''] = inFamily(family, network, [service.vip]);
+            const own = inFamily(family, network, serving).toSorted();
+            t.deepEqual(backendsOf(sandbox.objects, family.table, 'vips', 'backends', vip), own);
+          }
         }
         for (const port of service.ports) {
           const key = String(port.publishedPort);
@@ -116,7 +122,10 @@ test('a VIP and a published port lead to serving endpoints, and to all of them',
 /** Where an address or port is led to: the chain of its element must choose among as many slots as there are. */
 function backendsOf(scope: Scope, table: string, set: string, backends: string, subject: string): string[] {
   const slots = [...scope.values()].flatMap((object) =>
-    object.type === 'element' && object.set === backends && object.key.startsWith(`${subject} . `)
+    object.type === 'element' &&
+    object.table === table &&
+    object.set === backends &&
+    object.key.startsWith(`${subject} . `)
       ? [object]
       : [],
   );
@@ -146,6 +155,41 @@ test('an internal network has no uplink; a network without tasks here has no san
       }
     }),
   );
+});
+
+test('IPv6 has the chains, sets and elements of IPv4 but for the name server and the way out, or is off', (t) => {
+  let seen = 0;
+  const shape = (scope: Scope, family: Family): string[] =>
+    [...scope.values()]
+      .flatMap((one) => {
+        if (one.type !== 'element' && one.type !== 'chain' && one.type !== 'set') return [];
+        if (one.table !== family.table) return [];
+        if (one.type === 'element')
+          return [`${one.set} ${one.value?.startsWith('goto') === true ? one.value : ''}`];
+        const size = one.type === 'chain' ? one.marks.length : 0;
+        return [`${one.type} ${one.name} ${/^(leave|own_address)$/.test(one.name) ? '' : size}`];
+      })
+      .filter((text) => !text.startsWith('chain no_answer'))
+      .toSorted();
+  fc.assert(
+    fc.property(worlds, (world) => {
+      const set = assignmentsOf(world, SELF);
+      for (const { networkId, objects } of desiredIn(world).sandboxes.values()) {
+        const network = set.networks.get(networkId) ?? fail();
+        const off = objects.get('sysctl ipv6/conf/all/disable_ipv6');
+        t.is(off?.type === 'sysctl' && off.value, network.subnet6 === undefined ? '1' : '0');
+        t.is(objects.has(`table ${IPV6.table}`), network.subnet6 !== undefined);
+        if (network.subnet6 === undefined) {
+          t.false([...objects.values()].some((one) => one.type === 'address' && one.address.includes(':')));
+          continue;
+        }
+        seen += 1;
+        t.deepEqual(shape(objects, IPV6), shape(objects, IPV4));
+      }
+    }),
+    { numRuns: 200 },
+  );
+  t.true(seen > 50);
 });
 
 test('a network of the driver bridge: no tunnel, the wire’s full MTU, a way out, and nothing of other nodes', (t) => {

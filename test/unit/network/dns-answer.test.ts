@@ -11,6 +11,7 @@ import {
 } from '../../../agent/network/dns-message.ts';
 import { TcpFrames, tcpFrame } from '../../../agent/network/dns-frames.ts';
 import dnsPacket from 'dns-packet';
+import { IPV6, inFamily } from '../../../agent/network/family.ts';
 import { assignmentsOf, type World } from '../../cluster/network-model.ts';
 import { SELF, worlds } from './worlds.ts';
 
@@ -44,7 +45,11 @@ test('a service is its VIP or, without one, its serving tasks; in any case, with
           t.deepEqual(addresses({ name, type: 'A' }, networks), expected);
         }
         t.deepEqual(addresses({ name: `tasks.${service.name}`, type: 'A' }, networks), serving);
-        t.deepEqual(answer({ name: service.name, type: 'AAAA' }, networks, half), { kind: 'empty' });
+        const front = set.networks.get('front');
+        const own = front === undefined ? [] : inFamily(IPV6, front, expected).toSorted();
+        t.deepEqual(addresses({ name: service.name, type: 'AAAA' }, networks), own);
+        const both = [...expected, ...own].toSorted();
+        t.deepEqual(addresses({ name: service.name, type: 'ANY' }, networks), both);
       }
     }),
   );
@@ -85,12 +90,37 @@ test('a task is found by name and by address, on the networks of the asker only'
         const reverse = `${endpoint.address.split('.').reverse().join('.')}.in-addr.arpa`;
         const [front, back] = [namesIn(world, 'front'), namesIn(world, 'front', 'back')];
         t.true(addresses({ name, type: 'A' }, back).length > 0);
+        t.deepEqual(
+          answer({ name, type: 'AAAA' }, namesIn(world, 'back'), half),
+          { kind: 'empty' },
+          'a network without IPv6',
+        );
         t.deepEqual(answer({ name: reverse, type: 'PTR' }, back, half), {
           kind: 'name',
           name: `${name}.back`,
         });
         t.deepEqual(answer({ name: reverse, type: 'PTR' }, front, half), { kind: 'elsewhere' });
       }
+    }),
+  );
+});
+
+test('an IPv6 address has the name of its IPv4 one; of a network without IPv6 it is not the cluster’s', (t) => {
+  fc.assert(
+    fc.property(worlds, (world) => {
+      const networks = namesIn(world, 'front', 'back');
+      const reverse = (tail: number): string =>
+        `${tail.toString(16).padStart(2, '0').split('').reverse().join('.')}.${'0.'.repeat(22)}5.0.0.0.0.0.d.f.ip6.arpa`;
+      const ask = (name: string, type = 'PTR') => answer({ name, type }, networks, half);
+      for (const endpoint of assignmentsOf(world, SELF).endpoints.values()) {
+        if (endpoint.networkId !== 'front') continue;
+        const name = reverse(Number(endpoint.address.split('.')[3]));
+        t.deepEqual(ask(name), { kind: 'name', name: `${taskName(endpoint)}.front` });
+        t.deepEqual(ask(name.toUpperCase(), 'A'), { kind: 'empty' });
+      }
+      t.deepEqual(ask(reverse(250)), { kind: 'unknown' });
+      t.deepEqual(ask(`${'0.'.repeat(28)}0.0.d.f.ip6.arpa`), { kind: 'elsewhere' });
+      t.deepEqual(ask('8.b.d.0.1.0.0.2.ip6.arpa'), { kind: 'elsewhere' }, 'a zone, no address');
     }),
   );
 });
@@ -246,7 +276,12 @@ test('where ports are: by name or number, the VIP or each serving task, with the
   t.like(told.answers?.[0], { type: 'SRV', data: { priority: 0, weight: 1, port: 80 } });
   t.deepEqual(
     told.additionals?.map((one) => ('data' in one ? one.data : '')).toSorted(),
-    serving.map(({ addresses: at }) => at['front']).toSorted(),
+    serving
+      .flatMap(({ addresses: at }) => {
+        const address = at['front'] ?? '';
+        return [address, `fd00:5::${Number(address.split('.')[3]).toString(16)}`];
+      })
+      .toSorted(),
   );
   const over = (udpBytes: number): dnsPacket.DecodedPacket =>
     dnsPacket.decode(writeAnswer({ ...read, udpBytes }, found, true));

@@ -70,7 +70,8 @@ export class KernelModel {
   }
 
   #nft(line: string): void {
-    const [verb, what, , table = '', name = ''] = line.split(' ');
+    const [verb, what, family, own = '', name = ''] = line.split(' ');
+    const table = family === 'ip6' ? `ip6 ${own}` : own;
     if (what === 'table') return this.#nftTable(verb, table);
     if (!this.objects.has(`table ${table}`)) throw new Error(`no table: ${line}`);
     if (what === 'set' || what === 'map') return this.#nftSet(verb, table, name);

@@ -61,9 +61,12 @@ function rules(of: 'service' | 'network'): fc.Arbitrary<AllowRule[] | undefined>
 }
 
 const NETWORKS = [
-  network('front', 0x1001, '10.5.0', { moreSubnets: [{ subnet: '10.15.0.0/24', gateway: '10.15.0.1' }] }),
+  network('front', 0x1001, '10.5.0', {
+    moreSubnets: [{ subnet: '10.15.0.0/24', gateway: '10.15.0.1' }],
+    subnet6: 'fd00:5::/64',
+  }),
   network('back', 0x1002, '10.6.0', { internal: true, encrypted: true }),
-  network('node', 0x1003, '10.7.0', { local: true, isolated: true }),
+  network('node', 0x1003, '10.7.0', { local: true, isolated: true, subnet6: 'fd00:7::/112' }),
   network('ingress', 0x1000, '10.0.0', { ingress: true }),
 ];
 

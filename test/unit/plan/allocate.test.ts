@@ -64,6 +64,37 @@ for (const [subnet, gateway, error] of [
   });
 }
 
+test('IPv6 subnets: of the cluster’s range, one after the other, or as given; none on what has no IPv6', (t) => {
+  const swarm = cluster().nodes(1).settle();
+  const of = (id: string): string => swarm.getNetwork(id)?.allocation?.subnet6 ?? '';
+  swarm.network('a', { ipv6: true }).network('b', { ipv6: true }).network('plain').settle();
+  const [a, b] = [of('a'), of('b')];
+  t.regex(a, /^fd[0-9a-f:]+::\/64$/);
+  t.is(b.slice(0, 14), a.slice(0, 14), 'the same forty bits');
+  t.not(a, b);
+  t.is(of('plain'), '');
+  swarm.network('given', { ipv6: true, subnet6: 'FD00:0009::7/64' }).settle();
+  t.is(of('given'), 'fd00:9::/64');
+  swarm.put('networks', 'b', null).network('c', { ipv6: true }).settle();
+  t.false([a, b].includes(of('c')), 'a freed one rests');
+  for (const [subnet6, error] of [
+    ['fd00:9::/80', 'subnet fd00:9::/80 overlaps with network given'],
+    [a, `subnet ${a} overlaps with network a`],
+    ['fd00:77::/64', 'subnet fd00:77::/64 overlaps with fd00:77::/48, which node n9 reaches without Shoal'],
+    [
+      'fd00:8::/121',
+      'subnet fd00:8::/121 is smaller than 172.30.0.0/16: each IPv4 address has an IPv6 one in it',
+    ],
+    ['fe80::/64', 'subnet fe80::/64: fe80::/10 can not be used: link-local addresses are not routed'],
+  ] as const) {
+    swarm.node('n9', { description: { hostname: 'n9', localSubnets: ['fd00:77::/48'] } });
+    swarm.network('x', { subnet: '172.30.0.0/16', ipv6: true, subnet6 }).settle();
+    t.is(swarm.getNetwork('x')?.error, error);
+    t.is(swarm.getNetwork('x')?.allocation, undefined);
+    swarm.put('networks', 'x', null).settle();
+  }
+});
+
 test('a service has one address a network; its tasks too, the spec order first, then ingress', (t) => {
   const swarm = cluster().nodes(2).network('front').network('back');
   swarm

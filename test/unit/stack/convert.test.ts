@@ -251,6 +251,26 @@ test('a network with several subnets', (t) => {
   t.regex(errorsOf(networks('{subnet: 10.9.0.0/24}, {}')).join(), /each of several needs a subnet/);
 });
 
+test('a network with IPv6', (t) => {
+  const networks = (keys: string): string =>
+    `services: {a: {image: x, networks: [n]}}\nnetworks: {n: {${keys}}}`;
+  const { networks: made, problems } = convert(
+    networks(
+      'enable_ipv6: true, ipam: {config: [{subnet: "fd00:9::/64", gateway: "fd00:9::1"}, {subnet: 10.9.0.0/24}]}',
+    ),
+  );
+  t.deepEqual(problems, []);
+  t.like(made.find(({ key }) => key === 'n')?.spec, {
+    ipv6: true,
+    subnet: '10.9.0.0/24',
+    subnet6: 'fd00:9::/64',
+    gateway6: 'fd00:9::1',
+  });
+  const two = 'enable_ipv6: true, ipam: {config: [{subnet: "fd00:9::/64"}, {subnet: "fd00:8::/64"}]}';
+  t.regex(errorsOf(networks(two)).join(), /a network has one IPv6 subnet/);
+  t.regex(errorsOf(networks('enable_ipv4: false')).join(), /each network has IPv4/);
+});
+
 test('an encrypted network, and what does not say whether it is', (t) => {
   const networks = (encrypted: string): string =>
     `services: {a: {image: x, networks: [n]}}\nnetworks: {n: {driver_opts: {encrypted: ${encrypted}}}}`;
