@@ -17,6 +17,7 @@ import { addDeploy, addRemove } from './stack-commands.ts';
 import { addStatus } from './status.ts';
 import { addToken } from './token.ts';
 import { addUnlock } from './unlock.ts';
+import { addUpgrade } from './upgrade.ts';
 import { addUser } from './user.ts';
 
 function makeProgram(): Command {
@@ -49,6 +50,7 @@ function makeProgram(): Command {
   addBackup(program);
   addRestore(program);
   addRecover(program);
+  addUpgrade(program);
   addManager(program);
   addAgent(program);
   for (const command of program.commands) command.exitOverride();

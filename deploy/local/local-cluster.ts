@@ -35,6 +35,8 @@ export interface LocalClusterOptions {
   readonly managerEnvironment?: Readonly<Record<string, string>>;
   /** Variables for the agent of a host name. */
   readonly agentEnvironment?: (hostname: string) => Readonly<Record<string, string>>;
+  /** Path of the `shoal` command of a process, asked for whenever it starts. Default: this one's. */
+  readonly program?: (title: string) => string;
   readonly progress: Progress;
   /** Hears what goes wrong later: a process that ended and is started again. */
   readonly onEvent: (text: string) => void;
@@ -199,13 +201,13 @@ export class LocalCluster {
     netns: string | undefined,
     environment: Readonly<Record<string, string>> = {},
   ): Child {
-    const { layout, onEvent } = this.#options;
+    const { layout, onEvent, program = () => CLI_PATH } = this.#options;
     const logFile = path.join(layout.logDir, `${title}.log`);
     const spec = {
       title,
       get args() {
         const args = argsOf();
-        return [...nodeFlags(args), CLI_PATH, ...args];
+        return [...nodeFlags(args), program(title), ...args];
       },
       logFile,
       netns,

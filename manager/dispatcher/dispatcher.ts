@@ -368,7 +368,8 @@ export class Dispatcher implements SessionEvents {
   }
 
   #markDown({ nodeId, reason }: Verdict): void {
-    const { records, logger, signal } = this.#options;
+    const { records, logger, signal, steadyMs } = this.#options;
+    if (reason !== 'silent' && records.isAwaited(nodeId)) return this.#detector.closed(nodeId, steadyMs());
     const message = this.#orphans.has(nodeId) ? ORPHAN_MESSAGE : DOWN_MESSAGES[reason];
     logger.warn({ nodeId, reason }, 'node is down');
     this.#down[reason] += 1;

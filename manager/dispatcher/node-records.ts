@@ -66,6 +66,11 @@ export class NodeRecords {
     return node.session === undefined || node.session.startsWith(`${this.#managerId}.`);
   }
 
+  /** Somebody restarts its agent, and has said so: it may be without a session for a while. */
+  isAwaited(nodeId: string): boolean {
+    return (this.#store.get('nodes', nodeId)?.awaitedUntilMs ?? 0) > this.#clock.now();
+  }
+
   /** The node whose key this is. */
   ofKey(keyDigest: string): Node | undefined {
     return [...this.#store.all('nodes').values()].find((node) => node.certificate?.keyDigest === keyDigest);

@@ -65,6 +65,8 @@ export interface Node {
   readonly status: NodeStatus;
   readonly statusMessage?: string;
   readonly statusAtMs: number;
+  /** Its agent is being restarted: until then it is not called down for having no session. */
+  readonly awaitedUntilMs?: number;
   readonly createdAtMs: number;
   readonly updatedAtMs: number;
   /** `${managerId}.${id}` of the newest session, whichever manager has it: the verdicts of others do not count. */

@@ -14,6 +14,7 @@ import { isLocked } from '../../manager/vault/lock.ts';
 import { delay } from '../../shared/lib/abort.ts';
 import { cluster, type TestCluster } from '../harness/cluster.ts';
 import { ClusterState } from '../harness/cluster-state.ts';
+import { makeConfigs } from '../harness/api-load.ts';
 import { lifeLines } from '../harness/containers.ts';
 import type { TestManager } from '../harness/managers.ts';
 import { ensurePeers } from '../harness/peers.ts';
@@ -88,30 +89,6 @@ const serviceSchema = z.object({
   Version: z.object({ Index: z.number() }),
   Spec: z.looseObject({ Name: z.string() }),
 });
-
-/** Makes configs one after the other, by whichever manager answers; retries once, at another one. Resolves with what failed. */
-async function makeConfigs(
-  clients: readonly ApiClient[],
-  name: string,
-  until: AbortSignal,
-): Promise<string[]> {
-  const failed: string[] = [];
-  for (let count = 0; !until.aborted; count += 1) {
-    const text = JSON.stringify({ Name: `${name}-${count}`, Data: 'eA==' });
-    const ask = async (method: string, target: string, body?: string): Promise<void> => {
-      const json = body === undefined ? undefined : ({ type: 'application/json', text: body } as const);
-      const at = (attempt: number) => clients[(count + attempt) % clients.length];
-      const once = (attempt: number) => at(attempt)?.call(method, target, json, signal);
-      await once(0)
-        ?.catch(() => once(1))
-        .catch((error: unknown) => failed.push(`${method} ${String(error)}`));
-    };
-    await ask('POST', '/configs/create', text);
-    await ask('GET', '/services');
-    await delay(10, signal);
-  }
-  return failed;
-}
 
 function others(swarm: TestCluster): TestManager[] {
   return swarm.others;

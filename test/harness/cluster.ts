@@ -65,6 +65,7 @@ class ClusterBuilder {
   readonly #managerArgs: string[] = [];
   readonly #clocks = new Map<string, string>();
   #environment: EnvironmentOf = () => ({});
+  #program: ((title: string) => string) | undefined;
   #prepare: (layout: Layout) => Promise<void> = () => Promise.resolve();
   readonly #images: BuiltImage[] = [];
 
@@ -115,6 +116,12 @@ class ClusterBuilder {
     return this;
   }
 
+  /** Path of the `shoal` command of `manager`, m2, ... and a1, ..., asked for whenever one starts. */
+  program(of: (title: string) => string): this {
+    this.#program = of;
+    return this;
+  }
+
   /** What is made before anything starts, in the directories of the cluster. */
   prepare(prepare: (layout: Layout) => Promise<void>): this {
     this.#prepare = prepare;
@@ -162,13 +169,14 @@ class ClusterBuilder {
           ...this.#environment(hostname),
         }),
         ...(this.#nodeDownAfterMs === undefined ? {} : { nodeDownAfterMs: this.#nodeDownAfterMs }),
+        ...(this.#program === undefined ? {} : { program: this.#program }),
         ...(this.#agentArgs === undefined ? {} : { agentArgs: this.#agentArgs }),
         progress: silentProgress,
         onEvent: (text) => events.push(text),
       },
       signal,
     );
-    const cluster = new TestCluster(local, events, this.#environment);
+    const cluster = new TestCluster(local, events, this.#environment, this.#program);
     try {
       for (let number = 2; number <= this.#managers; number += 1) await cluster.joinManager(number);
       return cluster;
@@ -183,9 +191,16 @@ export class TestCluster implements AsyncDisposable {
   readonly #local: LocalCluster;
   readonly #events: string[];
   readonly #environment: EnvironmentOf;
+  readonly #program: ((title: string) => string) | undefined;
   readonly #signal = new AbortController().signal;
 
-  constructor(local: LocalCluster, events: string[], environment: EnvironmentOf) {
+  constructor(
+    local: LocalCluster,
+    events: string[],
+    environment: EnvironmentOf,
+    program?: (title: string) => string,
+  ) {
+    this.#program = program;
     this.#local = local;
     this.#events = events;
     this.#environment = environment;
@@ -230,7 +245,8 @@ export class TestCluster implements AsyncDisposable {
   /** One more manager on a host of its own, `m` and its number; resolves once it serves. */
   async joinManager(number: number): Promise<TestManager> {
     const environment = this.#environment(`m${number}`);
-    const manager = new TestManager(this.#local, number, environment, (text) => this.#events.push(text));
+    const onExit = (text: string): void => void this.#events.push(text);
+    const manager = new TestManager(this.#local, number, environment, onExit, this.#program);
     this.others.push(manager);
     await manager.join(this.#signal);
     await manager.ready();

@@ -29,6 +29,7 @@ export class TestManager {
     number: number,
     environment: Readonly<Record<string, string>>,
     onExit: (text: string) => void,
+    program: (title: string) => string = () => CLI_PATH,
   ) {
     const { layout } = local;
     this.#local = local;
@@ -46,9 +47,13 @@ export class TestManager {
     this.apiAddress = `${this.#host.address}:2376`;
     const socket = path.join(layout.runDir, `m${number}.sock`);
     this.client = new ApiClient(socket);
+    const title = this.#host.hostname;
+    const args = this.#args(socket);
     const spec = {
-      title: this.#host.hostname,
-      args: [CLI_PATH, ...this.#args(socket)],
+      title,
+      get args() {
+        return [program(title), ...args];
+      },
       logFile: path.join(layout.logDir, `${this.#host.hostname}.log`),
       netns: `/run/netns/${netns}`,
       stateDir: layout.stateDir,

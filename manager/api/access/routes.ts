@@ -138,6 +138,7 @@ export const ADMINS_ONLY: readonly string[] = [
   'get /data-key',
   'post /data-key/rotate',
   'post /nodes/:id/update',
+  'post /nodes/:id/await',
   'delete /nodes/:id',
   'delete /managers/:id',
   'post /backup',

@@ -23,6 +23,14 @@ export const nodesOperations = [
     answers: { 200: answers.empty('Changed') },
     errors: [400, 404, 500, 501, 503],
   }),
+  operation('post', '/nodes/:id/await', 'Its agent is about to be restarted', {
+    description:
+      'For so long the node is not called down for having no session, so its tasks stay. Its containers go on without an agent.',
+    query: { seconds: parameters.whole('At most 3600; 0 takes it back') },
+    required: ['seconds'],
+    answers: { 200: answers.empty('Known') },
+    errors: [400, 404, 409, 503],
+  }),
   operation('delete', '/nodes/:id', 'Remove a node that is down', {
     query: { force: parameters.flag('Also when it is not down') },
     answers: { 200: answers.empty('Removed') },

@@ -1,4 +1,4 @@
-import { Router } from 'express';
+import { type Request, Router } from 'express';
 import { InvalidError, NotFoundError, OutOfSequenceError } from '../../../shared/errors/index.ts';
 import type { Node, NodeRole } from '../../../shared/model/index.ts';
 import type { ManagerView } from '../../membership/managers.ts';
@@ -9,7 +9,16 @@ import { decodeNodeSpec, encodeNode, type ManagerStatus } from '../codec/node-co
 import { nodeTlsInfo } from '../codec/tls-info.ts';
 import type { ApiContext } from '../context.ts';
 import { readJson } from '../http/body.ts';
-import { type Filters, passes, passesLabels, queryFilters, queryFlag, queryVersion } from '../http/query.ts';
+import {
+  type Filters,
+  passes,
+  passesLabels,
+  queryFilters,
+  queryFlag,
+  queryText,
+  queryVersion,
+  zWholeText,
+} from '../http/query.ts';
 import { requestSignal, sendEmpty, sendJson } from '../http/respond.ts';
 import { lookup } from '../lookup.ts';
 
@@ -71,6 +80,7 @@ export function nodesRouter(ctx: ApiContext): Router {
     sendEmpty(res, 200);
   });
 
+  addAwait(router, ctx);
   router.delete('/nodes/:id', async (req, res) => {
     const node = findNode(ctx, req.params.id);
     requireRemovable(node, queryFlag(req, 'force'));
@@ -81,6 +91,31 @@ export function nodesRouter(ctx: ApiContext): Router {
     sendEmpty(res, 200);
   });
   return router;
+}
+
+/** How long somebody may be about to restart an agent. */
+const AWAIT_AT_MOST_S = 3600;
+
+function querySeconds(req: Request): number {
+  const seconds = zWholeText.safeParse(queryText(req, 'seconds') ?? '');
+  if (seconds.success && seconds.data <= AWAIT_AT_MOST_S) return seconds.data;
+  throw new InvalidError(`seconds: a whole number from 0 to ${AWAIT_AT_MOST_S} is wanted`);
+}
+
+function addAwait(router: Router, ctx: ApiContext): void {
+  router.post('/nodes/:id/await', async (req, res) => {
+    await setAwaited(ctx, req.params.id, querySeconds(req), requestSignal(res, ctx.signal));
+    sendEmpty(res, 200);
+  });
+}
+
+async function setAwaited(ctx: ApiContext, ref: string, seconds: number, signal: AbortSignal): Promise<void> {
+  const { store, clock } = ctx;
+  const { awaitedUntilMs: _, ...node } = findNode(ctx, ref);
+  const until = seconds === 0 ? {} : { awaitedUntilMs: clock.now() + seconds * 1000 };
+  const value: Node = { ...node, ...until, updatedAtMs: clock.now() };
+  const expect = store.version('nodes', node.id);
+  await store.commit([{ table: 'nodes', key: node.id, value, expect }], { signal });
 }
 
 /** What a node may be made: a manager where one runs on its machine. */

@@ -44,6 +44,20 @@ test('nodes: list, inspect by every name, filters', async (t) => {
   t.is(node.Description.Resources.NanoCPUs, 2e9);
 });
 
+test('nodes: one is awaited for a while, and not any more', async (t) => {
+  await using api = await ApiFixture.up();
+  const awaited = async (query: string) => (await api.send('POST', `/nodes/a2/await${query}`)).status;
+  t.is(await awaited('?seconds=60'), 200);
+  const until = api.store.get('nodes', 'nodea2')?.awaitedUntilMs ?? 0;
+  t.true(until > 0);
+  for (const query of ['', '?seconds=3601', '?seconds=-1', '?seconds=x'])
+    t.is(await awaited(query), 400, query);
+  t.is(api.store.get('nodes', 'nodea2')?.awaitedUntilMs, until);
+  t.is(await awaited('?seconds=0'), 200);
+  t.is(api.store.get('nodes', 'nodea2')?.awaitedUntilMs, undefined);
+  t.is((await api.send('POST', '/nodes/none/await?seconds=1')).status, 404);
+});
+
 test('nodes: availability and labels change, the role does not; only a node that is down can be removed', async (t) => {
   await using api = await ApiFixture.up();
   const { Version, Spec } = await api.get('/nodes/a2');

@@ -54,6 +54,7 @@ test('--help describes every command, --version says what package.json says', as
     'user',
     'audit',
     'data-key',
+    'upgrade',
     'manager',
     'agent',
   ]) {

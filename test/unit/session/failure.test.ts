@@ -1,4 +1,5 @@
 import test from 'ava';
+import type { Node } from '../../../shared/model/index.ts';
 import { MemoryStore } from '../../harness/memory-store.ts';
 import { RawSession } from './raw-session.ts';
 import { eventually, rig, startAgent } from './rig.ts';
@@ -29,6 +30,23 @@ test('a node whose agent ended is down after the same time', async (t) => {
   t.is(node()?.status, 'ready', 'at first it may be a restart');
   await eventually('it is down', () => node()?.status === 'down');
   t.is(node()?.statusMessage, 'the node disconnected');
+});
+
+test('a node that is awaited is not down without a session, until its time is over', async (t) => {
+  const r = await rig(t, { nodeDownAfterMs: 300 });
+  const agent = await r.agent('a');
+  const node = () => r.store.get('nodes', agent.nodeId);
+  await eventually('it is ready', () => node()?.status === 'ready');
+  const awaitedUntilMs = Date.now() + 2_000;
+  const write = {
+    table: 'nodes',
+    key: agent.nodeId,
+    value: { ...(node() as Node), awaitedUntilMs },
+  } as const;
+  await r.store.commit([write], { signal: r.signal });
+  await agent.stop();
+  await eventually('it is down', () => node()?.status === 'down');
+  t.true(Date.now() >= awaitedUntilMs, 'not before its time was over');
 });
 
 test('an agent that restarts at once was never down', async (t) => {
