@@ -66,7 +66,6 @@ export class LocalCluster {
   readonly members: readonly LocalMember[];
   readonly #options: LocalClusterOptions;
   readonly #exits = new Map<string, number>();
-  #tokens: JoinTokens | undefined;
 
   private constructor(options: LocalClusterOptions, subnet: string) {
     this.#options = options;
@@ -112,10 +111,9 @@ export class LocalCluster {
     return removeCluster(this.layout, never);
   }
 
-  /** The join tokens. */
+  /** The join tokens, as they are now. */
   async tokens(signal: AbortSignal): Promise<JoinTokens> {
-    this.#tokens ??= swarmSchema.parse(await this.api.get('/swarm', signal)).JoinTokens;
-    return this.#tokens;
+    return swarmSchema.parse(await this.api.get('/swarm', signal)).JoinTokens;
   }
 
   /** Cuts a host off, or connects it again. The machine itself has no cable. */

@@ -13,6 +13,7 @@ import { ELECTION_PREFIX } from './keys.ts';
 import { Lease } from './lease.ts';
 import { rangePages } from './range-pages.ts';
 import type { Fence } from './store.ts';
+import { watchSuccession } from './succession.ts';
 
 export interface ElectionOptions {
   readonly client: Etcd3;
@@ -108,7 +109,7 @@ export class Election {
       until.addEventListener('abort', () => void (this.#stands = false), { once: true });
       const unwatch = this.#endWhenGone(fence, over);
       try {
-        await this.#untilFirst(fence, until);
+        await this.#inLine(fence, until);
         await this.#lead(fence, until, onLeader);
         return true;
       } finally {
@@ -157,6 +158,23 @@ export class Election {
     const undo = this.#candidates.onChange(check);
     check();
     return undo;
+  }
+
+  /** Until it is the first, which those before it may die for. */
+  async #inLine(fence: Fence, until: AbortSignal): Promise<void> {
+    const { client, logger } = this.#options;
+    const over = new AbortController();
+    const signal = AbortSignal.any([until, over.signal]);
+    const leader = () => {
+      const first = this.#candidates.leader;
+      return first?.key === fence.key ? undefined : first;
+    };
+    void watchSuccession({ client, leader, logger }, signal);
+    try {
+      await this.#untilFirst(fence, until);
+    } finally {
+      over.abort();
+    }
   }
 
   #untilFirst(fence: Fence, signal: AbortSignal): Promise<void> {

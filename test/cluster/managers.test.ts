@@ -1,9 +1,11 @@
 /** Three managers, each with its own etcd on a host of its own: any of them may die. */
-import { readFile } from 'node:fs/promises';
-import { randomBytes } from 'node:crypto';
+import { readFile, writeFile } from 'node:fs/promises';
+import { randomBytes, X509Certificate } from 'node:crypto';
 import { connect } from 'node:net';
 import path from 'node:path';
+import { connect as connectTls } from 'node:tls';
 import anyTest, { type TestFn } from 'ava';
+import { WebSocket } from 'ws';
 import { z } from 'zod';
 import type { ApiClient } from '../../deploy/cli/client.ts';
 import { run } from '../../deploy/local/command.ts';
@@ -89,6 +91,42 @@ const serviceSchema = z.object({
   Version: z.object({ Index: z.number() }),
   Spec: z.looseObject({ Name: z.string() }),
 });
+
+const identitySchema = z.looseObject({ ca: z.string(), cert: z.string(), key: z.string() });
+type Identity = z.output<typeof identitySchema>;
+const tokensSchema = z.object({ JoinTokens: z.object({ Worker: z.string() }) });
+
+function managerDirectories(swarm: TestCluster): string[] {
+  const further = others(swarm).map((manager) => path.join(manager.stateDir, 'state'));
+  return [path.join(swarm.layout.stateDir, 'manager'), ...further];
+}
+
+/** The certificate that a manager shows to nodes. */
+function shownBy(address: string): Promise<X509Certificate> {
+  const [host = '', port] = address.split(':');
+  return new Promise((resolve, reject) => {
+    const socket = connectTls({ host, port: Number(port), rejectUnauthorized: false }, () => {
+      const shown = socket.getPeerX509Certificate();
+      socket.destroy();
+      if (shown === undefined) reject(new Error('it shows no certificate'));
+      else resolve(shown);
+    });
+    socket.on('error', reject);
+  });
+}
+
+/** Of an attempt to open a session with this identity: `open`, or the status of the refusal. */
+function sessionOutcome(address: string, { ca, cert, key }: Identity): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const socket = new WebSocket(`wss://${address}/session`, { ca, cert, key, rejectUnauthorized: false });
+    socket.on('unexpected-response', (_, response) => resolve(String(response.statusCode)));
+    socket.on('error', reject);
+    socket.on('open', () => {
+      resolve('open');
+      socket.terminate();
+    });
+  });
+}
 
 function others(swarm: TestCluster): TestManager[] {
   return swarm.others;
@@ -207,11 +245,7 @@ test.serial(
       signal,
     );
     const key = /^data key ([0-9a-f]{16}), since /.exec(said)?.[1] ?? '';
-    const directories = [
-      path.join(swarm.layout.stateDir, 'manager'),
-      ...others(swarm).map((manager) => path.join(manager.stateDir, 'state')),
-    ];
-    for (const directory of directories) {
+    for (const directory of managerDirectories(swarm)) {
       const [first] = parseKeys(await readFile(path.join(directory, 'data-key'), 'utf8'));
       t.is(first?.id, key, directory);
     }
@@ -340,6 +374,61 @@ test.serial('managers are restarted one by one: clients that retry once see no e
   await settled(swarm, { web: 8 });
   t.deepEqual(await lifeLines(swarm.layout), before);
 });
+
+test.serial(
+  'the CA is replaced while a manager dies and a node is down: nothing of the old one counts anywhere afterwards',
+  async (t) => {
+    const { swarm } = t.context;
+    const [m2, m3] = others(swarm);
+    if (m2 === undefined || m3 === undefined) throw new Error('there are not three managers');
+    const shoal = (...args: string[]): Promise<string> =>
+      run(process.execPath, [CLI_PATH, ...args, '--socket', swarm.layout.socket], signal);
+    const identity = async (name: string): Promise<Identity> => {
+      const text = await readFile(path.join(swarm.node(name).stateDir, 'identity.json'), 'utf8');
+      return identitySchema.parse(JSON.parse(text));
+    };
+    const managers = [m2.address.replace(/\d+:/, '1:'), m2.address, m3.address];
+    const etcdRoots = (): Promise<string[]> =>
+      Promise.all(
+        managerDirectories(swarm).map((dir) => readFile(path.join(dir, 'etcd/tls/ca.pem'), 'utf8')),
+      );
+    const before = { root: await shoal('ca', '--pem'), a2: await identity('a2'), etcd: await etcdRoots() };
+    const away = swarm.node('a3');
+    await away.kill();
+    await until(swarm, async () => (await swarm.state()).node('a3') === 'down');
+    await eventuallyAt(swarm, swarm.client, (s) => s.running('web').notOn('a3').count === 8);
+    const lives = await lifeLines(swarm.layout);
+    await shoal('ca', 'rotate', '--detach');
+    await m2.die();
+    await until(swarm, async () =>
+      (await shoal('ca')).includes('2 of 3 nodes have moved; waiting for a3 (down)'),
+    );
+    m2.start();
+    await agreed(swarm, m3.client, 'leader reachable reachable');
+    t.is(await shoal('ca', '--pem'), before.root, 'it waits for the node that is down');
+    await shoal('ca', 'rotate', '--skip-dead');
+    const root = await shoal('ca', '--pem');
+    t.not(root, before.root);
+    const key = new X509Certificate(root).publicKey;
+    for (const address of managers) {
+      await until(swarm, async () => (await shownBy(address)).verify(key));
+      t.is(await sessionOutcome(address, before.a2), '403', 'the old certificate');
+      t.is(await sessionOutcome(address, await identity('a2')), 'open');
+    }
+    for (const name of ['a1', 'a2']) {
+      await until(swarm, async () => (await identity(name)).ca.trim() === root.trim());
+      t.true(new X509Certificate((await identity(name)).cert).verify(key));
+    }
+    t.deepEqual(await lifeLines(swarm.layout), lives, 'no container noticed');
+    t.deepEqual(await etcdRoots(), before.etcd, 'that of etcd is another one');
+    const { JoinTokens } = tokensSchema.parse((await swarm.api('GET', '/swarm')).body);
+    await writeFile(path.join(away.stateDir, 'join-token'), JoinTokens.Worker);
+    await away.restart();
+    await until(swarm, async () => (await swarm.state()).node('a3') === 'ready');
+    t.is((await swarm.state()).nodes.length, 3, 'it is back as itself');
+    await settled(swarm, { web: 8 });
+  },
+);
 
 test.serial('a lost manager is removed and replaced; what would lose the quorum is refused', async (t) => {
   const { swarm } = t.context;
