@@ -127,6 +127,7 @@ struct plan_capabilities {
 
 struct plan_process {
   struct plan_list args;
+  uint32_t program; /* what is run; 0: args[0] */
   struct plan_list env;
   uint32_t cwd;
   uint32_t uid;
