@@ -42,9 +42,6 @@ static void only_what_asks_for_nothing_is_dropped(void) {
   expect_pruned(RESOURCES("{\"memory\":{\"kernel\":1,\"swappiness\":0}}"),
                 RESOURCES("{\"memory\":{\"kernel\":1,\"swappiness\":0}}"));
   expect_pruned(RESOURCES("{\"cpu\":{\"realtimePeriod\":0,\"idle\":1}}"), RESOURCES("{\"cpu\":{\"idle\":1}}"));
-  expect_pruned("{\"linux\":{\"personality\":{\"domain\":\"LINUX\"}}}", "{\"linux\":{}}");
-  expect_pruned("{\"linux\":{\"personality\":{\"domain\":\"LINUX32\"}}}",
-                "{\"linux\":{\"personality\":{\"domain\":\"LINUX32\"}}}");
   expect_pruned("{\"linux\":{\"resources\":[]}}", "{\"linux\":{\"resources\":[]}}");
   expect_pruned("{}", "{}");
 }

@@ -52,6 +52,8 @@ int process_limits(const struct plan *plan, pid_t pid, struct shoal_error *err) 
     if (prlimit(pid, (int)limits[i].resource, &limit, NULL) < 0)
       return shoal_fail(err, errno, "rlimit", "resource %u", limits[i].resource);
   }
+  int rc = schedule_apply(plan, pid, err);
+  if (rc < 0) return rc;
   if (process->has_oom_score_adj) return set_oom_score(pid, process->oom_score_adj, err);
   /* An agent that is protected from the OOM killer does not pass that on. Lowering would need a capability. */
   (void)set_oom_score(pid, 0, NULL);
@@ -117,7 +119,8 @@ static int drop_privileges(const struct plan *plan, struct shoal_error *err) {
   const struct plan_capabilities *wanted = &plan->process.capabilities;
   const uint64_t admin = 1ull << CAP_SYS_ADMIN;
   leave_keyring();
-  int rc = drop_bounding(wanted->bounding, err);
+  int rc = schedule_personality(plan, err);
+  if (rc == 0) rc = drop_bounding(wanted->bounding, err);
   if (rc == 0) rc = become_user(plan, err);
   if (rc < 0) return rc;
   if (set_capabilities(wanted->effective | admin, wanted->permitted | admin, wanted->inheritable) < 0)

@@ -45,10 +45,6 @@ void bundle_prune(cJSON *config) {
     cJSON *object = object_at(config, indifferent[i][0]);
     if (object != NULL) cJSON_DeleteItemFromObjectCaseSensitive(object, indifferent[i][1]);
   }
-  cJSON *personality = object_at(config, "linux.personality");
-  const char *domain = cJSON_GetStringValue(json_member(personality, "domain"));
-  if (domain != NULL && strcmp(domain, "LINUX") == 0 && json_member(personality, "flags") == NULL)
-    cJSON_DeleteItemFromObjectCaseSensitive(object_at(config, "linux"), "personality");
 }
 
 static int check_version(const cJSON *config) {

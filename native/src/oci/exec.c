@@ -61,16 +61,21 @@ static void add_capabilities(cJSON *process, const cJSON *names) {
   }
 }
 
-/* The container's own process, with what the command line says otherwise. */
-static cJSON *process_from_options(const struct container *container, const struct exec_options *options) {
+/* NULL: it is not there any more. To be deleted. */
+static cJSON *config_of(const struct container *container) {
   char path[OCI_PATH_MAX + 16];
   const char *bundle = cJSON_GetStringValue(json_member(container->record, "bundle"));
   (void)snprintf(path, sizeof path, "%s/config.json", bundle == NULL ? "" : bundle);
-  cJSON *config = parse_object(path);
+  return parse_object(path);
+}
+
+/* The container's own process, with what the command line says otherwise. */
+static cJSON *process_from_options(const struct container *container, const struct exec_options *options) {
+  cJSON *config = config_of(container);
   cJSON *process = cJSON_DetachItemFromObjectCaseSensitive(config, "process");
   cJSON_Delete(config);
   if (process == NULL) {
-    (void)log_failure("%s: no process", path);
+    (void)log_failure("the bundle's config.json has no process");
     return NULL;
   }
   cJSON *args = cJSON_CreateArray(), *env = cJSON_GetObjectItemCaseSensitive(process, "env");
@@ -114,9 +119,21 @@ static int open_target(struct call *call, const struct container *container, str
   return 0;
 }
 
+/* What the container's config says for every process, and engines do not send again. */
+static int inherit(struct config_context *context, cJSON *process, const struct container *container) {
+  static const char name[] = "execCPUAffinity";
+  cJSON *config = config_of(container);
+  const cJSON *affinity = json_member(json_member(config, "process"), name);
+  if (affinity != NULL && json_member(process, name) == NULL) replace(process, name, cJSON_Duplicate(affinity, true));
+  int rc = config_personality(context, json_member(config, "linux"));
+  cJSON_Delete(config);
+  return rc;
+}
+
 static int compile(struct call *call, const struct container *container, struct shoal_error *err) {
   struct config_context context = {.builder = &call->builder, .err = err};
   int rc = open_target(call, container, err);
+  if (rc == 0) rc = inherit(&context, call->request, container);
   if (rc == 0) rc = config_process(&context, call->request);
   if (rc == 0) rc = run_dir_read_seccomp(container->dir_fd, &call->builder, err);
   if (rc == 0) rc = run_dir_read_cgroups(container->dir_fd, &call->cgroups, err);

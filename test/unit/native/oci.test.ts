@@ -400,6 +400,21 @@ const refused: [string, RegExp, Adjust, number?][] = [
     (config) => Object.assign(config.linux, { resources: { blockIO: { leafWeight: 100 } } }),
   ],
   [
+    'a policy that there is not',
+    /process\.scheduler\.policy: 'SCHED_ISO' is not supported/,
+    (config) => Object.assign(config.process, { scheduler: { policy: 'SCHED_ISO' } }),
+  ],
+  [
+    'a list of CPUs of another shape',
+    /process\.execCPUAffinity\.final: '3-1' is not a list of CPUs/,
+    (config) => Object.assign(config.process, { execCPUAffinity: { final: '3-1' } }),
+  ],
+  [
+    'an unknown personality',
+    /linux\.personality\.domain: 'BSD'/,
+    (config) => Object.assign(config.linux, { personality: { domain: 'BSD' } }),
+  ],
+  [
     'Intel RDT',
     /linux\.intelRdt is not supported/,
     (config) => Object.assign(config.linux, { intelRdt: { closID: 'x' } }),
@@ -422,6 +437,50 @@ for (const [what, reason, adjust, code] of refused) {
     const result = await run(['true'], adjust);
     t.is(result.code, code ?? 1);
     t.regex(result.stderr, reason);
+  });
+}
+
+test('when and where a process runs: policy, priorities, CPUs, personality', async (t) => {
+  const { id } = await started(['sleep', '1000'], (config) => {
+    Object.assign(config.process, {
+      scheduler: { policy: 'SCHED_BATCH', nice: 5, flags: [] },
+      ioPriority: { class: 'IOPRIO_CLASS_BE', priority: 3 },
+      execCPUAffinity: { initial: '0-1', final: '1' },
+    });
+    Object.assign(config.linux, { personality: { domain: 'LINUX32' } });
+  });
+  const pid = (JSON.parse((await oci('state', id)).stdout) as { pid: number }).pid;
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/.*\) /, '').split(' ');
+  t.deepEqual([fields[16], fields[38]], ['5', '3'], 'nice, and SCHED_BATCH');
+  t.notRegex(readFileSync(`/proc/${pid}/status`, 'utf8'), /Cpus_allowed_list:\t1\n/);
+  const personality = readFileSync(`/proc/${pid}/personality`, 'utf8').trim();
+  t.is(personality, '00000008');
+  const shown = (
+    await oci('exec', id, 'sh', '-c', 'grep Cpus_allowed_list /proc/self/status; ionice; uname -m')
+  ).stdout;
+  t.regex(shown, /^Cpus_allowed_list:\t1\nbest-effort: prio 3\ni686\n$/);
+});
+
+for (const [propagation, expected] of [
+  ['shared', / shared:\d+ /],
+  ['rshared', / shared:\d+ /],
+  ['unbindable', / unbindable /],
+  ['private', / - /],
+] as const) {
+  test(`propagation of the root: ${propagation}`, async (t) => {
+    const result = await run(['cat', '/proc/self/mountinfo'], (config) => {
+      config.linux['rootfsPropagation'] = propagation;
+    });
+    const lines = result.stdout.split('\n').map((line) => line.split(' '));
+    const of = (target: string): string =>
+      lines
+        .find((words) => words[4] === target)
+        ?.slice(5)
+        .join(' ') ?? '';
+    t.regex(` ${of('/')}`, expected, result.stderr);
+    const inner = propagation.startsWith('r') ? expected : /^(?!.*(shared|unbindable))/;
+    t.regex(` ${of('/proc')}`, inner);
+    t.is(/shared|unbindable/.test(of('/')), propagation !== 'private');
   });
 }
 
