@@ -6,7 +6,7 @@
 #include "config.h"
 
 static int parse_memory(const cJSON *memory, struct cgroup_limits *limits, struct shoal_error *err) {
-  static const char *const allowed[] = {"limit", "swap", "reservation", NULL};
+  static const char *const allowed[] = {"limit", "swap", "reservation", "swappiness", NULL};
   const char *path = "linux.resources.memory";
   int rc = json_only(memory, path, allowed, err);
   if (rc == 0) rc = json_integer(memory, path, "limit", &limits->memory_bytes, &limits->has_memory, err);
@@ -16,16 +16,25 @@ static int parse_memory(const cJSON *memory, struct cgroup_limits *limits, struc
   if (rc == 0 && limits->has_swap && limits->has_memory && limits->swap_bytes >= 0 &&
       limits->swap_bytes < limits->memory_bytes)
     return CONFIG_FAIL(err, EINVAL, "%s.swap: less than limit; it counts memory and swap together", path);
+  if (rc == 0) rc = json_integer(memory, path, "swappiness", &limits->swappiness, &limits->has_swappiness, err);
+  if (rc == 0 && limits->has_swappiness && (limits->swappiness < 0 || limits->swappiness > 100))
+    return CONFIG_FAIL(err, ERANGE, "%s.swappiness: 0 to 100", path);
   return rc;
 }
 
 static int parse_cpu(const cJSON *cpu, struct cgroup_limits *limits, struct shoal_error *err) {
-  static const char *const allowed[] = {"shares", "quota", "period", "cpus", "mems", NULL};
+  static const char *const allowed[] = {"shares", "quota", "period", "cpus", "mems", "idle", "burst", NULL};
   const char *path = "linux.resources.cpu";
   int rc = json_only(cpu, path, allowed, err);
   if (rc == 0) rc = json_integer(cpu, path, "shares", &limits->cpu_shares, &limits->has_shares, err);
   if (rc == 0) rc = json_integer(cpu, path, "quota", &limits->cpu_quota_us, &limits->has_quota, err);
   if (rc == 0) rc = json_integer(cpu, path, "period", &limits->cpu_period_us, &limits->has_period, err);
+  if (rc == 0) rc = json_integer(cpu, path, "idle", &limits->cpu_idle, &limits->has_idle, err);
+  if (rc == 0) rc = json_integer(cpu, path, "burst", &limits->cpu_burst_us, &limits->has_burst, err);
+  if (rc == 0 && limits->has_idle && (limits->cpu_idle < 0 || limits->cpu_idle > 1))
+    return CONFIG_FAIL(err, ERANGE, "%s.idle: 0 or 1", path);
+  if (rc == 0 && limits->has_burst && limits->cpu_burst_us < 0)
+    return CONFIG_FAIL(err, ERANGE, "%s.burst: 0 or more microseconds", path);
   if (rc == 0) rc = json_string(cpu, path, "cpus", false, &limits->cpus, err);
   if (rc == 0) rc = json_string(cpu, path, "mems", false, &limits->mems, err);
   return rc;
@@ -107,13 +116,15 @@ static int parse_devices(const cJSON *rules, const cJSON *devices, struct cgroup
 
 int cgroup_limits_parse(const cJSON *resources, const cJSON *devices, struct cgroup_limits *limits,
                         struct shoal_error *err) {
-  static const char *const allowed[] = {"memory", "cpu", "pids", "blockIO", "devices", NULL};
+  static const char *const allowed[] = {"memory",         "cpu",  "pids",    "blockIO", "devices",
+                                        "hugepageLimits", "rdma", "unified", NULL};
   static const char *const pids_allowed[] = {"limit", NULL};
   memset(limits, 0, sizeof *limits);
   int rc = json_only(resources, "linux.resources", allowed, err);
   if (rc == 0) rc = parse_memory(json_member(resources, "memory"), limits, err);
   if (rc == 0) rc = parse_cpu(json_member(resources, "cpu"), limits, err);
   if (rc == 0) rc = cgroup_blkio_parse(json_member(resources, "blockIO"), limits, err);
+  if (rc == 0) rc = cgroup_named_parse(resources, limits, err);
   const cJSON *pids = json_member(resources, "pids");
   if (rc == 0) rc = json_only(pids, "linux.resources.pids", pids_allowed, err);
   if (rc == 0) rc = json_integer(pids, "linux.resources.pids", "limit", &limits->pids, &limits->has_pids, err);

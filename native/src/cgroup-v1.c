@@ -13,6 +13,26 @@ static const char *mount_of(const struct cgroup_layout *layout, const char *cont
   return NULL;
 }
 
+/* Those that only a limit of theirs needs. */
+static int plan_asked(const struct cgroup_layout *layout, const char *path, const struct cgroup_limits *limits,
+                      struct cgroup_set *set, struct shoal_error *err) {
+  const struct {
+    const char *controller;
+    bool asked;
+  } wanted[] = {{"blkio", cgroup_blkio_asked(limits)},
+                {"hugetlb", cgroup_named_asked(limits, CGROUP_HUGE)},
+                {"rdma", cgroup_named_asked(limits, CGROUP_RDMA)}};
+  int rc = 0;
+  for (size_t i = 0; rc == 0 && i < sizeof wanted / sizeof wanted[0]; i++) {
+    if (!wanted[i].asked) continue;
+    const char *mount = mount_of(layout, wanted[i].controller);
+    if (mount == NULL)
+      return shoal_fail(err, ENOTSUP, "cgroup", "controller '%s' is not mounted", wanted[i].controller);
+    rc = cgroup_set_add(set, wanted[i].controller, mount, path, err);
+  }
+  return rc;
+}
+
 /* Only the controllers that do something for us: each costs a mkdir, an attach and an rmdir. Where cgroup2 is mounted
  * too, the container gets a directory there: it can be killed and frozen as a whole, and has pressure figures. */
 static int v1_plan(const struct cgroup_layout *layout, const char *path, const struct cgroup_limits *limits,
@@ -30,11 +50,7 @@ static int v1_plan(const struct cgroup_layout *layout, const char *path, const s
     if (mount == NULL) return shoal_fail(err, ENOTSUP, "cgroup", "controller 'cpuset' is not mounted");
     rc = cgroup_set_add(set, "cpuset", mount, path, err);
   }
-  if (rc == 0 && cgroup_blkio_asked(limits)) {
-    const char *mount = mount_of(layout, "blkio");
-    if (mount == NULL) return shoal_fail(err, ENOTSUP, "cgroup", "controller 'blkio' is not mounted");
-    rc = cgroup_set_add(set, "blkio", mount, path, err);
-  }
+  if (rc == 0) rc = plan_asked(layout, path, limits, set, err);
   if (rc == 0 && layout->v2[0] != '\0') {
     rc = cgroup_set_add(set, "unified", layout->v2, path, err);
   } else if (rc == 0 && mount_of(layout, "freezer") != NULL) {
@@ -84,6 +100,7 @@ static int apply_memory(const char *dir, const struct cgroup_limits *limits, str
     rc = cgroup_write_number(dir, "memory.memsw.limit_in_bytes", limits->swap_bytes, err);
   if (rc == 0 && limits->has_reservation)
     rc = cgroup_write_number(dir, "memory.soft_limit_in_bytes", limits->reservation_bytes, err);
+  if (rc == 0 && limits->has_swappiness) rc = cgroup_write_number(dir, "memory.swappiness", limits->swappiness, err);
   return rc;
 }
 
@@ -93,6 +110,8 @@ static int apply_cpu(const char *dir, const struct cgroup_limits *limits, struct
     rc = cgroup_write_number(dir, "cpu.shares", limits->cpu_shares, err);
   if (rc == 0 && limits->has_period) rc = cgroup_write_number(dir, "cpu.cfs_period_us", limits->cpu_period_us, err);
   if (rc == 0 && limits->has_quota) rc = cgroup_write_number(dir, "cpu.cfs_quota_us", limits->cpu_quota_us, err);
+  if (rc == 0 && limits->has_burst) rc = cgroup_write_number(dir, "cpu.cfs_burst_us", limits->cpu_burst_us, err);
+  if (rc == 0 && limits->has_idle) rc = cgroup_write_number(dir, "cpu.idle", limits->cpu_idle, err);
   return rc;
 }
 
@@ -137,6 +156,7 @@ static int v1_apply(const struct cgroup_set *set, const struct cgroup_limits *li
                           : cgroup_write(dir, "pids.max", "max", err);
   }
   if (rc == 0) rc = cgroup_blkio_apply_v1(cgroup_set_find(set, "blkio"), limits, err);
+  if (rc == 0) rc = cgroup_named_apply_v1(set, limits, err);
   if (rc == 0) rc = apply_devices(cgroup_set_find(set, "devices"), limits, err);
   return rc;
 }

@@ -5,6 +5,8 @@
 
 #include "cgroup-devices.h"
 
+#define USUAL_CONTROLLERS 5
+
 static int v2_plan(const struct cgroup_layout *layout, const char *path, const struct cgroup_limits *limits,
                    struct cgroup_set *set, struct shoal_error *err) {
   (void)limits;
@@ -14,26 +16,26 @@ static int v2_plan(const struct cgroup_layout *layout, const char *path, const s
 
 /* A controller is there for a directory only if every ancestor, from the root, lists it in its subtree_control. What an
  * ancestor does not offer is noticed when a limit that needs it is written. */
-static void enable_controllers(const char *directory) {
-  static const char *const controllers[] = {"+memory", "+cpu", "+pids", "+cpuset", "+io"};
+void cgroup_v2_enable(const char *directory, bool rare) {
+  static const char *const controllers[] = {"+memory", "+cpu", "+pids", "+cpuset", "+io", "+hugetlb", "+rdma", "+misc"};
   struct shoal_error ignored;
-  for (size_t i = 0; i < sizeof controllers / sizeof controllers[0]; i++)
+  for (size_t i = 0; i < (rare ? sizeof controllers / sizeof controllers[0] : USUAL_CONTROLLERS); i++)
     (void)cgroup_write(directory, "cgroup.subtree_control", controllers[i], &ignored);
 }
 
-static void enable_above(const char *mount, const char *directory) {
+static void enable_above(const char *mount, const char *directory, bool rare) {
   char path[CGROUP_PATH_MAX];
   (void)snprintf(path, sizeof path, "%s", directory);
   for (char *slash = path + strlen(mount); slash != NULL && *slash == '/'; slash = strchr(slash + 1, '/')) {
     *slash = '\0';
-    enable_controllers(path);
+    cgroup_v2_enable(path, rare);
     *slash = '/';
   }
 }
 
 static int v2_prepare_parent(const struct cgroup_layout *layout, const char *directory, struct shoal_error *err) {
   int rc = cgroup_make_parents(directory, err);
-  if (rc == 0) enable_above(layout->v2, directory);
+  if (rc == 0) enable_above(layout->v2, directory, false);
   return rc;
 }
 
@@ -51,6 +53,8 @@ static int apply_memory(const char *dir, const struct cgroup_limits *limits, str
     if (rc == -ENOENT && swap <= 0) rc = 0; /* a kernel without swap accounting: nothing to limit */
   }
   if (rc == 0 && limits->has_reservation) rc = write_limit(dir, "memory.low", limits->reservation_bytes, err);
+  if (rc == 0 && limits->has_swappiness)
+    return shoal_fail(err, ENOTSUP, "cgroup", "linux.resources.memory.swappiness: cgroup v2 has none");
   return rc;
 }
 
@@ -71,6 +75,8 @@ static int apply_cpu(const char *dir, const struct cgroup_limits *limits, struct
     }
     rc = cgroup_write(dir, "cpu.max", text, err);
   }
+  if (rc == 0 && limits->has_burst) rc = cgroup_write_number(dir, "cpu.max.burst", limits->cpu_burst_us, err);
+  if (rc == 0 && limits->has_idle) rc = cgroup_write_number(dir, "cpu.idle", limits->cpu_idle, err);
   return rc;
 }
 
@@ -81,6 +87,7 @@ static int apply_all(const char *dir, const struct cgroup_limits *limits, struct
   if (rc == 0 && limits->cpus != NULL) rc = cgroup_write(dir, "cpuset.cpus", limits->cpus, err);
   if (rc == 0 && limits->mems != NULL) rc = cgroup_write(dir, "cpuset.mems", limits->mems, err);
   if (rc == 0) rc = cgroup_blkio_apply_v2(dir, limits, err);
+  if (rc == 0) rc = cgroup_named_apply_v2(dir, limits, err);
   return rc;
 }
 
@@ -88,8 +95,8 @@ static int v2_apply(const struct cgroup_set *set, const struct cgroup_limits *li
   const char *dir = cgroup_set_find(set, "unified");
   int rc = apply_all(dir, limits, err);
   if (rc == -ENOENT) {
-    /* The parents were there before us, without the controllers. */
-    enable_above(cgroup_layout_host()->v2, dir);
+    /* The parents were there before us, without the controllers, or it is one that is seldom wanted. */
+    enable_above(cgroup_layout_host()->v2, dir, true);
     rc = apply_all(dir, limits, err);
   }
   /* A change of limits has no rules: one more program that denies what it does not know would take all devices away. */

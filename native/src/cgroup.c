@@ -46,8 +46,8 @@ bool cgroup_path_valid(const char *path) {
 
 /* The controllers of a v1 mount are among its super options: "rw,cpu,cpuacct". */
 static void add_v1(struct cgroup_layout *layout, const char *mount, const char *options) {
-  static const char *const known[] = {"memory", "cpu",  "cpuacct",    "cpuset",  "devices",  "freezer",
-                                      "blkio",  "pids", "perf_event", "net_cls", "net_prio", "hugetlb"};
+  static const char *const known[] = {"memory", "cpu",        "cpuacct", "cpuset",   "devices", "freezer", "blkio",
+                                      "pids",   "perf_event", "net_cls", "net_prio", "hugetlb", "rdma"};
   char copy[256], *state = NULL;
   (void)snprintf(copy, sizeof copy, "%s", options);
   for (char *word = strtok_r(copy, ",", &state); word != NULL; word = strtok_r(NULL, ",", &state)) {

@@ -14,6 +14,7 @@
 #define CGROUP_PATH_MAX 512
 #define CGROUP_DEVICES_MAX 400
 #define CGROUP_BLKIO_MAX 64
+#define CGROUP_NAMED_MAX 32
 
 /* Where the hierarchies are mounted. */
 struct cgroup_layout {
@@ -46,6 +47,16 @@ struct cgroup_blkio_amount {
   int64_t major, minor, value; /* of rates: 0 is no limit */
 };
 
+enum { CGROUP_HUGE, CGROUP_RDMA, CGROUP_FILE };
+
+/* Names and values are borrowed from the config. */
+struct cgroup_named {
+  int kind;
+  const char *name;       /* a size of pages, a device, a file of v2 */
+  int64_t amount, second; /* bytes; handles and objects, -1: not given */
+  const char *value;      /* of a file */
+};
+
 /* linux.resources; the has_ flags say what was given. */
 struct cgroup_limits {
   bool has_memory, has_swap, has_reservation, has_shares, has_quota, has_period, has_pids;
@@ -56,6 +67,10 @@ struct cgroup_limits {
   int64_t blkio_weight;
   size_t blkio_count;
   struct cgroup_blkio_amount blkio[CGROUP_BLKIO_MAX];
+  bool has_swappiness, has_idle, has_burst;
+  int64_t swappiness, cpu_idle, cpu_burst_us;
+  size_t named_count;
+  struct cgroup_named named[CGROUP_NAMED_MAX];
   size_t device_count;
   struct cgroup_device_rule devices[CGROUP_DEVICES_MAX];
 };
@@ -115,11 +130,20 @@ bool cgroup_blkio_asked(const struct cgroup_limits *limits);
 int cgroup_blkio_apply_v1(const char *dir, const struct cgroup_limits *limits, struct shoal_error *err);
 int cgroup_blkio_apply_v2(const char *dir, const struct cgroup_limits *limits, struct shoal_error *err);
 
+/* cgroup-named.c. v1: of the set's directories. */
+int cgroup_named_parse(const cJSON *resources, struct cgroup_limits *limits, struct shoal_error *err);
+bool cgroup_named_asked(const struct cgroup_limits *limits, int kind);
+int cgroup_named_apply_v1(const struct cgroup_set *set, const struct cgroup_limits *limits, struct shoal_error *err);
+int cgroup_named_apply_v2(const char *dir, const struct cgroup_limits *limits, struct shoal_error *err);
+
 /* Internals that the back-ends share. */
 int cgroup_write(const char *directory, const char *file, const char *value, struct shoal_error *err);
 int cgroup_write_number(const char *directory, const char *file, int64_t value, struct shoal_error *err);
 int cgroup_set_add(struct cgroup_set *set, const char *controller, const char *mount, const char *path,
                    struct shoal_error *err);
 int cgroup_make_parents(const char *directory, struct shoal_error *err);
+/* Offers the controllers that the directory has to its children; rare: those that few containers have a limit of, too.
+ */
+void cgroup_v2_enable(const char *directory, bool rare);
 
 #endif

@@ -103,16 +103,25 @@ static int compile_propagation(struct config_context *context, const cJSON *linu
   const char *propagation;
   int rc = json_string(linux_config, "linux", "rootfsPropagation", false, &propagation, context->err);
   if (rc < 0) return rc;
-  unsigned long flags = MS_SLAVE;
-  if (propagation == NULL || strcmp(propagation, "slave") == 0 || strcmp(propagation, "rslave") == 0) {
-    flags = MS_SLAVE;
-  } else if (strcmp(propagation, "private") == 0 || strcmp(propagation, "rprivate") == 0) {
-    flags = MS_PRIVATE;
-  } else {
-    return CONFIG_FAIL(context->err, ENOTSUP, "linux.rootfsPropagation: '%s' is not supported", propagation);
+  if (propagation == NULL) propagation = "slave";
+  bool recursive = propagation[0] == 'r';
+  const char *name = recursive ? propagation + 1 : propagation;
+  static const struct {
+    const char *name;
+    unsigned long before, after;
+  } kinds[] = {{"slave", MS_SLAVE, 0},
+               {"private", MS_PRIVATE, 0},
+               {"shared", MS_SLAVE, MS_SHARED},
+               {"unbindable", MS_PRIVATE, MS_UNBINDABLE}};
+  for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+    if (strcmp(kinds[i].name, name) != 0) continue;
+    HEAD->root_propagation = (uint32_t)(kinds[i].before | MS_REC);
+    HEAD->root_propagation_after =
+        kinds[i].after == 0 ? 0 : (uint32_t)(kinds[i].after | (recursive ? (unsigned long)MS_REC : 0));
+    return 0;
   }
-  HEAD->root_propagation = (uint32_t)(flags | MS_REC);
-  return 0;
+  return CONFIG_FAIL(context->err, EINVAL, "linux.rootfsPropagation: '%s' is not slave, private, shared or unbindable",
+                     propagation);
 }
 
 int config_seccomp(struct config_context *context, const cJSON *linux_config) {
@@ -136,10 +145,10 @@ int config_seccomp(struct config_context *context, const cJSON *linux_config) {
 }
 
 int config_linux(struct config_context *context, const cJSON *linux_config) {
-  static const char *const allowed[] = {
-      "namespaces",  "sysctl",        "cgroupsPath",       "resources",   "devices",     "seccomp",
-      "maskedPaths", "readonlyPaths", "rootfsPropagation", "uidMappings", "gidMappings", "timeOffsets",
-      NULL};
+  static const char *const allowed[] = {"namespaces",        "sysctl",      "cgroupsPath", "resources",
+                                        "devices",           "seccomp",     "maskedPaths", "readonlyPaths",
+                                        "rootfsPropagation", "uidMappings", "gidMappings", "timeOffsets",
+                                        "personality",       NULL};
   struct plan_list masked, readonly;
   if (linux_config == NULL) return CONFIG_FAIL(context->err, EINVAL, "linux: missing");
   int rc = json_only(linux_config, "linux", allowed, context->err);
@@ -152,6 +161,7 @@ int config_linux(struct config_context *context, const cJSON *linux_config) {
   if (rc == 0) rc = json_string_list(context, linux_config, "linux", "readonlyPaths", &readonly);
   if (rc == 0) rc = config_devices(context, json_member(linux_config, "devices"));
   if (rc == 0) rc = config_seccomp(context, linux_config);
+  if (rc == 0) rc = config_personality(context, linux_config);
   if (rc < 0) return rc;
   HEAD->masked = masked;
   HEAD->readonly = readonly;

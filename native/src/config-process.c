@@ -239,6 +239,9 @@ int config_process(struct config_context *context, const cJSON *process) {
                                         "consoleSize",
                                         "apparmorProfile",
                                         "selinuxLabel",
+                                        "scheduler",
+                                        "ioPriority",
+                                        "execCPUAffinity",
                                         NULL};
   bool no_new_privileges = false, has_score = false;
   int64_t score = 0;
@@ -250,6 +253,7 @@ int config_process(struct config_context *context, const cJSON *process) {
   if (rc == 0) rc = compile_rlimits(context, process);
   if (rc == 0) rc = compile_terminal(context, process);
   if (rc == 0) rc = compile_labels(context, process);
+  if (rc == 0) rc = config_schedule(context, process);
   if (rc == 0) rc = json_bool(process, "process", "noNewPrivileges", &no_new_privileges, context->err);
   if (rc == 0) rc = json_integer(process, "process", "oomScoreAdj", &score, &has_score, context->err);
   if (rc < 0) return rc;

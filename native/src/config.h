@@ -27,6 +27,10 @@ int config_compile(struct config_context *context, const cJSON *config);
 /* An OCI process object: the container's own, or one to exec. */
 int config_process(struct config_context *context, const cJSON *process);
 
+/* config-schedule.c */
+int config_schedule(struct config_context *context, const cJSON *process);
+int config_personality(struct config_context *context, const cJSON *linux_config);
+
 int config_mounts(struct config_context *context, const cJSON *mounts);
 int config_linux(struct config_context *context, const cJSON *linux_config);
 /* The profile of the context, or else linux.seccomp. linux_config may be NULL. */

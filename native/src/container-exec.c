@@ -17,13 +17,16 @@ static int running_pid(int dir_fd, struct shoal_error *err) {
   char answer[2048] = "";
   size_t size = 0;
   int fd = run_dir_connect(dir_fd);
+  if (fd == -EAGAIN) return shoal_fail(err, ETIMEDOUT, "exec", "the container's monitor takes no call");
   if (fd < 0) return shoal_fail(err, ESRCH, "exec", "the container is not running");
   ssize_t n = send(fd, "state\n", 6, MSG_NOSIGNAL);
   while (n > 0 && size + 1 < sizeof answer && memchr(answer, '\n', size) == NULL) {
     n = recv(fd, answer + size, sizeof answer - 1 - size, 0);
     if (n > 0) size += (size_t)n;
   }
+  bool late = n < 0 && errno == EAGAIN;
   close(fd);
+  if (late) return shoal_fail(err, ETIMEDOUT, "exec", "the container's monitor does not answer");
   answer[size] = '\0';
   cJSON *state = cJSON_Parse(answer);
   const char *status = cJSON_GetStringValue(json_member(state, "status"));

@@ -125,8 +125,23 @@ struct plan_capabilities {
   uint64_t ambient;
 };
 
+/* sched_setattr(2) */
+struct plan_scheduler {
+  uint64_t flags, runtime_ns, deadline_ns, period_ns;
+  uint32_t policy, priority;
+  int32_t nice;
+  uint32_t given;
+};
+
+#define PLAN_CPUS_MAX 1024
+struct plan_cpus {
+  uint64_t bits[PLAN_CPUS_MAX / 64];
+  uint64_t given;
+};
+
 struct plan_process {
   struct plan_list args;
+  uint32_t program; /* what is run; 0: args[0] */
   struct plan_list env;
   uint32_t cwd;
   uint32_t uid;
@@ -140,6 +155,11 @@ struct plan_process {
   int32_t oom_score_adj;
   uint32_t apparmor_profile; /* or 0 */
   uint32_t selinux_label;    /* or 0 */
+  struct plan_scheduler scheduler;
+  uint32_t io_priority; /* of ioprio_set(2), or 0 */
+  uint32_t personality; /* of personality(2), or 0 */
+  struct plan_cpus initial_cpus,
+      final_cpus; /* of a further command: before and after it joins the container's cgroups */
   uint8_t has_oom_score_adj;
   uint8_t no_new_privileges;
 };
@@ -166,7 +186,8 @@ struct plan {
   struct plan_list lowers;
   uint32_t upper;
   uint32_t work;
-  uint32_t root_propagation; /* MS_* | MS_REC */
+  uint32_t root_propagation;       /* MS_* | MS_REC, of everything, before anything is mounted */
+  uint32_t root_propagation_after; /* of the root, once it is pivoted, and nothing can reach the host any more; or 0 */
   uint32_t root_readonly;
   struct plan_list mounts;
   struct plan_list devices;

@@ -84,7 +84,10 @@ static void limits_are_read(void) {
   CHECK_INT(parse("{\"memory\":{\"limit\":1.5}}", NULL, &limits, &err), -EINVAL);
   CHECK_INT(parse("{\"memory\":{\"kernel\":10}}", NULL, &limits, &err), -ENOTSUP);
   CHECK_STR(err.detail, "linux.resources.memory.kernel is not supported");
-  CHECK_INT(parse("{\"hugepageLimits\":[{}]}", NULL, &limits, &err), -ENOTSUP);
+  CHECK_INT(parse("{\"network\":{\"classID\":1}}", NULL, &limits, &err), -ENOTSUP);
+  CHECK_INT(parse("{\"cpu\":{\"idle\":2}}", NULL, &limits, &err), -ERANGE);
+  CHECK_INT(parse("{\"cpu\":{\"burst\":-1}}", NULL, &limits, &err), -ERANGE);
+  CHECK_INT(parse("{\"memory\":{\"swappiness\":101}}", NULL, &limits, &err), -ERANGE);
 }
 
 static void devices_are_denied_first(void) {
@@ -174,6 +177,62 @@ static void block_devices_are_written(void) {
   CHECK_INT(rmdir(dir), 0);
 }
 
+static void named_limits_are_written(void) {
+  static struct cgroup_limits limits;
+  struct cgroup_set set = {.count = 1, .dirs = {{.controller = "hugetlb"}}};
+  struct shoal_error err;
+  char dir[] = "/tmp/shoal-cgroup-XXXXXX";
+  CHECK(mkdtemp(dir) != NULL);
+  (void)snprintf(set.dirs[0].path, sizeof set.dirs[0].path, "%s", dir);
+  cJSON *json = cJSON_Parse("{\"hugepageLimits\":[{\"pageSize\":\"2MB\",\"limit\":4194304}],"
+                            "\"rdma\":{\"mlx5_1\":{\"hcaHandles\":3,\"hcaObjects\":100}},"
+                            "\"unified\":{\"memory.high\":\"1000\"}}");
+  CHECK_INT(cgroup_limits_parse(json, NULL, &limits, &err), 0);
+  write_nothing(dir, "hugetlb.2MB.max");
+  write_nothing(dir, "rdma.max");
+  CHECK_INT(cgroup_named_apply_v2(dir, &limits, &err), -ENOENT);
+  CHECK(strstr(err.detail, "memory.high") != NULL);
+  write_nothing(dir, "memory.high");
+  write_nothing(dir, "hugetlb.2MB.rsvd.max");
+  CHECK_INT(cgroup_named_apply_v2(dir, &limits, &err), 0);
+  CHECK_STR(take(dir, "hugetlb.2MB.max"), "4194304");
+  CHECK_STR(take(dir, "hugetlb.2MB.rsvd.max"), "4194304");
+  CHECK_STR(take(dir, "rdma.max"), "mlx5_1 hca_handle=3 hca_object=100");
+  CHECK_STR(take(dir, "memory.high"), "1000");
+  write_nothing(dir, "hugetlb.2MB.limit_in_bytes");
+  CHECK_INT(cgroup_named_apply_v1(&set, &limits, &err), -ENOTSUP);
+  CHECK_STR(err.detail, "rdma: the container was made without it");
+  CHECK_STR(take(dir, "hugetlb.2MB.limit_in_bytes"), "4194304");
+  cJSON_Delete(json);
+  CHECK_INT(rmdir(dir), 0);
+}
+
+static void named_limits_are_checked(void) {
+  static const char *const wrong[] = {"{\"hugepageLimits\":[{}]}",
+                                      "{\"hugepageLimits\":[{\"pageSize\":\"2MB\"}]}",
+                                      "{\"hugepageLimits\":[{\"pageSize\":\"../2MB\",\"limit\":1}]}",
+                                      "{\"hugepageLimits\":[{\"pageSize\":\"2MB\",\"limit\":-1}]}",
+                                      "{\"hugepageLimits\":{\"a\":1}}",
+                                      "{\"rdma\":{\"a\":{}}}",
+                                      "{\"rdma\":{\"a b\":{\"hcaHandles\":1}}}",
+                                      "{\"rdma\":[1]}",
+                                      "{\"unified\":{\"cgroup.procs\":\"1\"}}",
+                                      "{\"unified\":{\"cgroup.subtree_control\":\"+memory\"}}",
+                                      "{\"unified\":{\"a/memory.max\":\"1\"}}",
+                                      "{\"unified\":{\"..\":\"1\"}}",
+                                      "{\"unified\":{\"memory\":\"1\"}}",
+                                      "{\"unified\":{\"memory.max\":1}}",
+                                      "{\"unified\":[\"memory.max\"]}"};
+  static struct cgroup_limits limits;
+  struct shoal_error err;
+  for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+    CHECK_INT(parse(wrong[i], NULL, &limits, &err), -EINVAL);
+  CHECK_INT(
+      parse("{\"unified\":{\"cgroup.max.descendants\":\"1\"},\"hugepageLimits\":[],\"rdma\":{}}", NULL, &limits, &err),
+      0);
+  CHECK_INT(limits.named_count, 1);
+}
+
 int main(void) {
   layouts_are_recognised();
   directories_are_named();
@@ -181,5 +240,7 @@ int main(void) {
   limits_are_read();
   devices_are_denied_first();
   block_devices_are_written();
+  named_limits_are_written();
+  named_limits_are_checked();
   return 0;
 }

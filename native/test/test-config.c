@@ -61,7 +61,7 @@ static void expect_refusal(const char *text, int code, const char *detail) {
 static void what_is_not_implemented_is_refused(void) {
   expect_refusal("{" MINIMAL ",\"hooks\":{\"poststop\":[{}]}}", ENOTSUP, "hooks is not supported");
   expect_refusal("{" PROCESS ",\"scheduler\":{\"policy\":\"x\"}}," LINUX "}}", ENOTSUP,
-                 "process.scheduler is not supported");
+                 "process.scheduler.policy: 'x' is not supported");
   expect_refusal("{" PROCESS "}," LINUX ",\"intelRdt\":{\"a\":1}}}", ENOTSUP, "linux.intelRdt is not supported");
   expect_refusal("{" PROCESS "},\"linux\":{\"namespaces\":[{\"type\":\"space\"}]}}", ENOTSUP,
                  "linux.namespaces: type 'space' is not supported");
@@ -119,15 +119,21 @@ static const char everything[] =
     "\"a\"],"
     "\"env\":[\"A=1\"],\"cwd\":\"/"
     "\",\"user\":{\"uid\":1,\"gid\":2,\"umask\":18,\"additionalGids\":[3]},\"oomScoreAdj\":5,"
-    "\"noNewPrivileges\":true,\"capabilities\":{\"bounding\":[\"CAP_KILL\"]},"
+    "\"scheduler\":{\"policy\":\"SCHED_DEADLINE\",\"nice\":-1,\"flags\":[\"SCHED_FLAG_RECLAIM\"],\"runtime\":1},"
+    "\"ioPriority\":{\"class\":\"IOPRIO_CLASS_RT\",\"priority\":7},"
+    "\"execCPUAffinity\":{\"initial\":\"0-1,1023\",\"final\":\"64\"},\"noNewPrivileges\":true,\"capabilities\":{"
+    "\"bounding\":[\"CAP_KILL\"]},"
     "\"rlimits\":[{\"type\":\"RLIMIT_CORE\",\"soft\":0,\"hard\":0}]},"
     "\"mounts\":[{\"destination\":\"/p\",\"type\":\"proc\",\"source\":\"proc\",\"options\":[\"nosuid\",\"a=b\"]}],"
     "\"linux\":{\"namespaces\":[{\"type\":\"mount\"},{\"type\":\"uts\"},{\"type\":\"network\",\"path\":\"/n\"}],"
     "\"sysctl\":{\"net.a.b\":\"1\"},\"cgroupsPath\":\"/c\",\"maskedPaths\":[\"/m\"],\"readonlyPaths\":[\"/o\"],"
     "\"devices\":[{\"path\":\"/dev/x\",\"type\":\"c\",\"major\":1,\"minor\":2,\"fileMode\":438,\"uid\":0,\"gid\":0}],"
-    "\"resources\":{\"memory\":{\"limit\":1},\"cpu\":{\"quota\":1},\"pids\":{\"limit\":1},"
-    "\"devices\":[{\"allow\":true,\"type\":\"c\",\"major\":1,\"minor\":2,\"access\":\"r\"}]},"
-    "\"rootfsPropagation\":\"slave\",\"seccomp\":{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"architectures\":[\"SCMP_ARCH_"
+    "\"resources\":{\"memory\":{\"limit\":1},\"cpu\":{\"quota\":1,\"burst\":1,\"idle\":1},\"pids\":{\"limit\":1},"
+    "\"hugepageLimits\":[{\"pageSize\":\"2MB\",\"limit\":1}],\"rdma\":{\"m\":{\"hcaHandles\":1}},"
+    "\"unified\":{\"memory.high\":\"1\"},\"devices\":[{\"allow\":true,\"type\":\"c\",\"major\":1,\"minor\":2,"
+    "\"access\":\"r\"}]},"
+    "\"personality\":{\"domain\":\"LINUX32\"},\"rootfsPropagation\":\"rshared\",\"seccomp\":{\"defaultAction\":\"SCMP_"
+    "ACT_ALLOW\",\"architectures\":[\"SCMP_ARCH_"
     "X86_64\"],"
     "\"syscalls\":[{\"names\":[\"read\"],\"action\":\"SCMP_ACT_ERRNO\",\"errnoRet\":1,"
     "\"args\":[{\"index\":0,\"value\":1,\"op\":\"SCMP_CMP_EQ\"}]}]}}}";
@@ -149,6 +155,39 @@ static cJSON *parent_of(cJSON *node, const cJSON *child) {
     if (found != NULL) return found;
   }
   return NULL;
+}
+
+static void schedules_are_numbers(void) {
+  static const char *const bad[] = {
+      "\"scheduler\":7",
+      "\"scheduler\":{\"nice\":1}",
+      "\"scheduler\":{\"policy\":\"SCHED_ISO\"}",
+      "\"scheduler\":{\"policy\":\"SCHED_OTHER\",\"nice\":20}",
+      "\"scheduler\":{\"policy\":\"SCHED_OTHER\",\"flags\":7}",
+      "\"scheduler\":{\"policy\":\"SCHED_OTHER\",\"flags\":[\"X\"]}",
+      "\"ioPriority\":{\"class\":\"IOPRIO_CLASS_NONE\"}",
+      "\"ioPriority\":{\"class\":\"IOPRIO_CLASS_BE\",\"priority\":8}",
+      "\"execCPUAffinity\":{\"final\":\"1024\"}",
+      "\"execCPUAffinity\":{\"final\":\"3-1\"}",
+      "\"execCPUAffinity\":{\"final\":\"-1\"}",
+      "\"execCPUAffinity\":{\"initial\":\"1;2\"}",
+  };
+  CHECK_INT(compile(everything), 0);
+  const struct plan_process *process = &plan_builder_head(&builder)->process;
+  CHECK_INT(process->scheduler.policy, 6);
+  CHECK_INT(process->scheduler.nice, -1);
+  CHECK_INT(process->scheduler.flags, 2);
+  CHECK_INT(process->scheduler.runtime_ns, 1);
+  CHECK_INT(process->io_priority, 1 << 13 | 7);
+  CHECK(process->initial_cpus.given && process->initial_cpus.bits[0] == 3 &&
+        process->initial_cpus.bits[15] == 1ull << 63);
+  CHECK(process->final_cpus.bits[0] == 0 && process->final_cpus.bits[1] == 1);
+  CHECK_INT(process->personality, 8);
+  for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+    char text[1024];
+    (void)snprintf(text, sizeof text, "{" PROCESS ",%s}," LINUX "}}", bad[i]);
+    CHECK(compile(text) < 0);
+  }
 }
 
 /* Each member in turn becomes something of another type. None may crash (the sanitizers watch). */
@@ -336,6 +375,7 @@ int main(void) {
   what_is_not_implemented_is_refused();
   a_terminal();
   malformed_configs_are_errors();
+  schedules_are_numbers();
   no_shape_crashes();
   capabilities_and_limits();
   mounts_keep_their_order();

@@ -16,6 +16,7 @@
 #include "oci/files.c"
 #include "oci/hooks.c"
 #include "oci/log.c"
+#include "oci/systemd-name.c"
 
 static char program[512];
 
@@ -41,9 +42,6 @@ static void only_what_asks_for_nothing_is_dropped(void) {
   expect_pruned(RESOURCES("{\"memory\":{\"kernel\":1,\"swappiness\":0}}"),
                 RESOURCES("{\"memory\":{\"kernel\":1,\"swappiness\":0}}"));
   expect_pruned(RESOURCES("{\"cpu\":{\"realtimePeriod\":0,\"idle\":1}}"), RESOURCES("{\"cpu\":{\"idle\":1}}"));
-  expect_pruned("{\"linux\":{\"personality\":{\"domain\":\"LINUX\"}}}", "{\"linux\":{}}");
-  expect_pruned("{\"linux\":{\"personality\":{\"domain\":\"LINUX32\"}}}",
-                "{\"linux\":{\"personality\":{\"domain\":\"LINUX32\"}}}");
   expect_pruned("{\"linux\":{\"resources\":[]}}", "{\"linux\":{\"resources\":[]}}");
   expect_pruned("{}", "{}");
 }
@@ -57,7 +55,8 @@ static int check_hooks(const char *text) {
 
 static void hooks_are_checked(void) {
   CHECK_INT(check_hooks("{\"prestart\":[{\"path\":\"/x\",\"args\":[\"x\"],\"timeout\":1}],\"startContainer\":[]}"), 0);
-  CHECK_INT(check_hooks("{\"startContainer\":[{\"path\":\"/x\"}]}"), EXIT_NOT_DONE);
+  CHECK_INT(check_hooks("{\"startContainer\":[{\"path\":\"/x\"}],\"createContainer\":[{\"path\":\"/x\"}]}"), 0);
+  CHECK_INT(check_hooks("{\"other\":[{\"path\":\"/x\"}]}"), EXIT_NOT_DONE);
   CHECK_INT(check_hooks("null"), 0);
   CHECK_INT(check_hooks("{\"prestart\":null}"), 0);
   CHECK_INT(check_hooks("[1]"), EXIT_NOT_DONE);
@@ -70,7 +69,7 @@ static void hooks_are_checked(void) {
 
 static int run_hooks_of(const char *text, struct shoal_error *err) {
   cJSON *hooks = cJSON_Parse(text), *state = cJSON_Parse("{\"id\":\"c\"}");
-  int rc = hooks_run(hooks, "prestart", state, err);
+  int rc = hooks_run(hooks, "prestart", state, &hook_beside, err);
   cJSON_Delete(hooks);
   cJSON_Delete(state);
   return rc;
@@ -89,6 +88,34 @@ static void hooks_are_run(void) {
   CHECK_INT(
       run_hooks_of("{\"prestart\":[{\"path\":\"/bin/busybox\",\"args\":[\"sleep\",\"100\"],\"timeout\":0.05}]}", &err),
       -ETIMEDOUT);
+}
+
+static void expect_scope(const char *given, const char *slice, const char *unit, const char *path) {
+  struct scope scope;
+  char actual[512];
+  CHECK_INT(scope_name(given, "id", &scope, actual, sizeof actual), 0);
+  CHECK_STR(scope.slice, slice);
+  CHECK_STR(scope.unit, unit);
+  CHECK_STR(actual, path);
+}
+
+static void scopes_have_names(void) {
+  static const char *const refused[] = {"/a/b",          "a.slice:b",    "a.slice:b:c:d", "a:b:c",
+                                        "a.slice::",     "a/b.slice::c", "a.slice::c/d",  ".slice::c",
+                                        "a--b.slice::c", "-a.slice::c",  "a-.slice::c",   "a.slice::b.slice",
+                                        "a.slice:b:c+d", "..slice::c",   "a.slice:..:c"};
+  expect_scope(NULL, "system.slice", "shoal-oci-id.scope", "/system.slice/shoal-oci-id.scope/container");
+  expect_scope("", "system.slice", "shoal-oci-id.scope", "/system.slice/shoal-oci-id.scope/container");
+  expect_scope("system.slice:docker:c", "system.slice", "docker-c.scope", "/system.slice/docker-c.scope/container");
+  expect_scope("::c", "system.slice", "c.scope", "/system.slice/c.scope/container");
+  expect_scope("-.slice:b:c", "-.slice", "b-c.scope", "/b-c.scope/container");
+  expect_scope("a-b_c-d.slice:cri:c", "a-b_c-d.slice", "cri-c.scope",
+               "/a.slice/a-b_c.slice/a-b_c-d.slice/cri-c.scope/container");
+  for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
+    struct scope scope;
+    char path[512];
+    CHECK_INT(scope_name(refused[i], "id", &scope, path, sizeof path), EXIT_NOT_DONE);
+  }
 }
 
 /* --- A terminal. */
@@ -207,6 +234,7 @@ int main(int argc, char *argv[]) {
   only_what_asks_for_nothing_is_dropped();
   hooks_are_checked();
   hooks_are_run();
+  scopes_have_names();
   a_terminal_goes_through_the_console_socket();
   return 0;
 }

@@ -97,6 +97,27 @@ static void a_weight_of_block_devices_is_written(void) {
   CHECK(!exists(box.cgroup));
 }
 
+/* Huge pages need a controller that nothing had asked for before. The machine has no RDMA device. */
+static void limits_by_name_are_written(void) {
+  struct box box = {.pid = -1};
+  create(&box,
+         "{\"hugepageLimits\":[{\"pageSize\":\"2MB\",\"limit\":4194304}],"
+         "\"cpu\":{\"quota\":50000,\"period\":100000,\"burst\":20000,\"idle\":1},"
+         "\"unified\":{\"memory.high\":\"33554432\",\"cgroup.max.descendants\":\"7\"}}",
+         "exit 0");
+  CHECK_FILE(box.cgroup, "hugetlb.2MB.max", "4194304");
+  CHECK_FILE(box.cgroup, "hugetlb.2MB.rsvd.max", "4194304");
+  CHECK_FILE(box.cgroup, "cpu.max.burst", "20000");
+  CHECK_FILE(box.cgroup, "cpu.idle", "1");
+  CHECK_FILE(box.cgroup, "memory.high", "33554432");
+  CHECK_FILE(box.cgroup, "cgroup.max.descendants", "7");
+  discard(&box);
+  CHECK(create_in(&box, PARENT, "{\"memory\":{\"swappiness\":10}}", "exit 0") < 0);
+  CHECK(strstr(err.detail, "swappiness: cgroup v2 has none") != NULL);
+  CHECK(create_in(&box, PARENT, "{\"unified\":{\"memory.nothing\":\"1\"}}", "exit 0") < 0);
+  CHECK(strstr(err.detail, "memory.nothing") != NULL);
+}
+
 static void no_limit_is_max(void) {
   struct box box = {.pid = -1};
   create(&box,
@@ -364,6 +385,7 @@ static const struct {
     TEST(a_container_lives_and_ends_in_its_cgroup),
     TEST(limits_are_written_as_v2_has_them),
     TEST(a_weight_of_block_devices_is_written),
+    TEST(limits_by_name_are_written),
     TEST(no_limit_is_max),
     TEST(a_refused_limit_is_named_and_leaves_nothing),
     TEST(a_memory_limit_kills_and_is_recorded),

@@ -10,6 +10,27 @@ const run = promisify(execFile);
 /** What lets names in layers be UTF-8. */
 const LOCALE = '/usr/lib/locale/C.utf8/LC_CTYPE';
 
+/** Of this host. The library is what shoal-oci asks systemd through. */
+const SYSTEMD = [
+  '/usr/lib/systemd/systemd',
+  '/usr/bin/systemctl',
+  '/usr/bin/dbus-daemon',
+  '/usr/lib/x86_64-linux-gnu/libsystemd.so.0',
+];
+
+/** A system bus for root alone. */
+const BUS = `<busconfig>
+  <type>system</type>
+  <listen>unix:path=/run/dbus/system_bus_socket</listen>
+  <auth>EXTERNAL</auth>
+  <policy context="default">
+    <allow send_destination="*" eavesdrop="true"/>
+    <allow eavesdrop="true"/>
+    <allow own="*"/>
+  </policy>
+</busconfig>
+`;
+
 export interface GuestFiles {
   /** The C tests, run in this order. */
   readonly tests: readonly string[];
@@ -22,6 +43,8 @@ export interface GuestFiles {
   readonly texts: ReadonlyMap<string, string>;
   /** The first program: test/vm/init.sh. */
   readonly init: string;
+  /** What systemd runs after it: test/vm/systemd.sh. */
+  readonly systemd: string;
   /** Where the kernel's package is unpacked. */
   readonly kernelRoot: string;
 }
@@ -35,6 +58,9 @@ export async function buildInitramfs(files: GuestFiles): Promise<Buffer> {
     found.set(target, { path: target, kind: 'file', content: await readFile(source), executable });
   };
   await add(files.init, 'init');
+  await add(files.systemd, 'systemd.sh');
+  for (const program of SYSTEMD) await add(program, program.slice(1));
+  found.set('dbus.conf', { path: 'dbus.conf', kind: 'file', content: Buffer.from(BUS), executable: false });
   await add('/bin/busybox', 'bin/busybox');
   found.set('bin/sh', { path: 'bin/sh', kind: 'link', target: 'busybox' });
   found.set('sbin/modprobe', { path: 'sbin/modprobe', kind: 'link', target: '../bin/busybox' });
@@ -42,7 +68,8 @@ export async function buildInitramfs(files: GuestFiles): Promise<Buffer> {
   await add(files.containerInit, 'tests/shoal-init');
   await add(files.oci, 'tests/shoal-oci');
   for (const test of files.tests) await add(test, `tests/${path.basename(test)}`);
-  for (const [name, source] of await librariesOf([...files.tests, files.oci])) await add(source, name);
+  for (const [name, source] of await librariesOf([...files.tests, files.oci, ...SYSTEMD]))
+    await add(source, name);
   for (const [target, text] of files.texts)
     found.set(target, { path: target, kind: 'file', content: Buffer.from(text), executable: false });
   await add(LOCALE, LOCALE.slice(1));

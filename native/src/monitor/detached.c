@@ -28,6 +28,8 @@ static const int inherited[3] = {-1, -1, -1};
 /* One more command of a container. */
 static int start_command(struct cloned *child, const struct plan *plan, struct shoal_error *err) {
   int sync[2];
+  /* The child is born in its cgroup of v2. */
+  if (schedule_on(&plan->process.initial_cpus, err) < 0) return -1;
   if (setns(MONITOR_FD_TARGET, CLONE_NEWPID) < 0) return shoal_fail(err, errno, "namespace", "pid");
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sync) < 0)
     return shoal_fail(err, errno, "stdio", "socketpair");

@@ -24,7 +24,9 @@ void exec_child(const struct plan *plan, int sync_fd, const int stdio[3]) {
   (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   (void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   (void)setsid();
-  int rc = process_join_cgroups(plan, &error);
+  int rc = schedule_on(&plan->process.initial_cpus, &error);
+  if (rc == 0) rc = process_join_cgroups(plan, &error);
+  if (rc == 0) rc = schedule_on(&plan->process.final_cpus, &error);
   if (rc == 0) rc = process_limits(plan, 0, &error);
   if (rc == 0) rc = label_for_exec(plan, &error);
   int foreign = userns_foreign(plan->target_pid);

@@ -191,6 +191,8 @@ int filesystem_setup(const struct plan *plan, int sync_fd, struct shoal_error *e
     rc = shoal_fail(err, errno, "root", "read-only");
   if (rc == 0 && plan->hooks_before_pivot) rc = await_hooks(sync_fd, err);
   if (rc == 0) rc = pivot(root_fd, devices_fd < 0 ? 0 : 1, err);
+  if (rc == 0 && plan->root_propagation_after != 0 && mount(NULL, "/", NULL, plan->root_propagation_after, NULL) < 0)
+    rc = shoal_fail(err, errno, "root", "propagation");
   if (devices_fd >= 0) close(devices_fd);
   if (root_fd >= 0) close(root_fd);
   return rc;

@@ -66,6 +66,12 @@ int process_find_command(const struct plan *plan, struct shoal_error *err);
  * if it is hung up after the parent-death signal is armed, the parent is gone already. */
 int process_run(const struct plan *plan, int die_with_fd, struct shoal_error *err);
 
+/* --- schedule.c: of that process; 0: the caller. */
+int schedule_apply(const struct plan *plan, pid_t pid, struct shoal_error *err);
+/* The caller alone. */
+int schedule_on(const struct plan_cpus *cpus, struct shoal_error *err);
+int schedule_personality(const struct plan *plan, struct shoal_error *err);
+
 /* --- label.c: of the next execve. */
 int label_for_exec(const struct plan *plan, struct shoal_error *err);
 

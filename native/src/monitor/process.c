@@ -52,6 +52,8 @@ int process_limits(const struct plan *plan, pid_t pid, struct shoal_error *err) 
     if (prlimit(pid, (int)limits[i].resource, &limit, NULL) < 0)
       return shoal_fail(err, errno, "rlimit", "resource %u", limits[i].resource);
   }
+  int rc = schedule_apply(plan, pid, err);
+  if (rc < 0) return rc;
   if (process->has_oom_score_adj) return set_oom_score(pid, process->oom_score_adj, err);
   /* An agent that is protected from the OOM killer does not pass that on. Lowering would need a capability. */
   (void)set_oom_score(pid, 0, NULL);
@@ -117,7 +119,8 @@ static int drop_privileges(const struct plan *plan, struct shoal_error *err) {
   const struct plan_capabilities *wanted = &plan->process.capabilities;
   const uint64_t admin = 1ull << CAP_SYS_ADMIN;
   leave_keyring();
-  int rc = drop_bounding(wanted->bounding, err);
+  int rc = schedule_personality(plan, err);
+  if (rc == 0) rc = drop_bounding(wanted->bounding, err);
   if (rc == 0) rc = become_user(plan, err);
   if (rc < 0) return rc;
   if (set_capabilities(wanted->effective | admin, wanted->permitted | admin, wanted->inheritable) < 0)
@@ -168,20 +171,25 @@ static const char *search_path(char *const env[]) {
   return "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 }
 
+static const char *program(const struct plan *plan) {
+  const uint32_t *args = plan_items(plan, plan->process.args);
+  return plan_string(plan, plan->process.program != 0 ? plan->process.program : args[0]);
+}
+
 /* As execvp(3), but with the container's own PATH, and no shell for a file that is no program. Returns an errno; a file
  * that is there but may not be run wins over one that is not there. */
-static int run_command(char *const argv[], char *const env[]) {
+static int run_command(const char *name, char *const argv[], char *const env[]) {
   char path[PATH_SIZE];
   int code = ENOENT;
-  if (strchr(argv[0], '/') != NULL) {
-    (void)execve(argv[0], argv, env);
+  if (strchr(name, '/') != NULL) {
+    (void)execve(name, argv, env);
     return errno;
   }
-  if (argv[0][0] == '\0') return ENOENT;
+  if (name[0] == '\0') return ENOENT;
   for (const char *dir = search_path(env); dir != NULL;) {
     const char *end = strchr(dir, ':');
     size_t size = end == NULL ? strlen(dir) : (size_t)(end - dir);
-    if (snprintf(path, sizeof path, "%.*s/%s", (int)size, size == 0 ? "." : dir, argv[0]) < (int)sizeof path) {
+    if (snprintf(path, sizeof path, "%.*s/%s", (int)size, size == 0 ? "." : dir, name) < (int)sizeof path) {
       struct stat info;
       if (stat(path, &info) == 0 && S_ISDIR(info.st_mode)) {
         code = code == ENOENT ? EACCES : code;
@@ -205,8 +213,7 @@ static int check_file(const char *path) {
 /* Nothing is freed: execve or the end does that, and free(3) alone would make the monitor a tenth larger. */
 int process_find_command(const struct plan *plan, struct shoal_error *err) {
   char path[PATH_SIZE];
-  const uint32_t *args = plan_items(plan, plan->process.args);
-  const char *name = plan_string(plan, args[0]);
+  const char *name = program(plan);
   char **env = string_array(plan, plan->process.env);
   int code = ENOENT;
   if (env == NULL) return shoal_fail(err, ENOMEM, "exec", "out of memory");
@@ -241,6 +248,6 @@ int process_run(const struct plan *plan, int die_with_fd, struct shoal_error *er
   if (!plan->detached && die_with_fd >= 0 && poll(&parent, 1, 0) > 0 && (parent.revents & POLLHUP) != 0) _exit(1);
   (void)sys_close_range(3, ~0u, CLOSE_RANGE_CLOEXEC_FLAG);
   default_signals();
-  int code = run_command(argv, env);
-  return shoal_fail(err, code, "exec", "%s: %s", argv[0], strerror(code));
+  int code = run_command(program(plan), argv, env);
+  return shoal_fail(err, code, "exec", "%s: %s", program(plan), strerror(code));
 }

@@ -45,10 +45,6 @@ void bundle_prune(cJSON *config) {
     cJSON *object = object_at(config, indifferent[i][0]);
     if (object != NULL) cJSON_DeleteItemFromObjectCaseSensitive(object, indifferent[i][1]);
   }
-  cJSON *personality = object_at(config, "linux.personality");
-  const char *domain = cJSON_GetStringValue(json_member(personality, "domain"));
-  if (domain != NULL && strcmp(domain, "LINUX") == 0 && json_member(personality, "flags") == NULL)
-    cJSON_DeleteItemFromObjectCaseSensitive(object_at(config, "linux"), "personality");
 }
 
 static int check_version(const cJSON *config) {
@@ -99,23 +95,26 @@ static int resolve_paths(struct bundle *bundle) {
 }
 
 /* linux.cgroupsPath as the library takes it: absolute, below each hierarchy's root. */
-static int set_cgroups_path(struct bundle *bundle, const char *id) {
+static int set_cgroups_path(struct bundle *bundle, const char *id, bool systemd) {
   char path[512];
   cJSON *linux_config = cJSON_GetObjectItemCaseSensitive(bundle->config, "linux");
   if (!cJSON_IsObject(linux_config)) return log_failure("config.json: linux is missing");
   const char *given = cJSON_GetStringValue(json_member(linux_config, "cgroupsPath"));
-  if (given != NULL && strchr(given, ':') != NULL)
-    return log_failure("linux.cgroupsPath: '%s' is systemd's form, which is not supported; use cgroupfs", given);
-  if (given != NULL && given[0] == '/') return 0;
+  if (!systemd && given != NULL && strchr(given, ':') != NULL)
+    return log_failure("linux.cgroupsPath: '%s' is systemd's form: --systemd-cgroup is needed", given);
+  if (!systemd && given != NULL && given[0] == '/') return 0;
   bool named = given != NULL && given[0] != '\0';
-  if (snprintf(path, sizeof path, named ? "/%s" : "/shoal-oci-%s", named ? given : id) >= (int)sizeof path)
+  if (systemd) {
+    if (scope_name(given, id, &bundle->scope, path, sizeof path) != 0) return EXIT_NOT_DONE;
+  } else if (snprintf(path, sizeof path, named ? "/%s" : "/shoal-oci-%s", named ? given : id) >= (int)sizeof path) {
     return log_failure("linux.cgroupsPath: too long");
+  }
   cJSON_DeleteItemFromObjectCaseSensitive(linux_config, "cgroupsPath");
   cJSON_AddStringToObject(linux_config, "cgroupsPath", path);
   return 0;
 }
 
-int bundle_load(const char *path, const char *id, struct bundle *bundle) {
+int bundle_load(const struct oci *oci, const char *path, const char *id, struct bundle *bundle) {
   char file[OCI_PATH_MAX + 16], real[PATH_MAX];
   memset(bundle, 0, sizeof *bundle);
   if (realpath(path, real) == NULL) return log_failure("--bundle: %s: %s", path, strerror(errno));
@@ -129,7 +128,7 @@ int bundle_load(const char *path, const char *id, struct bundle *bundle) {
   int rc = check_version(bundle->config);
   if (rc == 0) rc = check_annotations(bundle->config);
   if (rc == 0) rc = resolve_paths(bundle);
-  if (rc == 0) rc = set_cgroups_path(bundle, id);
+  if (rc == 0) rc = set_cgroups_path(bundle, id, oci->systemd_cgroup);
   if (rc != 0) return rc;
   bundle->hooks = cJSON_DetachItemFromObjectCaseSensitive(bundle->config, "hooks");
   bundle_prune(bundle->config);

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,8 +64,10 @@ static int compile(struct creation *creation, struct shoal_error *err) {
   plan->root_dir = root_at;
   plan->root_source = source_at;
   plan->detached = 1;
-  plan->hooks_before_pivot = json_member(creation->bundle.hooks, "prestart") != NULL ||
-                             json_member(creation->bundle.hooks, "createRuntime") != NULL;
+  static const char *const early[] = {"prestart", "createRuntime", "createContainer"};
+  for (size_t i = 0; i < sizeof early / sizeof early[0]; i++) {
+    if (json_member(creation->bundle.hooks, early[i]) != NULL) plan->hooks_before_pivot = 1;
+  }
   call->plan_fd = plan_builder_finish(&call->builder, err);
   return call->plan_fd < 0 ? call->plan_fd : 0;
 }
@@ -94,8 +97,10 @@ static void fill_record(struct creation *creation) {
 static int run_hooks(struct creation *creation, pid_t pid, struct shoal_error *err) {
   cJSON *state = store_state(&creation->container, STATUS_CREATING);
   cJSON_ReplaceItemInObjectCaseSensitive(state, "pid", cJSON_CreateNumber(pid));
-  int rc = hooks_run(creation->bundle.hooks, "prestart", state, err);
-  if (rc == 0) rc = hooks_run(creation->bundle.hooks, "createRuntime", state, err);
+  const struct hook_way inside = {.spawn = hook_spawn_inside, .context = &pid};
+  int rc = hooks_run(creation->bundle.hooks, "prestart", state, &hook_beside, err);
+  if (rc == 0) rc = hooks_run(creation->bundle.hooks, "createRuntime", state, &hook_beside, err);
+  if (rc == 0) rc = hooks_run(creation->bundle.hooks, "createContainer", state, &inside, err);
   cJSON_Delete(state);
   if (rc == 0 && send(creation->call.result[0], "", 1, MSG_NOSIGNAL) != 1)
     rc = shoal_fail(err, EPIPE, "monitor", "ended during the hooks");
@@ -110,13 +115,29 @@ static int cgroups_free(const struct cgroup_set *set, struct shoal_error *err) {
   return 0;
 }
 
+/* With a scope of systemd it is noted as soon as it is ours: one that there was before is not to be ended. */
+static int make_groups(struct creation *creation, struct shoal_error *err) {
+  struct call *call = &creation->call;
+  struct scope *scope = &creation->bundle.scope;
+  bool scoped = scope->unit[0] != '\0';
+  if (scoped && call->backend != &cgroup_v2)
+    return shoal_fail(err, ENOTSUP, "cgroup", "--systemd-cgroup needs cgroup v2: let the engine use cgroupfs");
+  int rc = scoped ? scope_begin(scope, creation->container.id, err) : 0;
+  if (rc == 0 && scoped) {
+    cJSON_AddStringToObject(creation->container.record, "systemdUnit", scope->unit);
+    if (store_save(&creation->container) != 0) rc = shoal_fail(err, EIO, "record", "not written");
+  }
+  if (rc == 0) rc = cgroup_create(call->backend, call->layout, &call->cgroups, err);
+  if (rc == 0 && scoped) rc = scope_enter(scope, call->cgroups.dirs[0].path, err);
+  return rc < 0 ? rc : call->backend->apply(&call->cgroups, &call->limits, err);
+}
+
 static int launch(struct creation *creation, struct shoal_error *err) {
   struct call *call = &creation->call;
   int rc = cgroups_free(&call->cgroups, err);
   if (rc == 0) rc = run_dir_write_cgroups(call->dir_fd, &call->cgroups, err);
   if (rc == 0) rc = run_dir_write_seccomp(call->dir_fd, plan_builder_head(&call->builder), err);
-  if (rc == 0) rc = cgroup_create(call->backend, call->layout, &call->cgroups, err);
-  if (rc == 0) rc = call->backend->apply(&call->cgroups, &call->limits, err);
+  if (rc == 0) rc = make_groups(creation, err);
   if (rc == 0) rc = monitor_start(call, "detached", creation->console_fd, err);
   if (rc == 0) rc = monitor_report(call, &creation->report, err);
   if (rc == 0 && creation->report.kind == REPORT_HOOKS) {
@@ -162,6 +183,7 @@ static int create_in(struct creation *creation) {
     call->dir_fd = dup(creation->container.dir_fd);
     call->socket_fd = run_dir_bind(call->dir_fd, &err);
     rc = call->socket_fd < 0 ? call->socket_fd : launch(creation, &err);
+    scope_settle(&creation->bundle.scope);
   }
   int code = rc < 0 ? failure_code(&err) : record_start(creation);
   if (rc < 0) (void)log_error("unable to start container process", &err);
@@ -177,7 +199,7 @@ static int create(const struct oci *oci, const struct create_options *options, s
   creation->console_fd = -1;
   creation->container.dir_fd = -1;
   bool called = false;
-  int code = bundle_load(options->bundle, options->id, &creation->bundle);
+  int code = bundle_load(oci, options->bundle, options->id, &creation->bundle);
   if (code == 0) {
     called = true;
     if (call_begin(&creation->call, NULL, &err) < 0) code = log_error("", &err);
@@ -211,18 +233,33 @@ static int let_go(struct container *container, struct shoal_error *err) {
   return -(err->code > 0 ? err->code : EIO);
 }
 
+/* One that fails is the end of the container (runtime.md, "Lifecycle"). */
+static int run_start_hooks(struct container *container, struct shoal_error *err) {
+  static const char name[] = "startContainer";
+  const cJSON *hooks = json_member(container->record, "hooks");
+  const struct hook_way way = {.spawn = hook_spawn_as_command, .context = container};
+  if (json_member(hooks, name) == NULL) return 0;
+  cJSON *state = store_state(container, STATUS_CREATED);
+  int rc = hooks_run(hooks, name, state, &way, err);
+  cJSON_Delete(state);
+  if (rc < 0) (void)kill(store_pid(container), SIGKILL);
+  return rc;
+}
+
 static int start(struct container *container) {
   struct shoal_error err = {0};
   enum status status = store_status(container);
   if (status == STATUS_STOPPED) return log_failure("cannot start a container that has stopped");
   if (status != STATUS_CREATED) return log_failure("cannot start an already running container");
-  if (let_go(container, &err) < 0) {
+  int rc = run_start_hooks(container, &err);
+  if (rc == 0) rc = let_go(container, &err);
+  if (rc < 0) {
     (void)log_error("unable to start container process", &err);
     return failure_code(&err);
   }
   cJSON *state = store_state(container, STATUS_RUNNING);
   /* "runtimes MUST log a warning, but the remaining hooks and lifecycle continue" */
-  if (hooks_run(json_member(container->record, "hooks"), "poststart", state, &err) < 0)
+  if (hooks_run(json_member(container->record, "hooks"), "poststart", state, &hook_beside, &err) < 0)
     log_warning("poststart hook: %s", err.detail);
   cJSON_Delete(state);
   return 0;

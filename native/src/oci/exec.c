@@ -1,10 +1,12 @@
 /* exec: one more command in a container. */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "oci/oci.h"
@@ -59,16 +61,21 @@ static void add_capabilities(cJSON *process, const cJSON *names) {
   }
 }
 
-/* The container's own process, with what the command line says otherwise. */
-static cJSON *process_from_options(const struct container *container, const struct exec_options *options) {
+/* NULL: it is not there any more. To be deleted. */
+static cJSON *config_of(const struct container *container) {
   char path[OCI_PATH_MAX + 16];
   const char *bundle = cJSON_GetStringValue(json_member(container->record, "bundle"));
   (void)snprintf(path, sizeof path, "%s/config.json", bundle == NULL ? "" : bundle);
-  cJSON *config = parse_object(path);
+  return parse_object(path);
+}
+
+/* The container's own process, with what the command line says otherwise. */
+static cJSON *process_from_options(const struct container *container, const struct exec_options *options) {
+  cJSON *config = config_of(container);
   cJSON *process = cJSON_DetachItemFromObjectCaseSensitive(config, "process");
   cJSON_Delete(config);
   if (process == NULL) {
-    (void)log_failure("%s: no process", path);
+    (void)log_failure("the bundle's config.json has no process");
     return NULL;
   }
   cJSON *args = cJSON_CreateArray(), *env = cJSON_GetObjectItemCaseSensitive(process, "env");
@@ -83,7 +90,7 @@ static cJSON *process_from_options(const struct container *container, const stru
   cJSON_ArrayForEach(item, options->env) { cJSON_AddItemToArray(env, cJSON_Duplicate(item, true)); }
   add_capabilities(process, options->capabilities);
   bool failed = options->user != NULL && set_user(process, options->user) != 0;
-  if (!failed && options->gids->child != NULL)
+  if (!failed && options->gids != NULL && options->gids->child != NULL)
     replace(cJSON_GetObjectItemCaseSensitive(process, "user"), "additionalGids", cJSON_Duplicate(options->gids, true));
   if (!failed) return process;
   cJSON_Delete(process);
@@ -112,9 +119,21 @@ static int open_target(struct call *call, const struct container *container, str
   return 0;
 }
 
+/* What the container's config says for every process, and engines do not send again. */
+static int inherit(struct config_context *context, cJSON *process, const struct container *container) {
+  static const char name[] = "execCPUAffinity";
+  cJSON *config = config_of(container);
+  const cJSON *affinity = json_member(json_member(config, "process"), name);
+  if (affinity != NULL && json_member(process, name) == NULL) replace(process, name, cJSON_Duplicate(affinity, true));
+  int rc = config_personality(context, json_member(config, "linux"));
+  cJSON_Delete(config);
+  return rc;
+}
+
 static int compile(struct call *call, const struct container *container, struct shoal_error *err) {
   struct config_context context = {.builder = &call->builder, .err = err};
   int rc = open_target(call, container, err);
+  if (rc == 0) rc = inherit(&context, call->request, container);
   if (rc == 0) rc = config_process(&context, call->request);
   if (rc == 0) rc = run_dir_read_seccomp(container->dir_fd, &call->builder, err);
   if (rc == 0) rc = run_dir_read_cgroups(container->dir_fd, &call->cgroups, err);
@@ -142,6 +161,53 @@ static pid_t run_in(struct call *call, const struct container *container, const 
   if (rc == 0) rc = monitor_report(call, &report, err);
   if (console_fd >= 0) close(console_fd);
   return rc < 0 ? rc : report.pid;
+}
+
+/* The container's own process with the hook's command, and nothing of its environment. */
+static cJSON *process_of_hook(const struct container *container, const cJSON *hook) {
+  const char *path = json_member(hook, "path")->valuestring;
+  char **words = hook_strings(json_member(hook, "args"), path);
+  const struct exec_options options = {.command = words, .cwd = "/"};
+  cJSON *process = words == NULL ? NULL : process_from_options(container, &options);
+  free(words);
+  if (process == NULL) return NULL;
+  const cJSON *env = json_member(hook, "env");
+  replace(process, "env", env == NULL ? cJSON_CreateArray() : cJSON_Duplicate(env, true));
+  return process;
+}
+
+/* The standard streams of the hook while it is begun, and then ours again. */
+static pid_t run_with_input(struct call *call, const struct container *container, int input, struct shoal_error *err) {
+  const struct exec_options options = {0};
+  int saved[2] = {fcntl(0, F_DUPFD_CLOEXEC, 10), fcntl(1, F_DUPFD_CLOEXEC, 10)};
+  pid_t pid = dup2(input, 0) < 0 || dup2(2, 1) < 0 ? shoal_fail(err, errno, HOOK_STEP, "dup2")
+                                                   : run_in(call, container, &options, err);
+  for (int i = 0; i < 2; i++) {
+    if (saved[i] >= 0 ? dup2(saved[i], i) < 0 : close(i) < 0) pid = shoal_fail(err, errno, HOOK_STEP, "dup2");
+    if (saved[i] >= 0) close(saved[i]);
+  }
+  return pid;
+}
+
+int hook_spawn_as_command(void *context, const cJSON *hook, int input, pid_t *pid, struct shoal_error *err) {
+  const struct container *container = context;
+  const char *path = json_member(hook, "path")->valuestring;
+  struct call call;
+  /* Its exit is for us to collect. */
+  (void)prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+  int rc = call_begin(&call, NULL, err);
+  call.request = process_of_hook(container, hook);
+  if (rc == 0 && call.request == NULL) rc = shoal_fail(err, EINVAL, HOOK_STEP, "%s: no process", path);
+  if (rc == 0) {
+    uint32_t program = plan_add_string(&call.builder, path);
+    plan_builder_head(&call.builder)->process.program = program;
+    *pid = run_with_input(&call, container, input, err);
+    rc = *pid < 0 ? *pid : 0;
+  }
+  call_end(&call);
+  /* Not the container's command: that it is missing is no 127. */
+  if (rc < 0) (void)snprintf(err->step, sizeof err->step, HOOK_STEP);
+  return rc;
 }
 
 static int exec_in(const struct container *container, const struct exec_options *options) {

@@ -4,7 +4,8 @@
 
 #include "oci/oci.h"
 
-static const char *const hooks[] = {"prestart", "createRuntime", "poststart", "poststop", NULL};
+static const char *const hooks[] = {
+    "prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop", NULL};
 static const char *const mount_options[] = {
     "async",    "bind",          "defaults",  "dev",         "diratime",   "dirsync", "exec",       "idmap",
     "lazytime", "mand",          "noatime",   "nodev",       "nodiratime", "noexec",  "norelatime", "nosuid",
@@ -34,7 +35,7 @@ static void add_linux(cJSON *features) {
   cJSON *cgroup = cJSON_AddObjectToObject(linux_features, "cgroup");
   cJSON_AddBoolToObject(cgroup, "v1", true);
   cJSON_AddBoolToObject(cgroup, "v2", true);
-  cJSON_AddBoolToObject(cgroup, "systemd", false);
+  cJSON_AddBoolToObject(cgroup, "systemd", true);
   cJSON_AddBoolToObject(cgroup, "systemdUser", false);
   cJSON_AddBoolToObject(cgroup, "rdma", false);
   cJSON *seccomp = cJSON_AddObjectToObject(linux_features, "seccomp");

@@ -109,6 +109,26 @@ static void add_number(cJSON *object, const char *name, double value) {
   if (value >= 0 && value < UNLIMITED) cJSON_AddNumberToObject(object, name, value);
 }
 
+/* Pressure stall information, as runc shows it: "some avg10=0.00 avg60=0.00 avg300=0.00 total=0" and a line "full". */
+static void add_pressure(cJSON *object, const char *directory, const char *file) {
+  static const char *const kinds[] = {"some", "full"};
+  char *text = read_in(directory, file);
+  cJSON *pressure = text == NULL || *text == '\0' ? NULL : cJSON_AddObjectToObject(object, "psi");
+  for (size_t i = 0; pressure != NULL && i < 2; i++) {
+    double avg10, avg60, avg300, total;
+    const char *line = strstr(text, kinds[i]);
+    if (line == NULL || sscanf(line + strlen(kinds[i]), " avg10=%lf avg60=%lf avg300=%lf total=%lf", &avg10, &avg60,
+                               &avg300, &total) != 4)
+      continue;
+    cJSON *values = cJSON_AddObjectToObject(pressure, kinds[i]);
+    cJSON_AddNumberToObject(values, "avg10", avg10);
+    cJSON_AddNumberToObject(values, "avg60", avg60);
+    cJSON_AddNumberToObject(values, "avg300", avg300);
+    cJSON_AddNumberToObject(values, "total", total);
+  }
+  free(text);
+}
+
 cJSON *groups_stats(const struct cgroup_set *set) {
   const char *unified = cgroup_set_find(set, "unified"), *memory = cgroup_set_find(set, "memory");
   bool v1 = memory != NULL;
@@ -129,6 +149,9 @@ cJSON *groups_stats(const struct cgroup_set *set) {
   cJSON *count = cJSON_AddObjectToObject(data, "pids");
   add_number(count, "current", number_in(pids, "pids.current", NULL));
   add_number(count, "limit", number_in(pids, "pids.max", NULL));
+  add_pressure(cJSON_GetObjectItem(data, "cpu"), unified, "cpu.pressure");
+  add_pressure(cJSON_GetObjectItem(data, "memory"), unified, "memory.pressure");
+  add_pressure(cJSON_AddObjectToObject(data, "blkio"), unified, "io.pressure");
   add_number(data, "oomKills", number_in(directory, v1 ? "memory.oom_control" : "memory.events", "oom_kill "));
   return data;
 }

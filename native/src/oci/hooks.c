@@ -1,5 +1,6 @@
-/* Hooks that run beside the container (config.md, "POSIX-platform Hooks"): prestart and createRuntime before the root
- * is pivoted, poststart and poststop. Those that would run inside of it are refused. */
+/* Hooks (config.md, "POSIX-platform Hooks"): prestart and createRuntime beside the container, createContainer in its
+ * namespaces, all before the root is pivoted; startContainer as one more command of it (exec.c); poststart and poststop
+ * beside it again. */
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -9,11 +10,12 @@
 #include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "oci/oci.h"
 
-#define HOOK_STEP "hooks"
+#define COLLECT_TRIES 5000
 
 static int check_one(const char *name, const cJSON *hook) {
   static const char *const allowed[] = {"path", "args", "env", "timeout", NULL};
@@ -29,7 +31,8 @@ static int check_one(const char *name, const cJSON *hook) {
 }
 
 int hooks_check(const cJSON *hooks) {
-  static const char *const known[] = {"prestart", "createRuntime", "poststart", "poststop"};
+  static const char *const known[] = {"prestart",       "createRuntime", "createContainer",
+                                      "startContainer", "poststart",     "poststop"};
   const cJSON *list, *hook;
   if (hooks != NULL && !cJSON_IsObject(hooks) && !cJSON_IsNull(hooks)) return log_failure("hooks: not an object");
   cJSON_ArrayForEach(list, hooks) {
@@ -45,7 +48,7 @@ int hooks_check(const cJSON *hooks) {
   return 0;
 }
 
-static char **strings(const cJSON *list, const char *first) {
+char **hook_strings(const cJSON *list, const char *first) {
   char **out = calloc((size_t)cJSON_GetArraySize(list) + 2, sizeof *out);
   size_t count = 0;
   const cJSON *item;
@@ -57,12 +60,13 @@ static char **strings(const cJSON *list, const char *first) {
   return out;
 }
 
-static int spawn_hook(const cJSON *hook, int input, pid_t *pid) {
+static int spawn_beside(void *context, const cJSON *hook, int input, pid_t *pid, struct shoal_error *err) {
   const char *path = json_member(hook, "path")->valuestring;
-  char **args = strings(json_member(hook, "args"), path), **env = strings(json_member(hook, "env"), NULL);
+  char **args = hook_strings(json_member(hook, "args"), path), **env = hook_strings(json_member(hook, "env"), NULL);
   posix_spawn_file_actions_t actions;
   posix_spawnattr_t attributes;
   sigset_t none;
+  (void)context;
   sigemptyset(&none);
   posix_spawn_file_actions_init(&actions);
   posix_spawnattr_init(&attributes);
@@ -75,44 +79,59 @@ static int spawn_hook(const cJSON *hook, int input, pid_t *pid) {
   posix_spawn_file_actions_destroy(&actions);
   free(args);
   free(env);
-  return -rc;
+  return rc == 0 ? 0 : shoal_fail(err, rc, HOOK_STEP, "%s", path);
+}
+
+const struct hook_way hook_beside = {.spawn = spawn_beside};
+
+/* What a container's command becomes our child only when the monitor between has ended. */
+static int collect(pid_t pid) {
+  const struct timespec pause = {.tv_sec = 0, .tv_nsec = 1000000L};
+  int status = 0;
+  for (int i = 0; waitpid(pid, &status, 0) < 0 && i < COLLECT_TRIES; i++) {
+    if (errno == ECHILD) (void)nanosleep(&pause, NULL);
+  }
+  return status;
 }
 
 /* timeout_ms -1: none. */
 static int await_hook(pid_t pid, const char *path, int timeout_ms, struct shoal_error *err) {
-  int status = 0;
   struct pollfd entry = {.fd = pidfd_open(pid, 0), .events = POLLIN};
-  bool late = timeout_ms >= 0 && poll(&entry, 1, timeout_ms) == 0;
-  if (late) (void)kill(pid, SIGKILL);
-  if (entry.fd >= 0) close(entry.fd);
-  while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+  if (entry.fd < 0) return shoal_fail(err, errno, HOOK_STEP, "%s", path);
+  int ready;
+  while ((ready = poll(&entry, 1, timeout_ms)) < 0 && errno == EINTR)
     continue;
+  bool late = ready == 0;
+  if (late) (void)kill(pid, SIGKILL);
+  close(entry.fd);
+  int status = collect(pid);
   if (late) return shoal_fail(err, ETIMEDOUT, HOOK_STEP, "%s", path);
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return 0;
   int code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
   return shoal_fail(err, ECANCELED, HOOK_STEP, "%s: exit status %d", path, code);
 }
 
-static int run_hook(const cJSON *hook, const char *state, struct shoal_error *err) {
+static int run_hook(const cJSON *hook, const char *state, const struct hook_way *way, struct shoal_error *err) {
   int pair[2];
   pid_t pid = -1;
   const char *path = json_member(hook, "path")->valuestring;
   const cJSON *timeout = json_member(hook, "timeout");
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) return shoal_fail(err, errno, HOOK_STEP, "pipe");
-  int rc = spawn_hook(hook, pair[1], &pid);
+  int rc = way->spawn(way->context, hook, pair[1], &pid, err);
   close(pair[1]);
   if (rc == 0) (void)send(pair[0], state, strlen(state), MSG_NOSIGNAL);
   close(pair[0]);
-  if (rc < 0) return shoal_fail(err, -rc, HOOK_STEP, "%s", path);
+  if (rc < 0) return rc;
   return await_hook(pid, path, timeout == NULL ? -1 : (int)(timeout->valuedouble * 1000), err);
 }
 
-int hooks_run(const cJSON *hooks, const char *name, const cJSON *state, struct shoal_error *err) {
+int hooks_run(const cJSON *hooks, const char *name, const cJSON *state, const struct hook_way *way,
+              struct shoal_error *err) {
   const cJSON *hook;
   char *text = cJSON_PrintUnformatted(state);
   int rc = text == NULL ? shoal_fail(err, ENOMEM, HOOK_STEP, "%s", name) : 0;
   cJSON_ArrayForEach(hook, json_member(hooks, name)) {
-    if (rc == 0) rc = run_hook(hook, text, err);
+    if (rc == 0) rc = run_hook(hook, text, way, err);
   }
   cJSON_free(text);
   return rc;

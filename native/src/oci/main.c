@@ -95,9 +95,6 @@ int main(int argc, char *argv[]) {
   if (strcmp(format, "text") != 0 && strcmp(format, "json") != 0)
     return log_failure("--log-format: '%s' is not text or json", format);
   if (log_open(log, strcmp(format, "json") == 0) != 0) return EXIT_NOT_DONE;
-  if (oci.systemd_cgroup)
-    return log_failure(
-        "--systemd-cgroup is not supported: let the engine use cgroupfs (podman --cgroup-manager=cgroupfs)");
   if (oci.root[0] != '/') return log_failure("--root: '%s' is not absolute", oci.root);
   if (optind == argc) return usage(stderr, EXIT_NOT_DONE);
   return run_command(&oci, argc - optind, argv + optind);

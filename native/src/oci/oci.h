@@ -13,6 +13,7 @@
 
 #include "cgroup.h"
 #include "container-call.h"
+#include "oci/systemd.h"
 #include "shoal.h"
 
 #define OCI_VERSION "1.2.0"
@@ -74,8 +75,9 @@ struct bundle {
   cJSON *config; /* as the library takes it: paths absolute, what asks for nothing left out */
   cJSON *hooks;  /* NULL: none */
   bool terminal;
+  struct scope scope; /* of systemd, if it shall make the cgroups */
 };
-int bundle_load(const char *path, const char *id, struct bundle *bundle);
+int bundle_load(const struct oci *oci, const char *path, const char *id, struct bundle *bundle);
 void bundle_free(struct bundle *bundle);
 void bundle_prune(cJSON *config);
 
@@ -83,8 +85,25 @@ void bundle_prune(cJSON *config);
 int seccomp_cached(const char *root, const cJSON *profile, struct plan_builder *builder, struct shoal_error *err);
 
 /* --- hooks.c: runs the hooks of one name, one after the other, with the state as their standard input. */
+#define HOOK_STEP "hooks"
+/* How a hook is begun: input, a socket, becomes its standard input. */
+struct hook_way {
+  int (*spawn)(void *context, const cJSON *hook, int input, pid_t *pid, struct shoal_error *err);
+  void *context;
+};
+extern const struct hook_way hook_beside;
 int hooks_check(const cJSON *hooks);
-int hooks_run(const cJSON *hooks, const char *name, const cJSON *state, struct shoal_error *err);
+int hooks_run(const cJSON *hooks, const char *name, const cJSON *state, const struct hook_way *way,
+              struct shoal_error *err);
+/* NULL-ended; without any, first alone. To be freed, not the strings. */
+char **hook_strings(const cJSON *list, const char *first);
+
+/* --- hook-inside.c: a way. context: pid_t *, of a process whose namespaces the hook is run in, as the host's root. */
+int hook_spawn_inside(void *context, const cJSON *hook, int input, pid_t *pid, struct shoal_error *err);
+
+/* --- exec.c: a way. context: struct container *. As a command of the container, with the rights of its own process:
+ * the program is one of the container's files. */
+int hook_spawn_as_command(void *context, const cJSON *hook, int input, pid_t *pid, struct shoal_error *err);
 
 /* --- launch.c: what create and exec share. */
 int console_connect(const char *path, struct shoal_error *err);

@@ -213,8 +213,11 @@ test('pause and resume', async (t) => {
 
 test('limits: set, changed, read back', async (t) => {
   const { id, group, directory } = await started(['sleep', '1000'], (config) => {
-    config.linux.resources = { memory: { limit: 64 << 20 }, pids: { limit: 20 } };
+    const cpu = { quota: 50_000, period: 100_000, burst: 20_000, idle: 1 };
+    Object.assign(config.linux, { resources: { memory: { limit: 64 << 20 }, pids: { limit: 20 }, cpu } });
   });
+  t.is(limit(group, 'cpu.cfs_burst_us', 'cpu.max.burst'), '20000');
+  t.is(limit(group, 'cpu.idle'), '1');
   t.is(limit(group, 'memory.limit_in_bytes', 'memory.max'), String(64 << 20));
   t.is(limit(group, 'pids.max'), '20');
   t.is((await oci('update', '--memory', '32m', '--pids-limit', '9', id)).code, 0);
@@ -227,6 +230,8 @@ test('limits: set, changed, read back', async (t) => {
   const event = JSON.parse((await oci('events', '--stats', id)).stdout) as { data: object };
   t.like(event, { type: 'stats', id, data: { pids: { current: 1, limit: 9 } } });
   t.like(event.data, { memory: { usage: { limit: 48 << 20 } } });
+  const { cpu } = event.data as { cpu: { psi?: { some: { avg10: number; total: number } } } };
+  t.is(typeof cpu.psi?.some.avg10, existsSync('/proc/pressure/cpu') ? 'number' : 'undefined');
 });
 
 test('hooks beside the container get its state; a failing one undoes the creation', async (t) => {
@@ -254,11 +259,79 @@ test('hooks beside the container get its state; a failing one undoes the creatio
   const failing = await run(['true'], (config) => (config['hooks'] = { prestart: [{ path: '/bin/false' }] }));
   t.is(failing.code, 1);
   t.regex(failing.stderr, /\/bin\/false: exit status 1/);
-  const inside = await run(
-    ['true'],
-    (config) => (config['hooks'] = { startContainer: [{ path: '/bin/true' }] }),
+});
+
+test('hooks in the container: of the host in its namespaces, and of its own with its rights', async (t) => {
+  const name = `inside-${randomBytes(4).toString('hex')}`;
+  const { id, directory } = bundle(
+    ['sh', '-c', 'hostname; cat /said; grep CapEff /proc/self/status'],
+    (config) => {
+      config.hostname = name;
+      const script = 'cat >$OUT; hostname >>$OUT';
+      config['hooks'] = {
+        createContainer: [
+          {
+            path: '/bin/sh',
+            args: ['sh', '-c', script],
+            env: ['PATH=/bin:/usr/bin', `OUT=${fixture.directory}/${name}`],
+          },
+        ],
+        startContainer: [
+          {
+            path: '/bin/busybox',
+            args: [
+              'sh',
+              '-c',
+              'exec >/said; cat; echo; id -u; echo "$A $HOME"; pwd; grep CapEff /proc/self/status',
+            ],
+            env: ['PATH=/bin', 'A=b'],
+          },
+        ],
+      };
+    },
   );
-  t.regex(inside.stderr, /hooks\.startContainer is not supported/);
+  const result = await oci('run', '--bundle', directory, id);
+  t.is(result.stderr, '');
+  const [host, said, ...rest] = result.stdout.trimEnd().split('\n');
+  t.is(host, name);
+  t.like(JSON.parse(said ?? ''), { id, status: 'created', bundle: directory });
+  t.deepEqual(rest.slice(0, 3), ['0', 'b ', '/']);
+  t.regex(rest[3] ?? '', /^CapEff:\t0/);
+  t.is(rest[3], rest[4]);
+  const [, state, inside] =
+    /^(\{.*\})(\S+)\n/.exec(readFileSync(join(fixture.directory, name), 'utf8')) ?? [];
+  t.like(JSON.parse(state ?? ''), { id, status: 'creating' });
+  t.is(inside, name);
+});
+
+for (const [kind, path, reason] of [
+  ['createContainer', '/bin/busybox', /\/bin\/busybox: exit status 1/],
+  ['startContainer', '/bin/busybox', /\/bin\/busybox: exit status 1/],
+  ['createContainer', '/no/such', /\/no\/such/],
+  ['startContainer', '/no/such', /\/no\/such.*no such file/i],
+] as const) {
+  test(`a hook that fails ends the container: ${kind} ${path}`, async (t) => {
+    const { id, directory, group } = bundle(['sh', '-c', 'echo it ran'], (config) => {
+      config['hooks'] = { [kind]: [{ path, args: ['false'] }] };
+    });
+    const result = await oci('run', '--bundle', directory, id);
+    t.is(result.code, 1);
+    t.is(result.stdout, '');
+    t.regex(result.stderr, reason);
+    t.deepEqual(fixture.cgroupDirectories(group), []);
+  });
+}
+
+test('a hook in the container that takes too long is killed', async (t) => {
+  const result = await run(
+    ['true'],
+    (config) =>
+      (config['hooks'] = {
+        startContainer: [{ path: '/bin/busybox', args: ['sleep', '1000'], timeout: 1 }],
+      }),
+  );
+  t.is(result.code, 1);
+  t.regex(result.stderr, /\/bin\/busybox/);
 });
 
 test('a user namespace: the root has the owners that its engine gave it, exec joins it', async (t) => {
@@ -327,6 +400,21 @@ const refused: [string, RegExp, Adjust, number?][] = [
     (config) => Object.assign(config.linux, { resources: { blockIO: { leafWeight: 100 } } }),
   ],
   [
+    'a policy that there is not',
+    /process\.scheduler\.policy: 'SCHED_ISO' is not supported/,
+    (config) => Object.assign(config.process, { scheduler: { policy: 'SCHED_ISO' } }),
+  ],
+  [
+    'a list of CPUs of another shape',
+    /process\.execCPUAffinity\.final: '3-1' is not a list of CPUs/,
+    (config) => Object.assign(config.process, { execCPUAffinity: { final: '3-1' } }),
+  ],
+  [
+    'an unknown personality',
+    /linux\.personality\.domain: 'BSD'/,
+    (config) => Object.assign(config.linux, { personality: { domain: 'BSD' } }),
+  ],
+  [
     'Intel RDT',
     /linux\.intelRdt is not supported/,
     (config) => Object.assign(config.linux, { intelRdt: { closID: 'x' } }),
@@ -349,6 +437,50 @@ for (const [what, reason, adjust, code] of refused) {
     const result = await run(['true'], adjust);
     t.is(result.code, code ?? 1);
     t.regex(result.stderr, reason);
+  });
+}
+
+test('when and where a process runs: policy, priorities, CPUs, personality', async (t) => {
+  const { id } = await started(['sleep', '1000'], (config) => {
+    Object.assign(config.process, {
+      scheduler: { policy: 'SCHED_BATCH', nice: 5, flags: [] },
+      ioPriority: { class: 'IOPRIO_CLASS_BE', priority: 3 },
+      execCPUAffinity: { initial: '0-1', final: '1' },
+    });
+    Object.assign(config.linux, { personality: { domain: 'LINUX32' } });
+  });
+  const pid = (JSON.parse((await oci('state', id)).stdout) as { pid: number }).pid;
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/.*\) /, '').split(' ');
+  t.deepEqual([fields[16], fields[38]], ['5', '3'], 'nice, and SCHED_BATCH');
+  t.notRegex(readFileSync(`/proc/${pid}/status`, 'utf8'), /Cpus_allowed_list:\t1\n/);
+  const personality = readFileSync(`/proc/${pid}/personality`, 'utf8').trim();
+  t.is(personality, '00000008');
+  const shown = (
+    await oci('exec', id, 'sh', '-c', 'grep Cpus_allowed_list /proc/self/status; ionice; uname -m')
+  ).stdout;
+  t.regex(shown, /^Cpus_allowed_list:\t1\nbest-effort: prio 3\ni686\n$/);
+});
+
+for (const [propagation, expected] of [
+  ['shared', / shared:\d+ /],
+  ['rshared', / shared:\d+ /],
+  ['unbindable', / unbindable /],
+  ['private', / - /],
+] as const) {
+  test(`propagation of the root: ${propagation}`, async (t) => {
+    const result = await run(['cat', '/proc/self/mountinfo'], (config) => {
+      config.linux['rootfsPropagation'] = propagation;
+    });
+    const lines = result.stdout.split('\n').map((line) => line.split(' '));
+    const of = (target: string): string =>
+      lines
+        .find((words) => words[4] === target)
+        ?.slice(5)
+        .join(' ') ?? '';
+    t.regex(` ${of('/')}`, expected, result.stderr);
+    const inner = propagation.startsWith('r') ? expected : /^(?!.*(shared|unbindable))/;
+    t.regex(` ${of('/proc')}`, inner);
+    t.is(/shared|unbindable/.test(of('/')), propagation !== 'private');
   });
 }
 
@@ -417,7 +549,7 @@ test('errors are in the log as engines read them', async (t) => {
 test('command lines that are refused', async (t) => {
   const { directory } = bundle(['true']);
   const create = ['create', '--bundle', directory];
-  t.regex((await oci('--systemd-cgroup', 'list')).stderr, /--systemd-cgroup is not supported/);
+
   t.regex((await oci(...create, '--no-pivot', 'a')).stderr, /--no-pivot is not supported/);
   t.regex((await oci(...create, '--preserve-fds', '2', 'a')).stderr, /--preserve-fds is not supported/);
   t.regex((await oci(...create, '../up')).stderr, /invalid container ID/);
