@@ -1,8 +1,12 @@
 /** docker create, run -d, start, stop, restart, kill, rename, rm, prune, wait, inspect and ps of single containers. */
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
+import { reachableAddress } from '../harness/outside.ts';
 import { busyboxImage, nginxImage } from '../images/images.ts';
 import { IMAGE, suite } from './suite.ts';
 
 const images = [await busyboxImage(), await nginxImage()];
+const ON_A1 = 'com.docker.swarm.constraints=["node.hostname==a1"]';
 const { test } = await suite((cluster) => cluster.agents(2).images(...images));
 
 test('create, start, inspect, ps, stop, start again, rm', async (t, { docker, tag }) => {
@@ -97,4 +101,46 @@ test('namespaces of another container: on its node, with its name, and only whil
   await docker.ok('start', child);
   t.is((await docker.ok('exec', child, 'hostname')).trim(), 'lender');
   await docker.ok('rm', '-f', donor, child);
+});
+
+test('a syslog daemon gets all that containers say, and docker logs has it too', async (t, {
+  docker,
+  swarm,
+  tag,
+}) => {
+  let got = '';
+  const server = createServer((socket) => {
+    socket.on('data', (data) => (got += data.toString()));
+    socket.on('error', () => undefined);
+  });
+  t.teardown(() => server.close());
+  server.listen(0, reachableAddress());
+  await once(server, 'listening');
+  const { address, port } = server.address() as AddressInfo;
+  const options = ['--log-driver', 'syslog', '--log-opt', `syslog-address=tcp://${address}:${port}`];
+  const run = (...args: string[]) => docker.ok('run', ...options, '--log-opt', 'tag={{.Name}}', ...args);
+  const said = () => got.split('\n').map((line) => line.replace(/^<(\d+)>.* ([\w-]+)\[\d+\]: /, '$1 $2 '));
+  // One that removes itself has sent all before it is gone.
+  const short = `short-${tag}`;
+  await run('--rm', '--name', short, 'busybox', 'sh', '-c', 'echo one; sleep 0.2; echo two >&2');
+  await swarm.eventually(async () => said().length > 2);
+  t.deepEqual(said().slice(0, 2), [`30 ${short} one`, `27 ${short} two`]);
+
+  const long = `long-${tag}`;
+  const count = 'i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done';
+  await run('-d', '--name', long, '--label', ON_A1, 'busybox', 'sh', '-c', count);
+  await swarm.eventually(async () => said().includes(`30 ${long} 5`));
+  await swarm.node('a1').restart();
+  const after = (await docker.lines('logs', long)).at(-1) ?? '';
+  await swarm.eventually(async () => said().includes(`30 ${long} ${after}`));
+  // None is missing; some may have come twice, for the agent was killed.
+  const numbers = said().flatMap((line) =>
+    line.startsWith(`30 ${long} `) ? [Number(line.split(' ')[2])] : [],
+  );
+  t.deepEqual(
+    [...new Set(numbers)].slice(0, Number(after)),
+    Array.from({ length: Number(after) }, (_, i) => i + 1),
+  );
+  t.true(numbers.length < 2 * Number(after));
+  await docker.ok('rm', '-f', long);
 });
