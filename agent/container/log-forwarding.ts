@@ -36,6 +36,7 @@ export interface Logged {
 }
 
 interface Following {
+  /** Of all runs of the container. */
   readonly stop: AbortController;
   /** Aborted when nothing more comes of this run. */
   readonly ended: AbortController;
@@ -99,9 +100,8 @@ export class LogForwarding implements Watcher {
     if (target === undefined) return;
     const before = this.#following.get(id);
     before?.ended.abort();
-    const [stop, ended] = [new AbortController(), new AbortController()];
-    before?.stop.signal.addEventListener('abort', () => stop.abort(), { once: true });
-    stop.signal.addEventListener('abort', () => before?.stop.abort(), { once: true });
+    const stop = before?.stop ?? new AbortController();
+    const ended = new AbortController();
     const done = (before?.done ?? Promise.resolve())
       .then(() => this.#send(id, target, ended.signal, stop.signal))
       .catch((error: unknown) => {

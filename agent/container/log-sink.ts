@@ -6,8 +6,9 @@ import { delay } from '../../shared/lib/abort.ts';
 import type { SyslogAddress } from '../../shared/lib/log-forward.ts';
 import { sendDatagrams } from '../native/datagram.ts';
 
-/** A full queue is looked at again so soon. */
-const FULL_MS = 20;
+/** A full queue is looked at again so soon, and later when nothing has been taken from it: it may hold but ten messages. */
+const FULL_MS = 1;
+const MAX_FULL_MS = 50;
 const CONNECT_MS = 10_000;
 const NEWLINE = Buffer.from('\n');
 
@@ -38,7 +39,7 @@ export class LocalSink implements LogSink {
   }
 
   async send(messages: readonly Buffer[], signal: AbortSignal): Promise<{ done: number; error?: unknown }> {
-    let done = 0;
+    let [done, fullMs] = [0, FULL_MS];
     while (done < messages.length) {
       const { sent, error } = await sendDatagrams(this.#path, messages.slice(done));
       done += sent;
@@ -46,8 +47,10 @@ export class LocalSink implements LogSink {
       if (error.code === 'EPROTOTYPE') return this.#streaming(messages, signal);
       // One that is too large for the socket would be so for ever.
       if (error.code === 'EMSGSIZE') done += 1;
-      else if (error.code === 'EAGAIN') await delay(FULL_MS, signal);
-      else return { done, error };
+      else if (error.code === 'EAGAIN') {
+        fullMs = sent > 0 ? FULL_MS : Math.min(MAX_FULL_MS, 2 * fullMs);
+        await delay(fullMs, signal);
+      } else return { done, error };
     }
     return { done };
   }
