@@ -16,6 +16,7 @@ import { Attachments } from './container/attach.ts';
 import { ArchiveService } from './container/archive.ts';
 import { ContainerBuilder } from './container/builder.ts';
 import { type Belongings, Containers } from './container/containers.ts';
+import { LogForwarding } from './container/log-forwarding.ts';
 import { liveNetns, renewResolvConf } from './container/live.ts';
 import { ContainerService } from './container/service.ts';
 import { readUsage } from './container/usage.ts';
@@ -65,7 +66,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const volumes = new Volumes(stateDir, () => containers.list(), logger);
   // It is there before it is loaded: volumes ask it meanwhile.
   const containers: Containers = makeContainers(options, belongings(files, volumes));
-  await containers.load();
+  const forwarding = await loadContainers(containers, logger);
   const builder = new ContainerBuilder({
     images,
     containers,
@@ -113,7 +114,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     usage.close();
     await rekeying;
     await worker.close();
-    await network.close();
+    await Promise.all([network.close(), forwarding.close()]);
   }
 }
 
@@ -297,6 +298,15 @@ async function openTunnelKeys(options: AgentOptions, { nodeId }: { readonly node
 function makeContainers(options: AgentOptions, belongs: Belongings): Containers {
   const { stateDir, runDir, logger, userNamespaces } = options;
   return new Containers(stateDir, runDir, logger, belongs, userNamespaces?.pool);
+}
+
+/** Takes up what an earlier agent left, and goes on sending its output where that goes. */
+async function loadContainers(containers: Containers, logger: Logger): Promise<LogForwarding> {
+  await containers.load();
+  const forwarding = new LogForwarding(containers, logger);
+  containers.watch(forwarding);
+  forwarding.resume();
+  return forwarding;
 }
 
 /** Users who may take the containers' ids for their own could read what is theirs. */

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { taskContext, type TemplateContext } from '../../shared/lib/template.ts';
 import { InvalidError, NotFoundError } from '../../shared/errors/index.ts';
 import { newContainerId } from '../../shared/lib/ids.ts';
+import type { LogForward } from '../../shared/lib/log-forward.ts';
 import { readLogDriver } from '../../shared/lib/log-driver.ts';
 import {
   DEFAULT_STOP_GRACE_NS,
@@ -27,6 +28,7 @@ import type { Containers, NewContainer } from './containers.ts';
 import { heldMounts } from './held-mounts.ts';
 import { hostsFile, hostsFileOfNode } from './hosts-file.ts';
 import { readImageFile } from './image-files.ts';
+import { logTarget } from './log-message.ts';
 import { etcBinds, filesLender, sharedMemory, sharingOf } from './peers.ts';
 import type { ContainerRecord } from './record.ts';
 import { fillSpec } from './fill-spec.ts';
@@ -184,14 +186,15 @@ export class ContainerBuilder {
       ...(spec.runtime?.ipcShareable === true ? { sharesMemory: true } : {}),
     };
     const made = { config, layers: image.layers, log, remapped, ...sharingOf(spec.runtime) };
-    if (mode === undefined) return { record, ...made };
+    if (mode === undefined) return { record: withTarget(record, log.forward), ...made };
     const known = this.#options.containers.find(id);
     const standalone: StandaloneRecord = {
       details: detailsOf(spec, image.config, hostname, binds),
       anonymousVolumes: names,
       discardVolumes: mode.autoRemove || known?.standalone?.discardVolumes === true,
     };
-    return { record: standaloneRecord(record, known, image, standalone, task), ...made };
+    const alone = standaloneRecord(record, known, image, standalone, task);
+    return { record: withTarget(alone, log.forward), ...made };
   }
 
   #hostname({ hostname, runtime = {} }: ContainerSpec, id: string, lent: string | undefined): string {
@@ -372,6 +375,10 @@ function standaloneRecord(
     createdAtMs: known?.createdAtMs ?? record.createdAtMs,
     standalone,
   };
+}
+
+function withTarget(record: ContainerRecord, forward: LogForward | undefined): ContainerRecord {
+  return forward === undefined ? record : { ...record, forward: logTarget(forward, record) };
 }
 
 /** The service's check replaces the image's field by field; a zero inherits (Docker's rule). */

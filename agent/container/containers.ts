@@ -57,6 +57,10 @@ export interface Watcher {
   /** It was created; its command runs when this has resolved. */
   starting(id: string): Promise<void>;
   removed(id: string): void;
+  /** Its run has ended. */
+  ended?(id: string): void;
+  /** It is about to be removed; it is when this has resolved. */
+  leaving?(id: string): Promise<void>;
 }
 
 export class Containers {
@@ -71,7 +75,7 @@ export class Containers {
   readonly #chosen = new Map<string, IdRange>();
   readonly #pool: IdRange;
   readonly #removals = new Map<string, (() => void)[]>();
-  #watcher: Watcher | undefined;
+  readonly #watchers: Watcher[] = [];
 
   /**
    * `stateDir` and `runDir` are the agent's; containers live in `containers/` and `c/` below them. `pool`: the ids of
@@ -91,9 +95,9 @@ export class Containers {
     this.#belongings = belongings;
   }
 
-  /** One watcher hears of all containers. */
+  /** It hears of all containers. */
   watch(watcher: Watcher): void {
-    this.#watcher = watcher;
+    this.#watchers.push(watcher);
   }
 
   find(id: string): ContainerRecord | undefined {
@@ -214,7 +218,7 @@ export class Containers {
   }
 
   async start(id: string): Promise<void> {
-    await this.#watcher?.starting(id);
+    for (const watcher of this.#watchers) await watcher.starting(id);
     await startContainer(this.runDirectory(id));
   }
 
@@ -314,6 +318,7 @@ export class Containers {
       await deleteContainer(this.runDirectory(id));
     } finally {
       if (this.#records.has(id)) this.#records.set(id, ended);
+      for (const watcher of this.#watchers) watcher.ended?.(id);
     }
   }
 
@@ -341,9 +346,10 @@ export class Containers {
     this.#removing.add(id);
     try {
       await this.release(id);
+      for (const watcher of this.#watchers) await watcher.leaving?.(id);
       await rm(this.directory(id), { recursive: true, force: true });
       this.#records.delete(id);
-      this.#watcher?.removed(id);
+      for (const watcher of this.#watchers) watcher.removed(id);
       await rest?.();
     } finally {
       this.#removing.delete(id);

@@ -75,6 +75,40 @@ export async function* replayLog(
   }
 }
 
+/** Blocks of whole lines after `from`, or all, and where each ends; until `ended` aborts and the log is read to its end. */
+export async function* followLog(
+  path: string,
+  from: LogPlace | undefined,
+  ended: AbortSignal,
+  signal: AbortSignal,
+): AsyncGenerator<{ readonly lines: readonly Buffer[]; readonly place: LogPlace }> {
+  const growth = new Growth(path, AbortSignal.any([ended, signal]));
+  try {
+    const start = await openAfter(path, from);
+    if (start === undefined) return;
+    let place: LogPlace = { number: start.file.number, bytes: start.offset };
+    const reached = (found: LogPlace): void => {
+      place = found;
+    };
+    for await (const block of blocks(path, start, { growth, ended, reached }, signal))
+      yield { lines: [...linesOf(block)], place };
+  } finally {
+    growth.close();
+  }
+}
+
+/** A place whose file is gone is the beginning of what is left after it. */
+async function openAfter(path: string, from: LogPlace | undefined): Promise<Start | undefined> {
+  if (from === undefined) return startOf(await oldestLogFile(path));
+  const file = await openLogFile(path, from.number);
+  if (file !== undefined) return { file, offset: from.bytes };
+  return startOf(await nextLogFile(path, from.number));
+}
+
+function startOf(file: LogFile | undefined): Start | undefined {
+  return file && { file, offset: 0 };
+}
+
 /** How far the log goes now. */
 async function endOf(path: string): Promise<LogPlace | undefined> {
   const number = (await logNumbers(path)).at(-1);
@@ -104,6 +138,8 @@ interface Extent {
   /** Tells of more; absent: what is there is all. */
   readonly growth?: Growth | undefined;
   readonly ended: AbortSignal;
+  /** Told before each block where it ends. */
+  readonly reached?: (place: LogPlace) => void;
 }
 
 /**
@@ -113,7 +149,7 @@ interface Extent {
 async function* blocks(
   path: string,
   start: Start,
-  { end, growth, ended }: Extent,
+  { end, growth, ended, reached }: Extent,
   signal: AbortSignal,
 ): AsyncGenerator<Buffer> {
   let { file, offset: position } = start;
@@ -149,11 +185,15 @@ async function* blocks(
           : Buffer.concat([rest, buffer.subarray(0, bytesRead)]);
       const whole = block.lastIndexOf(NEWLINE) + 1;
       rest = block.subarray(whole);
-      if (whole > 0) yield block.subarray(0, whole);
+      if (whole > 0) {
+        reached?.({ number: file.number, bytes: position - rest.length });
+        yield block.subarray(0, whole);
+      }
       // At the end of the log what comes next is about as much as came now.
       const more = bytesRead === size;
       size = more ? BLOCK : Math.max(SMALL_BLOCK, Math.min(BLOCK, 2 * bytesRead));
-      if (!more && !last && !isFinal) await growth?.wait();
+      // What woke it may have been the next file's first lines, which nothing else would tell of.
+      if (!more && !last && !isFinal && growth?.hasBegun(file.number + 1) !== true) await growth?.wait();
     }
   } finally {
     await file.handle.close();
@@ -171,6 +211,7 @@ class Growth {
   readonly #watcher;
   readonly #signal: AbortSignal;
   #grown = true;
+  #newest = -Infinity;
   #lastMs = -Infinity;
   #wake: (() => void) | undefined;
 
@@ -178,7 +219,10 @@ class Growth {
     this.#signal = signal;
     // The directory: the log's next file is none that could be watched yet.
     this.#watcher = watch(dirname(path), { persistent: false }, (_event, name) => {
-      if (name === null || logNumber(path, name) !== undefined) this.#poke();
+      const number = name === null ? Infinity : logNumber(path, name);
+      if (number === undefined) return;
+      this.#newest = Math.max(this.#newest, number);
+      this.#poke();
     });
     this.#watcher.on('error', this.#poke);
     signal.addEventListener('abort', this.#onAbort, { once: true });
@@ -195,6 +239,11 @@ class Growth {
     }
     this.#grown = false;
     this.#lastMs = performance.now();
+  }
+
+  /** The file with this number, or a later one, has been written to. */
+  hasBegun(number: number): boolean {
+    return this.#newest >= number;
   }
 
   close(): void {

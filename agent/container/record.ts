@@ -6,6 +6,7 @@ import type { HealthCheck } from '../../shared/model/index.ts';
 import { replaceFile } from '../files/replace-file.ts';
 import type { OciProcess } from '../native/container.ts';
 import type { HeldMount } from './held-mounts.ts';
+import type { LogTarget } from './log-message.ts';
 import type { StandaloneRecord } from './standalone.ts';
 
 /** How a container ended. */
@@ -63,6 +64,8 @@ export interface ContainerRecord {
   readonly sharesMemory?: true;
   /** Its output is not kept. */
   readonly withoutLog?: true;
+  /** Where its output is sent, too. */
+  readonly forward?: LogTarget;
 }
 
 /** Written whole, then renamed: a killed agent leaves the old record or the new one. */

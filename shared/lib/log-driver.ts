@@ -1,5 +1,12 @@
 /** PURE. What a service's log driver and its options mean: Docker's names (https://docs.docker.com/engine/logging/configure/). */
 import type { ServiceSpec } from '../model/index.ts';
+import {
+  CACHE_OPTIONS,
+  FORWARDING_DRIVERS,
+  type ForwardingDriver,
+  type LogForward,
+  readForward,
+} from './log-forward.ts';
 
 /** What becomes of a container's output. */
 export interface LogPolicy {
@@ -8,6 +15,8 @@ export interface LogPolicy {
   /** Of one file; 0: no limit. */
   readonly maxBytes: number;
   readonly maxFiles: number;
+  /** And sent on from there. */
+  readonly forward?: LogForward;
 }
 
 export interface LogDriverReading {
@@ -22,9 +31,7 @@ export interface LogDriverReading {
 export const DEFAULT_LOG_POLICY: LogPolicy = { kept: true, maxBytes: 20_000_000, maxFiles: 5 };
 const MAX_FILES = 1000;
 
-const DRIVERS = ['json-file', 'local', 'none'];
-/** Drivers that services name on other clusters, and what happens to their logs here. */
-const TAKEN_AS_KEPT = ['syslog', 'journald'];
+const DRIVERS = ['json-file', 'local', 'none', ...FORWARDING_DRIVERS];
 const OPTIONS = ['max-size', 'max-file'];
 const WITHOUT_EFFECT = [
   'compress',
@@ -43,15 +50,29 @@ const UNITS = 'kmgtp';
 export function readLogDriver(driver: ServiceSpec['logDriver']): LogDriverReading {
   if (driver === undefined) return { policy: DEFAULT_LOG_POLICY, problems: [], warnings: [] };
   const { name, options } = driver;
-  if (TAKEN_AS_KEPT.includes(name)) {
-    const warnings = [`'${name}' has no effect: logs are kept on the node, for docker service logs`];
-    return { policy: DEFAULT_LOG_POLICY, problems: [], warnings };
-  }
   if (!DRIVERS.includes(name)) {
     const problems = [`not supported by Shoal: '${name}' (${DRIVERS.join(', ')} are)`];
     return { policy: DEFAULT_LOG_POLICY, problems, warnings: [] };
   }
-  return name === 'none' ? readNone(options) : readFiles(name, options);
+  if (name === 'none') return readNone(options);
+  const forwarding = FORWARDING_DRIVERS.find((one) => one === name);
+  return forwarding === undefined ? readFiles(name, options) : readForwarded(forwarding, options);
+}
+
+/** Kept too, in files of the limits that Docker names for such a copy. */
+function readForwarded(name: ForwardingDriver, options: Readonly<Record<string, string>>): LogDriverReading {
+  const { forward, problems, warnings } = readForward(name, options);
+  const [size, count] = CACHE_OPTIONS.map((key) => options[key]);
+  const limits = {
+    ...(size === undefined ? {} : { 'max-size': size }),
+    ...(count === undefined ? {} : { 'max-file': count }),
+  };
+  const files = readFiles('local', limits);
+  return {
+    policy: { ...files.policy, forward },
+    problems: [...problems, ...files.problems.map((problem) => `cache-${problem}`)],
+    warnings,
+  };
 }
 
 function readNone(options: Readonly<Record<string, string>>): LogDriverReading {

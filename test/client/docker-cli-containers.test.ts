@@ -1,8 +1,15 @@
 /** docker create, run -d, start, stop, restart, kill, rename, rm, prune, wait, inspect and ps of single containers. */
+import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
+import { type AddressInfo, createServer } from 'node:net';
+import path from 'node:path';
+import { reachableAddress } from '../harness/outside.ts';
+import { checkoutDir } from '../harness/peers.ts';
 import { busyboxImage, nginxImage } from '../images/images.ts';
-import { IMAGE, suite } from './suite.ts';
+import { IMAGE, LOCAL, suite } from './suite.ts';
 
 const images = [await busyboxImage(), await nginxImage()];
+const ON_A1 = 'com.docker.swarm.constraints=["node.hostname==a1"]';
 const { test } = await suite((cluster) => cluster.agents(2).images(...images));
 
 test('create, start, inspect, ps, stop, start again, rm', async (t, { docker, tag }) => {
@@ -97,4 +104,110 @@ test('namespaces of another container: on its node, with its name, and only whil
   await docker.ok('start', child);
   t.is((await docker.ok('exec', child, 'hostname')).trim(), 'lender');
   await docker.ok('rm', '-f', donor, child);
+});
+
+test('a syslog daemon gets all that containers say, and docker logs has it too', async (t, {
+  docker,
+  swarm,
+  tag,
+}) => {
+  let got = '';
+  const server = createServer((socket) => {
+    socket.on('data', (data) => (got += data.toString()));
+    socket.on('error', () => undefined);
+  });
+  t.teardown(() => server.close());
+  server.listen(0, reachableAddress());
+  await once(server, 'listening');
+  const { address, port } = server.address() as AddressInfo;
+  const options = ['--log-driver', 'syslog', '--log-opt', `syslog-address=tcp://${address}:${port}`];
+  const run = (...args: string[]) => docker.ok('run', ...options, '--log-opt', 'tag={{.Name}}', ...args);
+  const said = () => got.split('\n').map((line) => line.replace(/^<(\d+)>.* ([\w-]+)\[\d+\]: /, '$1 $2 '));
+  // One that removes itself has sent all before it is gone.
+  const short = `short-${tag}`;
+  await run('--rm', '--name', short, 'busybox', 'sh', '-c', 'echo one; sleep 0.2; echo two >&2');
+  await swarm.eventually(async () => said().length > 2);
+  t.deepEqual(said().slice(0, 2), [`30 ${short} one`, `27 ${short} two`]);
+
+  const long = `long-${tag}`;
+  const count = 'i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done';
+  await run('-d', '--name', long, '--label', ON_A1, 'busybox', 'sh', '-c', count);
+  await swarm.eventually(async () => said().includes(`30 ${long} 5`));
+  await swarm.node('a1').restart();
+  const after = (await docker.lines('logs', long)).at(-1) ?? '';
+  await swarm.eventually(async () => said().includes(`30 ${long} ${after}`));
+  // None is missing; some may have come twice, for the agent was killed.
+  const numbers = said().flatMap((line) =>
+    line.startsWith(`30 ${long} `) ? [Number(line.split(' ')[2])] : [],
+  );
+  t.deepEqual(
+    [...new Set(numbers)].slice(0, Number(after)),
+    Array.from({ length: Number(after) }, (_, i) => i + 1),
+  );
+  t.true(numbers.length < 2 * Number(after));
+  await docker.ok('rm', '-f', long);
+});
+
+test('an agent that is killed while it stops, removes or has paused containers leaves none behind', async (t, {
+  docker,
+  swarm,
+  tag,
+}) => {
+  const [paused, stubborn, gone] = [`paused-${tag}`, `stubborn-${tag}`, `gone-${tag}`];
+  const run = (name: string, script: string) =>
+    docker.ok('run', '-d', '--name', name, '--label', ON_A1, 'busybox', 'sh', '-c', script);
+  // It hears the signal, and goes on.
+  const deaf = 'trap "echo heard" TERM; echo up; while :; do sleep 0.1; done';
+  await run(paused, 'i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done');
+  await run(stubborn, deaf);
+  await run(gone, deaf);
+  const service = `deaf-${tag}`;
+  const placed = ['--constraint', 'node.hostname==a1', '--stop-grace-period', '3s'];
+  const shell = ['--entrypoint', '/bin/sh', IMAGE, '-c', deaf];
+  await docker.ok('service', 'create', ...LOCAL, '-d', '--name', service, ...placed, ...shell);
+  const says = async (text: string, ...command: string[]) => (await docker.lines(...command)).includes(text);
+  await swarm.eventually(() => says('up', 'service', 'logs', '--raw', service));
+  for (const name of [stubborn, gone]) await swarm.eventually(() => says('up', 'logs', name));
+  await docker.ok('pause', paused);
+
+  // The grace of both has begun when the agent is killed, and the removal may have got anywhere.
+  const interrupted = docker.run(['stop', '-t', '60', stubborn]);
+  await docker.ok('service', 'scale', '-d', `${service}=0`);
+  await swarm.eventually(() => says('heard', 'logs', stubborn));
+  await swarm.eventually(() => says('heard', 'service', 'logs', '--raw', service));
+  const removal = docker.run(['rm', '-f', gone]);
+  await swarm.node('a1').restart();
+  await Promise.all([interrupted, removal]);
+
+  const state = (name: string) => docker.ok('inspect', '--format', '{{.State.Status}}', name);
+  t.is(await state(paused), 'paused');
+  const before = await docker.lines('logs', paused);
+  await docker.ok('unpause', paused);
+  await swarm.eventually(async () => (await docker.lines('logs', paused)).length > before.length);
+  // A stop that was cut off is the client's to repeat; that of a task is the node's.
+  t.is(await state(stubborn), 'running');
+  await docker.ok('stop', '-t', '0', stubborn);
+  t.is(await docker.ok('inspect', '--format', '{{.State.ExitCode}}', stubborn), '137');
+  await swarm.eventually((s) => s.running(service).count === 0);
+  await docker.run(['rm', '-f', gone]);
+  await swarm.eventually(
+    async () => (await docker.lines('ps', '-aq', '--filter', `name=${gone}`)).length === 0,
+  );
+  await docker.ok('rm', '-f', paused, stubborn);
+  await docker.ok('service', 'rm', service);
+  // No process of any of them is left in any cgroup of the node.
+  await swarm.eventually(
+    async () => !(await swarm.node('a1').run('ps', '-eo', 'args')).includes('trap "echo heard"'),
+  );
+});
+
+test('every option of docker run is in docs/containers.md', async (t, { docker }) => {
+  const text = await readFile(path.join(checkoutDir(), 'docs', 'containers.md'), 'utf8');
+  const known = new Set(text.match(/--[a-z0-9-]+/g));
+  const options = new Set((await docker.ok('run', '--help')).match(/^ {1,6}(?:-\w, )? *--[a-z0-9-]+/gm));
+  t.true(options.size > 90);
+  t.deepEqual(
+    [...options].map((option) => option.replace(/^.*--/, '--')).filter((option) => !known.has(option)),
+    [],
+  );
 });

@@ -263,7 +263,7 @@ test('inspect shows what a container was made of; what has no effect yet is warn
   await docker.ok('network', 'create', '-d', 'overlay', network);
   const create = ['service', 'create', ...LOCAL, ...SWIFT, '--name', name, '--tty', '--init', '--network'];
   const limits = ['--limit-memory', '64m', '--limit-cpu', '0.5', '--mount', 'type=tmpfs,target=/fast'];
-  const log = ['--log-driver', 'syslog'];
+  const log = ['--log-driver', 'json-file', '--log-opt', 'tag=x'];
   const output = await docker.run([
     ...create,
     network,
@@ -274,7 +274,7 @@ test('inspect shows what a container was made of; what has no effect yet is warn
   ]);
   t.is(output.code, 0, output.stderr);
   t.deepEqual(
-    output.stderr.match(/[\w.]+: .*has no effect/g)?.map((line) => line.split(':')[0]),
+    output.stderr.match(/[\w.]+: .*without an effect/g)?.map((line) => line.split(':')[0]),
     ['TaskTemplate.LogDriver'],
   );
   const [id = ''] = await docker.lines('ps', '-q', '--filter', `name=${name}`);

@@ -94,7 +94,7 @@ export const HOST_OPTIONS: readonly OptionSample[] = [
     [{ Count: 1, Capabilities: [['gpu']] }],
     'generic resources of services count devices',
   ),
-  option('KernelMemory', '', 1024, 'kernels have it no more'),
+  option('KernelMemory', '--kernel-memory', 1024, 'kernels have it no more'),
   option('KernelMemoryTCP', '', 1024, 'kernels have it no more'),
   option(
     'MemoryReservation',
@@ -114,10 +114,10 @@ export const HOST_OPTIONS: readonly OptionSample[] = [
   option('Init', '--init', true),
   option('PidsLimit', '--pids-limit', 10, '`docker update` changes it'),
   option('Ulimits', '--ulimit', [{ Name: 'nofile', Soft: 10, Hard: 20 }]),
-  option('CpuCount', '', 1, 'of Windows'),
-  option('CpuPercent', '', 1, 'of Windows'),
-  option('IOMaximumIOps', '', 1, 'of Windows'),
-  option('IOMaximumBandwidth', '', 1, 'of Windows'),
+  option('CpuCount', '--cpu-count', 1, 'of Windows'),
+  option('CpuPercent', '--cpu-percent', 1, 'of Windows'),
+  option('IOMaximumIOps', '--io-maxiops', 1, 'of Windows'),
+  option('IOMaximumBandwidth', '--io-maxbandwidth', 1, 'of Windows'),
   option(
     'Binds',
     '--volume',

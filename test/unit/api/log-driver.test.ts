@@ -28,7 +28,10 @@ test('limits of log files: Docker’s words, and never none by default', (t) => 
 test('what is no driver, no option or no value is refused by its name; what has no effect is named', (t) => {
   const problem = (name: string, options: Record<string, string> = {}) =>
     read(name, options).problems.join('; ');
-  t.is(problem('awslogs'), "not supported by Shoal: 'awslogs' (json-file, local, none are)");
+  t.is(
+    problem('awslogs'),
+    "not supported by Shoal: 'awslogs' (json-file, local, none, syslog, journald are)",
+  );
   t.regex(
     problem('json-file', { 'max-sizes': '1m' }),
     /^max-sizes: no option of json-file \(max-size, max-file, /,
@@ -44,6 +47,62 @@ test('what is no driver, no option or no value is refused by its name; what has 
     );
   t.deepEqual(read('json-file', { tag: 'x', compress: 'true' }).warnings, [
     'tag, compress: kept without an effect',
+  ]);
+});
+
+test('syslog and journald: where to, as what, and what of it is refused', (t) => {
+  const usual = { tag: '{{.ID}}', labels: [], env: [] };
+  t.deepEqual(read('syslog').policy, {
+    ...DEFAULT_LOG_POLICY,
+    forward: {
+      kind: 'syslog',
+      ...usual,
+      address: { transport: 'unix', path: '/dev/log' },
+      facility: 3,
+      format: 'local',
+    },
+  });
+  const cached = { 'cache-max-size': '1m', 'cache-max-file': '2', labels: 'a, b', env: 'C' };
+  t.like(read('journald', cached).policy, { maxBytes: 1024 * 1024, maxFiles: 2 });
+  t.deepEqual(read('journald', cached).policy.forward, {
+    kind: 'journald',
+    ...usual,
+    labels: ['a', 'b'],
+    env: ['C'],
+  });
+  const addressOf = (text: string) => {
+    const { policy, problems } = read('syslog', { 'syslog-address': text });
+    return problems[0] ?? (policy.forward?.kind === 'syslog' ? policy.forward.address : undefined);
+  };
+  t.deepEqual(addressOf('tcp://log.shop:601'), { transport: 'tcp', host: 'log.shop', port: 601 });
+  t.deepEqual(addressOf('udp://10.0.0.1'), { transport: 'udp', host: '10.0.0.1', port: 514 });
+  t.deepEqual(addressOf('tcp://[fd00::1]:5140'), { transport: 'tcp', host: 'fd00::1', port: 5140 });
+  t.deepEqual(addressOf('unix:///run/log'), { transport: 'unix', path: '/run/log' });
+  for (const text of [
+    'tcp+tls://a:1',
+    'tcp://',
+    'tcp://a:0',
+    'udp://a:65536',
+    'unix://log',
+    'http://a',
+    'a:1',
+  ])
+    t.regex(String(addressOf(text)), /^syslog-address: '.*': unix:\/\/\/dev\/log, .*is expected/, text);
+  const problem = (options: Record<string, string>): string => read('syslog', options).problems.join('; ');
+  t.regex(
+    problem({ 'syslog-facility': 'local8' }),
+    /^syslog-facility: 'local8': kern, user, .* 0 to 23 is expected/,
+  );
+  t.regex(
+    problem({ 'syslog-format': 'json' }),
+    /^syslog-format: 'json': rfc3164, rfc5424, rfc5424micro is expected/,
+  );
+  t.regex(problem({ tag: '{{.Secret}}' }), /^tag: '\{\{\.Secret\}\}' is not supported \(\{\{\.ID\}\}/);
+  t.regex(problem({ 'syslog-tls-cert': 'x' }), /^syslog-tls-cert: TLS is not supported/);
+  t.regex(problem({ 'max-size': '1m' }), /^max-size: no option of syslog/);
+  t.regex(problem({ 'cache-max-size': 'much' }), /^cache-max-size: 'much'/);
+  t.deepEqual(read('syslog', { 'env-regex': 'x', labels: 'a' }).warnings, [
+    'env-regex, labels: kept without an effect',
   ]);
 });
 

@@ -108,9 +108,9 @@ test('fields without an effect are named in Warnings', async (t) => {
   const { json } = await api.send(
     'POST',
     '/services/create',
-    body('a', { TaskTemplate: { LogDriver: { Name: 'syslog' } } }),
+    body('a', { TaskTemplate: { LogDriver: { Name: 'local', Options: { tag: 'x' } } } }),
   );
-  t.regex(json.Warnings[0], /LogDriver: 'syslog' has no effect/);
+  t.regex(json.Warnings[0], /LogDriver: tag: kept without an effect/);
 });
 
 test('an alias that nobody could look up is refused by its name', async (t) => {

@@ -223,8 +223,8 @@ export const NESTED_KEYS: readonly KeySample[] = [
   key('blkio_config.device_write_iops', '[{path: /dev/sda, rate: 10}]'),
   key('blkio_config.weight', '10'),
   key('blkio_config.weight_device', '[{path: /dev/sda, weight: 10}]'),
-  key('logging.driver', 'local', '`json-file`, `local`, `none`: [logs.md](logs.md)'),
-  key('logging.options', '{max-size: 10m}', '`max-size`, `max-file`; others: [logs.md](logs.md)'),
+  key('logging.driver', 'local', '`json-file`, `local`, `none`, `syslog`, `journald`: [logs.md](logs.md)'),
+  key('logging.options', '{max-size: 10m}', '[logs.md](logs.md)'),
   key('networks.front.aliases', '[a]'),
   key('networks.front.driver_opts', '{a: b}'),
   key(
