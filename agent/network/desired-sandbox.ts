@@ -2,7 +2,7 @@
 import type { EndpointAssignment, PeerAssignment, ServiceAssignment } from '../../shared/model/index.ts';
 import type { AllowLists } from './allow.ts';
 import { subnetsOf } from '../../shared/lib/network-subnets.ts';
-import { choose, type Dispatcher, slotKey, standingChains } from './balance.ts';
+import { type Backends, choose, type Dispatcher, slotKey, standingChains } from './balance.ts';
 import { hasTunnel, mtuOf, type NetworkView } from './local.ts';
 import { localObjects, proxyDelay, sourceObjects } from './local-objects.ts';
 import { type KernelObject, MAIN_TABLE, chain } from './kernel-object.ts';
@@ -207,8 +207,8 @@ const VIP_DISPATCHER: Dispatcher = {
 };
 
 /** A VIP without a serving backend has no element: it is refused like any address without an endpoint. */
-export function vipObjects({ vip, balance }: ServiceAssignment, serving: readonly string[]): KernelObject[] {
-  if (vip === undefined || serving.length === 0) return [];
+export function vipObjects({ vip, balance }: ServiceAssignment, serving: Backends): KernelObject[] {
+  if (vip === undefined || serving.own.length === 0) return [];
   const { objects, verdict } = choose(VIP_DISPATCHER, vip, serving, balance);
   return [...objects, { type: 'element', table: SANDBOX_TABLE, set: 'vips', key: vip, value: verdict }];
 }

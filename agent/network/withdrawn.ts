@@ -64,7 +64,8 @@ function servingView(
 /** Where connections may have been translated to the endpoint's address: by a VIP, by the mesh or by a port of mode host. */
 function placesOf(set: AssignmentSet, endpoint: EndpointAssignment, nodeId: string): string[] {
   const { networkId } = endpoint;
-  const byVip = set.services.get(serviceKeyOf(endpoint))?.vip !== undefined;
+  const service = set.services.get(serviceKeyOf(endpoint));
+  const byVip = service?.vip !== undefined || service?.canary !== undefined;
   const byHost = set.networks.get(networkId)?.ingress === true || endpoint.nodeId === nodeId;
   return [...(byVip ? [networkId] : []), ...(byHost ? [HOST] : [])];
 }

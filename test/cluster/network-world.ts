@@ -13,6 +13,7 @@ function networks(): World['networks'] {
       moreSubnets: [{ subnet: '10.15.0.0/24', gateway: '10.15.0.1' }],
     }),
     network('back', 0x1002, '10.6.0', {
+      gateway: '10.6.0.254',
       internal: true,
       mtu: 1400,
       moreSubnets: [{ subnet: '10.16.0.0/24', gateway: '10.16.0.1' }],
