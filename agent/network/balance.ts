@@ -11,6 +11,11 @@ import { type Chain, chain, type KernelObject } from './kernel-object.ts';
 const TABLE_SIZES = [61, 251, 1021, 4093, 16_381] as const;
 /** So many slots a backend keep the shares of a source-hash within a few per cent of one another. */
 const SLOTS_A_BACKEND = 16;
+/** So many slots at most, where numbers of them give the shares exactly. */
+const MOST_EXACT = 1000;
+/** One per cent is several slots. */
+const LEAST_FOR_SHARES = 1000;
+const ROUNDING = 1e-9;
 /** The same on every node: a client comes to the same backend through any. */
 const HASH_SEED = 0x51_0a_1b;
 
@@ -19,6 +24,14 @@ const HASH_SEED = 0x51_0a_1b;
  * in a new chain (nf_tables_bind_set): 20 ms at 100,000 of them, nothing while there are none.
  */
 const STANDING = 16;
+
+/** Who new connections go to. Texts are distinct. */
+export interface Backends<T = string> {
+  /** Nothing goes to canaries while this is empty. */
+  readonly own: readonly T[];
+  /** `share`: per cent of the connections, for all of them together. */
+  readonly canaries: readonly { readonly share: number; readonly members: readonly T[] }[];
+}
 
 /** What a chain looks up and where: `key` and `backends` are of nft's language. */
 export interface Dispatcher {
@@ -49,15 +62,15 @@ export function standingChains(dispatcher: Dispatcher): KernelObject[] {
   return Array.from({ length: STANDING }, (_, index) => pickChain(dispatcher, index + 1));
 }
 
-/** The chain and the slots for one address or port. `backends` are distinct texts, at least one. */
+/** The chain and the slots for one address or port. There is at least one backend. */
 export function choose(
   dispatcher: Dispatcher,
   subject: string,
-  backends: readonly string[],
+  backends: Backends,
   balance: Balance = 'random',
 ): Choice {
   const { table, backends: set } = dispatcher;
-  const slots = balance === 'random' ? [...backends].sort() : hashSlots(backends);
+  const slots = slotsOf(backends, balance);
   const hashed = balance === 'source-hash' && slots.length > 1;
   const choosing = hashed ? hashChain(dispatcher, slots.length) : pickChain(dispatcher, slots.length);
   return {
@@ -88,24 +101,65 @@ function chooseBy(
   return chain(table, `${prefix}${name}`, [`${condition}dnat ${ip} to ${key} . ${index} map @${backends}`]);
 }
 
-/**
- * Maglev's table (Eisenbud et al., NSDI 2016, 3.4): each backend fills slots in an order of its own, in turns. All have as
- * many, and when one comes or goes few slots besides its own change hands.
- */
+function slotsOf({ own, canaries }: Backends, balance: Balance): string[] {
+  const there = canaries.filter(({ members }) => members.length > 0);
+  if (there.length === 0) return balance === 'random' ? [...own].sort() : hashSlots(own);
+  const given = there.reduce((sum, { share }) => sum + share, 0);
+  // However much is asked for, the service itself keeps something.
+  const shares = [{ share: Math.max(1, 100 - given), members: own }, ...there];
+  // Whole numbers, so that few slots may do.
+  const unit = shares.reduce((product, { members }) => leastMultiple(product, members.length), 1);
+  const weights = new Map(
+    shares.flatMap(({ share, members }) => members.map((name) => [name, (share * unit) / members.length])),
+  );
+  const common = [...weights.values()].reduce(greatestDivisor);
+  const exact = sumOf(weights) / common;
+  if (balance === 'source-hash' || exact > MOST_EXACT) return tableOf(weights, LEAST_FOR_SHARES);
+  return [...weights].sort().flatMap(([name, weight]) => Array.from({ length: weight / common }, () => name));
+}
+
+function sumOf(weights: ReadonlyMap<string, number>): number {
+  return [...weights.values()].reduce((sum, weight) => sum + weight, 0);
+}
+
+function greatestDivisor(a: number, b: number): number {
+  return b === 0 ? a : greatestDivisor(b, a % b);
+}
+
+function leastMultiple(a: number, b: number): number {
+  return (a / greatestDivisor(a, b)) * b;
+}
+
+/** All of the backends have as many slots. */
 export function hashSlots(backends: readonly string[]): string[] {
-  const sorted = [...backends].sort();
-  if (sorted.length < 2) return sorted;
-  const wanted = sorted.length * SLOTS_A_BACKEND;
+  return backends.length < 2 ? [...backends] : tableOf(new Map(backends.map((name) => [name, 1])));
+}
+
+/**
+ * Maglev's table (Eisenbud et al., NSDI 2016, 3.4): each backend fills slots in an order of its own, in turns, which come by
+ * its weight. When one comes or goes few slots besides its own change hands.
+ */
+function tableOf(weights: ReadonlyMap<string, number>, least = 0): string[] {
+  const sum = sumOf(weights);
+  const most = Math.max(...weights.values());
+  const wanted = Math.max(least, (sum / Math.min(...weights.values())) * SLOTS_A_BACKEND);
   const size = TABLE_SIZES.find((one) => one >= wanted) ?? TABLE_SIZES[TABLE_SIZES.length - 1] ?? 1;
   const slots: (string | undefined)[] = Array.from({ length: size });
-  const cursors = sorted.map((name) => ({
+  const cursors = [...weights].sort().map(([name, weight]) => ({
     name,
+    turns: 0,
+    weight: weight / most,
+    left: Math.ceil((size * weight) / sum),
     at: hashOf(`${name} offset`) % size,
     step: 1 + (hashOf(`${name} step`) % (size - 1)),
   }));
   for (let filled = 0; filled < size; ) {
     for (const cursor of cursors) {
       if (filled === size) break;
+      cursor.turns += cursor.weight;
+      if (cursor.turns < 1 - ROUNDING || cursor.left === 0) continue;
+      cursor.turns -= 1;
+      cursor.left -= 1;
       while (slots[cursor.at] !== undefined) cursor.at = (cursor.at + cursor.step) % size;
       slots[cursor.at] = cursor.name;
       filled += 1;

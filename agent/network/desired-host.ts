@@ -6,7 +6,7 @@ import type {
   ServiceAssignment,
   TaskAssignment,
 } from '../../shared/model/index.ts';
-import { choose, type Dispatcher, slotKey } from './balance.ts';
+import { type Backends, choose, type Dispatcher, slotKey } from './balance.ts';
 import { hostPortsOf } from './host-ports.ts';
 import { localTasks, mtuOf, type NetworkView, type Self } from './local.ts';
 import { chain, type KernelObject, MAIN_TABLE } from './kernel-object.ts';
@@ -153,11 +153,15 @@ function boundDispatcher(table: string, protocol: MeshPort['protocol']): Dispatc
 function portObjects(
   self: Self,
   { protocol, publishedPort, targetPort, hostIp }: MeshPort,
-  backends: readonly string[],
+  backends: Backends,
   balance?: Balance,
 ): KernelObject[] {
   const table = hostTable(self.prefix);
-  const targets = backends.map((address) => `${address} . ${targetPort}`);
+  const target = (address: string): string => `${address} . ${targetPort}`;
+  const targets = {
+    own: backends.own.map(target),
+    canaries: backends.canaries.map(({ share, members }) => ({ share, members: members.map(target) })),
+  };
   const bound = hostIp !== undefined;
   const dispatcher = bound ? boundDispatcher(table, protocol) : portDispatcher(table, protocol);
   const key = bound ? `${hostIp} . ${publishedPort}` : String(publishedPort);
@@ -167,12 +171,8 @@ function portObjects(
 }
 
 /** Ports published on every node. One without a serving backend is left to the host, which refuses it. */
-export function meshObjects(
-  self: Self,
-  service: ServiceAssignment,
-  serving: readonly string[],
-): KernelObject[] {
-  if (serving.length === 0) return [];
+export function meshObjects(self: Self, service: ServiceAssignment, serving: Backends): KernelObject[] {
+  if (serving.own.length === 0) return [];
   return service.ports.flatMap((port) => portObjects(self, port, serving, service.balance));
 }
 
@@ -194,6 +194,6 @@ function hostPortRules(task: TaskAssignment, self: Self, views: readonly Network
   const via = uplinkAddresses(view.uplinkSlot ?? 0).sandbox;
   return [
     { type: 'route', dst: `${address.address}/32`, table: MAIN_TABLE, dev, via },
-    ...ports.flatMap((port) => portObjects(self, port, [address.address])),
+    ...ports.flatMap((port) => portObjects(self, port, { own: [address.address], canaries: [] })),
   ];
 }

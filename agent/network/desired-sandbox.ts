@@ -9,7 +9,7 @@ import { endpointObjects6, IPV6_OFF, IPV6_ON, ipv6Base } from './desired-sandbox
 import { type Family, familiesOf, inFamily } from './family.ts';
 import type { AllowLists } from './allow.ts';
 import { subnetsOf } from '../../shared/lib/network-subnets.ts';
-import { choose, type Dispatcher, slotKey, standingChains } from './balance.ts';
+import { type Backends, choose, type Dispatcher, slotKey, standingChains } from './balance.ts';
 import { hasTunnel, mtuOf, type NetworkView } from './local.ts';
 import { localObjects, proxyDelay, sourceObjects } from './local-objects.ts';
 import { type KernelObject, MAIN_TABLE, chain } from './kernel-object.ts';
@@ -224,14 +224,21 @@ function vipDispatcher({ ip, table }: Family): Dispatcher {
 export function vipObjects(
   network: NetworkAssignment,
   { vip, balance }: ServiceAssignment,
-  serving: readonly string[],
+  serving: Backends,
 ): KernelObject[] {
-  if (vip === undefined || serving.length === 0) return [];
+  if (vip === undefined || serving.own.length === 0) return [];
   return familiesOf(network).flatMap((family): KernelObject[] => {
-    const backends = inFamily(family, network, serving);
+    const backends = backendsIn(family, network, serving);
     return inFamily(family, network, [vip]).flatMap((key) => {
       const { objects, verdict } = choose(vipDispatcher(family), key, backends, balance);
       return [...objects, { type: 'element', table: family.table, set: 'vips', key, value: verdict }];
     });
   });
+}
+
+function backendsIn(family: Family, network: NetworkAssignment, { own, canaries }: Backends): Backends {
+  return {
+    own: inFamily(family, network, own),
+    canaries: canaries.map(({ share, members }) => ({ share, members: inFamily(family, network, members) })),
+  };
 }

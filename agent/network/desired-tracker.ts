@@ -101,7 +101,7 @@ export class DesiredTracker {
   }
 
   #advance(last: Moment, now: Moment, rows: RowChanges, index: EndpointIndex): DesiredChange {
-    const services = servicesIn(rows, last.set, now.set);
+    const services = servicesIn(rows, index, last.set, now.set);
     const before = unitsOf(last, rows, services, index);
     index.update(last.set, now.set, rows);
     followLists(last, now, rows, index);
@@ -190,13 +190,20 @@ function hasSameParts(last: Moment, now: Moment, networkId: string): boolean {
   );
 }
 
-/** Keys of the services that these rows touch: their own, and those of their endpoints. */
-function servicesIn(rows: RowChanges, ...sets: readonly AssignmentSet[]): Set<string> {
+/** Keys of the services that these rows touch: their own, those of their endpoints, and those that these are canaries of. */
+function servicesIn(rows: RowChanges, index: EndpointIndex, ...sets: readonly AssignmentSet[]): Set<string> {
   const keys = new Set(rows.services);
   for (const key of rows.endpoints) {
     for (const set of sets) {
       const endpoint = set.endpoints.get(key);
       if (endpoint !== undefined) keys.add(serviceKeyOf(endpoint));
+    }
+  }
+  for (const set of sets) {
+    for (const key of [...keys]) {
+      const row = set.services.get(key);
+      if (row?.canary === undefined) continue;
+      for (const of of index.servicesNamed(row.networkId, row.canary.of).keys()) keys.add(of);
     }
   }
   return keys;
@@ -226,7 +233,7 @@ function unitsOf(
     const service = set.services.get(key);
     const view = service === undefined ? undefined : views.get(service.networkId);
     if (service === undefined || view === undefined) continue;
-    const serving = index.servingOf(key);
+    const serving = index.backendsOf(service);
     add(service.networkId, vipObjects(view.network, service, serving));
     if (mesh?.network.networkId === service.networkId) add(HOST, meshObjects(self, service, serving));
   }

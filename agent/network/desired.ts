@@ -12,7 +12,7 @@ import type {
 import { type AllowLists, allowLists, memberObjects } from './allow.ts';
 import { hostBase, meshObjects } from './desired-host.ts';
 import { endpointObjects, sandboxBase, vipObjects } from './desired-sandbox.ts';
-import { EndpointIndex, serviceKeyOf } from './endpoint-index.ts';
+import { EndpointIndex } from './endpoint-index.ts';
 import { type KernelObject, type Scope, scopeOf } from './kernel-object.ts';
 import { hasIpv6, localNetworks, type NetworkView, type Self } from './local.ts';
 import { sandboxName } from './names.ts';
@@ -86,9 +86,7 @@ export function sandboxUnits(
   const services = [...index.servicesOn(networkId).values()];
   return [
     ...endpoints.flatMap((endpoint) => endpointUnit(view, me, allowed, endpoint)),
-    ...services.flatMap((service) =>
-      vipObjects(view.network, service, index.servingOf(serviceKeyOf(service))),
-    ),
+    ...services.flatMap((service) => vipObjects(view.network, service, index.backendsOf(service))),
   ];
 }
 
@@ -109,6 +107,6 @@ export function hostUnits(views: readonly NetworkView[], index: EndpointIndex): 
   const mesh = meshNetwork(views);
   if (mesh === undefined) return [];
   return [...index.servicesOn(mesh.network.networkId).values()].flatMap((service) =>
-    meshObjects(mesh.self, service, index.servingOf(serviceKeyOf(service))),
+    meshObjects(mesh.self, service, index.backendsOf(service)),
   );
 }

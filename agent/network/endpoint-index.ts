@@ -1,5 +1,6 @@
 /** PURE. The endpoints and services of an assignment set by what they are looked for, kept in step row by row. */
 import type { AssignmentSet, EndpointAssignment, ServiceAssignment } from '../../shared/model/index.ts';
+import type { Backends } from './balance.ts';
 import { Groups, type Rows } from './groups.ts';
 
 /** Keys of rows that changed, came or went. */
@@ -18,6 +19,8 @@ export class EndpointIndex {
   readonly #services = new Groups<ServiceAssignment>();
   readonly #backends = new Groups<EndpointAssignment>();
   readonly #named = new Groups<ServiceAssignment>();
+  /** By the name of the service that they are canaries of. */
+  readonly #canaries = new Groups<ServiceAssignment>();
 
   readonly #nodeId: string;
 
@@ -48,19 +51,29 @@ export class EndpointIndex {
     return this.#named.of(`${networkId}/${name}`);
   }
 
-  /** Addresses to which a service's VIP and ports may lead. By its row's key. */
-  servingOf(serviceKey: string): string[] {
-    return [...this.#backends.of(serviceKey).values()].map((endpoint) => endpoint.address);
+  /** Addresses to which a service's VIP and ports may lead. */
+  backendsOf(service: ServiceAssignment): Backends {
+    const canaries = [...this.#canaries.of(`${service.networkId}/${service.name}`).values()];
+    return {
+      own: this.#servingOf(service),
+      canaries: canaries.map((one) => ({ share: one.canary?.share ?? 0, members: this.#servingOf(one) })),
+    };
+  }
+
+  #servingOf(service: ServiceAssignment): string[] {
+    return [...this.#backends.of(serviceKeyOf(service)).values()].map((endpoint) => endpoint.address);
   }
 
   #putService(key: string, old: ServiceAssignment | undefined, row: ServiceAssignment | undefined): void {
     if (old !== undefined) {
       this.#services.drop(old.networkId, key);
       this.#named.drop(`${old.networkId}/${old.name}`, key);
+      if (old.canary !== undefined) this.#canaries.drop(`${old.networkId}/${old.canary.of}`, key);
     }
     if (row === undefined) return;
     this.#services.put(row.networkId, key, row);
     this.#named.put(`${row.networkId}/${row.name}`, key, row);
+    if (row.canary !== undefined) this.#canaries.put(`${row.networkId}/${row.canary.of}`, key, row);
   }
 
   #putEndpoint(key: string, old: EndpointAssignment | undefined, row: EndpointAssignment | undefined): void {

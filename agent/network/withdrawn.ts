@@ -74,7 +74,8 @@ function addressesOf({ networks }: AssignmentSet, { networkId, address }: Endpoi
 /** Where connections may have been translated to the endpoint's address: by a VIP, by the mesh or by a port of mode host. */
 function placesOf(set: AssignmentSet, endpoint: EndpointAssignment, nodeId: string): string[] {
   const { networkId } = endpoint;
-  const byVip = set.services.get(serviceKeyOf(endpoint))?.vip !== undefined;
+  const service = set.services.get(serviceKeyOf(endpoint));
+  const byVip = service?.vip !== undefined || service?.canary !== undefined;
   const byHost = set.networks.get(networkId)?.ingress === true || endpoint.nodeId === nodeId;
   return [...(byVip ? [networkId] : []), ...(byHost ? [HOST] : [])];
 }

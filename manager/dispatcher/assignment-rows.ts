@@ -183,7 +183,7 @@ export function serviceRows(view: AssignmentView, service: Service): readonly Se
   const allowFrom = readAllowFrom(spec.labels);
   const named = namedPorts(spec);
   const networks = new Set([...attached.keys(), ...vips.keys()]);
-  if (ports.length > 0) networks.add(INGRESS_NETWORK_ID);
+  if (ports.length > 0 || spec.canary !== undefined) networks.add(INGRESS_NETWORK_ID);
   return [...networks].map((networkId) => {
     const vip = vips.get(networkId);
     return {
@@ -194,6 +194,7 @@ export function serviceRows(view: AssignmentView, service: Service): readonly Se
       ...(vip === undefined ? {} : { vip }),
       ports: networkId === INGRESS_NETWORK_ID ? ports : [],
       ...(spec.balance === undefined ? {} : { balance: spec.balance }),
+      ...(spec.canary === undefined ? {} : { canary: spec.canary }),
       // Who comes by a published port was let in by publishing it.
       ...(named.length === 0 || networkId === INGRESS_NETWORK_ID ? {} : { named }),
       ...(typeof allowFrom === 'object' && networkId !== INGRESS_NETWORK_ID ? { allowFrom } : {}),

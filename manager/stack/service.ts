@@ -18,7 +18,7 @@ import { hasNetworkMode, readNetworkMode } from './network-mode.ts';
 import { readMoveLabels } from './move-labels.ts';
 import { readMounts, type StackVolume } from './mounts.ts';
 import { readPorts } from './ports.ts';
-import { readTrafficLabels } from './traffic-labels.ts';
+import { canaryLabel, readTrafficLabels } from './traffic-labels.ts';
 import { readRuntime } from './runtime-keys.ts';
 import { defined, labels, Section } from './section.ts';
 import { SERVICE_RULES } from './service-keys.ts';
@@ -48,6 +48,7 @@ export function readService(key: string, service: Section, context: ServiceConte
     name: `${context.stack}_${key}`,
     labels: {
       ...deploy.labels,
+      ...canaryLabel(deploy.labels, context.stack, context.keys),
       ...allowFromLabels(service),
       [STACK_LABEL]: context.stack,
       [STACK_IMAGE_LABEL]: service.text('image') ?? '',

@@ -92,6 +92,14 @@ export interface ServicePort {
  */
 export type Balance = 'random' | 'source-hash';
 
+/** Tasks of one service that take a share of what comes to another. */
+export interface Canary {
+  /** Name of the other service. */
+  readonly of: string;
+  /** Per cent of new connections, from 1 to 99. */
+  readonly share: number;
+}
+
 /** A service as the networks see it. Key: `${networkId}/${serviceId}`. */
 export interface ServiceAssignment {
   readonly networkId: string;
@@ -106,6 +114,7 @@ export interface ServiceAssignment {
   readonly named?: readonly ServicePort[];
   /** Absent: random. */
   readonly balance?: Balance;
+  readonly canary?: Canary;
   /** Who may open connections to its tasks on this network. Absent: everybody on it. */
   readonly allowFrom?: readonly AllowRule[];
 }

@@ -1,7 +1,7 @@
 /** A service: what a user wants to run. Its spec is stored once per revision; tasks name the revision. */
 
 import type { Autoscale, Scaled } from './autoscale.ts';
-import type { Balance } from './assignment.ts';
+import type { Balance, Canary } from './assignment.ts';
 import type { ContainerMode, ContainerRequest, ContainerRun } from './container.ts';
 import type { GenericRequest } from './generic-resource.ts';
 import type { NetworkAttachment } from './network.ts';
@@ -267,6 +267,8 @@ export interface ServiceSpec {
   readonly rebalanceEveryMs?: number;
   /** How connections to its VIP and published ports are spread. Absent: random. */
   readonly balance?: Balance;
+  /** Its tasks take part of the connections to another service's VIP and published ports. */
+  readonly canary?: Canary;
   /** Its tasks serve as soon as they run, whatever their health check says. */
   readonly serveUnready?: true;
   /** So long a task runs on after all nodes have confirmed that nothing new is led to it, before it is signalled. */
@@ -378,16 +380,17 @@ export const DEFAULT_STOP_GRACE_NS = 10_000_000_000;
 
 /**
  * A task takes part in its own networks, and in ingress when it publishes a port (one of mode host too, for its own
- * networks, if it has any, may be internal and then the host can not lead to it), or when it has no network: ingress is
+ * networks, if it has any, may be internal and then the host can not lead to it), when it is a canary of a service that may
+ * publish, or when it has no network: ingress is
  * then its way out. Containers can not reach one another through ingress. One that has its node's network, or none, has no
  * address of the cluster's at all.
  */
 export function usesIngress(spec: ServiceSpec): boolean {
   if (isOffNetworks(spec.container.runtime)) return false;
-  return spec.ports.length > 0 || spec.networks.length === 0;
+  return spec.ports.length > 0 || spec.networks.length === 0 || spec.canary !== undefined;
 }
 
 /** Whether nodes other than its own must be able to lead to a task through ingress. */
 export function isOnMesh(spec: ServiceSpec): boolean {
-  return spec.ports.some((port) => port.mode === 'ingress');
+  return spec.canary !== undefined || spec.ports.some((port) => port.mode === 'ingress');
 }

@@ -14,7 +14,15 @@ import type {
 import type { AssignmentDrop, AssignmentLists, AssignmentPut } from './assignment-diff.ts';
 import { conforms } from './conforms.ts';
 import { tunnelKeys } from './node-schema.ts';
-import { count, flag, genericResources, protocol, serviceSpecSchema, text } from './service-schema.ts';
+import {
+  canary,
+  count,
+  flag,
+  genericResources,
+  protocol,
+  serviceSpecSchema,
+  text,
+} from './service-schema.ts';
 
 const task = conforms<TaskAssignment>()(
   z.strictObject({
@@ -97,6 +105,7 @@ const service = conforms<ServiceAssignment>()(
     ports: z.array(meshPort),
     named: z.array(servicePort).exactOptional(),
     balance: z.enum(['random', 'source-hash']).exactOptional(),
+    canary: canary.exactOptional(),
     allowFrom: allow.exactOptional(),
   }),
 );

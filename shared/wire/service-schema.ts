@@ -1,6 +1,7 @@
 /** Schemas of a service's spec, as it crosses the wire within a task's assignment. Unknown keys are refused. */
 import { z } from 'zod';
 import type { NetworkAttachment } from '../model/network.ts';
+import type { Canary } from '../model/assignment.ts';
 import type { Autoscale } from '../model/autoscale.ts';
 import type { GenericRequest, GenericResource } from '../model/generic-resource.ts';
 import type { FileReference } from '../model/secret.ts';
@@ -261,6 +262,8 @@ const publishedPort = conforms<PublishedPort>()(
   }),
 );
 
+export const canary = conforms<Canary>()(z.strictObject({ of: text, share: count }));
+
 const attachment = conforms<NetworkAttachment>()(
   z.strictObject({
     network: text,
@@ -304,6 +307,7 @@ export const serviceSpecSchema = conforms<ServiceSpec>()(
     drain: z.enum(['start-first', 'stop-first', 'at-once']).exactOptional(),
     rebalanceEveryMs: optionalCount,
     balance: z.enum(['random', 'source-hash']).exactOptional(),
+    canary: canary.exactOptional(),
     serveUnready: z.literal(true).exactOptional(),
     withdrawWaitMs: optionalCount,
     networks: z.array(attachment),

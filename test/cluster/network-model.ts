@@ -3,6 +3,7 @@ import type {
   AllowRule,
   AssignmentSet,
   Balance,
+  Canary,
   EndpointAssignment,
   MeshPort,
   NetworkAssignment,
@@ -35,6 +36,7 @@ export interface WorldService {
   readonly meshPorts: readonly MeshPort[];
   readonly hostPorts: readonly PublishedPort[];
   balance?: Balance;
+  canary?: Canary;
   allowFrom?: readonly AllowRule[];
   readonly named?: readonly ServicePort[];
 }
@@ -138,6 +140,7 @@ export function assignmentsOf(world: World, nodeId: string): AssignmentSet {
         ports: ingress ? service.meshPorts : [],
         ...(vip === undefined ? {} : { vip }),
         ...(service.balance === undefined ? {} : { balance: service.balance }),
+        ...(service.canary === undefined ? {} : { canary: service.canary }),
         ...(service.named === undefined || ingress ? {} : { named: service.named }),
         ...(service.allowFrom === undefined || ingress ? {} : { allowFrom: service.allowFrom }),
       };

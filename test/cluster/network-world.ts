@@ -14,6 +14,7 @@ function networks(): World['networks'] {
       subnet6: 'fd00:5::/64',
     }),
     network('back', 0x1002, '10.6.0', {
+      gateway: '10.6.0.254',
       internal: true,
       mtu: 1400,
       moreSubnets: [{ subnet: '10.16.0.0/24', gateway: '10.16.0.1' }],

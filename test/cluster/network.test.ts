@@ -30,6 +30,7 @@ test.serial('containers on two hosts: reach, balance, names, isolation', async (
 
   await overIpv6(net, t);
   await stick(net, t);
+  await canary(net, t);
   await spoof(net, t);
   t.is(await net.get(web, 'http://10.5.0.203/'), 'curl failed with 7', 'a VIP without backends refuses');
   t.is(
@@ -81,6 +82,27 @@ async function stick(net: NetworkLab, t: ExecutionContext): Promise<void> {
     t.is(seen.size, 1, [...seen].join());
     t.regex([...seen].join(), /^w[12]x+ saw /);
   }
+}
+
+/** Half of what comes to the VIP goes to the tasks of another service, which has none; then nothing any more. */
+async function canary(net: NetworkLab, t: ExecutionContext): Promise<void> {
+  const [web] = net.world.services;
+  const other = net.world.services.find(({ name }) => name === 'rr');
+  if (web === undefined || other === undefined) return t.fail();
+  web.balance = 'random';
+  other.canary = { of: web.name, share: 50 };
+  await net.applyAll();
+  const from = { task: id('a1') };
+  const asked = async (times: number, enough: number): Promise<string[]> => {
+    const seen = new Set<string>();
+    for (let i = 0; i < times && seen.size < enough; i += 1)
+      seen.add((await net.get(from, 'http://10.5.0.200/')).slice(0, 2));
+    return [...seen].sort();
+  };
+  t.deepEqual(await asked(150, 4), ['r1', 'r2', 'w1', 'w2']);
+  delete other.canary;
+  await net.applyAll();
+  t.deepEqual(await asked(15, 4), ['w1', 'w2']);
 }
 
 /** What a container sends with another's address arrives nowhere. */
@@ -367,7 +389,7 @@ test.serial('names: services, tasks, aliases, reverse, and the rest from outside
   t.is(await ask('w1', `8.c.${'0.'.repeat(22)}5.0.0.0.0.0.d.f.ip6.arpa`, 'PTR'), 'st_web.front');
   t.is(await ask('w1', `9.9.${'0.'.repeat(22)}5.0.0.0.0.0.d.f.ip6.arpa`, 'PTR'), 'NXDOMAIN');
   t.is(await ask('a1', 'db'), '10.6.0.202', 'a name of the other network of the asker');
-  t.is(await ask('a1', 'db', 'A', '10.6.0.1'), '10.6.0.202');
+  t.is(await ask('a1', 'db', 'A', '10.6.0.254'), '10.6.0.202');
   t.is(await ask('w1', 'db'), '198.51.100.7', 'db is no name for web: asked outside, as any');
   t.is(await ask('w1', '12.0.5.10.in-addr.arpa', 'PTR'), `st_web.2.${id('w2')}.front`);
   t.is(await ask('w1', 'example.test'), '198.51.100.7');

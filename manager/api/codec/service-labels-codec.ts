@@ -6,7 +6,7 @@ import { CRON_PREFIX, readCronLabels } from '../../stack/cron.ts';
 import { readMoveLabels } from '../../stack/move-labels.ts';
 import { readPlacementLabels } from '../../stack/placement-labels.ts';
 import { PRIORITY_LABEL, readPriority } from '../../stack/priority.ts';
-import { readTrafficLabels } from '../../stack/traffic-labels.ts';
+import { readTrafficLabels, type Traffic } from '../../stack/traffic-labels.ts';
 import { DEADLINE_LABEL, readUpdateDeadline } from '../../stack/update-deadline.ts';
 
 function refuse(label: string, message: string): never {
@@ -25,9 +25,7 @@ export function decodeMoveLabels(spec: ServiceSpec): Pick<ServiceSpec, 'drain' |
   return reading.moves;
 }
 
-export function decodeTrafficLabels(
-  spec: ServiceSpec,
-): Pick<ServiceSpec, 'balance' | 'serveUnready' | 'withdrawWaitMs'> {
+export function decodeTrafficLabels(spec: ServiceSpec): Traffic {
   const reading = readTrafficLabels(spec);
   if (reading.kind === 'problem') refuse(reading.field, reading.message);
   return reading.traffic;

@@ -110,7 +110,17 @@ test('how connections come to tasks is written as labels', async (t) => {
     await refused({ 'shoal.withdraw-wait': '1s' }, {}, { ReplicatedJob: {} }),
     /withdraw-wait: is for services whose tasks run on/,
   );
+  const canary = (of: string, share: string) => ({ 'shoal.canary-of': of, 'shoal.canary-share': share });
+  for (const share of ['', '0', '100', '5%', '-1'])
+    t.regex(
+      await refused(canary('a', share)),
+      /canary-share: per cent of connections are expected, from 1 to 99/,
+    );
+  t.regex(await refused({ 'shoal.canary-share': '5' }), /canary-share: needs shoal\.canary-of/);
+  t.regex(await refused(canary('b', '5')), /canary-of: is another service/);
   t.is(api.store.all('services').size, before);
+  const next = await create(api, 'next', { Global: {} }, { Labels: canary('a', '5') });
+  t.like(api.store.get('revisions', `${next.ID}.1`), { spec: { canary: { of: 'a', share: 5 } } });
 });
 
 test('how tasks leave drained nodes and are levelled is written as labels', async (t) => {

@@ -91,11 +91,17 @@ test('a VIP and a published port lead to serving endpoints, and to all of them',
       const set = assignmentsOf(world, SELF);
       const desired = desiredIn(world);
       for (const service of set.services.values()) {
-        const serving = [...set.endpoints.values()]
-          .filter((e) => e.networkId === service.networkId && e.serviceId === service.serviceId && e.serving)
-          .filter((e) => e.local !== true || e.nodeId === SELF)
-          .map((e) => e.address)
-          .sort();
+        const servingOf = (id: string): string[] =>
+          [...set.endpoints.values()]
+            .filter((e) => e.networkId === service.networkId && e.serviceId === id && e.serving)
+            .filter((e) => e.local !== true || e.nodeId === SELF)
+            .map((e) => e.address);
+        const own = servingOf(service.serviceId);
+        const canaries = [...set.services.values()].filter(
+          (one) => one.networkId === service.networkId && one.canary?.of === service.name,
+        );
+        const others = own.length === 0 ? [] : canaries.flatMap((one) => servingOf(one.serviceId));
+        const serving = [...new Set([...own, ...others])].sort();
         const sandbox = desired.sandboxes.get(service.networkId);
         if (sandbox !== undefined && service.vip !== undefined) {
           const network = set.networks.get(service.networkId) ?? fail();

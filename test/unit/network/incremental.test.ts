@@ -1,6 +1,6 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { hashSlots } from '../../../agent/network/balance.ts';
+import { choose, hashSlots } from '../../../agent/network/balance.ts';
 import { desiredState } from '../../../agent/network/desired.ts';
 import { DesiredTracker, type ScopeChange } from '../../../agent/network/desired-tracker.ts';
 import { NameTable } from '../../../agent/network/dns-names.ts';
@@ -219,4 +219,33 @@ test('a source hash: all backends have their share, and one that goes moves litt
     }),
   );
   t.deepEqual(hashSlots(['b', 'a']), hashSlots(['a', 'b']), 'the same on every node');
+});
+
+test('a canary has its share of the slots, whatever the numbers of tasks, and few change hands when it begins', (t) => {
+  const dispatcher = { table: 't', prefix: '', key: 'ip daddr', backends: 'b', condition: '' };
+  const names = (kind: string, count: number) => Array.from({ length: count }, (_, i) => `${kind}${i}`);
+  const slots = (own: string[], members: string[], share: number, balance: 'random' | 'source-hash') =>
+    choose(dispatcher, 'vip', { own, canaries: [{ share, members }] }, balance).objects.flatMap((object) =>
+      object.type === 'element' ? [object.value ?? ''] : [],
+    );
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 1, max: 40 }),
+      fc.integer({ min: 1, max: 8 }),
+      fc.integer({ min: 1, max: 99 }),
+      fc.constantFrom('random' as const, 'source-hash' as const),
+      (owns, canaries, share, balance) => {
+        const table = slots(names('own', owns), names('new', canaries), share, balance);
+        const got = (table.filter((name) => name.startsWith('new')).length / table.length) * 100;
+        t.true(Math.abs(got - share) <= 1, `${got} % of ${table.length} slots, for ${share} %`);
+        t.is(new Set(table).size, owns + canaries, 'each has some');
+      },
+    ),
+    { numRuns: 300 },
+  );
+  const [one, two] = [5, 6].map((share) => slots(names('own', 8), names('new', 1), share, 'source-hash'));
+  const moved = one?.filter((name, slot) => two?.[slot] !== name).length ?? 0;
+  t.is(one?.length, two?.length);
+  t.true(moved <= (one?.length ?? 0) / 4, `${moved} of ${one?.length} for one per cent more`);
+  t.deepEqual(slots(names('own', 3), [], 50, 'random'), names('own', 3), 'one without tasks takes nothing');
 });

@@ -85,15 +85,23 @@ const service = (index: number) =>
       published: fc.boolean(),
       host: fc.boolean(),
       bound: fc.boolean(),
-      balance: fc.constantFrom('random' as const, 'source-hash' as const),
+      balance: fc.constantFrom('random' as const, 'random' as const, 'source-hash' as const),
       allowFrom: rules('service'),
+      canary: fc.option(
+        fc.record({ of: fc.constantFrom('s0', 's1', 's9'), share: fc.constantFrom(50, 60) }),
+        {
+          nil: undefined,
+          freq: 2,
+        },
+      ),
     })
-    .map(({ networks, vip, published, host, bound, balance, allowFrom }) => ({
+    .map(({ networks, vip, published, host, bound, balance, allowFrom, canary }) => ({
       name: `s${index}`,
       aliases: [`alias${index % 2}`],
       balance,
       networks,
       ...(allowFrom === undefined ? {} : { allowFrom }),
+      ...(canary === undefined || canary.of === `s${index}` ? {} : { canary }),
       vips: vip ? Object.fromEntries(networks.map((id) => [id, `${BASES[id]}.${200 + index}`])) : {},
       meshPorts: published
         ? [

@@ -166,6 +166,15 @@ test('how connections come to tasks is labels', (t) => {
   t.deepEqual(errorsOf('services:\n  a:\n    image: a\n    deploy:\n      labels: {shoal.balance: fair}\n'), [
     '5:7 services.a.deploy.labels: shoal.balance: random or source-hash is expected',
   ]);
+  const labels = '{shoal.canary-of: web, shoal.canary-share: "5"}';
+  const two = convert(`services:\n  web: {image: a}\n  next: {image: b, deploy: {labels: ${labels}}}\n`);
+  const next = two.services.find(({ key }) => key === 'next')?.spec;
+  t.deepEqual(next?.canary, { of: 's_web', share: 5 });
+  t.is(next?.labels['shoal.canary-of'], 's_web', 'an update by the docker client reads the same');
+  t.deepEqual(specOf(`deploy: {labels: ${labels.replace('web', 'other')}}`).canary, {
+    of: 'other',
+    share: 5,
+  });
 });
 
 test('who may connect is a key, or a label; names that the file has not are said', (t) => {
