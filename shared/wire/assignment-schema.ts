@@ -105,6 +105,7 @@ const service = conforms<ServiceAssignment>()(
     named: z.array(servicePort).exactOptional(),
     balance: z.enum(['random', 'source-hash']).exactOptional(),
     canary: canary.exactOptional(),
+    stack: text.exactOptional(),
     allowFrom: allow.exactOptional(),
   }),
 );
