@@ -53,7 +53,10 @@ export class EndpointIndex {
 
   /** Addresses to which a service's VIP and ports may lead. */
   backendsOf(service: ServiceAssignment): Backends {
-    const canaries = [...this.#canaries.of(`${service.networkId}/${service.name}`).values()];
+    // Whoever may write one stack can not lead away what comes to another.
+    const canaries = [...this.#canaries.of(`${service.networkId}/${service.name}`).values()].filter(
+      ({ stack }) => stack === undefined || stack === service.stack,
+    );
     return {
       own: this.#servingOf(service),
       canaries: canaries.map((one) => ({ share: one.canary?.share ?? 0, members: this.#servingOf(one) })),

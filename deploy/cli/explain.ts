@@ -28,6 +28,7 @@ const serviceSchema = z.object({
   Pending: z.object({ Count: z.number(), Explanation: explanationSchema }).optional(),
   Missing: z.object({ Count: z.number(), Explanation: explanationSchema }).optional(),
   AllowLists: z.array(z.string()).optional(),
+  Canary: z.array(z.string()).optional(),
   Ports: z.array(z.object({ Node: z.string(), Text: z.string() })).optional(),
   Failures: z.array(
     z.object({
@@ -85,7 +86,18 @@ function describeTask({ ID, DesiredState, Status, Explanation }: z.infer<typeof 
 }
 
 function describeService(service: ServiceExplanation): string[] {
-  const { Name, Revision, Tasks, Pending, Missing, Ports = [], AllowLists = [], Failures, Update } = service;
+  const {
+    Name,
+    Revision,
+    Tasks,
+    Pending,
+    Missing,
+    Ports = [],
+    AllowLists = [],
+    Canary = [],
+    Failures,
+    Update,
+  } = service;
   const completed = Tasks.CompletedTasks > 0 ? `, ${Tasks.CompletedTasks} completed` : '';
   const lines = [
     `service ${Name}, revision ${Revision}: ${Tasks.RunningTasks} of ${Tasks.DesiredTasks} tasks run${completed}`,
@@ -95,7 +107,7 @@ function describeService(service: ServiceExplanation): string[] {
   if (Missing !== undefined)
     lines.push(`${counted(Missing.Count, 'node')} without a task:`, ...describe(Missing.Explanation));
   lines.push(...Ports.map(({ Node, Text }) => `on ${Node}: ${Text}`));
-  lines.push(...AllowLists);
+  lines.push(...AllowLists, ...Canary);
   if (Failures.length > 0) lines.push('last failures:');
   for (const { Time, Task, Node, State, Error } of Failures) {
     lines.push(

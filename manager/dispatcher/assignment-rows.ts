@@ -16,6 +16,7 @@ import {
   type ServiceSpec,
   type ServiceAssignment,
   type ServicePort,
+  stackOfSpec,
   type Task,
   type TaskAssignment,
   type TaskState,
@@ -182,6 +183,7 @@ export function serviceRows(view: AssignmentView, service: Service): readonly Se
   const ports = meshPorts(service);
   const allowFrom = readAllowFrom(spec.labels);
   const named = namedPorts(spec);
+  const stack = stackOfSpec(spec);
   const networks = new Set([...attached.keys(), ...vips.keys()]);
   if (ports.length > 0 || spec.canary !== undefined) networks.add(INGRESS_NETWORK_ID);
   return [...networks].map((networkId) => {
@@ -195,6 +197,7 @@ export function serviceRows(view: AssignmentView, service: Service): readonly Se
       ports: networkId === INGRESS_NETWORK_ID ? ports : [],
       ...(spec.balance === undefined ? {} : { balance: spec.balance }),
       ...(spec.canary === undefined ? {} : { canary: spec.canary }),
+      ...(stack === undefined ? {} : { stack }),
       // Who comes by a published port was let in by publishing it.
       ...(named.length === 0 || networkId === INGRESS_NETWORK_ID ? {} : { named }),
       ...(typeof allowFrom === 'object' && networkId !== INGRESS_NETWORK_ID ? { allowFrom } : {}),

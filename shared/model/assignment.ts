@@ -115,6 +115,8 @@ export interface ServiceAssignment {
   /** Absent: random. */
   readonly balance?: Balance;
   readonly canary?: Canary;
+  /** The one that it is part of: what is of a stack can be a canary within it only. */
+  readonly stack?: string;
   /** Who may open connections to its tasks on this network. Absent: everybody on it. */
   readonly allowFrom?: readonly AllowRule[];
 }

@@ -1,3 +1,5 @@
+import type { ServiceSpec } from './service.ts';
+
 /** What a stack was deployed from: all that the conversion needs, so that it can be deployed again. */
 export interface StackSource {
   /** One file, or several that are merged in their order. */
@@ -31,4 +33,9 @@ export interface StackRevision {
 export const STACK_REVISIONS_KEPT = 20;
 
 export const STACK_LABEL = 'com.docker.stack.namespace';
+
+/** Which stack a spec is of. A service's containers have labels of their own, which say nothing of whose it is. */
+export function stackOfSpec({ mode, container, labels }: ServiceSpec): string | undefined {
+  return (mode.kind === 'container' ? container.labels : labels)[STACK_LABEL];
+}
 export const STACK_IMAGE_LABEL = 'com.docker.stack.image';

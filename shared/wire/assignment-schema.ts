@@ -106,6 +106,7 @@ const service = conforms<ServiceAssignment>()(
     named: z.array(servicePort).exactOptional(),
     balance: z.enum(['random', 'source-hash']).exactOptional(),
     canary: canary.exactOptional(),
+    stack: text.exactOptional(),
     allowFrom: allow.exactOptional(),
   }),
 );

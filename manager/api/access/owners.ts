@@ -1,5 +1,5 @@
 /** Which stack an object belongs to: by the label of a service, network, secret or config; a single container's own label. */
-import { type Revision, type Service, STACK_LABEL } from '../../../shared/model/index.ts';
+import { type Revision, type Service, STACK_LABEL, stackOfSpec } from '../../../shared/model/index.ts';
 import type { Store, TableName, Tables } from '../../store/store.ts';
 import type { EventDraft } from '../events/event.ts';
 import { serviceIdOf } from '../../../shared/model/index.ts';
@@ -7,8 +7,7 @@ import { serviceIdOf } from '../../../shared/model/index.ts';
 export type Records = Pick<Store, 'get'>;
 
 export function stackOfRevision({ spec }: Revision): string | undefined {
-  // A service's containers have labels of their own, which say nothing of whose it is.
-  return (spec.mode.kind === 'container' ? spec.container.labels : spec.labels)[STACK_LABEL];
+  return stackOfSpec(spec);
 }
 
 export function stackOfService(records: Records, service: Service): string | undefined {

@@ -7,13 +7,14 @@ import { nodeName } from '../../plan/explain/remedies.ts';
 import { updateStory } from '../../plan/explain/story.ts';
 import { effectiveState, isWanted } from '../../plan/states.ts';
 import { type View, viewOf } from '../../plan/view.ts';
-import { defined, timeText } from '../codec/common.ts';
+import { defined, given, timeText } from '../codec/common.ts';
 import { encodeExplanation, encodeStory } from '../codec/explain-codec.ts';
 import { serviceStatus } from '../codec/service-codec.ts';
 import { takenPortsOf } from '../codec/taken-ports.ts';
 import type { Store } from '../../store/store.ts';
 import type { ApiContext } from '../context.ts';
 import { allowWarnings } from './allow-lists.ts';
+import { canaryWarnings } from './canaries.ts';
 import { currentSpec, specOf } from './service-reads.ts';
 
 /** Of tasks, nodes and failures, so many are listed. */
@@ -47,6 +48,7 @@ export function explainService(ctx: ApiContext, service: Service): object {
     Missing: isGlobalMode(spec.mode) ? explainMissing(ctx, view, service, spec, tasks) : undefined,
     Ports: explainPorts(store, service),
     AllowLists: explainLists(store, spec),
+    Canary: given(canaryWarnings(store, spec)),
     Failures: failures(view, tasks),
     Update: encodeStory(view, service, updateStory(view, service)),
   });

@@ -27,6 +27,7 @@ import { requestSignal, sendEmpty, sendJson, sendJsonText } from '../http/respon
 import { sendJsonList } from '../http/send-list.ts';
 import { respondLogs } from '../logs/respond.ts';
 import { allowWarnings } from '../ops/allow-lists.ts';
+import { canaryWarnings } from '../ops/canaries.ts';
 import { currentSpec, findService, liveServices, specOf } from '../ops/service-reads.ts';
 import { withoutNodeNetwork } from '../ops/node-networks.ts';
 import { randomName } from '../ops/random-name.ts';
@@ -56,7 +57,7 @@ export function servicesRouter(ctx: ApiContext): Router {
     const name = spec.name || randomName((tried) => store.get('names', `service:${tried}`) !== undefined);
     const wanted = { ...spec, name, ...(auth === undefined ? {} : { registryAuth: auth }) };
     const id = await createService(ctx, wanted, requestSignal(res, ctx.signal));
-    const all = [...warnings, ...allowWarnings(store, wanted.labels)];
+    const all = [...warnings, ...trafficWarnings(store, id)];
     sendJson(res, 201, { ID: id, ...(all.length === 0 ? {} : { Warnings: all }) });
   });
 
@@ -83,7 +84,7 @@ export function servicesRouter(ctx: ApiContext): Router {
     const wanted = withRuntime(store, service, withAuth(store, service, spec, req), body);
     const wroteBack = zAsRead.safeParse(body).success;
     await updateService(ctx, service, { version, spec: wanted, wroteBack }, signal);
-    const all = [...warnings, ...allowWarnings(store, wanted.labels)];
+    const all = [...warnings, ...trafficWarnings(store, service.id)];
     sendJson(res, 200, { Warnings: all.length === 0 ? null : all });
   });
 
@@ -102,6 +103,13 @@ export function servicesRouter(ctx: ApiContext): Router {
     });
   });
   return router;
+}
+
+/** Of labels that name other services, as the service is stored now. */
+function trafficWarnings(store: Store, id: string): string[] {
+  const service = store.get('services', id);
+  const spec = service === undefined ? undefined : specOf(store, service);
+  return spec === undefined ? [] : [...allowWarnings(store, spec.labels), ...canaryWarnings(store, spec)];
 }
 
 function listServices(ctx: ApiContext, filters: Filters, withStatus: boolean): string[] {

@@ -121,6 +121,18 @@ test('how connections come to tasks is written as labels', async (t) => {
   t.is(api.store.all('services').size, before);
   const next = await create(api, 'next', { Global: {} }, { Labels: canary('a', '5') });
   t.like(api.store.get('revisions', `${next.ID}.1`), { spec: { canary: { of: 'a', share: 5 } } });
+  const nothing = (why: string) => [`Labels.shoal.canary-of: ${why}: it takes nothing`];
+  const apart = nothing("it is on no network with service 'a', which publishes no port");
+  t.deepEqual(next.Warnings, apart);
+  t.deepEqual((await api.get('/services/next/explain')).Canary, apart);
+  const labels = { ...canary('a', '5'), 'com.docker.stack.namespace': 'shop' };
+  const other = await create(api, 'other', { Global: {} }, { Labels: labels });
+  t.deepEqual(other.Warnings, nothing("it is of stack shop, and service 'a' is not"));
+  const early = await create(api, 'early', { Global: {} }, { Labels: canary('late', '5') });
+  t.deepEqual(early.Warnings, nothing("there is no service 'late'"));
+  const ports = { EndpointSpec: { Ports: [{ TargetPort: 80, PublishedPort: 80 }] } };
+  await create(api, 'late', { Global: {} }, ports);
+  t.is((await api.get('/services/early/explain')).Canary, undefined);
 });
 
 test('how tasks leave drained nodes and are levelled is written as labels', async (t) => {

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { choose, hashSlots } from '../../../agent/network/balance.ts';
 import { desiredState } from '../../../agent/network/desired.ts';
 import { DesiredTracker, type ScopeChange } from '../../../agent/network/desired-tracker.ts';
+import { EndpointIndex } from '../../../agent/network/endpoint-index.ts';
 import { NameTable } from '../../../agent/network/dns-names.ts';
 import { fingerprintOf, type KernelObject, type Scope } from '../../../agent/network/kernel-object.ts';
 import type { Self } from '../../../agent/network/local.ts';
@@ -220,6 +221,26 @@ test('a source hash: all backends have their share, and one that goes moves litt
     }),
   );
   t.deepEqual(hashSlots(['b', 'a']), hashSlots(['a', 'b']), 'the same on every node');
+});
+
+test('what is of a stack is a canary within it only', (t) => {
+  const of = { of: 'web', share: 5 };
+  const row = { networkId: 'n', aliases: [], ports: [] };
+  const endpoint = { networkId: 'n', nodeId: SELF, slot: 1, aliases: [], serving: true };
+  const members = (own: object, other: object): string[] => {
+    const web = { ...row, serviceId: 'w', name: 'web', ...own };
+    const set = listsToSet({
+      ...setToLists(assignmentsOf({ peers: [], networks: [], services: [], tasks: [] }, SELF)),
+      services: [web, { ...row, serviceId: 'c', name: 'next', canary: of, ...other }],
+      endpoints: [{ ...endpoint, taskId: 't', serviceId: 'c', serviceName: 'next', address: '10.5.0.9' }],
+    });
+    return new EndpointIndex(set, SELF).backendsOf(web).canaries.flatMap((one) => [...one.members]);
+  };
+  t.deepEqual(members({}, {}), ['10.5.0.9']);
+  t.deepEqual(members({ stack: 'shop' }, { stack: 'shop' }), ['10.5.0.9']);
+  t.deepEqual(members({ stack: 'shop' }, {}), ['10.5.0.9'], 'of no stack: by one who may write all');
+  t.deepEqual(members({ stack: 'shop' }, { stack: 'blog' }), []);
+  t.deepEqual(members({}, { stack: 'blog' }), []);
 });
 
 test('a canary has its share of the slots, whatever the numbers of tasks, and few change hands when it begins', (t) => {
