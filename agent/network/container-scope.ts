@@ -70,6 +70,9 @@ const IPV6: readonly (readonly [string, string])[] = [
   ['disable_ipv6', '0'],
 ];
 
+/** What is read back of a container's devices, as patterns. */
+export const CONTAINER_SYSCTLS: readonly string[] = IPV6.map(([name]) => `ipv6/conf/eth*/${name}`);
+
 /** All of the subnet by the sandbox: nothing of it is on the interface's wire. */
 function ipv6Objects({ dev, address, network }: Interface): KernelObject[] {
   const own = prefixed6(network, address);

@@ -8,6 +8,7 @@ import {
 } from '../../shared/model/index.ts';
 import type { Logger } from '../../shared/model/options.ts';
 import { dumpNamespace } from '../native/network.ts';
+import { CONTAINER_SYSCTLS } from './container-scope.ts';
 import type { Kernel } from './kernel.ts';
 import { requireTunnels, type Self } from './local.ts';
 import type { NamespaceDump } from './observe.ts';
@@ -74,7 +75,7 @@ export class LiveWiring {
     const netns = await this.#live?.netnsOf(task.taskId);
     if (netns === undefined) return;
     requireTunnels(task, set, self);
-    const dump = (await dumpNamespace(netns, [])) as NamespaceDump;
+    const dump = (await dumpNamespace(netns, CONTAINER_SYSCTLS)) as NamespaceDump;
     const { batches, added } = rewirePlan(task, set, self, netns, dump);
     await this.#kernel.extend(batches, added);
     await this.#live?.rewired(task.taskId, await done(task, added));

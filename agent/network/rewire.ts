@@ -7,7 +7,7 @@ import type { AssignmentSet, TaskAssignment } from '../../shared/model/index.ts'
 import { type AttachPlan, portsOf, setUp } from './attach.ts';
 import { containerObjects, type Interface, interfacesOf } from './container-scope.ts';
 import { addOps, diffScope } from './diff.ts';
-import { scopeOf } from './kernel-object.ts';
+import { type KernelObject, scopeOf } from './kernel-object.ts';
 import type { Self } from './local.ts';
 import { type NamespaceDump, observeScope } from './observe.ts';
 
@@ -32,7 +32,10 @@ export function rewirePlan(
   const fresh = wanted.filter((one) => !stays.has(one.dev));
   const ports = portsOf(task.taskId, fresh, self, netns);
   const now = scopeOf(
-    observed.filter((object) => object.type !== 'veth' && (!('dev' in object) || stays.has(object.dev))),
+    observed.filter((object) => {
+      const dev = deviceOf(object);
+      return object.type !== 'veth' && (dev === undefined || stays.has(dev));
+    }),
   );
   const { rest } = diffScope(now, scopeOf(containerObjects(wanted)), netns);
   return {
@@ -46,6 +49,12 @@ export function rewirePlan(
     ],
     added: new Map(ports.map(({ vni, objects }) => [vni, scopeOf(objects)])),
   };
+}
+
+/** The device with which it goes. */
+function deviceOf(object: KernelObject): string | undefined {
+  if (object.type === 'sysctl') return /\/(eth\d+)\//.exec(object.path)?.[1];
+  return 'dev' in object ? object.dev : undefined;
 }
 
 function addressOf({ address, network }: Interface): string {

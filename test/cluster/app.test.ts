@@ -55,9 +55,10 @@ services:
     image: ${registry}/busybox:latest
     command: sleep 1d
     stop_grace_period: 0s
-    networks: [front, back]
+    networks: [front, back, six]
     deploy: { mode: global }
 networks:
+  six: { driver: overlay, enable_ipv6: true, ipam: { config: [{ subnet: "fd00:517e::/64" }] } }
   front: { driver: overlay }
   back: { driver: overlay }
 volumes:
@@ -101,6 +102,10 @@ async function on(swarm: TestCluster, service: string, hostname: string): Promis
 const serviceSchema = z.object({
   Endpoint: z.object({ VirtualIPs: z.array(z.object({ NetworkID: z.string(), Addr: z.string() })) }),
 });
+const sixSchema = z.object({
+  EnableIPv6: z.boolean(),
+  Containers: z.record(z.string(), z.object({ IPv6Address: z.string().startsWith('fd00:517e::') })),
+});
 const networkSchema = z.object({ Id: z.string() });
 
 async function vipOf(swarm: TestCluster, service: string, network: string): Promise<string> {
@@ -140,6 +145,19 @@ test.serial('names resolve: short, with the stack, tasks.X, from every node', as
       t.false(tasks.includes(vip));
     }
     t.deepEqual(await lookup(client, 'nosuchname'), []);
+  }
+});
+
+test.serial('a network with IPv6: names, VIP and addresses from every node, as the API says', async (t) => {
+  const { swarm } = t.context;
+  const six = sixSchema.parse((await swarm.api('GET', '/networks/app_six')).body);
+  t.true(six.EnableIPv6);
+  const addresses = Object.values(six.Containers).map(({ IPv6Address }) => IPv6Address.split('/')[0] ?? '');
+  t.is(new Set(addresses).size, 3, addresses.join());
+  for (const hostname of NODES) {
+    const client = await on(swarm, 'app_client', hostname);
+    for (const to of [...addresses, 'client.app_six', 'tasks.client.app_six'])
+      t.regex(await inContainer(client, `ping -6 -c 1 -W 5 ${to} || true`), /1 packets received/, to);
   }
 });
 

@@ -145,7 +145,10 @@ test.serial('invariant 7: damage is repaired, and removal leaves nothing', async
   const before = await kernelText(net);
   for (const damage of [
     'ip route del 10.5.0.12/32',
+    'ip -6 route del fd00:5::c/128',
+    // its IPv6 addresses and routes go with that
     'ip link set vx0 down',
+    `${NFT} flush map ip6 shoal vips`,
     `${NFT} flush chain ip shoal to_backend`,
     `${NFT} flush map ip shoal vips`,
     `${NFT} flush map ip shoal backends`,
@@ -160,6 +163,8 @@ test.serial('invariant 7: damage is repaired, and removal leaves nothing', async
   net.startDriver(N1);
   await net.apply(N1);
   t.regex(await net.get({ task: id('w1') }, 'http://10.5.0.200/'), /^w[12]/);
+  for (const to of ['[fd00:5::c8]', '[fd00:5::c]'])
+    t.regex(await net.get({ task: id('a1') }, `http://${to}/`), /^w[12]x+ saw fd00:5::15/);
   t.regex(await net.get({ ns: net.ns('out') }, 'http://10.99.0.1:8080/'), /^w[12]/);
   t.deepEqual(await kernelText(net), before);
 
@@ -204,7 +209,8 @@ test.serial('invariant 7: damage is repaired, and removal leaves nothing', async
       return Object.keys(round).every((kind) => (repairs[kind] ?? 0) > (counted[kind] ?? 0));
     });
   }
-  t.regex(await net.get({ task: id('w1') }, 'http://10.5.0.42/'), /^r2/);
+  for (const to of ['10.5.0.42', '[fd00:5::2a]'])
+    t.regex(await net.get({ task: id('w1') }, `http://${to}/`), /^r2/);
 
   // The last task of a network takes its sandbox along.
   net.world.tasks.splice(

@@ -64,7 +64,9 @@ export class KernelModel {
 
   #removeDevice(name: string): void {
     for (const [key, object] of this.objects) {
-      if ('dev' in object && object.dev === name) this.objects.delete(key);
+      const isOn =
+        object.type === 'sysctl' ? object.path.includes(`/${name}/`) : 'dev' in object && object.dev === name;
+      if (isOn) this.objects.delete(key);
     }
     this.objects.delete(`link ${name}`);
   }

@@ -14,8 +14,8 @@ import { SELF, selfWith } from './worlds.ts';
 const NETNS = '/proc/7/ns/net';
 const PROTOCOL = 183;
 const NETWORKS = [
-  network('front', 0x1001, '10.5.0'),
-  network('back', 0x1002, '10.6.0', { internal: true }),
+  network('front', 0x1001, '10.5.0', { subnet6: 'fd00:5::/64' }),
+  network('back', 0x1002, '10.6.0', { internal: true, subnet6: 'fd00:6::/112' }),
   network('ingress', 0x1000, '10.0.0', { ingress: true }),
 ];
 
@@ -92,7 +92,7 @@ function dumpOf(objects: ReadonlyMap<string, KernelObject>): NamespaceDump {
     ],
     neighbours: [],
     fdb: [],
-    sysctls: {},
+    sysctls: Object.fromEntries(of('sysctl').map(({ path, value }) => [path, value])),
   };
 }
 
