@@ -355,6 +355,38 @@ test.serial('garbage and silence on every port that is on the network: nobody no
   t.true(before.filter((line) => !after.includes(line)).length <= 1);
 });
 
+test.serial('the packet filter that the docs give: strangers do not come to etcd, managers do', async (t) => {
+  const { swarm } = t.context;
+  const [m2, m3] = others(swarm);
+  if (m2 === undefined || m3 === undefined) throw new Error('there are not three managers');
+  const { managerPort, etcdPeerPort } = swarm.layout;
+  const [host = ''] = m2.address.split(':');
+  const comesTo = (port: number): Promise<boolean> =>
+    swarm
+      .node('a2')
+      .run('timeout', '2', 'bash', '-c', `</dev/tcp/${host}/${port}`)
+      .then(
+        () => true,
+        () => false,
+      );
+  const text = await readFile('docs/operate.md', 'utf8');
+  const [table = ''] = /^ {4}table inet etcd_peers \{[^]*?^ {4}\}$/m.exec(text) ?? [];
+  const addresses = [host.replace(/\d+$/, '1'), host, m3.address.split(':')[0]].join(', ');
+  const rules = table
+    .replace(/elements = .*/, `elements = { ${addresses} }`)
+    .replace('7372', `${etcdPeerPort}`);
+  t.true(await comesTo(etcdPeerPort));
+  await m2.run('nft', rules);
+  t.deepEqual([await comesTo(managerPort), await comesTo(etcdPeerPort)], [true, false]);
+  // All its connections are made anew.
+  await m2.die();
+  await agreed(swarm, swarm.client, 'leader reachable unreachable');
+  m2.start();
+  await agreed(swarm, m2.client, 'leader reachable reachable');
+  t.regex(await m2.run('nft', 'list', 'table', 'inet', 'etcd_peers'), /counter packets [1-9]/);
+  await m2.run('nft', 'delete', 'table', 'inet', 'etcd_peers');
+});
+
 test.serial('managers are restarted one by one: clients that retry once see no error', async (t) => {
   const { swarm } = t.context;
   const before = await lifeLines(swarm.layout);

@@ -3,6 +3,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { ApiClient } from '../../deploy/cli/client.ts';
 import { Child } from '../../deploy/local/child.ts';
+import { run } from '../../deploy/local/command.ts';
 import type { LocalNode } from '../../deploy/local/layout.ts';
 import type { LocalCluster } from '../../deploy/local/local-cluster.ts';
 import { clusterProcesses, type ProcessInfo, signalProcess, waitGone } from '../../deploy/local/proc.ts';
@@ -103,6 +104,11 @@ export class TestManager {
   async die(): Promise<void> {
     await this.process.kill({ hold: true });
     await killEtcd(this.#host.stateDir);
+  }
+
+  /** Runs a program of the system on its host. */
+  run(program: string, ...args: readonly string[]): Promise<string> {
+    return run(program, args, AbortSignal.timeout(UP_WITHIN_MS), { netns: this.#host.netns?.path });
   }
 
   /** Pulls its cable, or plugs it in again. */

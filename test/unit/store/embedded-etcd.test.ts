@@ -1,10 +1,13 @@
+import { randomBytes } from 'node:crypto';
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { get, type RequestOptions } from 'node:https';
+import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { TLSSocket } from 'node:tls';
 import test from 'ava';
 import { createRoot, openAuthority } from '../../../manager/ca/authority.ts';
 import { createEtcdClient, type EtcdClientOptions } from '../../../manager/store/etcd-client.ts';
@@ -81,7 +84,8 @@ test.serial(
   'who has no certificate of its own authority is not served, nor who has one of the cluster',
   async (t) => {
     await using directory = await temporary();
-    await using etcd = await startEmbeddedEtcd(options(directory.path));
+    const ports = await chooseFreePorts();
+    await using etcd = await startEmbeddedEtcd(options(directory.path, { ports }));
     const refused = async (what: string, reach: EtcdClientOptions): Promise<void> => {
       const client = createEtcdClient({ ...reach, callTimeoutMs: 1_000 });
       await t.throwsAsync(client.get('/shoal/v1/cluster/self').string(), undefined, what);
@@ -98,8 +102,64 @@ test.serial(
     const client = createEtcdClient(etcd.reach);
     t.is(await client.get('/shoal/v1/cluster/self').string(), null);
     client.close();
+    const own = await tlsOfEmbedded(directory.path);
+    for (const [port, path] of [
+      [ports.client, '/health'],
+      [ports.peer, '/members'],
+    ] as const) {
+      const ask = (more: RequestOptions): Promise<string> => answerOf({ port, path, ...more });
+      t.is(await ask(own), '200 by TLSv1.3');
+      t.regex(await ask({ ...own, maxVersion: 'TLSv1.2' }), /^refused/, 'TLS 1.2');
+      t.regex(await ask({ cert, key }), /^refused/, "a manager's certificate of the cluster");
+      t.regex(await ask({}), /^refused/, 'no certificate');
+    }
   },
 );
+
+/** The status, and what was spoken, or why there is none. */
+function answerOf(more: RequestOptions): Promise<string> {
+  return new Promise((resolve) => {
+    const options = { host: '127.0.0.1', rejectUnauthorized: false, agent: false, ...more } as const;
+    const asked = get(options, (response) => {
+      const spoken = (response.socket as TLSSocket).getProtocol();
+      response.resume();
+      response.on('end', () => resolve(`${response.statusCode} by ${spoken}`));
+    });
+    asked.on('error', (error: NodeJS.ErrnoException) => resolve(`refused: ${error.code}`));
+  });
+}
+
+test.serial('10,000 strangers on the port of the peers: writes go on, and all is given back', async (t) => {
+  await using directory = await temporary();
+  const ports = await chooseFreePorts();
+  await using etcd = await startEmbeddedEtcd(options(directory.path, { ports }));
+  await using store = await openStore({ ...etcd.reach, logger: silent, signal: never });
+  const residentKb = async (): Promise<number> => {
+    const status = await readFile(`/proc/${etcd.pid}/status`, 'utf8');
+    return Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1]);
+  };
+  const opened = async (): Promise<number> => (await readdir(`/proc/${etcd.pid}/fd`)).length;
+  const before = { kb: await residentKb(), opened: await opened() };
+  const sockets: Socket[] = [];
+  for (let number = 0; number < 10_000; number += 1) {
+    const socket = connect(ports.peer, '127.0.0.1');
+    socket.on('error', () => undefined);
+    // Some say what is no TLS, some begin it and stop, most say nothing.
+    if (number % 10 === 0) socket.write(number % 20 === 0 ? randomBytes(64) : Buffer.from([22, 3, 1]));
+    sockets.push(socket);
+    if (number % 200 === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  await eventually(t, 'they are there', async () => (await opened()) > 9_000);
+  const startedMs = performance.now();
+  for (let count = 0; count < 20; count += 1) await store.commit([put(`t${count}`)], { signal: within() });
+  const eachMs = (performance.now() - startedMs) / 20;
+  const eachKb = ((await residentKb()) - before.kb) / 10_000;
+  t.log(`a stranger costs ${eachKb.toFixed(1)} KiB; a write takes ${eachMs.toFixed(1)} ms meanwhile`);
+  t.true(eachKb < 64, 'so many bytes are what it may cost');
+  for (const socket of sockets) socket.destroy();
+  await eventually(t, 'they are gone', async () => (await opened()) < before.opened + 50);
+  await store.commit([put('after')], { signal: within() });
+});
 
 test.serial('an etcd left over from a killed manager is ended and replaced', async (t) => {
   await using directory = await temporary();
