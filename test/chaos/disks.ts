@@ -12,7 +12,9 @@ const never = new AbortController().signal;
 export class Disk {
   /** Where it is mounted. */
   readonly mount: string;
-  readonly image: string;
+  /** Each time it is mended another file. */
+  image: string;
+  #mended = 0;
 
   constructor(mount: string, image: string) {
     this.mount = mount;
@@ -54,6 +56,13 @@ export class Disk {
       async () => ((await tryRun('umount', [this.mount], never)) === undefined ? undefined : true),
       AbortSignal.timeout(MEND_MS),
     );
+    // Whoever has copied the mounts of the machine, and keeps them to himself, still has it mounted: then the kernel would give the
+    // same broken file system again, whatever was mended in its image. A copy is another device.
+    const old = this.image;
+    this.#mended += 1;
+    this.image = `${old.replace(/\.\d+$/, '')}.${this.#mended}`;
+    await run('cp', ['--sparse=always', old, this.image], never);
+    await rm(old);
     // 1: errors were corrected
     await run('sh', ['-c', `e2fsck -fy ${this.image} >/dev/null || [ $? -eq 1 ]`], never);
     await this.#mount();
