@@ -114,7 +114,13 @@ export function addRestore(program: Command): void {
       );
       const moved = aside === undefined ? [] : [`what was there is in ${aside}`];
       const lines = [describe(manifest), `restored ${records} records to ${flags.stateDir}`, ...moved];
-      process.stdout.write(`${lines.join('\n')}\nstart the manager now: agents come back by themselves\n`);
+      lines.push('start the manager now: agents come back by themselves');
+      const { lockOf } = await import('../../manager/vault/data-key-file.ts');
+      if ((await lockOf(flags.stateDir)) !== undefined)
+        lines.push(
+          'it waits to be unlocked then, with the unlock key of when the backup was made: shoal unlock',
+        );
+      process.stdout.write(`${lines.join('\n')}\n`);
     });
 }
 

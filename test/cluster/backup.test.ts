@@ -10,6 +10,7 @@ import { freePortBase } from '../../deploy/local/ports.ts';
 import { CLI_PATH } from '../../deploy/local/project.ts';
 import { createRoot } from '../../manager/ca/authority.ts';
 import { SCHEMA_KEY, SCHEMA_VERSION } from '../../manager/store/stored-schema.ts';
+import { isLocked } from '../../manager/vault/lock.ts';
 import { delay } from '../../shared/lib/abort.ts';
 import { startEtcd } from '../harness/etcd.ts';
 import { cluster, type TestCluster } from '../harness/cluster.ts';
@@ -39,7 +40,28 @@ async function destroyManager(swarm: TestCluster): Promise<string> {
   return stateDir;
 }
 
-test('a lost manager comes back from a backup; containers go on, what changed since is undone', async (t) => {
+/** A manager that starts on locked keys: the unlock key of another time does not open them, its own does. */
+async function unlocked(
+  t: ExecutionContext,
+  { client, manager: { restart } }: Pick<TestCluster, 'client' | 'manager'>,
+  keys: { readonly right: string; readonly wrong: string },
+): Promise<void> {
+  const { signal } = new AbortController();
+  const started = restart();
+  await until(async () =>
+    /"LocalNodeState":"locked"/.test(JSON.stringify(await client.get('/info', signal))),
+  );
+  const unlock = (UnlockKey: string): Promise<unknown> => {
+    const text = JSON.stringify({ UnlockKey });
+    return client.call('POST', '/swarm/unlock', { type: 'application/json', text }, signal);
+  };
+  await t.throwsAsync(client.get('/services', signal), { message: /needs to be unlocked/ });
+  await t.throwsAsync(unlock(keys.wrong), { message: /not the right one/ });
+  await unlock(keys.right);
+  await started;
+}
+
+test('a lost manager comes back from a backup, locked as it was; containers go on, what changed since is undone', async (t) => {
   const at = await directory(t);
   const [file, plain, passphrase, secret] = ['b', 'plain', 'passphrase', 'secret'].map((name) =>
     path.join(at, name),
@@ -56,6 +78,10 @@ test('a lost manager comes back from a backup; containers go on, what changed si
   const before = await lifeLines(swarm.layout);
   const nodes = (await swarm.docker('node', 'ls', '-q')).trim().split('\n').toSorted();
   const token = (await shoal('token', ...socket)).stdout;
+  const stateDir = path.join(swarm.layout.stateDir, 'manager');
+  await swarm.docker('swarm', 'update', '--autolock');
+  const right = (await swarm.docker('swarm', 'unlock-key', '-q')).trim();
+  await until(async () => isLocked(await readFile(path.join(stateDir, 'data-key'), 'utf8')));
 
   const told = await shoal('backup', file, '--passphrase-file', passphrase, ...socket);
   t.regex(told.stderr, /bytes, encrypted/);
@@ -63,7 +89,7 @@ test('a lost manager comes back from a backup; containers go on, what changed si
   t.regex((await shoal('backup', plain, ...socket)).stderr, /NOT encrypted/);
   t.false((await readFile(plain)).includes(SECRET), 'sealed in its part');
   await t.throwsAsync(shoal('backup', file, ...socket), { message: /exists already/ });
-  const stateDir = path.join(swarm.layout.stateDir, 'manager');
+  const wrong = (await swarm.docker('swarm', 'unlock-key', '--rotate', '-q')).trim();
   const restore = ['restore', file, '--state-dir', stateDir, '--passphrase-file', passphrase];
   t.regex(
     (await shoal(...restore, '--check')).stdout,
@@ -78,8 +104,11 @@ test('a lost manager comes back from a backup; containers go on, what changed si
   await settled(swarm, { web: 4, still: 2, late: 1 });
 
   await destroyManager(swarm);
-  t.regex((await shoal(...restore)).stdout, /start the manager now/);
-  await swarm.manager.restart();
+  t.regex(
+    (await shoal(...restore)).stdout,
+    /start the manager now[^]*unlock key of when the backup was made/,
+  );
+  await unlocked(t, swarm, { right, wrong });
   await settled(swarm, { web: 2, still: 2 });
   t.deepEqual(await lifeLines(swarm.layout), before, 'the same containers, none restarted');
   t.deepEqual((await swarm.docker('node', 'ls', '-q')).trim().split('\n').toSorted(), nodes);
