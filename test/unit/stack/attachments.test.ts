@@ -53,3 +53,16 @@ test('addresses of networks and services: read, and refused where they stand', (
     t.true(errors[0]?.includes(error), errors[0]);
   }
 });
+
+test('a network with several subnets', (t) => {
+  const networks = (config: string): string =>
+    `services: {a: {image: x, networks: [n]}}\nnetworks: {n: {ipam: {config: [${config}]}}}`;
+  const { networks: made, problems } = convert(
+    networks('{subnet: 10.9.0.0/24, gateway: 10.9.0.1}, {subnet: 10.8.0.0/24}'),
+  );
+  t.deepEqual(problems, []);
+  const spec = made.find(({ key }) => key === 'n')?.spec;
+  t.deepEqual([spec?.subnet, spec?.gateway], ['10.9.0.0/24', '10.9.0.1']);
+  t.deepEqual(spec?.moreSubnets, [{ subnet: '10.8.0.0/24' }]);
+  t.regex(errorsOf(networks('{subnet: 10.9.0.0/24}, {}')).join(), /each of several needs a subnet/);
+});

@@ -247,19 +247,6 @@ test('a network’s MTU, and what can not be one', (t) => {
     t.regex(errorsOf(networks(mtu)).join(), /driver\.mtu: '.*': a number of bytes from 1280 to 65485 is/);
 });
 
-test('a network with several subnets', (t) => {
-  const networks = (config: string): string =>
-    `services: {a: {image: x, networks: [n]}}\nnetworks: {n: {ipam: {config: [${config}]}}}`;
-  const { networks: made, problems } = convert(
-    networks('{subnet: 10.9.0.0/24, gateway: 10.9.0.1}, {subnet: 10.8.0.0/24}'),
-  );
-  t.deepEqual(problems, []);
-  const spec = made.find(({ key }) => key === 'n')?.spec;
-  t.deepEqual([spec?.subnet, spec?.gateway], ['10.9.0.0/24', '10.9.0.1']);
-  t.deepEqual(spec?.moreSubnets, [{ subnet: '10.8.0.0/24' }]);
-  t.regex(errorsOf(networks('{subnet: 10.9.0.0/24}, {}')).join(), /each of several needs a subnet/);
-});
-
 test('a network with IPv6', (t) => {
   const networks = (keys: string): string =>
     `services: {a: {image: x, networks: [n]}}\nnetworks: {n: {${keys}}}`;
