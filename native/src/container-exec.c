@@ -21,7 +21,9 @@ static int running_pid(int dir_fd, struct shoal_error *err) {
   if (fd < 0) return shoal_fail(err, ESRCH, "exec", "the container is not running");
   ssize_t n = send(fd, "state\n", 6, MSG_NOSIGNAL);
   while (n > 0 && size + 1 < sizeof answer && memchr(answer, '\n', size) == NULL) {
-    n = recv(fd, answer + size, sizeof answer - 1 - size, 0);
+    /* With a time limit a signal ends the call, whatever its handler says: one that a child has ended, say. */
+    while ((n = recv(fd, answer + size, sizeof answer - 1 - size, 0)) < 0 && errno == EINTR)
+      continue;
     if (n > 0) size += (size_t)n;
   }
   bool late = n < 0 && errno == EAGAIN;

@@ -51,7 +51,10 @@ int run_dir_connect(int dir_fd) {
   if (fd < 0) return -errno;
   (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
   (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
-  if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0) return fd;
+  int rc;
+  while ((rc = connect(fd, (struct sockaddr *)&address, sizeof address)) < 0 && errno == EINTR)
+    continue;
+  if (rc == 0) return fd;
   int code = errno;
   close(fd);
   return -code;

@@ -223,7 +223,9 @@ static int let_go(struct container *container, struct shoal_error *err) {
   struct report report;
   int fd = run_dir_connect(container->dir_fd);
   if (fd < 0) return shoal_fail(err, -fd, "start", "connect");
-  ssize_t n = send(fd, "", 1, MSG_NOSIGNAL) == 1 ? recv(fd, &report, sizeof report, MSG_WAITALL) : -1;
+  ssize_t n = send(fd, "", 1, MSG_NOSIGNAL) == 1 ? 0 : -1;
+  while (n == 0 && (n = recv(fd, &report, sizeof report, MSG_WAITALL)) < 0 && errno == EINTR)
+    n = 0;
   int code = errno;
   close(fd);
   (void)unlinkat(container->dir_fd, RUN_SOCKET, 0);

@@ -37,7 +37,7 @@ static void add_linux(cJSON *features) {
   cJSON_AddBoolToObject(cgroup, "v2", true);
   cJSON_AddBoolToObject(cgroup, "systemd", true);
   cJSON_AddBoolToObject(cgroup, "systemdUser", false);
-  cJSON_AddBoolToObject(cgroup, "rdma", false);
+  cJSON_AddBoolToObject(cgroup, "rdma", true);
   cJSON *seccomp = cJSON_AddObjectToObject(linux_features, "seccomp");
   cJSON_AddBoolToObject(seccomp, "enabled", true);
   add_names(seccomp, "actions", actions);
