@@ -2,6 +2,7 @@
  * PURE. What this node's own containers add to the sandbox of a network. What one adds is the very same objects every time
  * it is asked for: of thousands of containers, only those that came or went are compared.
  */
+import { readBandwidth } from '../../shared/lib/bandwidth.ts';
 import type { TaskAssignment } from '../../shared/model/index.ts';
 import { type KernelObject, MAIN_TABLE } from './kernel-object.ts';
 import { localTasks, mtuOf, type NetworkView } from './local.ts';
@@ -21,23 +22,26 @@ export function localObjects({ network, self }: NetworkView): KernelObject[] {
   const mtu = mtuOf(network, self);
   return [...self.attached.values()].flatMap((task) =>
     made(ports, task, `${network.networkId} ${mtu}`, () =>
-      addressesOn(task, network.networkId).flatMap((address) => portObjects(task.taskId, address, mtu)),
+      addressesOn(task, network.networkId).flatMap((address) => portObjects(task, address, mtu)),
     ),
   );
 }
 
 /** The sandbox's end of one interface of a container. `peer` says how to make it. */
 export function portObjects(
-  taskId: string,
+  task: TaskAssignment,
   address: string,
   mtu: number,
   peer?: { name: string; netns: string; mtu: number },
 ): KernelObject[] {
-  const dev = portName(taskId);
+  const dev = portName(task.taskId);
+  const { into } = readBandwidth(task.spec.container.labels).bandwidth;
   return [
     { type: 'veth', name: dev, mtu, ...(peer === undefined ? {} : { peer }) },
     { type: 'sysctl', path: proxyDelay(dev), value: '0' },
     { type: 'route', dst: `${address}/32`, table: MAIN_TABLE, dev },
+    // What the sandbox's end sends is what the container gets.
+    ...(into === undefined ? [] : [{ type: 'rate' as const, dev, bytesPerSecond: into }]),
   ];
 }
 

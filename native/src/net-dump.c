@@ -159,6 +159,7 @@ static const struct {
     {"rules", RTM_GETRULE, AF_INET, sizeof(struct fib_rule_hdr), visit_rule},
     {"neighbours", RTM_GETNEIGH, AF_INET, sizeof(struct ndmsg), visit_neighbour},
     {"fdb", RTM_GETNEIGH, AF_BRIDGE, sizeof(struct ndmsg), visit_neighbour},
+    {"rates", RTM_GETQDISC, AF_UNSPEC, sizeof(struct tcmsg), net_visit_rate},
 };
 
 static void read_sysctl(const char *path, cJSON *into) {
