@@ -2,13 +2,15 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { findProgram, run } from '../../deploy/local/command.ts';
 import { freePortBase } from '../../deploy/local/ports.ts';
 import { PROJECT_ROOT } from '../../deploy/local/project.ts';
+import { VERSION } from '../../shared/lib/version.ts';
+import { freshDebian, inRoot } from '../harness/debian-root.ts';
 import { makeRelease, type Release, releaseName } from '../../deploy/release/release.ts';
 
 const signal = new AbortController().signal;
@@ -133,3 +135,63 @@ debTest('the Debian package: dpkg installs, removes and purges it', async (t) =>
   const left = (await readdir(root, { recursive: true })).filter((name) => name.includes('shoal'));
   t.deepEqual(left, []);
 });
+
+debTest(
+  'a fresh Debian without a compiler: its apt installs all that a manager and an agent need, and purges it',
+  async (t) => {
+    t.timeout(280_000);
+    const root = path.join(directory, 'debian');
+    await freshDebian(root, signal);
+    for (const file of [release.tarball, release.deb ?? ''])
+      await copyFile(file, path.join(root, 'tmp', path.basename(file)));
+    const there = (script: string): Promise<Result> => execute(...inRoot(root, script));
+    const succeeds = async (script: string): Promise<string> => {
+      const { code, output } = await there(script);
+      t.is(code, 0, `${script}\n${output}`);
+      return output;
+    };
+    const bare = await there(
+      `cd /tmp && tar -xzf ${releaseName()}.tar.gz && ${releaseName()}/deploy/install.sh agent`,
+    );
+    t.is(bare.code, 1, bare.output);
+    t.regex(
+      bare.output,
+      /missing: systemd as the running init system\n.*missing: Node\.js 20\.19 or later \(none is on/,
+    );
+
+    const package_ = path.basename(release.deb ?? '');
+    await succeeds(`apt-get update -q && apt-get install -y -q --no-install-recommends /tmp/${package_}`);
+    t.is((await succeeds('shoal --version')).trim(), VERSION);
+    t.is(await succeeds('for program in gcc cc make npm; do command -v $program || :; done'), '');
+    const here = await there('/opt/shoal/current/deploy/install.sh manager');
+    t.is(here.output.trim(), 'install: missing: systemd as the running init system');
+    const installer = '/opt/shoal/current/deploy';
+    await succeeds(
+      `${installer}/prerequisites.sh --runtime manager && ${installer}/prerequisites.sh --runtime agent`,
+    );
+    await succeeds(
+      `node -e 'await import("/opt/shoal/current/dist/agent/native/library.js")' --input-type=module`,
+    );
+    const serves = await succeeds(`unshare --net sh -c '
+    ip link set lo up
+    shoal manager --listen 127.0.0.1:7370 --advertise 127.0.0.1:7370 >/tmp/log 2>&1 &
+    for attempt in $(seq 200); do shoal token 2>/dev/null && break; sleep 0.3; done
+    kill $! && wait $!'`);
+    const token = serves.trim();
+    t.regex(token, /^SHOAL-1-[0-9a-z]{50}-[0-9a-z]{25}$/, await readFile(path.join(root, 'tmp/log'), 'utf8'));
+
+    // A role, as into the tree of an image.
+    const role = ['agent', '--root', root, '--manager', '10.0.0.5:7370', '--join', token];
+    const given = await execute(path.join(root, installer, 'install.sh'), role);
+    t.is(given.code, 0, given.output);
+    t.true(existsSync(path.join(root, 'etc/systemd/system/shoal-agent.service')));
+    t.true(existsSync(path.join(root, 'var/lib/shoal/manager/id')));
+    await succeeds('apt-get purge -y -q shoal && rm -rf /tmp/*');
+    t.is(
+      await succeeds(
+        "getent group shoal; find / -xdev -iname '*shoal*' -not -path '/proc/*' -not -path '/run/*'",
+      ),
+      '',
+    );
+  },
+);
