@@ -1,6 +1,6 @@
 /** The work of giving one container its interfaces: short, because a container's start waits for it. */
 import type { AssignmentSet, TaskAssignment } from '../../shared/model/index.ts';
-import { containerObjects, type Interface, interfacesOf } from './container-scope.ts';
+import { containerObjects, type Interface, interfacesOf, outOf } from './container-scope.ts';
 import { portObjects } from './local-objects.ts';
 import { mtuOf, type Self } from './local.ts';
 import { addOps, type NetOp } from './diff.ts';
@@ -31,8 +31,10 @@ export function attachPlan(
   containerNetns: string,
 ): AttachPlan {
   const interfaces = interfacesOf(task, set.networks);
-  const ports = portsOf(task.taskId, interfaces, self, containerNetns);
-  const inside = containerObjects(interfaces).flatMap((object) => addOps(object, undefined, containerNetns));
+  const ports = portsOf(task, interfaces, self, containerNetns);
+  const inside = containerObjects(interfaces, outOf(task)).flatMap((object) =>
+    addOps(object, undefined, containerNetns),
+  );
   return {
     batches: [
       { netns: containerNetns, ops: BEFORE },
@@ -48,7 +50,7 @@ export function attachPlan(
 
 /** In the sandbox of each interface's network: its far end, and how to make both. */
 export function portsOf(
-  taskId: string,
+  task: TaskAssignment,
   interfaces: readonly Interface[],
   self: Self,
   containerNetns: string,
@@ -58,7 +60,7 @@ export function portsOf(
     return {
       vni: network.vni,
       netns: `${self.netnsDir}/${sandboxName(self.prefix, network.vni)}`,
-      objects: portObjects(taskId, network, address, mtu, { name: dev, netns: containerNetns, mtu }),
+      objects: portObjects(task, network, address, mtu, { name: dev, netns: containerNetns, mtu }),
     };
   });
 }

@@ -1,4 +1,5 @@
 /** What a container's own network namespace gets, once, before its first process starts. */
+import { readBandwidth } from '../../shared/lib/bandwidth.ts';
 import { prefixBits, subnetOf, subnetsOf } from '../../shared/lib/network-subnets.ts';
 import { prefixed6 } from '../../shared/lib/network-ipv6.ts';
 import type { NetworkAssignment, TaskAssignment } from '../../shared/model/index.ts';
@@ -42,9 +43,10 @@ export function defaultInterface(interfaces: readonly Interface[]): Interface | 
 
 /**
  * Addresses, routes and rules. With several networks an answer leaves by the interface whose address it bears: a
- * published connection shows its client's own address, and must be answered through ingress.
+ * published connection shows its client's own address, and must be answered through ingress. `bytesPerSecond`: how much
+ * each may send.
  */
-export function containerObjects(interfaces: readonly Interface[]): KernelObject[] {
+export function containerObjects(interfaces: readonly Interface[], bytesPerSecond?: number): KernelObject[] {
   const way = defaultInterface(interfaces);
   return [
     ...interfaces.map(
@@ -58,7 +60,15 @@ export function containerObjects(interfaces: readonly Interface[]): KernelObject
     ...interfaces.flatMap(ipv6Objects),
     ...(way === undefined ? [] : [defaultRoute(way, MAIN_TABLE)]),
     ...(interfaces.length > 1 ? interfaces.flatMap(sourceObjects) : []),
+    ...(bytesPerSecond === undefined
+      ? []
+      : interfaces.map(({ dev }): KernelObject => ({ type: 'rate', dev, bytesPerSecond }))),
   ];
+}
+
+/** What a container may send on each interface. */
+export function outOf(task: TaskAssignment): number | undefined {
+  return readBandwidth(task.spec.container.labels).bandwidth.outOf;
 }
 
 /** Before the address: the device has those that it is given, and no others. */

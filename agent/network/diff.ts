@@ -29,6 +29,7 @@ const ORDER: readonly KernelObject['type'][] = [
   'address',
   'neighbour',
   'fdb',
+  'rate',
   'route',
   'rule',
 ];
@@ -129,6 +130,8 @@ export function addOps(object: KernelObject, old: KernelObject | undefined, netn
     case 'fdb':
       // Another destination would be added beside the old one.
       return [...(old === undefined ? [] : removeOps(old)), named('fdb-add', object)];
+    case 'rate':
+      return [named('rate-add', object)];
     case 'route':
       return [named('route-add', object)];
     case 'table':
@@ -160,6 +163,8 @@ function removeOps(object: KernelObject): NetOp[] {
       return [named('neigh-del', object)];
     case 'fdb':
       return [named('fdb-del', object)];
+    case 'rate':
+      return [{ op: 'rate-del', dev: object.dev }];
     case 'route':
       return [{ op: 'route-del', dst: object.dst, table: object.table }];
     case 'rule':

@@ -53,6 +53,8 @@ export type KernelObject =
       readonly mac: string;
     }
   | { readonly type: 'fdb'; readonly dev: string; readonly mac: string; readonly dst: string }
+  /** How fast a device sends. */
+  | { readonly type: 'rate'; readonly dev: string; readonly bytesPerSecond: number }
   | {
       readonly type: 'route';
       readonly dst: string;
@@ -121,6 +123,8 @@ export function keyOf(object: KernelObject): string {
       return `neighbour ${object.dev} ${object.address}`;
     case 'fdb':
       return `fdb ${object.dev} ${object.mac}`;
+    case 'rate':
+      return `rate ${object.dev}`;
     case 'route':
       return `route ${object.table} ${object.dst}`;
     case 'rule':
@@ -154,6 +158,8 @@ export function fingerprintOf(object: KernelObject): string {
       return object.mac;
     case 'fdb':
       return object.dst;
+    case 'rate':
+      return String(object.bytesPerSecond);
     case 'route':
       return `${object.dev} ${object.via ?? ''} ${object.onlink === true} ${object.src ?? ''}`;
     case 'rule':

@@ -2,6 +2,7 @@
  * PURE. What this node's own containers add to the sandbox of a network. What one adds is the very same objects every time
  * it is asked for: of thousands of containers, only those that came or went are compared.
  */
+import { readBandwidth } from '../../shared/lib/bandwidth.ts';
 import { address6 } from '../../shared/lib/network-ipv6.ts';
 import type { NetworkAssignment, TaskAssignment } from '../../shared/model/index.ts';
 import { portObjects6 } from './desired-sandbox6.ts';
@@ -24,27 +25,28 @@ export function localObjects({ network, self }: NetworkView): KernelObject[] {
   const mtu = mtuOf(network, self);
   return [...self.attached.values()].flatMap((task) =>
     made(ports, task, `${network.networkId} ${mtu} ${network.subnet6 ?? ''}`, () =>
-      addressesOn(task, network.networkId).flatMap((address) =>
-        portObjects(task.taskId, network, address, mtu),
-      ),
+      addressesOn(task, network.networkId).flatMap((address) => portObjects(task, network, address, mtu)),
     ),
   );
 }
 
 /** The sandbox's end of one interface of a container. `peer` says how to make it. */
 export function portObjects(
-  taskId: string,
+  task: TaskAssignment,
   network: NetworkAssignment,
   address: string,
   mtu: number,
   peer?: { name: string; netns: string; mtu: number },
 ): KernelObject[] {
-  const dev = portName(taskId);
+  const dev = portName(task.taskId);
+  const { into } = readBandwidth(task.spec.container.labels).bandwidth;
   return [
     { type: 'veth', name: dev, mtu, ...(peer === undefined ? {} : { peer }) },
     { type: 'sysctl', path: proxyDelay(dev), value: '0' },
     { type: 'route', dst: `${address}/32`, table: MAIN_TABLE, dev },
-    ...portObjects6(taskId, address6(network, address)),
+    ...portObjects6(task.taskId, address6(network, address)),
+    // What the sandbox's end sends is what the container gets.
+    ...(into === undefined ? [] : [{ type: 'rate' as const, dev, bytesPerSecond: into }]),
   ];
 }
 

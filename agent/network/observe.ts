@@ -43,6 +43,7 @@ export interface NamespaceDump {
   }[];
   readonly neighbours: readonly { readonly dev: string; readonly address: string; readonly mac?: string }[];
   readonly fdb: readonly { readonly dev: string; readonly dst: string; readonly mac?: string }[];
+  readonly rates: readonly { readonly dev: string; readonly bytesPerSecond: number }[];
   readonly sysctls: Readonly<Record<string, string>>;
 }
 
@@ -66,6 +67,7 @@ export function observeScope(
     ...dump.addresses.filter(mine).flatMap(observeAddress),
     ...dump.neighbours.filter(mine).flatMap(observeNeighbour),
     ...dump.fdb.filter(mine).flatMap(observeFdb),
+    ...dump.rates.filter(mine).map((rate): KernelObject => ({ type: 'rate', ...rate })),
     ...dump.routes.flatMap((route) => observeRoute(route, owns)),
     ...dump.rules.flatMap(observeRule),
     ...(table === undefined ? [] : observeTable(table)),

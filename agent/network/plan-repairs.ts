@@ -8,6 +8,7 @@ const KINDS: Readonly<Record<string, string>> = {
   addr: 'address',
   neigh: 'neighbour',
   fdb: 'fdb',
+  rate: 'rate',
   route: 'route',
   rule: 'rule',
   sysctl: 'sysctl',

@@ -5,7 +5,7 @@
 import { prefixBits } from '../../shared/lib/network-subnets.ts';
 import type { AssignmentSet, TaskAssignment } from '../../shared/model/index.ts';
 import { type AttachPlan, portsOf, setUp } from './attach.ts';
-import { containerObjects, type Interface, interfacesOf } from './container-scope.ts';
+import { containerObjects, type Interface, interfacesOf, outOf } from './container-scope.ts';
 import { addOps, diffScope } from './diff.ts';
 import { type KernelObject, scopeOf } from './kernel-object.ts';
 import type { Self } from './local.ts';
@@ -30,14 +30,14 @@ export function rewirePlan(
   const stays = new Set(staying.map(({ dev }) => dev));
   const stale = dump.links.map(({ name }) => name).filter((name) => isOurs(name) && !stays.has(name));
   const fresh = wanted.filter((one) => !stays.has(one.dev));
-  const ports = portsOf(task.taskId, fresh, self, netns);
+  const ports = portsOf(task, fresh, self, netns);
   const now = scopeOf(
     observed.filter((object) => {
       const dev = deviceOf(object);
       return object.type !== 'veth' && (dev === undefined || stays.has(dev));
     }),
   );
-  const { rest } = diffScope(now, scopeOf(containerObjects(wanted)), netns);
+  const { rest } = diffScope(now, scopeOf(containerObjects(wanted, outOf(task))), netns);
   return {
     batches: [
       { netns, ops: stale.map((name) => ({ op: 'link-del', name })) },

@@ -31,6 +31,8 @@ static int neighbour_add(struct net_op *op) { return net_op_neighbour(op, 1); }
 static int neighbour_delete(struct net_op *op) { return net_op_neighbour(op, 0); }
 static int fdb_add(struct net_op *op) { return net_op_fdb(op, 1); }
 static int fdb_delete(struct net_op *op) { return net_op_fdb(op, 0); }
+static int rate_add(struct net_op *op) { return net_op_rate(op, 1); }
+static int rate_delete(struct net_op *op) { return net_op_rate(op, 0); }
 static int wireguard_peer_add(struct net_op *op) { return net_op_wireguard_peer(op, 1); }
 static int wireguard_peer_delete(struct net_op *op) { return net_op_wireguard_peer(op, 0); }
 
@@ -66,6 +68,8 @@ static const struct {
     {"neigh-del", neighbour_delete},
     {"fdb-add", fdb_add},
     {"fdb-del", fdb_delete},
+    {"rate-add", rate_add},
+    {"rate-del", rate_delete},
     {"wg-check", net_op_wireguard_check},
     {"wg-peer-add", wireguard_peer_add},
     {"wg-peer-del", wireguard_peer_delete},

@@ -170,6 +170,7 @@ static const struct {
     {"neighbours", RTM_GETNEIGH, AF_INET, sizeof(struct ndmsg), visit_neighbour},
     {"neighbours", RTM_GETNEIGH, AF_INET6, sizeof(struct ndmsg), visit_neighbour},
     {"fdb", RTM_GETNEIGH, AF_BRIDGE, sizeof(struct ndmsg), visit_neighbour},
+    {"rates", RTM_GETQDISC, AF_UNSPEC, sizeof(struct tcmsg), net_visit_rate},
 };
 
 static void read_sysctl(const char *path, cJSON *into) {

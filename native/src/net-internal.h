@@ -76,6 +76,9 @@ int net_op_route(struct net_op *op, int add);
 int net_op_rule(struct net_op *op, int add);
 int net_op_neighbour(struct net_op *op, int add);
 int net_op_fdb(struct net_op *op, int add);
+/* net-qdisc.c: how fast a device sends; rates is what a dump of queues has. */
+int net_op_rate(struct net_op *op, int add);
+int net_visit_rate(const struct nlmsghdr *message, void *list);
 int net_op_sysctl(struct net_op *op);
 int net_op_nft(struct net_op *op);
 int net_op_conntrack_flush(struct net_op *op);

@@ -1,8 +1,9 @@
 /** docker create, run -d, start, stop, restart, kill, rename, rm, prune, wait, inspect and ps of single containers. */
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
-import { type AddressInfo, createServer } from 'node:net';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 import path from 'node:path';
+import type { ExecutionContext } from 'ava';
 import { reachableAddress } from '../harness/outside.ts';
 import { checkoutDir } from '../harness/peers.ts';
 import { busyboxImage, nginxImage } from '../images/images.ts';
@@ -210,4 +211,57 @@ test('every option of docker run is in docs/containers.md', async (t, { docker }
     [...options].map((option) => option.replace(/^.*--/, '--')).filter((option) => !known.has(option)),
     [],
   );
+});
+
+const BYTES = 2_000_000;
+
+/** How long so many bytes of the first connection on a port took, or what `serve` sends until the other end has it. */
+async function timed(
+  t: ExecutionContext,
+  serve?: (socket: Socket) => void,
+): Promise<{ readonly port: number; readonly took: Promise<number> }> {
+  const server = createServer();
+  t.teardown(() => server.close());
+  server.listen(0, reachableAddress());
+  await once(server, 'listening');
+  const took = once(server, 'connection').then(async ([socket]: Socket[]) => {
+    if (socket === undefined) throw new Error('no socket');
+    const start = performance.now();
+    let got = 0;
+    socket.on('data', (data) => {
+      got += data.length;
+      if (got === BYTES) socket.end();
+    });
+    serve?.(socket);
+    await once(socket, 'close');
+    t.is(got, serve === undefined ? BYTES : 0);
+    return performance.now() - start;
+  });
+  return { port: (server.address() as AddressInfo).port, took };
+}
+
+test('what a container sends and gets is limited by its labels', async (t, { docker, tag }) => {
+  const name = `limited-${tag}`;
+  const timeOf = async (input: string, serve?: (socket: Socket) => void, ...labels: string[]) => {
+    const { port, took } = await timed(t, serve);
+    // Its nc goes when the other end does, or when it has nothing more to send: that it always has.
+    const script = `(${input}; exec sleep 1000) | nc ${reachableAddress()} ${port}`;
+    await docker.ok('run', '-d', '--name', name, ...labels, 'busybox', 'sh', '-c', script);
+    const ms = await took;
+    await docker.ok('rm', '-f', name);
+    return ms;
+  };
+  // 2 MB at 500,000 bytes a second are 4 s, less what may go at once.
+  const limits = ['--label', 'shoal.bandwidth-in=4mbit', '--label', 'shoal.bandwidth-out=4mbit'];
+  const sends = [`head -c ${BYTES} /dev/zero`, undefined] as const;
+  const gets = ['true', (socket: Socket) => socket.end(Buffer.alloc(BYTES))] as const;
+  for (const [input, serve] of [sends, gets]) {
+    const [free, limited] = [await timeOf(input, serve), await timeOf(input, serve, ...limits)];
+    t.true(limited > 3000, `${limited} ms`);
+    t.true(free < limited, `${free} ms, not ${limited}`);
+  }
+  const wrong = await docker.fails('create', '--label', 'shoal.bandwidth-in=fast', 'busybox');
+  t.regex(wrong, /shoal\.bandwidth-in: 'fast': such as 500kbit/);
+  const shared = ['create', '--network', 'host', '--label', 'shoal.bandwidth-in=1mbit', 'busybox'];
+  t.regex(await docker.fails(...shared), /has no network of its own/);
 });

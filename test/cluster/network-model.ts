@@ -66,12 +66,18 @@ export function network(
   };
 }
 
+/** Some are limited, and none is slow. */
+function limitsOf({ name }: WorldService): Record<string, string> {
+  if (!/(?:^s|web|[02468])$/.test(name)) return {};
+  return { 'shoal.bandwidth-in': '10gbit', 'shoal.bandwidth-out': '10gbit' };
+}
+
 function specOf(service: WorldService): ServiceSpec {
   return {
     name: service.name,
     labels: {},
     mode: { kind: 'replicated', replicas: 1 },
-    container: { image: 'none', labels: {}, command: [], args: [], env: [], mounts: [] },
+    container: { image: 'none', labels: limitsOf(service), command: [], args: [], env: [], mounts: [] },
     limits: {},
     reservations: {},
     restart: DEFAULT_RESTART,

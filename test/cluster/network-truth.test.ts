@@ -177,11 +177,15 @@ test.serial('invariant 7: damage is repaired, and removal leaves nothing', async
   t.deepEqual((await report()).repairs, {});
   const host = net.hostNs(N1);
   const uplink = /su[0-9a-f]+1001/.exec((await net.inHost(host, ['ip', '-o', 'link'])).stdout)?.[0];
+  const limited = /dev (\S+) root/.exec(
+    (await net.inHost(sandbox, ['tc', 'qdisc', 'show'])).stdout.replaceAll(/^qdisc (?!tbf).*\n/gm, ''),
+  )?.[1];
   const rounds: readonly Record<string, readonly [ns: string, damage: string][]>[] = [
     {
       route: [[sandbox, 'ip route del 10.5.0.12/32']],
       neighbour: [[sandbox, 'ip neigh del 10.99.0.2 dev vx0']],
       fdb: [[sandbox, 'bridge fdb del 02:00:00:00:00:02 dev vx0 dst 10.99.0.2']],
+      rate: [[sandbox, `tc qdisc del dev ${limited} root`]],
       sysctl: [[sandbox, 'sysctl -q -w net.ipv4.ip_forward=0']],
       address: [[sandbox, 'ip addr del 10.5.0.1/32 dev lo']],
       rule: [[`shoal-${net.cluster}-${N1.slice(0, 8)}-1000`, 'ip rule del prio 2000']],
@@ -209,6 +213,8 @@ test.serial('invariant 7: damage is repaired, and removal leaves nothing', async
       return Object.keys(round).every((kind) => (repairs[kind] ?? 0) > (counted[kind] ?? 0));
     });
   }
+  const { stdout: queues } = await net.inHost(sandbox, ['tc', 'qdisc', 'show', 'dev', limited ?? '']);
+  t.regex(queues, /^qdisc tbf .* rate 10Gbit /);
   for (const to of ['10.5.0.42', '[fd00:5::2a]'])
     t.regex(await net.get({ task: id('w1') }, `http://${to}/`), /^r2/);
 

@@ -1,4 +1,12 @@
-import type { BlockIo, ContainerSpec, HealthCheck, Labels, MountSpec } from '../../../shared/model/index.ts';
+import {
+  type BlockIo,
+  type ContainerSpec,
+  hasForeignNetwork,
+  type HealthCheck,
+  type Labels,
+  type MountSpec,
+} from '../../../shared/model/index.ts';
+import { BANDWIDTH_LABELS, readBandwidth } from '../../../shared/lib/bandwidth.ts';
 import { nodesOwn } from '../../../shared/lib/nodes-own.ts';
 import { describeError } from '../../../shared/errors/index.ts';
 import { volumeMount } from '../../../shared/lib/local-volume.ts';
@@ -44,7 +52,7 @@ export function checkContainer(container: ContainerSpec): SpecProblem[] {
   check(workingDir === undefined || workingDir.startsWith('/'), 'workingDir', 'an absolute path is expected');
   check(stopSignal === undefined || SIGNAL.test(stopSignal), 'stopSignal', `'${stopSignal}' is no signal`);
   problems.push(...checkTemplates(container), ...checkMounts(container.mounts), ...checkFiles(container));
-  problems.push(...checkRuntime(container));
+  problems.push(...checkRuntime(container), ...checkBandwidth(container));
   if (container.healthCheck !== undefined) problems.push(...checkHealth(container.healthCheck));
   for (const limit of container.ulimits ?? []) {
     check(
@@ -72,6 +80,14 @@ function checkTemplates(container: ContainerSpec): SpecProblem[] {
     const message = text.includes('{{') ? templateProblem(text, false) : undefined;
     return message === undefined ? [] : [{ field, message }];
   });
+}
+
+function checkBandwidth({ labels, runtime }: ContainerSpec): SpecProblem[] {
+  const problems = readBandwidth(labels).problems.map((message) => ({ field: 'labels', message }));
+  const limited = BANDWIDTH_LABELS.find((name) => name in labels);
+  if (limited !== undefined && hasForeignNetwork(runtime))
+    problems.push({ field: 'labels', message: `${limited}: the container has no network of its own` });
+  return problems;
 }
 
 const DEVICE_ACCESS = /^(?!.*(.).*\1)[rwm]{1,3}$/;

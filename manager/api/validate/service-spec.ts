@@ -1,4 +1,5 @@
 /** What a service spec must hold beyond its shape; the same for the REST API and for stacks. Pure. */
+import { BANDWIDTH_LABELS } from '../../../shared/lib/bandwidth.ts';
 import { kindsProblem, MAX_GENERIC_COUNT } from '../../../shared/lib/generic-resources.ts';
 import { readLogDriver } from '../../../shared/lib/log-driver.ts';
 import type { ResourceAmounts, ServiceSpec, UpdateConfig } from '../../../shared/model/index.ts';
@@ -58,6 +59,11 @@ export function checkServiceSpec(spec: ServiceSpec): SpecProblem[] {
     }
   }
   problems.push(...checkContainer(spec.container));
+  for (const name of BANDWIDTH_LABELS.filter((label) => label in spec.labels))
+    problems.push({
+      field: 'labels',
+      message: `${name} is a label of the container (--container-label), not of the service`,
+    });
   problems.push(...checkResources(spec), ...checkGenericRequests(spec), ...checkPlacement(spec));
   problems.push(...checkUpdate('update', spec.update), ...checkUpdate('rollback', spec.rollback));
   problems.push(...checkPorts(spec), ...checkAliases(spec), ...checkAddresses(spec));

@@ -1,4 +1,5 @@
 /** What contradicts itself, is absurd, or names what there is not: the field is named, and nothing is written. */
+import { readBandwidth } from '../../../shared/lib/bandwidth.ts';
 import test from 'ava';
 import { ApiFixture } from './fixture.ts';
 
@@ -299,4 +300,29 @@ test('Mode.Cron is the labels: shown as clients can read them, brought back by t
   t.deepEqual((await api.get('/services/bad')).Spec.Labels, { 'shoal.cron.schedule': '@hourly' });
   const once = { Mode: { ReplicatedJob: { TotalCompletions: 1 } } };
   t.is(await update(specWith('Name', 'bad', once)), 200, 'a schedule can be taken away');
+});
+
+test('limits of bandwidth are labels of the container, with values that can be', async (t) => {
+  await using api = await ApiFixture.up();
+  const sent = async (Labels: object, inner: object) => {
+    const TaskTemplate = { ContainerSpec: { Image: 'a', Labels: inner } };
+    const { status, json } = await api.send('POST', '/services/create', { Name: 'a', Labels, TaskTemplate });
+    return `${status} ${json.message ?? ''}`;
+  };
+  const name = 'shoal.bandwidth-out';
+  t.regex(
+    await sent({ [name]: '1mbit' }, {}),
+    /^400 .*labels: shoal\.bandwidth-out is a label of the container/,
+  );
+  for (const text of ['', '1', '10mb', '1kbit', '63.9kbit', '101gbit', '-1mbit', '1e3kbit', 'NaNmbit'])
+    t.regex(
+      await sent({}, { [name]: text }),
+      /^400 .*labels: shoal\.bandwidth-out: '.*': such as 500kbit/,
+      text,
+    );
+  t.deepEqual(readBandwidth({ [name]: '64kbit', 'shoal.bandwidth-in': '1.5Gbit', other: 'x' }), {
+    bandwidth: { outOf: 8000, into: 187_500_000 },
+    problems: [],
+  });
+  t.regex(await sent({}, { [name]: '10mbit' }), /^201 /);
 });

@@ -8,6 +8,7 @@ const ADDS: Readonly<Record<string, KernelObject['type']>> = {
   'rule-add': 'rule',
   'neigh-add': 'neighbour',
   'fdb-add': 'fdb',
+  'rate-add': 'rate',
   'wg-peer-add': 'wg-peer',
   sysctl: 'sysctl',
 };
@@ -18,6 +19,7 @@ const DELETES: Readonly<Record<string, KernelObject['type']>> = {
   'rule-del': 'rule',
   'neigh-del': 'neighbour',
   'fdb-del': 'fdb',
+  'rate-del': 'rate',
   'wg-peer-del': 'wg-peer',
 };
 

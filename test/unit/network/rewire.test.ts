@@ -1,7 +1,12 @@
 /** A container that runs: from any interfaces to any others, and what stays is not touched. */
 import test from 'ava';
 import fc from 'fast-check';
-import { containerObjects, defaultInterface, interfacesOf } from '../../../agent/network/container-scope.ts';
+import {
+  containerObjects,
+  defaultInterface,
+  interfacesOf,
+  outOf,
+} from '../../../agent/network/container-scope.ts';
 import type { NetOp } from '../../../agent/network/diff.ts';
 import { type KernelObject, scopeOf } from '../../../agent/network/kernel-object.ts';
 import type { NamespaceDump } from '../../../agent/network/observe.ts';
@@ -71,7 +76,7 @@ const wirings = fc
 function inside(task: TaskAssignment): Map<string, KernelObject> {
   const interfaces = interfacesOf(task, set.networks);
   const links = interfaces.map(({ dev }): KernelObject => ({ type: 'veth', name: dev, mtu: 1450 }));
-  return scopeOf([...links, ...containerObjects(interfaces)]);
+  return scopeOf([...links, ...containerObjects(interfaces, outOf(task))]);
 }
 
 /** What the kernel says of it, with what Shoal did not make. */
@@ -92,6 +97,7 @@ function dumpOf(objects: ReadonlyMap<string, KernelObject>): NamespaceDump {
     ],
     neighbours: [],
     fdb: [],
+    rates: of('rate'),
     sysctls: Object.fromEntries(of('sysctl').map(({ path, value }) => [path, value])),
   };
 }
