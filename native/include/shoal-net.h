@@ -34,9 +34,9 @@
  * Returns 0 or -errno; err says which operation, with the kernel's own explanation where it gives one. */
 SHOAL_EXPORT int shoal_net_apply(const char *batches, struct shoal_error *err);
 
-/* Reads a namespace back as JSON {links, addresses, routes, rules, neighbours, fdb, rates, sysctls}. WireGuard
- * devices whose name begins with "sw" have publicKey, port and peers too. sysctls is a comma-separated list of paths
- * below /proc/sys/net to read (with * as in glob(7)), or NULL. Returns 0 or -errno. */
+/* Reads a namespace back as JSON {links, addresses, routes, rules, neighbours, fdb, rates, sysctls}.
+ * WireGuard devices whose name begins with "sw" have publicKey, port and peers too. sysctls is a comma-separated list
+ * of paths below /proc/sys/net to read (with * as in glob(7)), or NULL. Returns 0 or -errno. */
 SHOAL_EXPORT int shoal_net_dump(const char *netns, const char *sysctls, char **json, struct shoal_error *err);
 
 /* Runs nft commands in a namespace; with json, what they list comes back as JSON. Returns 0 or -errno (-EINVAL: nft

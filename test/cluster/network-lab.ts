@@ -16,7 +16,7 @@ const PREFIX = 'shoal-test-net';
 const HOST_SCRIPT = fileURLToPath(new URL('./network-host.js', import.meta.url));
 /** Of the nodes' tunnels. */
 export const VXLAN_PORT = 4789;
-const DEADLINE_MS = 20_000;
+const DEADLINE_MS = 60_000;
 
 export interface Outcome {
   readonly code: number;
