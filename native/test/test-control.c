@@ -1,9 +1,15 @@
+#include <fcntl.h>
+#include <signal.h>
 #include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
 
 #include "check.h"
 #include "monitor/control.c"
 #include "monitor/sys.c"
 #include "monitor/terminal.c"
+#include "run-dir.h"
+#include "shoal-container.h"
 
 static int starts, last_signal;
 
@@ -167,6 +173,51 @@ static void who_finds_no_room_waits(void) {
   }
 }
 
+static void on_signal(int signal) { (void)signal; }
+
+/* Answers the state twice, the first time late, with signals before. */
+static _Noreturn void slow_monitor(int listen_fd, pid_t asker) {
+  const struct timespec pause = {.tv_sec = 0, .tv_nsec = 20000000L};
+  char text[64], line[16];
+  int n = snprintf(text, sizeof text, "{\"status\":\"running\",\"pid\":%d}\n", (int)asker);
+  for (int i = 0; i < 2; i++) {
+    int fd = accept(listen_fd, NULL, NULL);
+    CHECK(recv(fd, line, sizeof line, 0) > 0);
+    for (int k = 0; k < 5; k++) {
+      (void)nanosleep(&pause, NULL);
+      (void)kill(asker, SIGUSR1);
+    }
+    CHECK_INT(send(fd, text, (size_t)n, MSG_NOSIGNAL), n);
+    close(fd);
+  }
+  _exit(0);
+}
+
+/* The library's side. A request without a process is as far as it gets: the container has been found to run. */
+static void a_signal_does_not_end_a_call(void) {
+  const struct sigaction action = {.sa_handler = on_signal};
+  char directory[] = "/tmp/shoal-control-XXXXXX", request[128];
+  struct shoal_error error = {0};
+  int status;
+  CHECK(mkdtemp(directory) != NULL);
+  int dir_fd = run_dir_open(directory, &error), listen_fd = run_dir_bind(dir_fd, &error);
+  CHECK(listen_fd >= 0);
+  CHECK_INT(fcntl(listen_fd, F_SETFL, 0), 0);
+  CHECK_INT(listen(listen_fd, 4), 0);
+  CHECK_INT(sigaction(SIGUSR1, &action, NULL), 0);
+  pid_t asker = getpid(), pid = fork();
+  if (pid == 0) slow_monitor(listen_fd, asker);
+  (void)snprintf(request, sizeof request, "{\"runDir\":\"%s\"}", directory);
+  CHECK_INT(shoal_container_exec(request, NULL, &error), -EINVAL);
+  CHECK_STR(error.detail, "process: missing");
+  while (waitpid(pid, &status, 0) < 0)
+    CHECK_INT(errno, EINTR);
+  CHECK_INT(status, 0);
+  CHECK_INT(run_dir_clear(dir_fd, directory, &error), 0);
+  close(dir_fd);
+  close(listen_fd);
+}
+
 int main(void) {
   int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
   (void)snprintf(address.sun_path, sizeof address.sun_path, "/tmp/shoal-control-%d", (int)getpid());
@@ -185,6 +236,7 @@ int main(void) {
   start_is_answered_later();
   an_endless_line_is_cut_off();
   who_finds_no_room_waits();
+  a_signal_does_not_end_a_call();
   (void)unlink(address.sun_path);
   return 0;
 }
