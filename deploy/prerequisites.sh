@@ -11,7 +11,7 @@ readonly NEEDED=(build-essential musl-tools libseccomp-dev libmnl-dev libnftable
 readonly RUNTIME_OF_AGENT=(libseccomp2 libmnl0 libnftables1 'libarchive13|libarchive13t64' libcjson1
   'libnettle8|libnettle8t64' nftables iproute2 ca-certificates)
 readonly RUNTIME_OF_MANAGER=('etcd-server|etcd' 'etcd-client|etcd' ca-certificates)
-readonly NEEDED_BY_CHECKS=(clang-format cppcheck valgrind libfaketime tcpdump debootstrap)
+readonly NEEDED_BY_CHECKS=(clang-format cppcheck valgrind libfaketime tcpdump debootstrap systemd dbus)
 # What tests and benchmarks are compared with or run as workloads: unpacked, never installed.
 readonly PEERS=(docker.io containerd runc crun docker-registry iptables nginx-light redis-server redis-tools)
 readonly PEERS_OF_NEWER=(docker-cli) # a package of its own since Debian 13
