@@ -128,8 +128,8 @@ export function addOps(object: KernelObject, old: KernelObject | undefined, netn
     case 'neighbour':
       return [named('neigh-add', object)];
     case 'fdb':
-      // Another destination would be added beside the old one.
-      return [...(old === undefined ? [] : removeOps(old)), named('fdb-add', object)];
+      // Replaced in place, so that no packet is lost in between; a second destination that somebody added goes after it.
+      return [named('fdb-add', object), ...(old === undefined ? [] : removeOps(old))];
     case 'rate':
       return [named('rate-add', object)];
     case 'route':

@@ -129,13 +129,19 @@ static void test_routes(void) {
   CHECK(find(root, "neighbours", "mac", "02:00:00:00:00:08") != NULL);
   CHECK(find(root, "fdb", "dst", "192.0.2.7") != NULL);
   cJSON_Delete(root);
+  /* Another destination takes the place of the one before, so that there is always one. */
+  twice(B, "{\"op\":\"fdb-add\",\"dev\":\"vx0\",\"mac\":\"02:00:00:00:00:08\",\"dst\":\"192.0.2.9\"}");
   twice(B, "{\"op\":\"fdb-del\",\"dev\":\"vx0\",\"mac\":\"02:00:00:00:00:08\",\"dst\":\"192.0.2.7\"}");
+  root = dump(B);
+  CHECK(find(root, "fdb", "dst", "192.0.2.7") == NULL && find(root, "fdb", "dst", "192.0.2.9") != NULL);
+  cJSON_Delete(root);
+  twice(B, "{\"op\":\"fdb-del\",\"dev\":\"vx0\",\"mac\":\"02:00:00:00:00:08\",\"dst\":\"192.0.2.9\"}");
   twice(B, "{\"op\":\"neigh-del\",\"dev\":\"vx0\",\"address\":\"192.0.2.7\"}");
   twice(B, "{\"op\":\"rule-del\",\"priority\":2000,\"table\":10001,\"fwmark\":3}");
   twice(B, "{\"op\":\"route-del\",\"dst\":\"0.0.0.0/0\",\"table\":10001}");
   twice(A, "{\"op\":\"addr-del\",\"dev\":\"v9\",\"address\":\"10.9.9.1/24\"}");
   root = dump(B);
-  CHECK(find(root, "routes", "via", "192.0.2.7") == NULL && find(root, "fdb", "dst", "192.0.2.7") == NULL);
+  CHECK(find(root, "routes", "via", "192.0.2.7") == NULL && find(root, "fdb", "dst", "192.0.2.9") == NULL);
   cJSON_Delete(root);
 }
 

@@ -35,10 +35,7 @@ export class KernelModel {
     const adds = ADDS[verb];
     const deletes = DELETES[verb];
     if (adds !== undefined) return this.#add({ type: adds, ...fields } as KernelObject);
-    if (deletes !== undefined) {
-      this.objects.delete(keyOf({ type: deletes, ...fields } as KernelObject));
-      return;
-    }
+    if (deletes !== undefined) return this.#delete({ type: deletes, ...fields } as KernelObject);
     switch (verb) {
       case 'link-add': {
         const { kind, into: __, ...link } = fields;
@@ -62,6 +59,13 @@ export class KernelModel {
       throw new Error(`ENODEV ${object.dev} for ${keyOf(object)}`);
     }
     this.objects.set(keyOf(object), object);
+  }
+
+  /** A forwarding entry with another destination is another one. */
+  #delete(object: KernelObject): void {
+    const old = this.objects.get(keyOf(object));
+    if (object.type === 'fdb' && old?.type === 'fdb' && object.dst !== old.dst) return;
+    this.objects.delete(keyOf(object));
   }
 
   #removeDevice(name: string): void {
