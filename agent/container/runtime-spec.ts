@@ -291,8 +291,11 @@ export function limitsOf({ limits, reservations, options }: ContainerLimits): Oc
 function resources(input: RuntimeSpecInput, options: RuntimeOptions): OciResources {
   const { limits, reservations } = input;
   const devices = deviceRules(input.devices ?? [], options);
+  const { memorySwappiness: swappiness } = options;
+  const common = limitsOf({ limits, reservations, options });
   return {
-    ...limitsOf({ limits, reservations, options }),
+    ...common,
+    ...(swappiness === undefined ? {} : { memory: { ...common.memory, swappiness } }),
     ...(input.blockIo === undefined ? {} : { blockIO: input.blockIo }),
     ...(devices.length > 0 ? { devices } : {}),
   };

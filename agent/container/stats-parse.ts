@@ -1,5 +1,5 @@
 /** PURE. The kernel's texts that count what a container uses (cgroups(7), proc(5)). */
-import type { ContainerSample, NetworkCounters } from '../../shared/model/node-methods/index.ts';
+import type { ContainerSample, NetworkCounters, Pressure } from '../../shared/model/node-methods/index.ts';
 
 const TICK_NS = 10_000_000;
 
@@ -63,4 +63,15 @@ export function parseNetDev(text: string): Record<string, NetworkCounters> {
     };
   }
   return found;
+}
+
+/** cpu.pressure and its like: `some avg10=0.00 avg60=0.00 avg300=0.00 total=0` (Linux Documentation/accounting/psi.rst). */
+export function parsePressure(text: string): Pressure {
+  const lines = text.split('\n').flatMap((line) => {
+    const [, kind, ...numbers] =
+      /^(some|full) avg10=([\d.]+) avg60=([\d.]+) avg300=([\d.]+) total=(\d+)$/.exec(line) ?? [];
+    const [avg10 = 0, avg60 = 0, avg300 = 0, totalUs = 0] = numbers.map(Number);
+    return kind === undefined ? [] : [[kind, { avg10, avg60, avg300, totalUs }] as const];
+  });
+  return Object.fromEntries(lines);
 }

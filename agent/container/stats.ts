@@ -1,24 +1,37 @@
 /** What a container uses, from its control groups (v1 and v2), /proc/stat and its own /proc/<pid>/net/dev. */
 import { readFile } from 'node:fs/promises';
 import { availableParallelism, cpus, totalmem } from 'node:os';
-import type { ContainerSample, NetworkCounters } from '../../shared/model/node-methods/index.ts';
+import type {
+  ContainerSample,
+  NetworkCounters,
+  PressureResource,
+} from '../../shared/model/node-methods/index.ts';
 import { cgroupDirectories, type CgroupDirectories, readCgroup } from '../native/cgroup-files.ts';
-import { flatNumbers, parseBlockIo, parseBlockIoV1, parseNetDev, parseSystemCpuNs } from './stats-parse.ts';
+import {
+  flatNumbers,
+  parseBlockIo,
+  parseBlockIoV1,
+  parseNetDev,
+  parsePressure,
+  parseSystemCpuNs,
+} from './stats-parse.ts';
 
 /** `pid` is of the container's init. What the kernel does not count is 0 or absent. */
 export async function readSample(runDir: string, pid: number, atMs: number): Promise<ContainerSample> {
   const directories = await cgroupDirectories(runDir);
   const v1 = directories.has('memory');
-  const [cpu, memory, pids, blockIo, networks] = await Promise.all([
+  const [cpu, memory, pids, blockIo, networks, pressure] = await Promise.all([
     v1 ? cpuV1(directories) : cpuV2(directories),
     v1 ? memoryV1(directories) : memoryV2(directories),
     readPids(directories, v1 ? 'pids' : 'unified'),
     v1 ? blockIoV1(directories) : blockIoV2(directories),
     readNetworks(pid),
+    readPressure(directories),
   ]);
   const systemNs = parseSystemCpuNs(await readFile('/proc/stat', 'utf8'));
   const onlineCpus = cpus().length || availableParallelism();
-  return { atMs, cpu: { ...cpu, systemNs, onlineCpus }, memory, pids, blockIo, networks };
+  const told = pressure === undefined ? {} : { pressure };
+  return { atMs, cpu: { ...cpu, systemNs, onlineCpus }, memory, pids, blockIo, networks, ...told };
 }
 
 type Cpu = Omit<ContainerSample['cpu'], 'systemNs' | 'onlineCpus'>;
@@ -95,4 +108,20 @@ async function blockIoV2(directories: CgroupDirectories): Promise<ContainerSampl
 
 async function readNetworks(pid: number): Promise<Readonly<Record<string, NetworkCounters>>> {
   return parseNetDev(await readFile(`/proc/${pid}/net/dev`, 'utf8').catch(() => ''));
+}
+
+const RESOURCES: readonly PressureResource[] = ['cpu', 'memory', 'io'];
+
+/** Also beside v1's controllers, where cgroup2 is mounted. */
+async function readPressure(directories: CgroupDirectories): Promise<ContainerSample['pressure']> {
+  const texts = await Promise.all(
+    RESOURCES.map(
+      async (resource) =>
+        [resource, await readCgroup(directories, 'unified', `${resource}.pressure`)] as const,
+    ),
+  );
+  const told = texts.flatMap(([resource, text]) =>
+    text === undefined ? [] : [[resource, parsePressure(text)] as const],
+  );
+  return told.length === 0 ? undefined : Object.fromEntries(told);
 }

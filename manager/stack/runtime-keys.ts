@@ -27,6 +27,7 @@ export function readRuntime(service: Section, files: ProjectFiles): RuntimeField
     cpuPeriodUs: service.whole('cpu_period') || undefined,
     cpuset: service.text('cpuset'),
     memorySwapBytes: readSwap(service),
+    memorySwappiness: service.whole('mem_swappiness'),
     blockIo: readBlockIo(service),
     pullPolicy: readPullPolicy(service),
   }) as RuntimeOptions;

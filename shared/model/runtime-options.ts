@@ -60,6 +60,8 @@ export interface RuntimeOptions {
   readonly blockIo?: BlockIo;
   /** Memory and swap together; -1 is no limit. */
   readonly memorySwapBytes?: number;
+  /** How readily its memory is swapped out, 0 to 100; of cgroup v1 alone: a node with v2 can not run it. */
+  readonly memorySwappiness?: number;
   /** `missing`: an image that is here is used without asking its registry; `never`: and no other. */
   readonly pullPolicy?: 'missing' | 'never';
 }

@@ -152,6 +152,7 @@ const runtime = conforms<RuntimeOptions>()(
     cpuset: optionalText,
     blockIo: blockIo.exactOptional(),
     memorySwapBytes: z.number().int().exactOptional(),
+    memorySwappiness: z.number().int().exactOptional(),
     pullPolicy: z.enum(['missing', 'never']).exactOptional(),
   }),
 );

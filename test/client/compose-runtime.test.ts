@@ -91,6 +91,7 @@ df -k /dev/shm | tail -n 1`,
 });
 
 const SWAP_FILE = '/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes';
+const SWAPPINESS_FILE = '/sys/fs/cgroup/memory/memory.swappiness';
 
 test('devices, shm_size, security_opt, oom_score_adj, weights and limits', async (t, scene) => {
   const log = await inside(
@@ -104,6 +105,7 @@ test('devices, shm_size, security_opt, oom_score_adj, weights and limits', async
     mem_limit: 96m
     mem_reservation: 48m
 ${existsSync(SWAP_FILE) ? '    memswap_limit: 128m' : ''}
+${existsSync(SWAPPINESS_FILE) ? '    mem_swappiness: 17' : ''}
     cpu_quota: 10000
     cpu_period: 20000
     cpu_shares: 300
@@ -127,6 +129,7 @@ df -k /cache | tail -n 1; ls -ld /cache
 cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null | sed 's/^/memory /'
 cat /sys/fs/cgroup/memory/memory.soft_limit_in_bytes /sys/fs/cgroup/memory.low 2>/dev/null | sed 's/^/soft /'
 cat ${SWAP_FILE} 2>/dev/null | sed 's/^/swap /'
+cat ${SWAPPINESS_FILE} 2>/dev/null | sed 's/^/swappiness /'
 cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max 2>/dev/null | sed 's/^/pids /'
 cat /sys/fs/cgroup/cpu/cpu.shares 2>/dev/null | sed 's/^/shares /'
 cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us 2>/dev/null | sed 's/^/quota /'; cat /sys/fs/cgroup/cpu.max 2>/dev/null | sed 's/ .*//; s/^/quota /'`,
@@ -153,6 +156,7 @@ cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us 2>/dev/null | sed 's/^/quota /'; cat /sy
   ];
   for (const pattern of expected) t.regex(log, pattern);
   if (existsSync(SWAP_FILE)) t.regex(log, /^swap 134217728$/m);
+  if (existsSync(SWAPPINESS_FILE)) t.regex(log, /^swappiness 17$/m);
   if (/^shares /m.test(log)) t.regex(log, /^shares 300$/m);
 });
 

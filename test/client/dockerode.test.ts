@@ -1,4 +1,5 @@
 /** dockerode, the usual client library for Node, on a real cluster. */
+import { existsSync } from 'node:fs';
 import { PassThrough } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import test from 'ava';
@@ -7,6 +8,9 @@ import { buildImage, buildLayer } from '../../agent/image/build-tar.ts';
 import { cluster, type TestCluster } from '../harness/cluster.ts';
 import { reachableAddress } from '../harness/outside.ts';
 import { pushImage, startRegistry } from '../harness/registry.ts';
+
+/** Where cgroup2 is mounted, there or below it. */
+const CGROUP2 = '/sys/fs/cgroup';
 
 const IMAGE = 'shoal/example:latest';
 
@@ -224,6 +228,11 @@ test.serial('a command is run in a container: with input, with a terminal, and i
   t.true(
     stats.memory_stats.usage > 0 && stats.cpu_stats.system_cpu_usage > stats.precpu_stats.system_cpu_usage,
   );
+  const { pressure_stats: pressure } = stats as { pressure_stats?: { cpu: { some: { total: number } } } };
+  const counted = [`${CGROUP2}/cpu.pressure`, `${CGROUP2}/unified/cpu.pressure`].some((file) =>
+    existsSync(file),
+  );
+  t.is((pressure?.cpu.some.total ?? -1) >= 0, counted, JSON.stringify(pressure));
   const unknown = docker.getExec('0'.repeat(64));
   t.is((await t.throwsAsync<Error & { statusCode?: number }>(unknown.inspect()))?.statusCode, 404);
   await service.remove();

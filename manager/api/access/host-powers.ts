@@ -13,6 +13,7 @@ const HARMLESS_RUNTIME: ReadonlySet<string> = new Set([
   'cpuset',
   'blockIo',
   'memorySwapBytes',
+  'memorySwappiness',
   'pullPolicy',
 ] satisfies (keyof RuntimeOptions)[]);
 

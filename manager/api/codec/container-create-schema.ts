@@ -3,12 +3,12 @@ import { z } from 'zod';
 import { zBlockIo } from './block-io-codec.ts';
 import { zFlag, zLabels, zText, zTexts, zUsers, zWhole } from './common.ts';
 import { zHealth } from './container-spec-codec.ts';
+import { zSwappiness } from './host-config-codec.ts';
 import { zMount } from './mount-codec.ts';
 
 /** A command as a list, or as one word. */
 const zCommand = z.union([z.array(z.string()), z.string()]).nullish();
 const zInteger = z.number().int().nullish();
-const zUnsetOrMinusOne = z.literal(-1, { error: 'it is not supported: leave it out' }).nullish();
 /** Names that map to nothing in particular: {"80/tcp": {}}. */
 const zSet = z.record(z.string(), z.unknown()).nullish();
 const zAbsent = z.null({ error: 'it is not supported: leave it out' }).optional();
@@ -97,7 +97,7 @@ export const zHostConfig = z.object({
   Isolation: zMode('default'),
   // Docker's other low-level runtimes are programs that Shoal does not have.
   Runtime: zMode('runc'),
-  MemorySwappiness: zUnsetOrMinusOne,
+  MemorySwappiness: zSwappiness,
   MaskedPaths: zAbsent,
   ReadonlyPaths: zAbsent,
   // The client's own affairs.

@@ -9,6 +9,9 @@ import { defined, given, zFlag, zText, zTexts, zUsers, zWhole } from './common.t
 
 const zMode = z.enum(['', 'host'], { error: "'host' is expected" }).nullish();
 
+/** -1 is none, as clients send it. */
+export const zSwappiness = z.number().int().min(-1).max(100).nullish();
+
 export const zHostConfig = z
   .object({
     Privileged: zFlag,
@@ -27,6 +30,7 @@ export const zHostConfig = z
     CpuPeriod: zWhole,
     CpusetCpus: zText,
     MemorySwap: z.number().int().min(-1).nullish(),
+    MemorySwappiness: zSwappiness,
     ...zBlockIo,
     // Not Docker's: of a service it has no way to say it.
     PullPolicy: z.enum(['', 'missing', 'never']).nullish(),
@@ -70,8 +74,13 @@ export function decodeCommon(raw: CommonHostConfig): Partial<Record<keyof Runtim
     cpuShares: given(raw.CpuShares),
     cpuset: given(raw.CpusetCpus),
     memorySwapBytes: given(raw.MemorySwap),
+    memorySwappiness: swappinessOf(raw),
     blockIo: decodeBlockIo(raw),
   };
+}
+
+function swappinessOf({ MemorySwappiness: asked }: CommonHostConfig): number | undefined {
+  return asked === -1 ? undefined : (asked ?? undefined);
 }
 
 function hosts(mode: string | null | undefined): true | undefined {
@@ -99,6 +108,7 @@ export function encodeHostConfig(options: RuntimeOptions): object {
     CpuPeriod: options.cpuPeriodUs,
     CpusetCpus: options.cpuset,
     MemorySwap: options.memorySwapBytes,
+    MemorySwappiness: options.memorySwappiness,
     ...encodeBlockIo(options.blockIo),
     PullPolicy: options.pullPolicy,
   });

@@ -1,5 +1,5 @@
 /** What a container uses -> the Docker Engine API's statistics (ContainerStatsResponse). */
-import type { ContainerSample, NetworkCounters } from '../../../shared/model/node-methods/index.ts';
+import type { ContainerSample, NetworkCounters, Pressure } from '../../../shared/model/node-methods/index.ts';
 import type { PlacedContainer } from './container-codec.ts';
 import { defined, timeText } from './common.ts';
 
@@ -22,6 +22,8 @@ export function encodeStats(
     memory_stats: sample === undefined ? {} : encodeMemory(sample),
     blkio_stats: encodeBlockIo(sample),
     networks: encodeNetworks(sample),
+    // Not Docker's. The names are those of runc's events.
+    ...(sample?.pressure === undefined ? {} : { pressure_stats: encodePressure(sample.pressure) }),
   };
 }
 
@@ -81,4 +83,19 @@ function encodeCounters(counters: NetworkCounters): object {
     tx_errors: counters.txErrors,
     tx_dropped: counters.txDropped,
   };
+}
+
+function encodePressure(pressure: NonNullable<ContainerSample['pressure']>): object {
+  return Object.fromEntries(
+    Object.entries(pressure).map(([resource, { some, full }]) => [
+      resource,
+      defined({ some: encodeStall(some), full: encodeStall(full) }),
+    ]),
+  );
+}
+
+function encodeStall(stall: Pressure['some']): object | undefined {
+  if (stall === undefined) return undefined;
+  const { totalUs, ...averages } = stall;
+  return { ...averages, total: totalUs };
 }

@@ -45,6 +45,7 @@ const PLACES: Readonly<Record<string, readonly string[]>> = {
   cpuShares: ['cpu_shares'],
   cpuPeriod: ['cpu_period'],
   memorySwap: ['memswap_limit'],
+  memorySwappiness: ['mem_swappiness'],
   uts: ['uts'],
   shmSize: ['shm_size'],
   seccomp: ['security_opt'],

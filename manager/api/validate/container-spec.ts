@@ -140,6 +140,8 @@ function checkRuntime(container: ContainerSpec): SpecProblem[] {
     'cpuPeriod',
     'from 1000 to 1000000 microseconds are expected',
   );
+  const { memorySwappiness: swappiness = 0 } = runtime;
+  check(swappiness >= 0 && swappiness <= 100, 'memorySwappiness', 'a number from 0 to 100 is expected');
   const { cpuset, cpuShares, hostUts, hostIpc, ipcOf, domainname, shmBytes } = runtime;
   check(cpuset === undefined || CPU_LIST.test(cpuset), 'cpuset', `'${cpuset}': such as '0-2,4' is expected`);
   check(cpuShares === undefined || cpuShares >= 2, 'cpuShares', 'at least 2 are expected');

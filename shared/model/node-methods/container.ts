@@ -117,6 +117,20 @@ export interface ContainerSample {
   }[];
   /** By interface, without the loopback. */
   readonly networks: Readonly<Record<string, NetworkCounters>>;
+  /** How its tasks waited for each resource; absent where the kernel does not tell it of a control group (v1). */
+  readonly pressure?: Readonly<Partial<Record<PressureResource, Pressure>>>;
+}
+
+export type PressureResource = 'cpu' | 'memory' | 'io';
+
+/** `some`: at least one task waited; `full`: all did. Averages in per cent of the last 10, 60 and 300 seconds. */
+export type Pressure = Readonly<Partial<Record<'some' | 'full', StallTime>>>;
+
+export interface StallTime {
+  readonly avg10: number;
+  readonly avg60: number;
+  readonly avg300: number;
+  readonly totalUs: number;
 }
 
 export interface NetworkCounters {

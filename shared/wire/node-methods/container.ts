@@ -121,6 +121,9 @@ const networkCounters = conforms<NetworkCounters>()(
 /** Beyond 2^53, which the kernel's "no limit" is, numbers are not whole any more. */
 const amount = z.number().min(0);
 
+const stallTime = z.strictObject({ avg10: amount, avg60: amount, avg300: amount, totalUs: amount });
+const pressure = z.strictObject({ some: stallTime.exactOptional(), full: stallTime.exactOptional() });
+
 const sample = conforms<ContainerSample>()(
   z.strictObject({
     atMs: z.number(),
@@ -145,6 +148,13 @@ const sample = conforms<ContainerSample>()(
       z.strictObject({ major: count, minor: count, op: z.enum(['read', 'write']), bytes: amount }),
     ),
     networks: z.record(text, networkCounters),
+    pressure: z
+      .strictObject({
+        cpu: pressure.exactOptional(),
+        memory: pressure.exactOptional(),
+        io: pressure.exactOptional(),
+      })
+      .exactOptional(),
   }),
 );
 

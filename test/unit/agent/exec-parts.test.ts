@@ -4,6 +4,7 @@ import {
   flatNumbers,
   parseBlockIo,
   parseBlockIoV1,
+  parsePressure,
   parseNetDev,
   parseSystemCpuNs,
 } from '../../../agent/container/stats-parse.ts';
@@ -32,6 +33,12 @@ test('files of the control groups are read, and what is not there is nothing', (
     { major: 8, minor: 16, op: 'read', bytes: 10 },
     { major: 8, minor: 16, op: 'write', bytes: 20 },
   ]);
+  const some = 'some avg10=1.25 avg60=0.50 avg300=0.01 total=12345\n';
+  t.deepEqual(parsePressure(`${some}full avg10=0.00 avg60=0.00 avg300=0.00 total=0\n`), {
+    some: { avg10: 1.25, avg60: 0.5, avg300: 0.01, totalUs: 12345 },
+    full: { avg10: 0, avg60: 0, avg300: 0, totalUs: 0 },
+  });
+  t.deepEqual(Object.keys(parsePressure(some)), ['some'], 'kernels before 5.13 tell of cpu so');
 });
 
 test('the machine’s time counts each tick once: guests’ are the users’', (t) => {

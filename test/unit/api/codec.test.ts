@@ -102,7 +102,7 @@ const container = fc.record(
           writeIops: [{ path: '/dev/b', amount: 0 }],
         },
       },
-      { shmBytes: 1, domainname: 'd', cpuShares: 2, cpuset: '0', memorySwapBytes: -1 },
+      { shmBytes: 1, domainname: 'd', cpuShares: 2, cpuset: '0', memorySwapBytes: -1, memorySwappiness: 0 },
     ),
   },
   { requiredKeys: ['image', 'labels', 'command', 'args', 'env', 'mounts'] },

@@ -103,7 +103,12 @@ export const HOST_OPTIONS: readonly OptionSample[] = [
     'counted by the scheduler; `docker update` changes it',
   ),
   option('MemorySwap', '--memory-swap', -1, '`docker update` changes it'),
-  option('MemorySwappiness', '--memory-swappiness', 10, 'of cgroup v1 alone; -1 is so'),
+  option(
+    'MemorySwappiness',
+    '--memory-swappiness',
+    10,
+    'of cgroup v1 alone: a node with v2 refuses the container; -1 is none',
+  ),
   option('NanoCpus', '--cpus', 5e8, '`docker update` changes it'),
   option(
     'OomKillDisable',

@@ -93,7 +93,7 @@ export const SERVICE_KEYS: readonly KeySample[] = [
   key('mac_address', '"02:00:00:00:00:01"'),
   key('mem_limit', '64m', 'as `deploy.resources.limits.memory`'),
   key('mem_reservation', '64m', 'as `deploy.resources.reservations.memory`'),
-  key('mem_swappiness', '1'),
+  key('mem_swappiness', '1', '0 to 100, of cgroup v1 alone: a node with v2 refuses the task'),
   key(
     'memswap_limit',
     '64m',
