@@ -52,19 +52,35 @@ step() {
   fi
 }
 
-# One run of ava, with its report in TAP: what passed in one line each, what failed with its whole block. Sets status, good,
-# bad and report, which holds it; errors holds what ava said beside it.
+# Runs of ava beside one another, with their reports in TAP as one: what passed in one line each, what failed with its whole
+# block. Sets status, good, bad and report, which holds it; errors holds what ava said beside it. What each is called with
+# is in an array of its own, whose names are the arguments.
 run_ava() {
+  local run code
+  local -a jobs=()
   report=$(mktemp)
   errors=$(mktemp)
-  node_modules/.bin/ava --tap "$@" >"$report" 2>"$errors"
-  status=$?
+  status=0
+  for run in "$@"; do
+    local -n arguments=$run
+    # What runs in the background would ignore the interrupt, and so would all that it starts.
+    env --default-signal=INT,QUIT node_modules/.bin/ava --tap "${arguments[@]}" >"$report.$run" 2>"$errors.$run" &
+    jobs+=($!)
+  done
+  for run in "${jobs[@]}"; do
+    wait "$run"
+    code=$?
+    if [ "$code" -ne 0 ]; then status=$code; fi
+  done
+  for run in "$@"; do
+    cat "$report.$run" >>"$report"
+    cat "$errors.$run" >>"$errors"
+    rm -f "$report.$run" "$errors.$run"
+  done
   cat "$errors" >&2
   grep -vE '^(TAP version|1\.\.|# (tests|pass|skip|fail)|$)' "$report"
-  good=$(sed -n 's/^# pass //p' "$report" | tail -n 1)
-  bad=$(sed -n 's/^# fail //p' "$report" | tail -n 1)
-  good=${good:-0}
-  bad=${bad:-0}
+  good=$(sed -n 's/^# pass //p' "$report" | awk '{ sum += $1 } END { print sum + 0 }')
+  bad=$(sed -n 's/^# fail //p' "$report" | awk '{ sum += $1 } END { print sum + 0 }')
 }
 
 # The titles in the report of what failed.
@@ -85,16 +101,27 @@ failed_files() {
   done | sort -u
 }
 
-# ava on the compiled tests of one group; its own counts are added to ours. A file in which something failed runs once
-# more, alone: what fails again has failed; what does not is told at the end as unsteady, for somebody to look at.
+# ava on the compiled tests of one group, in one or two runs of it beside one another; its own counts are added to ours. A
+# file in which something failed runs once more, alone: what fails again has failed; what does not is told at the end as
+# unsteady, for somebody to look at.
 ava_group() {
-  local group=$1 report errors status good bad first titles title
-  local -a again
-  shift
+  local group=$1 runs=$2 report errors status good bad first titles title file
+  local -a again all one=() two=()
+  shift 2
   compgen -G "dist/test/$group" >/dev/null || return 0
   if ! find "dist/test/$group" -name '*.test.js' -print -quit | grep -q .; then return 0; fi
   printf '\n== %s tests\n' "$group"
-  run_ava "$@" "dist/test/$group/**/*.test.js"
+  if [ "$runs" -eq 2 ]; then
+    for file in dist/test/"$group"/*.test.js; do
+      if [ ${#one[@]} -gt ${#two[@]} ]; then two+=("$file"); else one+=("$file"); fi
+    done
+    one=("$@" "${one[@]}")
+    two=("$@" "${two[@]}")
+    run_ava one two
+  else
+    all=("$@" "dist/test/$group/**/*.test.js")
+    run_ava all
+  fi
   passed=$((passed + good))
   if [ "$status" -eq 0 ]; then
     rm -f "$report" "$errors"
@@ -116,7 +143,7 @@ ava_group() {
   if [ ${#again[@]} -gt 0 ]; then
     printf '\n== %s tests, once more: %s\n' "$group" "${again[*]}"
     rm -f "$report" "$errors"
-    run_ava "${again[@]}"
+    run_ava again
     if [ "$status" -eq 0 ]; then
       passed=$((passed + (first > 0 ? first : good)))
       if [ -z "$titles" ]; then titles='ava itself'; fi
@@ -161,9 +188,9 @@ for group in "${groups[@]}"; do
       step 'C tests under ASan and UBSan' make -s -j2 -C native test
       step 'C tests under valgrind' make -s -j2 -C native valgrind
       ;;
-    unit | lint | sim | vm) ava_group "$group" ;;
-    # A test file has a cluster of its own, and mostly waits for it: five at a time.
-    cluster | client) ava_group "$group" --serial --concurrency 5 ;;
+    unit | lint | sim | vm) ava_group "$group" 1 ;;
+    # A test file has a cluster of its own, and mostly waits for it: two at a time.
+    cluster | client) ava_group "$group" 2 --serial ;;
     *)
       echo "unknown group $group: check, native, unit, lint, sim, vm, cluster, client" >&2
       exit 2
