@@ -8,8 +8,9 @@ import { checkoutDir } from './peers.ts';
 /** The first with a Node that is new enough. */
 const SUITE = 'trixie';
 const MIRROR = 'http://deb.debian.org/debian';
-const ENVIRONMENT =
-  'export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive';
+/** A directory for temporary files that the caller has is not there. */
+const ENVIRONMENT = `unset TMPDIR
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive`;
 
 /** Unpacks it into the directory, which is made. Its files are all that there is: mounts are of `inRoot` alone. */
 export async function freshDebian(directory: string, signal: AbortSignal): Promise<void> {
