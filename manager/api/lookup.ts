@@ -2,7 +2,7 @@ import { InvalidError, NotFoundError } from '../../shared/errors/index.ts';
 
 /** How Docker finds an object: by full id, by name, then by a prefix of the id that fits one object only. */
 export interface LookupRules<T> {
-  /** 'service', 'node': the word for messages. */
+  /** 'service', 'node': the word for messages; or Docker's whole beginning of one, `No such container:`. */
   readonly kind: string;
   readonly id: (item: T) => string;
   readonly name: (item: T) => string | undefined;
@@ -22,6 +22,7 @@ export function lookup<T>(items: Iterable<T>, ref: string, rules: LookupRules<T>
     throw new InvalidError(`${rules.kind} ${ref} is ambiguous (${found.length} matches found)`);
   }
   const [only] = found;
-  if (only === undefined) throw new NotFoundError(`${rules.kind} ${ref} not found`);
+  if (only === undefined)
+    throw new NotFoundError(`${rules.kind} ${ref}${rules.kind.endsWith(':') ? '' : ' not found'}`);
   return only;
 }

@@ -246,7 +246,7 @@ test('events: live with a filter, and the past with since and until', async (t, 
     return (body as { NEventsListener: number }).NEventsListener;
   };
   const before = await listeners();
-  const live = docker.follow(['events', '--filter', `service=${name}`, ...format], /service remove/);
+  const live = docker.follow(['events', '--filter', `service=${name}`, ...format], /service remove .+\n/);
   await swarm.eventually(async () => (await listeners()) === before + 1);
   await docker.ok(...CREATE.split(' '), '--name', name, '--entrypoint', '/bin/sleep', IMAGE, '1000');
   const id = await docker.ok('ps', '-q', '--filter', `name=${name}.`);

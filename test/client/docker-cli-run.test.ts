@@ -293,7 +293,7 @@ test('what can not be had is refused by name', async (t, scene) => {
     t.regex(await docker.fails('create', ...args, 'busybox'), pattern);
   await refused(/not supported by Shoal: HostConfig.CgroupParent/, '--cgroup-parent', '/x');
   await refused(/not supported by Shoal: HostConfig.VolumesFrom/, '--volumes-from', 'x');
-  await refused(/not supported by Shoal: 'container:x'/, '--network', 'container:x');
+  await refused(/: No such container: x$/m, '--network', 'container:x');
   await refused(/not supported by Shoal: 'seccomp=|seccomp/, '--security-opt', 'apparmor=docker-default');
   await refused(/'awslogs' \(json-file, local, none are\)/, '--log-driver', 'awslogs');
   await refused(/on user defined networks only/, '--network', 'bridge', '--ip', '10.0.0.9');
