@@ -295,7 +295,7 @@ test('what can not be had is refused by name', async (t, scene) => {
   await refused(/not supported by Shoal: HostConfig.VolumesFrom/, '--volumes-from', 'x');
   await refused(/: No such container: x$/m, '--network', 'container:x');
   await refused(/not supported by Shoal: 'seccomp=|seccomp/, '--security-opt', 'apparmor=docker-default');
-  await refused(/'awslogs' \(json-file, local, none are\)/, '--log-driver', 'awslogs');
+  await refused(/'awslogs' \(json-file, local, none, syslog, journald are\)/, '--log-driver', 'awslogs');
   await refused(/on user defined networks only/, '--network', 'bridge', '--ip', '10.0.0.9');
   await refused(/network nosuch not found/, '--network', 'nosuch');
   await refused(
