@@ -6,6 +6,7 @@
 #include <libmnl/libmnl.h>
 #include <net/if.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 #include "shoal-net.h"
 
@@ -19,6 +20,8 @@ typedef int net_work(void *arg, struct shoal_error *err);
 int net_on_thread(net_work *work, void *arg, struct shoal_error *err);
 /* Moves the calling thread into a namespace; NULL or "" is the process's own. */
 int net_enter(const char *netns, struct shoal_error *err);
+/* The same; is tells which one it is. */
+int net_enter_seen(const char *netns, struct stat *is, struct shoal_error *err);
 int net_namespace_add(const char *path, struct shoal_error *err);
 int net_namespace_delete(const char *path, struct shoal_error *err);
 

@@ -2,12 +2,10 @@
  * with what was removed, 10 to 50 ms, and until then no other transaction of the namespace begins. Descriptors are a
  * process's, so one thread has them, with descriptors of its own: no program that the process starts inherits any. */
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "net-netfilter.h"
@@ -79,18 +77,9 @@ static struct kept *find(const char *netns, const struct stat *is) {
   return oldest;
 }
 
-static int enter(const char *netns, struct stat *is, struct shoal_error *err) {
-  const char *path = netns[0] == 0 ? "/proc/self/ns/net" : netns;
-  int fd = open(path, O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return shoal_fail(err, errno, "open netns", "%s", path);
-  int result = fstat(fd, is) || setns(fd, CLONE_NEWNET) ? shoal_fail(err, errno, "setns", "%s", path) : 0;
-  close(fd);
-  return result;
-}
-
 static int serve(const struct request *request) {
   struct stat is;
-  int result = enter(request->netns, &is, request->err);
+  int result = net_enter_seen(request->netns, &is, request->err);
   if (result) return result;
   struct kept *one = find(request->netns, &is);
   if (one->sockets.nft == NULL) result = open_sockets(&one->sockets, request->err);

@@ -32,13 +32,19 @@ int net_on_thread(net_work *work, void *arg, struct shoal_error *err) {
   return call.result;
 }
 
-int net_enter(const char *netns, struct shoal_error *err) {
+int net_enter_seen(const char *netns, struct stat *is, struct shoal_error *err) {
   int home = netns == NULL || netns[0] == 0;
   int fd = open(home ? "/proc/self/ns/net" : netns, O_RDONLY | O_CLOEXEC);
   if (fd < 0) return shoal_fail(err, errno, "open netns", "%s", home ? "own" : netns);
-  int result = setns(fd, CLONE_NEWNET) ? shoal_fail(err, errno, "setns", "%s", home ? "own" : netns) : 0;
+  int bad = fstat(fd, is) || setns(fd, CLONE_NEWNET);
+  int result = bad ? shoal_fail(err, errno, "setns", "%s", home ? "own" : netns) : 0;
   close(fd);
   return result;
+}
+
+int net_enter(const char *netns, struct shoal_error *err) {
+  struct stat is;
+  return net_enter_seen(netns, &is, err);
 }
 
 /* A bind mount keeps the namespace alive; the directory is made shared as ip-netns(8) does, so that a delete in one
