@@ -20,16 +20,10 @@ import { type Caller, type Guest, Reception } from './reception.ts';
 import { Refusals } from './refusals.ts';
 import { clockOffsetMs, shifted } from './report-times.ts';
 import { Orphans, ORPHANS_LOOK_MS } from './orphans.ts';
+import { Pacing } from './pace.ts';
 import { StatusIntake } from './status-intake.ts';
 import { viewOf } from './store-view.ts';
-import {
-  aboutManagers,
-  beatMsFor,
-  DOWN_MESSAGES,
-  ORPHAN_MESSAGE,
-  tickMsFor,
-  withStarted,
-} from './what-nodes-are-told.ts';
+import { aboutManagers, DOWN_MESSAGES, ORPHAN_MESSAGE, withStarted } from './what-nodes-are-told.ts';
 import { UsageIntake } from './usage-intake.ts';
 import { managerKey, Withdrawals } from './withdrawal.ts';
 import { WithdrawalAnswers } from './withdrawal-links.ts';
@@ -51,8 +45,7 @@ export class Dispatcher implements SessionEvents {
   readonly networks: NetworkReports;
   /** To other managers. */
   readonly answers: WithdrawalAnswers;
-  #nodeDownAfterMs: number;
-  #beatMs: number;
+  readonly #pacing: Pacing;
   #ticking: NodeJS.Timeout;
   readonly #undo: (() => void)[] = [];
   readonly #sent = { full: 0, change: 0 };
@@ -63,16 +56,10 @@ export class Dispatcher implements SessionEvents {
   constructor(options: DispatcherOptions) {
     const { store, nodeDownAfterMs } = options;
     this.#options = options;
-    this.#nodeDownAfterMs = nodeDownAfterMs;
-    this.#beatMs = beatMsFor(nodeDownAfterMs);
-    const tickMs = tickMsFor(nodeDownAfterMs);
+    this.#pacing = new Pacing(nodeDownAfterMs, options.steadyMs());
     this.#tracker = new AssignmentTracker(viewOf(store, options.vault, options.logger));
     this.#withdrawals = new Withdrawals(options.withdrawTimeoutMs);
-    this.#detector = new FailureDetector({
-      downAfterMs: nodeDownAfterMs,
-      tickMs,
-      nowMs: options.steadyMs(),
-    });
+    this.#detector = new FailureDetector({ ...this.#pacing.pace, nowMs: options.steadyMs() });
     this.#orphans = new Orphans({
       nodes: () => store.all('nodes').values(),
       isOrphan: (node) => options.records.isOrphan(node),
@@ -92,7 +79,7 @@ export class Dispatcher implements SessionEvents {
     });
     this.#flush();
     this.#undo.push(store.onChange((changes) => this.#onChange(changes)));
-    this.#ticking = setInterval(() => this.#tick(), tickMs);
+    this.#ticking = setInterval(() => this.#tick(), this.#pacing.pace.tickMs);
     this.#undo.push(() => clearInterval(this.#ticking));
     const looking = setInterval(() => this.#orphans.look(options.steadyMs()), ORPHANS_LOOK_MS);
     this.#undo.push(() => clearInterval(looking));
@@ -208,7 +195,8 @@ export class Dispatcher implements SessionEvents {
 
   #welcome(session: NodeSession, { index: nodeIndex }: Node): void {
     const about = aboutManagers(this.#options.store);
-    session.send({ type: 'welcome', sessionId: session.id, nodeIndex, beatMs: this.#beatMs, ...about });
+    const { beatMs } = this.#pacing.pace;
+    session.send({ type: 'welcome', sessionId: session.id, nodeIndex, beatMs, ...about });
   }
 
   /** All nodes are told where managers are now. */
@@ -237,21 +225,20 @@ export class Dispatcher implements SessionEvents {
     for (const change of changes) {
       if (change.table === 'nodes') this.#onNodeChange(change.key, change.after);
       else if (change.table === 'cluster' && change.after !== undefined)
-        this.#setPatience(change.after.nodeDownAfterMs);
+        this.#adoptPace(this.#pacing.set(change.after.nodeDownAfterMs, this.#sessions.size));
     }
     if (changes.some((change) => change.table === 'managers')) this.#welcomeAll();
     if (this.#tracker.hasChanges) this.#scheduleFlush();
   }
 
-  /** A changed setting holds at once: nodes are welcomed again, with the new beat. */
-  #setPatience(nodeDownAfterMs: number): void {
-    if (nodeDownAfterMs === this.#nodeDownAfterMs) return;
-    this.#nodeDownAfterMs = nodeDownAfterMs;
-    this.#beatMs = beatMsFor(nodeDownAfterMs);
-    const tickMs = tickMsFor(nodeDownAfterMs);
-    this.#detector.adjust({ downAfterMs: nodeDownAfterMs, tickMs });
+  /** Another pace holds at once: nodes are welcomed again, with the new beat. */
+  #adoptPace(isAnother: boolean): void {
+    if (!isAnother) return;
+    const { pace } = this.#pacing;
+    this.#options.logger.info({ ...pace, sessions: this.#sessions.size }, 'another pace of heartbeats');
+    this.#detector.adjust(pace);
     clearInterval(this.#ticking);
-    this.#ticking = setInterval(() => this.#tick(), tickMs);
+    this.#ticking = setInterval(() => this.#tick(), pace.tickMs);
     this.#welcomeAll();
     // Until they beat faster they may be late once.
     for (const session of this.#sessions.values()) this.heard(session);
@@ -360,6 +347,7 @@ export class Dispatcher implements SessionEvents {
   #tick(): void {
     const nowMs = this.#options.steadyMs();
     for (const verdict of this.#detector.tick(nowMs)) this.#markDown(verdict);
+    this.#adoptPace(this.#pacing.look(this.#sessions.size, nowMs));
     this.#expireHolds();
   }
 

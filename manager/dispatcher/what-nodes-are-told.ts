@@ -1,18 +1,9 @@
-/** PURE. What a dispatcher tells nodes, and of them: beats, messages, addresses. */
+/** PURE. What a dispatcher tells nodes, and of them: messages, addresses. */
 import { VERSION } from '../../shared/lib/version.ts';
 import type { AssignmentSet, TaskAssignment } from '../../shared/model/index.ts';
 import type { Store } from '../store/store.ts';
 import type { AssignmentTracker } from './assignment-tracker.ts';
 import type { Verdict } from './failure-detector.ts';
-
-/** Swarm's factor, too: two heartbeats in a row may be lost. Reading them is what an idle manager spends its time with. */
-export function beatMsFor(nodeDownAfterMs: number): number {
-  return Math.max(10, Math.floor(nodeDownAfterMs / 3));
-}
-
-export function tickMsFor(nodeDownAfterMs: number): number {
-  return Math.max(5, Math.floor(nodeDownAfterMs / 8));
-}
 
 export const DOWN_MESSAGES: Record<Verdict['reason'], string> = {
   silent: 'heartbeat failure',
