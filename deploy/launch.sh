@@ -39,7 +39,7 @@ install_packages() {
 
 # True when a source file is newer than what the last build made.
 build_is_stale() {
-  [ -e "$root/dist/deploy/cli/main.js" ] && [ -e "$root/native/build/libshoal.so" ] &&
+  [ -e "$root/dist/bundle/deploy/cli/main.js" ] && [ -e "$root/native/build/libshoal.so" ] &&
     [ -e "$root/native/build/shoal-monitor" ] && [ -e "$root/native/build/shoal-init" ] &&
     [ -e "$root/native/build/shoal-files" ] && [ -e "$root/dist/.built" ] || return 0
   [ -n "$(cd "$root" && find manager agent shared deploy test native/src native/include native/Makefile package.json tsconfig.json \
@@ -80,7 +80,7 @@ main() {
   install_packages
   build
   give_back
-  exec node "$root/dist/deploy/cli/main.js" "$@"
+  exec node "$root/dist/bundle/deploy/cli/main.js" "$@"
 }
 
 main "$@"

@@ -1,5 +1,5 @@
 /** Where this installation's files are: the same from source and from dist/. */
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -13,8 +13,20 @@ function findRoot(directory: string): string {
   return findRoot(parent);
 }
 
-/** The `shoal` command, compiled. */
-export const CLI_PATH = path.join(PROJECT_ROOT, 'dist/deploy/cli/main.js');
+/**
+ * The `shoal` command: in a checkout the bundle, if it was made of what is compiled now (which `npm run build` does); a release has
+ * it in the place of what is compiled.
+ */
+export const CLI_PATH = isFresh('dist/bundle/deploy/cli/main.js')
+  ? path.join(PROJECT_ROOT, 'dist/bundle/deploy/cli/main.js')
+  : path.join(PROJECT_ROOT, 'dist/deploy/cli/main.js');
+
+function isFresh(bundle: string): boolean {
+  const [made, compiled] = [bundle, 'dist/.tsbuildinfo'].map((file) =>
+    statSync(path.join(PROJECT_ROOT, file), { throwIfNoEntry: false }),
+  );
+  return made !== undefined && compiled !== undefined && made.mtimeMs >= compiled.mtimeMs;
+}
 
 /** deploy/prerequisites.sh, for messages and for the launcher. */
 export const PREREQUISITES = path.join(PROJECT_ROOT, 'deploy/prerequisites.sh');

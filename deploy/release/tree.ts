@@ -4,12 +4,12 @@ import { existsSync } from 'node:fs';
 import { chmod, copyFile, lutimes, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { InvalidError, NotFoundError } from '../../shared/errors/index.ts';
+import { BUNDLE, PROGRAM } from './bundle.ts';
 import { installedPackages } from './production-packages.ts';
 
 /** In sha256sum's format, of all other files: install.sh checks it, and compares it to know a release again. */
 export const MANIFEST = 'MANIFEST';
 
-const WINGS = ['agent', 'deploy', 'manager', 'shared'];
 const NATIVE = ['libshoal.so', 'shoal-files', 'shoal-init', 'shoal-monitor'].map(
   (name) => `native/build/${name}`,
 );
@@ -26,7 +26,9 @@ const FOLDERS = ['deploy/stacks', 'deploy/systemd', 'docs'];
 const UNUSED_OF_PACKAGES = /\.(map|[cm]?ts|tsbuildinfo)$/;
 
 export interface TreeFile {
-  /** From the project's root, and from the release's. */
+  /** From the project's root. */
+  readonly source: string;
+  /** From the release's root. */
   readonly path: string;
   readonly executable: boolean;
 }
@@ -34,27 +36,28 @@ export interface TreeFile {
 /** What belongs into a release made of the built project at `root`, sorted. Throws NotFoundError for what is not built. */
 export async function releaseFiles(root: string): Promise<TreeFile[]> {
   const lists = await Promise.all([
-    ...WINGS.map((wing) => compiled(root, wing)),
+    program(root),
     ...FOLDERS.map((folder) => filesBelow(root, folder)),
     ...(await installedPackages(root)).map(({ directory }) => packageFiles(root, directory)),
   ]);
-  const paths = [...NATIVE, ...PLAIN, ...lists.flat()].toSorted();
-  return Promise.all(paths.map((file) => describe(root, file)));
+  const sources = [...NATIVE, ...PLAIN, ...lists.flat()];
+  const files = await Promise.all(sources.map((file) => describe(root, file)));
+  return files.toSorted((a, b) => (a.path < b.path ? -1 : 1));
 }
 
-async function describe(root: string, file: string): Promise<TreeFile> {
-  const status = await stat(path.join(root, file)).catch((cause: unknown) => {
-    throw new NotFoundError(`${file} is not there: run npm run build`, { cause });
+async function describe(root: string, source: string): Promise<TreeFile> {
+  const status = await stat(path.join(root, source)).catch((cause: unknown) => {
+    throw new NotFoundError(`${source} is not there: run npm run build`, { cause });
   });
-  return { path: file, executable: (status.mode & 0o100) !== 0 || file === 'dist/deploy/cli/main.js' };
+  const inBundle = source.startsWith(`${BUNDLE}/`);
+  const own = inBundle ? path.join('dist', path.relative(BUNDLE, source)) : source;
+  return { source, path: own, executable: (status.mode & 0o100) !== 0 || own === `dist/${PROGRAM}` };
 }
 
-/** Only what has a source: a compiler leaves the output of sources that are gone. */
-async function compiled(root: string, wing: string): Promise<string[]> {
-  const sources = (await filesBelow(root, wing)).filter((file) => file.endsWith('.ts'));
-  return sources
-    .filter((file) => !file.endsWith('.d.ts'))
-    .map((file) => path.join('dist', file.replace(/\.ts$/, '.js')));
+/** The bundle, whose main file must be there. */
+async function program(root: string): Promise<string[]> {
+  const main = path.join(BUNDLE, PROGRAM);
+  return existsSync(path.join(root, main)) ? filesBelow(root, BUNDLE) : [main];
 }
 
 /** Packages within it are listed by themselves. */
@@ -93,7 +96,7 @@ export async function writeTree(
   for (const file of files) {
     const to = path.join(target, file.path);
     await mkdir(path.dirname(to), { recursive: true });
-    await copyFile(path.join(root, file.path), to);
+    await copyFile(path.join(root, file.source), to);
     await chmod(to, file.executable ? 0o755 : 0o644);
     sums.push(`${await sha256(to)}  ${file.path}\n`);
   }

@@ -9,6 +9,7 @@ import { isAbort } from '../../shared/lib/abort.ts';
 import { delay } from '../../shared/lib/abort.ts';
 import { backoffMs } from '../../shared/lib/backoff.ts';
 import type { Clock } from '../../shared/lib/clock.ts';
+import type { Node } from '../../shared/model/index.ts';
 import type { Plan } from '../plan/plan.ts';
 import { plan } from '../plan/plan.ts';
 import { earlier } from '../plan/reconcile/actions.ts';
@@ -57,6 +58,9 @@ const BACKOFF_MAX_MS = 1_000;
 /** A service that plan() can not handle is tried again after this long. */
 const POISONED_RETRY_MS = 30_000;
 
+/** After a restart the first of the nodes that come back would be given everything: the others have so long, too. */
+const RETURN_MS = 1_500;
+
 /** Of the one record that is written for its revision's sake: whose it was last. */
 const LEADER_KEY = 'leader';
 
@@ -84,6 +88,8 @@ class Leader {
   #looked = 0;
   /** Something may have been written that the mirror does not show yet. */
   #behind = true;
+  /** Until then, nothing is planned while nodes are on their way back. */
+  #returnUntilMs = 0;
 
   constructor(options: LeaderOptions) {
     this.#options = options;
@@ -91,7 +97,8 @@ class Leader {
   }
 
   async run(signal: AbortSignal): Promise<void> {
-    const { store, logger } = this.#options;
+    const { store, logger, clock } = this.#options;
+    this.#returnUntilMs = clock.now() + RETURN_MS;
     const undo = store.onChange((changes) => {
       this.#dirty.note(changes);
       const view = this.#view();
@@ -102,6 +109,7 @@ class Leader {
       logger.info('leading');
       while (!signal.aborted) {
         await this.#somethingToDo(signal);
+        await this.#nodesReturn(signal);
         // What arrives in the same breath is planned together.
         await nextTurn(undefined, { signal });
         if (this.#behind && (await this.#catchUp(signal)) === 'deposed') return;
@@ -119,6 +127,16 @@ class Leader {
       if (this.#dirty.isUrgent || (!this.#dirty.isEmpty && this.#hasRested)) return;
       const next = earlier(this.#dirty.nextTimer(), this.#dirty.isEmpty ? undefined : this.#restUntilMs);
       await this.#wakeUp.wait(next === undefined ? undefined : Math.max(0, next - clock.now()), signal);
+    }
+  }
+
+  async #nodesReturn(signal: AbortSignal): Promise<void> {
+    const { store, clock } = this.#options;
+    for (;;) {
+      const leftMs = this.#returnUntilMs - clock.now();
+      const isAwaited = ({ status }: Node): boolean => status === 'unknown';
+      if (leftMs <= 0 || ![...store.all('nodes').values()].some(isAwaited)) return;
+      await this.#wakeUp.wait(leftMs, signal);
     }
   }
 

@@ -170,7 +170,8 @@ debTest(
       `${installer}/prerequisites.sh --runtime manager && ${installer}/prerequisites.sh --runtime agent`,
     );
     await succeeds(
-      `node -e 'await import("/opt/shoal/current/dist/agent/native/library.js")' --input-type=module`,
+      `cd /opt/shoal/current/dist/chunks && for part in $(grep -l libshoal.so *.js); do
+        node --input-type=module -e 'await import(process.argv[1])' "$PWD/$part" || exit; done`,
     );
     const serves = await succeeds(`unshare --net sh -c '
     ip link set lo up

@@ -69,14 +69,13 @@ class Host {
       text.replace(/"version": "[^"]*"/, `"version": "${version}"`),
     );
     await writeFile(path.join(source, 'note'), note);
-    const plain = [...units, 'package.json', 'note'].map((file) => ({ path: file, executable: false }));
     const tree = path.join(source, `shoal-${version}`);
-    await writeTree(
-      source,
-      tree,
-      [...files.map((file) => ({ path: file, executable: true })), ...plain],
-      1_000_000,
-    );
+    const all = [...files, ...units, 'package.json', 'note'].map((file) => ({
+      source: file,
+      path: file,
+      executable: files.includes(file),
+    }));
+    await writeTree(source, tree, all, 1_000_000);
     return tree;
   }
 

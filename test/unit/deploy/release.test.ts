@@ -43,14 +43,10 @@ const FILES = [
   'docs/operate.md',
   'agent/main.ts',
   'deploy/cli/main.ts',
-  'manager/main.ts',
-  'shared/version.ts',
-  'dist/agent/main.js',
-  'dist/agent/main.js.map',
-  'dist/agent/gone.js',
+  'dist/agent/unbundled.js',
+  'dist/bundle/chunks/main-ABCDEFGH.js',
+  'dist/bundle/deploy/cli/main.js',
   'dist/deploy/cli/main.js',
-  'dist/manager/main.js',
-  'dist/shared/version.js',
   'dist/test/unit/x.test.js',
   'native/build/libshoal.so',
   'native/build/shoal-files',
@@ -93,7 +89,17 @@ async function project(t: ExecutionContext): Promise<string> {
 
 test('what a host needs is in it: no sources, tests, stale output, or packages for development', async (t) => {
   const files = (await releaseFiles(await project(t))).map((file) => file.path);
-  const out = ['.ts', '.map', 'gone.js', 'x.test.js', 'error.o', 'tool', '.bin', 'package-lock.json'];
+  const out = [
+    '.ts',
+    '.map',
+    'unbundled.js',
+    'dist/bundle',
+    'x.test.js',
+    'error.o',
+    'tool',
+    '.bin',
+    'package-lock.json',
+  ];
   const unwanted = files.filter((file) => out.some((part) => file.includes(part)));
   t.deepEqual(unwanted, []);
   const wanted = FILES.filter((file) => !out.some((part) => file.includes(part)));
@@ -102,6 +108,7 @@ test('what a host needs is in it: no sources, tests, stale output, or packages f
     [],
   );
   t.true(files.includes('node_modules/used/node_modules/deeper/package.json'));
+  t.true(files.includes('dist/chunks/main-ABCDEFGH.js'));
   t.deepEqual(files, files.toSorted());
 });
 
@@ -114,7 +121,7 @@ test('the same files at another time, with other modes of the same meaning, give
     return Promise.all(files.map((file) => readFile(file)));
   };
   const first = await build();
-  await utimes(path.join(root, 'dist/agent/main.js'), 1, 1);
+  await utimes(path.join(root, 'dist/bundle/deploy/cli/main.js'), 1, 1);
   await chmod(path.join(root, 'native/build/shoal-monitor'), 0o755);
   await chmod(path.join(root, 'LICENSE'), 0o600);
   const second = await build();
@@ -132,6 +139,11 @@ test('what is not built, not installed or another version is named, with what to
   const release = async (): Promise<void> => {
     await makeRelease({ root, outDir: await temporary(t), epochSeconds: EPOCH_SECONDS }, signal);
   };
+  await rm(path.join(root, 'dist/bundle'), { recursive: true });
+  await t.throwsAsync(release, {
+    message: /dist\/bundle\/deploy\/cli\/main\.js is not there: run npm run build/,
+  });
+  await put(root, 'dist/bundle/deploy/cli/main.js', '');
   await rm(path.join(root, 'native/build/shoal-init'));
   await t.throwsAsync(release, { message: /native\/build\/shoal-init is not there: run npm run build/ });
   await put(root, 'node_modules/used/package.json', JSON.stringify({ version: '1.0.1' }));

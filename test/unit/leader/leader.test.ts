@@ -54,6 +54,30 @@ test('a plan larger than a commit or a turn is written in pieces', async (t) => 
   await leader.stop();
 });
 
+test('after a restart nodes come back one by one, and the first of them is not given everything', async (t) => {
+  const swarm = build(3);
+  for (const id of ['n1', 'n2', 'n3']) swarm.node(id, { status: 'unknown' });
+  swarm.service('web', { replicas: 3 });
+  const leader = start(swarm);
+  for (const id of ['n1', 'n2', 'n3']) {
+    await delay(30, AbortSignal.timeout(20_000));
+    t.is(swarm.tasks('web').length, 0, `${id} has not come`);
+    swarm.node(id, { status: 'ready' });
+  }
+  await eventually(() => new Set(swarm.wanted('web').map(({ nodeId }) => nodeId)).size === 3);
+  await leader.stop();
+});
+
+test('a node that does not come back holds up the others for a moment only', async (t) => {
+  const swarm = build(2);
+  swarm.node('n1', { status: 'unknown' });
+  swarm.service('web', { replicas: 3 });
+  const leader = start(swarm);
+  await eventually(() => swarm.wanted('web').filter(({ nodeId }) => nodeId === 'n2').length === 3);
+  t.pass();
+  await leader.stop();
+});
+
 test('invariant 4: a deposed leader writes nothing and leaves', async (t) => {
   const swarm = build(1);
   const leader = start(swarm);
