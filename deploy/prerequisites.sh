@@ -11,7 +11,7 @@ readonly NEEDED=(build-essential musl-tools libseccomp-dev libmnl-dev libnftable
 readonly RUNTIME_OF_AGENT=(libseccomp2 libmnl0 libnftables1 'libarchive13|libarchive13t64' libcjson1
   'libnettle8|libnettle8t64' nftables iproute2 ca-certificates)
 readonly RUNTIME_OF_MANAGER=('etcd-server|etcd' 'etcd-client|etcd' ca-certificates)
-readonly NEEDED_BY_CHECKS=(clang-format cppcheck valgrind libfaketime tcpdump debootstrap systemd dbus)
+readonly NEEDED_BY_CHECKS=(clang-format cppcheck valgrind libfaketime tcpdump debootstrap systemd dbus e2fsprogs)
 # What tests and benchmarks are compared with or run as workloads: unpacked, never installed.
 readonly PEERS=(docker.io containerd runc crun docker-registry iptables nginx-light redis-server redis-tools)
 readonly PEERS_OF_NEWER=(docker-cli) # a package of its own since Debian 13
@@ -26,8 +26,8 @@ readonly NEWER_SOURCE='deb [signed-by=/usr/share/keyrings/debian-archive-keyring
 # installing would drag in udev, initramfs-tools and a boot entry.
 readonly EMULATOR=qemu-system-x86
 readonly KERNEL='linux-image-cloud-amd64|linux-image-virtual' # Debian|Ubuntu: names the package of the kernel
-readonly KERNEL_MODULES=(fs/overlayfs drivers/block/loop net/netfilter net/sched/sch_tbf net/ipv4 net/ipv6 drivers/net/vxlan drivers/net/veth drivers/net/wireguard lib crypto arch)
-readonly VM_LAYOUT=1
+readonly KERNEL_MODULES=(fs/overlayfs fs/quota drivers/block/loop net/netfilter net/sched/sch_tbf net/ipv4 net/ipv6 drivers/net/vxlan drivers/net/veth drivers/net/wireguard lib crypto arch)
+readonly VM_LAYOUT=2
 # Services that come with the packages above and must not be started by installing them.
 readonly UNWANTED_SERVICES=(etcd nftables)
 readonly POLICY=/usr/sbin/policy-rc.d

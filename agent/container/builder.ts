@@ -2,7 +2,7 @@
 import { copyFile, mkdir, writeFile } from 'node:fs/promises';
 import { readFileSync } from 'node:fs';
 import { arch, hostname as hostnameOfNode, release as kernelRelease } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { taskContext, type TemplateContext } from '../../shared/lib/template.ts';
 import { InvalidError, NotFoundError } from '../../shared/errors/index.ts';
 import { newContainerId } from '../../shared/lib/ids.ts';
@@ -13,7 +13,6 @@ import {
   STACK_LABEL,
   type ContainerSpec,
   type HealthCheck,
-  type MountSpec,
   type TaskAssignment,
 } from '../../shared/model/index.ts';
 import type { TaskFiles } from '../files/task-files.ts';
@@ -29,6 +28,7 @@ import { heldMounts } from './held-mounts.ts';
 import { hostsFile, hostsFileOfNode } from './hosts-file.ts';
 import { readImageFile } from './image-files.ts';
 import { logTarget } from './log-message.ts';
+import { mountBinds } from './mount-binds.ts';
 import { etcBinds, filesLender, sharedMemory, sharingOf } from './peers.ts';
 import type { ContainerRecord } from './record.ts';
 import { fillSpec } from './fill-spec.ts';
@@ -38,6 +38,7 @@ import { parseSignal } from './signals.ts';
 import { detailsOf, type StandaloneRecord, standaloneMode, withAnonymousVolumes } from './standalone.ts';
 import { isRemapped, withOwnIds } from './user-ranges.ts';
 import { type ResolvedUser, resolveUser } from './users.ts';
+import { checkDisk } from './writable-layer.ts';
 
 type HeldProcess = Pick<
   ContainerRecord,
@@ -68,9 +69,13 @@ export class ContainerBuilder {
     this.#options = options;
   }
 
-  /** Fetches the image. Rejects with the registry's message when there is none. */
+  /**
+   * Fetches the image. Rejects with the registry's message when there is none, and when this node can not be what the
+   * container needs.
+   */
   async prepare(task: TaskAssignment, signal: AbortSignal): Promise<ResolvedImage> {
     const { registryAuth, container } = task.spec;
+    await checkDisk(dirname(this.#options.containers.directory(task.taskId)), container);
     const mode = standaloneMode(task);
     if (mode !== undefined) return this.#prepareStandalone(task, mode.containerId);
     const here = await this.#imageHere(container);
@@ -143,7 +148,7 @@ export class ContainerBuilder {
     const filled = filledSpec(task, context);
     const { spec, names } = withAnonymousVolumes(filled, image.config, id);
     const user = await userOf(spec, image);
-    const { containers } = this.#options;
+    const { containers, volumes } = this.#options;
     const lender = await filesLender(containers, spec.runtime?.networkOf);
     const hostname = this.#hostname(spec, id, lender?.hostname);
     const remapped = isRemapped(spec, this.#options.remap);
@@ -152,7 +157,7 @@ export class ContainerBuilder {
       ...(lender?.binds ?? owned(await this.#files(task, id, hostname, networked))),
       ...sharedMemory(containers, id, spec.runtime),
       ...owned(spec.init === true ? [await this.#init(id)] : []),
-      ...(await this.#mounts({ mounts: spec.mounts, anonymous: names, image, id, remapped }, signal)),
+      ...(await mountBinds(volumes, { id, image, mounts: spec.mounts, anonymous: names, remapped }, signal)),
       ...owned(this.#options.files.mounts(id, spec)),
     ];
     const config = runtimeSpec({
@@ -182,6 +187,7 @@ export class ContainerBuilder {
       mounts: heldMounts(spec.mounts, names, binds),
       ...(spec.readOnlyRoot === true ? { readOnlyRoot: true } : {}),
       ...(log.kept ? {} : { withoutLog: true }),
+      ...(spec.runtime?.diskBytes === undefined ? {} : { diskBytes: spec.runtime.diskBytes }),
       ...(lender === undefined ? {} : { filesOf: lender.id }),
       ...(spec.runtime?.ipcShareable === true ? { sharesMemory: true } : {}),
     };
@@ -228,53 +234,6 @@ export class ContainerBuilder {
       Object.entries(files).map(([name, text]) => writeFile(join(directory, name), text, { mode: 0o644 })),
     );
     return etcBinds(directory);
-  }
-
-  async #mounts(
-    {
-      mounts,
-      anonymous,
-      image,
-      id,
-      remapped,
-    }: {
-      mounts: readonly MountSpec[];
-      anonymous: readonly string[];
-      image: ResolvedImage;
-      id: string;
-      remapped: boolean;
-    },
-    signal: AbortSignal,
-  ): Promise<BindMount[]> {
-    const binds: BindMount[] = [];
-    for (const mount of mounts) {
-      if (mount.kind === 'tmpfs') continue;
-      const options = [
-        mount.kind === 'bind' && mount.recursive !== false ? 'rbind' : 'bind',
-        mount.readOnly ? 'ro' : 'rw',
-      ];
-      if (mount.kind === 'bind') {
-        if (!mount.source.startsWith('/'))
-          throw new InvalidError(`bind source "${mount.source}" is not an absolute path`);
-        if (mount.createSource === true) await mkdir(mount.source, { recursive: true });
-        binds.push({
-          source: mount.source,
-          target: mount.target,
-          options: [...options, mount.propagation ?? 'rprivate'],
-        });
-      } else {
-        // What its image has at the target belongs at the volume's root.
-        const noCopy = mount.noCopy === true || mount.subpath !== undefined;
-        const volume = { ...mount, noCopy, anonymous: anonymous.includes(mount.source) };
-        const path = await this.#options.volumes.ensure(volume, image.layers, id, signal);
-        // Not `rw`, which would undo the options of what is mounted for the volume.
-        const access = mount.readOnly ? ['ro'] : [];
-        if (mount.subpath !== undefined) access.push(`x-subpath=${mount.subpath}`);
-        const bind = { source: path, target: mount.target, options: ['bind', ...access, 'rprivate'] };
-        binds.push(remapped ? withOwnIds(bind) : bind);
-      }
-    }
-    return binds;
   }
 }
 

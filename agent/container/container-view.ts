@@ -6,6 +6,7 @@ import type { FilesRoot } from '../native/files-helper.ts';
 import type { Containers } from './containers.ts';
 import { volumesOf } from './held-mounts.ts';
 import type { ContainerRecord } from './record.ts';
+import { makeWritableLayer } from './writable-layer.ts';
 
 export interface ContainerView {
   readonly record: ContainerRecord;
@@ -81,11 +82,9 @@ export async function layersRoot(
   record: ContainerRecord,
 ): Promise<FilesRoot> {
   const directory = containers.directory(record.id);
-  const upper = containers.upperDirectory(record.id);
-  const work = join(directory, 'work');
   const place = join(directory, 'view');
-  await mkdir(upper, { recursive: true, mode: 0o755 });
-  for (const path of [work, place]) await mkdir(path, { recursive: true, mode: 0o700 });
+  const { upper, work } = await makeWritableLayer(directory, record);
+  await mkdir(place, { recursive: true, mode: 0o700 });
   const own = OWN_FILES.map((name) => ({
     source: join(directory, name),
     target: `/etc/${name}`,

@@ -27,6 +27,7 @@ import { memoryPath, type Sharing, withPeers } from './peers.ts';
 import { readRecord, writeRecord, type ContainerExit, type ContainerRecord } from './record.ts';
 import { mountMemory } from '../files/memory-directory.ts';
 import { withUserRange } from './user-ranges.ts';
+import { forgetDiskLimit, makeWritableLayer } from './writable-layer.ts';
 
 const SIGKILL = 9;
 const PAUSED_POLL_MS = 250;
@@ -187,11 +188,8 @@ export class Containers {
     const { record } = container;
     const directory = this.directory(record.id);
     const runDir = this.runDirectory(record.id);
-    await Promise.all([
-      mkdir(this.upperDirectory(record.id), { recursive: true, mode: 0o755 }),
-      mkdir(join(directory, 'work'), { recursive: true, mode: 0o700 }),
-      mkdir(runDir, { recursive: true, mode: 0o700 }),
-    ]);
+    await mkdir(runDir, { recursive: true, mode: 0o700 });
+    const layer = await makeWritableLayer(directory, record);
     await writeRecord(directory, record);
     this.#records.set(record.id, record);
     if (container.sharedBytes !== undefined) await mountMemory(memoryPath(directory), container.sharedBytes);
@@ -200,11 +198,7 @@ export class Containers {
         id: record.id,
         runDir,
         config,
-        rootfs: {
-          lower: [...container.layers],
-          upper: this.upperDirectory(record.id),
-          work: join(directory, 'work'),
-        },
+        rootfs: { lower: [...container.layers], ...layer },
         ...(container.log.kept ? { log: this.#logOf(container) } : {}),
         stdin: record.openStdin ?? false,
         stdinOnce: record.stdinOnce ?? false,
@@ -347,6 +341,7 @@ export class Containers {
     try {
       await this.release(id);
       for (const watcher of this.#watchers) await watcher.leaving?.(id);
+      await forgetDiskLimit(this.directory(id), this.#records.get(id));
       await rm(this.directory(id), { recursive: true, force: true });
       this.#records.delete(id);
       for (const watcher of this.#watchers) watcher.removed(id);

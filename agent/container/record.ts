@@ -64,6 +64,8 @@ export interface ContainerRecord {
   readonly sharesMemory?: true;
   /** Its output is not kept. */
   readonly withoutLog?: true;
+  /** How much it may write over its image. */
+  readonly diskBytes?: number;
   /** Where its output is sent, too. */
   readonly forward?: LogTarget;
 }

@@ -118,9 +118,7 @@ export function runtimeSpec(input: RuntimeSpecInput): OciConfig {
       },
       maskedPaths: privileged ? [] : MASKED,
       readonlyPaths: privileged ? [] : READ_ONLY,
-      ...(privileged || spec.seccompUnconfined === true
-        ? {}
-        : { seccomp: seccompOf(spec, input.machine, capabilities) }),
+      ...(privileged ? {} : seccompOf(spec, input.machine, capabilities)),
     },
   };
 }
@@ -136,15 +134,24 @@ function initArgs(spec: ContainerSpec): string[] {
   return spec.init === true ? [INIT_PATH, '--'] : [];
 }
 
-/** The service's own profile, as far as it holds on this machine, or the default one. */
+const LIMITED_SECCOMP: OciSeccomp = { ...DEFAULT_SECCOMP, keepsProjects: true };
+const LIMITED_UNCONFINED: OciSeccomp = { defaultAction: 'SCMP_ACT_ALLOW', keepsProjects: true };
+
+/**
+ * The service's own profile, as far as it holds on this machine, or the default one, or none. Where the disk is limited
+ * the container must not take its files out of the limit.
+ */
 function seccompOf(
-  { seccompProfile }: ContainerSpec,
+  { seccompProfile, seccompUnconfined, runtime }: ContainerSpec,
   machine: RuntimeSpecInput['machine'],
   capabilities: readonly string[],
-): OciSeccomp {
-  if (seccompProfile === undefined) return DEFAULT_SECCOMP;
+): { seccomp?: OciSeccomp } {
+  const limited = runtime?.diskBytes !== undefined;
+  if (seccompUnconfined === true) return limited ? { seccomp: LIMITED_UNCONFINED } : {};
+  if (seccompProfile === undefined) return { seccomp: limited ? LIMITED_SECCOMP : DEFAULT_SECCOMP };
   const { arch = '', release = '' } = machine ?? {};
-  return resolveSeccomp(parseSeccompProfile(seccompProfile), { arch, release, capabilities });
+  const own = resolveSeccomp(parseSeccompProfile(seccompProfile), { arch, release, capabilities });
+  return { seccomp: limited ? { ...own, keepsProjects: true } : own };
 }
 
 /** Docker's rule: an entrypoint given by the service drops the image's command. */

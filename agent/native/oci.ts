@@ -43,7 +43,10 @@ export interface OciMount {
   options?: string[];
 }
 
-export type OciSeccomp = ResolvedSeccomp;
+export type OciSeccomp = ResolvedSeccomp & {
+  /** Not OCI's: no file can be taken out of the limit of the container's disk. */
+  keepsProjects?: true;
+};
 
 export interface OciDevice {
   path: string;

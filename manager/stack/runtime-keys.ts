@@ -1,10 +1,10 @@
 /** Keys of a service that ask something of the container's runtime: privileges, namespaces, devices, weights. */
 import type { ContainerSpec, DeviceMapping, RuntimeOptions } from '../../shared/model/index.ts';
+import { parseBytes } from '../../shared/lib/bytes.ts';
 import { parseSeccompProfile } from '../../shared/lib/seccomp-profile.ts';
 import { readBlockIo } from './block-io.ts';
 import type { ProjectFiles } from './files.ts';
 import { defined, Section } from './section.ts';
-import { parseBytes } from './units.ts';
 import type { Value } from './value.ts';
 
 type SecurityFields = Pick<ContainerSpec, 'noNewPrivileges' | 'seccompUnconfined' | 'seccompProfile'>;
@@ -17,6 +17,7 @@ export function readRuntime(service: Section, files: ProjectFiles): RuntimeField
     devices: readDevices(service),
     deviceRules: nonEmpty(service.texts('device_cgroup_rules')),
     shmBytes: service.bytes('shm_size') || undefined,
+    diskBytes: readDiskLimit(service),
     hostPid: hostMode(service, 'pid'),
     hostIpc: hostMode(service, 'ipc', ['private', 'shareable']),
     hostUts: hostMode(service, 'uts'),
@@ -97,6 +98,13 @@ function readPullPolicy(service: Section): RuntimeOptions['pullPolicy'] {
 }
 
 /** -1 is no limit. */
+function readDiskLimit(service: Section): number | undefined {
+  const options = service.section('storage_opt');
+  const bytes = options?.bytes('size');
+  options?.end();
+  return bytes === 0 ? undefined : bytes;
+}
+
 function readSwap(service: Section): number | undefined {
   const text = service.text('memswap_limit');
   if (text === undefined) return undefined;

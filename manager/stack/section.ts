@@ -1,6 +1,7 @@
 /** A mapping of the file while it is read: typed access to its keys, and a report on those that nobody took. */
 import type { Problems } from './problem.ts';
-import { parseBytes, parseCpus, parseDuration } from './units.ts';
+import { parseBytes } from '../../shared/lib/bytes.ts';
+import { parseCpus, parseDuration } from './units.ts';
 import { describe, isNull, type ListValue, type MapValue, type Value } from './value.ts';
 
 /** What is said about a key that Shoal does not act on. */

@@ -36,7 +36,6 @@ export const SERVICE_RULES: KeyRules = {
   provider: refuse('has no meaning in a cluster: services are containers'),
   pull_refresh_after: warn('has no effect: a tag is asked of its registry at each start'),
   runtime: refuse('not supported: nodes have one runtime'),
-  storage_opt: refuse('not supported: the file system of a container has no limit of its own; a tmpfs has'),
   use_api_socket: refuse('not supported: mount the socket of a manager and place the service there'),
   volumes_from: refuse('not supported: name the volume in both services'),
 };

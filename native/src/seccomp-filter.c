@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "config.h"
+#include "seccomp-projects.h"
 
 #define CACHE_SIZE 8
 #define SECCOMP_FAIL(err, code, ...) shoal_fail((err), (code), "seccomp", __VA_ARGS__)
@@ -152,21 +153,23 @@ static void write_prologue(struct sock_filter out[PROLOGUE_SIZE]) {
   memcpy(out, prologue, sizeof prologue);
 }
 
-/* libseccomp writes the program into a descriptor. */
-static int export_program(scmp_filter_ctx filter, struct seccomp_filter *out, struct shoal_error *err) {
+/* libseccomp writes the program into a descriptor; what keeps files in their projects comes before it. */
+static int export_program(scmp_filter_ctx filter, bool keeps_projects, struct seccomp_filter *out,
+                          struct shoal_error *err) {
   int fd = memfd_create("shoal-seccomp", MFD_CLOEXEC);
   if (fd < 0) return SECCOMP_FAIL(err, errno, "memfd_create");
   int rc = seccomp_export_bpf(filter, fd);
   off_t size = lseek(fd, 0, SEEK_END);
   if (rc == 0 && (size <= 0 || size % (off_t)sizeof *out->instructions != 0)) rc = -EIO;
-  if (rc == 0)
-    out->instructions = calloc(PROLOGUE_SIZE + (size_t)size / sizeof *out->instructions, sizeof *out->instructions);
+  size_t before = PROLOGUE_SIZE + (keeps_projects ? SECCOMP_PROJECTS_SIZE : 0);
+  if (rc == 0) out->instructions = calloc(before + (size_t)size / sizeof *out->instructions, sizeof *out->instructions);
   if (rc == 0 && out->instructions == NULL) rc = -ENOMEM;
-  if (rc == 0 && pread(fd, out->instructions + PROLOGUE_SIZE, (size_t)size, 0) != size) rc = -EIO;
+  if (rc == 0 && pread(fd, out->instructions + before, (size_t)size, 0) != size) rc = -EIO;
   close(fd);
   if (rc < 0) return SECCOMP_FAIL(err, -rc, "export of the program");
   write_prologue(out->instructions);
-  out->count = PROLOGUE_SIZE + (size_t)size / sizeof *out->instructions;
+  if (keeps_projects) seccomp_projects_write(out->instructions + PROLOGUE_SIZE);
+  out->count = before + (size_t)size / sizeof *out->instructions;
   return 0;
 }
 
@@ -191,7 +194,8 @@ static int parse_flags(const cJSON *profile, struct seccomp_filter *out, struct 
 }
 
 static int build(const cJSON *profile, struct seccomp_filter *out, struct shoal_error *err) {
-  static const char *const allowed[] = {"defaultAction", "defaultErrnoRet", "architectures", "syscalls", "flags", NULL};
+  static const char *const allowed[] = {
+      "defaultAction", "defaultErrnoRet", "architectures", "syscalls", "flags", "keepsProjects", NULL};
   uint32_t default_action = 0;
   int rc = json_only(profile, "linux.seccomp", allowed, err);
   if (rc == 0) rc = parse_action(profile, "defaultAction", "defaultErrnoRet", &default_action, err);
@@ -207,7 +211,7 @@ static int build(const cJSON *profile, struct seccomp_filter *out, struct shoal_
   cJSON_ArrayForEach(rule, json_member(profile, "syscalls")) {
     if (rc == 0) rc = add_rule(filter, default_action, rule, err);
   }
-  if (rc == 0) rc = export_program(filter, out, err);
+  if (rc == 0) rc = export_program(filter, cJSON_IsTrue(json_member(profile, "keepsProjects")), out, err);
   seccomp_release(filter);
   return rc;
 }

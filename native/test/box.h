@@ -10,11 +10,17 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "check.h"
 #include "shoal-container.h"
+#include "shoal-disk-limit.h"
+
+/* Not every test needs all of it. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wunused-function"
 
 #define ROOT "/sys/fs/cgroup"
 #define PARENT "/shoal-vm/node"
@@ -125,13 +131,17 @@ static void ask(const struct box *box, const char *line, char answer[TEXT_MAX]) 
   close(fd);
 }
 
+/* Where its files are, how much it may write (0: no limit), and its filter. */
+static const char *work_root = "/tmp", *seccomp_text;
+static uint64_t disk_bytes;
+
 static void name_box(struct box *box, const char *parent) {
   static int count;
   (void)snprintf(box->id, sizeof box->id, "box-%d-%d", (int)getpid(), count++);
   (void)snprintf(box->run_dir, sizeof box->run_dir, "/run/%s", box->id);
   (void)snprintf(box->cgroup, sizeof box->cgroup, ROOT "%s/%s", parent, box->id);
-  (void)snprintf(box->work, sizeof box->work, "/tmp/%s", box->id);
-  (void)snprintf(box->log, sizeof box->log, "/tmp/%s/log", box->id);
+  (void)snprintf(box->work, sizeof box->work, "%s/%s", work_root, box->id);
+  (void)snprintf(box->log, sizeof box->log, "%s/log", box->work);
 }
 
 static void make_layer(void) {
@@ -158,17 +168,18 @@ static const char *more_namespaces = "]", *more_process = "";
 
 /* Made, not started. Returns what shoal_container_create does. */
 static int create_in(struct box *box, const char *parent, const char *resources, const char *script) {
-  char request[8192], path[96];
+  char request[8192], path[96], upper[96];
   name_box(box, parent);
   CHECK_INT(mkdir(box->work, 0755), 0);
-  (void)snprintf(path, sizeof path, "%s/upper", box->work);
-  CHECK_INT(mkdir(path, 0755), 0);
+  (void)snprintf(upper, sizeof upper, "%s/upper", box->work);
+  CHECK_INT(mkdir(upper, 0755), 0);
   (void)snprintf(path, sizeof path, "%s/work", box->work);
   CHECK_INT(mkdir(path, 0755), 0);
+  if (disk_bytes > 0) CHECK_INT(shoal_disk_limit_set(upper, path, disk_bytes, &err), 0);
   int n = snprintf(request, sizeof request, request_format, box->id, box->run_dir, monitor_path, box->log, box->work,
                    box->work, script, more_process, more_namespaces, box->cgroup + strlen(ROOT), resources);
   CHECK(n < (int)sizeof request);
-  box->pid = shoal_container_create(request, NULL, &err);
+  box->pid = shoal_container_create(request, seccomp_text, &err);
   return box->pid;
 }
 
@@ -240,4 +251,44 @@ static void exec_in(const struct box *box, int timeout_ms, const char *script, c
   answer[size] = '\0';
 }
 
+#define TEST_SECONDS 40
+
+struct box_test {
+  const char *name;
+  void (*run)(void);
+};
+#define BOX_TEST(function)                                                                                             \
+  { #function, function }
+
+/* "ok - a cpu quota throttles" */
+static void report(bool good, const char *function) {
+  char name[128];
+  (void)snprintf(name, sizeof name, "%s", function);
+  for (char *c = name; *c != '\0'; c++) {
+    if (*c == '_') *c = ' ';
+  }
+  (void)printf("%s - %s\n", good ? "ok" : "not ok", name);
+  (void)fflush(stdout);
+}
+
+/* Each in a process of its own. */
+static int run_tests(int argc, char **argv, const struct box_test *tests, size_t count) {
+  if (argc != 2 || geteuid() != 0) return 2;
+  monitor_path = argv[1];
+  make_layer();
+  for (size_t i = 0; i < count; i++) {
+    int status;
+    pid_t pid = fork();
+    if (pid == 0) {
+      (void)alarm(TEST_SECONDS);
+      tests[i].run();
+      _exit(0);
+    }
+    CHECK(pid > 0 && waitpid(pid, &status, 0) == pid);
+    report(status == 0, tests[i].name);
+  }
+  return 0;
+}
+
+#pragma GCC diagnostic pop
 #endif

@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <linux/audit.h>
+#include <linux/fs.h>
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <sys/mman.h>
@@ -331,13 +332,48 @@ static uint32_t run_filter(const struct seccomp_filter *filter, struct seccomp_d
   return 0;
 }
 
-static uint32_t verdict(const struct seccomp_filter *filter, int number, uint64_t first) {
 #if defined(__x86_64__)
-  const uint32_t arch = AUDIT_ARCH_X86_64;
+static const uint32_t native_arch = AUDIT_ARCH_X86_64;
 #else
-  const uint32_t arch = AUDIT_ARCH_AARCH64;
+static const uint32_t native_arch = AUDIT_ARCH_AARCH64;
 #endif
-  return run_filter(filter, (struct seccomp_data){.nr = number, .arch = arch, .args = {first}});
+
+static uint32_t verdict(const struct seccomp_filter *filter, int number, uint64_t first) {
+  return run_filter(filter, (struct seccomp_data){.nr = number, .arch = native_arch, .args = {first}});
+}
+
+static uint32_t verdict2(const struct seccomp_filter *filter, int number, uint64_t second) {
+  struct seccomp_data data = {.nr = number, .arch = native_arch, .args = {3, second}};
+  return run_filter(filter, data);
+}
+
+/* What takes files out of a project is refused whatever the profile says, by each way into the kernel; nothing else is.
+ */
+static void projects_are_kept(void) {
+  static const char allow_all[] = "{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"keepsProjects\":true}";
+  static const char deny_all[] = "{\"defaultAction\":\"SCMP_ACT_ERRNO\",\"defaultErrnoRet\":7,\"keepsProjects\":true}";
+  static const uint64_t moves[] = {FS_IOC_FSSETXATTR, FS_IOC_SETFLAGS, FS_IOC32_SETFLAGS};
+  struct seccomp_filter *open_filter, *closed;
+  CHECK_INT(seccomp_filter_get(allow_all, &open_filter, &err), 0);
+  CHECK_INT(seccomp_filter_get(deny_all, &closed, &err), 0);
+  for (size_t i = 0; i < sizeof moves / sizeof moves[0]; i++) {
+    const uint64_t high = moves[i] | 0xabcdef0100000000u; /* the kernel takes the low half */
+    CHECK_INT(verdict2(open_filter, SYS_ioctl, moves[i]), SECCOMP_RET_ERRNO | EPERM);
+    CHECK_INT(verdict2(open_filter, SYS_ioctl, high), SECCOMP_RET_ERRNO | EPERM);
+    CHECK_INT(verdict2(open_filter, SYS_write, moves[i]), SECCOMP_RET_ALLOW);
+    CHECK_INT(verdict2(closed, SYS_write, moves[i]), SECCOMP_RET_ERRNO | 7);
+  }
+  CHECK_INT(verdict2(open_filter, SYS_ioctl, FS_IOC_GETFLAGS), SECCOMP_RET_ALLOW);
+  CHECK_INT(verdict2(open_filter, SYS_read, 5), SECCOMP_RET_ALLOW);
+  CHECK_INT(verdict2(open_filter, 469, 0), SECCOMP_RET_ERRNO | ENOSYS); /* file_setattr(2) */
+#if defined(__x86_64__)
+  struct seccomp_data call = {.nr = 54, .arch = AUDIT_ARCH_I386, .args = {3, FS_IOC32_SETFLAGS}};
+  CHECK_INT(run_filter(open_filter, call), SECCOMP_RET_ERRNO | EPERM);
+  call = (struct seccomp_data){.nr = (int)(0x40000000u | 514), .arch = AUDIT_ARCH_X86_64, .args = {3, FS_IOC_SETFLAGS}};
+  CHECK((run_filter(open_filter, call) & SECCOMP_RET_ACTION_FULL) != SECCOMP_RET_ALLOW);
+#endif
+  seccomp_filter_put(open_filter);
+  seccomp_filter_put(closed);
 }
 
 static void filters_do_what_profiles_say(void) {
@@ -382,6 +418,7 @@ int main(void) {
   own_v1_cgroups_are_bound();
   the_plan_is_sealed();
   filters_do_what_profiles_say();
+  projects_are_kept();
   plan_builder_free(&builder);
   return 0;
 }

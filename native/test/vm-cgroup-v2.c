@@ -371,63 +371,28 @@ static void a_profile_of_apparmor_is_asked_of_the_kernel(void) {
 }
 
 /* A test that waits for what never comes is ended, and so not ok. */
-#define TEST_SECONDS 40
-
-static const struct {
-  const char *name;
-  void (*run)(void);
-} tests[] = {
-#define TEST(function)                                                                                                 \
-  { #function, function }
-    TEST(the_host_is_pure_v2_with_every_controller),
-    TEST(a_parent_without_controllers_gets_them),
-    TEST(controllers_are_enabled_down_to_the_container),
-    TEST(a_container_lives_and_ends_in_its_cgroup),
-    TEST(limits_are_written_as_v2_has_them),
-    TEST(a_weight_of_block_devices_is_written),
-    TEST(limits_by_name_are_written),
-    TEST(no_limit_is_max),
-    TEST(a_refused_limit_is_named_and_leaves_nothing),
-    TEST(a_memory_limit_kills_and_is_recorded),
-    TEST(another_kill_is_not_taken_for_one_of_memory),
-    TEST(a_pids_limit_refuses_the_next_process),
-    TEST(a_cpu_quota_throttles),
-    TEST(devices_are_denied_but_the_usual_ones),
-    TEST(limits_change_and_devices_stay),
-    TEST(removal_kills_through_cgroup_kill),
-    TEST(a_frozen_container_can_be_removed),
-    TEST(exec_counts_towards_the_containers_limits),
-    TEST(what_an_exec_leaves_behind_is_killed),
-    TEST(a_user_namespace_lives_in_its_cgroup),
-    TEST(a_profile_of_apparmor_is_asked_of_the_kernel),
-#undef TEST
+static const struct box_test tests[] = {
+    BOX_TEST(the_host_is_pure_v2_with_every_controller),
+    BOX_TEST(a_parent_without_controllers_gets_them),
+    BOX_TEST(controllers_are_enabled_down_to_the_container),
+    BOX_TEST(a_container_lives_and_ends_in_its_cgroup),
+    BOX_TEST(limits_are_written_as_v2_has_them),
+    BOX_TEST(a_weight_of_block_devices_is_written),
+    BOX_TEST(limits_by_name_are_written),
+    BOX_TEST(no_limit_is_max),
+    BOX_TEST(a_refused_limit_is_named_and_leaves_nothing),
+    BOX_TEST(a_memory_limit_kills_and_is_recorded),
+    BOX_TEST(another_kill_is_not_taken_for_one_of_memory),
+    BOX_TEST(a_pids_limit_refuses_the_next_process),
+    BOX_TEST(a_cpu_quota_throttles),
+    BOX_TEST(devices_are_denied_but_the_usual_ones),
+    BOX_TEST(limits_change_and_devices_stay),
+    BOX_TEST(removal_kills_through_cgroup_kill),
+    BOX_TEST(a_frozen_container_can_be_removed),
+    BOX_TEST(exec_counts_towards_the_containers_limits),
+    BOX_TEST(what_an_exec_leaves_behind_is_killed),
+    BOX_TEST(a_user_namespace_lives_in_its_cgroup),
+    BOX_TEST(a_profile_of_apparmor_is_asked_of_the_kernel),
 };
 
-/* "ok - a cpu quota throttles" */
-static void report(bool good, const char *function) {
-  char name[128];
-  (void)snprintf(name, sizeof name, "%s", function);
-  for (char *c = name; *c != '\0'; c++) {
-    if (*c == '_') *c = ' ';
-  }
-  (void)printf("%s - %s\n", good ? "ok" : "not ok", name);
-  (void)fflush(stdout);
-}
-
-int main(int argc, char **argv) {
-  if (argc != 2 || geteuid() != 0) return 2;
-  monitor_path = argv[1];
-  make_layer();
-  for (size_t i = 0; i < sizeof tests / sizeof tests[0]; i++) {
-    int status;
-    pid_t pid = fork();
-    if (pid == 0) {
-      (void)alarm(TEST_SECONDS);
-      tests[i].run();
-      _exit(0);
-    }
-    CHECK(pid > 0 && waitpid(pid, &status, 0) == pid);
-    report(status == 0, tests[i].name);
-  }
-  return 0;
-}
+int main(int argc, char **argv) { return run_tests(argc, argv, tests, sizeof tests / sizeof tests[0]); }

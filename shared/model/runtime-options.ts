@@ -35,6 +35,8 @@ export interface RuntimeOptions {
   readonly deviceRules?: readonly string[];
   /** Size of /dev/shm; 64 MiB without. */
   readonly shmBytes?: number;
+  /** How much the container may write over its image; only nodes whose file system has project quotas can run it. */
+  readonly diskBytes?: number;
   /** The node's namespace in place of one of its own. */
   readonly hostPid?: boolean;
   readonly hostIpc?: boolean;

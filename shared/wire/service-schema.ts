@@ -136,6 +136,7 @@ const runtime = conforms<RuntimeOptions>()(
     devices: z.array(z.strictObject({ source: text, target: text, access: text })).exactOptional(),
     deviceRules: optionalTexts,
     shmBytes: optionalCount,
+    diskBytes: optionalCount,
     hostPid: optionalFlag,
     hostIpc: optionalFlag,
     hostUts: optionalFlag,

@@ -297,6 +297,9 @@ test('what can not be had is refused by name', async (t, scene) => {
   await refused(/not supported by Shoal: 'seccomp=|seccomp/, '--security-opt', 'apparmor=docker-default');
   await refused(/'awslogs' \(json-file, local, none, syslog, journald are\)/, '--log-driver', 'awslogs');
   await refused(/on user defined networks only/, '--network', 'bridge', '--ip', '10.0.0.9');
+  await refused(/StorageOpt: unknown option 'inodes'/, '--storage-opt', 'inodes=5');
+  await refused(/storageOpt: size: at least 1048576 bytes/, '--storage-opt', 'size=1k');
+  await refused(/can not limit the disk of a container: .*: the file system is /, '--storage-opt', 'size=1g');
   await refused(/network nosuch not found/, '--network', 'nosuch');
   await refused(
     /no suitable node \(insufficient memory on 2 nodes\)/,

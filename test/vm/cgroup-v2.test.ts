@@ -1,5 +1,6 @@
 /**
- * The C tests, containers on a host with every cgroup v2 controller and no v1, and encrypted networks on a kernel that has
+ * The C tests, containers on a host with every cgroup v2 controller and no v1, the agent's and their disks' limits among
+ * them, and encrypted networks on a kernel that has
  * WireGuard, in a virtual machine.
  */
 import { execFile } from 'node:child_process';
@@ -11,6 +12,7 @@ import { fingerprintOf, type KernelObject, type Scope } from '../../agent/networ
 import { type NamespaceDump, observeScope } from '../../agent/network/observe.ts';
 import { isWire } from '../../agent/network/wire.ts';
 import { checkoutDir } from '../harness/peers.ts';
+import { modulesFrom } from './guest-modules.ts';
 import { buildInitramfs } from './initramfs.ts';
 import { type Output, runMachine } from './machine.ts';
 import { parseReport, type Verdict } from './tap.ts';
@@ -62,6 +64,21 @@ const CGROUP_V2_TESTS = [
   'a profile of apparmor is asked of the kernel',
 ];
 
+const DISK_TESTS = [
+  'what can be limited is told from what can not',
+  'a container writes up to its limit and no other is touched',
+  'a limit stays and can be changed',
+  'files are not taken out of the limit',
+  'a removed container leaves no limit',
+];
+
+const AGENT_TESTS = [
+  'the agent counts what a container uses on cgroup v2',
+  'the agent pauses a container, lets it go on, and stops it',
+  'the agent tells a kill for memory from others',
+  'a limit of the disk outlives the agent, and ends with the container',
+];
+
 const WIREGUARD_TESTS = [
   'an encrypted network carries datagrams between two hosts',
   'the wire between them shows WireGuard and no plain text',
@@ -111,6 +128,9 @@ test.before('boot', async (t) => {
     monitor: path.join(built, 'shoal-monitor'),
     containerInit: path.join(built, 'shoal-init'),
     oci: path.join(built, 'shoal-oci'),
+    library: path.join(built, 'libshoal.so'),
+    modules: ['package.json', ...(await modulesFrom(checkout, 'dist/test/vm/agent-guest.js'))],
+    checkout,
     texts: plans.files,
     init: path.join(checkout, 'test', 'vm', 'init.sh'),
     systemd: path.join(checkout, 'test', 'vm', 'systemd.sh'),
@@ -120,7 +140,14 @@ test.before('boot', async (t) => {
   verdicts = parseReport(output.report);
 });
 
-for (const name of [...C_TESTS, ...CGROUP_V2_TESTS, ...WIREGUARD_TESTS, ...OCI_TESTS]) {
+for (const name of [
+  ...C_TESTS,
+  ...CGROUP_V2_TESTS,
+  ...DISK_TESTS,
+  ...AGENT_TESTS,
+  ...WIREGUARD_TESTS,
+  ...OCI_TESTS,
+]) {
   emulated(name, (t) => {
     const verdict = verdicts.get(name);
     t.truthy(

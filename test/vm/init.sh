@@ -34,11 +34,18 @@ mount -t ext4 -o loop /run/disk /tmp
 chmod 1777 /tmp
 modprobe overlay
 
+# Another disk, which can limit directories.
+truncate -s 64M /run/limited.disk
+/usr/sbin/mke2fs -q -t ext4 -O quota,project -I 256 /run/limited.disk
+mkdir /limited
+modprobe quota_v2
+mount -t ext4 -o loop,prjquota /run/limited.disk /limited
+
 # A C test is one assertion; one that skips itself has not shown anything here. Those that are for this machine alone print
 # their own.
 run_test() {
   log=/tmp/$1.log
-  if [ "$1" = vm-cgroup-v2 ]; then
+  if [ "$1" = vm-cgroup-v2 ] || [ "$1" = vm-disk-limit ]; then
     /tests/$1 /tests/shoal-monitor || echo "not ok - $1 ended with $?"
   elif [ "$1" = vm-wireguard ]; then
     /tests/$1 /plans || echo "not ok - $1 ended with $?"
@@ -53,6 +60,9 @@ run_test() {
 for program in /tests/*test-* /tests/vm-*; do
   run_test "${program##*/}"
 done
+
+# The agent's own code.
+SHOAL_NATIVE_DIR=/tests node /app/dist/test/vm/agent-guest.js 2>&1 || echo "not ok - agent-guest ended with $?"
 
 # What is about systemd needs systemd: it takes over, and runs the rest.
 unit() {

@@ -31,6 +31,9 @@ const BUS = `<busconfig>
 </busconfig>
 `;
 
+/** Of this host: Debian's busybox knows nothing of projects. */
+const OF_PROJECTS = ['/usr/sbin/mke2fs', '/usr/bin/chattr', '/usr/bin/lsattr'];
+
 export interface GuestFiles {
   /** The C tests, run in this order. */
   readonly tests: readonly string[];
@@ -39,6 +42,11 @@ export interface GuestFiles {
   readonly containerInit: string;
   /** shoal-oci. */
   readonly oci: string;
+  /** libshoal.so. */
+  readonly library: string;
+  /** Of Node: files of the checkout, by their paths from its root. */
+  readonly modules: readonly string[];
+  readonly checkout: string;
   /** More files, by their paths in the machine. */
   readonly texts: ReadonlyMap<string, string>;
   /** The first program: test/vm/init.sh. */
@@ -59,7 +67,7 @@ export async function buildInitramfs(files: GuestFiles): Promise<Buffer> {
   };
   await add(files.init, 'init');
   await add(files.systemd, 'systemd.sh');
-  for (const program of SYSTEMD) await add(program, program.slice(1));
+  for (const program of [...SYSTEMD, ...OF_PROJECTS]) await add(program, program.slice(1));
   found.set('dbus.conf', { path: 'dbus.conf', kind: 'file', content: Buffer.from(BUS), executable: false });
   await add('/bin/busybox', 'bin/busybox');
   found.set('bin/sh', { path: 'bin/sh', kind: 'link', target: 'busybox' });
@@ -67,9 +75,12 @@ export async function buildInitramfs(files: GuestFiles): Promise<Buffer> {
   await add(files.monitor, 'tests/shoal-monitor');
   await add(files.containerInit, 'tests/shoal-init');
   await add(files.oci, 'tests/shoal-oci');
+  await add(files.library, 'tests/libshoal.so');
+  await add(process.execPath, 'usr/bin/node');
+  for (const name of files.modules) await add(path.join(files.checkout, name), `app/${name}`);
   for (const test of files.tests) await add(test, `tests/${path.basename(test)}`);
-  for (const [name, source] of await librariesOf([...files.tests, files.oci, ...SYSTEMD]))
-    await add(source, name);
+  const programs = [...files.tests, files.oci, files.library, process.execPath, ...SYSTEMD, ...OF_PROJECTS];
+  for (const [name, source] of await librariesOf(programs)) await add(source, name);
   for (const [target, text] of files.texts)
     found.set(target, { path: target, kind: 'file', content: Buffer.from(text), executable: false });
   await add(LOCALE, LOCALE.slice(1));

@@ -7,6 +7,7 @@ import type { ContainerSpec, MountSpec, RuntimeOptions, ServiceSpec } from '../.
 
 const HARMLESS_RUNTIME: ReadonlySet<string> = new Set([
   'shmBytes',
+  'diskBytes',
   'domainname',
   'cpuShares',
   'cpuPeriodUs',

@@ -92,6 +92,7 @@ export const zHostConfig = z.object({
   CgroupnsMode: zMode('private', 'host'),
   UsernsMode: zUsers,
   ShmSize: zWhole,
+  StorageOpt: zLabels,
   OomScoreAdj: z.number().int().min(-1000).max(1000).nullish(),
   ReadonlyRootfs: zFlag,
   Isolation: zMode('default'),

@@ -3,9 +3,11 @@
  * field for in a service. The fields have the names and the meaning that they have in the API for containers.
  */
 import { z } from 'zod';
+import { describeError, InvalidError } from '../../../shared/errors/index.ts';
+import { diskBytesOf } from '../../../shared/lib/disk-limit.ts';
 import type { RuntimeOptions } from '../../../shared/model/index.ts';
 import { decodeBlockIo, encodeBlockIo, zBlockIo } from './block-io-codec.ts';
-import { defined, given, zFlag, zText, zTexts, zUsers, zWhole } from './common.ts';
+import { defined, given, zFlag, zLabels, zText, zTexts, zUsers, zWhole } from './common.ts';
 
 const zMode = z.enum(['', 'host'], { error: "'host' is expected" }).nullish();
 
@@ -20,6 +22,7 @@ export const zHostConfig = z
       .nullish(),
     DeviceCgroupRules: zTexts,
     ShmSize: zWhole,
+    StorageOpt: zLabels,
     PidMode: zMode,
     IpcMode: zMode,
     UTSMode: zMode,
@@ -65,6 +68,7 @@ export function decodeCommon(raw: CommonHostConfig): Partial<Record<keyof Runtim
     })),
     deviceRules: given(raw.DeviceCgroupRules),
     shmBytes: given(raw.ShmSize),
+    diskBytes: diskLimitOf(raw),
     hostPid: hosts(raw.PidMode),
     hostIpc: hosts(raw.IpcMode),
     hostUts: hosts(raw.UTSMode),
@@ -77,6 +81,14 @@ export function decodeCommon(raw: CommonHostConfig): Partial<Record<keyof Runtim
     memorySwappiness: swappinessOf(raw),
     blockIo: decodeBlockIo(raw),
   };
+}
+
+function diskLimitOf({ StorageOpt }: CommonHostConfig): number | undefined {
+  try {
+    return diskBytesOf(StorageOpt ?? {});
+  } catch (error) {
+    throw new InvalidError(`HostConfig.StorageOpt: ${describeError(error)}`);
+  }
 }
 
 function swappinessOf({ MemorySwappiness: asked }: CommonHostConfig): number | undefined {
@@ -98,6 +110,7 @@ export function encodeHostConfig(options: RuntimeOptions): object {
     })),
     DeviceCgroupRules: options.deviceRules,
     ShmSize: options.shmBytes,
+    StorageOpt: options.diskBytes === undefined ? undefined : { size: String(options.diskBytes) },
     PidMode: mode(options.hostPid),
     IpcMode: mode(options.hostIpc),
     UTSMode: mode(options.hostUts),

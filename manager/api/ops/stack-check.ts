@@ -48,6 +48,7 @@ const PLACES: Readonly<Record<string, readonly string[]>> = {
   memorySwappiness: ['mem_swappiness'],
   uts: ['uts'],
   shmSize: ['shm_size'],
+  storageOpt: ['storage_opt'],
   seccomp: ['security_opt'],
   replicas: ['deploy', 'replicas'],
   endpointMode: ['deploy', 'endpoint_mode'],

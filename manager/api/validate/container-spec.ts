@@ -11,6 +11,7 @@ import { nodesOwn } from '../../../shared/lib/nodes-own.ts';
 import { describeError } from '../../../shared/errors/index.ts';
 import { volumeMount } from '../../../shared/lib/local-volume.ts';
 import { templateProblem } from '../../../shared/lib/template.ts';
+import { MIN_DISK_BYTES } from '../../../shared/lib/disk-limit.ts';
 import { parseSeccompProfile } from '../../../shared/lib/seccomp-profile.ts';
 import { checkFiles } from './files.ts';
 import type { SpecProblem } from './service-spec.ts';
@@ -134,6 +135,12 @@ function checkRuntime(container: ContainerSpec): SpecProblem[] {
     check(DEVICE_RULE.test(rule), 'deviceRules', `'${rule}': such as 'c 1:3 rwm' is expected`);
   }
   problems.push(...checkBlockIo(runtime.blockIo ?? {}));
+  const { diskBytes = MIN_DISK_BYTES } = runtime;
+  check(
+    diskBytes >= MIN_DISK_BYTES,
+    'storageOpt',
+    `size: at least ${MIN_DISK_BYTES} bytes (1m) are expected`,
+  );
   const { cpuPeriodUs = 100_000 } = runtime;
   check(
     cpuPeriodUs >= 1000 && cpuPeriodUs <= 1_000_000,

@@ -177,7 +177,12 @@ export const HOST_OPTIONS: readonly OptionSample[] = [
     ['no-new-privileges'],
     '`no-new-privileges`, `seccomp=unconfined`, `seccomp=FILE` (a profile of Docker’s format); `apparmor=unconfined` and `label=disable` are so anyway',
   ),
-  option('StorageOpt', '--storage-opt', { size: '1g' }, 'there are no quotas of disks'),
+  option(
+    'StorageOpt',
+    '--storage-opt',
+    { size: '1g' },
+    '`size`, of what is written over the image; a node whose file system has no project quotas refuses the container',
+  ),
   option(
     'Tmpfs',
     '--tmpfs',

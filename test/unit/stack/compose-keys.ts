@@ -141,7 +141,11 @@ export const SERVICE_KEYS: readonly KeySample[] = [
   key('stdin_open', 'true'),
   key('stop_grace_period', '5s'),
   key('stop_signal', 'SIGINT'),
-  key('storage_opt', '{size: 1g}'),
+  key(
+    'storage_opt',
+    '{size: 1g}',
+    '`size`, of what a task writes over its image; a node whose file system has no project quotas refuses the task',
+  ),
   key('sysctls', '{net.core.somaxconn: "1"}', 'mapping or list'),
   key(
     'tmpfs',

@@ -269,6 +269,7 @@ test('the runtime’s keys, in both forms', (t) => {
     devices: ["/dev/fuse", "/dev/a:/dev/b:r", {source: /dev/c, target: /dev/d, permissions: rw}]
     device_cgroup_rules: ["c 1:3 mr"]
     shm_size: 256m
+    storage_opt: {size: 10g}
     pid: host
     ipc: host
     uts: host
@@ -297,6 +298,7 @@ test('the runtime’s keys, in both forms', (t) => {
     ],
     deviceRules: ['c 1:3 mr'],
     shmBytes: 256 * 2 ** 20,
+    diskBytes: 10 * 2 ** 30,
     hostPid: true,
     hostIpc: true,
     hostUts: true,

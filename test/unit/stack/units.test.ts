@@ -3,7 +3,8 @@ import fc from 'fast-check';
 import { convertStack } from '../../../manager/stack/index.ts';
 import { interpolate } from '../../../manager/stack/interpolate.ts';
 import { shellSplit } from '../../../manager/stack/shell-split.ts';
-import { formatDuration, parseBytes, parseCpus, parseDuration } from '../../../manager/stack/units.ts';
+import { parseBytes } from '../../../shared/lib/bytes.ts';
+import { formatDuration, parseCpus, parseDuration } from '../../../manager/stack/units.ts';
 
 test('durations', (t) => {
   t.is(parseDuration('1m30s'), 90e9);

@@ -1,0 +1,46 @@
+/** The directories that a container writes to, over its image, and how much they may take. */
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { InvalidError } from '../../shared/errors/index.ts';
+import type { ContainerSpec } from '../../shared/model/index.ts';
+import { checkDiskLimit, clearDiskLimit, setDiskLimit } from '../native/disk-limit.ts';
+import { NativeError } from '../native/errors.ts';
+import type { ContainerRecord } from './record.ts';
+
+interface Layer {
+  readonly upper: string;
+  readonly work: string;
+}
+
+/** Throws InvalidError that names what the file system of the containers lacks for what the container asks for. */
+export async function checkDisk(containersDirectory: string, { runtime = {} }: ContainerSpec): Promise<void> {
+  if (runtime.diskBytes === undefined) return;
+  try {
+    await checkDiskLimit(containersDirectory);
+  } catch (error) {
+    if (!(error instanceof NativeError)) throw error;
+    throw new InvalidError(
+      `StorageOpt size: this node can not limit the disk of a container: ${containersDirectory}: ${error.detail}`,
+    );
+  }
+}
+
+/** Made before anything is written to them, by whomever. */
+export async function makeWritableLayer(
+  directory: string,
+  { diskBytes }: Pick<ContainerRecord, 'diskBytes'>,
+): Promise<Layer> {
+  const [upper, work] = [join(directory, 'upper'), join(directory, 'work')];
+  await mkdir(upper, { recursive: true, mode: 0o755 });
+  await mkdir(work, { recursive: true, mode: 0o700 });
+  if (diskBytes !== undefined) await setDiskLimit(upper, work, diskBytes);
+  return { upper, work };
+}
+
+/** Of a container that is about to be removed; without a record nobody knows whether it had one. */
+export async function forgetDiskLimit(
+  directory: string,
+  record: Pick<ContainerRecord, 'diskBytes'> | undefined,
+): Promise<void> {
+  if (record === undefined || record.diskBytes !== undefined) await clearDiskLimit(join(directory, 'upper'));
+}
