@@ -20,6 +20,7 @@ import { LogForwarding } from './container/log-forwarding.ts';
 import { liveNetns, renewResolvConf } from './container/live.ts';
 import { ContainerService } from './container/service.ts';
 import { readUsage } from './container/usage.ts';
+import { diskAbility } from './container/writable-layer.ts';
 import { replaceFile } from './files/replace-file.ts';
 import { memoryDirectory } from './files/memory-directory.ts';
 import { TaskFiles } from './files/task-files.ts';
@@ -150,10 +151,11 @@ function describer(
   options: AgentOptions,
   keys: TunnelKeys | undefined,
 ): (manager: string) => Promise<NodeDescription> {
-  const { hostname, labels, genericResources } = options;
+  const { hostname, labels, genericResources, stateDir } = options;
   return async (manager) => {
     const address = options.address ?? (await sourceAddress(manager));
-    return { ...(await describeMachine(hostname, address, labels, genericResources)), ...keys?.description };
+    const machine = await describeMachine(hostname, address, labels, genericResources);
+    return { ...machine, ...(await diskAbility(stateDir)), ...keys?.description };
   };
 }
 

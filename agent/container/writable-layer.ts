@@ -12,6 +12,14 @@ interface Layer {
   readonly work: string;
 }
 
+/** What of it is said of the node, of the directory that the containers' are below. */
+export async function diskAbility(directory: string): Promise<{ limitsDisks?: true }> {
+  return checkDiskLimit(directory).then(
+    () => ({ limitsDisks: true }),
+    () => ({}),
+  );
+}
+
 /** Throws InvalidError that names what the file system of the containers lacks for what the container asks for. */
 export async function checkDisk(containersDirectory: string, { runtime = {} }: ContainerSpec): Promise<void> {
   if (runtime.diskBytes === undefined) return;

@@ -29,6 +29,8 @@ export interface NodeDescription {
   readonly localSubnets: readonly string[];
   /** Each kind once. Absent: none. */
   readonly genericResources?: readonly GenericResource[];
+  /** The file system of its containers can limit how much each of them writes. */
+  readonly limitsDisks?: true;
   /** Absent: its kernel has no WireGuard. */
   readonly tunnelKeys?: TunnelKeys;
 }

@@ -33,6 +33,7 @@ export const nodeDescriptionSchema = conforms<NodeDescription>()(
     address: text,
     localSubnets: z.array(text),
     genericResources: genericResources.exactOptional(),
+    limitsDisks: z.literal(true).exactOptional(),
     tunnelKeys: tunnelKeys.exactOptional(),
   }),
 );

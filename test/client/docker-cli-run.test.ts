@@ -299,7 +299,11 @@ test('what can not be had is refused by name', async (t, scene) => {
   await refused(/on user defined networks only/, '--network', 'bridge', '--ip', '10.0.0.9');
   await refused(/StorageOpt: unknown option 'inodes'/, '--storage-opt', 'inodes=5');
   await refused(/storageOpt: size: at least 1048576 bytes/, '--storage-opt', 'size=1k');
-  await refused(/can not limit the disk of a container: .*: the file system is /, '--storage-opt', 'size=1g');
+  await refused(
+    /its file system can not limit the disks of containers on 2 nodes/,
+    '--storage-opt',
+    'size=1g',
+  );
   await refused(/network nosuch not found/, '--network', 'nosuch');
   await refused(
     /no suitable node \(insufficient memory on 2 nodes\)/,

@@ -10,6 +10,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Containers, type NewContainer } from '../../agent/container/containers.ts';
 import { runtimeSpec } from '../../agent/container/runtime-spec.ts';
 import { readSample } from '../../agent/container/stats.ts';
+import { diskAbility } from '../../agent/container/writable-layer.ts';
 import type { ContainerSpec, ResourceAmounts, RuntimeOptions } from '../../shared/model/index.ts';
 import { silentLogger } from '../harness/silent-logger.ts';
 
@@ -114,6 +115,7 @@ const tests: Record<string, () => Promise<void>> = {
     await containers.remove(id);
   },
   'a limit of the disk outlives the agent, and ends with the container': async () => {
+    assert.deepEqual(await diskAbility('/limited'), { limitsDisks: true });
     const container = made(
       'dd if=/dev/zero of=/$(cat /proc/sys/kernel/random/uuid) bs=1M count=3; chattr -p 0 /bin',
       {},

@@ -31,6 +31,7 @@ export const REMEDIES: Readonly<Record<string, Remedy>> = {
   ready: readySteps,
   platform: platformSteps,
   encryption: encryptionSteps,
+  'disk limit': diskSteps,
   constraints: constraintSteps,
   affinity: affinitySteps,
   resources: resourceSteps,
@@ -71,6 +72,12 @@ function platformSteps({ columns, request, row }: Case): Step[] {
 
 function encryptionSteps({ columns, row }: Case): Step[] {
   const text = `${nodeName(columns.node(row))} needs a kernel with WireGuard: modprobe wireguard, then restart its agent`;
+  return [{ change: { kind: 'other' }, text }];
+}
+
+function diskSteps({ columns, row }: Case): Step[] {
+  const name = nodeName(columns.node(row));
+  const text = `${name} needs ext4 or xfs, mounted with prjquota, below its state directory, then restart its agent`;
   return [{ change: { kind: 'other' }, text }];
 }
 

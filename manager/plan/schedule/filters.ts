@@ -71,6 +71,12 @@ export const FIXED_FILTERS: readonly Filter[] = [
       `network ${encryptedNetwork ?? ''} is encrypted and the kernel has no WireGuard`,
   },
   {
+    name: 'disk limit',
+    applies: ({ spec }) => spec.container.runtime?.diskBytes !== undefined,
+    check: (_request, columns, row) => columns.node(row).description?.limitsDisks === true,
+    explain: () => 'its file system can not limit the disks of containers',
+  },
+  {
     name: 'image and volumes',
     applies: ({ spec }) => spec.mode.kind === 'container' && spec.mode.nodes !== undefined,
     check: ({ spec: { mode } }, columns, row) =>

@@ -3,7 +3,12 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
 import { runtimeSpec } from '../../../agent/container/runtime-spec.ts';
-import { checkDisk, forgetDiskLimit, makeWritableLayer } from '../../../agent/container/writable-layer.ts';
+import {
+  checkDisk,
+  diskAbility,
+  forgetDiskLimit,
+  makeWritableLayer,
+} from '../../../agent/container/writable-layer.ts';
 import { InvalidError } from '../../../shared/errors/index.ts';
 import { diskBytesOf } from '../../../shared/lib/disk-limit.ts';
 import type { ContainerSpec } from '../../../shared/model/index.ts';
@@ -39,6 +44,7 @@ test('a node whose file system has no project quotas says so, and makes nothing'
   // In memory: Linux before 6.6 has no quotas there, and none since has those of projects.
   const directory = await mkdtemp('/dev/shm/shoal-disk-limit-');
   try {
+    t.deepEqual(await diskAbility(directory), {});
     await t.notThrowsAsync(checkDisk(directory, specOf({})));
     await t.throwsAsync(checkDisk(directory, specOf({ runtime: LIMITED })), {
       instanceOf: InvalidError,

@@ -181,7 +181,7 @@ export const HOST_OPTIONS: readonly OptionSample[] = [
     'StorageOpt',
     '--storage-opt',
     { size: '1g' },
-    '`size`, of what is written over the image; a node whose file system has no project quotas refuses the container',
+    '`size`, of what is written over the image; the container goes to nodes that have project quotas',
   ),
   option(
     'Tmpfs',

@@ -1,7 +1,7 @@
 import test from 'ava';
 import { meetsConstraint, parseConstraint } from '../../../manager/plan/constraint.ts';
 import type { Node } from '../../../shared/model/index.ts';
-import { cluster, GB } from './_cluster.ts';
+import { cluster, GB, specOf } from './_cluster.ts';
 
 function nodeOf(): Node {
   const swarm = cluster().node('abc', {
@@ -105,6 +105,19 @@ test('a task of an encrypted network goes where there is WireGuard, and waits wh
   const reason = 'no suitable node (network secret is encrypted and the kernel has no WireGuard on 2 nodes)';
   t.deepEqual(swarm.reasons('a'), [reason, reason]);
   swarm.node('n2', { description: { tunnelKeys: keys } }).settle();
+  t.deepEqual(swarm.spread('a'), { n2: 2 });
+});
+
+test('a task whose disk is limited goes where that can be, and waits where it can not', (t) => {
+  const swarm = cluster().nodes(2);
+  const container = { ...specOf('a').container, runtime: { diskBytes: 2 ** 30 } };
+  swarm.service('a', { replicas: 2, container });
+  swarm.service('b', { replicas: 2 }).settle();
+  t.deepEqual(swarm.spread('a'), { none: 2 });
+  t.deepEqual(swarm.spread('b'), { n1: 1, n2: 1 });
+  const reason = 'no suitable node (its file system can not limit the disks of containers on 2 nodes)';
+  t.deepEqual(swarm.reasons('a'), [reason, reason]);
+  swarm.node('n2', { description: { limitsDisks: true } }).settle();
   t.deepEqual(swarm.spread('a'), { n2: 2 });
 });
 

@@ -144,7 +144,7 @@ export const SERVICE_KEYS: readonly KeySample[] = [
   key(
     'storage_opt',
     '{size: 1g}',
-    '`size`, of what a task writes over its image; a node whose file system has no project quotas refuses the task',
+    '`size`, of what a task writes over its image; a task goes to nodes that have project quotas',
   ),
   key('sysctls', '{net.core.somaxconn: "1"}', 'mapping or list'),
   key(
