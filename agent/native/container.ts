@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { Socket } from 'node:net';
 import { join } from 'node:path';
@@ -218,6 +219,7 @@ function parseExec(answer: Buffer): ExecResult {
 
 /** Removes all that createContainer made but the log and the layers; kills what is left first. Idempotent. */
 export async function deleteContainer(runDir: string): Promise<void> {
+  if (!existsSync(runDir)) return;
   await thaw(runDir);
   if ((await askMonitor(runDir, `kill ${SIGKILL}`)) !== undefined) {
     const signal = AbortSignal.timeout(DELETE_GRACE_MS);

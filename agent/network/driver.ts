@@ -17,6 +17,7 @@ import { adopt } from './adopt.ts';
 import { attachPlan } from './attach.ts';
 import { defaultInterface, interfacesOf } from './container-scope.ts';
 import { type DesiredChange, DesiredTracker } from './desired-tracker.ts';
+import { detachPlan } from './detach.ts';
 import type { RowChanges } from './endpoint-index.ts';
 import { hostPortsOf, portText, sharedPort } from './host-ports.ts';
 import { Lingering } from './lingering.ts';
@@ -120,10 +121,27 @@ export class NetworkDriver {
 
   /** Takes the task's interfaces away, and its networks with them if it was the last one here. */
   async detach(taskId: string, signal: AbortSignal = this.#closing.signal): Promise<void> {
-    const known = this.#attached.delete(taskId) || this.#set?.tasks.has(taskId) === true;
+    const task = this.#attached.get(taskId);
+    this.#attached.delete(taskId);
     this.#ended.add(taskId);
     this.#localRevision += 1;
-    if (known) await this.#reconcile(signal);
+    if (task !== undefined && (await this.#work.run(() => this.#detachNow(task)))) return;
+    if (task !== undefined || this.#set?.tasks.has(taskId) === true) await this.#reconcile(signal);
+  }
+
+  /** False when more may have to go than what is its own, or the kernel did not take it: all is then looked at. */
+  async #detachNow(task: TaskAssignment): Promise<boolean> {
+    const set = this.#set;
+    if (set === undefined || !this.#kernel.isKnown) return false;
+    const { hostDump, sandboxes } = await this.#kernel.observed();
+    const plan = detachPlan(task, set, this.#self(set, hostDump), sandboxes);
+    return (
+      plan !== undefined &&
+      this.#kernel.shrink(plan).then(
+        () => true,
+        () => false,
+      )
+    );
   }
 
   /** Resolves when the task's container has interfaces for these addresses, and no others. Rejects with why it has not. */

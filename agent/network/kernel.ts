@@ -4,6 +4,7 @@ import { applyBatches, dumpNamespace, listNft, NetworkCallError } from '../nativ
 import { hostSysctls } from './desired-host.ts';
 import { SANDBOX_SYSCTLS } from './desired-sandbox.ts';
 import type { DesiredState, SandboxState } from './desired.ts';
+import type { DetachPlan } from './detach.ts';
 import type { DesiredChange, ScopeChange } from './desired-tracker.ts';
 import { IPV4, IPV6 } from './family.ts';
 import type { KernelObject, Scope } from './kernel-object.ts';
@@ -87,6 +88,17 @@ export class Kernel {
       const scope = this.#last?.sandboxes.get(vni);
       for (const [key, object] of objects) scope?.set(key, object);
     }
+  }
+
+  /** Takes away from sandboxes what was not planned, and remembers it. On failure nothing is taken for known. */
+  async shrink({ batches, removed }: DetachPlan): Promise<void> {
+    try {
+      await applyBatches(batches);
+    } catch (error) {
+      this.forget();
+      throw error;
+    }
+    for (const [vni, keys] of removed) for (const key of keys) this.#last?.sandboxes.get(vni)?.delete(key);
   }
 
   async #read(): Promise<Known> {

@@ -52,14 +52,21 @@ export function portObjects(
 
 /** The addresses by which the containers here send, also of those that are to come. */
 export function sourceObjects({ network, set, self }: NetworkView, family: Family): KernelObject[] {
-  const { table } = family;
-  return localTasks(set, self).flatMap((task) =>
-    made(sources, task, `${network.networkId} ${family.ip} ${network.subnet6 ?? ''}`, () =>
-      inFamily(family, network, addressesOn(task, network.networkId)).flatMap((address): KernelObject[] => [
-        { type: 'element', table, set: 'hairpin', key: `${address} . ${address}` },
-        { type: 'element', table, set: 'sources', key: `${portName(task.taskId)} . ${address}` },
-      ]),
-    ),
+  return localTasks(set, self).flatMap((task) => sourcesOf(task, network, family));
+}
+
+/** Those of one container. */
+export function sourcesOf(
+  task: TaskAssignment,
+  network: NetworkAssignment,
+  family: Family,
+): readonly KernelObject[] {
+  const { table, ip } = family;
+  return made(sources, task, `${network.networkId} ${ip} ${network.subnet6 ?? ''}`, () =>
+    inFamily(family, network, addressesOn(task, network.networkId)).flatMap((address): KernelObject[] => [
+      { type: 'element', table, set: 'hairpin', key: `${address} . ${address}` },
+      { type: 'element', table, set: 'sources', key: `${portName(task.taskId)} . ${address}` },
+    ]),
   );
 }
 

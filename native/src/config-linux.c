@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -135,6 +136,10 @@ int config_seccomp(struct config_context *context, const cJSON *linux_config) {
   if (context->seccomp_json == NULL && printed == NULL) return 0;
   int rc = seccomp_filter_get(printed != NULL ? printed : context->seccomp_json, &filter, context->err);
   free(printed);
+  if (rc == 0 && (filter->flags & SECCOMP_FILTER_FLAG_NEW_LISTENER) != 0) {
+    seccomp_filter_put(filter);
+    return CONFIG_FAIL(context->err, ENOTSUP, "linux.seccomp: SCMP_ACT_NOTIFY is for shoal-oci alone");
+  }
   if (rc < 0) return rc;
   struct plan_list list =
       plan_add_list(context->builder, filter->instructions, filter->count, sizeof *filter->instructions);

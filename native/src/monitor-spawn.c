@@ -22,6 +22,7 @@
 /* Descriptors are first moved up here, out of the way of the numbers that they shall have in the monitor. */
 #define STAGING_FD 100
 #define IMAGE_FD 9
+#define STAGED_MAX (6 + PRESERVED_MAX)
 
 static struct {
   pthread_mutex_t lock;
@@ -78,7 +79,7 @@ static int open_image(const char *path, struct shoal_error *err) {
   return rc < 0 ? shoal_fail(err, -rc, "monitor", "copy of %s", path) : rc;
 }
 
-static int spawn_staged(const struct monitor_spawn *request, const int staged[6], pid_t *pid) {
+static int spawn_staged(const struct monitor_spawn *request, const int staged[STAGED_MAX], pid_t *pid) {
   static const int numbers[6] = {MONITOR_FD_PLAN,   MONITOR_FD_RESULT, MONITOR_FD_RUN_DIR,
                                  MONITOR_FD_SOCKET, MONITOR_FD_STDERR, IMAGE_FD};
   char *argv[] = {"shoal-monitor", (char *)(uintptr_t)request->mode, NULL};
@@ -102,6 +103,8 @@ static int spawn_staged(const struct monitor_spawn *request, const int staged[6]
   for (size_t i = 0; rc == 0 && i < 6; i++) {
     if (staged[i] >= 0) rc = posix_spawn_file_actions_adddup2(&actions, staged[i], numbers[i]);
   }
+  for (int i = 0; rc == 0 && i < request->preserved; i++)
+    rc = posix_spawn_file_actions_adddup2(&actions, staged[6 + i], MONITOR_FD_PRESERVED + i);
   /* Everything else, ours or not, marked close-on-exec or not, is closed by the monitor's first system call. */
   if (rc == 0) rc = posix_spawn(pid, "/proc/self/fd/9", &actions, &attributes, argv, envp);
   posix_spawnattr_destroy(&attributes);
@@ -112,8 +115,9 @@ static int spawn_staged(const struct monitor_spawn *request, const int staged[6]
 int monitor_spawn(const struct monitor_spawn *request, struct shoal_error *err) {
   const int sources[5] = {request->plan_fd, request->result_fd, request->dir_fd, request->socket_fd,
                           request->stderr_fd};
-  int staged[6] = {-1, -1, -1, -1, -1, -1};
+  int staged[STAGED_MAX];
   pid_t pid = -1;
+  memset(staged, -1, sizeof staged);
   int rc = open_image(request->path, err);
   if (rc < 0) return rc;
   staged[5] = rc;
@@ -123,11 +127,15 @@ int monitor_spawn(const struct monitor_spawn *request, struct shoal_error *err) 
     staged[i] = fcntl(sources[i], F_DUPFD_CLOEXEC, STAGING_FD);
     if (staged[i] < 0) rc = shoal_fail(err, errno, "monitor", "dup");
   }
+  for (int i = 0; rc == 0 && i < request->preserved; i++) {
+    staged[6 + i] = fcntl(3 + i, F_DUPFD_CLOEXEC, STAGING_FD);
+    if (staged[6 + i] < 0) rc = shoal_fail(err, errno, "preserve-fds", "descriptor %d", 3 + i);
+  }
   if (rc == 0) {
     rc = spawn_staged(request, staged, &pid);
     if (rc < 0) rc = shoal_fail(err, -rc, "monitor", "posix_spawn %s", request->path);
   }
-  for (size_t i = 0; i < 6; i++) {
+  for (size_t i = 0; i < STAGED_MAX; i++) {
     if (staged[i] >= 0) close(staged[i]);
   }
   if (rc < 0) return rc;

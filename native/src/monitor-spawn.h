@@ -16,6 +16,7 @@ struct monitor_spawn {
   int socket_fd; /* bound control socket (create), standard input and output (session), or -1 */
   int stderr_fd; /* session, console socket of a detached one, or -1 */
   bool inherit;  /* the caller's standard streams instead of /dev/null */
+  int preserved; /* how many of the caller's descriptors from 3 on, at most PRESERVED_MAX */
 };
 
 /* The spawned process detaches itself; this returns as soon as it has. */

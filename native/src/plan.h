@@ -20,7 +20,7 @@
 #define PLAN_LOG_NAME_MAX 1024
 #define LABEL_MAX 1024
 
-/* The descriptors that the library gives the monitor; everything from MONITOR_FD_END on is closed at once. */
+/* The descriptors that the library gives the monitor; all others are closed at once. */
 enum {
   MONITOR_FD_PLAN = 3,
   MONITOR_FD_RESULT = 4,
@@ -28,8 +28,10 @@ enum {
   MONITOR_FD_TARGET = 5,  /* exec, session: pidfd of the container's init */
   MONITOR_FD_SOCKET = 6,
   MONITOR_FD_STDERR = 7, /* session; detached: the console socket */
-  MONITOR_FD_END = 8
+  MONITOR_FD_END = 8,
+  MONITOR_FD_PRESERVED = 16 /* and on: what the command shall have from 3 on */
 };
+#define PRESERVED_MAX 64
 
 /* Names inside a container's run directory. */
 #define RUN_SOCKET "monitor.sock"
@@ -205,6 +207,7 @@ struct plan {
    * standard streams; the master side of its terminal goes to MONITOR_FD_STDERR. */
   uint32_t detached;
   uint32_t hooks_before_pivot; /* the init waits for the library's word when all is mounted */
+  uint32_t preserved;          /* how many descriptors, detached only; at most PRESERVED_MAX */
 
   /* exec only */
   int32_t target_pid;   /* the container's init */
@@ -237,7 +240,14 @@ static inline const void *plan_items(const struct plan *plan, struct plan_list l
 }
 
 /* What the monitor tells the library (and the init tells the monitor), one message. */
-enum { REPORT_READY = 1, REPORT_FAILED = 2, REPORT_TERMINAL = 3, REPORT_HOOKS = 4, REPORT_TREE = 5 };
+enum {
+  REPORT_READY = 1,
+  REPORT_FAILED = 2,
+  REPORT_TERMINAL = 3,
+  REPORT_HOOKS = 4,
+  REPORT_TREE = 5,
+  REPORT_SECCOMP = 6
+};
 
 struct report {
   int32_t kind;

@@ -13,6 +13,8 @@
 #include "seccomp-projects.h"
 
 #define CACHE_SIZE 8
+#define WAIT_KILLABLE_RECV_FLAG (1u << 5) /* Linux 5.19 */
+#define NOTIFY "SCMP_ACT_NOTIFY"
 #define SECCOMP_FAIL(err, code, ...) shoal_fail((err), (code), "seccomp", __VA_ARGS__)
 
 static struct {
@@ -35,6 +37,8 @@ static const struct {
     {"SCMP_ACT_TRAP", SCMP_ACT_TRAP, false},
     {"SCMP_ACT_ERRNO", SCMP_ACT_ERRNO(0), true},
     {"SCMP_ACT_LOG", SCMP_ACT_LOG, false},
+    {"SCMP_ACT_TRACE", SCMP_ACT_TRACE(0), true},
+    {"SCMP_ACT_NOTIFY", SCMP_ACT_NOTIFY, false},
     {"SCMP_ACT_ALLOW", SCMP_ACT_ALLOW, false},
 };
 
@@ -60,7 +64,7 @@ static int parse_action(const cJSON *object, const char *key, const char *errno_
   if (rc < 0) return rc;
   for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++) {
     if (strcmp(actions[i].name, name) != 0) continue;
-    *out = actions[i].has_errno ? SCMP_ACT_ERRNO((uint32_t)code & 0xffff) : actions[i].action;
+    *out = actions[i].has_errno ? actions[i].action | ((uint32_t)code & 0xffff) : actions[i].action;
     return 0;
   }
   return SECCOMP_FAIL(err, ENOTSUP, "linux.seccomp: action '%s' is not supported", name);
@@ -180,7 +184,8 @@ static int parse_flags(const cJSON *profile, struct seccomp_filter *out, struct 
     uint32_t flag;
   } known[] = {{"SECCOMP_FILTER_FLAG_TSYNC", 0},
                {"SECCOMP_FILTER_FLAG_LOG", SECCOMP_FILTER_FLAG_LOG},
-               {"SECCOMP_FILTER_FLAG_SPEC_ALLOW", SECCOMP_FILTER_FLAG_SPEC_ALLOW}};
+               {"SECCOMP_FILTER_FLAG_SPEC_ALLOW", SECCOMP_FILTER_FLAG_SPEC_ALLOW},
+               {"SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", WAIT_KILLABLE_RECV_FLAG}};
   const cJSON *item;
   cJSON_ArrayForEach(item, json_member(profile, "flags")) {
     const char *text = cJSON_IsString(item) ? item->valuestring : "";
@@ -193,6 +198,37 @@ static int parse_flags(const cJSON *profile, struct seccomp_filter *out, struct 
   return 0;
 }
 
+bool seccomp_notifies(const cJSON *profile) {
+  const cJSON *rule;
+  cJSON_ArrayForEach(rule, json_member(profile, "syscalls")) {
+    const char *action = cJSON_GetStringValue(json_member(rule, "action"));
+    if (action != NULL && strcmp(action, NOTIFY) == 0) return true;
+  }
+  return false;
+}
+
+/* The descriptor by which it is asked is handed over when the filter is in force already. */
+static int check_notify(const cJSON *profile, struct seccomp_filter *out, struct shoal_error *err) {
+  const cJSON *rule, *name;
+  const char *otherwise = cJSON_GetStringValue(json_member(profile, "defaultAction"));
+  if (otherwise != NULL && strcmp(otherwise, NOTIFY) == 0)
+    return SECCOMP_FAIL(err, EINVAL, "linux.seccomp.defaultAction: " NOTIFY " is for single system calls");
+  if (!seccomp_notifies(profile)) {
+    out->flags &= ~WAIT_KILLABLE_RECV_FLAG;
+    return 0;
+  }
+  out->flags |= SECCOMP_FILTER_FLAG_NEW_LISTENER;
+  cJSON_ArrayForEach(rule, json_member(profile, "syscalls")) {
+    const char *action = cJSON_GetStringValue(json_member(rule, "action"));
+    if (action == NULL || strcmp(action, NOTIFY) != 0) continue;
+    cJSON_ArrayForEach(name, json_member(rule, "names")) {
+      if (cJSON_IsString(name) && strcmp(name->valuestring, "sendmsg") == 0)
+        return SECCOMP_FAIL(err, EINVAL, "linux.seccomp: " NOTIFY " of sendmsg, which hands the listener over");
+    }
+  }
+  return 0;
+}
+
 static int build(const cJSON *profile, struct seccomp_filter *out, struct shoal_error *err) {
   static const char *const allowed[] = {
       "defaultAction", "defaultErrnoRet", "architectures", "syscalls", "flags", "keepsProjects", NULL};
@@ -200,6 +236,7 @@ static int build(const cJSON *profile, struct seccomp_filter *out, struct shoal_
   int rc = json_only(profile, "linux.seccomp", allowed, err);
   if (rc == 0) rc = parse_action(profile, "defaultAction", "defaultErrnoRet", &default_action, err);
   if (rc == 0) rc = parse_flags(profile, out, err);
+  if (rc == 0) rc = check_notify(profile, out, err);
   if (rc < 0) return rc;
   scmp_filter_ctx filter = seccomp_init(default_action);
   if (filter == NULL) return SECCOMP_FAIL(err, ENOMEM, "seccomp_init");

@@ -3,7 +3,9 @@
 #ifndef SHOAL_SECCOMP_FILTER_H
 #define SHOAL_SECCOMP_FILTER_H
 
+#include <cjson/cJSON.h>
 #include <linux/filter.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,6 +20,8 @@ struct seccomp_filter {
 
 /* A compiled profile, to be given back with seccomp_filter_put. Thread-safe; the lock is not held while compiling. */
 int seccomp_filter_get(const char *profile_json, struct seccomp_filter **out, struct shoal_error *err);
+/* Whether it asks somebody about any system call. */
+bool seccomp_notifies(const cJSON *profile);
 void seccomp_filter_put(struct seccomp_filter *filter);
 
 #endif

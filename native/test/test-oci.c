@@ -2,10 +2,13 @@
  * run for that; needs root and busybox). */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/seccomp.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -149,36 +152,46 @@ static void make_bundle(void) {
   CHECK_INT(mkdir(path_of("rootfs"), 0755), 0);
   CHECK_INT(mkdir(path_of("rootfs/bin"), 0755), 0);
   char command[512];
-  (void)snprintf(command, sizeof command, "cp /bin/busybox %s/rootfs/bin/sh", directory);
+  (void)snprintf(command, sizeof command, "cp /bin/busybox %s/rootfs/bin/ && ln -s busybox %s/rootfs/bin/sh", directory,
+                 directory);
   CHECK_INT(system(command), 0);
   CHECK_INT(RUN("spec", "--bundle", directory), 0);
 }
 
-static int listen_console(void) {
+static int listen_at(const char *name) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
-  (void)snprintf(address.sun_path, sizeof address.sun_path, "%s/console", directory);
+  (void)snprintf(address.sun_path, sizeof address.sun_path, "%s/%s", directory, name);
   int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   CHECK_INT(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
   CHECK_INT(listen(fd, 4), 0);
   return fd;
 }
 
-static int receive_master(int listen_fd) {
-  char name[64];
+/* A message of at most size bytes, with a descriptor. */
+static int receive_passed(int fd, char *text, size_t size) {
   union {
     char bytes[CMSG_SPACE(sizeof(int))];
     struct cmsghdr align;
   } control;
-  struct iovec part = {.iov_base = name, .iov_len = sizeof name};
+  struct iovec part = {.iov_base = text, .iov_len = size - 1};
   struct msghdr message = {
       .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
-  int fd = accept(listen_fd, NULL, NULL), master;
-  CHECK(recvmsg(fd, &message, 0) > 0);
-  close(fd);
+  int passed;
+  ssize_t n = recvmsg(fd, &message, 0);
+  CHECK(n > 0);
+  text[n] = '\0';
   struct cmsghdr *rights = CMSG_FIRSTHDR(&message);
   CHECK(rights != NULL && rights->cmsg_type == SCM_RIGHTS);
-  memcpy(&master, CMSG_DATA(rights), sizeof master);
-  CHECK_INT(fcntl(master, F_GETFL) & O_NONBLOCK, 0);
+  memcpy(&passed, CMSG_DATA(rights), sizeof passed);
+  CHECK_INT(fcntl(passed, F_GETFL) & O_NONBLOCK, 0);
+  return passed;
+}
+
+static int receive_master(int listen_fd) {
+  char name[64];
+  int fd = accept(listen_fd, NULL, NULL);
+  int master = receive_passed(fd, name, sizeof name);
+  close(fd);
   return master;
 }
 
@@ -194,8 +207,7 @@ static void expect_output(int master, const char *text) {
 }
 
 static void a_terminal_goes_through_the_console_socket(void) {
-  make_bundle();
-  int listen_fd = listen_console();
+  int listen_fd = listen_at("console");
   char *id = "terminal", socket_path[256];
   (void)snprintf(socket_path, sizeof socket_path, "%s/console", directory);
   CHECK_INT(RUN("create", "--bundle", directory, "--console-socket", "/nowhere", id), EXIT_NOT_DONE);
@@ -213,6 +225,98 @@ static void a_terminal_goes_through_the_console_socket(void) {
   close(second);
   close(master);
   close(listen_fd);
+}
+
+/* --- Who answers for system calls. */
+
+static void set_command(const char *script, bool notify) {
+  char *text = file_read(path_of("config.json")), path[256];
+  cJSON *config = cJSON_Parse(text), *seccomp = NULL;
+  free(text);
+  cJSON *process = cJSON_GetObjectItem(config, "process"), *linux_config = cJSON_GetObjectItem(config, "linux");
+  const char *words[] = {"sh", "-c", script};
+  cJSON_DeleteItemFromObject(process, "terminal");
+  cJSON_DeleteItemFromObject(process, "args");
+  cJSON_AddItemToObject(process, "args", cJSON_CreateStringArray(words, 3));
+  (void)snprintf(
+      path, sizeof path,
+      "{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"listenerPath\":\"%s/listener\",\"listenerMetadata\":\"of me\","
+      "\"syscalls\":[{\"names\":[\"mkdir\",\"mkdirat\"],\"action\":\"SCMP_ACT_NOTIFY\"}]}",
+      directory);
+  if (notify) seccomp = cJSON_Parse(path);
+  cJSON_DeleteItemFromObject(linux_config, "seccomp");
+  if (seccomp != NULL) cJSON_AddItemToObject(linux_config, "seccomp", seccomp);
+  text = cJSON_PrintUnformatted(config);
+  CHECK_INT(file_replace(path_of("config.json"), text), 0);
+  cJSON_free(text);
+  cJSON_Delete(config);
+}
+
+/* Says of the next system call that it has succeeded, which it has not even been tried to. */
+static void answer_call(int filter) {
+  struct seccomp_notif call;
+  struct seccomp_notif_resp answer;
+  memset(&call, 0, sizeof call);
+  memset(&answer, 0, sizeof answer);
+  CHECK_INT(ioctl(filter, SECCOMP_IOCTL_NOTIF_RECV, &call), 0);
+  CHECK(call.data.nr == SYS_mkdir || call.data.nr == SYS_mkdirat);
+  answer.id = call.id;
+  CHECK_INT(ioctl(filter, SECCOMP_IOCTL_NOTIF_SEND, &answer), 0);
+}
+
+/* One process's filter; asked: it is about to make a directory. */
+static void serve_filter(int listen_fd, const char *status, bool asked) {
+  char text[8192];
+  int fd = accept(listen_fd, NULL, NULL);
+  int filter = receive_passed(fd, text, sizeof text);
+  cJSON *message = cJSON_Parse(text);
+  CHECK(message != NULL);
+  CHECK_STR(cJSON_GetStringValue(cJSON_GetArrayItem(cJSON_GetObjectItem(message, "fds"), 0)), "seccompFd");
+  CHECK_STR(cJSON_GetStringValue(cJSON_GetObjectItem(message, "metadata")), "of me");
+  const cJSON *state = cJSON_GetObjectItem(message, "state");
+  CHECK_STR(cJSON_GetStringValue(cJSON_GetObjectItem(state, "status")), status);
+  CHECK_STR(cJSON_GetStringValue(cJSON_GetObjectItem(state, "bundle")), directory);
+  int pid = cJSON_GetObjectItem(message, "pid")->valueint;
+  CHECK(pid > 1);
+  if (strcmp(status, "running") == 0) CHECK(pid != cJSON_GetObjectItem(state, "pid")->valueint);
+  if (asked) answer_call(filter);
+  cJSON_Delete(message);
+  close(filter);
+  close(fd);
+}
+
+static pid_t serve(const char *status, bool asked, int listen_fd) {
+  pid_t pid = fork();
+  if (pid != 0) return pid;
+  serve_filter(listen_fd, status, asked);
+  _exit(0);
+}
+
+static void expect_served(pid_t server) {
+  int status;
+  CHECK_INT(waitpid(server, &status, 0), server);
+  CHECK_INT(status, 0);
+}
+
+static void a_listener_answers_for_system_calls(void) {
+  set_command("busybox mkdir /a/b/c && exit 33", true);
+  CHECK_INT(RUN("run", "--bundle", directory, "unanswered"), EXIT_NOT_DONE);
+  int listen_fd = listen_at("listener");
+  pid_t server = serve("created", true, listen_fd);
+  CHECK_INT(RUN("run", "--bundle", directory, "asks"), 33);
+  expect_served(server);
+  set_command("busybox sleep 1000", true);
+  server = serve("created", false, listen_fd);
+  CHECK_INT(RUN("run", "--detach", "--bundle", directory, "sleeps"), 0);
+  expect_served(server);
+  server = serve("running", true, listen_fd);
+  CHECK_INT(RUN("exec", "sleeps", "sh", "-c", "busybox mkdir /a/b/c && exit 34"), 34);
+  expect_served(server);
+  CHECK_INT(RUN("delete", "--force", "sleeps"), 0);
+  close(listen_fd);
+}
+
+static void remove_bundle(void) {
   char command[512];
   (void)snprintf(command, sizeof command, "rm -rf %s", directory);
   CHECK_INT(system(command), 0);
@@ -235,6 +339,9 @@ int main(int argc, char *argv[]) {
   hooks_are_checked();
   hooks_are_run();
   scopes_have_names();
+  make_bundle();
   a_terminal_goes_through_the_console_socket();
+  a_listener_answers_for_system_calls();
+  remove_bundle();
   return 0;
 }

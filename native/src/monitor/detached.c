@@ -63,6 +63,14 @@ static int pass_terminal(int master_fd, struct shoal_error *err) {
   return rc < 0 ? shoal_fail(err, -rc, "terminal", "console socket") : 0;
 }
 
+/* Of a further command's filter. */
+static int pass_listener(int fd, pid_t pid, struct shoal_error *err) {
+  (void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+  int rc = terminal_send_of(MONITOR_FD_RESULT, REPORT_SECCOMP, pid, fd);
+  close(fd);
+  return rc < 0 ? shoal_fail(err, errno, "seccomp", "hand over") : 0;
+}
+
 /* Until the child is ready, or, where it never says so, until its execve closes the socket. */
 static int await_child(const struct cloned *child, bool container, struct shoal_error *err) {
   for (;;) {
@@ -72,7 +80,9 @@ static int await_child(const struct cloned *child, bool container, struct shoal_
     if (n < 0 && errno == EINTR) continue;
     if (n == 0 && !container) return 0;
     if (n != (ssize_t)sizeof report) return shoal_fail(err, EPIPE, "init", "ended before it was ready");
-    if (master_fd >= 0) {
+    if (master_fd >= 0 && report.kind == REPORT_SECCOMP) {
+      rc = pass_listener(master_fd, child->pid, err);
+    } else if (master_fd >= 0) {
       rc = pass_terminal(master_fd, err);
     } else if (report.kind == REPORT_HOOKS) {
       rc = relay_hooks(child, err);

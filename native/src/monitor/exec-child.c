@@ -35,14 +35,14 @@ void exec_child(const struct plan *plan, int sync_fd, const int stdio[3]) {
   if (rc == 0 && (foreign & CLONE_NEWUSER) != 0) rc = userns_become_root(&error);
   bool terminal = (plan->stream_flags & PLAN_TERMINAL) != 0;
   if (rc == 0) rc = terminal ? terminal_make(plan, sync_fd, &error) : take_stdio(stdio, &error);
-  if (rc == 0 && (dup3(sync_fd, SYNC_FD, O_CLOEXEC) < 0 || sys_close_range(SYNC_FD + 1, ~0u, 0) < 0))
+  if (rc == 0 && (dup3(sync_fd, SYNC_FD, O_CLOEXEC) < 0 || descriptors_close(SYNC_FD + 1, plan) < 0))
     rc = shoal_fail(&error, errno, "stdio", "dup3");
   if (rc == 0) {
     sync_fd = SYNC_FD;
     rc = process_working_directory(plan, &error);
   }
   if (rc == 0 && plan->detached) rc = process_find_command(plan, &error);
-  if (rc == 0) (void)process_run(plan, SYNC_FD, &error);
+  if (rc == 0) (void)process_run(plan, &sync_fd, &error);
   report_failure(sync_fd, &error);
   _exit(error.code == ENOENT ? 127 : 126);
 }

@@ -60,7 +60,7 @@ static int take_stdio(const struct plan *plan, int sync_fd, const int stdio[3], 
   if (dup3(sync_fd, SYNC_FD, O_CLOEXEC) < 0) return shoal_fail(err, errno, "stdio", "dup3");
   if (plan->detached && dup3(MONITOR_FD_SOCKET, START_FD, O_CLOEXEC) < 0)
     return shoal_fail(err, errno, "stdio", "dup3");
-  if (sys_close_range(plan->detached ? START_FD + 1 : SYNC_FD + 1, ~0u, 0) < 0)
+  if (descriptors_close(plan->detached ? START_FD + 1 : SYNC_FD + 1, plan) < 0)
     return shoal_fail(err, errno, "stdio", "close_range");
   return 0;
 }
@@ -130,7 +130,8 @@ void init_main(const struct plan *plan, int sync_fd, const int stdio[3]) {
     _exit(1);
   }
   report_and_wait(plan);
-  if (process_working_directory(plan, &error) == 0) (void)process_run(plan, SYNC_FD, &error);
-  report_failure(SYNC_FD, &error);
+  int sync = SYNC_FD;
+  if (process_working_directory(plan, &error) == 0) (void)process_run(plan, &sync, &error);
+  report_failure(sync, &error);
   _exit(error.code == ENOENT ? 127 : 126);
 }

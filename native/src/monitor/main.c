@@ -25,7 +25,9 @@ static const struct plan *map_plan(void) {
   struct stat info;
   if (fstat(MONITOR_FD_PLAN, &info) < 0 || info.st_size < (off_t)sizeof(struct plan)) return NULL;
   const struct plan *plan = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, MONITOR_FD_PLAN, 0);
-  if (plan == MAP_FAILED || plan->magic != PLAN_MAGIC || plan->size != (uint32_t)info.st_size) return NULL;
+  if (plan == MAP_FAILED || plan->magic != PLAN_MAGIC || plan->size != (uint32_t)info.st_size ||
+      plan->preserved > PRESERVED_MAX)
+    return NULL;
   close(MONITOR_FD_PLAN);
   return plan;
 }
@@ -42,15 +44,14 @@ static void block_signals(void) {
 }
 
 int main(int argc, char *argv[]) {
-  if (argc != 2 || sys_close_range(MONITOR_FD_END, ~0u, 0) < 0) return 2;
+  const struct plan *plan = argc == 2 ? map_plan() : NULL;
+  if (plan == NULL || descriptors_close(MONITOR_FD_END, plan) < 0) return 2;
   pid_t pid = fork();
   if (pid != 0) _exit(pid < 0 ? 1 : 0);
   (void)prctl(PR_SET_NAME, "shoal-monitor", 0, 0, 0);
   block_signals();
   (void)umask(022);
   if (chdir("/") < 0) return 1;
-  const struct plan *plan = map_plan();
-  if (plan == NULL) return 2;
   if (strcmp(argv[1], "session") == 0) session_main(plan);
   if (strcmp(argv[1], "detached") == 0) detached_container_main(plan);
   if (strcmp(argv[1], "detached-exec") == 0) detached_exec_main(plan);

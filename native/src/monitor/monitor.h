@@ -62,9 +62,16 @@ int process_working_directory(const struct plan *plan, struct shoal_error *err);
 /* Looks for the command as process_run will, so that a missing one is known before the container is started. */
 int process_find_command(const struct plan *plan, struct shoal_error *err);
 
-/* Becomes the user, drops capabilities, loads the filter, and runs the command; returns only on failure. die_with_fd:
- * if it is hung up after the parent-death signal is armed, the parent is gone already. */
-int process_run(const struct plan *plan, int die_with_fd, struct shoal_error *err);
+/* Becomes the user, drops capabilities, loads the filter, and runs the command; returns only on failure. sync_fd: if it
+ * is hung up after the parent-death signal is armed, the parent is gone already; the filter's listener goes there. It
+ * may get another number. */
+int process_run(const struct plan *plan, int *sync_fd, struct shoal_error *err);
+
+/* --- descriptors.c: those that the command shall have besides the standard streams. */
+/* Closes all from first on, but for those. first: below MONITOR_FD_PRESERVED. */
+int descriptors_close(unsigned int first, const struct plan *plan);
+/* Puts them in their places, from 3 on; what was there is moved: sync_fd. */
+int descriptors_place(const struct plan *plan, int *sync_fd, struct shoal_error *err);
 
 /* --- schedule.c: of that process; 0: the caller. */
 int schedule_apply(const struct plan *plan, pid_t pid, struct shoal_error *err);

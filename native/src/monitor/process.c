@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "monitor/monitor.h"
+#include "monitor/terminal.h"
 
 #define CLOSE_RANGE_CLOEXEC_FLAG 4u
 #define PATH_SIZE 4096
@@ -104,18 +105,21 @@ static int become_user(const struct plan *plan, struct shoal_error *err) {
   return 0;
 }
 
-static int load_filter(const struct plan *plan, struct shoal_error *err) {
+/* Whoever answers for the system calls that the filter asks about gets its descriptor from the runtime. */
+static int load_filter(const struct plan *plan, int sync_fd, struct shoal_error *err) {
   struct sock_fprog program = {.len = (unsigned short)plan->process.seccomp.count,
                                .filter = (struct sock_filter *)(uintptr_t)plan_items(plan, plan->process.seccomp)};
   if (program.len == 0) return 0;
-  if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, plan->process.seccomp_flags, &program) < 0)
-    return shoal_fail(err, errno, "seccomp", "load");
-  return 0;
+  int listener = (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, plan->process.seccomp_flags, &program);
+  if (listener < 0) return shoal_fail(err, errno, "seccomp", "load");
+  if ((plan->process.seccomp_flags & SECCOMP_FILTER_FLAG_NEW_LISTENER) == 0) return 0;
+  /* It closes by itself when the command runs. */
+  return terminal_send(sync_fd, REPORT_SECCOMP, listener) < 0 ? shoal_fail(err, errno, "seccomp", "hand over") : 0;
 }
 
 /* Loading a filter needs CAP_SYS_ADMIN or no_new_privs. Without the latter the capability is kept until it is loaded,
  * so the filter has to let capset, prctl and execve through; OCI's runc asks the same of a profile. */
-static int drop_privileges(const struct plan *plan, struct shoal_error *err) {
+static int drop_privileges(const struct plan *plan, int sync_fd, struct shoal_error *err) {
   const struct plan_capabilities *wanted = &plan->process.capabilities;
   const uint64_t admin = 1ull << CAP_SYS_ADMIN;
   leave_keyring();
@@ -127,7 +131,7 @@ static int drop_privileges(const struct plan *plan, struct shoal_error *err) {
     return shoal_fail(err, errno, "capabilities", "a capability that the agent itself lacks is asked for");
   if (plan->process.no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
     return shoal_fail(err, errno, "no_new_privs", "prctl");
-  rc = load_filter(plan, err);
+  rc = load_filter(plan, sync_fd, err);
   if (rc < 0) return rc;
   if (set_capabilities(wanted->effective, wanted->permitted, wanted->inheritable) < 0)
     return shoal_fail(err, errno, "capabilities", "capset");
@@ -235,18 +239,19 @@ int process_find_command(const struct plan *plan, struct shoal_error *err) {
   return shoal_fail(err, ENOENT, "exec", "\"%s\": %s", name, reason);
 }
 
-int process_run(const struct plan *plan, int die_with_fd, struct shoal_error *err) {
-  struct pollfd parent = {.fd = die_with_fd, .events = 0};
+int process_run(const struct plan *plan, int *sync_fd, struct shoal_error *err) {
   char **argv = string_array(plan, plan->process.args);
   char **env = string_array(plan, plan->process.env);
   if (argv == NULL || env == NULL) return shoal_fail(err, ENOMEM, "exec", "out of memory");
-  int rc = drop_privileges(plan, err);
+  int rc = descriptors_place(plan, sync_fd, err);
+  if (rc == 0) rc = drop_privileges(plan, *sync_fd, err);
   if (rc < 0) return rc;
+  struct pollfd parent = {.fd = *sync_fd, .events = 0};
   /* Changing the user has cleared it; from here on only a set-user-ID command could. */
   if (prctl(PR_SET_PDEATHSIG, plan->detached ? 0 : SIGKILL, 0, 0, 0) < 0)
     return shoal_fail(err, errno, "exec", "parent-death signal");
-  if (!plan->detached && die_with_fd >= 0 && poll(&parent, 1, 0) > 0 && (parent.revents & POLLHUP) != 0) _exit(1);
-  (void)sys_close_range(3, ~0u, CLOSE_RANGE_CLOEXEC_FLAG);
+  if (!plan->detached && poll(&parent, 1, 0) > 0 && (parent.revents & POLLHUP) != 0) _exit(1);
+  (void)sys_close_range(3 + plan->preserved, ~0u, CLOSE_RANGE_CLOEXEC_FLAG);
   default_signals();
   int code = run_command(program(plan), argv, env);
   return shoal_fail(err, code, "exec", "%s: %s", program(plan), strerror(code));

@@ -65,8 +65,10 @@ int terminal_pass(int console_fd, int master_fd) {
   return sendmsg(console_fd, head, MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
-int terminal_send(int sync_fd, int kind, int fd) {
-  struct report report = {.kind = kind};
+int terminal_send(int sync_fd, int kind, int fd) { return terminal_send_of(sync_fd, kind, 0, fd); }
+
+int terminal_send_of(int sync_fd, int kind, pid_t pid, int fd) {
+  struct report report = {.kind = kind, .pid = pid};
   struct message message;
   struct msghdr *head = prepare(&message, &report);
   add_rights(head, fd);

@@ -11,8 +11,9 @@
  * master side over sync_fd (REPORT_TERMINAL), and makes it the controlling terminal and the standard streams. */
 int terminal_make(const struct plan *plan, int sync_fd, struct shoal_error *err);
 
-/* A message with a descriptor (REPORT_TERMINAL, REPORT_TREE). As send(2). */
+/* A message with a descriptor (REPORT_TERMINAL, REPORT_TREE, REPORT_SECCOMP). As send(2). */
 int terminal_send(int sync_fd, int kind, int fd);
+int terminal_send_of(int sync_fd, int kind, pid_t pid, int fd);
 
 /* Puts the terminal that standard input is on at /dev/console. */
 int terminal_console(struct shoal_error *err);

@@ -17,6 +17,7 @@
 struct create_options {
   const char *bundle, *pid_file, *console_socket, *id;
   bool detach, keep;
+  struct preserved preserved;
 };
 
 struct creation {
@@ -48,7 +49,9 @@ static int compile(struct creation *creation, struct shoal_error *err) {
   if (!has_cgroup_namespace(call->request)) context.cgroup_binds = &call->cgroups;
   cJSON *profile =
       cJSON_DetachItemFromObjectCaseSensitive(cJSON_GetObjectItemCaseSensitive(call->request, "linux"), "seccomp");
+  preserve_tell(&creation->options->preserved, cJSON_GetObjectItemCaseSensitive(call->request, "process"));
   if (rc == 0) rc = config_compile(&context, call->request);
+  if (rc == 0 && cJSON_IsObject(profile)) rc = listener_take(profile, creation->container.record, err);
   if (rc == 0 && profile != NULL && !cJSON_IsNull(profile))
     rc = seccomp_cached(creation->oci->root, profile, &call->builder, err);
   cJSON_Delete(profile);
@@ -64,6 +67,7 @@ static int compile(struct creation *creation, struct shoal_error *err) {
   plan->root_dir = root_at;
   plan->root_source = source_at;
   plan->detached = 1;
+  plan->preserved = call->preserved = (uint32_t)creation->options->preserved.total;
   static const char *const early[] = {"prestart", "createRuntime", "createContainer"};
   for (size_t i = 0; i < sizeof early / sizeof early[0]; i++) {
     if (json_member(creation->bundle.hooks, early[i]) != NULL) plan->hooks_before_pivot = 1;
@@ -134,15 +138,15 @@ static int make_groups(struct creation *creation, struct shoal_error *err) {
 
 static int launch(struct creation *creation, struct shoal_error *err) {
   struct call *call = &creation->call;
-  int rc = cgroups_free(&call->cgroups, err);
+  int passed, rc = cgroups_free(&call->cgroups, err);
   if (rc == 0) rc = run_dir_write_cgroups(call->dir_fd, &call->cgroups, err);
   if (rc == 0) rc = run_dir_write_seccomp(call->dir_fd, plan_builder_head(&call->builder), err);
   if (rc == 0) rc = make_groups(creation, err);
   if (rc == 0) rc = monitor_start(call, "detached", creation->console_fd, err);
-  if (rc == 0) rc = monitor_report(call, &creation->report, err);
+  if (rc == 0) rc = monitor_report(call, &creation->report, &passed, err);
   if (rc == 0 && creation->report.kind == REPORT_HOOKS) {
     rc = run_hooks(creation, creation->report.pid, err);
-    if (rc == 0) rc = monitor_report(call, &creation->report, err);
+    if (rc == 0) rc = monitor_report(call, &creation->report, &passed, err);
   }
   return rc;
 }
@@ -163,7 +167,7 @@ static int connect_console(struct creation *creation, struct shoal_error *err) {
   if (!creation->bundle.terminal && path != NULL)
     return shoal_fail(err, EINVAL, "config", "--console-socket: process.terminal is not set");
   if (path == NULL) return 0;
-  creation->console_fd = console_connect(path, err);
+  creation->console_fd = socket_connect(path, "console socket", err);
   return creation->console_fd < 0 ? creation->console_fd : 0;
 }
 
@@ -218,16 +222,26 @@ static void creation_end(struct creation *creation) {
   bundle_free(&creation->bundle);
 }
 
-/* The init answers with the end of the connection when its command runs. */
+/* The init answers with the end of the connection when its command runs, before that with its filter's descriptor if
+ * there is somebody to answer for it: that one is called first, so that nothing runs without. */
 static int let_go(struct container *container, struct shoal_error *err) {
   struct report report;
+  int passed, listener, rc = listener_connect(container, &listener, err);
+  if (rc < 0) return rc;
   int fd = run_dir_connect(container->dir_fd);
   if (fd < 0) return shoal_fail(err, -fd, "start", "connect");
-  ssize_t n = send(fd, "", 1, MSG_NOSIGNAL) == 1 ? 0 : -1;
-  while (n == 0 && (n = recv(fd, &report, sizeof report, MSG_WAITALL)) < 0 && errno == EINTR)
-    n = 0;
+  ssize_t n = send(fd, "", 1, MSG_NOSIGNAL) == 1 ? report_receive(fd, &report, &passed) : -1;
+  if (n == (ssize_t)sizeof report && report.kind == REPORT_SECCOMP) {
+    pid_t pid = store_pid(container);
+    rc = listener_send(container, STATUS_CREATED, pid, listener, passed, err);
+    if (rc < 0) (void)kill(pid, SIGKILL);
+    close(passed);
+    if (rc == 0) n = report_receive(fd, &report, &passed);
+  }
   int code = errno;
   close(fd);
+  if (listener >= 0) close(listener);
+  if (rc < 0) return rc;
   (void)unlinkat(container->dir_fd, RUN_SOCKET, 0);
   if (n == 0 || (n < 0 && code == ECONNRESET)) return 0;
   if (n != (ssize_t)sizeof report) return shoal_fail(err, code, "start", "no answer");
@@ -289,6 +303,7 @@ static int parse(int argc, char *argv[], bool run, struct create_options *option
                                         {"keep", no_argument, NULL, OPTION_KEEP},
                                         {NULL, 0, NULL, 0}};
   int option;
+  const char *preserve = NULL;
   *options = (struct create_options){.bundle = "."};
   while ((option = getopt_long(argc, argv, run ? "+b:d" : "+b:", known, NULL)) != -1) {
     if (option == 'b')
@@ -303,17 +318,15 @@ static int parse(int argc, char *argv[], bool run, struct create_options *option
       options->keep = true;
     else if (option == OPTION_IGNORED)
       continue;
-    else if (option == OPTION_PRESERVE && strcmp(optarg, "0") == 0)
-      continue;
     else if (option == OPTION_PRESERVE)
-      return log_failure("--preserve-fds is not supported");
+      preserve = optarg;
     else if (option == OPTION_NO_PIVOT)
       return log_failure("--no-pivot is not supported: the root is always pivoted");
     else
       return EXIT_NOT_DONE;
   }
   options->id = only_argument(argc, argv, "container ID");
-  return options->id == NULL ? EXIT_NOT_DONE : 0;
+  return options->id == NULL ? EXIT_NOT_DONE : preserve_claim(&options->preserved, preserve, true);
 }
 
 int command_create(const struct oci *oci, int argc, char *argv[]) {

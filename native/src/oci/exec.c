@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,9 +15,10 @@
 #include "run-dir.h"
 
 struct exec_options {
-  const char *process, *pid_file, *console_socket, *cwd, *user, *id;
+  const char *preserve, *process, *pid_file, *console_socket, *cwd, *user, *id;
   bool detach, terminal, no_new_privileges;
   cJSON *env, *gids, *capabilities;
+  struct preserved preserved;
   char **command;
 };
 
@@ -140,8 +142,20 @@ static int compile(struct call *call, const struct container *container, struct 
   if (rc < 0) return rc;
   call_plan_cgroups(call);
   plan_builder_head(&call->builder)->detached = 1;
+  plan_builder_head(&call->builder)->preserved = call->preserved;
   call->plan_fd = plan_builder_finish(&call->builder, err);
   return call->plan_fd < 0 ? call->plan_fd : 0;
+}
+
+/* Until it runs; its filter's descriptor may come before. */
+static int await_command(struct call *call, const struct container *container, int listener, struct report *report,
+                         struct shoal_error *err) {
+  int passed, rc = monitor_report(call, report, &passed, err);
+  if (rc < 0 || report->kind != REPORT_SECCOMP) return rc;
+  rc = listener_send(container, STATUS_RUNNING, report->pid, listener, passed, err);
+  close(passed);
+  if (rc < 0) (void)kill(report->pid, SIGKILL);
+  return rc < 0 ? rc : monitor_report(call, report, &passed, err);
 }
 
 /* The pid, or -errno. */
@@ -152,13 +166,17 @@ static pid_t run_in(struct call *call, const struct container *container, const 
   bool terminal = cJSON_IsTrue(json_member(call->request, "terminal"));
   if (terminal != (options->console_socket != NULL))
     return shoal_fail(err, EINVAL, "config", "a terminal needs --console-socket, and --console-socket a terminal");
+  int listener = -1;
+  call->preserved = (uint32_t)options->preserved.total;
   int rc = compile(call, container, err);
   if (rc == 0 && terminal) {
-    console_fd = console_connect(options->console_socket, err);
+    console_fd = socket_connect(options->console_socket, "console socket", err);
     rc = console_fd < 0 ? console_fd : 0;
   }
+  if (rc == 0) rc = listener_connect(container, &listener, err);
   if (rc == 0) rc = monitor_start(call, "detached-exec", console_fd, err);
-  if (rc == 0) rc = monitor_report(call, &report, err);
+  if (rc == 0) rc = await_command(call, container, listener, &report, err);
+  if (listener >= 0) close(listener);
   if (console_fd >= 0) close(console_fd);
   return rc < 0 ? rc : report.pid;
 }
@@ -275,7 +293,8 @@ static int take(struct exec_options *options, int option) {
   case 'g':
     return cJSON_AddItemToArray(options->gids, cJSON_CreateNumber(atof(optarg))) ? 0 : -1;
   case 'F':
-    return strcmp(optarg, "0") == 0 ? 0 : log_failure("--preserve-fds is not supported");
+    options->preserve = optarg;
+    return 0;
   default:
     return -1;
   }
@@ -290,7 +309,7 @@ static int parse(int argc, char *argv[], struct exec_options *options) {
   options->id = argv[optind];
   options->command = argv + optind + 1;
   if (options->process == NULL && options->command[0] == NULL) return log_failure("exec: a command is needed");
-  return 0;
+  return preserve_claim(&options->preserved, options->preserve, false);
 }
 
 int command_exec(const struct oci *oci, int argc, char *argv[]) {

@@ -14,8 +14,10 @@ static const char *const mount_options[] = {
     "suid",     "sync",          "tmpcopyup", "unbindable",  NULL};
 static const char *const namespaces[] = {"cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts", NULL};
 static const char *const actions[] = {
-    "SCMP_ACT_ALLOW",       "SCMP_ACT_ERRNO", "SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS",
-    "SCMP_ACT_KILL_THREAD", "SCMP_ACT_LOG",   "SCMP_ACT_TRAP", NULL};
+    "SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO",  "SCMP_ACT_KILL",  "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_KILL_THREAD",
+    "SCMP_ACT_LOG",   "SCMP_ACT_NOTIFY", "SCMP_ACT_TRACE", "SCMP_ACT_TRAP",         NULL};
+static const char *const filter_flags[] = {"SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
+                                           "SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", NULL};
 static const char *const operators[] = {"SCMP_CMP_EQ", "SCMP_CMP_GE",        "SCMP_CMP_GT", "SCMP_CMP_LE",
                                         "SCMP_CMP_LT", "SCMP_CMP_MASKED_EQ", "SCMP_CMP_NE", NULL};
 
@@ -42,6 +44,8 @@ static void add_linux(cJSON *features) {
   cJSON_AddBoolToObject(seccomp, "enabled", true);
   add_names(seccomp, "actions", actions);
   add_names(seccomp, "operators", operators);
+  add_names(seccomp, "knownFlags", filter_flags);
+  add_names(seccomp, "supportedFlags", filter_flags);
   add_switch(linux_features, "apparmor", true);
   add_switch(linux_features, "selinux", true);
   add_switch(linux_features, "intelRdt", false);

@@ -10,13 +10,13 @@
 #include "monitor-spawn.h"
 #include "oci/oci.h"
 
-int console_connect(const char *path, struct shoal_error *err) {
+int socket_connect(const char *path, const char *step, struct shoal_error *err) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
-  if (strlen(path) >= sizeof address.sun_path) return shoal_fail(err, ENAMETOOLONG, "console socket", "%s", path);
+  if (strlen(path) >= sizeof address.sun_path) return shoal_fail(err, ENAMETOOLONG, step, "%s", path);
   memcpy(address.sun_path, path, strlen(path));
   int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) == 0) return fd;
-  int rc = shoal_fail(err, errno, "console socket", "%s", path);
+  int rc = shoal_fail(err, errno, step, "%s", path);
   if (fd >= 0) close(fd);
   return rc;
 }
@@ -43,17 +43,34 @@ int monitor_start(struct call *call, const char *mode, int console_fd, struct sh
                                   .dir_fd = call->target_fd >= 0 ? call->target_fd : call->dir_fd,
                                   .socket_fd = call->socket_fd,
                                   .stderr_fd = console_fd,
-                                  .inherit = true};
+                                  .inherit = true,
+                                  .preserved = (int)call->preserved};
   rc = monitor_spawn(&request, err);
   close(call->result[1]);
   call->result[1] = -1;
   return rc;
 }
 
-int monitor_report(struct call *call, struct report *report, struct shoal_error *err) {
+ssize_t report_receive(int fd, struct report *report, int *passed) {
+  union {
+    char bytes[CMSG_SPACE(sizeof(int))];
+    struct cmsghdr align;
+  } control;
+  struct iovec part = {.iov_base = report, .iov_len = sizeof *report};
+  struct msghdr head = {
+      .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
   ssize_t n;
-  while ((n = recv(call->result[0], report, sizeof *report, 0)) < 0 && errno == EINTR)
+  *passed = -1;
+  while ((n = recvmsg(fd, &head, MSG_CMSG_CLOEXEC | MSG_WAITALL)) < 0 && errno == EINTR)
     continue;
+  struct cmsghdr *rights = n < 0 ? NULL : CMSG_FIRSTHDR(&head);
+  if (rights != NULL && rights->cmsg_type == SCM_RIGHTS && rights->cmsg_len == CMSG_LEN(sizeof(int)))
+    memcpy(passed, CMSG_DATA(rights), sizeof *passed);
+  return n;
+}
+
+int monitor_report(struct call *call, struct report *report, int *passed, struct shoal_error *err) {
+  ssize_t n = report_receive(call->result[0], report, passed);
   if (n != (ssize_t)sizeof *report) return shoal_fail(err, EPIPE, "monitor", "ended before it reported");
   if (report->kind != REPORT_FAILED) return 0;
   *err = report->error;

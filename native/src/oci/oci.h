@@ -106,11 +106,32 @@ int hook_spawn_inside(void *context, const cJSON *hook, int input, pid_t *pid, s
 int hook_spawn_as_command(void *context, const cJSON *hook, int input, pid_t *pid, struct shoal_error *err);
 
 /* --- launch.c: what create and exec share. */
-int console_connect(const char *path, struct shoal_error *err);
+/* step: what the socket is, for the error. */
+int socket_connect(const char *path, const char *step, struct shoal_error *err);
+/* The plan says how many descriptors are preserved. */
 int monitor_start(struct call *call, const char *mode, int console_fd, struct shoal_error *err);
+/* As recv(2); *passed is the descriptor that came with it, or -1. */
+ssize_t report_receive(int fd, struct report *report, int *passed);
 /* The next report; -errno when it says that something failed. */
-int monitor_report(struct call *call, struct report *report, struct shoal_error *err);
+int monitor_report(struct call *call, struct report *report, int *passed, struct shoal_error *err);
 int write_pid_file(const char *path, pid_t pid);
+
+/* --- preserve.c */
+struct preserved {
+  int activated, total;
+};
+/* Before anything else is opened. count: what --preserve-fds says, or NULL. Logs what is wrong. */
+int preserve_claim(struct preserved *preserved, const char *count, bool activation);
+void preserve_tell(const struct preserved *preserved, cJSON *process);
+
+/* --- seccomp-listener.c */
+/* Moves what the profile says of it into the record. */
+int listener_take(cJSON *profile, cJSON *record, struct shoal_error *err);
+/* *fd: -1 if the container's filter asks nobody. */
+int listener_connect(const struct container *container, int *fd, struct shoal_error *err);
+/* right: the descriptor of the filter that the process has loaded. */
+int listener_send(const struct container *container, enum status status, pid_t pid, int fd, int right,
+                  struct shoal_error *err);
 
 /* --- foreground.c: for run and exec without --detach. */
 /* Before anything is started: orphans become ours, and signals wait. */

@@ -16,70 +16,12 @@ import {
 import { join } from 'node:path';
 import test from 'ava';
 import type { OciConfig } from '../../../agent/native/container.ts';
-import { checkoutDir } from '../../harness/peers.ts';
-import { DEADLINE_MS, Fixture } from './fixture.ts';
+import { DEADLINE_MS } from './fixture.ts';
+import { type Adjust, OciLab, PROGRAM } from './oci-lab.ts';
 
-const PROGRAM = join(checkoutDir(), 'native', 'build', 'shoal-oci');
-const fixture = new Fixture('oci');
-const root = join(fixture.runRoot, 'oci');
-const made = new Set<string>();
-test.after.always(async () => {
-  for (const id of made) await oci('delete', '--force', id);
-  await fixture.close();
-});
-
-interface Result {
-  readonly code: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-type Adjust = (config: OciConfig & Record<string, unknown>) => void;
-
-/** Output goes through files: a container would hold a pipe open. */
-async function oci(...args: string[]): Promise<Result> {
-  const name = join(fixture.directory, `out-${randomBytes(6).toString('hex')}`);
-  const [out, err] = [openSync(name, 'w'), openSync(`${name}.err`, 'w')];
-  const child = spawn(PROGRAM, ['--root', root, ...args], {
-    stdio: ['ignore', out, err],
-    timeout: DEADLINE_MS,
-  });
-  const code = await new Promise<number>((resolve) => child.once('exit', (status) => resolve(status ?? -1)));
-  closeSync(out);
-  closeSync(err);
-  return { code, stdout: readFileSync(name, 'utf8'), stderr: readFileSync(`${name}.err`, 'utf8') };
-}
-
-function bundle(
-  args: string[],
-  adjust: Adjust = () => undefined,
-): { id: string; directory: string; group: string } {
-  const { id, config } = fixture.request(args);
-  const directory = join(fixture.directory, id);
-  mkdirSync(directory, { recursive: true });
-  config.root = { path: fixture.layer };
-  adjust(config as OciConfig & Record<string, unknown>);
-  writeFileSync(join(directory, 'config.json'), JSON.stringify(config));
-  made.add(id);
-  return { id, directory, group: `/${id}` };
-}
-
-async function run(args: string[], adjust?: Adjust): Promise<Result> {
-  const { id, directory } = bundle(args, adjust);
-  return oci('run', '--bundle', directory, id);
-}
-
-async function started(
-  args: string[],
-  adjust?: Adjust,
-): Promise<{ id: string; group: string; directory: string }> {
-  const one = bundle(args, adjust);
-  const created = await oci('create', '--bundle', one.directory, one.id);
-  if (created.code !== 0) throw new Error(created.stderr);
-  const begun = await oci('start', one.id);
-  if (begun.code !== 0) throw new Error(begun.stderr);
-  return one;
-}
+const lab = new OciLab('oci');
+const { fixture, root, oci, bundle, run, started } = lab;
+test.after.always(() => lab.close());
 
 async function status(id: string): Promise<string> {
   return (JSON.parse((await oci('state', id)).stdout) as { status: string }).status;
@@ -425,10 +367,12 @@ const refused: [string, RegExp, Adjust, number?][] = [
     (config) => Object.assign(config.process, { apparmorProfile: 'x' }),
   ],
   [
-    'a listener for seccomp',
-    /linux\.seccomp\.listenerPath is not supported/,
-    (config) =>
-      Object.assign(config.linux, { seccomp: { defaultAction: 'SCMP_ACT_ALLOW', listenerPath: '/x' } }),
+    'asking nobody about system calls',
+    /SCMP_ACT_NOTIFY needs listenerPath/,
+    (config) => {
+      const asked = { names: ['mkdir'], action: 'SCMP_ACT_NOTIFY' };
+      config.linux.seccomp = { defaultAction: 'SCMP_ACT_ALLOW', syscalls: [asked] };
+    },
   ],
 ];
 
@@ -538,6 +482,25 @@ test('what asks for nothing is accepted', async (t) => {
   t.deepEqual(result, { code: 0, stdout: '', stderr: '' });
 });
 
+test('descriptors of the caller, and those of socket activation', async (t) => {
+  const names = ['one', 'two', 'three', 'not'].map((name) => join(fixture.directory, name));
+  for (const name of names) writeFileSync(name, `${name.slice(name.lastIndexOf('/') + 1)}\n`);
+  const open = (): number[] => names.map((name) => openSync(name, 'r'));
+  const script = 'cat <&3; cat <&4; cat <&5; echo $LISTEN_FDS $LISTEN_PID; ls /proc/self/fd | busybox wc -l';
+  const { id, directory } = bundle(['sh', '-c', script]);
+  const call = ['--root', root, 'run', '--preserve-fds', '2', '--bundle', directory, id].join(' ');
+  const fds = open();
+  const result = await lab.spawn(['sh', '-c', `LISTEN_PID=$$ LISTEN_FDS=1 exec ${PROGRAM} ${call}`], fds);
+  // Of ls: the standard streams, those three, and its own of the directory.
+  t.deepEqual(result, { code: 0, stdout: 'one\ntwo\nthree\n1 1\n7\n', stderr: '' });
+  const other = await started(['sleep', '1000']);
+  const exec = [PROGRAM, '--root', root, 'exec', '--preserve-fds', '1', other.id, 'sh', '-c'];
+  const again = open();
+  t.is((await lab.spawn([...exec, 'cat <&3; ls /proc/self/fd | busybox wc -l'], again)).stdout, 'one\n5\n');
+  t.is((await lab.spawn([...exec.slice(0, -2), 'nosuch'], again)).code, 127);
+  for (const fd of [...fds, ...again]) closeSync(fd);
+});
+
 test('errors are in the log as engines read them', async (t) => {
   const log = join(fixture.directory, 'log.json');
   t.is((await oci('--log', log, '--log-format', 'json', 'state', 'nosuch')).code, 1);
@@ -551,7 +514,11 @@ test('command lines that are refused', async (t) => {
   const create = ['create', '--bundle', directory];
 
   t.regex((await oci(...create, '--no-pivot', 'a')).stderr, /--no-pivot is not supported/);
-  t.regex((await oci(...create, '--preserve-fds', '2', 'a')).stderr, /--preserve-fds is not supported/);
+  t.regex(
+    (await oci(...create, '--preserve-fds', '2', 'a')).stderr,
+    /--preserve-fds: descriptor 3 is not open/,
+  );
+  t.regex((await oci(...create, '--preserve-fds', '65', 'a')).stderr, /'65' is not a number up to 64/);
   t.regex((await oci(...create, '../up')).stderr, /invalid container ID/);
   t.regex((await oci('create', '--bundle', '/nowhere', 'a')).stderr, /\/nowhere: No such file/);
   t.regex((await oci('checkpoint', 'a')).stderr, /no such command: checkpoint/);
@@ -570,6 +537,5 @@ test('features, and a config to begin with', async (t) => {
   config.root = { path: fixture.layer, readonly: true };
   writeFileSync(join(directory, 'config.json'), JSON.stringify(config));
   const id = `spec-${randomBytes(4).toString('hex')}`;
-  made.add(id);
   t.deepEqual(await oci('run', '--bundle', directory, id), { code: 0, stdout: '', stderr: '' });
 });
