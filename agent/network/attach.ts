@@ -60,7 +60,7 @@ export function portsOf(
     return {
       vni: network.vni,
       netns: `${self.netnsDir}/${sandboxName(self.prefix, network.vni)}`,
-      objects: portObjects(task, network, address, mtu, { name: dev, netns: containerNetns, mtu }),
+      objects: portObjects(task, network, address, mtu, { name: dev, netns: containerNetns, mtu, up: false }),
     };
   });
 }

@@ -39,6 +39,7 @@ export function hostBase(set: AssignmentSet, self: Self, views: readonly Network
     { type: 'sysctl', path: 'ipv4/ip_forward', value: '1' },
     ...withUplink.flatMap(uplinkObjects),
     ...tableObjects(hostTable(self.prefix), self.vxlanPort, withUplink),
+    ...untrackedObjects(set, self),
     ...hostPortObjects(set, self, withUplink),
   ];
 }
@@ -105,6 +106,24 @@ function tableObjects(table: string, vxlanPort: number, views: readonly NetworkV
     chain(table, 'leave', LEAVE, 'type nat hook postrouting priority srcnat'),
     chain(table, 'isolate', [noTunnel(vxlanPort), ...ISOLATE], 'type filter hook forward priority filter'),
     chain(table, 'guard', [noTunnel(vxlanPort), ...GUARD], 'type filter hook input priority filter'),
+  ];
+}
+
+/**
+ * The tunnels' own packets are not tracked: each connection in them has a source port of its own, so each would be another
+ * entry of the host's table, in which a full one loses packets; and nothing translates or asks for the state of what goes
+ * from node to node. Only what bears this node's address: another's tunnel that is routed through here may need it.
+ */
+function untrackedObjects(set: AssignmentSet, self: Self): KernelObject[] {
+  const me = set.peers.get(self.nodeId);
+  if (me === undefined) return [];
+  const table = hostTable(self.prefix);
+  const rule = (address: string): string[] => [
+    `ip ${address} ${me.address} udp dport ${self.vxlanPort} notrack`,
+  ];
+  return [
+    chain(table, 'tunnel_in', rule('daddr'), 'type filter hook prerouting priority raw'),
+    chain(table, 'tunnel_out', rule('saddr'), 'type filter hook output priority raw'),
   ];
 }
 

@@ -23,8 +23,16 @@ export type KernelObject =
       readonly name: string;
       readonly mtu: number;
       readonly down?: true;
-      /** How to make it; absent for an observed one, and where the other end's scope makes it. `netns` is a path. */
-      readonly peer?: { readonly name: string; readonly netns: string; readonly mtu: number };
+      /**
+       * How to make it; absent for an observed one, and where the other end's scope makes it. `netns` is a path. `up` is false
+       * where something else sets the other end up.
+       */
+      readonly peer?: {
+        readonly name: string;
+        readonly netns: string;
+        readonly mtu: number;
+        readonly up?: false;
+      };
     }
   | {
       readonly type: 'wireguard';

@@ -176,7 +176,8 @@ int net_op_link_add(struct net_op *op) {
     else if (!(result = net_op_link_delete(op)))
       result = create_link(op, 0, far_fd);
   }
-  if (result == 0 && !is_vxlan && far != NULL) result = raise_far(far, net_text(peer, "name"));
+  int stays_down = cJSON_IsFalse(cJSON_GetObjectItemCaseSensitive(peer, "up"));
+  if (result == 0 && !is_vxlan && far != NULL && !stays_down) result = raise_far(far, net_text(peer, "name"));
   if (far_fd >= 0) close(far_fd);
   return result;
 }

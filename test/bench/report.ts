@@ -10,10 +10,34 @@ export function reportRate(bench: string, ours: number, peer: number | undefined
   print(bench, ours, peer, unit, ours / (peer ?? 1));
 }
 
-function print(bench: string, ours: number, peer: number | undefined, unit: string, ratio: number): void {
+/**
+ * Of rounds in which both had their turn: the medians; `ratio` is the median of the rounds' own ratios, which what slows both
+ * for a while does not move, and `spread` their quartiles.
+ */
+export function reportRounds(
+  bench: string,
+  ours: readonly number[],
+  peer: readonly number[],
+  unit: string,
+  better: 'more' | 'less',
+): void {
+  const ratios = ours.map((mine, i) => (better === 'more' ? mine / (peer[i] ?? 0) : (peer[i] ?? 0) / mine));
+  const spread = [quantile(ratios, 0.25), quantile(ratios, 0.75)];
+  print(bench, quantile(ours, 0.5), quantile(peer, 0.5), unit, quantile(ratios, 0.5), spread);
+}
+
+function print(
+  bench: string,
+  ours: number,
+  peer: number | undefined,
+  unit: string,
+  ratio: number,
+  spread?: readonly number[],
+): void {
   const rounded = (value: number): number => Number(value.toFixed(2));
   const compared = peer === undefined ? {} : { peer: rounded(peer), ratio: rounded(ratio) };
-  process.stdout.write(`${JSON.stringify({ bench, ours: rounded(ours), ...compared, unit })}\n`);
+  const around = spread === undefined ? {} : { spread: spread.map(rounded) };
+  process.stdout.write(`${JSON.stringify({ bench, ours: rounded(ours), ...compared, ...around, unit })}\n`);
 }
 
 export function quantile(values: readonly number[], q: number): number {

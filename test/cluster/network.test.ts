@@ -165,6 +165,9 @@ test.serial('published ports: every host, the client address kept, localhost, mo
   t.regex(fromInside, /^w[12]x+ saw /);
   t.regex(await net.get({ task: id('w1') }, 'http://10.99.0.2:8080/'), /^w[12]x+ saw /);
   t.is((await net.inTask(id('r1'), ['busybox', 'ping', '-c1', '-W3', '10.99.0.100'])).code, 0, 'the way out');
+  const tracked = (await net.inHost(net.hostNs(N1), ['cat', '/proc/net/nf_conntrack'])).stdout;
+  t.regex(tracked, / dport=8080 /);
+  t.notRegex(tracked, / dport=4789 /, 'tunnels take no room in the table of connections');
   // What is not published stays unreachable, by whatever way.
   await net.inHost(net.ns('out'), ['ip', 'route', 'add', '10.0.0.0/24', 'via', '10.99.0.1']);
   t.regex(await net.get(out, 'http://10.0.0.11/'), /^curl failed/, 'from outside by its ingress address');
