@@ -13,7 +13,7 @@ import { VERSION } from '../shared/lib/version.ts';
 import type { Cluster, Logger, ManagerOptions, ManagerRunFile } from '../shared/model/index.ts';
 import { TcpDoor } from './api/access/tcp-door.ts';
 import { createApi } from './api/api.ts';
-import type { ApiOptions, HealthSources } from './api/context.ts';
+import type { ApiOptions } from './api/context.ts';
 import { EventLog } from './api/events/event-log.ts';
 import { listenUnix } from './api/listen.ts';
 import { Refusals } from './dispatcher/refusals.ts';
@@ -21,20 +21,20 @@ import { ReleaseShelf } from './dispatcher/release-shelf.ts';
 import { type RunningDispatcher, startDispatcher } from './dispatcher/start-dispatcher.ts';
 import { AuditLog } from './audit/audit-log.ts';
 import { lead } from './leader/leader.ts';
-import { keepBackups, newestBackup } from './backup/schedule.ts';
+import { keepBackups } from './backup/schedule.ts';
 import { type BackupSource, createBackup } from './backup/source.ts';
 import { checkRoot } from './ca/authority.ts';
 import { authorityOf, type ClusterOptions, loadOrCreateCluster } from './ca/cluster.ts';
 import { readEtcdRoot } from './ca/etcd-authority.ts';
 import { GracefulStop } from './graceful-stop.ts';
+import { healthSources } from './health-sources.ts';
 import { untilUnlocked } from './locked-start.ts';
 import { isLoopback, listenForScrapes, scrapesOnly } from './metrics/listen.ts';
 import { createMetrics } from './metrics/metrics.ts';
 import { type ManagerDoor, managerDoor } from './membership/door.ts';
 import { enterCluster, fetchDataKeys, noteRemoved, refuseRemoved } from './membership/enter.ts';
-import { listMembers } from './membership/etcd-members.ts';
 import { Isolation } from './membership/isolation.ts';
-import { backUpBefore, dataFacts, keepForward } from './membership/keep-forward.ts';
+import { backUpBefore, keepForward } from './membership/keep-forward.ts';
 import { hostOf, Managers } from './membership/managers.ts';
 import { openOwnStore, ownPeerUrl } from './membership/own-store.ts';
 import { databaseSize } from './store/database-size.ts';
@@ -138,7 +138,7 @@ async function serve(parts: Parts, signal: AbortSignal): Promise<void> {
     metrics: metrics.api,
     events: new EventLog(store, clock),
     audit: auditLog,
-    health: healthSources(parts, leads),
+    health: healthSources(options, store, leads),
     dataKeys: rotateDataKeys(parts, vault, clock, leads, signal),
     usage,
     signal,
@@ -174,25 +174,6 @@ function tellMetrics(
     database: () => databaseSize(store.client),
     apiRefused: refusals.counts,
   });
-}
-
-function healthSources({ options, store }: Parts, leads: () => boolean): HealthSources {
-  const { backups, stateDir, name, etcd } = options;
-  const directory = backups?.directory ?? join(stateDir, 'backups');
-  return {
-    storeIsCurrent: () => store.current,
-    storedData: () => dataFacts(store),
-    etcdMembers: async () => {
-      if (etcd.kind !== 'embedded' || !store.current) return undefined;
-      const members = await listMembers(store.client).catch(() => undefined);
-      const nameOf = (id: string): string => store.get('managers', id)?.hostname ?? id;
-      return members?.map((one) => ({ name: nameOf(one.name), votes: !one.learner }));
-    },
-    backups: async () =>
-      backups === undefined
-        ? undefined
-        : { everyMs: backups.everyMs, newestAtMs: await newestBackup(directory, name), leads: leads() },
-  };
 }
 
 function rotateDataKeys(

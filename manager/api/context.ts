@@ -57,6 +57,8 @@ export interface HealthSources {
   readonly storedData: () => StoredDataFacts;
   /** Undefined: etcd is not the managers' own, or does not answer. */
   readonly etcdMembers: () => Promise<HealthFacts['etcdMembers']>;
+  readonly etcdSpace: () => Promise<HealthFacts['etcdSpace']>;
+  readonly disks: () => Promise<HealthFacts['disks']>;
   /** Undefined: there are none. */
   readonly backups: () => Promise<BackupFacts | undefined>;
 }

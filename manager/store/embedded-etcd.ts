@@ -52,7 +52,8 @@ export interface EmbeddedEtcdOptions {
   readonly signal: AbortSignal;
 }
 
-const DEFAULT_QUOTA_BYTES = 2 * 1024 ** 3;
+/** Of etcd's database. */
+export const DEFAULT_QUOTA_BYTES = 2 * 1024 ** 3;
 /** How often somebody who waits is told for what. */
 const STILL_WAITING_MS = 5_000;
 const READY_POLL_MS = 50;

@@ -28,6 +28,10 @@ export interface HealthFacts {
   }[];
   /** Members of the managers' own etcd; undefined: it is somebody else's, or did not answer. */
   readonly etcdMembers: readonly { readonly name: string; readonly votes: boolean }[] | undefined;
+  /** Of the managers' own etcd; undefined as above. */
+  readonly etcdSpace: EtcdSpace | undefined;
+  /** Of the manager that is asked: where its state lies, and its backups. */
+  readonly disks: readonly DiskFacts[];
   readonly nodes: readonly Node[];
   readonly keyRotation: KeyRotationProgress | undefined;
   /** Versions of the stored data, and the managers that it waits for; undefined: not known. */
@@ -48,12 +52,32 @@ export interface BackupFacts {
   readonly leads: boolean;
 }
 
+export interface EtcdSpace {
+  /** Of its file, which may have holes. */
+  readonly bytes: number;
+  readonly usedBytes: number;
+  readonly quotaBytes: number;
+}
+
+export interface DiskFacts {
+  readonly directory: string;
+  readonly freeBytes: number;
+  readonly totalBytes: number;
+}
+
 const DAY_MS = 24 * 3600 * 1000;
 const ROOT_WARN_MS = 60 * DAY_MS;
 /** Nodes renew between half and four fifths of a certificate's life. */
 const RENEWED_BY = 0.85;
 const DEFAULT_LIFE_MS = 90 * DAY_MS;
 const NAMES = 5;
+const MIB = 2 ** 20;
+/** Compaction brings it below this; if it does not, it is what is stored. */
+const ETCD_WARN_SHARE = 0.8;
+/** Of a large disk a tenth is much. */
+const DISK_WARN = { share: 0.1, bytes: 10_240 * MIB };
+/** A snapshot of etcd, or a backup, may not find room any more. */
+const DISK_FAILED_BYTES = 64 * MIB;
 
 export function healthOf(facts: HealthFacts): PartHealth[] {
   return [
@@ -67,6 +91,7 @@ export function healthOf(facts: HealthFacts): PartHealth[] {
     caHealth(facts),
     dataKeyHealth(facts),
     backupHealth(facts),
+    diskHealth(facts),
     clocksHealth(facts),
   ];
 }
@@ -95,7 +120,7 @@ function leaderHealth({ managers }: HealthFacts): PartHealth {
   return part('leader', 'ok', leader.name);
 }
 
-function etcdHealth({ storeIsCurrent, etcdMembers }: HealthFacts): PartHealth {
+function etcdHealth({ storeIsCurrent, etcdMembers, etcdSpace }: HealthFacts): PartHealth {
   if (!storeIsCurrent)
     return part(
       'etcd',
@@ -105,6 +130,10 @@ function etcdHealth({ storeIsCurrent, etcdMembers }: HealthFacts): PartHealth {
   if (etcdMembers === undefined) return part('etcd', 'ok', 'it answers');
   const learners = etcdMembers.filter(({ votes }) => !votes).map(({ name }) => name);
   const text = `${etcdMembers.length - learners.length} members that vote`;
+  if (etcdSpace !== undefined && etcdSpace.bytes >= etcdSpace.quotaBytes)
+    return part('etcd', 'failed', `it is full (${space(etcdSpace)}) and refuses writes: --etcd-quota`);
+  if (etcdSpace !== undefined && etcdSpace.usedBytes > ETCD_WARN_SHARE * etcdSpace.quotaBytes)
+    return part('etcd', 'warning', `${text}; it is nearly full (${space(etcdSpace)}): --etcd-quota`);
   return learners.length === 0
     ? part('etcd', 'ok', text)
     : part('etcd', 'warning', `${text}; ${list(learners)} not yet`);
@@ -217,6 +246,24 @@ function backupHealth({ backups, nowMs }: HealthFacts): PartHealth {
   const text = `the newest is ${ago(nowMs, newestAtMs)} old`;
   const late = leads && nowMs - newestAtMs > 2 * everyMs;
   return late ? part('backups', 'failed', `${text}: see the manager's log`) : part('backups', 'ok', text);
+}
+
+function diskHealth({ disks }: HealthFacts): PartHealth {
+  const [least] = disks.toSorted((a, b) => a.freeBytes - b.freeBytes);
+  if (least === undefined) return part('disk', 'ok', 'not known');
+  const { directory, freeBytes, totalBytes } = least;
+  const text = `${mib(freeBytes)} of ${mib(totalBytes)} are free at ${directory}`;
+  if (freeBytes < DISK_FAILED_BYTES) return part('disk', 'failed', `${text}: make room`);
+  const scarce = freeBytes < DISK_WARN.share * totalBytes && freeBytes < DISK_WARN.bytes;
+  return part('disk', scarce ? 'warning' : 'ok', text);
+}
+
+function space({ bytes, usedBytes, quotaBytes }: EtcdSpace): string {
+  return `${mib(usedBytes)} used of ${mib(quotaBytes)}, a file of ${mib(bytes)}`;
+}
+
+function mib(bytes: number): string {
+  return bytes < 10_240 * MIB ? `${Math.floor(bytes / MIB)} MiB` : `${Math.floor(bytes / MIB / 1024)} GiB`;
 }
 
 function clocksHealth({ nodes }: HealthFacts): PartHealth {

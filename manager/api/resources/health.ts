@@ -23,6 +23,8 @@ export function healthRouter(ctx: ApiContext): Router {
         version: record.version,
       })),
       etcdMembers: await ctx.health?.etcdMembers(),
+      etcdSpace: await ctx.health?.etcdSpace(),
+      disks: (await ctx.health?.disks()) ?? [],
       nodes: [...ctx.store.all('nodes').values()],
       keyRotation: ctx.dataKeys?.progress,
       storedData: ctx.health?.storedData(),

@@ -5,6 +5,7 @@ import type { Cluster, ManagerRecord, Node } from '../../../shared/model/index.t
 import { ApiFixture } from './fixture.ts';
 
 const DAY_MS = 24 * 3600 * 1000;
+const MIB = 2 ** 20;
 const NOW_MS = 1_000 * DAY_MS;
 
 const cluster = { id: 'self', certificateLifeMs: 90 * DAY_MS } as Cluster;
@@ -27,6 +28,8 @@ const WELL: HealthFacts = {
   storeIsCurrent: true,
   managers: [manager('m1'), manager('m2'), manager('m3')],
   etcdMembers: ['m1', 'm2', 'm3'].map((name) => ({ name, votes: true })),
+  etcdSpace: { bytes: 900 * MIB, usedBytes: 100 * MIB, quotaBytes: 1000 * MIB },
+  disks: [{ directory: '/var/lib/shoal', freeBytes: 50_000 * MIB, totalBytes: 1_000_000 * MIB }],
   nodes: [node('a1'), node('a2')],
   keyRotation: undefined,
   storedData: { version: 3, current: 3, waitsFor: [] },
@@ -71,6 +74,35 @@ const WRONG: readonly [string, Partial<HealthFacts>, HealthState, RegExp][] = [
     },
     'warning',
     /1 members that vote; m2 not yet/,
+  ],
+  [
+    'etcd',
+    { etcdSpace: { bytes: 900 * MIB, usedBytes: 801 * MIB, quotaBytes: 1000 * MIB } },
+    'warning',
+    /3 members that vote; it is nearly full \(801 MiB used of 1000 MiB/,
+  ],
+  [
+    'etcd',
+    { etcdSpace: { bytes: 1000 * MIB, usedBytes: 100 * MIB, quotaBytes: 1000 * MIB } },
+    'failed',
+    /it is full .* refuses writes/,
+  ],
+  [
+    'disk',
+    {
+      disks: [
+        { directory: '/var/lib/shoal', freeBytes: 9_000 * MIB, totalBytes: 10_000 * MIB },
+        { directory: '/backups', freeBytes: 900 * MIB, totalBytes: 10_000 * MIB },
+      ],
+    },
+    'warning',
+    /^900 MiB of 10000 MiB are free at \/backups$/,
+  ],
+  [
+    'disk',
+    { disks: [{ directory: '/var/lib/shoal', freeBytes: 60 * MIB, totalBytes: 100 * MIB }] },
+    'failed',
+    /make room/,
   ],
   [
     'versions',
@@ -171,6 +203,8 @@ test('GET /health tells of the cluster that there is', async (t) => {
       storeIsCurrent: () => false,
       storedData: () => ({ version: 2, current: 3, waitsFor: [] }),
       etcdMembers: () => Promise.resolve(undefined),
+      etcdSpace: () => Promise.resolve(undefined),
+      disks: () => Promise.resolve([{ directory: '/', freeBytes: 0, totalBytes: MIB }]),
       backups: () => Promise.resolve({ everyMs: DAY_MS, newestAtMs: undefined, leads: true }),
     },
   });
@@ -180,4 +214,5 @@ test('GET /health tells of the cluster that there is', async (t) => {
   t.is(state.get('etcd'), 'failed');
   t.is(state.get('backups'), 'warning');
   t.is(state.get('stored data'), 'warning');
+  t.is(state.get('disk'), 'failed');
 });
