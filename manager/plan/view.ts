@@ -5,6 +5,7 @@ import type {
   Node,
   Revision,
   Service,
+  ServiceSpec,
   Task,
   TaskStatus,
 } from '../../shared/model/index.ts';
@@ -44,6 +45,8 @@ export interface View {
   readonly usage?: UsageSource;
   /** By service, from the plans before. */
   readonly recommended?: ReadonlyMap<string, Recommendations>;
+  /** What of a spec older nodes do not know (shared/wire/spec-keys.ts). Absent: nothing. */
+  readonly newKeysOf?: (spec: ServiceSpec) => readonly string[];
   /** Version of an object (0: absent), so that a plan can guard what it decided on. */
   version(table: TableName, key: string): number;
 }
@@ -51,7 +54,7 @@ export interface View {
 /** A view of the store as it is now. It stays live: plan() must run on it without a pause. */
 export function viewOf(
   store: Store,
-  more: Pick<View, 'loads' | 'usage' | 'recommended'> = {},
+  more: Pick<View, 'loads' | 'usage' | 'recommended' | 'newKeysOf'> = {},
 ): View | undefined {
   const cluster = store.get('cluster', 'self');
   if (cluster === undefined) return undefined;

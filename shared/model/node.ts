@@ -33,6 +33,8 @@ export interface NodeDescription {
   readonly limitsDisks?: true;
   /** Absent: its kernel has no WireGuard. */
   readonly tunnelKeys?: TunnelKeys;
+  /** What it knows of a service's spec beyond what every version knows (shared/wire/spec-keys.ts). Absent: nothing. */
+  readonly knows?: readonly string[];
 }
 
 /** What users set. */

@@ -56,7 +56,7 @@ export function explainPlacement(
   if (blocker !== undefined) return { ...blocker, nodes: view.nodes.size, suitable: 0, filters: [] };
   const columns = new ClusterColumns(view);
   const { counts } = countTasks(view, columns, service.id, now, new Set());
-  const request = requestFor(spec, counts, affinityRows(view, columns, spec), view.networks);
+  const request = requestFor(spec, counts, affinityRows(view, columns, spec), view);
   const filters = [...FIXED_FILTERS, ...CHANGING_FILTERS].filter((filter) => filter.applies(request));
   const groups = new Map<string, Group>();
   let nodes = 0;

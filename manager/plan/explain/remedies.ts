@@ -30,6 +30,7 @@ type Remedy = (one: Case) => Step[];
 export const REMEDIES: Readonly<Record<string, Remedy>> = {
   ready: readySteps,
   platform: platformSteps,
+  version: versionSteps,
   encryption: encryptionSteps,
   'disk limit': diskSteps,
   constraints: constraintSteps,
@@ -68,6 +69,12 @@ function platformSteps({ columns, request, row }: Case): Step[] {
   const arch = description?.arch ?? '';
   const text = `the image is for ${wanted}: use one for ${os}/${arch}, or join a node that it is for`;
   return [{ change: { kind: 'use-platform', os, arch }, text }];
+}
+
+function versionSteps({ columns, row }: Case): Step[] {
+  const node = columns.node(row);
+  const text = `${nodeName(node)} runs Shoal ${node.description?.engineVersion ?? ''}: upgrade its agent`;
+  return [{ change: { kind: 'other' }, text }];
 }
 
 function encryptionSteps({ columns, row }: Case): Step[] {

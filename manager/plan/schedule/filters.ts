@@ -23,6 +23,8 @@ export interface Request {
   readonly affinities: readonly AffinityRows[];
   /** Name of an encrypted network that it is on. */
   readonly encryptedNetwork: string | undefined;
+  /** What of the spec older nodes do not know. */
+  readonly newKeys: readonly string[];
 }
 
 export interface Filter {
@@ -62,6 +64,16 @@ export const FIXED_FILTERS: readonly Filter[] = [
       );
     },
     explain: () => 'unsupported platform',
+  },
+  {
+    name: 'version',
+    applies: ({ newKeys }) => newKeys.length > 0,
+    check: (request, columns, row) => unknownKey(request, columns.node(row)) === undefined,
+    explain: (request, columns, row) => {
+      const node = columns.node(row);
+      const version = node.description?.engineVersion ?? '';
+      return `Shoal ${version} does not know ${unknownKey(request, node) ?? ''}`;
+    },
   },
   {
     name: 'encryption',
@@ -159,7 +171,7 @@ export function requestFor(
   spec: ServiceSpec,
   counts: Int32Array,
   affinities: readonly AffinityRows[] = [],
-  networks: View['networks'] = new Map(),
+  view: Pick<View, 'networks' | 'newKeysOf'> = { networks: new Map() },
 ): Request {
   const constraints: Constraint[] = [];
   let brokenConstraint: string | undefined;
@@ -180,10 +192,15 @@ export function requestFor(
     hostPorts: hostPortsOf(spec),
     counts,
     affinities,
+    newKeys: view.newKeysOf?.(spec) ?? [],
     encryptedNetwork: spec.networks
-      .map(({ network }) => networks.get(network)?.spec)
+      .map(({ network }) => view.networks.get(network)?.spec)
       .find((network) => network !== undefined && readEncrypted(network.driverOptions) === true)?.name,
   };
+}
+
+function unknownKey({ newKeys }: Request, { description }: Node): string | undefined {
+  return newKeys.find((key) => description?.knows?.includes(key) !== true);
 }
 
 const NO_NODE = 'no suitable node (the cluster has no node)';

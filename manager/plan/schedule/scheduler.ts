@@ -69,7 +69,7 @@ export class ServiceScheduler {
     this.#columns = columns;
     this.#random = random;
     const { counts, bad } = countTasks(view, columns, serviceId, now, leaving);
-    this.#request = requestFor(spec, counts, affinityRows(view, columns, spec), view.networks);
+    this.#request = requestFor(spec, counts, affinityRows(view, columns, spec), view);
     this.#fixed = FIXED_FILTERS.filter((filter) => filter.applies(this.#request));
     this.#changing = CHANGING_FILTERS.filter((filter) => filter.applies(this.#request));
     this.#lasting = this.#changing.filter(({ yields }) => yields !== true);

@@ -21,6 +21,7 @@ import type {
   TaskStatus,
 } from '../../../shared/model/index.ts';
 import { compareStates, DEFAULT_RESTART, DEFAULT_UPDATE, isTerminal } from '../../../shared/model/index.ts';
+import { newKeysOf } from '../../../shared/wire/spec-keys.ts';
 import { MemoryStore } from '../../sim/memory-store.ts';
 
 export const GB = 2 ** 30;
@@ -201,7 +202,8 @@ export class TestCluster {
 
   view(): View {
     const { usage, recommended } = this;
-    const view = viewOf(this.store, usage === undefined ? {} : { usage, recommended });
+    const measured = usage === undefined ? {} : { usage, recommended };
+    const view = viewOf(this.store, { newKeysOf, ...measured });
     if (view === undefined) throw new Error('no cluster');
     return view;
   }
