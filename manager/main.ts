@@ -25,26 +25,27 @@ import { keepBackups } from './backup/schedule.ts';
 import { type BackupSource, createBackup } from './backup/source.ts';
 import { checkRoot } from './ca/authority.ts';
 import { authorityOf, type ClusterOptions, loadOrCreateCluster } from './ca/cluster.ts';
-import { readEtcdRoot } from './ca/etcd-authority.ts';
+import { readEtcdRoots } from './ca/etcd-authority.ts';
 import { GracefulStop } from './graceful-stop.ts';
 import { healthSources } from './health-sources.ts';
 import { untilUnlocked } from './locked-start.ts';
+import { keepRotating } from './rotations.ts';
 import { isLoopback, listenForScrapes, scrapesOnly } from './metrics/listen.ts';
 import { createMetrics } from './metrics/metrics.ts';
 import { type ManagerDoor, managerDoor } from './membership/door.ts';
-import { enterCluster, fetchDataKeys, noteRemoved, refuseRemoved } from './membership/enter.ts';
+import { enterCluster, noteRemoved, refuseRemoved } from './membership/enter.ts';
 import { Isolation } from './membership/isolation.ts';
 import { backUpBefore, keepForward } from './membership/keep-forward.ts';
 import { hostOf, Managers } from './membership/managers.ts';
 import { openOwnStore, ownPeerUrl } from './membership/own-store.ts';
+import type { EmbeddedEtcd } from './store/embedded-etcd.ts';
 import { databaseSize } from './store/database-size.ts';
 import { Election } from './store/election.ts';
 import { newestTime } from './store/newest-time.ts';
 import type { OpenStore } from './store/open-store.ts';
 import type { Store } from './store/store.ts';
 import { SCHEMA_VERSION } from './store/stored-schema.ts';
-import { keyText, openVault, parseKeys } from './vault/data-key-file.ts';
-import { KeyRotation } from './vault/key-rotation.ts';
+import { keyText, openVault } from './vault/data-key-file.ts';
 import type { Vault } from './vault/seal.ts';
 
 /** By less clocks may differ without a word. */
@@ -68,7 +69,7 @@ export async function runManager(options: ManagerOptions, stop: AbortSignal): Pr
   const { store, embedded } = await openOwnStore(options, managerId, metrics.store, stack, signal);
   void embedded?.removed.then(() => removal.abort());
   void store.schema.outgrown.then((why) => removal.abort(why));
-  const parts = { options, store, managerId, unlockKey, metrics, stack, stopping };
+  const parts = { options, store, embedded, managerId, unlockKey, metrics, stack, stopping };
   await serve(parts, signal).catch((error: unknown) => {
     if (!removal.signal.aborted) throw error;
   });
@@ -81,6 +82,7 @@ export async function runManager(options: ManagerOptions, stop: AbortSignal): Pr
 interface Parts {
   readonly options: ManagerOptions;
   readonly store: OpenStore;
+  readonly embedded: EmbeddedEtcd | undefined;
   readonly managerId: string;
   /** Of its data keys, if these are locked. */
   readonly unlockKey: Buffer | undefined;
@@ -94,17 +96,17 @@ async function serve(parts: Parts, signal: AbortSignal): Promise<void> {
   const { logger, stateDir, runDir } = options;
   const clock = new ForwardClock(Date.now, () => performance.now());
   catchUp(clock, store, logger);
-  const { listen } = options;
   const clusterOptions = await clusterOptionsOf(options, clock.now());
   const vault = await openVault(store, stateDir, options.newDataKey === true, signal, parts.unlockKey);
   await loadOrCreateCluster(store, vault, clusterOptions, clock.now(), signal);
   const election = new Election({ client: store.client, id: managerId, logger });
   const managers = await joinManagers(parts, election, clock, signal);
   const leads = (): boolean => election.leaderId === managerId;
+  const alive = (): ReadonlySet<string> => election.alive;
   const dispatcher = await startDispatcher({
     store,
     vault,
-    listen,
+    listen: options.listen,
     clusterOptions,
     managerId,
     door: doorOf(parts, vault, clock),
@@ -139,7 +141,7 @@ async function serve(parts: Parts, signal: AbortSignal): Promise<void> {
     events: new EventLog(store, clock),
     audit: auditLog,
     health: healthSources(options, store, leads),
-    dataKeys: rotateDataKeys(parts, vault, clock, leads, signal),
+    ...keepRotating({ ...parts, vault, stateDir, leads, alive, clock, logger }, stack, signal),
     usage,
     signal,
   };
@@ -174,29 +176,6 @@ function tellMetrics(
     database: () => databaseSize(store.client),
     apiRefused: refusals.counts,
   });
-}
-
-function rotateDataKeys(
-  { options, store, managerId, stack }: Parts,
-  vault: Vault,
-  clock: Clock,
-  leads: () => boolean,
-  signal: AbortSignal,
-): KeyRotation {
-  const { stateDir, logger } = options;
-  const subject = { nodeId: managerId, role: 'manager' } as const;
-  const rotation = new KeyRotation({
-    ...{ store, vault, stateDir, managerId, leads, clock, logger },
-    fetchKeys: async ({ address }, until) => {
-      const authority = await authorityOf(clusterRecord(store), vault);
-      const identity = await authority.issueIdentity(subject, clock.now());
-      const isManager = (id: string): boolean => store.get('managers', id) !== undefined;
-      return parseKeys(await fetchDataKeys(address, { ...identity, isManager }, until));
-    },
-  });
-  const looking = rotation.run(signal);
-  stack.defer(() => looking);
-  return rotation;
 }
 
 /** This manager among the others: its record is written, and those that join are helped. */
@@ -261,7 +240,7 @@ function doorOf({ options, store }: Parts, vault: Vault, clock: Clock): ManagerD
     vault,
     client: store.client,
     dataKey: () => keyText(vault),
-    etcdRoot: async () => (etcd.kind === 'embedded' ? readEtcdRoot(join(stateDir, 'etcd')) : undefined),
+    etcdRoots: async () => (etcd.kind === 'embedded' ? readEtcdRoots(join(stateDir, 'etcd')) : undefined),
     version: VERSION,
     clock,
     logger,

@@ -29,6 +29,15 @@ const authoritySchema = rootSchema.extend({
       Skipped: z.array(nodeSchema),
     })
     .optional(),
+  Etcd: z
+    .object({
+      Digest: z.string(),
+      RotatedAt: z.string().optional(),
+      Rotation: z
+        .object({ Digest: z.string(), StartedAt: z.string(), Waiting: z.array(nodeSchema) })
+        .optional(),
+    })
+    .optional(),
 });
 type CertificateAuthority = z.output<typeof authoritySchema>;
 
@@ -74,6 +83,19 @@ export function addCa(program: Command): void {
     await api.call('POST', '/ca/rotate', { type: 'application/json', text }, signal);
     if (flags.detach !== true) await follow(api, signal);
   });
+  const etcd = command
+    .command('rotate-etcd')
+    .description(
+      "replace the root of the authority between the managers' etcds: they start again one by one, while all managers are there",
+    )
+    .option('--detach', 'return at once')
+    .exitOverride();
+  addSocketOptions(etcd).action(async (_flags: SocketFlags, self: Command) => {
+    const flags = self.optsWithGlobals<SocketFlags & { detach?: boolean }>();
+    const [api, signal] = [clientOf(flags), signalOfInterrupts()];
+    await api.call('POST', '/ca/rotate-etcd', undefined, signal);
+    if (flags.detach !== true) await followEtcd(api, signal);
+  });
 }
 
 async function authorityOf(api: ApiClient, signal: AbortSignal): Promise<CertificateAuthority> {
@@ -107,6 +129,28 @@ async function follow(api: ApiClient, signal: AbortSignal): Promise<void> {
   }
 }
 
+/** The same of etcd's. */
+async function followEtcd(api: ApiClient, signal: AbortSignal): Promise<void> {
+  for (let said = ''; ; await delay(LOOK_EVERY_MS, signal)) {
+    const { Etcd: etcd } = await authorityOf(api, signal);
+    if (etcd === undefined) return;
+    if (etcd.Rotation === undefined) {
+      process.stdout.write(`done: the root between the managers' etcds is ${etcd.Digest}\n`);
+      return;
+    }
+    const text = etcdText(etcd.Rotation);
+    if (text !== said) process.stdout.write(`${text}\n`);
+    said = text;
+  }
+}
+
+function etcdText({ Waiting: waiting }: { readonly Waiting: z.output<typeof nodeSchema>[] }): string {
+  if (waiting.length === 0) return 'all managers have done their steps';
+  const names = waiting.map(({ ID, Hostname, State }) => `${Hostname} (${ID}): ${State}`);
+  const gone = waiting.some(({ State }) => State.endsWith('not reachable'));
+  return `waiting for ${names.join('; ')}${gone ? '; one that is lost: shoal manager rm' : ''}`;
+}
+
 function describe(authority: CertificateAuthority): string {
   const { Rotation: rotation, NodeCertExpirySeconds: seconds } = authority;
   const lines = [
@@ -115,6 +159,15 @@ function describe(authority: CertificateAuthority): string {
     `ends: ${authority.EndsAt}`,
     `certificates: valid for ${durationText(seconds * 1000)}, renewed between half and four fifths of that`,
   ];
+  const { Etcd: etcd } = authority;
+  if (etcd !== undefined) {
+    const since = etcd.RotatedAt === undefined ? '' : `, since ${etcd.RotatedAt}`;
+    lines.push(`root between the managers' etcds: ${etcd.Digest}${since}`);
+    if (etcd.Rotation !== undefined)
+      lines.push(
+        `its rotation since ${etcd.Rotation.StartedAt} to ${etcd.Rotation.Digest}: ${etcdText(etcd.Rotation)}`,
+      );
+  }
   if (rotation === undefined) return lines.join('\n');
   const { Subject, Digest, EndsAt, StartedAt } = rotation;
   return [

@@ -3,6 +3,7 @@ import type { Clock } from '../../shared/lib/clock.ts';
 import type { Logger } from '../../shared/model/options.ts';
 import type { AuditLog } from '../audit/audit-log.ts';
 import type { NodeGateway } from '../dispatcher/node-gateway.ts';
+import type { EtcdRootRotation } from '../membership/etcd-root-rotation.ts';
 import type { Managers } from '../membership/managers.ts';
 import type { UsageSource } from '../plan/view.ts';
 import type { Store } from '../store/store.ts';
@@ -46,6 +47,8 @@ export interface ApiOptions {
   readonly health?: HealthSources;
   /** Rotates the data key. */
   readonly dataKeys?: Pick<KeyRotation, 'begin' | 'progress'>;
+  /** The authority that is etcd's alone. */
+  readonly etcdRoots?: Pick<EtcdRootRotation, 'begin' | 'progress' | 'shown'>;
   /** Absent: nobody writes down who did what. */
   readonly audit?: AuditLog;
   /** Whom it serves; absent: admins, who may everything. */

@@ -175,7 +175,11 @@ async function answer(options: Serving, request: IncomingMessage, response: Serv
   }
 }
 
-const FOR_MANAGERS: ReadonlySet<string> = new Set(['POST /managers/enter', 'POST /managers/data-keys']);
+const FOR_MANAGERS: ReadonlySet<string> = new Set([
+  'POST /managers/enter',
+  'POST /managers/data-keys',
+  'POST /managers/etcd-roots',
+]);
 
 async function answerManager(
   options: Serving,
@@ -188,6 +192,8 @@ async function answerManager(
   options.port.of(request.socket)?.proven();
   const signal = AbortSignal.any([options.signal, AbortSignal.timeout(JOIN_TIMEOUT_MS)]);
   if (request.url === '/managers/enter') respond(response, 200, await door.enter(peer.id, signal));
+  else if (request.url === '/managers/etcd-roots')
+    respond(response, 200, { roots: await door.roots(peer.id) });
   else respond(response, 200, { dataKeys: door.keys(peer.id) });
 }
 

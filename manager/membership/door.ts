@@ -30,6 +30,8 @@ export interface ManagerDoor {
   enter(managerId: string, signal: AbortSignal): Promise<Handover>;
   /** The data keys, as in their file, for a manager that is in. Throws ForbiddenError for any other. */
   keys(managerId: string): string;
+  /** The same of etcd's authority: all roots, also one that is not in use yet. */
+  roots(managerId: string): Promise<readonly RootMaterial[]>;
 }
 
 export interface DoorOptions {
@@ -40,7 +42,7 @@ export interface DoorOptions {
   /** The data keys, a line each. */
   readonly dataKey: () => string;
   /** Of the embedded etcd; undefined when etcd is somebody else's. */
-  readonly etcdRoot: () => Promise<RootMaterial | undefined>;
+  readonly etcdRoots: () => Promise<readonly RootMaterial[] | undefined>;
   readonly version: string;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -53,15 +55,23 @@ export function managerDoor(options: DoorOptions): ManagerDoor {
     invite: (request, signal) => invite(options, request, signal),
     enter: (managerId, signal) => enter(options, managerId, signal),
     keys: (managerId) => {
-      if (options.store.get('managers', managerId)?.state !== 'member')
-        throw new ForbiddenError('this certificate is of no manager of the cluster');
+      checkMember(options.store, managerId);
       return options.dataKey();
+    },
+    roots: async (managerId) => {
+      checkMember(options.store, managerId);
+      return (await options.etcdRoots()) ?? [];
     },
   };
 }
 
+function checkMember(store: Store, managerId: string): void {
+  if (store.get('managers', managerId)?.state !== 'member')
+    throw new ForbiddenError('this certificate is of no manager of the cluster');
+}
+
 async function invite(
-  { store, vault, clock, logger, version, etcdRoot }: DoorOptions,
+  { store, vault, clock, logger, version, etcdRoots }: DoorOptions,
   request: JoinRequest,
   signal: AbortSignal,
 ): Promise<JoinResponse> {
@@ -79,7 +89,7 @@ async function invite(
     logger.warn({ hostname, why }, 'refused a manager');
     throw new ForbiddenError(why);
   }
-  if ((await etcdRoot()) === undefined) {
+  if ((await etcdRoots()) === undefined) {
     throw new UnsupportedError(
       'the managers of this cluster use an etcd that is not their own: give the new one --etcd and a copy of the data key',
     );
@@ -131,12 +141,14 @@ function clearPlace(store: Store, wanted: NonNullable<JoinRequest['manager']>, n
 }
 
 async function enter(options: DoorOptions, managerId: string, signal: AbortSignal): Promise<Handover> {
-  const { store, client, dataKey, etcdRoot } = options;
+  const { store, client, dataKey, etcdRoots } = options;
   const record = store.get('managers', managerId);
   if (record?.state !== 'joining' || record.peerUrl === undefined) {
     throw new ForbiddenError('this certificate is of no manager that is joining: join with a token');
   }
-  const root = await etcdRoot();
+  if (store.get('cluster', 'self')?.etcdRootRotation !== undefined)
+    throw new UnavailableError("etcd's authority is being replaced (shoal ca): try again when that is done");
+  const [root] = (await etcdRoots()) ?? [];
   if (root === undefined) throw new UnavailableError("etcd's authority is not here yet");
   const initialCluster = await takePlace(client, record.id, record.peerUrl);
   signal.throwIfAborted();

@@ -6,9 +6,16 @@ import { ConflictError, ForbiddenError, InvalidError, UnavailableError } from '.
 import { delay } from '../../shared/lib/abort.ts';
 import type { Logger, ManagerIdentity } from '../../shared/model/options.ts';
 import { parseValue } from '../../shared/wire/frames.ts';
-import { dataKeysSchema, type Handover, handoverSchema, joinErrorSchema } from '../../shared/wire/join.ts';
+import {
+  dataKeysSchema,
+  etcdRootsSchema,
+  type Handover,
+  handoverSchema,
+  joinErrorSchema,
+} from '../../shared/wire/join.ts';
 import { managerIdentityCheck } from '../../shared/wire/manager-tls.ts';
-import { writeEtcdRoot } from '../ca/etcd-authority.ts';
+import type { RootMaterial } from '../ca/authority.ts';
+import { writeEtcdRoots } from '../ca/etcd-authority.ts';
 import { dataDirectory } from '../store/etcd-process.ts';
 import { writePrivate } from '../vault/private-file.ts';
 
@@ -72,7 +79,7 @@ export async function enterCluster(
   await mkdir(etcd, { recursive: true, mode: 0o700 });
   await writePrivate(join(stateDir, 'id'), `${identity.nodeId}\n`);
   await writePrivate(join(stateDir, 'data-key'), `${handover.dataKey.trim()}\n`);
-  await writeEtcdRoot(etcd, handover.etcdRoot);
+  await writeEtcdRoots(etcd, [handover.etcdRoot]);
   await writePrivate(joinFile(stateDir), `${handover.initialCluster}\n`);
   await rm(join(stateDir, REMOVED), { force: true });
 }
@@ -117,7 +124,7 @@ async function ask(address: string, identity: ManagerIdentity, signal: AbortSign
 }
 
 /** What this one shows, and whom it believes. */
-interface AskingManager extends Pick<ManagerIdentity, 'ca' | 'cert' | 'key'> {
+export interface AskingManager extends Pick<ManagerIdentity, 'ca' | 'cert' | 'key'> {
   /** Default: whoever has a manager's certificate. */
   readonly isManager?: (id: string) => boolean;
 }
@@ -130,6 +137,16 @@ export async function fetchDataKeys(
 ): Promise<string> {
   const answer = await askManager(address, '/managers/data-keys', identity, signal);
   return parseValue(dataKeysSchema, answer, `the answer of ${address}`).dataKeys;
+}
+
+/** The roots of etcd's authority that another manager has. Rejects as `askManager`. */
+export async function fetchEtcdRoots(
+  address: string,
+  identity: AskingManager,
+  signal: AbortSignal,
+): Promise<readonly RootMaterial[]> {
+  const answer = await askManager(address, '/managers/etcd-roots', identity, signal);
+  return parseValue(etcdRootsSchema, answer, `the answer of ${address}`).roots;
 }
 
 /** Rejects with ForbiddenError or ConflictError when it refuses, with UnavailableError for all else. */

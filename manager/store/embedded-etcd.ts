@@ -1,6 +1,6 @@
 /**
  * The manager's own etcd: Debian's program as a child process, started again whenever it dies. Its clients are on loopback,
- * the etcds of other managers on the network; both need a certificate of etcd's own authority.
+ * the etcds of other managers on the network; both need a certificate of an authority that is etcd's alone.
  *
  * When a manager is killed its etcd goes on by itself. The next manager finds it (by its data directory), ends it and
  * starts its own: an etcd that is not our child could only be polled, and may run with the arguments of an older
@@ -15,7 +15,15 @@ import type { Logger } from '../../shared/model/options.ts';
 import { ConflictError, describeError } from '../../shared/errors/index.ts';
 import { delay } from '../../shared/lib/abort.ts';
 import { backoffMs } from '../../shared/lib/backoff.ts';
-import { etcdTlsFiles, prepareEtcdTls } from '../ca/etcd-authority.ts';
+import type { RootMaterial } from '../ca/authority.ts';
+import {
+  etcdTlsFiles,
+  prepareClientTls,
+  preparePeerTls,
+  readEtcdRoots,
+  rootName,
+  writeEtcdRoots,
+} from '../ca/etcd-authority.ts';
 import { createEtcdClient, type EtcdTls } from './etcd-client.ts';
 import { explainExit, MemberRemovedError } from './etcd-failure.ts';
 import {
@@ -76,11 +84,13 @@ export async function startEmbeddedEtcd(options: EmbeddedEtcdOptions): Promise<E
   const ports = options.ports ?? (await keptPorts(directory));
   const { quotaBytes = DEFAULT_QUOTA_BYTES, logger, signal, member, forceNewCluster = false } = options;
   await checkPortsFree(ports, member?.listenHost);
-  const tls = await prepareEtcdTls(directory, memberHosts(member), Date.now());
+  const hosts = memberHosts(member);
+  const tls = await prepareClientTls(directory, hosts, Date.now());
+  const roots = await preparePeerTls(directory, hosts, Date.now());
   const files = etcdTlsFiles(directory);
   const which = member === undefined ? {} : { member };
   const settings = { binary, directory, ports, quotaBytes, tls: files, forceNewCluster, ...which };
-  const etcd = new EmbeddedEtcd(settings, tls, logger);
+  const etcd = new EmbeddedEtcd(settings, tls, roots.map(rootName), logger);
   await etcd.start(signal);
   return etcd;
 }
@@ -147,9 +157,13 @@ export class EmbeddedEtcd implements AsyncDisposable {
   #running: Running | undefined;
   #supervising: Promise<void> = Promise.resolve();
   #wasRemoved: () => void = () => undefined;
+  #trusted: readonly string[];
+  /** It ends because it is told to, and starts again at once. */
+  #restarting = false;
 
-  constructor(settings: EtcdSettings, tls: EtcdTls, logger: Logger) {
+  constructor(settings: EtcdSettings, tls: EtcdTls, trusted: readonly string[], logger: Logger) {
     this.#settings = settings;
+    this.#trusted = trusted;
     this.#logger = logger;
     this.directory = settings.directory;
     this.endpoints = [clientUrl(settings.ports, 'https')];
@@ -163,6 +177,42 @@ export class EmbeddedEtcd implements AsyncDisposable {
   /** Of the present process; undefined between two. */
   get pid(): number | undefined {
     return this.#running?.child.pid;
+  }
+
+  /** Names of the roots that it believes other members by; the first one signs what it shows them. */
+  get trusted(): readonly string[] {
+    return this.#trusted;
+  }
+
+  /** All roots of the directory; those that were added are believed from the next `believe` or start on. */
+  async roots(): Promise<readonly RootMaterial[]> {
+    return (await readEtcdRoots(this.directory)) ?? [];
+  }
+
+  /** Writes these down without any effect on what runs. */
+  keepRoots(roots: readonly RootMaterial[]): Promise<void> {
+    return writeEtcdRoots(this.directory, roots);
+  }
+
+  /**
+   * Other members are believed by these roots, and the first signs what this one shows. What it shows is changed as it runs; for
+   * others whom it believes it is started again. Resolves once it serves; rejects when the signal aborts before.
+   */
+  async believe(roots: readonly RootMaterial[], signal: AbortSignal): Promise<void> {
+    const names = roots.map(rootName);
+    await writeEtcdRoots(this.directory, roots);
+    await preparePeerTls(this.directory, memberHosts(this.#settings.member), Date.now());
+    if (names.toSorted().join() !== this.#trusted.toSorted().join()) await this.#restart(signal);
+    this.#trusted = names;
+  }
+
+  async #restart(signal: AbortSignal): Promise<void> {
+    const running = this.#running;
+    if (running !== undefined) {
+      this.#restarting = true;
+      await this.#end(running);
+    }
+    await this.#answers(AbortSignal.any([signal, this.#stop.signal]));
   }
 
   /** First start, then supervision. Call once. */
@@ -273,8 +323,10 @@ export class EmbeddedEtcd implements AsyncDisposable {
         if (signal.aborted) return;
         const reason = await this.#explain(running, status);
         if (reason instanceof MemberRemovedError) return this.#wasRemoved();
-        this.#logger.error({ status, reason: reason.message }, 'etcd ended and is started again');
-        if (Date.now() - running.startedAtMs > STABLE_MS) attempt = 0;
+        if (this.#restarting) this.#logger.info({}, 'etcd is started again, as it was told');
+        else this.#logger.error({ status, reason: reason.message }, 'etcd ended and is started again');
+        if (this.#restarting || Date.now() - running.startedAtMs > STABLE_MS) attempt = 0;
+        this.#restarting = false;
       }
       await delay(backoffMs(attempt, BACKOFF_BASE_MS, BACKOFF_MAX_MS, Math.random()), signal).catch(
         () => undefined,

@@ -110,17 +110,21 @@ export function etcdArguments(settings: EtcdSettings): string[] {
 }
 
 /**
- * Both ports ask for a certificate of etcd's own authority, and speak TLS 1.3. For that etcd has no setting, but this does it: the
+ * Each port asks for a certificate of its own authority, and speaks TLS 1.3. For that etcd has no setting, but this does it: the
  * one suite that is left to TLS 1.2 is for RSA, and the certificates are of elliptic curves. It has no say in those of TLS 1.3.
  */
-function tlsArguments(tls: EtcdTlsFiles): string[] {
-  const ports = ['', 'peer-'].flatMap((port) => [
-    `--${port}cert-file=${tls.cert}`,
-    `--${port}key-file=${tls.key}`,
-    `--${port}trusted-ca-file=${tls.ca}`,
+function tlsArguments({ client, peer }: EtcdTlsFiles): string[] {
+  const ports = [
+    ['', client],
+    ['peer-', peer],
+  ] as const;
+  const files = ports.flatMap(([port, { ca, cert, key }]) => [
+    `--${port}cert-file=${cert}`,
+    `--${port}key-file=${key}`,
+    `--${port}trusted-ca-file=${ca}`,
     `--${port}client-cert-auth=true`,
   ]);
-  return [...ports, '--cipher-suites=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256'];
+  return [...files, '--cipher-suites=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256'];
 }
 
 /** The path of the program; NotFoundError says how to get it. */

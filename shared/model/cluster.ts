@@ -42,6 +42,13 @@ export interface DataKeyRotation {
   readonly startedAtMs: number;
 }
 
+/** The way to another root of the authority that is etcd's alone, between the managers. */
+export interface EtcdRootRotation {
+  /** Names the next root; it and its key are in the managers' state directories. */
+  readonly name: string;
+  readonly startedAtMs: number;
+}
+
 /** The record at /cluster/self. One a cluster. */
 export interface Cluster {
   readonly id: 'self';
@@ -59,6 +66,9 @@ export interface Cluster {
   readonly dataKeyRotation?: DataKeyRotation;
   /** When the last rotation of it was done. Absent: there was none. */
   readonly dataKeyChangedAtMs?: number;
+  readonly etcdRootRotation?: EtcdRootRotation;
+  /** When the last one was done. Absent: there was none. */
+  readonly etcdRootChangedAtMs?: number;
   readonly addressPool: string;
   readonly subnetBits: number;
   readonly nodeDownAfterMs: number;

@@ -1,3 +1,13 @@
+/** Of the roots of etcd's own authority, by their names (digests), at one manager. */
+export interface EtcdRoots {
+  /** It has their keys on its disk. */
+  readonly holds: readonly string[];
+  /** Its etcd, as it runs, believes members that show a certificate of these. */
+  readonly trusts: readonly string[];
+  /** What its etcd shows is of this one. */
+  readonly shows: string;
+}
+
 /** The record at /managers/<id>: a manager of the cluster, or one that is about to become one. */
 export interface ManagerRecord {
   readonly id: string;
@@ -13,6 +23,8 @@ export interface ManagerRecord {
   readonly schemaVersion?: number;
   /** Names of the data keys that it has, while there are several. */
   readonly dataKeys?: readonly string[];
+  /** While etcd's authority is replaced. */
+  readonly etcdRoots?: EtcdRoots;
   readonly createdAtMs: number;
   readonly updatedAtMs: number;
 }

@@ -28,11 +28,13 @@ export const joinResponseSchema = z.strictObject({
 });
 export type JoinResponse = z.output<typeof joinResponseSchema>;
 
+const etcdRoot = z.strictObject({ caCertificatePem: z.string(), caKeyPem: z.string() });
+
 /** What a new manager gets from /managers/enter, where its certificate says who it is. */
 export const handoverSchema = z.strictObject({
   /** Base64, as in the managers' state directories. */
   dataKey: z.string(),
-  etcdRoot: z.strictObject({ caCertificatePem: z.string(), caKeyPem: z.string() }),
+  etcdRoot,
   /** All members of etcd with this one, as etcd's --initial-cluster has them. */
   initialCluster: z.string(),
 });
@@ -40,5 +42,8 @@ export type Handover = z.output<typeof handoverSchema>;
 
 /** What a manager gets from another one's /managers/data-keys: as in their file. */
 export const dataKeysSchema = z.strictObject({ dataKeys: z.string() });
+
+/** What a manager gets from another one's /managers/etcd-roots. */
+export const etcdRootsSchema = z.strictObject({ roots: z.array(etcdRoot) });
 
 export const joinErrorSchema = z.strictObject({ message: z.string() });

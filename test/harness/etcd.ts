@@ -28,9 +28,12 @@ process.once('exit', () => {
   for (const etcd of living) etcd.endNow();
 });
 
-/** What a client of the embedded etcd of this directory needs: its member's own certificate. */
-export async function tlsOfEmbedded(directory: string): Promise<EtcdTls> {
-  const files = etcdTlsFiles(directory);
+/** What a client of this port of the embedded etcd of this directory needs: its member's own certificate. */
+export async function tlsOfEmbedded(
+  directory: string,
+  port: 'client' | 'peer' = 'client',
+): Promise<Required<EtcdTls>> {
+  const files = etcdTlsFiles(directory)[port];
   const [ca, cert, key] = await Promise.all(
     [files.ca, files.cert, files.key].map((file) => readFile(file, 'utf8')),
   );

@@ -135,6 +135,7 @@ export const ADMINS_ONLY: readonly string[] = [
   'post /join-tokens',
   'delete /join-tokens/:id',
   'post /ca/rotate',
+  'post /ca/rotate-etcd',
   'get /data-key',
   'post /data-key/rotate',
   'post /nodes/:id/update',

@@ -22,6 +22,20 @@ const zAuthority = zRoot.extend({
       Skipped: z.array(zNode),
     })
     .optional(),
+  Etcd: z
+    .object({
+      Digest: z.string(),
+      RotatedAt: z.string().optional(),
+      Rotation: z
+        .object({
+          Digest: z.string(),
+          StartedAt: z.string(),
+          Waiting: z.array(zNode).describe('Managers that have not done all, and what they have done'),
+        })
+        .optional(),
+    })
+    .optional()
+    .describe("The authority between the managers' etcds; absent where etcd is not their own"),
 });
 
 export const caOperations = [
@@ -39,4 +53,8 @@ export const caOperations = [
       errors: [400, 409, 501, 503],
     },
   ),
+  operation('post', '/ca/rotate-etcd', "Begin the rotation of etcd's own authority", {
+    answers: { 202: answers.empty('Begun; it ends when all managers have done their steps') },
+    errors: [409, 501, 503],
+  }),
 ];

@@ -1,7 +1,7 @@
-/** /ca: the cluster's certificate authority, and its rotation. */
+/** /ca: the cluster's certificate authority, the one that is etcd's alone, and their rotations. */
 import { Router } from 'express';
 import { z } from 'zod';
-import { InvalidError } from '../../../shared/errors/index.ts';
+import { InvalidError, UnavailableError } from '../../../shared/errors/index.ts';
 import type { Node } from '../../../shared/model/index.ts';
 import { DEFAULT_LIFE_MS, trustRoot } from '../../ca/authority.ts';
 import { type RotationRequest, rotationProgress } from '../../ca/rotation.ts';
@@ -27,7 +27,14 @@ export function caRouter(ctx: ApiContext): Router {
       ...encodeRoot(cluster.caCertificatePem),
       NodeCertExpirySeconds: (cluster.certificateLifeMs ?? DEFAULT_LIFE_MS) / 1000,
       ...encodeRotation(ctx),
+      ...encodeEtcd(ctx),
     });
+  });
+  router.post('/ca/rotate-etcd', async (_req, res) => {
+    if (ctx.etcdRoots === undefined)
+      throw new UnavailableError("this manager can not rotate etcd's authority");
+    await ctx.etcdRoots.begin(requestSignal(res, ctx.signal));
+    sendEmpty(res, 202);
   });
   router.post('/ca/rotate', async (req, res) => {
     const body = parseStrict(zRotateRequest, await readJson(req), 'rotation of the CA');
@@ -77,6 +84,31 @@ function encodeRotation(ctx: ApiContext): object {
       Moved: progress.moved.length,
       Waiting: progress.waiting.map(encode),
       Skipped: progress.skipped.map(encode),
+    },
+  };
+}
+
+function encodeEtcd({ etcdRoots, store }: ApiContext): object {
+  if (etcdRoots?.shown === undefined) return {};
+  const { progress } = etcdRoots;
+  const changedAtMs = store.get('cluster', 'self')?.etcdRootChangedAtMs;
+  return {
+    Etcd: {
+      Digest: `sha256:${etcdRoots.shown}`,
+      ...(changedAtMs === undefined ? {} : { RotatedAt: timeText(changedAtMs) }),
+      ...(progress === undefined
+        ? {}
+        : {
+            Rotation: {
+              Digest: `sha256:${progress.name}`,
+              StartedAt: timeText(progress.startedAtMs),
+              Waiting: progress.waiting.map(({ id, hostname, state }) => ({
+                ID: id,
+                Hostname: hostname,
+                State: state,
+              })),
+            },
+          }),
     },
   };
 }

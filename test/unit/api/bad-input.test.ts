@@ -295,6 +295,7 @@ test('what these tests begin with is taken: the path of what there is, and the e
     '404 get /metrics',
     '500 post /swarm/update',
     '404 delete /join-tokens/:id',
+    '503 post /ca/rotate-etcd',
     '503 post /data-key/rotate',
     '501 post /nodes/:id/update',
     '400 delete /nodes/:id',

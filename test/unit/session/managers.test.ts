@@ -44,7 +44,7 @@ async function pair(t: ExecutionContext): Promise<Pair> {
     vault: testVault,
     client, // nobody is there: what is refused here is refused before etcd is asked
     dataKey: () => 'key',
-    etcdRoot: () => Promise.resolve({ caCertificatePem: 'ca', caKeyPem: 'key' }),
+    etcdRoots: () => Promise.resolve([{ caCertificatePem: 'ca', caKeyPem: 'key' }]),
     version: '1',
     clock: systemClock,
     logger: quiet,

@@ -102,15 +102,19 @@ test.serial(
     const client = createEtcdClient(etcd.reach);
     t.is(await client.get('/shoal/v1/cluster/self').string(), null);
     client.close();
-    const own = await tlsOfEmbedded(directory.path);
-    for (const [port, path] of [
-      [ports.client, '/health'],
-      [ports.peer, '/members'],
+    const [forClients, forPeers] = await Promise.all([
+      tlsOfEmbedded(directory.path),
+      tlsOfEmbedded(directory.path, 'peer'),
+    ]);
+    for (const [port, path, own, other] of [
+      [ports.client, '/health', forClients, forPeers],
+      [ports.peer, '/members', forPeers, forClients],
     ] as const) {
       const ask = (more: RequestOptions): Promise<string> => answerOf({ port, path, ...more });
       t.is(await ask(own), '200 by TLSv1.3');
       t.regex(await ask({ ...own, maxVersion: 'TLSv1.2' }), /^refused/, 'TLS 1.2');
       t.regex(await ask({ cert, key }), /^refused/, "a manager's certificate of the cluster");
+      t.regex(await ask({ cert: other.cert, key: other.key }), /^refused/, 'one for the other port');
       t.regex(await ask({}), /^refused/, 'no certificate');
     }
   },
