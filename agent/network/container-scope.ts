@@ -17,6 +17,8 @@ export interface Interface {
   readonly network: NetworkAssignment;
   /** Of the networks that have a way out, the one with the highest has the container's. */
   readonly priority: number;
+  /** All else leaves by it, whatever the priorities. */
+  readonly before?: true;
 }
 
 /** eth0, eth1, ... by the numbers of the task's addresses; networks that are not known are left out. */
@@ -29,11 +31,21 @@ export function interfacesOf(
     const number = device ?? index;
     const attachment = task.spec.networks.find((one) => one.network === networkId);
     const priority = attachment?.wayOutPriority ?? 0;
-    return network === undefined ? [] : [{ dev: `eth${number}`, number, address, network, priority }];
+    if (network === undefined) return [];
+    const before = network.ingress && publishesSctp(task) ? { before: true as const } : {};
+    return [{ dev: `eth${number}`, number, address, network, priority, ...before }];
   });
 }
 
-/** The way out: the network that has one, is not ingress and comes first by priority; else ingress, else the first at all. */
+/**
+ * A program with SCTP answers from the address of the way to its client, not from the one that was asked: so the way of
+ * published ports must be the way out.
+ */
+function publishesSctp({ spec }: TaskAssignment): boolean {
+  return spec.ports.some(({ protocol, mode }) => protocol === 'sctp' && mode === 'ingress');
+}
+
+/** The network that has a way out, is not ingress and comes first by priority; else ingress, else the first at all. */
 export function defaultInterface(interfaces: readonly Interface[]): Interface | undefined {
   const [first] = interfaces
     .filter(({ network }) => !network.internal && !network.ingress)
@@ -47,7 +59,7 @@ export function defaultInterface(interfaces: readonly Interface[]): Interface | 
  * each may send.
  */
 export function containerObjects(interfaces: readonly Interface[], bytesPerSecond?: number): KernelObject[] {
-  const way = defaultInterface(interfaces);
+  const way = interfaces.find(({ before }) => before === true) ?? defaultInterface(interfaces);
   return [
     ...interfaces.map(
       ({ dev, address, network }): KernelObject => ({

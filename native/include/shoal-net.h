@@ -14,8 +14,8 @@
  *   [{"netns": PATH|null, "ops": [{"op": ..., ...}, ...]}, ...]
  * Every operation is idempotent: to add what is there, or to delete what is not, is success.
  *
- *   link-add   kind "veth": name, mtu, mac?, peer {name, netns, mtu?, mac?, up?}; both ends are set up, unless up is false:
- * then not the far one
+ *   link-add   kind "veth": name, mtu, mac?, peer {name, netns, mtu?, mac?, up?}; both ends are set up, but not the far
+ * one if its up is false
  *              kind "vxlan": name, into? (namespace to put it in; its UDP socket stays here), id, port, local?, mtu,
  * mac kind "wireguard": name, mtu, port, keyFile (the private key in base64: it is in no request and no answer)
  *   link-set   name, up?, mtu?, mac?        link-del   name

@@ -9,8 +9,15 @@ import { cluster, type TestCluster } from '../harness/cluster.ts';
 import { containersOf, lifeLines } from '../harness/containers.ts';
 import { redisImage } from '../images/images.ts';
 import { QUICK, settled } from '../harness/settled.ts';
+import { startTransfer, type Transfer } from '../harness/transfer.ts';
 
-const test = anyTest as TestFn<{ swarm: TestCluster; echoes: ((text: string) => Promise<string>)[] }>;
+interface Context {
+  swarm: TestCluster;
+  echoes: ((text: string) => Promise<string>)[];
+  transfer: Transfer;
+}
+
+const test = anyTest as TestFn<Context>;
 const PORT = 9000;
 const ALL = { web: 3, cache: 3 };
 const PATIENT = { within: 60_000 };
@@ -26,6 +33,7 @@ test.before(async (t) => {
   await swarm.deploy('web', { replicas: 3, more: QUICK });
   await swarm.deploy('cache', { replicas: 3, image: 'redis:latest', ports: [`${PORT}:6379`], more: QUICK });
   await settled(swarm, ALL);
+  t.context.transfer = await startTransfer(swarm, 'a1', 'a2');
   t.context.echoes = await Promise.all(swarm.nodes.map(({ address }) => openEcho(address)));
 });
 
@@ -77,7 +85,7 @@ test.serial(
   async (t) => {
     const { swarm, echoes } = t.context;
     const before = await lifeLines(swarm.layout);
-    t.is(before.length, 6);
+    t.is(before.length, 8);
     const tasks = (await swarm.state()).running('web').tasks.map(({ ID }) => ID);
     for (const echo of echoes) t.is(await echo('one'), 'one');
     await Promise.all(swarm.nodes.map((node) => node.kill()));
@@ -95,15 +103,17 @@ test.serial(
 );
 
 test.serial('invariant 6: manager, etcd and agents are killed at once: no container notices', async (t) => {
-  const { swarm, echoes } = t.context;
+  const { swarm, echoes, transfer } = t.context;
   const before = await lifeLines(swarm.layout);
   await Promise.all([swarm.manager.kill(), swarm.etcd.kill(), ...swarm.nodes.map((node) => node.kill())]);
+  await transfer.goesOn();
   t.deepEqual(await lifeLines(swarm.layout), before);
   for (const echo of echoes) t.is(await echo('alone'), 'alone');
   for (const node of swarm.nodes) node.start();
   await Promise.all([swarm.manager.restart(), ...swarm.nodes.map((node) => node.restart())]);
   await settled(swarm, ALL);
-  t.deepEqual(await lifeLines(swarm.layout), before);
+  await transfer.goesOn();
+  t.deepEqual(await lifeLines(swarm.layout), before, 'the transfer is still that one');
   for (const echo of echoes) t.is(await echo('together'), 'together');
 });
 

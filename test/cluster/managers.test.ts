@@ -24,6 +24,7 @@ import { tlsOfEmbedded } from '../harness/etcd.ts';
 import { peerPort, writeAll } from '../harness/rotation-load.ts';
 import { ensurePeers } from '../harness/peers.ts';
 import { QUICK, settled } from '../harness/settled.ts';
+import { startTransfer } from '../harness/transfer.ts';
 
 const test = anyTest as TestFn<{ swarm: TestCluster }>;
 const { signal } = new AbortController();
@@ -167,6 +168,7 @@ test.serial(
     const { swarm } = t.context;
     const [m2] = others(swarm);
     if (m2 === undefined) throw new Error('there is no m2');
+    const transfer = await startTransfer(swarm, 'a1', 'a2');
     const before = await lifeLines(swarm.layout);
     await swarm.manager.die();
     const diedAtMs = performance.now();
@@ -177,9 +179,17 @@ test.serial(
     t.log(`written after ${Math.round(writtenMs)} ms, 8 run after ${Math.round(plannedMs)} ms`);
     const after = await lifeLines(swarm.layout);
     t.true(before.every((line) => after.includes(line)));
+    await transfer.goesOn();
     await agreed(swarm, m2.client, 'leader reachable unreachable');
     await swarm.manager.restart();
     await agreed(swarm, swarm.client, 'leader reachable reachable');
+    await transfer.goesOn();
+    const back = await lifeLines(swarm.layout);
+    t.true(
+      before.every((line) => back.includes(line)),
+      'the transfer is still that one',
+    );
+    await transfer.stop();
     await settled(swarm, { web: 8 });
   },
 );

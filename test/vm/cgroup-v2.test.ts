@@ -1,7 +1,6 @@
 /**
  * The C tests, containers on a host with every cgroup v2 controller and no v1, the agent's and their disks' limits among
- * them, and encrypted networks on a kernel that has
- * WireGuard, in a virtual machine.
+ * them, encrypted networks on a kernel that has WireGuard and published ports on one that has SCTP, in a virtual machine.
  */
 import { execFile } from 'node:child_process';
 import { readdir } from 'node:fs/promises';
@@ -16,6 +15,7 @@ import { modulesFrom } from './guest-modules.ts';
 import { buildInitramfs } from './initramfs.ts';
 import { type Output, runMachine } from './machine.ts';
 import { parseReport, type Verdict } from './tap.ts';
+import { sctpPlans } from './sctp-plans.ts';
 import { type WireGuardPlans, wireGuardPlans } from './wireguard-plans.ts';
 
 /** Booting takes seconds, all of it 20 s; a loaded host may be many times slower. */
@@ -87,6 +87,13 @@ const WIREGUARD_TESTS = [
   'without the device nothing leaves in plain text',
   'a device that somebody removed is put back',
   'a key is replaced, and no datagram is lost',
+  'IPv6 goes through it: datagrams up to the largest, a megabyte of TCP, nothing in plain text',
+];
+
+const SCTP_TESTS = [
+  'a published SCTP port answers by a node without the task, and the task sees the client',
+  'a VIP leads SCTP to a task on another node',
+  'an SCTP port that is not published is refused',
 ];
 
 const OCI_TESTS = [
@@ -131,7 +138,7 @@ test.before('boot', async (t) => {
     library: path.join(built, 'libshoal.so'),
     modules: ['package.json', ...(await modulesFrom(checkout, 'dist/test/vm/agent-guest.js'))],
     checkout,
-    texts: plans.files,
+    texts: new Map([...plans.files, ...sctpPlans('plans')]),
     init: path.join(checkout, 'test', 'vm', 'init.sh'),
     systemd: path.join(checkout, 'test', 'vm', 'systemd.sh'),
     kernelRoot: root,
@@ -146,6 +153,7 @@ for (const name of [
   ...DISK_TESTS,
   ...AGENT_TESTS,
   ...WIREGUARD_TESTS,
+  ...SCTP_TESTS,
   ...OCI_TESTS,
 ]) {
   emulated(name, (t) => {

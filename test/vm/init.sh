@@ -47,7 +47,7 @@ run_test() {
   log=/tmp/$1.log
   if [ "$1" = vm-cgroup-v2 ] || [ "$1" = vm-disk-limit ]; then
     /tests/$1 /tests/shoal-monitor || echo "not ok - $1 ended with $?"
-  elif [ "$1" = vm-wireguard ]; then
+  elif [ "$1" = vm-wireguard ] || [ "$1" = vm-sctp ]; then
     /tests/$1 /plans || echo "not ok - $1 ended with $?"
   elif /tests/$1 >$log 2>&1 && ! grep -q skipped $log; then
     echo "ok - $1"

@@ -100,7 +100,7 @@ function selfOf(name: Name, { wires }: Moment, isAttached: boolean, dir: string)
 function worldOf({ peers }: Moment): World {
   return {
     peers: [...peers],
-    networks: [network('secret', VNI, '10.7.0', { encrypted: true })],
+    networks: [network('secret', VNI, '10.7.0', { encrypted: true, subnet6: 'fd00:7::/64' })],
     services: [{ name: 'web', aliases: [], vips: {}, networks: ['secret'], meshPorts: [], hostPorts: [] }],
     tasks: (['a', 'b'] as const).map((name, index) => ({
       taskId: `task${name}yyyyyyyyyyyyyyyyyyyy`,

@@ -8,7 +8,7 @@ import {
   outOf,
 } from '../../../agent/network/container-scope.ts';
 import type { NetOp } from '../../../agent/network/diff.ts';
-import { type KernelObject, scopeOf } from '../../../agent/network/kernel-object.ts';
+import { type KernelObject, MAIN_TABLE, scopeOf } from '../../../agent/network/kernel-object.ts';
 import type { NamespaceDump } from '../../../agent/network/observe.ts';
 import { rewirePlan } from '../../../agent/network/rewire.ts';
 import type { TaskAddress, TaskAssignment } from '../../../shared/model/index.ts';
@@ -166,4 +166,21 @@ test('the way out: the first network that has one, unless priorities say which',
   t.is(wayOut({ extra: 1 }), 'extra');
   t.is(wayOut({ front: -1 }), 'extra');
   t.is(wayOut({ back: 9, ingress: 9 }), 'front', 'an internal network leads nowhere');
+});
+
+test('with a published SCTP port all leaves by ingress, as its answers must; names are asked where they were', (t) => {
+  const addresses = [
+    { network: 'front', address: '10.5.0.9' },
+    { network: 'ingress', address: '10.0.0.9' },
+  ];
+  const task = taskWith(addresses);
+  const gateways = (protocol: 'tcp' | 'sctp', mode: 'ingress' | 'host'): (string | undefined)[] => {
+    const ports = [{ protocol, mode, targetPort: 7000, publishedPort: 8443 }];
+    const interfaces = interfacesOf({ ...task, spec: { ...task.spec, ports } }, set.networks);
+    const way = scopeOf(containerObjects(interfaces)).get(`route ${MAIN_TABLE} 0.0.0.0/0`);
+    return [way?.type === 'route' ? way.via : undefined, defaultInterface(interfaces)?.network.gateway];
+  };
+  t.deepEqual(gateways('tcp', 'ingress'), ['10.5.0.1', '10.5.0.1']);
+  t.deepEqual(gateways('sctp', 'host'), ['10.5.0.1', '10.5.0.1']);
+  t.deepEqual(gateways('sctp', 'ingress'), ['10.0.0.1', '10.5.0.1']);
 });
