@@ -244,6 +244,11 @@ test('a path in a volume, a bind of one mount alone, a tmpfs with options', asyn
   await docker.ok('rm', name);
 });
 
+test('a container finds its node as host-gateway', async (t, scene) => {
+  await exits(scene, 0, '--rm', '--add-host', 'node:host-gateway', 'busybox', 'ping', '-c', '1', 'node');
+  t.pass();
+});
+
 test('options reach the container', async (t, scene) => {
   const { docker, tag } = scene;
   const options = [
