@@ -35,6 +35,8 @@ export interface DecodedContainer {
   readonly publishAll: boolean;
   /** `80/tcp`, as the client exposes them. */
   readonly exposed: readonly string[];
+  /** `container[:ro]` */
+  readonly volumesFrom: readonly string[];
   readonly asked: ContainerRequest;
   readonly warnings: readonly string[];
 }
@@ -86,6 +88,7 @@ export function decodeContainer(value: unknown): DecodedContainer {
     autoRemove,
     publishAll: host.PublishAllPorts === true && nodeNetwork === undefined,
     exposed,
+    volumesFrom: host.VolumesFrom ?? [],
     asked: { config, hostConfig: host },
     warnings: warningsOf(host, nodeNetwork),
   };

@@ -146,7 +146,12 @@ export const HOST_OPTIONS: readonly OptionSample[] = [
   option('RestartPolicy', '--restart', { Name: 'always' }, '`docker update` changes it'),
   option('AutoRemove', '--rm', true),
   option('VolumeDriver', '--volume-driver', 'nfs', 'the driver is `local`'),
-  option('VolumesFrom', '--volumes-from', ['x'], 'volumes are shared by their names'),
+  option(
+    'VolumesFrom',
+    '--volumes-from',
+    ['x'],
+    'of single containers, on their node; those of services share volumes by their names',
+  ),
   option(
     'Mounts',
     '--mount',
