@@ -76,6 +76,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     resolvConf: (task: TaskAssignment) => network.resolvConfFor(task.taskId),
     ...builtFor(options, identity),
     platform: description,
+    nodeAddress: description.address,
   });
   const discard = (volume: string): Promise<void> => volumes.discard(volume);
   const executor = new TaskExecutor(containers, builder, network, logger, claims, discard);

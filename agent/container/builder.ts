@@ -25,7 +25,7 @@ import { resolveBlockIo } from './block-io.ts';
 import { resolveDevices } from './devices.ts';
 import type { Containers, NewContainer } from './containers.ts';
 import { heldMounts } from './held-mounts.ts';
-import { hostsFile, hostsFileOfNode } from './hosts-file.ts';
+import { hostsOf } from './task-hosts.ts';
 import { readImageFile } from './image-files.ts';
 import { logTarget } from './log-message.ts';
 import { mountBinds } from './mount-binds.ts';
@@ -58,6 +58,8 @@ export interface BuilderOptions {
   readonly remap?: boolean;
   readonly nodeId: string;
   readonly hostname: string;
+  /** What `host-gateway` stands for among the extra hosts. */
+  readonly nodeAddress: string;
   readonly platform: { readonly os: string; readonly arch: string };
 }
 
@@ -226,7 +228,7 @@ export class ContainerBuilder {
     const directory = this.#options.containers.directory(id);
     await mkdir(directory, { recursive: true, mode: 0o700 });
     const files = {
-      hosts: hostsOf(task, hostname),
+      hosts: hostsOf(task, hostname, this.#options.nodeAddress),
       hostname: `${hostname}\n`,
       'resolv.conf': networked ? await this.#options.resolvConf(task) : '',
     };
@@ -260,13 +262,6 @@ async function resolved({ runtime = {} }: ContainerSpec) {
 function filledSpec(task: TaskAssignment, context: TemplateContext): ContainerSpec {
   const { container } = task.spec;
   return standaloneMode(task) === undefined ? fillSpec(container, context, task.granted) : container;
-}
-
-function hostsOf(task: TaskAssignment, hostname: string): string {
-  const { extraHosts = [], runtime } = task.spec.container;
-  if (runtime?.network === 'host') return hostsFileOfNode(readFileSync('/etc/hosts', 'utf8'), extraHosts);
-  const addresses = task.addresses.map((one) => one.address);
-  return hostsFile(hostname, addresses, extraHosts);
 }
 
 /** Go's names for what Node calls otherwise. */

@@ -17,6 +17,11 @@ export function hostsFileOfNode(text: string, extra: readonly string[]): string 
   return [own, ...extra.map((line) => `${extraLine(line)}\n`)].join('');
 }
 
+/** `name:host-gateway` is the node itself, as Docker has it. */
+export function withGateway(extra: readonly string[], nodeAddress: string): string[] {
+  return extra.map((line) => line.replace(/(?<=[:=])host-gateway$/, nodeAddress));
+}
+
 function extraLine(text: string): string {
   const match = /^([^:=]+)[:=]\[?([^\]]+)\]?$/.exec(text);
   if (match === null) throw new TypeError(`extra host "${text}" is not "name:address"`);

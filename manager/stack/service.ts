@@ -197,11 +197,9 @@ function readExtraHosts(service: Section): string[] | undefined {
   if (value === undefined) return undefined;
   const found: string[] = [];
   const add = (name: string, address: string, at: typeof value): void => {
-    if (name === '' || !/^[0-9a-fA-F.:]+$/.test(address)) {
-      const why =
-        address === 'host-gateway' ? 'host-gateway is not supported yet' : 'NAME:ADDRESS is expected';
-      service.problems.error(at, at.key, `'${name}:${address}': ${why}`);
-    } else found.push(`${name}:${address}`);
+    if (name === '' || !/^([0-9a-fA-F.:]+|host-gateway)$/.test(address))
+      service.problems.error(at, at.key, `'${name}:${address}': NAME:ADDRESS is expected`);
+    else found.push(`${name}:${address}`);
   };
   if (value.kind === 'map') {
     for (const { name, value: address } of value.entries.values()) {

@@ -35,6 +35,8 @@ export interface DecodedContainer {
   readonly publishAll: boolean;
   /** `80/tcp`, as the client exposes them. */
   readonly exposed: readonly string[];
+  /** `container[:ro]` */
+  readonly volumesFrom: readonly string[];
   readonly asked: ContainerRequest;
   readonly warnings: readonly string[];
 }
@@ -86,6 +88,7 @@ export function decodeContainer(value: unknown): DecodedContainer {
     autoRemove,
     publishAll: host.PublishAllPorts === true && nodeNetwork === undefined,
     exposed,
+    volumesFrom: host.VolumesFrom ?? [],
     asked: { config, hostConfig: host },
     warnings: warningsOf(host, nodeNetwork),
   };
@@ -112,7 +115,7 @@ function containerSpec(raw: RawCreate, host: RawHostConfig): object {
     stopGraceNs:
       raw.StopTimeout === null || raw.StopTimeout === undefined ? undefined : raw.StopTimeout * 1e9,
     mounts: decodeMounts(raw, host),
-    extraHosts: given(host.ExtraHosts)?.map(requireAddress),
+    extraHosts: given(host.ExtraHosts),
     dns: dnsOf(host),
     healthCheck: decodeHealth(raw.Healthcheck),
     capAdd: given(host.CapAdd),
@@ -134,12 +137,6 @@ function consoleSizeOf(size: RawHostConfig['ConsoleSize']): ContainerSpec['conso
 function wordsOf(command: RawCreate['Cmd']): string[] {
   if (command === null || command === undefined || command === '') return [];
   return typeof command === 'string' ? [command] : command;
-}
-
-function requireAddress(text: string): string {
-  if (/[:=]host-gateway$/.test(text))
-    throw new UnsupportedError(`HostConfig.ExtraHosts: not supported by Shoal: host-gateway in '${text}'`);
-  return text;
 }
 
 function dnsOf(host: RawHostConfig): ContainerSpec['dns'] {

@@ -64,6 +64,7 @@ export const zHostConfig = z.object({
   Mounts: z.array(zMount).nullish(),
   Tmpfs: zLabels,
   VolumeDriver: zMode('local'),
+  VolumesFrom: zTexts,
   PortBindings: zPortBindings,
   PublishAllPorts: zFlag,
   NetworkMode: zText,

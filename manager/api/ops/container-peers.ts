@@ -24,7 +24,7 @@ interface Shared {
 }
 
 /** No 404: clients would pull the image. */
-function asInvalid(error: unknown): never {
+export function asInvalid(error: unknown): never {
   if (error instanceof NotFoundError) throw new InvalidError(error.message);
   throw error;
 }

@@ -21,6 +21,7 @@ import {
   type WaitCondition,
 } from '../ops/container-runs.ts';
 import { createContainer, renameContainer } from '../ops/containers.ts';
+import { type Lender, lendMounts } from '../ops/volumes-from.ts';
 import { randomName } from '../ops/random-name.ts';
 import { signalNumber, stopOptions, zCondition } from './container-actions.ts';
 import { prune, remove } from './container-removal.ts';
@@ -101,7 +102,11 @@ async function create(ctx: ApiContext, req: Request, res: Response): Promise<voi
   const asked = (queryText(req, 'name') ?? '').replace(/^\//, '');
   const isTaken = (tried: string): boolean => containerByName(ctx.store, tried) !== undefined;
   const image = await nodesWithImage(ctx, decoded.spec.container.image, signal);
-  const { mounts, nodeIds } = await placeVolumes(ctx, decoded.spec.container.mounts, image.nodeIds, signal);
+  const own = decoded.spec.container.mounts;
+  const lent = await lendMounts(decoded.volumesFrom, own, image.nodeIds, (ref) =>
+    findLender(ctx, ref, signal),
+  );
+  const { mounts, nodeIds } = await placeVolumes(ctx, lent.mounts, lent.nodeIds, signal);
   const withPeers = await placeWithPeers(decoded, nodeIds, (ref) => findContainer(ctx, ref, signal));
   const spec = {
     ...withPeers.spec,
@@ -121,6 +126,16 @@ async function create(ctx: ApiContext, req: Request, res: Response): Promise<voi
     signal,
   );
   sendJson(res, 201, { Id: id, Warnings: decoded.warnings });
+}
+
+async function findLender(ctx: ApiContext, ref: string, signal: AbortSignal): Promise<Lender> {
+  const { id, nodeId, details } = await findContainer(ctx, ref, signal);
+  const stored = containerById(ctx.store, id);
+  if (stored === undefined)
+    throw new InvalidError(
+      `HostConfig.VolumesFrom: ${ref} is a service's: its volumes are shared by their names`,
+    );
+  return { nodeId, asked: stored.revision.spec.container.mounts, points: details?.mounts };
 }
 
 /** `platform=linux/amd64[/variant]`. */

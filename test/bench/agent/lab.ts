@@ -125,6 +125,7 @@ export async function startLab(count: number, undo: UndoStack): Promise<Lab> {
     platform: { os: 'linux', arch: 'x86_64' },
     nodeId: NODE,
     hostname: NODE,
+    nodeAddress: '127.0.0.1',
   });
   const executor = new TaskExecutor(
     containers,

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { ALL_CAPABILITIES, capabilitySet } from '../../../agent/container/capabilities.ts';
 import { fillSpec } from '../../../agent/container/fill-spec.ts';
 import { afterProbe, initialHealth, nextProbeMs } from '../../../agent/container/health-state.ts';
-import { hostsFile } from '../../../agent/container/hosts-file.ts';
+import { hostsFile, withGateway } from '../../../agent/container/hosts-file.ts';
 import { LineJoiner, parseLogLine } from '../../../agent/container/log-line.ts';
 import { parseSignal } from '../../../agent/container/signals.ts';
 import { resolveUser } from '../../../agent/container/users.ts';
@@ -72,6 +72,11 @@ test('hosts file has the container, its addresses and what was added', (t) => {
   for (const line of ['127.0.0.1\tlocalhost', '10.0.0.5\tc1', '10.9.9.9\tdb', '::1\tsix', '1.2.3.4\teq']) {
     t.true(text.split('\n').includes(line), line);
   }
+  t.deepEqual(withGateway(['a:host-gateway', 'b=host-gateway', 'host-gateway:10.0.0.2'], '10.0.0.1'), [
+    'a:10.0.0.1',
+    'b=10.0.0.1',
+    'host-gateway:10.0.0.2',
+  ]);
   t.throws(() => hostsFile('c', [], ['nothing']), { message: /extra host/ });
 });
 

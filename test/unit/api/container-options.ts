@@ -146,7 +146,12 @@ export const HOST_OPTIONS: readonly OptionSample[] = [
   option('RestartPolicy', '--restart', { Name: 'always' }, '`docker update` changes it'),
   option('AutoRemove', '--rm', true),
   option('VolumeDriver', '--volume-driver', 'nfs', 'the driver is `local`'),
-  option('VolumesFrom', '--volumes-from', ['x'], 'volumes are shared by their names'),
+  option(
+    'VolumesFrom',
+    '--volumes-from',
+    ['x'],
+    'of single containers, on their node; those of services share volumes by their names',
+  ),
   option(
     'Mounts',
     '--mount',
@@ -161,7 +166,12 @@ export const HOST_OPTIONS: readonly OptionSample[] = [
   option('Dns', '--dns', ['1.1.1.1']),
   option('DnsOptions', '--dns-option', ['ndots:1']),
   option('DnsSearch', '--dns-search', ['a.b']),
-  option('ExtraHosts', '--add-host', ['a:10.0.0.1'], '`host-gateway` is refused'),
+  option(
+    'ExtraHosts',
+    '--add-host',
+    ['a:10.0.0.1'],
+    '`host-gateway`: the node, by the address that it has in the cluster',
+  ),
   option('GroupAdd', '--group-add', ['7']),
   option('IpcMode', '--ipc', 'host', '`private`, `shareable`, `host`, `container:NAME`, see below'),
   option('Cgroup', '', 'container:x', 'of another container: there is no such sharing'),

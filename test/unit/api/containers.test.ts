@@ -184,7 +184,6 @@ test('fields that Shoal does not have are refused with their names', (t) => {
   refuse(/option 'huge=always' of \/x/, { Tmpfs: { '/x': 'exec,huge=always' } });
   refuse(/Duplicate mount point: \/x/, { Binds: ['/a:/x', 'v:/x'] });
   refuse(/invalid mode: nosuch/, { Binds: ['/a:/x:nosuch'] });
-  refuse(/host-gateway/, { ExtraHosts: ['a:host-gateway'] });
   refuse(/can't create 'AutoRemove'/, { AutoRemove: true, RestartPolicy: { Name: 'always' } });
   refuse(/maximum retry count can only be used/, { RestartPolicy: { Name: 'always', MaximumRetryCount: 3 } });
   refuse(/Nano CPUs and CPU Quota/, { NanoCpus: 1, CpuQuota: 1 });

@@ -77,7 +77,11 @@ export const SERVICE_KEYS: readonly KeySample[] = [
   key('expose', '["80"]'),
   key('extends', '{service: base, file: more.yaml}', 'a name, or `service` and `file`'),
   key('external_links', '[a]'),
-  key('extra_hosts', '["a:1.2.3.4"]', 'mapping or list; `host-gateway` is refused'),
+  key(
+    'extra_hosts',
+    '["a:1.2.3.4"]',
+    'mapping or list; `host-gateway`: the node, by the address that it has in the cluster',
+  ),
   key('gpus', 'all'),
   key('group_add', '["5"]'),
   key('healthcheck', '{test: x}', 'see below'),

@@ -454,7 +454,7 @@ init: false
 read_only: true
 cap_add: [NET_ADMIN]
 cap_drop: [ALL]
-extra_hosts: ["a:1.2.3.4", "b=::1"]
+extra_hosts: ["a:1.2.3.4", "b=::1", "c=host-gateway"]
 dns: 1.1.1.1
 dns_search: [x.org]
 sysctls: {net.core.somaxconn: 1024}
@@ -475,7 +475,7 @@ labels: [a=b]`);
   });
   t.deepEqual(container.capAdd, ['CAP_NET_ADMIN']);
   t.deepEqual(container.capDrop, ['ALL']);
-  t.deepEqual(container.extraHosts, ['a:1.2.3.4', 'b:::1']);
+  t.deepEqual(container.extraHosts, ['a:1.2.3.4', 'b:::1', 'c:host-gateway']);
   t.deepEqual(container.dns, { nameservers: ['1.1.1.1'], search: ['x.org'], options: [] });
   t.deepEqual(container.sysctls, { 'net.core.somaxconn': '1024' });
   t.deepEqual(container.ulimits, [
