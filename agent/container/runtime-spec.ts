@@ -275,9 +275,18 @@ function rlimits(spec: ContainerSpec): { type: string; soft: number; hard: numbe
   }));
 }
 
-/** PURE. CPU as a quota over the usual period of 100 ms (cgroup v1 cfs_quota_us, v2 cpu.max). */
+const USUAL_PERIOD_US = 100_000;
+const LONGEST_PERIOD_US = 1_000_000;
+/** The kernel takes no smaller quota. */
+const MIN_QUOTA_US = 1000;
+
+function usualPeriodUs(nanoCpus: number): number {
+  return (nanoCpus * USUAL_PERIOD_US) / 1e9 < MIN_QUOTA_US ? LONGEST_PERIOD_US : USUAL_PERIOD_US;
+}
+
+/** PURE. CPU as a quota over a period, usually of 100 ms (cgroup v1 cfs_quota_us, v2 cpu.max). */
 export function limitsOf({ limits, reservations, options }: ContainerLimits): OciResources {
-  const periodUs = options.cpuPeriodUs ?? 100_000;
+  const periodUs = options.cpuPeriodUs ?? usualPeriodUs(limits.nanoCpus ?? 0);
   const cpu = {
     ...(limits.nanoCpus ? { quota: Math.round((limits.nanoCpus * periodUs) / 1e9), period: periodUs } : {}),
     ...(options.cpuShares ? { shares: options.cpuShares } : {}),

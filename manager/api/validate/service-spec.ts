@@ -97,6 +97,12 @@ function checkResources(spec: ServiceSpec): SpecProblem[] {
       });
     }
   }
+  const { cpuPeriodUs } = spec.container.runtime ?? {};
+  const quotaUs = ((spec.limits.nanoCpus ?? 0) * (cpuPeriodUs ?? 0)) / 1e9;
+  if (quotaUs > 0 && quotaUs < 1000) {
+    const message = `${quotaUs} of a period of ${cpuPeriodUs} microseconds is too little: at least 1000`;
+    problems.push({ field: 'limits.cpus', message });
+  }
   const swap = spec.container.runtime?.memorySwapBytes;
   const { memoryBytes: memory } = spec.limits;
   if (swap !== undefined && swap !== -1 && (memory === undefined || swap < memory)) {

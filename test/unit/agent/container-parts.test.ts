@@ -5,6 +5,7 @@ import { fillSpec } from '../../../agent/container/fill-spec.ts';
 import { afterProbe, initialHealth, nextProbeMs } from '../../../agent/container/health-state.ts';
 import { hostsFile, withGateway } from '../../../agent/container/hosts-file.ts';
 import { LineJoiner, parseLogLine } from '../../../agent/container/log-line.ts';
+import { limitsOf } from '../../../agent/container/runtime-spec.ts';
 import { parseSignal } from '../../../agent/container/signals.ts';
 import { resolveUser } from '../../../agent/container/users.ts';
 import { parseRoutes, parseRoutes6 } from '../../../agent/routes.ts';
@@ -65,6 +66,15 @@ test('capabilities: default, add, drop, all', (t) => {
   t.deepEqual(capabilitySet(['ALL'], []), ALL_CAPABILITIES);
   t.is(capabilitySet(['ALL'], ['SYS_ADMIN']).length, ALL_CAPABILITIES.length - 1);
   t.throws(() => capabilitySet(['EVERYTHING'], []), { message: /unknown capability: "EVERYTHING"/ });
+});
+
+test('the least share of a CPU that can be asked for is a quota that the kernel takes', (t) => {
+  for (const nanoCpus of [1e6, 5e6, 9_999_999, 1e7, 5e8, 64e9]) {
+    const { cpu } = limitsOf({ limits: { nanoCpus }, reservations: {}, options: {} });
+    const { quota = 0, period = 0 } = cpu ?? {};
+    t.true(quota >= 1000 && period <= 1_000_000, JSON.stringify(cpu));
+    t.true(Math.abs(quota / period - nanoCpus / 1e9) <= 1 / period);
+  }
 });
 
 test('hosts file has the container, its addresses and what was added', (t) => {

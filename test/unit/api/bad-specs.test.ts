@@ -216,6 +216,7 @@ const COMPOSE: readonly (readonly [yaml: string, said: RegExp])[] = [
   ['deploy: {replicas: -1}', /deploy\.replicas/],
   ['deploy: {replicas: 1000000000000000}', /replicas: at most 1000000/],
   ['deploy: {resources: {limits: {cpus: "-1"}}}', /cpus/],
+  ['cpus: 0.05\n    cpu_period: 10000', /limits\.cpus: 500 of a period of 10000 microseconds is too little/],
   ['deploy: {resources: {limits: {memory: 1M}}}', /limits\.memory: .*at least 4 MiB/],
   ['deploy: {resources: {limits: {pids: 99999999999}}}', /pids: .*at most 4194304/],
   [
