@@ -7,6 +7,7 @@ import { lookup } from 'node:dns/promises';
 import type { GenericResource, Labels, NodeDescription } from '../shared/model/index.ts';
 import { parseRoutes, parseRoutes6 } from './routes.ts';
 import { readHostResolvers } from './network/resolv-conf.ts';
+import { canHaveIpv6 } from './network/underlay.ts';
 import { VERSION } from '../shared/lib/version.ts';
 
 export async function describeMachine(
@@ -25,6 +26,7 @@ export async function describeMachine(
     memoryBytes: totalmem(),
     engineVersion: VERSION,
     localSubnets: await localSubnets(),
+    ipv6: await canHaveIpv6(address),
     ...(genericResources.length === 0 ? {} : { genericResources }),
   };
 }

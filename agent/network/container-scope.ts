@@ -1,7 +1,7 @@
 /** What a container's own network namespace gets, once, before its first process starts. */
 import { readBandwidth } from '../../shared/lib/bandwidth.ts';
 import { prefixBits, subnetOf, subnetsOf } from '../../shared/lib/network-subnets.ts';
-import { prefixed6 } from '../../shared/lib/network-ipv6.ts';
+import { address6, prefixed6 } from '../../shared/lib/network-ipv6.ts';
 import type { NetworkAssignment, TaskAssignment } from '../../shared/model/index.ts';
 import { type KernelObject, MAIN_TABLE } from './kernel-object.ts';
 import { CONTAINER_ADDRESS6, PORT_ADDRESS6 } from './names.ts';
@@ -17,6 +17,8 @@ export interface Interface {
   readonly network: NetworkAssignment;
   /** Of the networks that have a way out, the one with the highest has the container's. */
   readonly priority: number;
+  /** Datagrams come by it that programs answer without saying from where. */
+  readonly answersDatagrams?: true;
 }
 
 /** eth0, eth1, ... by the numbers of the task's addresses; networks that are not known are left out. */
@@ -29,11 +31,22 @@ export function interfacesOf(
     const number = device ?? index;
     const attachment = task.spec.networks.find((one) => one.network === networkId);
     const priority = attachment?.wayOutPriority ?? 0;
-    return network === undefined ? [] : [{ dev: `eth${number}`, number, address, network, priority }];
+    if (network === undefined) return [];
+    const udp = network.ingress && task.spec.ports.some(({ protocol }) => protocol === 'udp');
+    return [
+      {
+        dev: `eth${number}`,
+        number,
+        address,
+        network,
+        priority,
+        ...(udp ? { answersDatagrams: true as const } : {}),
+      },
+    ];
   });
 }
 
-/** The way out: the network that has one, is not ingress and comes first by priority; else ingress, else the first at all. */
+/** The way out, and to names: the network that has one, is not ingress and comes first by priority; else ingress, else the first at all. */
 export function defaultInterface(interfaces: readonly Interface[]): Interface | undefined {
   const [first] = interfaces
     .filter(({ network }) => !network.internal && !network.ingress)
@@ -42,12 +55,24 @@ export function defaultInterface(interfaces: readonly Interface[]): Interface | 
 }
 
 /**
+ * Where what has no other route leaves. A datagram that answers one to a published port bears the address of that interface,
+ * unless the program says another: so it is ingress for those who publish such ports and do not ask for another way.
+ */
+export function wayOutOf(interfaces: readonly Interface[]): Interface | undefined {
+  const usual = defaultInterface(interfaces);
+  if (usual !== undefined && usual.priority > 0) return usual;
+  return interfaces.find(({ answersDatagrams }) => answersDatagrams === true) ?? usual;
+}
+
+/**
  * Addresses, routes and rules. With several networks an answer leaves by the interface whose address it bears: a
  * published connection shows its client's own address, and must be answered through ingress. `bytesPerSecond`: how much
  * each may send.
  */
 export function containerObjects(interfaces: readonly Interface[], bytesPerSecond?: number): KernelObject[] {
-  const way = defaultInterface(interfaces);
+  const way = wayOutOf(interfaces);
+  const ipv6 = interfaces.filter(({ network }) => network.subnet6 !== undefined);
+  const way6 = wayOutOf(ipv6);
   return [
     ...interfaces.map(
       ({ dev, address, network }): KernelObject => ({
@@ -59,7 +84,8 @@ export function containerObjects(interfaces: readonly Interface[], bytesPerSecon
     ...interfaces.flatMap(otherSubnets),
     ...interfaces.flatMap(ipv6Objects),
     ...(way === undefined ? [] : [defaultRoute(way, MAIN_TABLE)]),
-    ...(interfaces.length > 1 ? interfaces.flatMap(sourceObjects) : []),
+    ...(way6 === undefined ? [] : [defaultRoute6(way6, MAIN_TABLE)]),
+    ...(interfaces.length > 1 ? [...interfaces.flatMap(sourceObjects), ...ipv6.flatMap(sourceObjects6)] : []),
     ...(bytesPerSecond === undefined
       ? []
       : interfaces.map(({ dev }): KernelObject => ({ type: 'rate', dev, bytesPerSecond }))),
@@ -107,6 +133,22 @@ function otherSubnets({ dev, address, network }: Interface): KernelObject[] {
 
 function defaultRoute({ dev, address, network }: Interface, table: number): KernelObject {
   return { type: 'route', dst: '0.0.0.0/0', table, dev, via: subnetOf(network, address).gateway };
+}
+
+function defaultRoute6({ dev }: Interface, table: number): KernelObject {
+  return { type: 'route', dst: '::/0', table, dev, via: PORT_ADDRESS6 };
+}
+
+function sourceObjects6(one: Interface): KernelObject[] {
+  const { dev, number, network } = one;
+  const own = address6(network, one.address);
+  if (own === undefined || network.subnet6 === undefined) return [];
+  const table = FIRST_TABLE + number;
+  return [
+    { type: 'route', dst: network.subnet6, table, dev, via: PORT_ADDRESS6 },
+    defaultRoute6(one, table),
+    { type: 'rule', priority: FIRST_PRIORITY + number, table, from: `${own}/128` },
+  ];
 }
 
 function sourceObjects(one: Interface): KernelObject[] {

@@ -35,6 +35,7 @@ export const nodeDescriptionSchema = conforms<NodeDescription>()(
     genericResources: genericResources.exactOptional(),
     limitsDisks: z.literal(true).exactOptional(),
     tunnelKeys: tunnelKeys.exactOptional(),
+    ipv6: z.boolean().exactOptional(),
   }),
 );
 
