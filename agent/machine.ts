@@ -8,6 +8,7 @@ import type { GenericResource, Labels, NodeDescription } from '../shared/model/i
 import { parseRoutes, parseRoutes6 } from './routes.ts';
 import { readHostResolvers } from './network/resolv-conf.ts';
 import { newSpecKeys } from '../shared/wire/spec-keys.ts';
+import { canHaveIpv6 } from './network/underlay.ts';
 import { VERSION } from '../shared/lib/version.ts';
 
 export async function describeMachine(
@@ -27,6 +28,7 @@ export async function describeMachine(
     engineVersion: VERSION,
     localSubnets: await localSubnets(),
     knows: newSpecKeys(),
+    ipv6: await canHaveIpv6(address),
     ...(genericResources.length === 0 ? {} : { genericResources }),
   };
 }

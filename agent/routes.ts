@@ -15,12 +15,13 @@ export function parseRoutes(text: string): string[] {
     });
 }
 
-/** The same of IPv6: 32 digits in their order. Link-local ones, multicast and what leads to the machine itself are none. */
+/** The same of IPv6: 32 digits in their order. Link-local ones, multicast, and what leads to the machine itself or to sandboxes, are none. */
 export function parseRoutes6(text: string): string[] {
   const routes = text.split('\n').flatMap((line) => {
     const [destination = '', length = '', , , , , , , , device] = line.trim().split(/\s+/);
     const bits = Number.parseInt(length, 16);
-    const isOwn = device === undefined || device === 'lo' || /^(fe[89ab]|ff)/.test(destination);
+    const isOwn =
+      device === undefined || /^(lo|su[0-9a-f]{7,})$/.test(device) || /^(fe[89ab]|ff)/.test(destination);
     if (isOwn || bits === 0) return [];
     return [formatCidr6({ base: BigInt(`0x${destination}`), bits })];
   });

@@ -2,7 +2,7 @@
 import type { AssignmentSet, TaskAssignment } from '../../shared/model/index.ts';
 import { containerObjects, type Interface, interfacesOf, outOf } from './container-scope.ts';
 import { portObjects } from './local-objects.ts';
-import { mtuOf, type Self } from './local.ts';
+import { mtuOf, possible, type Self } from './local.ts';
 import { addOps, type NetOp } from './diff.ts';
 import { type KernelObject, type Scope, scopeOf } from './kernel-object.ts';
 import { sandboxName } from './names.ts';
@@ -24,13 +24,22 @@ export function setUp(name: string): NetOp {
   return { op: 'link-set', name, up: true };
 }
 
+/** Of a task of this node, with what its networks have here. */
+export function interfacesHere(
+  task: TaskAssignment,
+  set: Pick<AssignmentSet, 'networks'>,
+  self: Self,
+): Interface[] {
+  return interfacesOf(task, set.networks).map((one) => ({ ...one, network: possible(one.network, self) }));
+}
+
 export function attachPlan(
   task: TaskAssignment,
   set: AssignmentSet,
   self: Self,
   containerNetns: string,
 ): AttachPlan {
-  const interfaces = interfacesOf(task, set.networks);
+  const interfaces = interfacesHere(task, set, self);
   const ports = portsOf(task, interfaces, self, containerNetns);
   const inside = containerObjects(interfaces, outOf(task)).flatMap((object) =>
     addOps(object, undefined, containerNetns),

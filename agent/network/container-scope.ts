@@ -1,8 +1,8 @@
 /** What a container's own network namespace gets, once, before its first process starts. */
 import { readBandwidth } from '../../shared/lib/bandwidth.ts';
 import { prefixBits, subnetOf, subnetsOf } from '../../shared/lib/network-subnets.ts';
-import { prefixed6 } from '../../shared/lib/network-ipv6.ts';
-import type { NetworkAssignment, TaskAssignment } from '../../shared/model/index.ts';
+import { address6, prefixed6 } from '../../shared/lib/network-ipv6.ts';
+import type { NetworkAssignment, PublishedPort, TaskAssignment } from '../../shared/model/index.ts';
 import { type KernelObject, MAIN_TABLE } from './kernel-object.ts';
 import { CONTAINER_ADDRESS6, PORT_ADDRESS6 } from './names.ts';
 
@@ -19,6 +19,8 @@ export interface Interface {
   readonly priority: number;
   /** All else leaves by it, whatever the priorities. */
   readonly before?: true;
+  /** Datagrams come by it that programs answer without saying from where. */
+  readonly answersDatagrams?: true;
 }
 
 /** eth0, eth1, ... by the numbers of the task's addresses; networks that are not known are left out. */
@@ -32,20 +34,26 @@ export function interfacesOf(
     const attachment = task.spec.networks.find((one) => one.network === networkId);
     const priority = attachment?.wayOutPriority ?? 0;
     if (network === undefined) return [];
-    const before = network.ingress && publishesSctp(task) ? { before: true as const } : {};
-    return [{ dev: `eth${number}`, number, address, network, priority, ...before }];
+    const publishes = network.ingress ? new Set(task.spec.ports.flatMap(protocolOfIngress)) : new Set();
+    return [
+      {
+        dev: `eth${number}`,
+        number,
+        address,
+        network,
+        priority,
+        ...(publishes.has('sctp') ? { before: true as const } : {}),
+        ...(publishes.has('udp') ? { answersDatagrams: true as const } : {}),
+      },
+    ];
   });
 }
 
-/**
- * A program with SCTP answers from the address of the way to its client, not from the one that was asked: so the way of
- * published ports must be the way out.
- */
-function publishesSctp({ spec }: TaskAssignment): boolean {
-  return spec.ports.some(({ protocol, mode }) => protocol === 'sctp' && mode === 'ingress');
+function protocolOfIngress({ protocol, mode }: PublishedPort): string[] {
+  return mode === 'ingress' ? [protocol] : [];
 }
 
-/** The network that has a way out, is not ingress and comes first by priority; else ingress, else the first at all. */
+/** The way out, and to names: the network that has one, is not ingress and comes first by priority; else ingress, else the first at all. */
 export function defaultInterface(interfaces: readonly Interface[]): Interface | undefined {
   const [first] = interfaces
     .filter(({ network }) => !network.internal && !network.ingress)
@@ -54,12 +62,27 @@ export function defaultInterface(interfaces: readonly Interface[]): Interface | 
 }
 
 /**
+ * Where what has no other route leaves. A program with SCTP answers from the address of the way to its client, not from the one
+ * that was asked: so for it the way of published ports is the way out, whatever the priorities. A datagram that answers one to a published port bears the address of that interface,
+ * unless the program says another: so it is ingress for those who publish such ports and do not ask for another way.
+ */
+export function wayOutOf(interfaces: readonly Interface[]): Interface | undefined {
+  const always = interfaces.find(({ before }) => before === true);
+  if (always !== undefined) return always;
+  const usual = defaultInterface(interfaces);
+  if (usual !== undefined && usual.priority > 0) return usual;
+  return interfaces.find(({ answersDatagrams }) => answersDatagrams === true) ?? usual;
+}
+
+/**
  * Addresses, routes and rules. With several networks an answer leaves by the interface whose address it bears: a
  * published connection shows its client's own address, and must be answered through ingress. `bytesPerSecond`: how much
  * each may send.
  */
 export function containerObjects(interfaces: readonly Interface[], bytesPerSecond?: number): KernelObject[] {
-  const way = interfaces.find(({ before }) => before === true) ?? defaultInterface(interfaces);
+  const way = wayOutOf(interfaces);
+  const ipv6 = interfaces.filter(({ network }) => network.subnet6 !== undefined);
+  const way6 = wayOutOf(ipv6);
   return [
     ...interfaces.map(
       ({ dev, address, network }): KernelObject => ({
@@ -71,7 +94,8 @@ export function containerObjects(interfaces: readonly Interface[], bytesPerSecon
     ...interfaces.flatMap(otherSubnets),
     ...interfaces.flatMap(ipv6Objects),
     ...(way === undefined ? [] : [defaultRoute(way, MAIN_TABLE)]),
-    ...(interfaces.length > 1 ? interfaces.flatMap(sourceObjects) : []),
+    ...(way6 === undefined ? [] : [defaultRoute6(way6, MAIN_TABLE)]),
+    ...(interfaces.length > 1 ? [...interfaces.flatMap(sourceObjects), ...ipv6.flatMap(sourceObjects6)] : []),
     ...(bytesPerSecond === undefined
       ? []
       : interfaces.map(({ dev }): KernelObject => ({ type: 'rate', dev, bytesPerSecond }))),
@@ -119,6 +143,22 @@ function otherSubnets({ dev, address, network }: Interface): KernelObject[] {
 
 function defaultRoute({ dev, address, network }: Interface, table: number): KernelObject {
   return { type: 'route', dst: '0.0.0.0/0', table, dev, via: subnetOf(network, address).gateway };
+}
+
+function defaultRoute6({ dev }: Interface, table: number): KernelObject {
+  return { type: 'route', dst: '::/0', table, dev, via: PORT_ADDRESS6 };
+}
+
+function sourceObjects6(one: Interface): KernelObject[] {
+  const { dev, number, network } = one;
+  const own = address6(network, one.address);
+  if (own === undefined || network.subnet6 === undefined) return [];
+  const table = FIRST_TABLE + number;
+  return [
+    { type: 'route', dst: network.subnet6, table, dev, via: PORT_ADDRESS6 },
+    defaultRoute6(one, table),
+    { type: 'rule', priority: FIRST_PRIORITY + number, table, from: `${own}/128` },
+  ];
 }
 
 function sourceObjects(one: Interface): KernelObject[] {

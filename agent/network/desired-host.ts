@@ -1,4 +1,5 @@
 /** What the host's own namespace holds: the far ends of uplinks, published ports and the way out. */
+import { isWildcard, publishesOn } from '../../shared/lib/host-address.ts';
 import type {
   AssignmentSet,
   Balance,
@@ -7,10 +8,13 @@ import type {
   TaskAssignment,
 } from '../../shared/model/index.ts';
 import { type Backends, choose, type Dispatcher, slotKey } from './balance.ts';
+import { FORWARDING6_SYSCTLS, forwarding6, hostUplink6, uplinkSysctls6 } from './desired-host6.ts';
+import type { EndpointIndex } from './endpoint-index.ts';
+import { backendsIn, type Family, familiesOf, inFamily, IPV4, IPV6, tableIn } from './family.ts';
 import { hostPortsOf } from './host-ports.ts';
 import { localTasks, mtuOf, type NetworkView, type Self } from './local.ts';
 import { chain, type KernelObject, MAIN_TABLE } from './kernel-object.ts';
-import { hostTable, UPLINK, uplinkAddresses, uplinkName, uplinkPrefix } from './names.ts';
+import { CONTAINER_ADDRESS6, hostTable, UPLINK, uplinkAddresses, uplinkName, uplinkPrefix } from './names.ts';
 import { wireObjects, wireSysctls } from './wire.ts';
 
 const PROTOCOLS = ['tcp', 'udp', 'sctp'] as const;
@@ -20,13 +24,15 @@ const UPLINK_SYSCTLS: readonly (readonly [string, string, string])[] = [
   ['ipv4', 'route_localnet', '1'],
   ['ipv4', 'rp_filter', '0'],
   ['ipv4', 'send_redirects', '0'],
-  ['ipv6', 'disable_ipv6', '1'],
 ];
 
 /** What is read back, as patterns. */
 export function hostSysctls(prefix: string): string[] {
-  const uplinks = UPLINK_SYSCTLS.map(([family, name]) => `${family}/conf/${uplinkPrefix(prefix)}*/${name}`);
-  return ['ipv4/ip_forward', ...uplinks, ...wireSysctls(prefix)];
+  const uplinks = [
+    ...UPLINK_SYSCTLS.map(([family, name]) => `${family}/conf/${uplinkPrefix(prefix)}*/${name}`),
+    ...uplinkSysctls6(`${uplinkPrefix(prefix)}*`).map(([path]) => path),
+  ];
+  return ['ipv4/ip_forward', ...FORWARDING6_SYSCTLS, ...uplinks, ...wireSysctls(prefix)];
 }
 
 /** What does not hang on one service. */
@@ -34,11 +40,14 @@ export function hostBase(set: AssignmentSet, self: Self, views: readonly Network
   const withUplink = views.filter((view) => view.uplinkSlot !== undefined);
   const wire = wireObjects(set, self, views);
   if (withUplink.length === 0) return wire;
+  const ipv6 = withUplink.filter(({ network }) => network.subnet6 !== undefined);
   return [
     ...wire,
     { type: 'sysctl', path: 'ipv4/ip_forward', value: '1' },
+    ...(ipv6.length === 0 ? [] : forwarding6(self)),
     ...withUplink.flatMap(uplinkObjects),
-    ...tableObjects(hostTable(self.prefix), self.vxlanPort, withUplink),
+    ...tableObjects(IPV4, self, withUplink),
+    ...(ipv6.length === 0 ? [] : tableObjects(IPV6, self, ipv6)),
     ...untrackedObjects(set, self),
     ...hostPortObjects(set, self, withUplink),
   ];
@@ -62,23 +71,24 @@ function uplinkObjects(view: NetworkView): KernelObject[] {
     ...(view.network.ingress
       ? [{ type: 'route', dst: view.network.subnet, table: MAIN_TABLE, dev, via: sandbox } as const]
       : []),
+    ...hostUplink6(view, dev),
   ];
 }
 
-function tableObjects(table: string, vxlanPort: number, views: readonly NetworkView[]): KernelObject[] {
-  const local = 'fib daddr type local';
-  const toBound = PROTOCOLS.map((protocol) => `ip daddr . ${protocol} dport vmap @${protocol}_bound`);
-  const toPort = PROTOCOLS.map((protocol) => `${local} ${protocol} dport vmap @${protocol}_ports`);
+function tableObjects(family: Family, self: Self, views: readonly NetworkView[]): KernelObject[] {
+  const { ip, type } = family;
+  const table = tableIn(family, hostTable(self.prefix));
   return [
     { type: 'table', table },
     { type: 'set', table, name: 'uplinks', of: 'ifname' },
     ...PROTOCOLS.flatMap((protocol): KernelObject[] => {
-      const [port, bound] = [portDispatcher(table, protocol), boundDispatcher(table, protocol)];
-      const target = `ip daddr . ${protocol} dport`;
+      const port = portDispatcher(family, self, protocol);
+      const bound = boundDispatcher(family, self, protocol);
+      const target = `${ip} daddr . ${protocol} dport`;
       return [
         { type: 'set', table, name: `${protocol}_ports`, of: 'inet_service : verdict' },
         { type: 'set', table, name: port.backends, of: `${slotKey(port.key)} : ${target}` },
-        { type: 'set', table, name: `${protocol}_bound`, of: 'ipv4_addr . inet_service : verdict' },
+        { type: 'set', table, name: `${protocol}_bound`, of: `${type} . inet_service : verdict` },
         { type: 'set', table, name: bound.backends, of: `${slotKey(bound.key)} : ${target}` },
       ];
     }),
@@ -90,11 +100,35 @@ function tableObjects(table: string, vxlanPort: number, views: readonly NetworkV
         key: uplinkName(view.self.prefix, view.network.vni),
       }),
     ),
+    ...publishingChains(family, table),
+    chain(table, 'leave', leaveRules(family), 'type nat hook postrouting priority srcnat'),
+    chain(
+      table,
+      'isolate',
+      [noTunnel(self.vxlanPort), ...isolateRules(family)],
+      'type filter hook forward priority filter',
+    ),
+    chain(
+      table,
+      'guard',
+      [noTunnel(self.vxlanPort), ...guardRules(family)],
+      'type filter hook input priority filter',
+    ),
+  ];
+}
+
+/** What is led into the mesh: of what comes, and of what the node itself sends. */
+function publishingChains({ ip, loopback }: Family, table: string): KernelObject[] {
+  // Link-local addresses are not routed: an answer could not come back.
+  const local = `${ip === 'ip6' ? 'ip6 saddr != fe80::/10 ' : ''}fib daddr type local`;
+  const toBound = PROTOCOLS.map((protocol) => `${ip} daddr . ${protocol} dport vmap @${protocol}_bound`);
+  const toPort = PROTOCOLS.map((protocol) => `${local} ${protocol} dport vmap @${protocol}_ports`);
+  return [
     chain(
       table,
       'published',
       // what is published on localhost is so for this node itself: nobody else may send there
-      [...toBound.map((rule) => `ip daddr != 127.0.0.0/8 ${local} ${rule}`), ...toPort],
+      [...toBound.map((rule) => `${ip} daddr != ${loopback} ${local} ${rule}`), ...toPort],
       'type nat hook prerouting priority dstnat',
     ),
     chain(
@@ -103,9 +137,6 @@ function tableObjects(table: string, vxlanPort: number, views: readonly NetworkV
       [...toBound.map((rule) => `${local} ${rule}`), ...toPort],
       'type nat hook output priority -100',
     ),
-    chain(table, 'leave', LEAVE, 'type nat hook postrouting priority srcnat'),
-    chain(table, 'isolate', [noTunnel(vxlanPort), ...ISOLATE], 'type filter hook forward priority filter'),
-    chain(table, 'guard', [noTunnel(vxlanPort), ...GUARD], 'type filter hook input priority filter'),
   ];
 }
 
@@ -128,7 +159,9 @@ function untrackedObjects(set: AssignmentSet, self: Self): KernelObject[] {
 }
 
 /** Where a sandbox's traffic leaves it takes the host's address; so does what comes from localhost. */
-const LEAVE = ['iifname @uplinks masquerade', 'oifname @uplinks ip saddr 127.0.0.0/8 masquerade'];
+function leaveRules({ ip, loopback }: Family): string[] {
+  return ['iifname @uplinks masquerade', `oifname @uplinks ${ip} saddr ${loopback} masquerade`];
+}
 
 /**
  * A node takes packets of networks from whoever sends them to this port (RFC 7348 section 7): what a container sends there
@@ -137,19 +170,23 @@ const LEAVE = ['iifname @uplinks masquerade', 'oifname @uplinks ip saddr 127.0.0
 const noTunnel = (vxlanPort: number): string => `iifname @uplinks udp dport ${vxlanPort} drop`;
 
 /** Into a sandbox goes what was published, and answers: nothing from another sandbox or from the outside. */
-const ISOLATE = [
-  'oifname @uplinks ct status dnat accept',
-  'oifname @uplinks ct state established,related accept',
-  'oifname @uplinks reject with icmp admin-prohibited',
-];
+function isolateRules({ prohibited }: Family): string[] {
+  return [
+    'oifname @uplinks ct status dnat accept',
+    'oifname @uplinks ct state established,related accept',
+    `oifname @uplinks reject with ${prohibited}`,
+  ];
+}
 
 /** route_localnet must not open what listens on localhost to containers. */
-const GUARD = ['iifname @uplinks ip daddr 127.0.0.0/8 ct state new drop'];
+function guardRules({ ip, loopback }: Family): string[] {
+  return [`iifname @uplinks ${ip} daddr ${loopback} ct state new drop`];
+}
 
-function portDispatcher(table: string, protocol: MeshPort['protocol']): Dispatcher {
+function portDispatcher(family: Family, self: Self, protocol: MeshPort['protocol']): Dispatcher {
   return {
-    ip: 'ip',
-    table,
+    ip: family.ip,
+    table: tableIn(family, hostTable(self.prefix)),
     prefix: `${protocol}_`,
     key: `${protocol} dport`,
     backends: `${protocol}_backends`,
@@ -158,61 +195,91 @@ function portDispatcher(table: string, protocol: MeshPort['protocol']): Dispatch
 }
 
 /** Of ports that are published on one address. */
-function boundDispatcher(table: string, protocol: MeshPort['protocol']): Dispatcher {
+function boundDispatcher(family: Family, self: Self, protocol: MeshPort['protocol']): Dispatcher {
   return {
-    ip: 'ip',
-    table,
+    ip: family.ip,
+    table: tableIn(family, hostTable(self.prefix)),
     prefix: `${protocol}_bound_`,
-    key: `ip daddr . ${protocol} dport`,
+    key: `${family.ip} daddr . ${protocol} dport`,
     backends: `${protocol}_bound_backends`,
     condition: `meta l4proto ${protocol} `,
   };
 }
 
+/** Backends are of the family. Nothing when the port is published on addresses of the other one. */
 function portObjects(
+  family: Family,
   self: Self,
   { protocol, publishedPort, targetPort, hostIp }: MeshPort,
   backends: Backends,
   balance?: Balance,
 ): KernelObject[] {
-  const table = hostTable(self.prefix);
+  if (!publishesOn(hostIp, family.ip)) return [];
   const target = (address: string): string => `${address} . ${targetPort}`;
   const targets = {
     own: backends.own.map(target),
     canaries: backends.canaries.map(({ share, members }) => ({ share, members: members.map(target) })),
   };
-  const bound = hostIp !== undefined;
-  const dispatcher = bound ? boundDispatcher(table, protocol) : portDispatcher(table, protocol);
+  const bound = hostIp !== undefined && !isWildcard(hostIp);
+  const dispatcher = (bound ? boundDispatcher : portDispatcher)(family, self, protocol);
   const key = bound ? `${hostIp} . ${publishedPort}` : String(publishedPort);
   const { objects, verdict } = choose(dispatcher, key, targets, balance);
   const set = `${protocol}_${bound ? 'bound' : 'ports'}`;
-  return [...objects, { type: 'element', table, set, key, value: verdict }];
+  return [...objects, { type: 'element', table: dispatcher.table, set, key, value: verdict }];
 }
 
 /** Ports published on every node. One without a serving backend is left to the host, which refuses it. */
-export function meshObjects(self: Self, service: ServiceAssignment, serving: Backends): KernelObject[] {
-  if (serving.own.length === 0) return [];
-  return service.ports.flatMap((port) => portObjects(self, port, serving, service.balance));
+export function meshObjects(
+  { network, self, set }: NetworkView,
+  service: ServiceAssignment,
+  index: EndpointIndex,
+): KernelObject[] {
+  if (service.ports.length === 0) return [];
+  return familiesOf(network).flatMap((family) => {
+    const serving = index.backendsOf(
+      service,
+      // Its node may have no IPv6, or an agent of before there was any of it here.
+      ({ nodeId }) => family.ip === 'ip' || set.peers.get(nodeId)?.ipv6 === true,
+    );
+    const backends = backendsIn(family, network, serving);
+    if (backends.own.length === 0) return [];
+    return service.ports.flatMap((port) => portObjects(family, self, port, backends, service.balance));
+  });
 }
 
-/** Ports of mode host: only where the task is, led to its address on its first network that has an uplink. */
+/**
+ * Ports of mode host: only where the task is, led to its address on its first network that has an uplink; over IPv6 on
+ * ingress, which has it on more nodes and to which there is a way already.
+ */
 function hostPortObjects(set: AssignmentSet, self: Self, views: readonly NetworkView[]): KernelObject[] {
   return localTasks(set, self)
     .filter((task) => task.desired === 'running')
-    .flatMap((task) => hostPortRules(task, self, views));
+    .flatMap((task) => [IPV4, IPV6].flatMap((family) => hostPortRules(family, task, self, views)));
 }
 
-function hostPortRules(task: TaskAssignment, self: Self, views: readonly NetworkView[]): KernelObject[] {
+function hostPortRules(
+  family: Family,
+  task: TaskAssignment,
+  self: Self,
+  views: readonly NetworkView[],
+): KernelObject[] {
   const ports = hostPortsOf(task);
-  const place = task.addresses
-    .map((address) => ({ address, view: views.find((v) => v.network.networkId === address.network) }))
-    .find((candidate) => candidate.view !== undefined);
-  if (ports.length === 0 || place?.view === undefined) return [];
+  const places = task.addresses.flatMap(({ network, address }) => {
+    const view = views.find((one) => one.network.networkId === network);
+    return view === undefined
+      ? []
+      : inFamily(family, view.network, [address]).map((own) => ({ view, address: own }));
+  });
+  const isIpv6 = family === IPV6;
+  const place = places.find(({ view }) => isIpv6 && view.network.ingress) ?? places[0];
+  if (ports.length === 0 || place === undefined) return [];
   const { address, view } = place;
   const dev = uplinkName(self.prefix, view.network.vni);
-  const via = uplinkAddresses(view.uplinkSlot ?? 0).sandbox;
+  const via = isIpv6 ? CONTAINER_ADDRESS6 : uplinkAddresses(view.uplinkSlot ?? 0).sandbox;
   return [
-    { type: 'route', dst: `${address.address}/32`, table: MAIN_TABLE, dev, via },
-    ...ports.flatMap((port) => portObjects(self, port, { own: [address.address], canaries: [] })),
+    ...(isIpv6 && view.network.ingress
+      ? []
+      : [{ type: 'route', dst: `${address}/${isIpv6 ? 128 : 32}`, table: MAIN_TABLE, dev, via } as const]),
+    ...ports.flatMap((port) => portObjects(family, self, port, { own: [address], canaries: [] })),
   ];
 }

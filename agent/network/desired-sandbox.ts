@@ -5,8 +5,15 @@ import type {
   PeerAssignment,
   ServiceAssignment,
 } from '../../shared/model/index.ts';
-import { endpointObjects6, IPV6_OFF, IPV6_ON, ipv6Base } from './desired-sandbox6.ts';
-import { type Family, familiesOf, inFamily } from './family.ts';
+import {
+  endpointObjects6,
+  IPV6_OFF,
+  IPV6_ON,
+  ipv6Base,
+  peerNeighbour6,
+  uplinkObjects6,
+} from './desired-sandbox6.ts';
+import { backendsIn, type Family, familiesOf, inFamily, IPV6 } from './family.ts';
 import type { AllowLists } from './allow.ts';
 import { subnetsOf } from '../../shared/lib/network-subnets.ts';
 import { type Backends, choose, type Dispatcher, slotKey, standingChains } from './balance.ts';
@@ -17,8 +24,8 @@ import {
   encryptedPort,
   originOf,
   ownAddress,
-  SANDBOX_TABLE,
   TUNNEL,
+  tunnelAddress6,
   tunnelMac,
   UPLINK,
   uplinkAddresses,
@@ -94,6 +101,7 @@ function uplink(view: NetworkView): KernelObject[] {
     { type: 'veth', name: UPLINK, mtu: mtuOf(view.network, view.self) },
     { type: 'address', dev: UPLINK, address: `${sandbox}/30` },
     { type: 'route', dst: '0.0.0.0/0', table: MAIN_TABLE, dev: UPLINK, via: host },
+    ...uplinkObjects6(view.network, view.uplinkSlot),
   ];
 }
 
@@ -130,9 +138,18 @@ export function endpointObjects(
 function originObjects(view: NetworkView, me: PeerAssignment): KernelObject[] {
   const peers = [...view.set.peers.values()].filter((peer) => peer.nodeId !== me.nodeId);
   return [
-    { type: 'set', table: SANDBOX_TABLE, name: 'origins', of: 'ether_addr : mark' },
+    ...peers.flatMap((peer) => peerObjects(peer, peer.address)),
+    ...familiesOf(view.network).flatMap((family) => originsIn(family, peers)),
+  ];
+}
+
+function originsIn(family: Family, peers: readonly PeerAssignment[]): KernelObject[] {
+  const { table: own, everything } = family;
+  const isIpv6 = family === IPV6;
+  return [
+    { type: 'set', table: own, name: 'origins', of: 'ether_addr : mark' },
     chain(
-      SANDBOX_TABLE,
+      own,
       'origin',
       [
         `iifname "${TUNNEL}" ct state new ct mark set ether saddr map @origins`,
@@ -142,17 +159,18 @@ function originObjects(view: NetworkView, me: PeerAssignment): KernelObject[] {
     ),
     ...peers.flatMap((peer): KernelObject[] => {
       const { mark, table } = originOf(peer.index);
+      const way = isIpv6 ? { via: tunnelAddress6(peer.index) } : { via: peer.address, onlink: true };
       return [
-        ...peerObjects(peer, peer.address),
+        ...(isIpv6 ? [peerNeighbour6(peer)] : []),
+        { type: 'element', table: own, set: 'origins', key: tunnelMac(peer.index), value: String(mark) },
         {
-          type: 'element',
-          table: SANDBOX_TABLE,
-          set: 'origins',
-          key: tunnelMac(peer.index),
-          value: String(mark),
+          type: 'rule',
+          priority: ORIGIN_PRIORITY,
+          table,
+          fwmark: mark,
+          ...(isIpv6 ? { ipv6: true as const } : {}),
         },
-        { type: 'rule', priority: ORIGIN_PRIORITY, table, fwmark: mark },
-        { type: 'route', dst: '0.0.0.0/0', table, dev: TUNNEL, via: peer.address, onlink: true },
+        { type: 'route', dst: everything, table, dev: TUNNEL, ...way },
       ];
     }),
   ];
@@ -198,10 +216,10 @@ const NO_ANSWER = [
 /** A container that reaches itself through a VIP must see another's address, or it would answer itself directly. */
 function leaveRules(view: NetworkView, { ip }: Family): string[] {
   const hairpin = `ct status dnat ${ip} saddr . ${ip} daddr @hairpin masquerade`;
-  if (ip === 'ip6') return [hairpin];
-  const subnets = subnetsOf(view.network).map(({ subnet }) => subnet);
+  const { subnet6 = '' } = view.network;
+  const subnets = ip === 'ip6' ? [subnet6] : subnetsOf(view.network).map(({ subnet }) => subnet);
   const own = subnets.length === 1 ? subnets.join('') : `{ ${subnets.join(', ')} }`;
-  const out = `ip saddr ${own} oifname "${UPLINK}" masquerade`;
+  const out = `${ip} saddr ${own} oifname "${UPLINK}" masquerade`;
   return [hairpin, ...(view.uplinkSlot === undefined ? [] : [out])];
 }
 
@@ -234,11 +252,4 @@ export function vipObjects(
       return [...objects, { type: 'element', table: family.table, set: 'vips', key, value: verdict }];
     });
   });
-}
-
-function backendsIn(family: Family, network: NetworkAssignment, { own, canaries }: Backends): Backends {
-  return {
-    own: inFamily(family, network, own),
-    canaries: canaries.map(({ share, members }) => ({ share, members: inFamily(family, network, members) })),
-  };
 }

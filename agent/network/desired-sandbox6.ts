@@ -2,11 +2,21 @@
  * What the sandbox of a network with IPv6 holds more. A container sends to its port's link-local address, the same on
  * each port, so nobody is asked for others' addresses; between nodes packets go to a link-local address a node.
  */
-import { address6, gateway6 } from '../../shared/lib/network-ipv6.ts';
+import { address6, gateway6, type HasIpv6 } from '../../shared/lib/network-ipv6.ts';
 import type { EndpointAssignment, PeerAssignment } from '../../shared/model/index.ts';
 import { hasTunnel, type NetworkView } from './local.ts';
 import { type KernelObject, MAIN_TABLE } from './kernel-object.ts';
-import { ownAddress6, PORT_ADDRESS6, portName, TUNNEL, tunnelAddress6, tunnelMac } from './names.ts';
+import {
+  CONTAINER_ADDRESS6,
+  ownAddress6,
+  PORT_ADDRESS6,
+  portName,
+  TUNNEL,
+  tunnelAddress6,
+  tunnelMac,
+  UPLINK,
+  uplinkAddresses6,
+} from './names.ts';
 
 export const IPV6_OFF: readonly (readonly [string, string])[] = [
   ['ipv6/conf/all/disable_ipv6', '1'],
@@ -15,6 +25,8 @@ export const IPV6_OFF: readonly (readonly [string, string])[] = [
 
 /** Devices have the addresses that they are given, and no others. */
 export const IPV6_ON: readonly (readonly [string, string])[] = [
+  // First: of devices that are there already when it is turned on.
+  ['ipv6/conf/all/addr_gen_mode', '1'],
   ['ipv6/conf/all/disable_ipv6', '0'],
   ['ipv6/conf/default/disable_ipv6', '0'],
   ['ipv6/conf/default/addr_gen_mode', '1'],
@@ -45,6 +57,20 @@ export function ipv6Base({ network, self }: NetworkView, me: PeerAssignment): Ke
   ];
 }
 
+/** The way to the host and out: each end has a link-local address, and one that is sent from. */
+export function uplinkObjects6({ subnet6 }: HasIpv6, slot: number): KernelObject[] {
+  if (subnet6 === undefined) return [];
+  return [
+    { type: 'address', dev: UPLINK, address: `${CONTAINER_ADDRESS6}/64` },
+    { type: 'address', dev: UPLINK, address: `${uplinkAddresses6(slot).sandbox}/128` },
+    { type: 'route', dst: '::/0', table: MAIN_TABLE, dev: UPLINK, via: PORT_ADDRESS6 },
+  ];
+}
+
+export function peerNeighbour6({ index }: PeerAssignment): KernelObject {
+  return { type: 'neighbour', dev: TUNNEL, address: tunnelAddress6(index), mac: tunnelMac(index) };
+}
+
 /** The way to an endpoint on another node. */
 export function endpointObjects6(
   { network }: NetworkView,
@@ -56,7 +82,7 @@ export function endpointObjects6(
   if (own === undefined) return [];
   const via = tunnelAddress6(peer.index);
   return [
-    { type: 'neighbour', dev: TUNNEL, address: via, mac: tunnelMac(peer.index) },
+    peerNeighbour6(peer),
     {
       type: 'route',
       dst: `${own}/128`,

@@ -211,7 +211,7 @@ function servicesIn(rows: RowChanges, index: EndpointIndex, ...sets: readonly As
 
 /** What these endpoints and services add at one moment, by scope. */
 function unitsOf(
-  { set, me, self, views, allowed }: Moment,
+  { set, me, views, allowed }: Moment,
   rows: RowChanges,
   services: ReadonlySet<string>,
   index: EndpointIndex,
@@ -235,7 +235,7 @@ function unitsOf(
     if (service === undefined || view === undefined) continue;
     const serving = index.backendsOf(service);
     add(service.networkId, vipObjects(view.network, service, serving));
-    if (mesh?.network.networkId === service.networkId) add(HOST, meshObjects(self, service, serving));
+    if (mesh?.network.networkId === service.networkId) add(HOST, meshObjects(mesh, service, index));
   }
   return units;
 }

@@ -3,18 +3,13 @@
  * sandbox; containers' namespaces are filled once, when attached (container-scope.ts). A scope is a base and what each
  * endpoint and each service adds; desired-tracker.ts follows changes of single ones.
  */
-import type {
-  AssignmentSet,
-  EndpointAssignment,
-  NetworkAssignment,
-  PeerAssignment,
-} from '../../shared/model/index.ts';
+import type { AssignmentSet, EndpointAssignment, PeerAssignment } from '../../shared/model/index.ts';
 import { type AllowLists, allowLists, memberObjects } from './allow.ts';
 import { hostBase, meshObjects } from './desired-host.ts';
 import { endpointObjects, sandboxBase, vipObjects } from './desired-sandbox.ts';
 import { EndpointIndex } from './endpoint-index.ts';
 import { type KernelObject, type Scope, scopeOf } from './kernel-object.ts';
-import { hasIpv6, localNetworks, type NetworkView, type Self } from './local.ts';
+import { localNetworks, type NetworkView, possible, type Self } from './local.ts';
 import { sandboxName } from './names.ts';
 
 export interface SandboxState {
@@ -56,13 +51,6 @@ export function viewsOf(set: AssignmentSet, self: Self): NetworkView[] {
       uplinkSlot: network.internal && !network.ingress ? undefined : self.uplinkSlots.get(network.networkId),
     }),
   );
-}
-
-/** A node that can not have the network's IPv6 has it without: no task is put on it there (requireTunnels). */
-function possible(network: NetworkAssignment, self: Self): NetworkAssignment {
-  if (network.subnet6 === undefined || hasIpv6(network, self)) return network;
-  const { subnet6: _, ...rest } = network;
-  return rest;
 }
 
 export function placeOf({ netns, network }: NetworkView): Omit<SandboxState, 'objects'> {
@@ -107,6 +95,6 @@ export function hostUnits(views: readonly NetworkView[], index: EndpointIndex): 
   const mesh = meshNetwork(views);
   if (mesh === undefined) return [];
   return [...index.servicesOn(mesh.network.networkId).values()].flatMap((service) =>
-    meshObjects(mesh.self, service, index.backendsOf(service)),
+    meshObjects(mesh, service, index),
   );
 }

@@ -85,10 +85,16 @@ export function diffScope(observed: Scope, desired: Scope, netns: string): Scope
   };
 }
 
-/** A setting of one device, which must exist before. */
+/** A setting of one device, which must exist before; and forwarding, which some of those must come before. */
 function isPortSysctl(op: NetOp): boolean {
-  return op.op === 'sysctl' && /^(ipv4\/neigh|ipv6\/conf)\/(?!all\/|default\/)/.test(String(op['path']));
+  return (
+    op.op === 'sysctl' &&
+    /^(ipv4\/neigh|ipv6\/conf)\/(?!all\/(?!forwarding$)|default\/)/.test(String(op['path']))
+  );
 }
+
+/** A device that was just made has given itself an address by then: it is turned off before it is turned on. */
+const TURNS_ON_IPV6 = /^ipv6\/conf\/(?!all\/|default\/)[^/]+\/disable_ipv6$/;
 
 /** True if the kernel is as desired. */
 export function isEmpty(diff: ScopeDiff): boolean {
@@ -105,7 +111,12 @@ export function addOps(object: KernelObject, old: KernelObject | undefined, netn
   switch (object.type) {
     case 'sysctl':
       // A kernel without IPv6 has nothing to turn off.
-      return [{ ...named('sysctl', object), ...(object.path.startsWith('ipv6/') ? { optional: true } : {}) }];
+      return [
+        ...(TURNS_ON_IPV6.test(object.path) && object.value === '0'
+          ? [{ ...named('sysctl', { ...object, value: '1' }), optional: true }]
+          : []),
+        { ...named('sysctl', object), ...(object.path.startsWith('ipv6/') ? { optional: true } : {}) },
+      ];
     case 'vxlan': {
       const { type, ...fields } = object;
       return [{ op: 'link-add', kind: type, into: netns, ...fields }];
@@ -166,7 +177,9 @@ function removeOps(object: KernelObject): NetOp[] {
     case 'rate':
       return [{ op: 'rate-del', dev: object.dev }];
     case 'route':
-      return [{ op: 'route-del', dst: object.dst, table: object.table }];
+      return object.local === true
+        ? [named('route-del', object)]
+        : [{ op: 'route-del', dst: object.dst, table: object.table }];
     case 'rule':
       return [named('rule-del', object)];
     case 'sysctl':

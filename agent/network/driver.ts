@@ -2,7 +2,6 @@
  * The networks of one node. The newest assignment set wins; work is done one at a time: what should be is computed,
  * compared with what is, and the difference applied; the same again on a timer.
  */
-import { existsSync } from 'node:fs';
 import { ConflictError, describeError, InvalidError, NotFoundError } from '../../shared/errors/index.ts';
 import { delay, isAbort } from '../../shared/lib/abort.ts';
 import { backoffMs } from '../../shared/lib/backoff.ts';
@@ -16,6 +15,7 @@ import {
 import { adopt } from './adopt.ts';
 import { attachPlan } from './attach.ts';
 import { defaultInterface, interfacesOf } from './container-scope.ts';
+import { advertisedDevices } from './desired-host6.ts';
 import { type DesiredChange, DesiredTracker } from './desired-tracker.ts';
 import { detachPlan } from './detach.ts';
 import type { RowChanges } from './endpoint-index.ts';
@@ -26,6 +26,7 @@ import type { NetworkDriverOptions } from './driver-options.ts';
 import { DnsService } from './dns-service.ts';
 import { ForeignPorts, isTaken, listeningPorts, portTaken } from './foreign-ports.ts';
 import { warnOfForwardDrop } from './forward-policy.ts';
+import { KERNEL_HAS_IPV6, underlayMtu } from './underlay.ts';
 import { Kernel } from './kernel.ts';
 import { hasAll, LiveWiring } from './live-wiring.ts';
 import { prefixOf, TUNNEL_OVERHEAD } from './names.ts';
@@ -42,9 +43,6 @@ const REPAIR_MS = 10_000;
 /** A look that takes long is made less often: it is at most so small a part of the time. */
 const REPAIR_SPARING = 50;
 const NETNS_DIR = '/run/netns';
-/** Not where it was started with ipv6.disable=1. */
-const KERNEL_HAS_IPV6 = existsSync('/proc/sys/net/ipv6');
-const DEFAULT_UNDERLAY_MTU = 1500;
 
 export class NetworkDriver {
   readonly #options: NetworkDriverOptions;
@@ -246,7 +244,7 @@ export class NetworkDriver {
   async #desired(set: AssignmentSet, rows: RowChanges | undefined): Promise<DesiredChange> {
     if (!this.#kernel.isKnown) this.#tracker.forget();
     const reading = await this.#kernel.observed();
-    this.#adopt(set, reading.sandboxes);
+    this.#adopt(set, reading.sandboxes, this.#self(set, reading.hostDump));
     const self = this.#self(set, reading.hostDump);
     const needed = neededNetworks(set, self);
     const lingering = this.#lingering.keep(needed, performance.now());
@@ -291,6 +289,7 @@ export class NetworkDriver {
       vxlanPort: this.#options.vxlanPort ?? 4789,
       netnsDir: this.#options.netnsDir ?? NETNS_DIR,
       ...(KERNEL_HAS_IPV6 ? {} : { noIpv6: true as const }),
+      advertised: advertisedDevices(dump.sysctls),
       uplinkSlots: this.#slots,
       attached: this.#attached,
       localRevision: this.#localRevision,
@@ -299,9 +298,9 @@ export class NetworkDriver {
   }
 
   /** Containers that were attached before this agent started have their interfaces; one that ended has lost them. */
-  #adopt(set: AssignmentSet, sandboxes: ReadonlyMap<number, ReadonlyMap<string, unknown>>): void {
+  #adopt(set: AssignmentSet, sandboxes: ReadonlyMap<number, ReadonlyMap<string, unknown>>, self: Self): void {
     for (const taskId of this.#ended) if (!set.tasks.has(taskId)) this.#ended.delete(taskId);
-    const { attached, due } = adopt(set, this.#attached, this.#ended, sandboxes);
+    const { attached, due } = adopt(set, this.#attached, this.#ended, sandboxes, self);
     this.#due = due;
     for (const taskId of this.#attached.keys())
       if (!attached.has(taskId)) this.#setAttached(taskId, undefined);
@@ -392,9 +391,4 @@ async function requireFree(ports: readonly string[]): Promise<void> {
   const listening = await listeningPorts();
   const taken = ports.find((port) => isTaken(port, listening));
   if (taken !== undefined) throw new ConflictError(portTaken(taken));
-}
-
-function underlayMtu(dump: NamespaceDump, address: string | undefined): number {
-  const dev = dump.addresses.find((entry) => entry.address?.split('/')[0] === address)?.dev;
-  return dump.links.find((link) => link.name === dev)?.mtu ?? DEFAULT_UNDERLAY_MTU;
 }

@@ -14,6 +14,10 @@ export function serviceKeyOf({ networkId, serviceId }: { networkId: string; serv
   return `${networkId}/${serviceId}`;
 }
 
+function all(): boolean {
+  return true;
+}
+
 export class EndpointIndex {
   readonly #endpoints = new Groups<EndpointAssignment>();
   readonly #services = new Groups<ServiceAssignment>();
@@ -51,20 +55,23 @@ export class EndpointIndex {
     return this.#named.of(`${networkId}/${name}`);
   }
 
-  /** Addresses to which a service's VIP and ports may lead. */
-  backendsOf(service: ServiceAssignment): Backends {
+  /** Addresses to which a service's VIP and ports may lead; with `may`, those of these endpoints only. */
+  backendsOf(service: ServiceAssignment, may: (endpoint: EndpointAssignment) => boolean = all): Backends {
     // Whoever may write one stack can not lead away what comes to another.
     const canaries = [...this.#canaries.of(`${service.networkId}/${service.name}`).values()].filter(
       ({ stack }) => stack === undefined || stack === service.stack,
     );
     return {
-      own: this.#servingOf(service),
-      canaries: canaries.map((one) => ({ share: one.canary?.share ?? 0, members: this.#servingOf(one) })),
+      own: this.#servingOf(service, may),
+      canaries: canaries.map((one) => ({
+        share: one.canary?.share ?? 0,
+        members: this.#servingOf(one, may),
+      })),
     };
   }
 
-  #servingOf(service: ServiceAssignment): string[] {
-    return [...this.#backends.of(serviceKeyOf(service)).values()].map((endpoint) => endpoint.address);
+  #servingOf(service: ServiceAssignment, may: (endpoint: EndpointAssignment) => boolean): string[] {
+    return [...this.#backends.of(serviceKeyOf(service)).values()].filter(may).map(({ address }) => address);
   }
 
   #putService(key: string, old: ServiceAssignment | undefined, row: ServiceAssignment | undefined): void {

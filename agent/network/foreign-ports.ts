@@ -3,6 +3,7 @@
  * any socket; so a port that somebody listens on when it is to be published is left to him, and said so.
  */
 import { readFile } from 'node:fs/promises';
+import { formatAddress6 } from '../../shared/lib/cidr6.ts';
 import type { TakenPort } from '../../shared/model/network-report.ts';
 import type { Logger } from '../../shared/model/options.ts';
 import type { ScopeChange } from './desired-tracker.ts';
@@ -18,19 +19,23 @@ const PORT_SETS = new Map([
 const LISTENING = { tcp: '0A', udp: '07' } as const;
 /** As /proc/net/tcp6 writes the unspecified address, and what an IPv4 address inside IPv6 begins with. */
 const ANY_IPV6 = '0'.repeat(32);
-const ANY_IPV4 = '00000000';
 const MAPPED_IPV4 = '0000000000000000FFFF0000';
 
-/** `8080/tcp`, or `192.0.2.1:8080/tcp` on one address, for the element that publishes it, else undefined. Pure. */
+/**
+ * `8080/tcp`, or `192.0.2.1:8080/tcp` or `[2001:db8::1]:8080/tcp` on one address, for the element that publishes it, else
+ * undefined. Pure.
+ */
 function portOf(object: KernelObject | undefined): string | undefined {
   if (object?.type !== 'element') return undefined;
   const protocol = PORT_SETS.get(object.set);
-  return protocol === undefined ? undefined : `${object.key.replace(' . ', ':')}/${protocol}`;
+  if (protocol === undefined) return undefined;
+  const [port = '', address] = object.key.split(' . ').toReversed();
+  return `${address === undefined ? '' : `${inBrackets(address)}:`}${port}/${protocol}`;
 }
 
 /**
  * The ports with a listener in one of the kernel's socket tables, see proc_net_tcp(5), as `8080/tcp` and, with the address,
- * as `192.0.2.1:8080/tcp`. IPv6-only ones are no matter. Pure.
+ * as `192.0.2.1:8080/tcp` or `[2001:db8::1]:8080/tcp`. One of `::` mostly takes what comes over IPv4, too. Pure.
  */
 export function listenersIn(table: string, protocol: 'tcp' | 'udp'): Set<string> {
   const found = new Set<string>();
@@ -38,12 +43,22 @@ export function listenersIn(table: string, protocol: 'tcp' | 'udp'): Set<string>
     const [, local = '', , state] = line.trim().split(/\s+/);
     const [address = '', port = ''] = local.split(':');
     if (state !== LISTENING[protocol]) continue;
-    const ipv4 = address === ANY_IPV6 ? ANY_IPV4 : address.replace(MAPPED_IPV4, '');
-    if (ipv4.length !== 8) continue;
     const name = `${Number.parseInt(port, 16)}/${protocol}`;
-    found.add(name).add(`${dotted(ipv4)}:${name}`);
+    const own = address.replace(MAPPED_IPV4, '');
+    found.add(name).add(`${own.length === 8 ? dotted(own) : `[${colonned(own)}]`}:${name}`);
+    if (address === ANY_IPV6) found.add(`0.0.0.0:${name}`);
   }
   return found;
+}
+
+function inBrackets(address: string): string {
+  return address.includes(':') ? `[${address}]` : address;
+}
+
+/** Four words of 32 bits, each with its last byte first. */
+function colonned(hex: string): string {
+  const bytes = (hex.match(/.{8}/g) ?? []).flatMap((word) => (word.match(/../g) ?? []).toReversed());
+  return formatAddress6(BigInt(`0x${bytes.join('')}`));
 }
 
 /** 0100007F is 127.0.0.1. */
@@ -53,7 +68,8 @@ function dotted(hex: string): string {
 
 /** Whether somebody listens where this port, as portOf writes it, is published. */
 export function isTaken(port: string, listening: ReadonlySet<string>): boolean {
-  return listening.has(port) || listening.has(port.replace(/^[\d.]+:/, '0.0.0.0:'));
+  const everywhere = port.replace(/^[\d.]+:/, '0.0.0.0:').replace(/^\[.*\]:/, '[::]:');
+  return listening.has(port) || listening.has(everywhere);
 }
 
 /** The listeners of this process's network namespace, as listenersIn writes them. */
@@ -87,9 +103,9 @@ export class ForeignPorts {
 
   /** All that there are, as last looked at. */
   get taken(): TakenPort[] {
-    const theirs = [...this.#left.values()].flatMap((object) => portOf(object) ?? []);
+    const theirs = new Set([...this.#left.values()].flatMap((object) => portOf(object) ?? []));
     return [
-      ...theirs.map((port) => ({ port, holder: 'theirs' as const })),
+      ...[...theirs].map((port) => ({ port, holder: 'theirs' as const })),
       ...[...this.#shadowed].map((port) => ({ port, holder: 'ours' as const })),
     ].sort((a, b) => (a.port < b.port ? -1 : 1));
   }
@@ -120,6 +136,7 @@ export class ForeignPorts {
     const objects = new Map([...(change.whole ? [] : before), ...change.objects]);
     const wanted = [...objects].filter(([key, object]) => portOf(object) !== undefined && !observed.has(key));
     this.#left = new Map();
+    const known = new Set([...before.values()].flatMap((object) => portOf(object) ?? []));
     this.#returned = before.size > 0;
     if (wanted.length === 0) return change;
     const listening = await listeningPorts();
@@ -128,8 +145,9 @@ export class ForeignPorts {
       if (object === undefined || port === undefined || !isTaken(port, listening)) continue;
       this.#left.set(key, object);
       objects.delete(key);
-      if (!before.has(key))
-        this.#logger.error({ port }, `${portTaken(port)}: it is not published here until that ends`);
+      if (known.has(port)) continue;
+      known.add(port);
+      this.#logger.error({ port }, `${portTaken(port)}: it is not published here until that ends`);
     }
     this.#returned = [...before.keys()].some((key) => !this.#left.has(key));
     return { whole: change.whole, objects };

@@ -24,9 +24,10 @@ export function hostPortsOf({ taskId, spec }: Pick<TaskAssignment, 'taskId' | 's
   });
 }
 
-/** `8080/tcp`, or `192.0.2.1:8080/tcp` on one address. */
+/** `8080/tcp`, or `192.0.2.1:8080/tcp` or `[2001:db8::1]:8080/tcp` on one address. */
 export function portText({ hostIp, publishedPort, protocol }: PublishedPort): string {
-  return `${hostIp === undefined ? '' : `${hostIp}:`}${publishedPort}/${protocol}`;
+  const at = hostIp === undefined ? '' : hostIp.includes(':') ? `[${hostIp}]:` : `${hostIp}:`;
+  return `${at}${publishedPort}/${protocol}`;
 }
 
 /** A port of the task that others hold by what is assigned to this node: a task beside it, or the mesh. */

@@ -71,6 +71,10 @@ export type KernelObject =
       readonly via?: string;
       readonly onlink?: boolean;
       readonly src?: string;
+      /** What comes by the device is for this machine. */
+      readonly local?: true;
+      /** Of a local one. */
+      readonly metric?: number;
     }
   | {
       readonly type: 'rule';
@@ -114,6 +118,7 @@ export type Chain = Extract<KernelObject, { type: 'chain' }>;
 export type Scope = ReadonlyMap<string, KernelObject>;
 
 export const MAIN_TABLE = 254;
+export const LOCAL_TABLE = 255;
 
 export function keyOf(object: KernelObject): string {
   switch (object.type) {
@@ -169,7 +174,7 @@ export function fingerprintOf(object: KernelObject): string {
     case 'rate':
       return String(object.bytesPerSecond);
     case 'route':
-      return `${object.dev} ${object.via ?? ''} ${object.onlink === true} ${object.src ?? ''}`;
+      return `${object.dev} ${object.via ?? ''} ${object.onlink === true} ${object.src ?? ''} ${object.metric ?? ''}`;
     case 'rule':
       return String(object.table);
     case 'chain':

@@ -6,7 +6,7 @@ import { SANDBOX_SYSCTLS } from './desired-sandbox.ts';
 import type { DesiredState, SandboxState } from './desired.ts';
 import type { DetachPlan } from './detach.ts';
 import type { DesiredChange, ScopeChange } from './desired-tracker.ts';
-import { IPV4, IPV6 } from './family.ts';
+import { IPV4, IPV6, tableIn } from './family.ts';
 import type { KernelObject, Scope } from './kernel-object.ts';
 import { familied } from './nft-diff.ts';
 import { hostTable, sandboxName, uplinkPrefix, vniOfSandbox, wirePrefix, wireTable } from './names.ts';
@@ -114,7 +114,8 @@ export class Kernel {
 
   async #readHost(): Promise<{ host: Map<string, KernelObject>; hostDump: NamespaceDump }> {
     const hostDump = (await dumpNamespace(null, hostSysctls(this.#prefix))) as NamespaceDump;
-    const table = await readTables(null, [hostTable(this.#prefix), wireTable(this.#prefix)]);
+    const own = hostTable(this.#prefix);
+    const table = await readTables(null, [own, tableIn(IPV6, own), wireTable(this.#prefix)]);
     const mine = [uplinkPrefix(this.#prefix), wirePrefix(this.#prefix)];
     const owns = (dev: string): boolean => mine.some((start) => dev.startsWith(start));
     return { hostDump, host: observeScope(hostDump, table, owns) };

@@ -32,6 +32,8 @@ export interface Self {
   readonly netnsDir: string;
   /** The kernel has no IPv6. */
   readonly noIpv6?: true;
+  /** Devices of the host that would stop taking router advertisements if it began to forward. Absent: none. */
+  readonly advertised?: readonly string[];
   /** The /30 of each network's uplink, by network id. */
   readonly uplinkSlots: ReadonlyMap<string, number>;
   /** Tasks whose container has its interfaces, by task id. */
@@ -72,6 +74,16 @@ export function hasTunnel({ encrypted, local }: NetworkAssignment, self: Self): 
 /** False where the kernel has none, or the network's packets would be too small for it. */
 export function hasIpv6(network: NetworkAssignment, self: Self): boolean {
   return self.noIpv6 !== true && mtuOf(network, self) >= IPV6_LEAST_MTU;
+}
+
+/**
+ * The network as it is here: a node that can not have its IPv6 has it without. No task is put on it there
+ * (requireTunnels), but for ingress, whose published ports then have IPv4 alone.
+ */
+export function possible(network: NetworkAssignment, self: Self): NetworkAssignment {
+  if (network.subnet6 === undefined || hasIpv6(network, self)) return network;
+  const { subnet6: _, ...rest } = network;
+  return rest;
 }
 
 /** A task that is to have interfaces here. */
@@ -115,7 +127,7 @@ export function requireTunnels(task: TaskAssignment, { networks }: AssignmentSet
     throw new UnsupportedError(`network ${plain.name} is encrypted, and this node's kernel has no WireGuard`);
   const without = task.addresses
     .flatMap(({ network }) => networks.get(network) ?? [])
-    .find((network) => network.subnet6 !== undefined && !hasIpv6(network, self));
+    .find((network) => !network.ingress && network.subnet6 !== undefined && !hasIpv6(network, self));
   if (without === undefined) return;
   throw new UnsupportedError(
     self.noIpv6 === true

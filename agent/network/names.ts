@@ -13,6 +13,7 @@ const UPLINK_BASE = parseAddress('169.254.0.0');
 const OWN_BASE = parseAddress('169.254.128.0');
 /** Of SHOAL_SUBNET6. */
 const OWN_BASE6 = parseAddress6('fd73:686f:616c:1::');
+const UPLINK_BASE6 = parseAddress6('fd73:686f:616c:2::');
 const TUNNEL_BASE6 = parseAddress6('fe80::5:0:0');
 export const UPLINK_SLOTS = 8192;
 
@@ -99,6 +100,12 @@ export function uplinkAddresses(slot: number): { host: string; sandbox: string }
   return { host: formatAddress(base + 1), sandbox: formatAddress(base + 2) };
 }
 
+/** The same slots, over IPv6. */
+export function uplinkAddresses6(slot: number): { host: string; sandbox: string } {
+  const base = UPLINK_BASE6 + BigInt(slot * 4);
+  return { host: formatAddress6(base + 1n), sandbox: formatAddress6(base + 2n) };
+}
+
 /** The slot that an address of an uplink's host end stands for, or undefined. */
 export function slotOfAddress(address: string): number | undefined {
   if (address.includes(':')) return undefined;
@@ -111,7 +118,7 @@ export function ownAddress(index: number): string {
   return formatAddress(OWN_BASE + (index % 32_768));
 }
 
-/** IPv6 between a sandbox and a container: the sandbox's end, and the container's. */
+/** IPv6 between a sandbox and a container: the sandbox's end, and the container's. The host and a sandbox have the same. */
 export const PORT_ADDRESS6 = 'fe80::1';
 export const CONTAINER_ADDRESS6 = 'fe80::2';
 

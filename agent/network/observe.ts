@@ -32,6 +32,8 @@ export interface NamespaceDump {
     readonly via?: string;
     readonly src?: string;
     readonly onlink: boolean;
+    readonly local?: true;
+    readonly metric?: number;
   }[];
   readonly rules: readonly {
     readonly priority: number;
@@ -114,7 +116,7 @@ function observeFdb({ dev, dst, mac = '' }: NamespaceDump['fdb'][number]): Kerne
 }
 
 function observeRoute(route: NamespaceDump['routes'][number], owns: Ownership): KernelObject[] {
-  const { dst, table, dev, via, src, onlink } = route;
+  const { dst, table, dev, via, src, onlink, local, metric } = route;
   if (route.protocol !== PROTOCOL || dev === undefined || !owns(dev)) return [];
   return [
     {
@@ -125,6 +127,8 @@ function observeRoute(route: NamespaceDump['routes'][number], owns: Ownership): 
       ...(via === undefined ? {} : { via }),
       ...(onlink ? { onlink } : {}),
       ...(src === undefined ? {} : { src }),
+      ...(local === true ? { local } : {}),
+      ...(metric === undefined ? {} : { metric }),
     },
   ];
 }

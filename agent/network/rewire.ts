@@ -4,8 +4,8 @@
  */
 import { prefixBits } from '../../shared/lib/network-subnets.ts';
 import type { AssignmentSet, TaskAssignment } from '../../shared/model/index.ts';
-import { type AttachPlan, portsOf, setUp } from './attach.ts';
-import { containerObjects, type Interface, interfacesOf, outOf } from './container-scope.ts';
+import { type AttachPlan, interfacesHere, portsOf, setUp } from './attach.ts';
+import { containerObjects, type Interface, outOf } from './container-scope.ts';
 import { addOps, diffScope } from './diff.ts';
 import { type KernelObject, scopeOf } from './kernel-object.ts';
 import type { Self } from './local.ts';
@@ -21,7 +21,7 @@ export function rewirePlan(
   netns: string,
   dump: NamespaceDump,
 ): AttachPlan {
-  const wanted = interfacesOf(task, set.networks);
+  const wanted = interfacesHere(task, set, self);
   const observed = [...observeScope(dump, undefined, isOurs).values()];
   const has = (one: Interface): boolean =>
     dump.links.some(({ name }) => name === one.dev) &&

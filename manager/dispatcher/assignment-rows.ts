@@ -248,7 +248,14 @@ export function networkRow(network: Network): NetworkAssignment | undefined {
 /** Undefined until the node has said where it is. */
 export function peerRow(node: Node): PeerAssignment | undefined {
   if (node.description === undefined) return undefined;
-  const { hostname, address, tunnelKeys } = node.description;
+  const { hostname, address, tunnelKeys, ipv6 } = node.description;
   const keys = tunnelKeys === undefined ? {} : { tunnelKeys };
-  return { nodeId: node.id, hostname, index: node.index, address, ...keys };
+  return {
+    nodeId: node.id,
+    hostname,
+    index: node.index,
+    address,
+    ...keys,
+    ...(ipv6 === true ? { ipv6 } : {}),
+  };
 }

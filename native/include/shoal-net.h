@@ -20,7 +20,8 @@
  * mac kind "wireguard": name, mtu, port, keyFile (the private key in base64: it is in no request and no answer)
  *   link-set   name, up?, mtu?, mac?        link-del   name
  *   addr-add   dev, address "A/LEN"         addr-del   the same
- *   route-add  dst "A/LEN", dev, via?, onlink?, src?, table? (254)  replaces      route-del  dst, table?
+ *   route-add  dst "A/LEN", dev, via?, onlink?, src?, table? (254), local?, metric?  replaces
+ *   route-del  dst, table?, with dev and metric for one that is local
  *   rule-add   priority, table, fwmark?, from?, ipv6?                            rule-del   the same
  *   neigh-add  dev, address, mac (permanent, replaces)                           neigh-del  dev, address
  *   fdb-add    dev, mac, dst (permanent, replaces)                               fdb-del    dev, mac, dst

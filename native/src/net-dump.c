@@ -105,7 +105,8 @@ static int visit_route(const struct nlmsghdr *message, void *list) {
   struct attrs attrs = {table, RTA_MAX};
   mnl_attr_parse(message, sizeof *header, collect, &attrs);
   uint32_t number = table[RTA_TABLE] ? mnl_attr_get_u32(table[RTA_TABLE]) : header->rtm_table;
-  if (number == RT_TABLE_LOCAL || header->rtm_type != RTN_UNICAST) return MNL_CB_OK;
+  int is_local = header->rtm_type == RTN_LOCAL && header->rtm_protocol == SHOAL_RTPROT;
+  if (!is_local && (number == RT_TABLE_LOCAL || header->rtm_type != RTN_UNICAST)) return MNL_CB_OK;
   cJSON *route = cJSON_CreateObject();
   cJSON_AddItemToArray(list, route);
   if (table[RTA_DST])
@@ -117,6 +118,8 @@ static int visit_route(const struct nlmsghdr *message, void *list) {
   add_address(route, "via", table[RTA_GATEWAY], -1);
   add_address(route, "src", table[RTA_PREFSRC], -1);
   cJSON_AddBoolToObject(route, "onlink", (header->rtm_flags & RTNH_F_ONLINK) != 0);
+  if (is_local) cJSON_AddTrueToObject(route, "local");
+  if (is_local && table[RTA_PRIORITY]) cJSON_AddNumberToObject(route, "metric", mnl_attr_get_u32(table[RTA_PRIORITY]));
   if (table[RTA_OIF]) add_device(route, mnl_attr_get_u32(table[RTA_OIF]));
   return MNL_CB_OK;
 }

@@ -96,11 +96,15 @@ int net_op_route(struct net_op *op, int add) {
   header->rtm_dst_len = (uint8_t)address.bits;
   header->rtm_table = RT_TABLE_COMPAT;
   header->rtm_protocol = SHOAL_RTPROT;
-  header->rtm_type = add ? RTN_UNICAST : RTN_UNSPEC;
+  int is_local = net_flag(op->json, "local");
+  double metric = net_number(op->json, "metric", 0);
+  header->rtm_type = is_local ? RTN_LOCAL : add ? RTN_UNICAST : RTN_UNSPEC;
   header->rtm_scope = add ? RT_SCOPE_UNIVERSE : RT_SCOPE_NOWHERE;
   mnl_attr_put_u32(request, RTA_TABLE, (uint32_t)net_number(op->json, "table", RT_TABLE_MAIN));
   if (address.bits > 0) mnl_attr_put(request, RTA_DST, address.size, address.bytes);
-  int result = add ? put_route(op, request, header) : 0;
+  if (metric > 0) mnl_attr_put_u32(request, RTA_PRIORITY, (uint32_t)metric);
+  /* The kernel's own local routes are there as well: one that goes is told by its device. */
+  int result = add || is_local ? put_route(op, request, header) : 0;
   if (!result) result = talk(op, request);
   return add ? result : gone(result);
 }

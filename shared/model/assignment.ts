@@ -130,6 +130,8 @@ export interface PeerAssignment {
   readonly address: string;
   /** Absent: no encrypted network reaches it. */
   readonly tunnelKeys?: TunnelKeys;
+  /** Published ports may lead to its containers over IPv6. */
+  readonly ipv6?: true;
 }
 
 /**

@@ -31,6 +31,8 @@ export interface NodeDescription {
   readonly genericResources?: readonly GenericResource[];
   /** The file system of its containers can limit how much each of them writes. */
   readonly limitsDisks?: true;
+  /** Whether its containers can have IPv6. Absent: its agent does not say so yet. */
+  readonly ipv6?: boolean;
   /** Absent: its kernel has no WireGuard. */
   readonly tunnelKeys?: TunnelKeys;
   /** What it knows of a service's spec beyond what every version knows (shared/wire/spec-keys.ts). Absent: nothing. */

@@ -214,7 +214,7 @@ export interface PublishedPort {
   /** 0: the manager chooses one from 30000-32767. */
   readonly publishedPort: number;
   readonly mode: 'ingress' | 'host';
-  /** IPv4. Published on this address only, where a node has it. Absent: on all. */
+  /** Published on this address only, where a node has it; 0.0.0.0 and :: are all of their family. Absent: on all. */
   readonly hostIp?: string;
 }
 

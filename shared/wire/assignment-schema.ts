@@ -118,6 +118,7 @@ const peer = conforms<PeerAssignment>()(
     index: count,
     address: text,
     tunnelKeys: tunnelKeys.exactOptional(),
+    ipv6: z.literal(true).exactOptional(),
   }),
 );
 

@@ -36,6 +36,7 @@ export const nodeDescriptionSchema = conforms<NodeDescription>()(
     limitsDisks: z.literal(true).exactOptional(),
     tunnelKeys: tunnelKeys.exactOptional(),
     knows: z.array(text).exactOptional(),
+    ipv6: z.boolean().exactOptional(),
   }),
 );
 

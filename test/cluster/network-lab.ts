@@ -51,12 +51,18 @@ export class NetworkLab {
     await inNs(lab.ns('lan'), ['ip', 'link', 'add', 'br0', 'type', 'bridge']);
     await inNs(lab.ns('lan'), ['ip', 'link', 'set', 'br0', 'up']);
     for (const peer of world.peers) {
-      await lab.#plug(peer.hostname, `${peer.address}/24`);
-      await inNs(lab.ns(peer.hostname), ['ip', 'route', 'add', '203.0.113.0/24', 'via', '10.99.0.100']);
+      await lab.#plug(peer.hostname, `${peer.address}/24`, `${lanAddress6(peer.index)}/64`);
+      const routed = (...args: string[]) => inNs(lab.ns(peer.hostname), ['ip', ...args]);
+      await routed('route', 'add', '203.0.113.0/24', 'via', '10.99.0.100');
+      await routed('-6', 'route', 'add', '2001:db8:9::/64', 'via', lanAddress6(100));
     }
-    await lab.#plug('out', '10.99.0.100/24');
-    await inNs(lab.ns('out'), ['ip', 'addr', 'add', '203.0.113.9/32', 'dev', 'lo']);
-    await inNs(lab.ns('out'), ['ip', 'route', 'change', '10.99.0.0/24', 'dev', 'eth0', 'src', '203.0.113.9']);
+    await lab.#plug('out', '10.99.0.100/24', `${lanAddress6(100)}/64`);
+    const out = (...args: string[]) => inNs(lab.ns('out'), ['ip', ...args]);
+    await out('addr', 'add', '203.0.113.9/32', 'dev', 'lo');
+    await out('addr', 'add', '2001:db8:9::9/128', 'dev', 'lo');
+    await out('route', 'change', '10.99.0.0/24', 'dev', 'eth0', 'src', '203.0.113.9');
+    await out('-6', 'route', 'del', '2001:db8:99::/64', 'dev', 'eth0');
+    await out('-6', 'route', 'add', '2001:db8:99::/64', 'dev', 'eth0', 'src', '2001:db8:9::9');
     for (const peer of world.peers) lab.startDriver(peer.nodeId);
     return lab;
   }
@@ -71,7 +77,7 @@ export class NetworkLab {
     return this.ns(peer.hostname);
   }
 
-  async #plug(name: string, address: string): Promise<void> {
+  async #plug(name: string, address: string, address6: string): Promise<void> {
     const ns = this.ns(name);
     await ip('netns', 'add', ns);
     await inNs(ns, ['ip', 'link', 'set', 'lo', 'up']);
@@ -90,6 +96,7 @@ export class NetworkLab {
     ]);
     await inNs(this.ns('lan'), ['ip', 'link', 'set', `p-${name}`, 'master', 'br0', 'up']);
     await inNs(ns, ['ip', 'addr', 'add', address, 'dev', 'eth0']);
+    await inNs(ns, ['ip', 'addr', 'add', address6, 'dev', 'eth0', 'nodad']);
     await inNs(ns, ['ip', 'link', 'set', 'eth0', 'up']);
   }
 
@@ -261,6 +268,11 @@ export class NetworkLab {
     }
     return sandboxes;
   }
+}
+
+/** On the hosts' LAN. */
+export function lanAddress6(index: number): string {
+  return `2001:db8:99::${index}`;
 }
 
 async function ip(...args: string[]): Promise<void> {

@@ -86,7 +86,10 @@ function specOf(service: WorldService): ServiceSpec {
     rollback: DEFAULT_UPDATE,
     networks: service.networks.map((id) => ({ network: id, aliases: [] })),
     endpointMode: 'vip',
-    ports: service.hostPorts,
+    ports: [
+      ...service.hostPorts,
+      ...service.meshPorts.map((port) => ({ ...port, mode: 'ingress' as const })),
+    ],
     forceUpdate: 0,
   };
 }

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { isDeepStrictEqual } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
 import type { NetworkReport } from '../../shared/model/index.ts';
-import { type NetworkLab, until } from './network-lab.ts';
+import { lanAddress6, type NetworkLab, until } from './network-lab.ts';
 import { network, type WorldTask } from './network-model.ts';
 import { id, lab, N1, N2, N3 } from './network-world.ts';
 
@@ -111,7 +111,7 @@ function transfer(net: NetworkLab): { stop(): void; allCameBack(): Promise<void>
 
 /** Without what a device that is made anew has of its own. */
 function unnumbered(lines: readonly string[]): string[] {
-  return lines.map((line) => line.replaceAll(/^\d+: |@if\d+|link\/ether \S+/g, '')).sort();
+  return lines.map((line) => line.replaceAll(/^\d+: |@\w+|link\/ether \S+/g, '')).sort();
 }
 
 /** By path: npx puts a package's own nft before the system's. */
@@ -124,6 +124,10 @@ async function kernelText(net: NetworkLab): Promise<string[]> {
     'ip -4 addr',
     'ip -4 route show table all',
     'ip rule',
+    'ip -6 rule',
+    'ip -6 addr show scope global',
+    'ip -6 route show table all proto 183',
+    'sysctl net.ipv6.conf.all.forwarding',
     'ip neigh show nud permanent',
     `${NFT} list ruleset`,
   ];
@@ -158,7 +162,10 @@ test.serial('invariant 7: damage is repaired, and removal leaves nothing', async
   ]) {
     t.is((await net.inHost(sandbox, damage.split(' '))).code, 0, damage);
   }
-  await net.inHost(net.hostNs(N1), [NFT, 'delete', 'table', 'ip', `shoal-${net.cluster}-${N1.slice(0, 8)}`]);
+  for (const family of ['ip', 'ip6']) {
+    const table = `shoal-${net.cluster}-${N1.slice(0, 8)}`;
+    t.is((await net.inHost(net.hostNs(N1), [NFT, 'delete', 'table', family, table])).code, 0);
+  }
   await net.killDriver(N1);
   net.startDriver(N1);
   await net.apply(N1);
@@ -182,13 +189,22 @@ test.serial('invariant 7: damage is repaired, and removal leaves nothing', async
   )?.[1];
   const rounds: readonly Record<string, readonly [ns: string, damage: string][]>[] = [
     {
-      route: [[sandbox, 'ip route del 10.5.0.12/32']],
+      route: [
+        [sandbox, 'ip route del 10.5.0.12/32'],
+        [host, 'ip -6 route del fd00:10::/64'],
+      ],
       neighbour: [[sandbox, 'ip neigh del 10.99.0.2 dev vx0']],
       fdb: [[sandbox, 'bridge fdb del 02:00:00:00:00:02 dev vx0 dst 10.99.0.2']],
       rate: [[sandbox, `tc qdisc del dev ${limited} root`]],
-      sysctl: [[sandbox, 'sysctl -q -w net.ipv4.ip_forward=0']],
+      sysctl: [
+        [sandbox, 'sysctl -q -w net.ipv4.ip_forward=0'],
+        [host, 'sysctl -q -w net.ipv6.conf.all.forwarding=0'],
+      ],
       address: [[sandbox, 'ip addr del 10.5.0.1/32 dev lo']],
-      rule: [[`shoal-${net.cluster}-${N1.slice(0, 8)}-1000`, 'ip rule del prio 2000']],
+      rule: ['ip', 'ip -6'].map((ip) => [
+        `shoal-${net.cluster}-${N1.slice(0, 8)}-1000`,
+        `${ip} rule del prio 2000`,
+      ]),
       nftables: [
         [sandbox, `${NFT} flush ruleset`],
         [host, `${NFT} flush ruleset`],
@@ -217,6 +233,8 @@ test.serial('invariant 7: damage is repaired, and removal leaves nothing', async
   t.regex(queues, /^qdisc tbf .* rate 10Gbit /);
   for (const to of ['10.5.0.42', '[fd00:5::2a]'])
     t.regex(await net.get({ task: id('w1') }, `http://${to}/`), /^r2/);
+  const published = `http://[${lanAddress6(1)}]:8080/`;
+  t.regex(await net.get({ ns: net.ns('out') }, published), /^w[12]x+ saw 2001:db8:9::9$/);
 
   // The last task of a network takes its sandbox along.
   net.world.tasks.splice(
@@ -234,6 +252,7 @@ test.serial('invariant 7: damage is repaired, and removal leaves nothing', async
     t.notRegex(links, /: su/);
     t.is((await net.inHost(net.hostNs(node), [NFT, 'list', 'tables'])).stdout, '');
     t.notRegex((await net.inHost(net.hostNs(node), ['ip', 'route'])).stdout, /10\.0\.0\./);
+    t.is((await net.inHost(net.hostNs(node), ['ip', '-6', 'route', 'show', 'proto', '183'])).stdout, '');
   }
   t.deepEqual(await net.down(), [], 'no sandbox was left');
 });

@@ -20,7 +20,7 @@ function networks(): World['networks'] {
       moreSubnets: [{ subnet: '10.16.0.0/24', gateway: '10.16.0.1' }],
       subnet6: 'fd00:6::/112',
     }),
-    network('ingress', 0x1000, '10.0.0', { ingress: true }),
+    network('ingress', 0x1000, '10.0.0', { ingress: true, subnet6: 'fd00:10::/64' }),
   ];
 }
 
@@ -30,6 +30,7 @@ function world(): World {
     hostname: `h${index}`,
     index,
     address: `10.99.0.${index}`,
+    ipv6: true as const,
   });
   const task = (
     taskId: string,
@@ -62,6 +63,10 @@ function world(): World {
           { protocol: 'udp', publishedPort: 5353, targetPort: 53 },
           { protocol: 'tcp', publishedPort: 8081, targetPort: 80, hostIp: '127.0.0.1' },
           { protocol: 'tcp', publishedPort: 8082, targetPort: 80, hostIp: '10.99.0.2' },
+          { protocol: 'tcp', publishedPort: 8083, targetPort: 80, hostIp: '2001:db8:99::2' },
+          { protocol: 'tcp', publishedPort: 8084, targetPort: 80, hostIp: '::' },
+          { protocol: 'tcp', publishedPort: 8086, targetPort: 80, hostIp: '::1' },
+          { protocol: 'tcp', publishedPort: 8085, targetPort: 80, hostIp: '0.0.0.0' },
         ],
         hostPorts: [{ protocol: 'tcp', publishedPort: 9090, targetPort: 80, mode: 'host' }],
       },

@@ -7,6 +7,7 @@ import { openSocket } from '../../agent/native/network.ts';
 import type { AllowRule } from '../../shared/model/index.ts';
 import { type NetworkLab, until, VXLAN_PORT } from './network-lab.ts';
 import { address6, overIpv6 } from './network-ipv6.ts';
+import { portsOverIpv6, stillAdvertised, wayOutOverIpv6 } from './network-ports6.ts';
 import { id, lab, N1, N2, N3 } from './network-world.ts';
 
 test.serial('containers on two hosts: reach, balance, names, isolation', async (t) => {
@@ -168,6 +169,9 @@ test.serial('published ports: every host, the client address kept, localhost, mo
   const tracked = (await net.inHost(net.hostNs(N1), ['cat', '/proc/net/nf_conntrack'])).stdout;
   t.regex(tracked, / dport=8080 /);
   t.notRegex(tracked, / dport=4789 /, 'tunnels take no room in the table of connections');
+  await portsOverIpv6(net, t);
+  await wayOutOverIpv6(net, t);
+  await stillAdvertised(net, t);
   // What is not published stays unreachable, by whatever way.
   await net.inHost(net.ns('out'), ['ip', 'route', 'add', '10.0.0.0/24', 'via', '10.99.0.1']);
   t.regex(await net.get(out, 'http://10.0.0.11/'), /^curl failed/, 'from outside by its ingress address');
@@ -252,7 +256,9 @@ async function converse(
     const client = await datagrams(`/run/netns/${net.ns('out')}`, '203.0.113.9', 0);
     const say = (text: string): Promise<string> =>
       new Promise((resolve) => {
-        client.once('message', (answer) => resolve(answer.toString()));
+        client.once('message', (answer, from) =>
+          resolve(from.port === 5353 && from.address === host ? answer.toString() : `from ${from.port}`),
+        );
         client.send(text, 5353, host);
       });
     if ((await say('hello')) === 'w2 heard hello') return { say, close: () => client.close() };

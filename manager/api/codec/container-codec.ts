@@ -1,4 +1,5 @@
 /** A container as its node describes it -> the Docker Engine API's summary and inspection. */
+import { boundPorts, listedPorts } from './port-addresses.ts';
 import {
   nodeNetworkId,
   type MountSpec,
@@ -35,6 +36,8 @@ export interface ContainerFacts {
   readonly spec: ServiceSpec | undefined;
   /** Ports of mode host. */
   readonly hostPorts: NonNullable<TaskStatus['hostPorts']>;
+  /** Published ports answer on its node's IPv6 addresses, too. */
+  readonly ipv6: boolean;
   readonly networkName: (id: string) => string;
   /** Its gateway, the length of its prefix, and the same of IPv6 in the API's words if the network has it. */
   readonly subnet: (
@@ -66,12 +69,7 @@ export function encodeSummary(container: PlacedContainer, facts: ContainerFacts,
     ImageID: container.imageId,
     Command: [container.path, ...container.args].join(' '),
     Created: Math.floor(container.createdAtMs / 1000),
-    Ports: facts.hostPorts.map((port) => ({
-      IP: port.hostIp ?? '0.0.0.0',
-      PrivatePort: port.targetPort,
-      PublicPort: port.publishedPort,
-      Type: port.protocol,
-    })),
+    Ports: listedPorts(facts.hostPorts, facts.ipv6),
     Labels: containerLabels(container),
     State: container.state,
     Status: statusText(container, nowMs),
@@ -84,7 +82,7 @@ export function encodeSummary(container: PlacedContainer, facts: ContainerFacts,
 
 function singleSummary(container: PlacedContainer, stored: StoredContainer, facts: ContainerFacts): object {
   return {
-    Ports: encodePortList(shownPorts(container, stored)),
+    Ports: encodePortList(shownPorts(container, stored), facts.ipv6),
     HostConfig: { NetworkMode: encodeAskedHost(stored)['NetworkMode'] },
     NetworkSettings: { Networks: encodeEndpoints(container, stored, facts) },
     Mounts: encodeMounts(container, stored),
@@ -174,7 +172,10 @@ export function encodeInspection(container: PlacedContainer, facts: ContainerFac
       OpenStdin: container.openStdin === true,
       StdinOnce: container.stdinOnce === true,
     },
-    NetworkSettings: { Networks: encodeNetworks(container, facts), Ports: portBindings(facts) },
+    NetworkSettings: {
+      Networks: encodeNetworks(container, facts),
+      Ports: boundPorts(facts.hostPorts, facts.ipv6),
+    },
     Node: { ID: container.nodeId },
     ...(stored === undefined ? {} : singleInspection(container, stored, facts)),
   };
@@ -231,13 +232,4 @@ function encodeMountPoint(mount: MountSpec): object {
     RW: mount.kind === 'tmpfs' || !mount.readOnly,
     Propagation: '',
   });
-}
-
-function portBindings({ hostPorts }: ContainerFacts): Record<string, object[]> {
-  return Object.fromEntries(
-    hostPorts.map((port) => [
-      `${port.targetPort}/${port.protocol}`,
-      [{ HostIp: port.hostIp ?? '0.0.0.0', HostPort: String(port.publishedPort) }],
-    ]),
-  );
 }

@@ -99,13 +99,27 @@ export function parsePort(text: string): { targetPort: number; protocol: Publish
   return { targetPort, protocol: (match[2] ?? 'tcp') as PublishedPort['protocol'] };
 }
 
+interface Binding {
+  readonly HostIp?: string | null | undefined;
+  readonly HostPort?: string | null | undefined;
+}
+
+/** Some clients send :: beside 0.0.0.0 for all addresses. */
+function merged(bindings: readonly Binding[]): readonly Binding[] {
+  const has = (ip: string, { HostPort }: Binding): boolean =>
+    bindings.some((one) => one.HostIp === ip && (one.HostPort ?? '') === (HostPort ?? ''));
+  return bindings.flatMap((one) => {
+    if (one.HostIp === '::' && has('0.0.0.0', one)) return [];
+    return [one.HostIp === '0.0.0.0' && has('::', one) ? { ...one, HostIp: '' } : one];
+  });
+}
+
 /** Ports are published on every node, with the numbers asked for or ones that the manager chooses. */
 export function decodePorts(host: RawHostConfig): PublishedPort[] {
   return Object.entries(host.PortBindings ?? {}).flatMap(([text, bindings]) => {
     const port = parsePort(text);
-    return (bindings ?? []).map((binding): PublishedPort => {
-      // Docker's client sends :: beside 0.0.0.0 for all addresses.
-      const address = binding.HostIp === '::' ? '' : (binding.HostIp ?? '');
+    return merged(bindings ?? []).map((binding): PublishedPort => {
+      const address = binding.HostIp ?? '';
       const reading = readHostAddress(address);
       if ('problem' in reading)
         throw new InvalidError(

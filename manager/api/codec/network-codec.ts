@@ -168,7 +168,7 @@ export function encodeNetwork(network: Network, version: number) {
     Scope: SCOPES[spec.driver],
     Driver: spec.driver,
     EnableIPv4: true,
-    EnableIPv6: spec.ipv6 === true,
+    EnableIPv6: spec.ipv6 === true || allocation?.subnet6 !== undefined,
     IPAM: {
       Driver: 'default',
       Options: null,

@@ -3,6 +3,7 @@ import { elapsedText } from './elapsed-text.ts';
 import type { ContainerFacts, PlacedContainer } from './container-codec.ts';
 import { defined } from './common.ts';
 import type { StoredContainer } from '../ops/container-reads.ts';
+import { boundPorts, listedPorts } from './port-addresses.ts';
 import type { ContainerDetails, MountPoint } from '../../../shared/model/node-methods/index.ts';
 import {
   type MountSpec,
@@ -154,14 +155,9 @@ export function shownPorts(container: PlacedContainer, { service, revision }: St
 }
 
 /** For lists. */
-export function encodePortList({ published, exposed }: ShownPorts): object[] {
+export function encodePortList({ published, exposed }: ShownPorts, ipv6: boolean): object[] {
   return [
-    ...published.map((port) => ({
-      IP: port.hostIp ?? '0.0.0.0',
-      PrivatePort: port.targetPort,
-      PublicPort: port.publishedPort,
-      Type: port.protocol,
-    })),
+    ...listedPorts(published, ipv6),
     ...exposed.map((text) => {
       const [number, type] = text.split('/');
       return { PrivatePort: Number(number), Type: type };
@@ -170,16 +166,11 @@ export function encodePortList({ published, exposed }: ShownPorts): object[] {
 }
 
 /** For inspection: null for what is exposed only. */
-export function encodePortMap({ published, exposed }: ShownPorts): Record<string, object[] | null> {
-  const map: Record<string, object[] | null> = Object.fromEntries(exposed.map((text) => [text, null]));
-  for (const port of published) {
-    const key = `${port.targetPort}/${port.protocol}`;
-    map[key] = [
-      ...(map[key] ?? []),
-      { HostIp: port.hostIp ?? '0.0.0.0', HostPort: String(port.publishedPort) },
-    ];
-  }
-  return map;
+export function encodePortMap(
+  { published, exposed }: ShownPorts,
+  ipv6: boolean,
+): Record<string, object[] | null> {
+  return { ...Object.fromEntries(exposed.map((text) => [text, null])), ...boundPorts(published, ipv6) };
 }
 
 export function encodeMounts(container: PlacedContainer, { revision }: StoredContainer): object[] {
@@ -278,7 +269,7 @@ export function encodeNetworkSettings(
     Bridge: '',
     SandboxID: '',
     SandboxKey: '',
-    Ports: encodePortMap(shownPorts(container, stored)),
+    Ports: encodePortMap(shownPorts(container, stored), facts.ipv6),
     Gateway: of('Gateway') ?? '',
     IPAddress: of('IPAddress') ?? '',
     IPPrefixLen: of('IPPrefixLen') ?? 0,

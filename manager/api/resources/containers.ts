@@ -6,6 +6,7 @@ import {
   type PlacedContainer,
 } from '../codec/container-codec.ts';
 import type { Store } from '../../store/store.ts';
+import { INGRESS_NETWORK_ID } from '../../../shared/model/index.ts';
 import { address6, gateway6, prefix6Bits } from '../../../shared/lib/network-ipv6.ts';
 import { prefixBits, subnetOf } from '../../../shared/lib/network-subnets.ts';
 import type { ApiContext } from '../context.ts';
@@ -74,8 +75,19 @@ export function factsOf({ store }: ApiContext, container: PlacedContainer): Cont
     subnet: (id, address) => subnetAt(store, id, address),
     spec: task === undefined ? undefined : taskSpec(store, task),
     hostPorts: store.get('statuses', container.taskId)?.hostPorts ?? [],
+    ipv6: answersIpv6(store, container.nodeId),
     networkName: (id) => store.get('networks', id)?.spec.name ?? id,
   };
+}
+
+/** Whether published ports lead on from IPv6 addresses that the node has: such as others could ask. */
+function answersIpv6(store: Store, nodeId: string): boolean {
+  const { ipv6, localSubnets = [] } = store.get('nodes', nodeId)?.description ?? {};
+  return (
+    ipv6 === true &&
+    localSubnets.some((subnet) => subnet.includes(':')) &&
+    store.get('networks', INGRESS_NETWORK_ID)?.allocation?.subnet6 !== undefined
+  );
 }
 
 interface Sizes {

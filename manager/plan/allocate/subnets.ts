@@ -13,7 +13,7 @@ import { type Subnet, subnetsOf } from '../../../shared/lib/network-subnets.ts';
 import type { Network, NodeDescription } from '../../../shared/model/index.ts';
 import { INGRESS_NETWORK_ID } from '../../../shared/model/index.ts';
 import type { View } from '../view.ts';
-import { Subnets6 } from './subnets6.ts';
+import { mayHaveIpv6, Subnets6 } from './subnets6.ts';
 
 export const FIRST_VNI = 4096;
 const LAST_VNI = 2 ** 24 - 1;
@@ -29,12 +29,14 @@ interface Taken {
 }
 
 /**
- * Networks that have to be written: those that had no allocation, and ingress when it does not exist. Nothing is given
- * before the first node has said which addresses are its own: nobody needs a network earlier.
+ * Networks that have to be written: those that had no allocation, and ingress when it does not exist or can get its IPv6.
+ * Nothing is given before the first node has said which addresses are its own: nobody needs a network earlier.
  */
 export function allocateNetworks(view: View, now: number): Network[] {
   if (![...view.nodes.values()].some((node) => node.description !== undefined)) return [];
-  const open = [...view.networks.values()].filter((network) => network.allocation === undefined);
+  const open = [...view.networks.values()].filter(
+    (network) => network.allocation === undefined || lacksIpv6(network, view),
+  );
   if (!view.networks.has(INGRESS_NETWORK_ID)) open.unshift(ingressNetwork(now));
   if (open.length === 0) return [];
   const taken = takenSubnets(view);
@@ -44,16 +46,25 @@ export function allocateNetworks(view: View, now: number): Network[] {
   const subnets6 = new Subnets6(view);
   const changed: Network[] = [];
   for (const network of open.sort(givenFirst)) {
-    const ipv4 = allocateOne(view, network, taken, vnis, cursor);
+    const ipv4 =
+      network.allocation === undefined
+        ? allocateOne(view, network, taken, vnis, cursor)
+        : { allocation: network.allocation };
     const result = 'allocation' in ipv4 ? subnets6.complete(network, ipv4.allocation) : ipv4;
     if ('allocation' in result) {
-      taken.push(...subnetsOfNetwork(network.spec.name, result.allocation));
+      if (network.allocation === undefined)
+        taken.push(...subnetsOfNetwork(network.spec.name, result.allocation));
       vnis.add(result.allocation.vni);
       const { error: _cleared, ...rest } = network;
       changed.push({ ...rest, allocation: result.allocation });
     } else if (result.error !== network.error) changed.push({ ...network, error: result.error });
   }
   return changed;
+}
+
+/** Ingress of a cluster that is older than its IPv6. */
+function lacksIpv6({ spec, allocation }: Network, view: View): boolean {
+  return spec.ingress && allocation !== undefined && allocation.subnet6 === undefined && mayHaveIpv6(view);
 }
 
 /** Subnets that users chose come before those that are free to move; then in order of age. */

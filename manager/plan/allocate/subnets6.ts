@@ -20,13 +20,23 @@ interface Taken6 {
 
 const NUMBERS = 2 ** 16;
 
+/** Whether ingress can have IPv6: not while a node's agent would not know what to do with it. */
+export function mayHaveIpv6({ nodes }: View): boolean {
+  const described = [...nodes.values()].flatMap(({ status, description }) =>
+    description === undefined || status === 'down' ? [] : description,
+  );
+  return described.length > 0 && described.every(({ ipv6 }) => ipv6 !== undefined);
+}
+
 /** What networks and nodes have, and what is given in this plan. */
 export class Subnets6 {
   readonly #clusterId: string;
   readonly #taken: Taken6[] = [];
+  readonly #mayMesh: boolean;
 
   constructor(view: View) {
     this.#clusterId = view.cluster.clusterId;
+    this.#mayMesh = mayHaveIpv6(view);
     for (const { allocation, spec } of view.networks.values()) this.#take(spec.name, allocation?.subnet6);
     for (const { description } of view.nodes.values()) {
       const { localSubnets = [], hostname = '' } = description ?? {};
@@ -40,7 +50,7 @@ export class Subnets6 {
 
   /** The allocation with its IPv6 subnet, if the network is to have one; or why not. */
   complete({ spec }: Network, allocation: Allocation): { allocation: Allocation } | { error: string } {
-    if (spec.ipv6 !== true) return { allocation };
+    if (spec.ipv6 !== true && !(spec.ingress && this.#mayMesh)) return { allocation };
     const subnet6 = spec.subnet6 === undefined ? this.#free(allocation.vni) : normalOrProblem(spec.subnet6);
     if (typeof subnet6 !== 'string') return subnet6;
     const other = this.#taken.find(({ subnet }) => cidrs6Overlap(subnet, parseCidr6(subnet6)));

@@ -176,8 +176,8 @@ test('fields that Shoal does not have are refused with their names', (t) => {
     PortBindings: { '80/tcp': [{ HostPort: '80' }] },
   });
   refuse(/conflicting options: dns and/, { NetworkMode: 'container:x', Dns: ['1.1.1.1'] });
-  refuse(/address ::1 for 80\/tcp: ports are published on IPv4 only/, {
-    PortBindings: { '80/tcp': [{ HostIp: '::1' }] },
+  refuse(/address fe80::1 for 80\/tcp: .*: a link-local address is not routed/, {
+    PortBindings: { '80/tcp': [{ HostIp: 'fe80::1' }] },
   });
   refuse(/invalid port specification: "80\/foo"/, { PortBindings: { '80/foo': [{}] } });
   refuse(/one number is expected/, { PortBindings: { '80/tcp': [{ HostPort: '8000-8010' }] } });

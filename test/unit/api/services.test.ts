@@ -145,13 +145,14 @@ test('a port keeps the address that it is bound to when a docker client, which k
   };
   t.deepEqual(await boundTo([http]), ['127.0.0.1']);
   t.deepEqual(await boundTo([http, { TargetPort: 81, PublishedPort: 8081 }]), ['127.0.0.1', undefined]);
-  t.deepEqual(await boundTo([{ ...http, HostIp: '0.0.0.0' }]), [undefined], 'who knows it may open it');
+  t.deepEqual(await boundTo([{ ...http, HostIp: '2001:DB8:0::1' }]), ['2001:db8::1']);
+  t.deepEqual(await boundTo([{ ...http, HostIp: '0.0.0.0' }]), ['0.0.0.0'], 'who knows it may open it');
   const { json } = await api.send(
     'POST',
     '/services/create',
-    body('other', ports([{ ...http, HostIp: '::1' }])),
+    body('other', ports([{ ...http, HostIp: 'ff02::1' }])),
   );
-  t.regex(json.message, /EndpointSpec\.Ports\.HostIp: '::1': ports are published on IPv4 only/);
+  t.regex(json.message, /EndpointSpec\.Ports\.HostIp: 'ff02::1': .*: multicast is none/);
 });
 
 test('a port of the mesh belongs to one service', async (t) => {

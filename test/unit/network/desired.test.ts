@@ -1,14 +1,16 @@
 import test from 'ava';
 import fc from 'fast-check';
+import { advertisedDevices } from '../../../agent/network/desired-host6.ts';
 import { type DesiredState, desiredState } from '../../../agent/network/desired.ts';
-import { type Family, familiesOf, inFamily, IPV4, IPV6 } from '../../../agent/network/family.ts';
+import { type Family, familiesOf, inFamily, IPV4, IPV6, tableIn } from '../../../agent/network/family.ts';
 import type { Self } from '../../../agent/network/local.ts';
 import { diffScope, isEmpty, type ScopeDiff } from '../../../agent/network/diff.ts';
 import { fingerprintOf, type KernelObject, type Scope } from '../../../agent/network/kernel-object.ts';
 import { makePlan } from '../../../agent/network/plan.ts';
 import { assignmentsOf, type World } from '../../cluster/network-model.ts';
 import { KernelModel } from './kernel-model.ts';
-import { SELF, selfWith, worlds } from './worlds.ts';
+import type { EndpointAssignment, ServiceAssignment } from '../../../shared/model/index.ts';
+import { NODE_WITHOUT_IPV6, SELF, selfWith, worlds } from './worlds.ts';
 
 function selfIn(world: World): Self {
   const set = assignmentsOf(world, SELF);
@@ -91,17 +93,23 @@ test('a VIP and a published port lead to serving endpoints, and to all of them',
       const set = assignmentsOf(world, SELF);
       const desired = desiredIn(world);
       for (const service of set.services.values()) {
-        const servingOf = (id: string): string[] =>
-          [...set.endpoints.values()]
-            .filter((e) => e.networkId === service.networkId && e.serviceId === id && e.serving)
-            .filter((e) => e.local !== true || e.nodeId === SELF)
-            .map((e) => e.address);
-        const own = servingOf(service.serviceId);
-        const canaries = [...set.services.values()].filter(
-          (one) => one.networkId === service.networkId && one.canary?.of === service.name,
-        );
-        const others = own.length === 0 ? [] : canaries.flatMap((one) => servingOf(one.serviceId));
-        const serving = [...new Set([...own, ...others])].sort();
+        const servingOf = (
+          { networkId, serviceId, name }: ServiceAssignment,
+          may: (one: EndpointAssignment) => boolean = () => true,
+        ): string[] => {
+          const of = (id: string): string[] =>
+            [...set.endpoints.values()]
+              .filter((e) => e.networkId === networkId && e.serviceId === id && e.serving && may(e))
+              .filter((e) => e.local !== true || e.nodeId === SELF)
+              .map((e) => e.address);
+          const own = of(serviceId);
+          const canaries = [...set.services.values()].filter(
+            (one) => one.networkId === networkId && one.canary?.of === name,
+          );
+          const others = own.length === 0 ? [] : canaries.flatMap((one) => of(one.serviceId));
+          return [...new Set([...own, ...others])].sort();
+        };
+        const serving = servingOf(service);
         const sandbox = desired.sandboxes.get(service.networkId);
         if (sandbox !== undefined && service.vip !== undefined) {
           const network = set.networks.get(service.networkId) ?? fail();
@@ -112,12 +120,33 @@ test('a VIP and a published port lead to serving endpoints, and to all of them',
           }
         }
         for (const port of service.ports) {
-          const key = String(port.publishedPort);
-          const bound = `127.0.0.1 . ${key}`;
-          const targets = serving.map((address) => `${address} . ${port.targetPort}`);
-          const [here, there] = port.hostIp === undefined ? [targets, []] : [[], targets];
-          t.deepEqual(backendsOf(desired.host, 'shoal-p', 'tcp_ports', 'tcp_backends', key), here);
-          t.deepEqual(backendsOf(desired.host, 'shoal-p', 'tcp_bound', 'tcp_bound_backends', bound), there);
+          const { publishedPort, targetPort, hostIp } = port;
+          for (const [family, localhost, wildcard] of [
+            [IPV4, '127.0.0.1', '0.0.0.0'],
+            [IPV6, '::1', '::'],
+          ] as const) {
+            // The second node's agent does not say that it has IPv6.
+            const may = family === IPV4 ? serving : servingOf(service, (e) => e.nodeId !== NODE_WITHOUT_IPV6);
+            const targets = inFamily(family, set.networks.get('ingress') ?? fail(), may)
+              .map((address) => `${address} . ${targetPort}`)
+              .toSorted();
+            const table = tableIn(family, 'shoal-p');
+            const everywhere = hostIp === undefined || hostIp === wildcard;
+            t.deepEqual(
+              backendsOf(desired.host, table, 'tcp_ports', 'tcp_backends', String(publishedPort)),
+              everywhere ? targets : [],
+            );
+            t.deepEqual(
+              backendsOf(
+                desired.host,
+                table,
+                'tcp_bound',
+                'tcp_bound_backends',
+                `${localhost} . ${publishedPort}`,
+              ),
+              hostIp === localhost ? targets : [],
+            );
+          }
         }
       }
     }),
@@ -196,6 +225,31 @@ test('IPv6 has the chains, sets and elements of IPv4 but for the name server and
     { numRuns: 200 },
   );
   t.true(seen > 50);
+});
+
+test('a host that begins to forward goes on taking router advertisements, and one that does already is left alone', (t) => {
+  const read = {
+    'ipv6/conf/all/forwarding': '0',
+    'ipv6/conf/all/accept_ra': '1',
+    'ipv6/conf/default/accept_ra': '1',
+    'ipv6/conf/eth0/accept_ra': '1',
+    'ipv6/conf/eth1/accept_ra': '0',
+    'ipv6/conf/eth2/accept_ra': '2',
+  };
+  const advertised = advertisedDevices(read);
+  t.deepEqual(advertised, ['eth0']);
+  t.deepEqual(advertisedDevices({ ...read, 'ipv6/conf/all/forwarding': '1' }), []);
+  const world = fc
+    .sample(worlds, { seed: 5, numRuns: 200 })
+    .find((one) => desiredIn(one).host.has('table ip6 shoal-p'));
+  if (world === undefined) return t.fail();
+  const { host } = desiredState(assignmentsOf(world, SELF), { ...selfIn(world), advertised });
+  const { sysctls, rest } = diffScope(new Map(), host, '');
+  const written = [...sysctls, ...rest].flatMap(({ op, path, value }) =>
+    op === 'sysctl' && /forwarding|eth/.test(String(path)) ? [`${String(path)}=${String(value)}`] : [],
+  );
+  // The other way round the kernel drops the routes that it was told.
+  t.deepEqual(written, ['ipv6/conf/eth0/accept_ra=2', 'ipv6/conf/all/forwarding=1']);
 });
 
 test('a network of the driver bridge: no tunnel, the wire’s full MTU, a way out, and nothing of other nodes', (t) => {

@@ -8,7 +8,7 @@ import { silentLogger } from '../../harness/silent-logger.ts';
 
 const HEAD = '  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid\n';
 
-test('a table’s listeners are those that IPv4 reaches', (t) => {
+test('a table’s listeners, by port and by address', (t) => {
   const rows = [
     '   0: 00000000:1F90 00000000:0000 0A 00000000:00000000 00:00000000',
     '   1: 0100007F:1F91 00000000:0000 0A 00000000:00000000 00:00000000',
@@ -25,16 +25,25 @@ test('a table’s listeners are those that IPv4 reaches', (t) => {
       '8081/tcp',
       '127.0.0.1:8081/tcp',
       '8083/tcp',
+      '[::]:8083/tcp',
       '0.0.0.0:8083/tcp',
+      '8084/tcp',
+      '[::1]:8084/tcp',
       '8085/tcp',
       '127.0.0.1:8085/tcp',
     ],
   );
   const listening = listenersIn(HEAD + rows.join('\n'), 'tcp');
-  const taken = ['8081/tcp', '192.0.2.1:8081/tcp', '127.0.0.1:8081/tcp', '192.0.2.1:8080/tcp', '8082/tcp'];
+  const taken = [
+    ...['8081/tcp', '192.0.2.1:8081/tcp', '127.0.0.1:8081/tcp', '192.0.2.1:8080/tcp', '8082/tcp'],
+    ...['[2001:db8::1]:8083/tcp', '[2001:db8::1]:8084/tcp', '[::1]:8084/tcp', '[::1]:8080/tcp'],
+  ];
   t.deepEqual(
     taken.filter((port) => isTaken(port, listening)),
-    ['8081/tcp', '127.0.0.1:8081/tcp', '192.0.2.1:8080/tcp'],
+    [
+      ...['8081/tcp', '127.0.0.1:8081/tcp', '192.0.2.1:8080/tcp'],
+      ...['[2001:db8::1]:8083/tcp', '[::1]:8084/tcp'],
+    ],
     'one address is free where somebody listens on another',
   );
   t.deepEqual(
@@ -45,14 +54,17 @@ test('a table’s listeners are those that IPv4 reaches', (t) => {
 });
 
 function ports(...elements: readonly (readonly [string, number])[]): Scope {
-  const objects = elements.map(
-    ([protocol, port]): KernelObject => ({
-      type: 'element',
-      table: 'shoal-x',
-      set: `${protocol}_ports`,
-      key: String(port),
-      value: `goto ${protocol}_${port}`,
-    }),
+  const objects = elements.flatMap(([protocol, port]) =>
+    // Of both families; what is said of them is said once.
+    ['shoal-x', 'ip6 shoal-x'].map(
+      (table): KernelObject => ({
+        type: 'element',
+        table,
+        set: `${protocol}_ports`,
+        key: String(port),
+        value: `goto ${protocol}_${port}`,
+      }),
+    ),
   );
   return new Map(objects.map((object) => [keyOf(object), object]));
 }

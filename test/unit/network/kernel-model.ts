@@ -104,7 +104,9 @@ export class KernelModel {
     if (verb === 'add' && !this.objects.has(key)) this.#add({ type: 'chain', table, name, marks: [] });
     if (verb === 'flush') this.#add({ type: 'chain', table, name, marks: [] });
     if (verb !== 'delete') return;
-    const used = [...this.objects.values()].some((o) => o.type === 'element' && o.value === `goto ${name}`);
+    const used = [...this.objects.values()].some(
+      (o) => o.type === 'element' && o.table === table && o.value === `goto ${name}`,
+    );
     if (used) throw new Error(`EBUSY: ${line}`);
     this.objects.delete(key);
   }

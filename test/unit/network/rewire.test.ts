@@ -1,17 +1,12 @@
 /** A container that runs: from any interfaces to any others, and what stays is not touched. */
 import test from 'ava';
 import fc from 'fast-check';
-import {
-  containerObjects,
-  defaultInterface,
-  interfacesOf,
-  outOf,
-} from '../../../agent/network/container-scope.ts';
+import { containerObjects, interfacesOf, wayOutOf, outOf } from '../../../agent/network/container-scope.ts';
 import type { NetOp } from '../../../agent/network/diff.ts';
 import { type KernelObject, MAIN_TABLE, scopeOf } from '../../../agent/network/kernel-object.ts';
 import type { NamespaceDump } from '../../../agent/network/observe.ts';
 import { rewirePlan } from '../../../agent/network/rewire.ts';
-import type { TaskAddress, TaskAssignment } from '../../../shared/model/index.ts';
+import type { PublishedPort, TaskAddress, TaskAssignment } from '../../../shared/model/index.ts';
 import { assignmentsOf, network } from '../../cluster/network-model.ts';
 import { KernelModel } from './kernel-model.ts';
 import { SELF, selfWith } from './worlds.ts';
@@ -152,20 +147,26 @@ test('the way out: the first network that has one, unless priorities say which',
     ) as { networkId: string };
     return { network: networkId, address };
   });
-  const wayOut = (priorities: Readonly<Record<string, number>>): string | undefined => {
+  const wayOut = (
+    priorities: Readonly<Record<string, number>>,
+    ports: readonly PublishedPort[] = [],
+  ): string | undefined => {
     const attachments = addresses.map(({ network: id }) => ({
       network: id,
       aliases: [],
       wayOutPriority: priorities[networks.get(id)?.name ?? ''] ?? 0,
     }));
     const task = taskWith(addresses);
-    const asked = { ...task, spec: { ...task.spec, networks: attachments } };
-    return defaultInterface(interfacesOf(asked, networks))?.network.name;
+    const asked = { ...task, spec: { ...task.spec, networks: attachments, ports } };
+    return wayOutOf(interfacesOf(asked, networks))?.network.name;
   };
   t.is(wayOut({}), 'front');
   t.is(wayOut({ extra: 1 }), 'extra');
   t.is(wayOut({ front: -1 }), 'extra');
   t.is(wayOut({ back: 9, ingress: 9 }), 'front', 'an internal network leads nowhere');
+  const dns = [{ protocol: 'udp', publishedPort: 53, targetPort: 53, mode: 'ingress' }] as const;
+  t.is(wayOut({}, dns), 'ingress', 'an answer to a datagram bears the address that was asked');
+  t.is(wayOut({ extra: 1 }, dns), 'extra');
 });
 
 test('with a published SCTP port all leaves by ingress, as its answers must; names are asked where they were', (t) => {

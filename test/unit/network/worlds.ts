@@ -6,6 +6,7 @@ import { network, type World } from '../../cluster/network-model.ts';
 
 const NODES = ['node0aaaaaaaaaaaaaaaaaaaa', 'node1bbbbbbbbbbbbbbbbbbbb', 'node2cccccccccccccccccccc'];
 export const SELF = NODES[0] as string;
+export const NODE_WITHOUT_IPV6 = NODES[1] as string;
 
 /** Told apart by their letters; no keys. */
 function keyOf(node: number, slot: number): string {
@@ -67,7 +68,7 @@ const NETWORKS = [
   }),
   network('back', 0x1002, '10.6.0', { internal: true, encrypted: true }),
   network('node', 0x1003, '10.7.0', { local: true, isolated: true, subnet6: 'fd00:7::/112' }),
-  network('ingress', 0x1000, '10.0.0', { ingress: true }),
+  network('ingress', 0x1000, '10.0.0', { ingress: true, subnet6: 'fd00:10::/64' }),
 ];
 
 const BASES: Readonly<Record<string, string>> = {
@@ -84,7 +85,7 @@ const service = (index: number) =>
       vip: fc.boolean(),
       published: fc.boolean(),
       host: fc.boolean(),
-      bound: fc.boolean(),
+      hostIp: fc.constantFrom(undefined, undefined, '127.0.0.1', '::1', '0.0.0.0', '::'),
       balance: fc.constantFrom('random' as const, 'random' as const, 'source-hash' as const),
       allowFrom: rules('service'),
       canary: fc.option(
@@ -95,7 +96,7 @@ const service = (index: number) =>
         },
       ),
     })
-    .map(({ networks, vip, published, host, bound, balance, allowFrom, canary }) => ({
+    .map(({ networks, vip, published, host, hostIp, balance, allowFrom, canary }) => ({
       name: `s${index}`,
       aliases: [`alias${index % 2}`],
       balance,
@@ -109,7 +110,7 @@ const service = (index: number) =>
               protocol: 'tcp' as const,
               publishedPort: 8000 + index,
               targetPort: 80,
-              ...(bound ? { hostIp: '127.0.0.1' } : {}),
+              ...(hostIp === undefined ? {} : { hostIp }),
             },
           ]
         : [],
@@ -150,6 +151,7 @@ export const worlds: fc.Arbitrary<World> = fc
       hostname: `h${index}`,
       index: index + 1,
       address: `10.99.0.${index + 1}`,
+      ...(index === 1 ? {} : { ipv6: true as const }),
       ...tunnelKeysOf(index, keys[index]),
     })),
     networks: NETWORKS.map((one) => (one.ingress || allow === undefined ? one : { ...one, allow })),

@@ -17,6 +17,25 @@ test('ingress is there from the start', (t) => {
   t.deepEqual(swarm.store.get('names', 'network:ingress'), { id: INGRESS_NETWORK_ID });
 });
 
+test('ingress has IPv6 as soon as the agents of all nodes know of it, and what it had stays', (t) => {
+  const swarm = cluster()
+    .node('n1', { description: { ipv6: true } })
+    .node('n2')
+    .settle();
+  const before = swarm.getNetwork(INGRESS_NETWORK_ID)?.allocation;
+  t.is(before?.subnet6, undefined, 'n2 says nothing of it');
+  swarm.node('n2', { description: { ipv6: false } }).settle();
+  const { subnet6 = '', ...rest } = swarm.getNetwork(INGRESS_NETWORK_ID)?.allocation ?? fail();
+  t.regex(subnet6, /^fd[0-9a-f:]+:1000::\/64$/);
+  t.deepEqual(rest, before);
+  swarm.node('n3').settle();
+  t.is(swarm.getNetwork(INGRESS_NETWORK_ID)?.allocation?.subnet6, subnet6, 'it is not taken away');
+});
+
+function fail(): never {
+  throw new Error('no allocation');
+}
+
 test('ingress makes way for the hosts', (t) => {
   const swarm = cluster()
     .node('n1', { description: { address: '10.255.0.7' } })

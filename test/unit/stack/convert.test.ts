@@ -279,19 +279,28 @@ test('a port on one address', (t) => {
   const http = { protocol: 'tcp', targetPort: 80, publishedPort: 8080, mode: 'ingress' };
   t.deepEqual(ports('"127.0.0.1:8080:80", "0.0.0.0:8080:80", "8080:80"'), [
     { ...http, hostIp: '127.0.0.1' },
-    http,
+    { ...http, hostIp: '0.0.0.0' },
     http,
   ]);
+  t.deepEqual(
+    ports('"[::1]:8080:80", "[::]:8080:80", {target: 80, published: 8080, host_ip: "2001:DB8::7"}'),
+    [
+      { ...http, hostIp: '::1' },
+      { ...http, hostIp: '::' },
+      { ...http, hostIp: '2001:db8::7' },
+    ],
+  );
   t.deepEqual(ports('"192.0.2.7::80/udp"').length, 1);
   t.deepEqual(ports('{target: 80, published: 8080, mode: host, host_ip: 192.0.2.7}'), [
     { ...http, mode: 'host', hostIp: '192.0.2.7' },
   ]);
   t.deepEqual(ports('"127.0.0.1:8080-8081:80-81"').length, 2);
   for (const [text, why] of [
-    ['"[::1]:80:80"', /IPv4 only/],
-    ['"localhost:80:80"', /an IPv4 address of the nodes is expected/],
-    ['"224.0.0.1:80:80"', /an IPv4 address/],
-    ['{target: 80, host_ip: "::1"}', /host_ip: '::1': ports are published on IPv4 only/],
+    ['"[fe80::1]:80:80"', /link-local/],
+    ['"[::ffff:10.0.0.1]:80:80"', /an IPv4 address is written as one/],
+    ['"localhost:80:80"', /an address of the nodes is expected/],
+    ['"224.0.0.1:80:80"', /an address of the nodes/],
+    ['{target: 80, host_ip: "::1::"}', /host_ip: '::1::': an address of the nodes is expected/],
   ] as const)
     t.throws(() => ports(text), { message: why }, text);
 });
