@@ -30,6 +30,7 @@ import { describeMachine, sourceAddress } from './machine.ts';
 import { hasWireGuard } from './native/network.ts';
 import { NetworkDriver } from './network/driver.ts';
 import type { NetworkDriverOptions } from './network/driver-options.ts';
+import { openOutside } from './network/plugin/open.ts';
 import { TunnelKeys } from './network/tunnel-keys.ts';
 import { answerRequests } from './requests.ts';
 import type { LinkOptions } from './session/link.ts';
@@ -58,9 +59,9 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const images = await openImages(options, signal);
   const reports: Reports = { send: () => undefined, network: () => undefined };
   const network = networkDriver(options, identity, {
-    wire: () => keys?.wire,
+    ...{ wire: () => keys?.wire, live: live(() => containers) },
+    ...(await openOutside(options, identity.nodeId, () => network.changed())),
     onReport: (report) => reports.network(report),
-    live: live(() => containers),
   });
   const { files, assignments } = await openMemory(runDir, logger);
   const claims = new ContainerClaims();
@@ -277,7 +278,7 @@ interface Reports {
 function networkDriver(
   options: AgentOptions,
   { nodeId }: { readonly nodeId: string },
-  around: Required<Pick<NetworkDriverOptions, 'wire' | 'onReport' | 'live'>>,
+  around: Required<Pick<NetworkDriverOptions, 'wire' | 'macvlan' | 'plugins' | 'onReport' | 'live'>>,
 ): NetworkDriver {
   const { name: clusterName, vxlanPort } = options;
   const logger = options.logger.child({ part: 'network' });

@@ -26,7 +26,7 @@ readonly NEWER_SOURCE='deb [signed-by=/usr/share/keyrings/debian-archive-keyring
 # installing would drag in udev, initramfs-tools and a boot entry.
 readonly EMULATOR=qemu-system-x86
 readonly KERNEL='linux-image-cloud-amd64|linux-image-virtual' # Debian|Ubuntu: names the package of the kernel
-readonly KERNEL_MODULES=(fs/overlayfs fs/quota drivers/block/loop net/netfilter net/sched/sch_tbf net/sctp net/ipv4 net/ipv6 drivers/net/vxlan drivers/net/veth drivers/net/wireguard lib crypto arch)
+readonly KERNEL_MODULES=(fs/overlayfs fs/quota drivers/block/loop net/netfilter net/sched/sch_tbf net/sctp net/ipv4 net/ipv6 drivers/net/vxlan drivers/net/veth drivers/net/wireguard drivers/net/macvlan net/8021q net/802 net/llc lib crypto arch)
 readonly VM_LAYOUT=2
 # Services that come with the packages above and must not be started by installing them.
 readonly UNWANTED_SERVICES=(etcd nftables)

@@ -67,9 +67,18 @@ export async function applyBatches(batches: readonly NetBatch[]): Promise<void> 
 }
 
 /** Whether the kernel has WireGuard: its module is loaded, if there is one. */
-export async function hasWireGuard(): Promise<boolean> {
+export function hasWireGuard(): Promise<boolean> {
+  return kernelHas('wg-check');
+}
+
+/** Whether the kernel has macvlan: its module is loaded, if there is one. */
+export function hasMacvlan(): Promise<boolean> {
+  return kernelHas('macvlan-check');
+}
+
+async function kernelHas(op: string): Promise<boolean> {
   try {
-    await applyBatches([{ netns: null, ops: [{ op: 'wg-check' }] }]);
+    await applyBatches([{ netns: null, ops: [{ op }] }]);
     return true;
   } catch (error) {
     // Two names of one number.

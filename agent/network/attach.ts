@@ -1,11 +1,12 @@
 /** The work of giving one container its interfaces: short, because a container's start waits for it. */
 import type { AssignmentSet, TaskAssignment } from '../../shared/model/index.ts';
-import { containerObjects, type Interface, interfacesOf, outOf } from './container-scope.ts';
+import { containerObjects, type Interface, interfacesOf, type Joins, outOf } from './container-scope.ts';
 import { portObjects } from './local-objects.ts';
 import { mtuOf, possible, type Self } from './local.ts';
 import { addOps, type NetOp } from './diff.ts';
 import { type KernelObject, type Scope, scopeOf } from './kernel-object.ts';
-import { sandboxName } from './names.ts';
+import { nameLink, sandboxName } from './names.ts';
+import { outsideBatch, outsideUp } from './outside-links.ts';
 import type { Batch } from './plan.ts';
 
 export interface AttachPlan {
@@ -20,8 +21,9 @@ const BEFORE = [
   { op: 'link-set', name: 'lo', up: true },
 ];
 
-export function setUp(name: string): NetOp {
-  return { op: 'link-set', name, up: true };
+/** A container's device, up. */
+export function setUp(one: Interface): NetOp[] {
+  return one.network.outside === undefined ? [{ op: 'link-set', name: one.dev, up: true }] : outsideUp(one);
 }
 
 /** Of a task of this node, with what its networks have here. */
@@ -29,8 +31,12 @@ export function interfacesHere(
   task: TaskAssignment,
   set: Pick<AssignmentSet, 'networks'>,
   self: Self,
+  joins?: Joins,
 ): Interface[] {
-  return interfacesOf(task, set.networks).map((one) => ({ ...one, network: possible(one.network, self) }));
+  return interfacesOf(task, set.networks, joins).map((one) => ({
+    ...one,
+    network: possible(one.network, self),
+  }));
 }
 
 export function attachPlan(
@@ -38,8 +44,9 @@ export function attachPlan(
   set: AssignmentSet,
   self: Self,
   containerNetns: string,
+  joins?: Joins,
 ): AttachPlan {
-  const interfaces = interfacesHere(task, set, self);
+  const interfaces = interfacesHere(task, set, self, joins);
   const ports = portsOf(task, interfaces, self, containerNetns);
   const inside = containerObjects(interfaces, outOf(task)).flatMap((object) =>
     addOps(object, undefined, containerNetns),
@@ -51,7 +58,8 @@ export function attachPlan(
         netns,
         ops: objects.flatMap((object) => addOps(object, undefined, netns)),
       })),
-      { netns: containerNetns, ops: [...interfaces.map(({ dev }) => setUp(dev)), ...inside] },
+      outsideBatch(interfaces, self, containerNetns),
+      { netns: containerNetns, ops: [...interfaces.flatMap(setUp), ...inside] },
     ],
     added: new Map(ports.map(({ vni, objects }) => [vni, scopeOf(objects)])),
   };
@@ -64,12 +72,15 @@ export function portsOf(
   self: Self,
   containerNetns: string,
 ): { readonly vni: number; readonly netns: string; readonly objects: KernelObject[] }[] {
-  return interfaces.map(({ dev, address, network }) => {
+  return interfaces.map(({ dev, number, address, network }) => {
     const mtu = mtuOf(network, self);
+    // Where the container's eth is another network's, this one leads to the name server, and nothing else sets it up.
+    const end =
+      network.outside === undefined ? { name: dev, up: false as const } : { name: nameLink(number) };
     return {
       vni: network.vni,
       netns: `${self.netnsDir}/${sandboxName(self.prefix, network.vni)}`,
-      objects: portObjects(task, network, address, mtu, { name: dev, netns: containerNetns, mtu, up: false }),
+      objects: portObjects(task, network, address, mtu, { ...end, netns: containerNetns, mtu }),
     };
   });
 }

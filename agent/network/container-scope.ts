@@ -4,7 +4,7 @@ import { prefixBits, subnetOf, subnetsOf } from '../../shared/lib/network-subnet
 import { address6, prefixed6 } from '../../shared/lib/network-ipv6.ts';
 import type { NetworkAssignment, PublishedPort, TaskAssignment } from '../../shared/model/index.ts';
 import { type KernelObject, MAIN_TABLE } from './kernel-object.ts';
-import { CONTAINER_ADDRESS6, PORT_ADDRESS6 } from './names.ts';
+import { CONTAINER_ADDRESS6, NAME_SERVER, nameLink, PORT_ADDRESS6 } from './names.ts';
 
 const FIRST_TABLE = 100;
 const FIRST_PRIORITY = 1000;
@@ -21,12 +21,31 @@ export interface Interface {
   readonly before?: true;
   /** Datagrams come by it that programs answer without saying from where. */
   readonly answersDatagrams?: true;
+  /** Absent: the network leads nowhere else. */
+  readonly gateway?: string;
+  /** What a plugin made for it. */
+  readonly joined?: Joined;
 }
+
+/** An interface that a network plugin made on the host, for a container. */
+export interface Joined {
+  readonly device: string;
+  /** The address that it is to have. Absent: its own. */
+  readonly mac?: string;
+  readonly gateway?: string;
+  readonly routes: readonly { readonly dst: string; readonly via?: string }[];
+}
+
+/** By network id. */
+export type Joins = ReadonlyMap<string, Joined>;
+
+const NO_JOINS: Joins = new Map();
 
 /** eth0, eth1, ... by the numbers of the task's addresses; networks that are not known are left out. */
 export function interfacesOf(
   task: TaskAssignment,
   networks: ReadonlyMap<string, NetworkAssignment>,
+  joins: Joins = NO_JOINS,
 ): Interface[] {
   return task.addresses.flatMap(({ address, network: networkId, device }, index) => {
     const network = networks.get(networkId);
@@ -35,15 +54,15 @@ export function interfacesOf(
     const priority = attachment?.wayOutPriority ?? 0;
     if (network === undefined) return [];
     const publishes = network.ingress ? new Set(task.spec.ports.flatMap(protocolOfIngress)) : new Set();
+    const joined = joins.get(networkId);
+    const gateway = gatewayOf(network, address, joined);
     return [
       {
-        dev: `eth${number}`,
-        number,
-        address,
-        network,
-        priority,
+        ...{ dev: `eth${number}`, number, address, network, priority },
         ...(publishes.has('sctp') ? { before: true as const } : {}),
         ...(publishes.has('udp') ? { answersDatagrams: true as const } : {}),
+        ...(gateway === undefined ? {} : { gateway }),
+        ...(joined === undefined ? {} : { joined }),
       },
     ];
   });
@@ -53,10 +72,18 @@ function protocolOfIngress({ protocol, mode }: PublishedPort): string[] {
   return mode === 'ingress' ? [protocol] : [];
 }
 
+/** Of a network of Shoal's the sandbox, which is one for an internal network too: it refuses. */
+function gatewayOf(network: NetworkAssignment, address: string, joined?: Joined): string | undefined {
+  const { outside, internal } = network;
+  if (outside === undefined) return subnetOf(network, address).gateway;
+  if (internal) return undefined;
+  return outside.kind === 'plugin' ? joined?.gateway : subnetOf(network, address).gateway;
+}
+
 /** The way out, and to names: the network that has one, is not ingress and comes first by priority; else ingress, else the first at all. */
 export function defaultInterface(interfaces: readonly Interface[]): Interface | undefined {
   const [first] = interfaces
-    .filter(({ network }) => !network.internal && !network.ingress)
+    .filter(({ network, gateway }) => !network.internal && !network.ingress && gateway !== undefined)
     .toSorted((a, b) => b.priority - a.priority);
   return first ?? interfaces.find(({ network }) => network.ingress) ?? interfaces[0];
 }
@@ -81,6 +108,7 @@ export function wayOutOf(interfaces: readonly Interface[]): Interface | undefine
  */
 export function containerObjects(interfaces: readonly Interface[], bytesPerSecond?: number): KernelObject[] {
   const way = wayOutOf(interfaces);
+  const names = defaultInterface(interfaces);
   const ipv6 = interfaces.filter(({ network }) => network.subnet6 !== undefined);
   const way6 = wayOutOf(ipv6);
   return [
@@ -93,7 +121,9 @@ export function containerObjects(interfaces: readonly Interface[], bytesPerSecon
     ),
     ...interfaces.flatMap(otherSubnets),
     ...interfaces.flatMap(ipv6Objects),
-    ...(way === undefined ? [] : [defaultRoute(way, MAIN_TABLE)]),
+    ...interfaces.flatMap((one) => pluginRoutes(one, MAIN_TABLE)),
+    ...(way === undefined ? [] : defaultRoute(way, MAIN_TABLE)),
+    ...(names === undefined ? [] : nameRoute(names, MAIN_TABLE)),
     ...(way6 === undefined ? [] : [defaultRoute6(way6, MAIN_TABLE)]),
     ...(interfaces.length > 1 ? [...interfaces.flatMap(sourceObjects), ...ipv6.flatMap(sourceObjects6)] : []),
     ...(bytesPerSecond === undefined
@@ -135,14 +165,25 @@ export function outOf(task: TaskAssignment): number | undefined {
 
 /** By the gateway: only its own subnet is on an interface's wire. */
 function otherSubnets({ dev, address, network }: Interface): KernelObject[] {
+  if (network.outside?.kind === 'plugin') return [];
   const own = subnetOf(network, address);
   return subnetsOf(network)
     .filter(({ subnet }) => subnet !== own.subnet)
     .map(({ subnet }) => ({ type: 'route', dst: subnet, table: MAIN_TABLE, dev, via: own.gateway }));
 }
 
-function defaultRoute({ dev, address, network }: Interface, table: number): KernelObject {
-  return { type: 'route', dst: '0.0.0.0/0', table, dev, via: subnetOf(network, address).gateway };
+function defaultRoute({ dev, gateway }: Interface, table: number): KernelObject[] {
+  return gateway === undefined ? [] : [{ type: 'route', dst: '0.0.0.0/0', table, dev, via: gateway }];
+}
+
+/** Where the gateway is not the sandbox, names are asked of it by a device of their own, under the same address. */
+function nameRoute({ number, address, network }: Interface, table: number): KernelObject[] {
+  if (network.outside === undefined) return [];
+  return [{ type: 'route', dst: `${NAME_SERVER}/32`, table, dev: nameLink(number), src: address }];
+}
+
+function pluginRoutes({ dev, joined }: Interface, table: number): KernelObject[] {
+  return (joined?.routes ?? []).map((route) => ({ type: 'route', table, dev, ...route }));
 }
 
 function defaultRoute6({ dev }: Interface, table: number): KernelObject {
@@ -165,7 +206,9 @@ function sourceObjects(one: Interface): KernelObject[] {
   const table = FIRST_TABLE + one.number;
   return [
     { type: 'route', dst: subnetOf(one.network, one.address).subnet, table, dev: one.dev },
-    defaultRoute(one, table),
+    ...defaultRoute(one, table),
+    ...pluginRoutes(one, table),
+    ...nameRoute(one, table),
     { type: 'rule', priority: FIRST_PRIORITY + one.number, table, from: `${one.address}/32` },
   ];
 }

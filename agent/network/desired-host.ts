@@ -15,6 +15,7 @@ import { hostPortsOf } from './host-ports.ts';
 import { localTasks, mtuOf, type NetworkView, type Self } from './local.ts';
 import { chain, type KernelObject, MAIN_TABLE } from './kernel-object.ts';
 import { CONTAINER_ADDRESS6, hostTable, UPLINK, uplinkAddresses, uplinkName, uplinkPrefix } from './names.ts';
+import { vlanObjects } from './outside-links.ts';
 import { wireObjects, wireSysctls } from './wire.ts';
 
 const PROTOCOLS = ['tcp', 'udp', 'sctp'] as const;
@@ -38,11 +39,11 @@ export function hostSysctls(prefix: string): string[] {
 /** What does not hang on one service. */
 export function hostBase(set: AssignmentSet, self: Self, views: readonly NetworkView[]): KernelObject[] {
   const withUplink = views.filter((view) => view.uplinkSlot !== undefined);
-  const wire = wireObjects(set, self, views);
-  if (withUplink.length === 0) return wire;
+  const below = [...wireObjects(set, self, views), ...vlanObjects(views, self)];
+  if (withUplink.length === 0) return below;
   const ipv6 = withUplink.filter(({ network }) => network.subnet6 !== undefined);
   return [
-    ...wire,
+    ...below,
     { type: 'sysctl', path: 'ipv4/ip_forward', value: '1' },
     ...(ipv6.length === 0 ? [] : forwarding6(self)),
     ...withUplink.flatMap(uplinkObjects),

@@ -22,6 +22,7 @@ import { localObjects, proxyDelay, sourceObjects } from './local-objects.ts';
 import { type KernelObject, MAIN_TABLE, chain } from './kernel-object.ts';
 import {
   encryptedPort,
+  NAME_SERVER,
   originOf,
   ownAddress,
   TUNNEL,
@@ -70,7 +71,7 @@ function foundation(view: NetworkView, me: PeerAssignment): KernelObject[] {
   const { network } = view;
   return [
     ...tunnel(view, me),
-    ...subnetsOf(network).map(
+    ...(network.outside === undefined ? subnetsOf(network) : [{ gateway: NAME_SERVER }]).map(
       ({ gateway }): KernelObject => ({ type: 'address', dev: 'lo', address: `${gateway}/32` }),
     ),
     // What has no better route has no endpoint: it is led to lo, where the forward chain refuses it at once. A route
@@ -223,15 +224,15 @@ function leaveRules(view: NetworkView, { ip }: Family): string[] {
   return [hairpin, ...(view.uplinkSlot === undefined ? [] : [out])];
 }
 
-/** On ingress, and where they are kept apart, containers answer what was published; they do not begin anything among themselves. */
+/** On ingress, where they are kept apart, and where their network is not this one, containers answer what was published; they do not begin anything among themselves. */
 function refuseRules(view: NetworkView, { noHost }: Family): string[] {
   const begun = `iifname "c*" oifname != "${UPLINK}" ct state new`;
-  return ['oifname "lo"', ...(view.network.ingress || view.network.isolated === true ? [begun] : [])].flatMap(
-    (condition) => [
-      `${condition} meta l4proto tcp reject with tcp reset`,
-      `${condition} reject with ${noHost}`,
-    ],
-  );
+  const { ingress, isolated, outside } = view.network;
+  const apart = ingress || isolated === true || outside !== undefined;
+  return ['oifname "lo"', ...(apart ? [begun] : [])].flatMap((condition) => [
+    `${condition} meta l4proto tcp reject with tcp reset`,
+    `${condition} reject with ${noHost}`,
+  ]);
 }
 
 function vipDispatcher({ ip, table }: Family): Dispatcher {

@@ -9,7 +9,7 @@ import { hostBase, meshObjects } from './desired-host.ts';
 import { endpointObjects, sandboxBase, vipObjects } from './desired-sandbox.ts';
 import { EndpointIndex } from './endpoint-index.ts';
 import { type KernelObject, type Scope, scopeOf } from './kernel-object.ts';
-import { localNetworks, type NetworkView, possible, type Self } from './local.ts';
+import { hasUplink, localNetworks, nameServerOf, type NetworkView, possible, type Self } from './local.ts';
 import { sandboxName } from './names.ts';
 
 export interface SandboxState {
@@ -48,13 +48,13 @@ export function viewsOf(set: AssignmentSet, self: Self): NetworkView[] {
       set,
       self,
       netns: `${self.netnsDir}/${sandboxName(self.prefix, network.vni)}`,
-      uplinkSlot: network.internal && !network.ingress ? undefined : self.uplinkSlots.get(network.networkId),
+      uplinkSlot: hasUplink(network) ? self.uplinkSlots.get(network.networkId) : undefined,
     }),
   );
 }
 
 export function placeOf({ netns, network }: NetworkView): Omit<SandboxState, 'objects'> {
-  return { netns, vni: network.vni, networkId: network.networkId, gateway: network.gateway };
+  return { netns, vni: network.vni, networkId: network.networkId, gateway: nameServerOf(network) };
 }
 
 /** The network whose published ports the host leads into the mesh. */

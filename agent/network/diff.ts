@@ -24,6 +24,7 @@ const ORDER: readonly KernelObject['type'][] = [
   'sysctl',
   'vxlan',
   'veth',
+  'vlan',
   'wireguard',
   'wg-peer',
   'address',
@@ -34,6 +35,7 @@ const ORDER: readonly KernelObject['type'][] = [
   'rule',
 ];
 
+const LINKS: ReadonlySet<KernelObject['type']> = new Set(['veth', 'vxlan', 'vlan', 'wireguard']);
 const NFT: ReadonlySet<KernelObject['type']> = new Set(['table', 'set', 'chain', 'element']);
 
 /** The device on which an object lives and with which it goes. */
@@ -42,7 +44,7 @@ function deviceOf(object: KernelObject): string | undefined {
 }
 
 function isLink(object: KernelObject): boolean {
-  return object.type === 'veth' || object.type === 'vxlan' || object.type === 'wireguard';
+  return LINKS.has(object.type);
 }
 
 /** Devices whose kind or make can not be changed in place. */
@@ -126,6 +128,7 @@ export function addOps(object: KernelObject, old: KernelObject | undefined, netn
       if (old !== undefined || peer === undefined) return [{ op: 'link-set', name, mtu, up: true }];
       return [{ op: 'link-add', kind: 'veth', name, mtu, peer }];
     }
+    case 'vlan':
     case 'wireguard': {
       const { type, ...fields } = object;
       return [{ op: 'link-add', kind: type, ...fields }];
@@ -164,6 +167,7 @@ function removeOps(object: KernelObject): NetOp[] {
   switch (object.type) {
     case 'vxlan':
     case 'veth':
+    case 'vlan':
     case 'wireguard':
       return [{ op: 'link-del', name: object.name }];
     case 'wg-peer':

@@ -2,6 +2,8 @@
 import type { Logger, NetworkReport } from '../../shared/model/index.ts';
 import type { LiveContainers } from './live-wiring.ts';
 import type { Wire } from './local.ts';
+import type { Plugins } from './plugin/plugins.ts';
+
 export interface NetworkDriverOptions {
   /** With the node's id it makes the names of namespaces, tables and devices. Letters, digits, - and _. */
   readonly clusterName: string;
@@ -11,6 +13,10 @@ export interface NetworkDriverOptions {
   readonly vxlanPort?: number;
   /** This node's ends of encrypted ways as they are now; without it encrypted networks are refused. */
   readonly wire?: () => Wire | undefined;
+  /** Networks that plugins make. Absent: there are none. */
+  readonly plugins?: Plugins;
+  /** The kernel has macvlan. Default: it has not. */
+  readonly macvlan?: boolean;
   /** Default /run/netns, where ip-netns(8) looks. */
   readonly netnsDir?: string;
   /** Name servers for names that are not the cluster's. Default: those of /etc/resolv.conf. */

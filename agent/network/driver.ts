@@ -14,26 +14,28 @@ import {
 } from '../../shared/model/index.ts';
 import { adopt } from './adopt.ts';
 import { attachPlan } from './attach.ts';
+import { Changes } from './changes.ts';
 import { defaultInterface, interfacesOf } from './container-scope.ts';
-import { advertisedDevices } from './desired-host6.ts';
 import { type DesiredChange, DesiredTracker } from './desired-tracker.ts';
 import { detachPlan } from './detach.ts';
 import type { RowChanges } from './endpoint-index.ts';
 import { hostPortsOf, portText, sharedPort } from './host-ports.ts';
 import { Lingering } from './lingering.ts';
-import { localTasks, neededNetworks, requireTunnels, type Self } from './local.ts';
+import { localTasks, nameServerOf, neededNetworks, requireTunnels, type Self } from './local.ts';
 import type { NetworkDriverOptions } from './driver-options.ts';
 import { DnsService } from './dns-service.ts';
-import { ForeignPorts, isTaken, listeningPorts, portTaken } from './foreign-ports.ts';
+import { ForeignPorts, requireFree } from './foreign-ports.ts';
 import { warnOfForwardDrop } from './forward-policy.ts';
-import { KERNEL_HAS_IPV6, underlayMtu } from './underlay.ts';
 import { Kernel } from './kernel.ts';
 import { hasAll, LiveWiring } from './live-wiring.ts';
-import { prefixOf, TUNNEL_OVERHEAD } from './names.ts';
+import { prefixOf } from './names.ts';
 import { NetworkNews } from './network-news.ts';
 import type { NamespaceDump } from './observe.ts';
 import { removeAll } from './remove-all.ts';
 import { readHostResolvers, resolvConf, resolvConfOfNode } from './resolv-conf.ts';
+import { isOutside } from './outside-links.ts';
+import { Outside } from './outside.ts';
+import { NETNS_DIR, selfOf } from './self.ts';
 import { chooseSlots } from './uplink-slots.ts';
 import { SetChanges } from './set-changes.ts';
 import { flushes } from './withdrawn.ts';
@@ -42,7 +44,6 @@ const ATTEMPTS = 5;
 const REPAIR_MS = 10_000;
 /** A look that takes long is made less often: it is at most so small a part of the time. */
 const REPAIR_SPARING = 50;
-const NETNS_DIR = '/run/netns';
 
 export class NetworkDriver {
   readonly #options: NetworkDriverOptions;
@@ -63,15 +64,20 @@ export class NetworkDriver {
   readonly #changes = new SetChanges();
   #set: AssignmentSet | undefined;
   #applied: AssignmentSet | undefined;
+  readonly #outside: Outside;
+  /** The kernel is to be read for what was done here: no difference is somebody else's. */
+  #lookAnew = false;
   readonly #wiring: LiveWiring;
   /** Tasks whose interfaces are to be looked at. */
   #due: ReadonlySet<string> = new Set();
+  /** Of those, tasks whose interfaces went with what is below them on the host. */
+  #broken: ReadonlySet<string> = new Set();
   /** Counts changes of the two sets of tasks. */
   #localRevision = 0;
   #pending: Promise<void> | undefined;
   readonly #news: NetworkNews;
   /** Called after each successful change: wakes those who wait for their task to be known. */
-  readonly #waiting = new Set<() => void>();
+  readonly #awaited = new Changes();
 
   constructor(options: NetworkDriverOptions) {
     if (!/^[A-Za-z0-9_-]{1,64}$/.test(options.clusterName)) {
@@ -80,7 +86,8 @@ export class NetworkDriver {
     this.#options = options;
     this.#prefix = prefixOf(options.clusterName, options.nodeId);
     this.#kernel = new Kernel(this.#prefix, options.netnsDir ?? NETNS_DIR);
-    this.#wiring = new LiveWiring(options.live, this.#kernel, options.logger);
+    this.#outside = new Outside(options);
+    this.#wiring = new LiveWiring(options.live, this.#outside, this.#kernel, options.logger);
     this.#dns = new DnsService(
       options.nodeId,
       options.logger,
@@ -109,9 +116,11 @@ export class NetworkDriver {
   async attach(taskId: string, netnsPath: string, signal: AbortSignal): Promise<void> {
     while (this.#set?.tasks.get(taskId) === undefined) {
       signal.throwIfAborted();
-      await this.#nextChange(signal);
+      await this.#awaited.next(signal);
     }
     await this.#pending?.catch(() => undefined);
+    const known = this.#attached.has(taskId) ? undefined : this.#set.tasks.get(taskId);
+    if (known !== undefined) await this.#outside.join(known, this.#set, netnsPath);
     const task = await this.#work.run(() => this.#attachNow(taskId, netnsPath, signal));
     // its ports may have been left to a program that ended since
     if (hostPortsOf(task).length > 0) await this.#reconcile(signal);
@@ -120,11 +129,15 @@ export class NetworkDriver {
   /** Takes the task's interfaces away, and its networks with them if it was the last one here. */
   async detach(taskId: string, signal: AbortSignal = this.#closing.signal): Promise<void> {
     const task = this.#attached.get(taskId);
+    const known = this.#set?.tasks.get(taskId) ?? task;
     this.#attached.delete(taskId);
+    // A device of the host below its interface may be to go, or a plugin has to be told.
+    const outside = known !== undefined && this.#set !== undefined && isOutside(known, this.#set);
+    this.#lookAnew ||= outside;
     this.#ended.add(taskId);
     this.#localRevision += 1;
-    if (task !== undefined && (await this.#work.run(() => this.#detachNow(task)))) return;
-    if (task !== undefined || this.#set?.tasks.has(taskId) === true) await this.#reconcile(signal);
+    if (task !== undefined && !outside && (await this.#work.run(() => this.#detachNow(task)))) return;
+    if (known !== undefined) await this.#reconcile(signal);
   }
 
   /** False when more may have to go than what is its own, or the kernel did not take it: all is then looked at. */
@@ -133,13 +146,7 @@ export class NetworkDriver {
     if (set === undefined || !this.#kernel.isKnown) return false;
     const { hostDump, sandboxes } = await this.#kernel.observed();
     const plan = detachPlan(task, set, this.#self(set, hostDump), sandboxes);
-    return (
-      plan !== undefined &&
-      this.#kernel.shrink(plan).then(
-        () => true,
-        () => false,
-      )
-    );
+    return plan !== undefined && this.#kernel.shrink(plan);
   }
 
   /** Resolves when the task's container has interfaces for these addresses, and no others. Rejects with why it has not. */
@@ -150,7 +157,7 @@ export class NetworkDriver {
       const problem = this.#wiring.problemOf(taskId);
       if (problem !== undefined) throw new ConflictError(problem);
       signal.throwIfAborted();
-      await this.#nextChange(signal);
+      await this.#awaited.next(signal);
     }
   }
 
@@ -159,20 +166,26 @@ export class NetworkDriver {
     if (this.#set !== undefined) await this.#reconcile(this.#closing.signal);
   }
 
+  /** Something beside the assignments has changed: it is looked at, and what goes wrong is said. */
+  changed(): void {
+    this.#said('networks were not applied', this.rekeyed());
+  }
+
   /** The text of a task's /etc/resolv.conf. Throws NotFoundError for a task that is not this node's. */
   resolvConfFor(taskId: string): string {
     const task = this.#set?.tasks.get(taskId) ?? this.#attached.get(taskId);
     if (task === undefined || this.#set === undefined)
       throw new NotFoundError(`no task ${taskId} on this node`);
     if (task.spec.container.runtime?.network === 'host') return resolvConfOfNode(task.spec.container.dns);
-    const way = defaultInterface(interfacesOf(task, this.#set.networks));
-    return resolvConf(way?.network.gateway, task.spec.container.dns);
+    const way = defaultInterface(interfacesOf(task, this.#set.networks, this.#outside.joinsOf(taskId)));
+    return resolvConf(way && nameServerOf(way.network), task.spec.container.dns);
   }
 
   /** Stops working. What tasks use stays in the kernel, for the next driver to take over. */
   async close(): Promise<void> {
     this.#closing.abort();
     clearTimeout(this.#lingerTimer);
+    this.#outside.close();
     await this.#repairs;
     await this.#work.run(async () => {
       await this.#leaveNoneBehind();
@@ -212,6 +225,8 @@ export class NetworkDriver {
     if (set === undefined) return;
     const rows = this.#changes.take();
     const isNew = this.#kernel.isKnown || set !== this.#applied;
+    if (this.#lookAnew) this.#kernel.forget();
+    this.#lookAnew = false;
     try {
       const change = await this.#desired(set, rows);
       const plan = await this.#kernel.plan(change);
@@ -228,17 +243,18 @@ export class NetworkDriver {
       this.#changes.lost();
       throw error;
     }
-    this.#news.tell(this.#foreignPorts.taken);
+    await this.#tell(set);
     await this.#rewire(set);
-    for (const wake of this.#waiting) wake();
+    this.#awaited.wake();
   }
 
-  async #nextChange(signal: AbortSignal): Promise<void> {
-    const woken = new AbortController();
-    const wake = (): void => woken.abort();
-    this.#waiting.add(wake);
-    await delay(60_000, AbortSignal.any([signal, woken.signal])).catch(() => undefined);
-    this.#waiting.delete(wake);
+  /** What managers are to know, and what is to be given back. */
+  async #tell(set: AssignmentSet): Promise<void> {
+    const { hostDump } = await this.#kernel.observed();
+    this.#news.tell(this.#foreignPorts.taken, this.#outside.drivers(hostDump));
+    if (!this.#outside.owes) return;
+    const self = this.#self(set, hostDump);
+    this.#outside.settle(localTasks(set, self), [...neededNetworks(set, self), ...this.#lingering.kept]);
   }
 
   async #desired(set: AssignmentSet, rows: RowChanges | undefined): Promise<DesiredChange> {
@@ -259,13 +275,15 @@ export class NetworkDriver {
     clearTimeout(this.#lingerTimer);
     const { dueMs } = this.#lingering;
     if (dueMs === undefined || this.#closing.signal.aborted) return;
-    const look = (): void => {
-      this.#reconcile(this.#closing.signal).catch((error: unknown) => {
-        if (!isAbort(error))
-          this.#options.logger.warn({ error: describeError(error) }, 'an unused network was not removed');
-      });
-    };
+    const look = (): void => this.#said('unused networks stayed', this.#reconcile(this.#closing.signal));
     this.#lingerTimer = setTimeout(look, Math.max(1, dueMs - performance.now())).unref();
+  }
+
+  /** Nobody waits for it: how it fails is in the log. */
+  #said(failure: string, work: Promise<void>): void {
+    work.catch((error: unknown) => {
+      if (!isAbort(error)) this.#options.logger.warn({ error: describeError(error) }, failure);
+    });
   }
 
   /** Nobody would look after a sandbox that only lingers. */
@@ -278,30 +296,20 @@ export class NetworkDriver {
   }
 
   #self(set: AssignmentSet, dump: NamespaceDump): Self {
-    const { nodeId } = this.#options;
-    const underlay = underlayMtu(dump, set.peers.get(nodeId)?.address);
-    const wire = this.#options.wire?.();
-    return {
-      ...(wire === undefined ? {} : { wire }),
-      nodeId,
-      prefix: this.#prefix,
-      mtu: underlay - TUNNEL_OVERHEAD,
-      vxlanPort: this.#options.vxlanPort ?? 4789,
-      netnsDir: this.#options.netnsDir ?? NETNS_DIR,
-      ...(KERNEL_HAS_IPV6 ? {} : { noIpv6: true as const }),
-      advertised: advertisedDevices(dump.sysctls),
+    return selfOf(this.#options, set, dump, {
       uplinkSlots: this.#slots,
       attached: this.#attached,
       localRevision: this.#localRevision,
       ended: this.#ended,
-    };
+    });
   }
 
   /** Containers that were attached before this agent started have their interfaces; one that ended has lost them. */
   #adopt(set: AssignmentSet, sandboxes: ReadonlyMap<number, ReadonlyMap<string, unknown>>, self: Self): void {
     for (const taskId of this.#ended) if (!set.tasks.has(taskId)) this.#ended.delete(taskId);
     const { attached, due } = adopt(set, this.#attached, this.#ended, sandboxes, self);
-    this.#due = due;
+    this.#due = new Set([...due, ...this.#broken]);
+    this.#broken = new Set();
     for (const taskId of this.#attached.keys())
       if (!attached.has(taskId)) this.#setAttached(taskId, undefined);
     for (const [taskId, task] of attached)
@@ -343,7 +351,8 @@ export class NetworkDriver {
     if (hasForeignNetwork(task.spec.container.runtime)) return task;
     const self = this.#self(set, reading.hostDump);
     requireTunnels(task, set, self);
-    const { batches, added } = attachPlan(task, set, self, netnsPath);
+    const joins = this.#outside.joinsOf(taskId);
+    const { batches, added } = attachPlan(task, set, self, netnsPath, joins);
     try {
       await this.#kernel.extend(batches, added);
     } catch (error) {
@@ -354,6 +363,7 @@ export class NetworkDriver {
     this.#ended.delete(taskId);
     this.#setAttached(taskId, task);
     this.#tracker.attached(added);
+    this.#outside.moved(task);
     return task;
   }
 
@@ -365,15 +375,15 @@ export class NetworkDriver {
         await delay(Math.max(everyMs, tookMs * REPAIR_SPARING), signal);
         const startedMs = performance.now();
         await this.#work.run(async () => this.#kernel.forget());
-        if (this.#set === undefined) continue;
+        const set = this.#set;
+        if (set === undefined) continue;
+        this.#broken = await this.#wiring.broken([...this.#attached.values()], set);
         await this.#reconcile(signal);
         tookMs = performance.now() - startedMs;
         await this.#work.run(async () => this.#foreignPorts.look((await this.#kernel.observed()).host));
-        this.#news.tell(this.#foreignPorts.taken);
-        if (
-          first &&
-          localTasks(this.#set, this.#self(this.#set, (await this.#kernel.observed()).hostDump)).length > 0
-        ) {
+        await this.#work.run(() => this.#tell(set));
+        const { hostDump } = await this.#kernel.observed();
+        if (first && localTasks(set, this.#self(set, hostDump)).length > 0) {
           first = false;
           await warnOfForwardDrop(this.#options.logger);
         }
@@ -383,12 +393,4 @@ export class NetworkDriver {
       }
     }
   }
-}
-
-/** Throws ConflictError when somebody else listens on one of these ports. */
-async function requireFree(ports: readonly string[]): Promise<void> {
-  if (ports.length === 0) return;
-  const listening = await listeningPorts();
-  const taken = ports.find((port) => isTaken(port, listening));
-  if (taken !== undefined) throw new ConflictError(portTaken(taken));
 }

@@ -3,6 +3,7 @@
  * any socket; so a port that somebody listens on when it is to be published is left to him, and said so.
  */
 import { readFile } from 'node:fs/promises';
+import { ConflictError } from '../../shared/errors/index.ts';
 import { formatAddress6 } from '../../shared/lib/cidr6.ts';
 import type { TakenPort } from '../../shared/model/network-report.ts';
 import type { Logger } from '../../shared/model/options.ts';
@@ -84,7 +85,7 @@ export async function listeningPorts(): Promise<Set<string>> {
 }
 
 /** The words for one such port. */
-export function portTaken(port: string): string {
+function portTaken(port: string): string {
   return `port ${port} is in use by another process on this node`;
 }
 
@@ -152,4 +153,12 @@ export class ForeignPorts {
     this.#returned = [...before.keys()].some((key) => !this.#left.has(key));
     return { whole: change.whole, objects };
   }
+}
+
+/** Throws ConflictError when somebody else listens on one of these ports. */
+export async function requireFree(ports: readonly string[]): Promise<void> {
+  if (ports.length === 0) return;
+  const listening = await listeningPorts();
+  const taken = ports.find((port) => isTaken(port, listening));
+  if (taken !== undefined) throw new ConflictError(portTaken(taken));
 }

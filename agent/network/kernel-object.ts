@@ -34,6 +34,16 @@ export type KernelObject =
         readonly up?: false;
       };
     }
+  /** On the host. The alias says whose it is. */
+  | {
+      readonly type: 'vlan';
+      readonly name: string;
+      /** The device below. */
+      readonly link: string;
+      readonly id: number;
+      readonly alias: string;
+      readonly down?: true;
+    }
   | {
       readonly type: 'wireguard';
       readonly name: string;
@@ -126,6 +136,7 @@ export function keyOf(object: KernelObject): string {
       return `sysctl ${object.path}`;
     case 'vxlan':
     case 'veth':
+    case 'vlan':
     case 'wireguard':
       return `link ${object.name}`;
     case 'wg-peer':
@@ -163,6 +174,8 @@ export function fingerprintOf(object: KernelObject): string {
       return `vxlan ${object.id} ${object.port} ${object.local ?? ''} ${object.mtu} ${object.mac} ${object.down === true}`;
     case 'veth':
       return `veth ${object.mtu} ${object.down === true}`;
+    case 'vlan':
+      return `vlan ${object.link} ${object.id} ${object.down === true}`;
     case 'wireguard':
       return `wireguard ${object.port} ${object.mtu} ${object.publicKey} ${object.down === true}`;
     case 'wg-peer':

@@ -11,6 +11,7 @@ import type { KernelObject, Scope } from './kernel-object.ts';
 import { familied } from './nft-diff.ts';
 import { hostTable, sandboxName, uplinkPrefix, vniOfSandbox, wirePrefix, wireTable } from './names.ts';
 import { type NamespaceDump, observeScope, type TableDump } from './observe.ts';
+import { observeVlans } from './outside-links.ts';
 import { type Batch, makePlan, type ObservedState, type Plan } from './plan.ts';
 
 /** A reading of the kernel. */
@@ -90,15 +91,16 @@ export class Kernel {
     }
   }
 
-  /** Takes away from sandboxes what was not planned, and remembers it. On failure nothing is taken for known. */
-  async shrink({ batches, removed }: DetachPlan): Promise<void> {
+  /** Takes away from sandboxes what was not planned, and remembers it. False on failure, and nothing is taken for known. */
+  async shrink({ batches, removed }: DetachPlan): Promise<boolean> {
     try {
       await applyBatches(batches);
-    } catch (error) {
+    } catch {
       this.forget();
-      throw error;
+      return false;
     }
     for (const [vni, keys] of removed) for (const key of keys) this.#last?.sandboxes.get(vni)?.delete(key);
+    return true;
   }
 
   async #read(): Promise<Known> {
@@ -118,7 +120,8 @@ export class Kernel {
     const table = await readTables(null, [own, tableIn(IPV6, own), wireTable(this.#prefix)]);
     const mine = [uplinkPrefix(this.#prefix), wirePrefix(this.#prefix)];
     const owns = (dev: string): boolean => mine.some((start) => dev.startsWith(start));
-    return { hostDump, host: observeScope(hostDump, table, owns) };
+    const vlans = observeVlans(hostDump, this.#prefix);
+    return { hostDump, host: new Map([...observeScope(hostDump, table, owns), ...vlans]) };
   }
 
   async #readSandbox(vni: number): Promise<[number, Map<string, KernelObject>] | undefined> {

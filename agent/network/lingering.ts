@@ -31,6 +31,11 @@ export class Lingering {
     }
     for (const id of this.#left.keys()) if (this.#left.size > MOST) this.#left.delete(id);
     this.#active = now;
+    return this.kept;
+  }
+
+  /** Those that are kept now. */
+  get kept(): NetworkAssignment[] {
     return [...this.#left.values()].map(({ network }) => network);
   }
 

@@ -3,16 +3,19 @@ import { describeError } from '../../shared/errors/index.ts';
 import {
   type AssignmentSet,
   hasForeignNetwork,
+  type NetworkAssignment,
   type TaskAddress,
   type TaskAssignment,
 } from '../../shared/model/index.ts';
 import type { Logger } from '../../shared/model/options.ts';
 import { dumpNamespace } from '../native/network.ts';
-import { CONTAINER_SYSCTLS } from './container-scope.ts';
+import { CONTAINER_SYSCTLS, interfacesOf } from './container-scope.ts';
 import type { Kernel } from './kernel.ts';
 import { requireTunnels, type Self } from './local.ts';
 import type { NamespaceDump } from './observe.ts';
 import type { AttachPlan } from './attach.ts';
+import { isOutside } from './outside-links.ts';
+import type { Outside } from './outside.ts';
 import { rewirePlan } from './rewire.ts';
 
 /** What is known of the containers that run here. */
@@ -25,13 +28,15 @@ export interface LiveContainers {
 
 export class LiveWiring {
   readonly #live: LiveContainers | undefined;
+  readonly #outside: Outside;
   readonly #kernel: Kernel;
   readonly #logger: Logger;
   /** Why a task is not wired as it should be. */
   readonly #problems = new Map<string, string>();
 
-  constructor(live: LiveContainers | undefined, kernel: Kernel, logger: Logger) {
+  constructor(live: LiveContainers | undefined, outside: Outside, kernel: Kernel, logger: Logger) {
     this.#live = live;
+    this.#outside = outside;
     this.#kernel = kernel;
     this.#logger = logger;
   }
@@ -39,6 +44,20 @@ export class LiveWiring {
   /** Undefined: none is known. */
   problemOf(taskId: string): string | undefined {
     return this.#problems.get(taskId);
+  }
+
+  /** Those of them that have lost an interface with what was below it on the host. */
+  async broken(tasks: readonly TaskAssignment[], set: AssignmentSet): Promise<Set<string>> {
+    const found = new Set<string>();
+    for (const task of tasks.filter((one) => isOutside(one, set))) {
+      const netns = await this.#live?.netnsOf(task.taskId);
+      if (netns === undefined) continue;
+      // It may end meanwhile.
+      const dump = await dumpNamespace(netns, []).catch(() => undefined);
+      if (dump === undefined) continue;
+      if (missingIn(dump as NamespaceDump, task, set).length > 0) found.add(task.taskId);
+    }
+    return found;
   }
 
   /** Wires those that run; `done` is told of each. What can not be done is tried again with the next change. */
@@ -76,10 +95,23 @@ export class LiveWiring {
     if (netns === undefined) return;
     requireTunnels(task, set, self);
     const dump = (await dumpNamespace(netns, CONTAINER_SYSCTLS)) as NamespaceDump;
-    const { batches, added } = rewirePlan(task, set, self, netns, dump);
+    const missing = missingIn(dump, task, set);
+    // What a plugin has to make is waited for outside of everybody else's way.
+    if (!this.#outside.prepare(task, missing, netns)) return;
+    const joins = this.#outside.joinsOf(task.taskId);
+    const { batches, added } = rewirePlan(task, set, self, netns, dump, joins);
     await this.#kernel.extend(batches, added);
+    this.#outside.moved(task);
     await this.#live?.rewired(task.taskId, await done(task, added));
   }
+}
+
+/** Networks that are not Shoal's own, of which the container has no interface. */
+function missingIn({ links }: NamespaceDump, task: TaskAssignment, set: AssignmentSet): NetworkAssignment[] {
+  const there = new Set(links.map(({ name }) => name));
+  return interfacesOf(task, set.networks)
+    .filter(({ dev, network }) => network.outside !== undefined && !there.has(dev))
+    .map(({ network }) => network);
 }
 
 /** Whether a task has interfaces for these addresses, and no others. */

@@ -1,8 +1,9 @@
 /** What concerns this node: itself, its tasks, and the networks that they are on. */
 import { UnsupportedError } from '../../shared/errors/index.ts';
+import { readBandwidth } from '../../shared/lib/bandwidth.ts';
 import type { AssignmentSet, NetworkAssignment, TaskAssignment } from '../../shared/model/index.ts';
 import { IPV6_LEAST_MTU } from '../../shared/lib/network-ipv6.ts';
-import { TUNNEL_OVERHEAD, WIRE_OVERHEAD } from './names.ts';
+import { NAME_SERVER, TUNNEL_OVERHEAD, WIRE_OVERHEAD } from './names.ts';
 
 /** This node's ends of the encrypted ways. */
 export interface Wire {
@@ -30,6 +31,10 @@ export interface Self {
   readonly wire?: Wire;
   /** Where named namespaces are, normally /run/netns. */
   readonly netnsDir: string;
+  /** VLAN devices that this node's agent made. Absent: none. */
+  readonly ownVlans?: ReadonlySet<string>;
+  /** Names of all devices of the host, as they were seen last. */
+  readonly hostLinks?: ReadonlySet<string>;
   /** The kernel has no IPv6. */
   readonly noIpv6?: true;
   /** Devices of the host that would stop taking router advertisements if it began to forward. Absent: none. */
@@ -69,6 +74,16 @@ export function mtuOf({ mtu, encrypted, local }: NetworkAssignment, self: Self):
  */
 export function hasTunnel({ encrypted, local }: NetworkAssignment, self: Self): boolean {
   return local !== true && (encrypted !== true || self.wire !== undefined);
+}
+
+/** What is outside of Shoal has a way out of its own. */
+export function hasUplink({ internal, ingress, outside }: NetworkAssignment): boolean {
+  return outside === undefined && (!internal || ingress);
+}
+
+/** Where containers find the name server. */
+export function nameServerOf({ gateway, outside }: NetworkAssignment): string {
+  return outside === undefined ? gateway : NAME_SERVER;
 }
 
 /** False where the kernel has none, or the network's packets would be too small for it. */
@@ -118,7 +133,7 @@ function publishes(set: AssignmentSet, networkId: string): boolean {
   return false;
 }
 
-/** Throws UnsupportedError when a network of the task is encrypted, or has IPv6, and can not be so here. */
+/** Throws UnsupportedError when the task can not be as it asks on one of its networks here: encrypted, with IPv6, limited. */
 export function requireTunnels(task: TaskAssignment, { networks }: AssignmentSet, self: Self): void {
   const plain = task.addresses
     .flatMap(({ network }) => networks.get(network) ?? [])
@@ -128,10 +143,22 @@ export function requireTunnels(task: TaskAssignment, { networks }: AssignmentSet
   const without = task.addresses
     .flatMap(({ network }) => networks.get(network) ?? [])
     .find((network) => !network.ingress && network.subnet6 !== undefined && !hasIpv6(network, self));
-  if (without === undefined) return;
+  if (without === undefined) return requireOutside(task, networks);
   throw new UnsupportedError(
     self.noIpv6 === true
       ? `network ${without.name} has IPv6, and this node's kernel has none`
       : `network ${without.name} has IPv6, which needs an MTU of ${IPV6_LEAST_MTU}: its MTU on this node is ${mtuOf(without, self)}`,
+  );
+}
+
+/** What a container gets is limited in the sandbox, where nothing of these networks passes. */
+function requireOutside({ addresses, spec }: TaskAssignment, networks: AssignmentSet['networks']): void {
+  if (readBandwidth(spec.container.labels).bandwidth.into === undefined) return;
+  const other = addresses
+    .map(({ network }) => networks.get(network))
+    .find((one) => one?.outside !== undefined);
+  if (other === undefined) return;
+  throw new UnsupportedError(
+    `network ${other.name} is not Shoal's own, and what a container gets from it can not be limited (label shoal.bandwidth-in)`,
   );
 }

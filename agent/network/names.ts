@@ -2,9 +2,20 @@
 import { formatAddress, parseAddress } from '../../shared/lib/cidr.ts';
 import { formatAddress6, parseAddress6 } from '../../shared/lib/cidr6.ts';
 
+/**
+ * Where the name server is on networks whose gateway is somebody else's: in the range of the uplinks, of which none has it.
+ * Containers reach it by a device of their own.
+ */
+export const NAME_SERVER = '169.254.0.2';
+
 /** Devices in a sandbox. */
 export const TUNNEL = 'vx0';
 export const UPLINK = 'up0';
+/** A container's device to the name server, beside its eth of that number. */
+export function nameLink(number: number): string {
+  return `dns${number}`;
+}
+
 /** The nft table in a sandbox. */
 export const SANDBOX_TABLE = 'shoal';
 

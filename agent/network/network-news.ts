@@ -1,6 +1,6 @@
-/** What a manager is to know of this node's networks: what was repaired, and which ports others listen on. */
-import type { Logger, NetworkReport, TakenPort } from '../../shared/model/index.ts';
-import { MAX_TAKEN_PORTS } from '../../shared/wire/node-schema.ts';
+/** What a manager is to know of this node's networks: what was repaired, which ports others listen on, and which other networks it can be on. */
+import type { Logger, NetworkReport, NodeDrivers, TakenPort } from '../../shared/model/index.ts';
+import { MAX_DRIVERS, MAX_TAKEN_PORTS } from '../../shared/wire/node-schema.ts';
 import { repairsIn } from './plan-repairs.ts';
 import type { Plan } from './plan.ts';
 
@@ -25,14 +25,22 @@ export class NetworkNews {
   }
 
   /** Nothing happens when that is as it was. */
-  tell(taken: readonly TakenPort[]): void {
+  tell(taken: readonly TakenPort[], drivers?: NodeDrivers): void {
     const report = {
       repairs: Object.fromEntries(this.#repairs),
       takenPorts: taken.slice(0, MAX_TAKEN_PORTS),
+      ...(drivers === undefined ? {} : { drivers: limited(drivers) }),
     };
     const text = JSON.stringify(report);
     if (text === this.#told) return;
     this.#told = text;
     this.#tell(report);
   }
+}
+
+function limited({ macvlanParents, plugins }: NodeDrivers): NodeDrivers {
+  return {
+    ...(macvlanParents === undefined ? {} : { macvlanParents: macvlanParents.slice(0, MAX_DRIVERS) }),
+    ...(plugins === undefined ? {} : { plugins: plugins.slice(0, MAX_DRIVERS) }),
+  };
 }

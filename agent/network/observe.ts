@@ -15,6 +15,11 @@ export interface NamespaceDump {
     readonly id?: number;
     readonly port?: number;
     readonly local?: string;
+    readonly index?: number;
+    /** Index of the device below, and of the bridge or bond that it is part of. */
+    readonly below?: number;
+    readonly master?: number;
+    readonly alias?: string;
     readonly publicKey?: string;
     readonly peers?: readonly {
       readonly publicKey: string;
@@ -54,6 +59,8 @@ export interface TableDump {
   readonly nftables: readonly Readonly<Record<string, unknown>>[];
 }
 
+type Link = NamespaceDump['links'][number];
+
 /** Which devices of a namespace are Shoal's. In a sandbox all are; on the host those of this node's name. */
 export type Ownership = (dev: string) => boolean;
 
@@ -65,7 +72,7 @@ export function observeScope(
   const mine = (entry: { readonly dev: string }): boolean => owns(entry.dev);
   return scopeOf([
     ...Object.entries(dump.sysctls).map(([path, value]): KernelObject => ({ type: 'sysctl', path, value })),
-    ...dump.links.filter((link) => owns(link.name)).flatMap(observeLink),
+    ...dump.links.filter((link) => owns(link.name)).flatMap((link) => observeLink(link, dump.links)),
     ...dump.addresses.filter(mine).flatMap(observeAddress),
     ...dump.neighbours.filter(mine).flatMap(observeNeighbour),
     ...dump.fdb.filter(mine).flatMap(observeFdb),
@@ -76,10 +83,15 @@ export function observeScope(
   ]);
 }
 
-function observeLink(link: NamespaceDump['links'][number]): KernelObject[] {
+/** A device of a kind that Shoal makes. `all` has the devices below. */
+export function observeLink(link: Link, all: readonly Link[]): KernelObject[] {
   const { name, mtu, mac = '', id = 0, port = 0, local = '' } = link;
   const state = link.up ? {} : { down: true as const };
   if (link.kind === 'vxlan') return [{ type: 'vxlan', name, id, port, local, mtu, mac, ...state }];
+  if (link.kind === 'vlan') {
+    const below = all.find(({ index }) => index !== undefined && index === link.below)?.name ?? '';
+    return [{ type: 'vlan', name, link: below, id, alias: link.alias ?? '', ...state }];
+  }
   if (link.kind === 'wireguard') return [...observeWireGuard(link, state)];
   return link.kind === 'veth' ? [{ type: 'veth', name, mtu, ...state }] : [];
 }

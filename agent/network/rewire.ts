@@ -5,13 +5,16 @@
 import { prefixBits } from '../../shared/lib/network-subnets.ts';
 import type { AssignmentSet, TaskAssignment } from '../../shared/model/index.ts';
 import { type AttachPlan, interfacesHere, portsOf, setUp } from './attach.ts';
-import { containerObjects, type Interface, outOf } from './container-scope.ts';
+import { containerObjects, type Interface, type Joins, outOf } from './container-scope.ts';
 import { addOps, diffScope } from './diff.ts';
 import { type KernelObject, scopeOf } from './kernel-object.ts';
 import type { Self } from './local.ts';
 import { type NamespaceDump, observeScope } from './observe.ts';
+import { outsideBatch } from './outside-links.ts';
 
-const isOurs = (dev: string): boolean => /^eth\d+$/.test(dev);
+const isOurs = (dev: string): boolean => /^(eth|dns)\d+$/.test(dev);
+/** The interface that a device is of. */
+const ethOf = (dev: string): string => dev.replace(/^dns/, 'eth');
 
 /** `dump` is what the container's namespace holds. */
 export function rewirePlan(
@@ -20,21 +23,22 @@ export function rewirePlan(
   self: Self,
   netns: string,
   dump: NamespaceDump,
+  joins?: Joins,
 ): AttachPlan {
-  const wanted = interfacesHere(task, set, self);
+  const wanted = interfacesHere(task, set, self, joins);
   const observed = [...observeScope(dump, undefined, isOurs).values()];
   const has = (one: Interface): boolean =>
     dump.links.some(({ name }) => name === one.dev) &&
     dump.addresses.some(({ dev, address }) => dev === one.dev && address === addressOf(one));
   const staying = wanted.filter(has);
   const stays = new Set(staying.map(({ dev }) => dev));
-  const stale = dump.links.map(({ name }) => name).filter((name) => isOurs(name) && !stays.has(name));
+  const stale = dump.links.map(({ name }) => name).filter((name) => isOurs(name) && !stays.has(ethOf(name)));
   const fresh = wanted.filter((one) => !stays.has(one.dev));
   const ports = portsOf(task, fresh, self, netns);
   const now = scopeOf(
     observed.filter((object) => {
       const dev = deviceOf(object);
-      return object.type !== 'veth' && (dev === undefined || stays.has(dev));
+      return object.type !== 'veth' && (dev === undefined || stays.has(ethOf(dev)));
     }),
   );
   const { rest } = diffScope(now, scopeOf(containerObjects(wanted, outOf(task))), netns);
@@ -45,7 +49,8 @@ export function rewirePlan(
         netns: sandbox,
         ops: objects.flatMap((object) => addOps(object, undefined, sandbox)),
       })),
-      { netns, ops: [...fresh.map(({ dev }) => setUp(dev)), ...rest] },
+      outsideBatch(fresh, self, netns),
+      { netns, ops: [...fresh.flatMap(setUp), ...rest] },
     ],
     added: new Map(ports.map(({ vni, objects }) => [vni, scopeOf(objects)])),
   };

@@ -1,5 +1,6 @@
 /** Which /30 of 169.254.0.0/17 each uplink of this host has. */
 import type { NetworkAssignment } from '../../shared/model/index.ts';
+import { hasUplink } from './local.ts';
 import { slotOfAddress, UPLINK_SLOTS, uplinkName } from './names.ts';
 
 /** Addresses of the host's own namespace, other clusters' included. */
@@ -20,7 +21,7 @@ export function chooseSlots(
   const byDevice = new Map([...used].map(([slot, dev]) => [dev, slot]));
   const taken = new Set([...used.keys(), ...remembered.values()]);
   const slots = new Map<string, number>();
-  for (const network of networks.filter((one) => !one.internal || one.ingress)) {
+  for (const network of networks.filter(hasUplink)) {
     const has = byDevice.get(uplinkName(prefix, network.vni)) ?? remembered.get(network.networkId);
     const slot = has ?? freeSlot(taken, prefix);
     taken.add(slot);

@@ -2,6 +2,7 @@
 import type { Clock } from '../../shared/lib/clock.ts';
 import type {
   AssignmentSet,
+  NetworkReport,
   NodeDescription,
   TaskStatus,
   TaskUsage,
@@ -35,6 +36,8 @@ export interface Link {
   report(status: TaskStatus): void;
   /** Sent now or never: the next says it anew. */
   reportUsage(tasks: readonly TaskUsage[]): void;
+  /** Tells the manager, and the next one, what there is to say of the node's networks. */
+  reportNetwork(report: NetworkReport): void;
   /** Tells the manager, and the next one, what the node's keys for encrypted networks are now. */
   tellKeys(keys: TunnelKeys): void;
   /** True while a session is open. */

@@ -236,8 +236,9 @@ function applyChange(session: Session, frame: Extract<ManagerFrame, { type: 'cha
   return applyDiff(session.set, frame);
 }
 
-function copied({ repairs, takenPorts }: NetworkReport) {
-  return { repairs: { ...repairs }, takenPorts: [...takenPorts] };
+function copied({ repairs, takenPorts, drivers }: NetworkReport) {
+  const said = drivers === undefined ? {} : { drivers: structuredClone(drivers) };
+  return { repairs: { ...repairs }, takenPorts: [...takenPorts], ...said };
 }
 
 function ignoreAbort(error: unknown): void {

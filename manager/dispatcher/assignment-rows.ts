@@ -23,8 +23,9 @@ import {
   type TaskStatus,
 } from '../../shared/model/index.ts';
 import { readAllow, readAllowFrom } from '../../shared/lib/allow-list.ts';
-import { readEncrypted } from '../../shared/lib/network-encrypted.ts';
+import { isEncrypted } from '../../shared/lib/network-encrypted.ts';
 import { ICC_OPTION, readMtu } from '../../shared/lib/network-mtu.ts';
+import { isLocal, outsideOf } from '../../shared/lib/network-outside.ts';
 import { taskContext, Template } from '../../shared/lib/template.ts';
 
 /** The part of the store that assignments are made of. */
@@ -148,7 +149,7 @@ export function endpointRows(view: AssignmentView, task: Task): readonly Endpoin
     aliases: spec.networks.find((attachment) => attachment.network === network)?.aliases ?? [],
     ...hostnameOf(view, task, spec),
     serving,
-    ...(view.networks.get(network)?.spec.driver === 'bridge' ? { local: true as const } : {}),
+    ...(isLocalNetwork(view, network) ? { local: true as const } : {}),
   }));
 }
 
@@ -226,22 +227,31 @@ export function meshPorts(service: Service): readonly MeshPort[] {
     }));
 }
 
+function isLocalNetwork({ networks }: AssignmentView, id: string): boolean {
+  const spec = networks.get(id)?.spec;
+  return spec !== undefined && isLocal(spec);
+}
+
 /** Undefined until the network has its subnet. */
 export function networkRow(network: Network): NetworkAssignment | undefined {
   if (network.allocation === undefined) return undefined;
-  const mtu = readMtu(network.spec.driverOptions);
+  // Those of a plugin are its own.
+  const options = network.spec.driver === 'plugin' ? {} : network.spec.driverOptions;
+  const mtu = readMtu(options);
   const allow = readAllow(network.spec.labels);
+  const outside = outsideOf(network.spec);
   return {
     networkId: network.id,
     name: network.spec.name,
     ...network.allocation,
     internal: network.spec.internal,
     ingress: network.spec.ingress,
-    ...(network.spec.driver === 'bridge' ? { local: true as const } : {}),
-    ...(network.spec.driverOptions[ICC_OPTION] === 'false' ? { isolated: true as const } : {}),
+    ...(isLocal(network.spec) ? { local: true as const } : {}),
+    ...(options[ICC_OPTION] === 'false' ? { isolated: true as const } : {}),
     ...(typeof mtu === 'number' ? { mtu } : {}),
     ...(typeof allow === 'object' ? { allow } : {}),
-    ...(readEncrypted(network.spec.driverOptions) === true ? { encrypted: true as const } : {}),
+    ...(isEncrypted(network.spec) ? { encrypted: true as const } : {}),
+    ...(outside === undefined ? {} : { outside }),
   };
 }
 

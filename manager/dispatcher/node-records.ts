@@ -12,7 +12,7 @@ import type {
   NodeCertificate,
   NodeDescription,
   NodeRole,
-  TakenPort,
+  NetworkReport,
   TunnelKeys,
 } from '../../shared/model/index.ts';
 import { sameData } from '../../shared/wire/assignment-diff.ts';
@@ -127,11 +127,19 @@ export class NodeRecords {
     }));
   }
 
-  /** The node has said on which of its ports others listen. */
-  async portsTaken(nodeId: string, takenPorts: readonly TakenPort[], signal: AbortSignal): Promise<void> {
+  /** The node has said on which of its ports others listen, and which other networks it can be on. */
+  async networksAre(
+    nodeId: string,
+    { takenPorts, drivers }: Omit<NetworkReport, 'repairs'>,
+    signal: AbortSignal,
+  ): Promise<void> {
     await this.#update(nodeId, signal, (node) => {
-      const { takenPorts: _, ...rest } = node;
-      return takenPorts.length === 0 ? rest : { ...rest, takenPorts };
+      const { takenPorts: _ports, drivers: _drivers, ...rest } = node;
+      return {
+        ...rest,
+        ...(takenPorts.length === 0 ? {} : { takenPorts }),
+        ...(drivers === undefined ? {} : { drivers }),
+      };
     });
   }
 

@@ -201,7 +201,7 @@ export class DirtyServices {
 
   #noteNode(nodeId: string, before: Node | undefined, after: Node | undefined): void {
     const same = before !== undefined && after !== undefined && samePlaces(before, after);
-    if (same && before.status === after.status) return;
+    if (same && before.status === after.status && sameDrivers(before, after)) return;
     // What a node runs is left alone while it is not down: thousands come back after a restart of the manager.
     if (!same || before.status === 'down' || after.status === 'down') {
       for (const taskId of this.#store.tasksOfNode(nodeId)) {
@@ -236,6 +236,10 @@ function followsNodes({ mode, rebalanceEveryMs }: ServiceSpec): boolean {
 }
 
 /** Nothing but its status changed that placement looks at. */
+function sameDrivers(before: Node, after: Node): boolean {
+  return JSON.stringify(before.drivers) === JSON.stringify(after.drivers);
+}
+
 function samePlaces(before: Node, after: Node): boolean {
   return (
     JSON.stringify(before.spec) === JSON.stringify(after.spec) &&

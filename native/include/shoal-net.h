@@ -18,6 +18,10 @@
  * one if its up is false
  *              kind "vxlan": name, into? (namespace to put it in; its UDP socket stays here), id, port, local?, mtu,
  * mac kind "wireguard": name, mtu, port, keyFile (the private key in base64: it is in no request and no answer)
+ *   link-add   kind "macvlan": name, into (a namespace), parent, mode (bridge, private, vepa or passthru), mtu?
+ *   link-add   kind "vlan": name, link (the device below), id (1 to 4094), alias (whose it is)
+ *   link-move  name, into (a namespace), as (its name there), mac?
+ *   macvlan-check  -EOPNOTSUPP where the kernel has no macvlan
  *   link-set   name, up?, mtu?, mac?        link-del   name
  *   addr-add   dev, address "A/LEN"         addr-del   the same
  *   route-add  dst "A/LEN", dev, via?, onlink?, src?, table? (254), local?, metric?  replaces

@@ -58,6 +58,8 @@ static const struct {
     {"link-add", net_op_link_add},
     {"link-set", net_op_link_set},
     {"link-del", net_op_link_delete},
+    {"link-move", net_op_link_move},
+    {"macvlan-check", net_op_macvlan_check},
     {"addr-add", address_add},
     {"addr-del", address_delete},
     {"route-add", route_add},

@@ -63,6 +63,14 @@ static void add_vxlan(cJSON *link, const struct nlattr *data) {
   add_address(link, "local", table[IFLA_VXLAN_LOCAL], -1);
 }
 
+/* Of a VLAN its number; other kinds say nothing more. */
+static void add_vlan(cJSON *link, const struct nlattr *data) {
+  const struct nlattr *table[IFLA_VLAN_MAX + 1] = {0};
+  struct attrs attrs = {table, IFLA_VLAN_MAX};
+  mnl_attr_parse_nested(data, collect, &attrs);
+  if (table[IFLA_VLAN_ID]) cJSON_AddNumberToObject(link, "id", mnl_attr_get_u16(table[IFLA_VLAN_ID]));
+}
+
 static int visit_link(const struct nlmsghdr *message, void *list) {
   const struct ifinfomsg *header = mnl_nlmsg_get_payload(message);
   const struct nlattr *table[IFLA_MAX + 1] = {0}, *info[IFLA_INFO_MAX + 1] = {0};
@@ -75,11 +83,15 @@ static int visit_link(const struct nlmsghdr *message, void *list) {
   if (table[IFLA_IFNAME]) cJSON_AddStringToObject(link, "name", mnl_attr_get_str(table[IFLA_IFNAME]));
   if (table[IFLA_MTU]) cJSON_AddNumberToObject(link, "mtu", mnl_attr_get_u32(table[IFLA_MTU]));
   add_mac(link, table[IFLA_ADDRESS]);
+  if (table[IFLA_LINK]) cJSON_AddNumberToObject(link, "below", mnl_attr_get_u32(table[IFLA_LINK]));
+  if (table[IFLA_MASTER]) cJSON_AddNumberToObject(link, "master", mnl_attr_get_u32(table[IFLA_MASTER]));
+  if (table[IFLA_IFALIAS]) cJSON_AddStringToObject(link, "alias", mnl_attr_get_str(table[IFLA_IFALIAS]));
   if (table[IFLA_LINKINFO]) mnl_attr_parse_nested(table[IFLA_LINKINFO], collect, &inner);
   if (info[IFLA_INFO_KIND]) {
     const char *kind = mnl_attr_get_str(info[IFLA_INFO_KIND]);
     cJSON_AddStringToObject(link, "kind", kind);
     if (strcmp(kind, "vxlan") == 0 && info[IFLA_INFO_DATA]) add_vxlan(link, info[IFLA_INFO_DATA]);
+    if (strcmp(kind, "vlan") == 0 && info[IFLA_INFO_DATA]) add_vlan(link, info[IFLA_INFO_DATA]);
   }
   return MNL_CB_OK;
 }

@@ -4,6 +4,7 @@
 
 #include <cjson/cJSON.h>
 #include <libmnl/libmnl.h>
+#include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <stdint.h>
 #include <sys/stat.h>
@@ -61,7 +62,13 @@ struct net_op {
   const cJSON *json;
   char why[128];
 };
-/* net-link.c: makes a link that is nothing but its kind, and not up. */
+/* net-link.c: the beginning of a request, name, MTU and MAC address of a link, and the namespace at a path (-1 without
+ * one). */
+struct ifinfomsg *net_link_start(char *buffer, uint16_t type, uint16_t flags, struct nlmsghdr **request);
+int net_link_identity(struct nlmsghdr *request, const cJSON *json);
+int net_namespace_open(const char *path, int *fd);
+int net_link_exists_in(const char *netns, const char *name);
+/* Makes a link that is nothing but its kind, and not up. */
 int net_link_plain(struct net_op *op, const char *kind);
 int net_link_up(struct net_link *link, const char *name, char *why, size_t why_size);
 
@@ -70,6 +77,12 @@ int net_wireguard_read(const char *name, cJSON *link);
 int net_op_wireguard_add(struct net_op *op);
 int net_op_wireguard_check(struct net_op *op);
 int net_op_wireguard_peer(struct net_op *op, int add);
+
+/* net-outside.c */
+int net_op_macvlan_add(struct net_op *op);
+int net_op_macvlan_check(struct net_op *op);
+int net_op_vlan_add(struct net_op *op);
+int net_op_link_move(struct net_op *op);
 
 int net_op_link_add(struct net_op *op);
 int net_op_link_set(struct net_op *op);

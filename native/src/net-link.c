@@ -1,5 +1,5 @@
 /* Links: veth pairs whose far end is born in another namespace, and vxlan devices likewise. Those of WireGuard are in
- * net-wireguard.c. */
+ * net-wireguard.c, those of networks outside of Shoal in net-outside.c. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -13,7 +13,7 @@
 
 #include "net-internal.h"
 
-static struct ifinfomsg *start_link(char *buffer, uint16_t type, uint16_t flags, struct nlmsghdr **request) {
+struct ifinfomsg *net_link_start(char *buffer, uint16_t type, uint16_t flags, struct nlmsghdr **request) {
   *request = mnl_nlmsg_put_header(buffer);
   (*request)->nlmsg_type = type;
   (*request)->nlmsg_flags = flags;
@@ -21,7 +21,7 @@ static struct ifinfomsg *start_link(char *buffer, uint16_t type, uint16_t flags,
 }
 
 /* Name, MTU and address; both optional ones are left to the kernel when absent. */
-static int put_identity(struct nlmsghdr *request, const cJSON *json) {
+int net_link_identity(struct nlmsghdr *request, const cJSON *json) {
   const char *name = net_text(json, "name"), *mac_text = net_text(json, "mac");
   double mtu = net_number(json, "mtu", 0);
   uint8_t mac[6];
@@ -33,7 +33,7 @@ static int put_identity(struct nlmsghdr *request, const cJSON *json) {
   return 0;
 }
 
-static int open_namespace(const char *path, int *fd) {
+int net_namespace_open(const char *path, int *fd) {
   *fd = path == NULL ? -1 : open(path[0] ? path : "/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
   return path != NULL && *fd < 0 ? -errno : 0;
 }
@@ -46,7 +46,7 @@ static int put_veth(struct nlmsghdr *request, const cJSON *json, int peer_fd) {
   struct nlattr *far = mnl_attr_nest_start(request, VETH_INFO_PEER);
   /* Not IFF_UP yet: the kernel configures the far end before it knows its peer, and opening it is then ENOTCONN. */
   mnl_nlmsg_put_extra_header(request, sizeof(struct ifinfomsg));
-  int result = put_identity(request, peer);
+  int result = net_link_identity(request, peer);
   if (peer_fd >= 0) mnl_attr_put_u32(request, IFLA_NET_NS_FD, (uint32_t)peer_fd);
   mnl_attr_nest_end(request, far);
   mnl_attr_nest_end(request, data);
@@ -76,7 +76,7 @@ static int put_vxlan(struct nlmsghdr *request, const cJSON *json, int into_fd) {
 static int link_exists(struct net_link *link, const char *name) {
   char buffer[1024];
   struct nlmsghdr *request;
-  struct ifinfomsg *header = start_link(buffer, RTM_GETLINK, 0, &request);
+  struct ifinfomsg *header = net_link_start(buffer, RTM_GETLINK, 0, &request);
   header->ifi_family = AF_UNSPEC;
   mnl_attr_put_strz(request, IFLA_IFNAME, name);
   char answer[NET_BUFFER];
@@ -90,8 +90,8 @@ static int link_exists(struct net_link *link, const char *name) {
 int net_link_plain(struct net_op *op, const char *kind) {
   char buffer[1024];
   struct nlmsghdr *request;
-  start_link(buffer, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &request);
-  int result = put_identity(request, op->json);
+  net_link_start(buffer, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &request);
+  int result = net_link_identity(request, op->json);
   struct nlattr *info = mnl_attr_nest_start(request, IFLA_LINKINFO);
   mnl_attr_put_strz(request, IFLA_INFO_KIND, kind);
   mnl_attr_nest_end(request, info);
@@ -101,7 +101,7 @@ int net_link_plain(struct net_op *op, const char *kind) {
 int net_link_up(struct net_link *link, const char *name, char *why, size_t why_size) {
   char buffer[512];
   struct nlmsghdr *request;
-  struct ifinfomsg *header = start_link(buffer, RTM_NEWLINK, 0, &request);
+  struct ifinfomsg *header = net_link_start(buffer, RTM_NEWLINK, 0, &request);
   header->ifi_flags = header->ifi_change = IFF_UP;
   mnl_attr_put_strz(request, IFLA_IFNAME, name);
   return net_link_talk(link, request, why, why_size);
@@ -137,7 +137,7 @@ static int look_there(void *arg, struct shoal_error *err) {
   return 0;
 }
 
-static int exists_in(const char *netns, const char *name) {
+int net_link_exists_in(const char *netns, const char *name) {
   struct look look = {.netns = netns, .name = name};
   struct shoal_error ignored;
   return net_on_thread(look_there, &look, &ignored) == 0 && look.found;
@@ -146,9 +146,9 @@ static int exists_in(const char *netns, const char *name) {
 static int create_link(struct net_op *op, int is_vxlan, int far_fd) {
   char buffer[2048];
   struct nlmsghdr *request;
-  struct ifinfomsg *header = start_link(buffer, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &request);
+  struct ifinfomsg *header = net_link_start(buffer, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &request);
   header->ifi_flags = header->ifi_change = IFF_UP;
-  int result = put_identity(request, op->json);
+  int result = net_link_identity(request, op->json);
   if (!result) result = is_vxlan ? put_vxlan(request, op->json, far_fd) : put_veth(request, op->json, far_fd);
   return result ? result : net_link_talk(op->route, request, op->why, sizeof op->why);
 }
@@ -159,19 +159,21 @@ int net_op_link_add(struct net_op *op) {
   const cJSON *peer = cJSON_GetObjectItemCaseSensitive(op->json, "peer");
   int is_vxlan = kind != NULL && strcmp(kind, "vxlan") == 0;
   if (kind != NULL && name != NULL && strcmp(kind, "wireguard") == 0) return net_op_wireguard_add(op);
+  if (kind != NULL && strcmp(kind, "macvlan") == 0) return net_op_macvlan_add(op);
+  if (kind != NULL && strcmp(kind, "vlan") == 0) return net_op_vlan_add(op);
   if (kind == NULL || name == NULL || (!is_vxlan && (strcmp(kind, "veth") != 0 || !cJSON_IsObject(peer))))
     return -EINVAL;
   const char *far = net_text(is_vxlan ? op->json : peer, is_vxlan ? "into" : "netns");
-  int far_fd, result = open_namespace(far, &far_fd);
+  int far_fd, result = net_namespace_open(far, &far_fd);
   if (result) {
     (void)snprintf(op->why, sizeof op->why, "%s", far);
     return result;
   }
   result = create_link(op, is_vxlan, far_fd);
-  if (result == -EEXIST && is_vxlan && exists_in(far, name))
+  if (result == -EEXIST && is_vxlan && net_link_exists_in(far, name))
     result = 0;
   else if (result == -EEXIST && !is_vxlan && link_exists(op->route, name)) {
-    if (exists_in(far, net_text(peer, "name")))
+    if (net_link_exists_in(far, net_text(peer, "name")))
       result = 0;
     else if (!(result = net_op_link_delete(op)))
       result = create_link(op, 0, far_fd);
@@ -185,13 +187,13 @@ int net_op_link_add(struct net_op *op) {
 int net_op_link_set(struct net_op *op) {
   char buffer[1024];
   struct nlmsghdr *request;
-  struct ifinfomsg *header = start_link(buffer, RTM_NEWLINK, 0, &request);
+  struct ifinfomsg *header = net_link_start(buffer, RTM_NEWLINK, 0, &request);
   const cJSON *up = cJSON_GetObjectItemCaseSensitive(op->json, "up");
   if (cJSON_IsBool(up)) {
     header->ifi_change = IFF_UP;
     header->ifi_flags = cJSON_IsTrue(up) ? IFF_UP : 0;
   }
-  int result = put_identity(request, op->json);
+  int result = net_link_identity(request, op->json);
   return result ? result : net_link_talk(op->route, request, op->why, sizeof op->why);
 }
 
@@ -200,7 +202,7 @@ int net_op_link_delete(struct net_op *op) {
   struct nlmsghdr *request;
   const char *name = net_text(op->json, "name");
   if (name == NULL || strlen(name) >= IFNAMSIZ) return -EINVAL;
-  start_link(buffer, RTM_DELLINK, 0, &request);
+  net_link_start(buffer, RTM_DELLINK, 0, &request);
   mnl_attr_put_strz(request, IFLA_IFNAME, name);
   int result = net_link_talk(op->route, request, op->why, sizeof op->why);
   return result == -ENODEV ? 0 : result;

@@ -5,6 +5,7 @@
 import type { AllowRule } from './allow.ts';
 import type { GenericResource } from './generic-resource.ts';
 import type { TunnelKeys } from './node.ts';
+import type { OutsideNetwork } from './outside-network.ts';
 import type { ServiceSpec } from './service.ts';
 import type { DesiredState } from './task-state.ts';
 import type { TaskAddress } from './task.ts';
@@ -50,6 +51,8 @@ export interface NetworkAssignment {
   readonly allow?: readonly AllowRule[];
   /** It goes between nodes through WireGuard, and not at all where there is none. */
   readonly encrypted?: true;
+  /** It is not Shoal's own: the gateway is somebody else's, and containers are put on this. */
+  readonly outside?: OutsideNetwork;
 }
 
 /**

@@ -10,6 +10,7 @@ export * from './network.ts';
 export * from './node-network.ts';
 export * from './node.ts';
 export * from './options.ts';
+export * from './outside-network.ts';
 export * from './runtime-options.ts';
 export * from './secret.ts';
 export * from './service.ts';

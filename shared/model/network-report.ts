@@ -1,3 +1,5 @@
+import type { NodeDrivers } from './outside-network.ts';
+
 /** A port of a node that is published there, or should be, and that another program listens on. */
 export interface TakenPort {
   /** `8080/tcp`, or `192.0.2.1:8080/tcp` on one address. */
@@ -11,4 +13,6 @@ export interface NetworkReport {
   /** How many changes that others made to the kernel's state were undone since the agent began, by what they were made to. */
   readonly repairs: Readonly<Record<string, number>>;
   readonly takenPorts: readonly TakenPort[];
+  /** Absent: Shoal's own networks only. */
+  readonly drivers?: NodeDrivers;
 }

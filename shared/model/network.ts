@@ -1,7 +1,7 @@
 import type { Labels } from './service.ts';
 
 /** What networks can be made of. */
-export const NETWORK_DRIVERS = ['overlay', 'bridge'] as const;
+export const NETWORK_DRIVERS = ['overlay', 'bridge', 'macvlan', 'plugin'] as const;
 export type NetworkDriverName = (typeof NETWORK_DRIVERS)[number];
 
 /** A subnet that a user chose. */
@@ -18,8 +18,13 @@ export interface SubnetChoice {
 export interface NetworkSpec {
   readonly name: string;
   readonly labels: Labels;
-  /** `bridge`: each node has one of its own; what is on it reaches what is on it on the same node. */
+  /**
+   * `bridge`: each node has one of its own; what is on it reaches what is on it on the same node. `macvlan` and `plugin`:
+   * each node puts what is on it on a network that is not Shoal's.
+   */
   readonly driver: NetworkDriverName;
+  /** Which one, of the driver `plugin`. */
+  readonly plugin?: string;
   readonly internal: boolean;
   readonly attachable: boolean;
   readonly ingress: boolean;

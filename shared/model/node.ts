@@ -1,5 +1,6 @@
 import type { GenericResource } from './generic-resource.ts';
 import type { TakenPort } from './network-report.ts';
+import type { NodeDrivers } from './outside-network.ts';
 import type { Labels } from './service.ts';
 
 export type NodeRole = 'manager' | 'worker';
@@ -81,4 +82,6 @@ export interface Node {
   readonly index: number;
   /** As it said last. Absent: none. */
   readonly takenPorts?: readonly TakenPort[];
+  /** As it said last. Absent: it can be on Shoal's own networks only. */
+  readonly drivers?: NodeDrivers;
 }

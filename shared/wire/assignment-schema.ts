@@ -11,6 +11,7 @@ import type {
   ServicePort,
   TaskAssignment,
 } from '../model/assignment.ts';
+import { MACVLAN_MODES, type OutsideNetwork } from '../model/outside-network.ts';
 import type { AssignmentDrop, AssignmentLists, AssignmentPut } from './assignment-diff.ts';
 import { conforms } from './conforms.ts';
 import { tunnelKeys } from './node-schema.ts';
@@ -19,6 +20,7 @@ import {
   count,
   flag,
   genericResources,
+  labels,
   protocol,
   serviceSpecSchema,
   text,
@@ -52,6 +54,13 @@ const allow = z.array(
   ),
 );
 
+const outside = conforms<OutsideNetwork>()(
+  z.discriminatedUnion('kind', [
+    z.strictObject({ kind: z.literal('macvlan'), parent: text, mode: z.enum(MACVLAN_MODES) }),
+    z.strictObject({ kind: z.literal('plugin'), plugin: text, options: labels }),
+  ]),
+);
+
 const network = conforms<NetworkAssignment>()(
   z.strictObject({
     networkId: text,
@@ -68,6 +77,7 @@ const network = conforms<NetworkAssignment>()(
     mtu: count.exactOptional(),
     allow: allow.exactOptional(),
     encrypted: z.literal(true).exactOptional(),
+    outside: outside.exactOptional(),
   }),
 );
 

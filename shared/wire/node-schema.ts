@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import type { NetworkReport } from '../model/network-report.ts';
 import type { NodeDescription, TunnelKeys } from '../model/node.ts';
+import type { NodeDrivers } from '../model/outside-network.ts';
 import type { ContainerStatus, TaskStatus } from '../model/task.ts';
 import type { TaskUsage } from '../model/autoscale.ts';
 import { TASK_STATES } from '../model/task-state.ts';
@@ -79,11 +80,20 @@ export const taskUsageSchema = conforms<TaskUsage>()(
 /** A node with more than so many is believed of these. */
 export const MAX_TAKEN_PORTS = 256;
 
+/** A node with more devices, or plugins, is believed of these. */
+export const MAX_DRIVERS = 256;
+const driverNames = z.array(z.string().min(1).max(64)).max(MAX_DRIVERS);
+
+const nodeDrivers = conforms<NodeDrivers>()(
+  z.strictObject({ macvlanParents: driverNames.exactOptional(), plugins: driverNames.exactOptional() }),
+);
+
 export const networkReportSchema = conforms<NetworkReport>()(
   z.strictObject({
     repairs: z.record(z.string().regex(/^[a-z]{1,20}$/), count),
     takenPorts: z
       .array(z.strictObject({ port: z.string().max(64), holder: z.enum(['theirs', 'ours']) }))
       .max(MAX_TAKEN_PORTS),
+    drivers: nodeDrivers.exactOptional(),
   }),
 );

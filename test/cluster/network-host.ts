@@ -1,5 +1,9 @@
 /** One node's network driver in a process of its own, inside the namespace that plays the host. Ruled by messages. */
+import { join } from 'node:path';
+import { dumpNamespace } from '../../agent/native/network.ts';
 import { NetworkDriver } from '../../agent/network/driver.ts';
+import type { NamespaceDump } from '../../agent/network/observe.ts';
+import { Plugins } from '../../agent/network/plugin/plugins.ts';
 import type { AssignmentSet, NetworkReport } from '../../shared/model/index.ts';
 import { stderrLogger } from './network-logger.ts';
 
@@ -19,10 +23,19 @@ export interface Reply {
   readonly tookMs: number;
 }
 
-const [clusterName = '', nodeId = '', vxlanPort = '', repairMs = '', resolver = '', lingerMs = '0'] =
-  process.argv.slice(2);
+const [
+  clusterName = '',
+  nodeId = '',
+  vxlanPort = '',
+  repairMs = '',
+  resolver = '',
+  lingerMs = '0',
+  pluginDir = '',
+] = process.argv.slice(2);
 let report: NetworkReport | undefined;
-const driver = new NetworkDriver({
+const plugins = pluginDir === '' ? undefined : await openPlugins(pluginDir);
+const driver: NetworkDriver = new NetworkDriver({
+  ...(plugins === undefined ? {} : { plugins }),
   clusterName,
   nodeId,
   vxlanPort: Number(vxlanPort),
@@ -35,6 +48,18 @@ const driver = new NetworkDriver({
   },
 });
 const signal = new AbortController().signal;
+
+function openPlugins(dir: string): Promise<Plugins> {
+  return Plugins.open({
+    nodeId,
+    path: join(dir, 'asked.json'),
+    logger: stderrLogger(nodeId),
+    directories: [dir],
+    timeoutMs: 2_000,
+    dumpHost: async () => (await dumpNamespace(null, [])) as NamespaceDump,
+    onChange: () => driver.changed(),
+  });
+}
 
 async function obey(command: Command): Promise<string | undefined> {
   switch (command.verb) {

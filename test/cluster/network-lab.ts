@@ -32,20 +32,23 @@ interface Driver {
 export class NetworkLab {
   readonly world: World;
   readonly cluster: string;
+  /** Where the drivers look for network plugins, and keep what they asked them for. */
+  readonly #plugins: string;
   readonly #drivers = new Map<string, Driver>();
   readonly #containers = new Map<string, ChildProcess>();
   readonly #servers: net.Server[] = [];
   /** Destroyed at the end: in a namespace that is cut off nothing else would end them. */
   readonly #sockets: net.Socket[] = [];
 
-  private constructor(world: World, cluster: string) {
+  private constructor(world: World, cluster: string, plugins: string) {
+    this.#plugins = plugins;
     this.world = world;
     this.cluster = cluster;
   }
 
   /** Hosts of the peers on one LAN, the client routed behind it. `cluster` must be unused on the machine. */
-  static async up(world: World, cluster: string): Promise<NetworkLab> {
-    const lab = new NetworkLab(world, cluster);
+  static async up(world: World, cluster: string, plugins = ''): Promise<NetworkLab> {
+    const lab = new NetworkLab(world, cluster, plugins);
     await lab.#sweep();
     await ip('netns', 'add', lab.ns('lan'));
     await inNs(lab.ns('lan'), ['ip', 'link', 'add', 'br0', 'type', 'bridge']);
@@ -111,7 +114,7 @@ export class NetworkLab {
     ];
     const child = spawn(
       'nsenter',
-      [...args, String(VXLAN_PORT), String(repairMs), resolver, String(lingerMs)],
+      [...args, String(VXLAN_PORT), String(repairMs), resolver, String(lingerMs), this.#plugins],
       {
         stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
         serialization: 'advanced',
@@ -180,6 +183,12 @@ export class NetworkLab {
   attach(taskId: string): Promise<Reply> {
     const node = this.world.tasks.find((one) => one.taskId === taskId)?.node ?? '';
     return this.send(node, { verb: 'attach', taskId, netns: this.containerNs(taskId) });
+  }
+
+  /** Another try at a container's interfaces. */
+  async attachOnce(taskId: string): Promise<boolean> {
+    await (this.#containers.has(taskId) ? this.attach(taskId) : this.startContainer(taskId));
+    return true;
   }
 
   async startAll(): Promise<void> {

@@ -9,11 +9,13 @@ import { promisify } from 'node:util';
 import test from 'ava';
 import { fingerprintOf, type KernelObject, type Scope } from '../../agent/network/kernel-object.ts';
 import { type NamespaceDump, observeScope } from '../../agent/network/observe.ts';
+import { observeVlans } from '../../agent/network/outside-links.ts';
 import { isWire } from '../../agent/network/wire.ts';
 import { checkoutDir } from '../harness/peers.ts';
 import { modulesFrom } from './guest-modules.ts';
 import { buildInitramfs } from './initramfs.ts';
 import { type Output, runMachine } from './machine.ts';
+import { macvlanPlans } from './macvlan-plans.ts';
 import { parseReport, type Verdict } from './tap.ts';
 import { sctpPlans } from './sctp-plans.ts';
 import { type WireGuardPlans, wireGuardPlans } from './wireguard-plans.ts';
@@ -96,6 +98,17 @@ const SCTP_TESTS = [
   'an SCTP port that is not published is refused',
 ];
 
+const MACVLAN_TESTS = [
+  'containers of macvlan are on the LAN, and reach one another',
+  'their way out is the gateway of the LAN',
+  'their name server is reached, and knows who asks',
+  'in the mode private they do not reach one another',
+  'the parent of a VLAN is made, and its packets are tagged',
+  'a container that lost its interface with the parent gets it back',
+  'a parent that is not there is named',
+  "the network's end leaves nothing of it on the host",
+];
+
 const OCI_TESTS = [
   'shoal-oci has every command on cgroup v2',
   ...['manager', 'bus'].flatMap((whom) =>
@@ -116,6 +129,7 @@ const run = promisify(execFile);
 let output: Output;
 let verdicts: Map<string, Verdict>;
 let plans: WireGuardPlans;
+const lanPlans = macvlanPlans('plans/macvlan');
 
 test.before('boot', async (t) => {
   if (process.arch !== 'x64') return;
@@ -138,7 +152,7 @@ test.before('boot', async (t) => {
     library: path.join(built, 'libshoal.so'),
     modules: ['package.json', ...(await modulesFrom(checkout, 'dist/test/vm/agent-guest.js'))],
     checkout,
-    texts: new Map([...plans.files, ...sctpPlans('plans')]),
+    texts: new Map([...plans.files, ...sctpPlans('plans'), ...lanPlans.files]),
     init: path.join(checkout, 'test', 'vm', 'init.sh'),
     systemd: path.join(checkout, 'test', 'vm', 'systemd.sh'),
     kernelRoot: root,
@@ -154,6 +168,7 @@ for (const name of [
   ...AGENT_TESTS,
   ...WIREGUARD_TESTS,
   ...SCTP_TESTS,
+  ...MACVLAN_TESTS,
   ...OCI_TESTS,
 ]) {
   emulated(name, (t) => {
@@ -183,6 +198,19 @@ for (const name of ['a', 'b'] as const) {
     t.true(prints(held).length > 4);
   });
 }
+
+emulated('the VLAN below a network is as its agent would have it: it would change nothing', (t) => {
+  const text = /^# dump macvlan (.*?)\r?$/m.exec(output.report)?.[1] ?? '';
+  t.not(text, '', output.report);
+  const dump = JSON.parse(text) as NamespaceDump;
+  const held = observeVlans(dump, lanPlans.prefix);
+  const ofDevice = [...lanPlans.host].filter(([, one]) => one.type === 'vlan');
+  t.deepEqual(
+    [...held].map(([key, one]) => [key, fingerprintOf(one)]),
+    ofDevice.map(([key, one]) => [key, fingerprintOf(one)]),
+  );
+  t.deepEqual([...held.keys()], ['link eth1.50']);
+});
 
 emulated('the machine ran to its end, and nothing else failed', (t) => {
   t.is(output.failure, undefined);

@@ -49,6 +49,8 @@ run_test() {
     /tests/$1 /tests/shoal-monitor || echo "not ok - $1 ended with $?"
   elif [ "$1" = vm-wireguard ] || [ "$1" = vm-sctp ]; then
     /tests/$1 /plans || echo "not ok - $1 ended with $?"
+  elif [ "$1" = vm-macvlan ]; then
+    /tests/$1 /plans/macvlan || echo "not ok - $1 ended with $?"
   elif /tests/$1 >$log 2>&1 && ! grep -q skipped $log; then
     echo "ok - $1"
   else

@@ -1,21 +1,19 @@
 /** Network of the Docker Engine API <-> ours. */
 import { z } from 'zod';
 import { InvalidError, UnsupportedError } from '../../../shared/errors/index.ts';
-import { ENCRYPTED_OPTION, readEncrypted } from '../../../shared/lib/network-encrypted.ts';
 import { gateway6 } from '../../../shared/lib/network-ipv6.ts';
-import { ICC_OPTION, MTU_OPTION, readMtu } from '../../../shared/lib/network-mtu.ts';
+import { isLocal } from '../../../shared/lib/network-outside.ts';
 import { splitPools } from '../../../shared/lib/network-pools.ts';
 import {
   type Labels,
   type Network,
-  NETWORK_DRIVERS,
-  type NetworkDriverName,
   type NetworkSpec,
   type SubnetChoice,
 } from '../../../shared/model/index.ts';
 import { choicesOf, chosenSubnets } from '../../../shared/lib/subnet-choice.ts';
 import { requireAllow } from '../ops/allow-lists.ts';
 import { parseStrict } from '../http/unsupported.ts';
+import { driverName, readDriver, requireIpv6, requireOptions, scopeOf } from './network-driver.ts';
 import { defined, given, labelsOf, timeText, zFlag, zLabels, zText } from './common.ts';
 
 const zPool = z.object({ Subnet: zText, Gateway: zText, IPRange: zText, AuxiliaryAddresses: zLabels });
@@ -59,12 +57,13 @@ export function decodeNetworkSpec(value: unknown): DecodedNetwork {
   if (raw.EnableIPv4 === false)
     throw new UnsupportedError('network: not supported by Shoal: EnableIPv4 = false');
   const driver = readDriver(given(raw.Driver) ?? 'overlay', raw.Scope ?? '');
+  if (raw.EnableIPv6 === true) requireIpv6(driver);
   const subnets = splitPools((raw.IPAM?.Config ?? []).map(decodePool));
   if (typeof subnets === 'string') throw new InvalidError(`network: IPAM.Config: ${subnets}`);
   const spec = defined({
     name: raw.Name,
     labels: labelsOf(raw.Labels),
-    driver,
+    ...driver,
     internal: raw.Internal ?? false,
     attachable: raw.Attachable ?? false,
     ingress: false,
@@ -72,7 +71,7 @@ export function decodeNetworkSpec(value: unknown): DecodedNetwork {
     ipv6: raw.EnableIPv6 === true ? true : undefined,
     driverOptions: labelsOf(raw.Options),
   }) as NetworkSpec;
-  requireOptions(driver, spec.driverOptions);
+  requireOptions(spec);
   requireAllow(spec);
   return { spec, warnings: [] };
 }
@@ -96,54 +95,6 @@ function encodePool({ subnet, gateway, addressRange, reservedAddresses }: Subnet
   });
 }
 
-function readDriver(name: string, scope: string): NetworkDriverName {
-  const driver = NETWORK_DRIVERS.find((one) => one === name);
-  if (driver === undefined)
-    throw new InvalidError(
-      `network driver '${name}' is not supported: ${NETWORK_DRIVERS.join(' and ')} are (docker network create --driver overlay)`,
-    );
-  if (scope !== '' && scope !== SCOPES[driver])
-    throw new InvalidError(`networks of driver ${driver} have the scope '${SCOPES[driver]}', not '${scope}'`);
-  return driver;
-}
-
-const SCOPES: Readonly<Record<NetworkDriverName, 'swarm' | 'local'>> = { overlay: 'swarm', bridge: 'local' };
-
-/** Options of Docker's bridges: what they may say, and why not otherwise. */
-const BRIDGE_OPTIONS: Readonly<Record<string, { readonly values: readonly string[]; readonly why: string }>> =
-  {
-    [ICC_OPTION]: { values: ['true', 'false'], why: 'true or false is expected' },
-    'com.docker.network.bridge.enable_ip_masquerade': {
-      values: ['true'],
-      why: 'not supported: what leaves a node has its address (--internal lets nothing out)',
-    },
-    'com.docker.network.bridge.name': {
-      values: [],
-      why: 'not supported: containers are routed, there is no bridge device to name',
-    },
-  };
-
-/** Throws for an option that would change what the network is, and for a value that can not be. */
-function requireOptions(driver: NetworkDriverName, options: Labels): void {
-  const known = driver === 'bridge' ? BRIDGE_OPTIONS : {};
-  const allowed = [MTU_OPTION, ...(driver === 'overlay' ? [ENCRYPTED_OPTION] : Object.keys(known))];
-  const refused = Object.keys(options).filter((key) => !allowed.includes(key));
-  if (refused.length > 0) {
-    throw new UnsupportedError(`network: not supported by Shoal: driver option ${refused.join(', ')}`);
-  }
-  for (const [key, { values, why }] of Object.entries(known)) {
-    const value = options[key];
-    if (value === undefined || values.includes(value)) continue;
-    const Problem = why.startsWith('not supported') ? UnsupportedError : InvalidError;
-    throw new Problem(`network: driver option ${key}: '${value}': ${why}`);
-  }
-  const mtu = readMtu(options);
-  if (typeof mtu === 'string') throw new InvalidError(`network: driver option ${MTU_OPTION}: ${mtu}`);
-  const encrypted = readEncrypted(options);
-  if (typeof encrypted === 'string')
-    throw new InvalidError(`network: driver option ${ENCRYPTED_OPTION}: ${encrypted}`);
-}
-
 function ipv6Pools({ spec, allocation }: Network): SubnetChoice[] {
   const subnet = allocation?.subnet6 ?? spec.subnet6;
   if (subnet === undefined) return [];
@@ -157,16 +108,15 @@ export function encodeNetwork(network: Network, version: number) {
     ...(allocation === undefined ? choicesOf(spec) : chosenSubnets(network)),
     ...ipv6Pools(network),
   ];
-  const isBridge = spec.driver === 'bridge';
   const vxlan: Labels =
-    allocation === undefined || isBridge ? {} : { [VXLAN_OPTION]: String(allocation.vni) };
+    allocation === undefined || isLocal(spec) ? {} : { [VXLAN_OPTION]: String(allocation.vni) };
   return {
     Name: spec.name,
     Id: network.id,
     Created: timeText(network.createdAtMs),
     Version: version,
-    Scope: SCOPES[spec.driver],
-    Driver: spec.driver,
+    Scope: scopeOf(spec),
+    Driver: driverName(spec),
     EnableIPv4: true,
     EnableIPv6: spec.ipv6 === true || allocation?.subnet6 !== undefined,
     IPAM: {

@@ -1,6 +1,7 @@
 /** Docker's events, made from what changes in the store. */
 import { isTerminal } from '../../../shared/model/index.ts';
 import type { Change, Store, TableName, Tables } from '../../store/store.ts';
+import { driverName, scopeOf } from '../codec/network-driver.ts';
 import { draft, type EventDraft } from './event.ts';
 import { isSingle, singleContainerEvents, singleRunEvents } from './single-container-events.ts';
 
@@ -32,11 +33,12 @@ function eventsOfOne(store: Records, change: Change): EventDraft[] {
     case 'nodes':
       return nodeEvents(change);
     case 'networks': {
-      const { name = '', driver = 'overlay' } = (change.after ?? change.before)?.spec ?? {};
+      const spec = (change.after ?? change.before)?.spec;
+      const name = spec?.name ?? '';
       const action = actionOf(change);
       if (action === 'update') return [];
-      const scope = driver === 'bridge' ? 'local' : 'swarm';
-      return [draft('network', action, change.key, { name, type: driver }, scope)];
+      const of = spec ?? { driver: 'overlay' };
+      return [draft('network', action, change.key, { name, type: driverName(of) }, scopeOf(of))];
     }
     case 'secrets':
     case 'configs': {

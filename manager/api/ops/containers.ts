@@ -8,6 +8,7 @@ import {
   UnavailableError,
 } from '../../../shared/errors/index.ts';
 import { newContainerId } from '../../../shared/lib/ids.ts';
+import { isLocal } from '../../../shared/lib/network-outside.ts';
 import {
   type ContainerMode,
   type ContainerRequest,
@@ -160,7 +161,7 @@ function resolveContainer(store: Store, spec: ServiceSpec): ServiceSpec {
 
 /** Throws ForbiddenError, in Docker's words, for one that only services may be on. */
 export function requireAttachable({ spec }: Network): void {
-  if ((spec.attachable || spec.driver === 'bridge') && !spec.ingress) return;
+  if ((spec.attachable || isLocal(spec)) && !spec.ingress) return;
   throw new ForbiddenError(
     `Could not attach to network ${spec.name}: rpc error: code = PermissionDenied desc = ` +
       `network ${spec.name} not manually attachable`,

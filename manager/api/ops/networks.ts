@@ -2,6 +2,7 @@
 import { ConflictError, ForbiddenError, InvalidError } from '../../../shared/errors/index.ts';
 import { cidrs6Overlap, parseCidr6 } from '../../../shared/lib/cidr6.ts';
 import { choice6Problem } from '../../../shared/lib/network-pools.ts';
+import { isLocal } from '../../../shared/lib/network-outside.ts';
 import { overlapOf, subnetsOf } from '../../../shared/lib/network-subnets.ts';
 import { addressProblem, choicesOf, choicesProblem } from '../../../shared/lib/subnet-choice.ts';
 import { newId } from '../../../shared/lib/ids.ts';
@@ -17,6 +18,7 @@ import {
 import { wholeStore } from '../access/limited-store.ts';
 import { StaleError, type Store, type Write } from '../../store/store.ts';
 import type { ApiContext } from '../context.ts';
+import { noSuchDriver } from '../codec/network-driver.ts';
 import { lookup } from '../lookup.ts';
 import { waitForStore } from '../wait.ts';
 import { takeNodeNetwork } from './node-networks.ts';
@@ -48,7 +50,7 @@ export function resolveNetworks(store: Store, asked: ServiceSpec): ServiceSpec {
         `network ${network.spec.name} is being removed (removing it again ends a removal that was cut off)`,
       );
     }
-    if (network.spec.driver === 'bridge') {
+    if (isLocal(network.spec)) {
       throw new InvalidError(
         `network ${network.spec.name} cannot be used with services. Only networks scoped to the swarm can be used, such as ` +
           'those created with the overlay driver.',
@@ -113,6 +115,7 @@ function requireValid(store: Store, spec: NetworkSpec): void {
   if (nodeNetworkOf(spec.name) !== undefined || spec.name === 'ingress') {
     throw new ForbiddenError(`operation is not permitted on predefined ${spec.name} network`);
   }
+  requirePlugin(store, spec);
   const problem = choicesProblem(spec) ?? choice6Problem(spec);
   if (problem !== undefined) throw new InvalidError(problem);
   for (const other of wholeStore(store).all('networks').values()) {
@@ -122,6 +125,13 @@ function requireValid(store: Store, spec: NetworkSpec): void {
       `Pool overlaps with other one on this address space: ${overlap[0]} and ${overlap[1]} of network ${other.spec.name}`,
     );
   }
+}
+
+/** Throws InvalidError when no node has it: a name that is mistyped is seen here. */
+function requirePlugin(store: Store, { plugin }: NetworkSpec): void {
+  if (plugin === undefined) return;
+  const has = [...store.all('nodes').values()].some(({ drivers }) => drivers?.plugins?.includes(plugin));
+  if (!has) throw noSuchDriver(plugin);
 }
 
 /** Subnets that users chose. */

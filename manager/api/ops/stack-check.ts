@@ -1,6 +1,7 @@
 /** Everything that can be wrong with a converted stack in this cluster, found before anything is written. */
 import { modeFamily, nodeNetworkOf, STACK_LABEL } from '../../../shared/model/index.ts';
 import { choice6Problem } from '../../../shared/lib/network-pools.ts';
+import { isLocal } from '../../../shared/lib/network-outside.ts';
 import { overlapOf } from '../../../shared/lib/network-subnets.ts';
 import { choicesProblem } from '../../../shared/lib/subnet-choice.ts';
 import { wholeStore } from '../access/limited-store.ts';
@@ -12,6 +13,7 @@ import {
   type StackNetwork,
   type StackService,
 } from '../../stack/index.ts';
+import { driverName } from '../codec/network-driver.ts';
 import { portKey } from '../validate/ports.ts';
 import { checkServiceSpec } from '../validate/service-spec.ts';
 import { heldSubnets, overlap6, wantedSubnets } from './networks.ts';
@@ -166,9 +168,9 @@ function checkNetwork(store: Store, stack: string, network: StackNetwork): Found
         `the external network ${network.name} does not exist: docker network create -d overlay ${network.name}`,
       );
     }
-    if (existing.spec.driver === 'bridge')
+    if (isLocal(existing.spec))
       return report(
-        `services can not be attached to network ${network.name}: its driver is bridge, not overlay`,
+        `services can not be attached to network ${network.name}: its driver is ${driverName(existing.spec)}, not overlay`,
       );
     return existing.spec.ingress ? report('services can not be attached to the ingress network') : [];
   }

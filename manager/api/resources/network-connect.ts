@@ -3,6 +3,7 @@ import type { Request, Router } from 'express';
 import { z } from 'zod';
 import { InvalidError, UnsupportedError } from '../../../shared/errors/index.ts';
 import { nodeNetworkId, nodeNetworkOf } from '../../../shared/model/index.ts';
+import { driverName } from '../codec/network-driver.ts';
 import { zFlag } from '../codec/common.ts';
 import { zEndpoint } from '../codec/container-create-schema.ts';
 import { decodeEndpoint } from '../codec/container-network-codec.ts';
@@ -67,6 +68,6 @@ function tell(
   const own = nodeNetworkOf(network);
   const name = own ?? ctx.store.get('networks', network)?.spec.name ?? network;
   const id = own === undefined ? network : nodeNetworkId(own);
-  const type = own ?? ctx.store.get('networks', network)?.spec.driver ?? 'overlay';
+  const type = own ?? driverName(ctx.store.get('networks', network)?.spec ?? { driver: 'overlay' });
   ctx.events.emit(draft('network', action, id, { container: container.id, name, type }));
 }

@@ -35,6 +35,11 @@ export function systemRouter(ctx: ApiContext): Router {
   return router;
 }
 
+/** Of all nodes, each once. */
+function networkPlugins(nodes: readonly Node[]): string[] {
+  return [...new Set(nodes.flatMap(({ drivers }) => drivers?.plugins ?? []))].toSorted();
+}
+
 function serverVersion(ctx: ApiContext): string {
   return `${ENGINE_LEVEL}+shoal.${ctx.version}`;
 }
@@ -79,7 +84,7 @@ function infoBody(ctx: ApiContext): object {
     DriverStatus: [],
     Plugins: {
       Volume: ['local'],
-      Network: ['bridge', 'host', 'null', 'overlay'],
+      Network: ['bridge', 'host', 'macvlan', 'null', 'overlay', ...networkPlugins(nodes)],
       Authorization: null,
       Log: ['json-file'],
     },

@@ -1,5 +1,6 @@
 /** Addresses on networks: of tasks and virtual ones of services. None is given twice while any record names it. */
-import { cidrSize, formatAddress, parseAddress, parseCidr } from '../../../shared/lib/cidr.ts';
+import { cidrSize, formatAddress, isAddress, parseAddress, parseCidr } from '../../../shared/lib/cidr.ts';
+import { outsideOf } from '../../../shared/lib/network-outside.ts';
 import { addressProblem, chosenSubnets } from '../../../shared/lib/subnet-choice.ts';
 import type { Network, ServiceSpec } from '../../../shared/model/index.ts';
 import { INGRESS_NETWORK_ID, isOffNetworks, usesIngress } from '../../../shared/model/index.ts';
@@ -86,7 +87,7 @@ export class AddressBook {
 
   /** A network that this plan gave its subnet to, before the records know. */
   add(network: Network): void {
-    if (network.allocation !== undefined) this.#pools.set(network.id, emptyPool(network));
+    if (network.allocation !== undefined) this.#pools.set(network.id, emptyPool(network, this.#view));
   }
 
   #pool(network: string): Pool | undefined {
@@ -98,7 +99,7 @@ export class AddressBook {
     this.#filled = true;
     for (const network of this.#view.networks.values()) {
       if (network.allocation !== undefined && !this.#pools.has(network.id))
-        this.#pools.set(network.id, emptyPool(network));
+        this.#pools.set(network.id, emptyPool(network, this.#view));
     }
     const newest = new Map<string, { atMs: number; address: number }>();
     const note = (network: string, address: string, atMs: number): void => {
@@ -126,8 +127,11 @@ export class AddressBook {
   }
 }
 
-/** A subnet's own address, its gateway, its broadcast address and what was reserved are never given. */
-function emptyPool(network: Network): Pool {
+/**
+ * A subnet's own address, its gateway, its broadcast address and what was reserved are never given, nor those of nodes,
+ * which may be on a network that is not Shoal's own.
+ */
+function emptyPool(network: Network, { nodes }: View): Pool {
   const ranges: Range[] = [];
   const pool = { network, ranges, free: 0, used: new Set<number>(), next: 0 };
   const subnets = chosenSubnets(network);
@@ -141,6 +145,9 @@ function emptyPool(network: Network): Pool {
     const reserved = [gateway, ...Object.values(reservedAddresses)].map(parseAddress);
     for (const address of [base, base + cidrSize({ base, bits }) - 1, ...reserved]) occupy(pool, address);
   }
+  if (outsideOf(network.spec) !== undefined)
+    for (const { description } of nodes.values())
+      if (isAddress(description?.address ?? '')) occupy(pool, parseAddress(description?.address ?? ''));
   return { ...pool, next: ranges[0]?.base ?? 0 };
 }
 

@@ -1,5 +1,6 @@
 /** The addresses of a container's task while it lives: it is connected to networks and taken from them. Pure. */
-import { readEncrypted } from '../../../shared/lib/network-encrypted.ts';
+import { isEncrypted } from '../../../shared/lib/network-encrypted.ts';
+import { outsideProblem } from '../../../shared/lib/network-outside.ts';
 import type { ServiceSpec, Task, TaskAddress } from '../../../shared/model/index.ts';
 import { INGRESS_NETWORK_ID } from '../../../shared/model/index.ts';
 import type { Planning } from '../plan.ts';
@@ -32,13 +33,13 @@ export function whyNotThere(
   { nodeId = '' }: Task,
   networks: readonly string[],
 ): string | undefined {
-  if (view.nodes.get(nodeId)?.description?.tunnelKeys !== undefined) return undefined;
-  const encrypted = networks
-    .map((id) => view.networks.get(id)?.spec)
-    .find((spec) => spec !== undefined && readEncrypted(spec.driverOptions) === true);
-  return encrypted === undefined
-    ? undefined
-    : `network ${encrypted.name} is encrypted and the kernel of its node has no WireGuard`;
+  const node = view.nodes.get(nodeId);
+  const wanted = networks.flatMap((id) => view.networks.get(id) ?? []);
+  const encrypted = wanted.find(({ spec }) => isEncrypted(spec));
+  if (encrypted !== undefined && node?.description?.tunnelKeys === undefined)
+    return `network ${encrypted.spec.name} is encrypted and the kernel of its node has no WireGuard`;
+  const problem = outsideProblem(wanted, node?.drivers);
+  return problem === undefined ? undefined : `${problem} on its node`;
 }
 
 /** Each with the number of its interface, which it keeps when others go. */

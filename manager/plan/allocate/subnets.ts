@@ -10,6 +10,7 @@ import {
   parseCidr,
 } from '../../../shared/lib/cidr.ts';
 import { type Subnet, subnetsOf } from '../../../shared/lib/network-subnets.ts';
+import { outsideOf } from '../../../shared/lib/network-outside.ts';
 import type { Network, NodeDescription } from '../../../shared/model/index.ts';
 import { INGRESS_NETWORK_ID } from '../../../shared/model/index.ts';
 import type { View } from '../view.ts';
@@ -39,7 +40,8 @@ export function allocateNetworks(view: View, now: number): Network[] {
   );
   if (!view.networks.has(INGRESS_NETWORK_ID)) open.unshift(ingressNetwork(now));
   if (open.length === 0) return [];
-  const taken = takenSubnets(view);
+  const others = subnetsOfNetworks(view);
+  const taken = [...others, ...subnetsOfNodes(view)];
   const vnis = new Set<number>();
   for (const { allocation } of view.networks.values()) if (allocation !== undefined) vnis.add(allocation.vni);
   const cursor = { next: nextSubnet(view) };
@@ -48,12 +50,14 @@ export function allocateNetworks(view: View, now: number): Network[] {
   for (const network of open.sort(givenFirst)) {
     const ipv4 =
       network.allocation === undefined
-        ? allocateOne(view, network, taken, vnis, cursor)
+        ? allocateOne(view, network, isOutside(network) ? others : taken, vnis, cursor)
         : { allocation: network.allocation };
     const result = 'allocation' in ipv4 ? subnets6.complete(network, ipv4.allocation) : ipv4;
     if ('allocation' in result) {
-      if (network.allocation === undefined)
-        taken.push(...subnetsOfNetwork(network.spec.name, result.allocation));
+      const given =
+        network.allocation === undefined ? subnetsOfNetwork(network.spec.name, result.allocation) : [];
+      taken.push(...given);
+      others.push(...given);
       vnis.add(result.allocation.vni);
       const { error: _cleared, ...rest } = network;
       changed.push({ ...rest, allocation: result.allocation });
@@ -90,15 +94,21 @@ function ingressNetwork(now: number): Network {
   };
 }
 
-function takenSubnets(view: View): Taken[] {
-  const taken: Taken[] = [];
-  for (const { allocation, spec } of view.networks.values()) {
-    if (allocation !== undefined) taken.push(...subnetsOfNetwork(spec.name, allocation));
-  }
-  for (const { description } of view.nodes.values()) {
-    if (description !== undefined) taken.push(...subnetsOfNode(description));
-  }
-  return taken;
+/** It is where a subnet is used already, by the nodes themselves too: nothing of theirs is taken by it. */
+function isOutside({ spec }: Network): boolean {
+  return spec.subnet !== undefined && outsideOf(spec) !== undefined;
+}
+
+function subnetsOfNetworks({ networks }: View): Taken[] {
+  return [...networks.values()].flatMap(({ allocation, spec }) =>
+    allocation === undefined ? [] : subnetsOfNetwork(spec.name, allocation),
+  );
+}
+
+function subnetsOfNodes({ nodes }: View): Taken[] {
+  return [...nodes.values()].flatMap(({ description }) =>
+    description === undefined ? [] : subnetsOfNode(description),
+  );
 }
 
 function subnetsOfNetwork(name: string, allocation: Allocation): Taken[] {

@@ -1,6 +1,7 @@
 /** Which nodes can take a task, as data: the first filter that a node fails is why it does not. */
-import type { GenericRequest, Node, ServiceSpec } from '../../../shared/model/index.ts';
-import { readEncrypted } from '../../../shared/lib/network-encrypted.ts';
+import type { GenericRequest, Network, Node, ServiceSpec } from '../../../shared/model/index.ts';
+import { isEncrypted } from '../../../shared/lib/network-encrypted.ts';
+import { outsideOf, outsideProblem } from '../../../shared/lib/network-outside.ts';
 import type { View } from '../view.ts';
 import type { Constraint } from '../constraint.ts';
 import { meetsConstraint, normalArch, parseConstraint } from '../constraint.ts';
@@ -25,6 +26,8 @@ export interface Request {
   readonly encryptedNetwork: string | undefined;
   /** What of the spec older nodes do not know. */
   readonly newKeys: readonly string[];
+  /** Networks that it is on and that are not Shoal's own. */
+  readonly outside: readonly Network[];
 }
 
 export interface Filter {
@@ -87,6 +90,12 @@ export const FIXED_FILTERS: readonly Filter[] = [
     applies: ({ spec }) => spec.container.runtime?.diskBytes !== undefined,
     check: (_request, columns, row) => columns.node(row).description?.limitsDisks === true,
     explain: () => 'its file system can not limit the disks of containers',
+  },
+  {
+    name: 'other networks',
+    applies: ({ outside }) => outside.length > 0,
+    check: ({ outside }, columns, row) => outsideProblem(outside, columns.node(row).drivers) === undefined,
+    explain: ({ outside }, columns, row) => outsideProblem(outside, columns.node(row).drivers) ?? '',
   },
   {
     name: 'image and volumes',
@@ -182,6 +191,7 @@ export function requestFor(
       brokenConstraint = error instanceof Error ? error.message : String(error);
     }
   }
+  const attached = spec.networks.flatMap(({ network }) => view.networks.get(network) ?? []);
   return {
     spec,
     constraints,
@@ -193,9 +203,8 @@ export function requestFor(
     counts,
     affinities,
     newKeys: view.newKeysOf?.(spec) ?? [],
-    encryptedNetwork: spec.networks
-      .map(({ network }) => view.networks.get(network)?.spec)
-      .find((network) => network !== undefined && readEncrypted(network.driverOptions) === true)?.name,
+    encryptedNetwork: attached.find((network) => isEncrypted(network.spec))?.spec.name,
+    outside: attached.filter((network) => outsideOf(network.spec) !== undefined),
   };
 }
 

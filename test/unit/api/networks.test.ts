@@ -2,11 +2,13 @@
 import test from 'ava';
 import { takeNodeNetwork } from '../../../manager/api/ops/node-networks.ts';
 import { checkServiceSpec } from '../../../manager/api/validate/service-spec.ts';
-import type { Network, ServiceSpec, Task } from '../../../shared/model/index.ts';
+import { networkRow } from '../../../manager/dispatcher/assignment-rows.ts';
+import type { Network, Node, ServiceSpec, Task } from '../../../shared/model/index.ts';
 import { decodeServiceSpec } from '../../../manager/api/codec/service-spec-codec.ts';
 import { ApiFixture, type Json, runningTask } from './fixture.ts';
 
 const filtersOf = (filters: object): string => `filters=${encodeURIComponent(JSON.stringify(filters))}`;
+const ALLOCATION = { subnet: '10.0.16.0/20', gateway: '10.0.16.1', vni: 4097 };
 const HOST = `host${'0'.repeat(21)}`;
 
 function service(name: string, networks: readonly string[], more: object = {}): object {
@@ -325,6 +327,80 @@ test('allow-lists: labels that are checked, what they name is said when it is mi
   t.is((await post('/networks/front/update', { Labels: { 'shoal.allow': '' } })).status, 400);
   t.is((await post('/networks/front/update', { Labels: {}, Internal: true })).status, 501);
   t.is((await post('/networks/host/update', { Labels: {} })).status, 403);
+});
+
+test('a network of the driver macvlan has its options, and is local as one of bridge', async (t) => {
+  await using api = await ApiFixture.up();
+  const create = (Options: object, more: object = {}) =>
+    api.send('POST', '/networks/create', { Name: 'lan', Driver: 'macvlan', Options, ...more });
+  const refusals: [object, object, RegExp][] = [
+    [{}, {}, /driver option parent: a device of the nodes is needed/],
+    [{ parent: 'eth0/1' }, {}, /driver option parent: 'eth0\/1'/],
+    [{ parent: 'su01234567' }, {}, /driver option parent: 'su01234567'/],
+    [
+      { parent: 'eth1', macvlan_mode: 'l2' },
+      {},
+      /macvlan_mode: 'l2': one of bridge, private, vepa, passthru/,
+    ],
+    [
+      { parent: 'eth1', ipvlan_mode: 'l2' },
+      {},
+      /driver option ipvlan_mode \(of the driver macvlan there are /,
+    ],
+    [{ parent: 'eth1' }, { EnableIPv6: true }, /EnableIPv6 with the driver macvlan/],
+    [{ parent: 'eth1' }, { Scope: 'swarm' }, /networks of driver macvlan have the scope 'local'/],
+    [
+      { parent: 'eth1' },
+      { Driver: 'weave' },
+      /network driver 'weave' is not supported: overlay, bridge, macvlan/,
+    ],
+  ];
+  for (const [options, more, message] of refusals) {
+    const { status, json } = await create(options, more);
+    t.true(status === 400 || status === 501, JSON.stringify(options));
+    t.regex(json.message, message);
+  }
+  const Options = { parent: 'eth1.50', macvlan_mode: 'private' };
+  const IPAM = {
+    Config: [{ Subnet: '192.168.50.0/24', Gateway: '192.168.50.1', IPRange: '192.168.50.128/25' }],
+  };
+  t.is((await create(Options, { IPAM })).status, 201);
+  t.like(await api.get('/networks/lan'), { Driver: 'macvlan', Scope: 'local', Options });
+  const refused = await api.send('POST', '/services/create', service('web', ['lan']));
+  t.regex(refused.json.message, /network lan cannot be used with services/);
+});
+
+test('a network of a plugin is made where a node has it, with options that are its own', async (t) => {
+  await using api = await ApiFixture.up();
+  const create = (more: object = {}) =>
+    api.send('POST', '/networks/create', {
+      Name: 'woven',
+      Driver: 'weave',
+      Options: { color: 'red' },
+      ...more,
+    });
+  t.is((await create()).status, 400, 'no node has it');
+  const [key, node] = [...api.store.all('nodes')][0] ?? [];
+  await api.write([
+    { table: 'nodes', key: key ?? '', value: { ...(node as Node), drivers: { plugins: ['weave'] } } },
+  ]);
+  t.regex((await create({ Scope: 'swarm' })).json.message, /networks of driver weave have the scope 'local'/);
+  t.regex((await create({ EnableIPv6: true })).json.message, /EnableIPv6 with the driver weave/);
+  t.is((await create()).status, 201);
+  t.like(await api.get('/networks/woven'), { Driver: 'weave', Scope: 'local', Options: { color: 'red' } });
+  t.deepEqual((await api.get('/info')).Plugins.Network, [
+    'bridge',
+    'host',
+    'macvlan',
+    'null',
+    'overlay',
+    'weave',
+  ]);
+  const id = (await api.get('/networks/woven')).Id;
+  t.like(networkRow({ ...(api.store.get('networks', id) as Network), allocation: ALLOCATION }), {
+    local: true,
+    outside: { kind: 'plugin', plugin: 'weave', options: { color: 'red' } },
+  });
 });
 
 test('a network of the driver bridge is local, for single containers only, with its options', async (t) => {

@@ -23,6 +23,10 @@ const NETWORKS = [
   network('front', 0x1001, '10.5.0', { subnet6: 'fd00:5::/64' }),
   network('back', 0x1002, '10.6.0', { internal: true, subnet6: 'fd00:6::/112' }),
   network('ingress', 0x1000, '10.0.0', { ingress: true }),
+  network('lan', 0x1003, '10.7.0', {
+    local: true,
+    outside: { kind: 'macvlan', parent: 'eth7.50', mode: 'bridge' },
+  }),
 ];
 
 const set = assignmentsOf(
@@ -63,7 +67,7 @@ function taskWith(addresses: readonly TaskAddress[]): TaskAssignment {
 const wirings = fc
   .tuple(
     fc.shuffledSubarray(NETWORKS),
-    fc.shuffledSubarray([0, 1, 2, 3], { minLength: 3 }),
+    fc.shuffledSubarray([0, 1, 2, 3], { minLength: 4 }),
     fc.integer({ min: 5, max: 7 }),
   )
   .map(([networks, devices, last]) =>
@@ -76,7 +80,15 @@ const wirings = fc
 
 function inside(task: TaskAssignment): Map<string, KernelObject> {
   const interfaces = interfacesOf(task, set.networks);
-  const links = interfaces.map(({ dev }): KernelObject => ({ type: 'veth', name: dev, mtu: 1450 }));
+  const links = interfaces.flatMap(({ dev, number, network: { outside } }): KernelObject[] => [
+    { type: 'veth', name: dev, mtu: 1450 },
+    ...(outside === undefined
+      ? []
+      : ([
+          { type: 'veth', name: `dns${number}`, mtu: 1500 },
+          { type: 'sysctl', path: `ipv4/conf/${dev}/arp_notify`, value: '1' },
+        ] as const)),
+  ]);
   return scopeOf([...links, ...containerObjects(interfaces, outOf(task))]);
 }
 
@@ -114,7 +126,7 @@ test('from any interfaces to any others; what stays keeps its device, and then n
         for (const op of ops) {
           if (op.op === 'link-del') removed.push(String(op['name']));
           if (netns === NETNS) model.run(op);
-          else if (op.op === 'link-add') model.run(farEnd(op));
+          else if (op.op === 'link-add' && op['kind'] !== 'vlan') model.run(farEnd(op));
         }
       }
       t.deepEqual(plain(model.objects), plain(inside(to)));
@@ -132,8 +144,9 @@ test('from any interfaces to any others; what stays keeps its device, and then n
   );
 });
 
-/** The container's end of what is made in a sandbox. */
+/** The container's end of what is made in a sandbox, or on a device of the host. */
 function farEnd(op: NetOp): NetOp {
+  if (op['kind'] === 'macvlan') return { op: 'link-add', kind: 'veth', name: op['name'], mtu: 1450 };
   const { name, mtu } = op['peer'] as { name: string; mtu: number };
   return { op: 'link-add', kind: 'veth', name, mtu };
 }
@@ -145,9 +158,9 @@ function plain(objects: ReadonlyMap<string, KernelObject>): [string, unknown][] 
 }
 
 test('the way out: the first network that has one, unless priorities say which', (t) => {
-  const extra = network('extra', 0x1003, '10.7.0');
+  const extra = network('extra', 0x1004, '10.8.0');
   const networks = new Map([...set.networks, [extra.networkId, extra]]);
-  const addresses = ['10.5.0.9', '10.6.0.9', '10.7.0.9', '10.0.0.9'].map((address) => {
+  const addresses = ['10.5.0.9', '10.6.0.9', '10.8.0.9', '10.0.0.9'].map((address) => {
     const { networkId } = [...networks.values()].find(({ gateway }) =>
       address.startsWith(gateway.replace(/1$/, '')),
     ) as { networkId: string };

@@ -12,6 +12,7 @@ import type {
   NetworkSpec,
   Node,
   NodeDescription,
+  NodeDrivers,
   NodeSpec,
   Service,
   ServiceMode,
@@ -76,6 +77,7 @@ export function specOf(name: string, changes: SpecChanges = {}): ServiceSpec {
 type NodeChanges = Partial<NodeSpec> & {
   readonly status?: Node['status'];
   readonly description?: Partial<NodeDescription>;
+  readonly drivers?: NodeDrivers;
 };
 
 export class TestCluster {
@@ -120,11 +122,12 @@ export class TestCluster {
     return this;
   }
 
-  node(id: string, { status, description, ...spec }: NodeChanges = {}): this {
+  node(id: string, { status, description, drivers, ...spec }: NodeChanges = {}): this {
     const before = this.store.get('nodes', id);
     const index = before?.index ?? this.store.all('nodes').size + 1;
     return this.put('nodes', id, {
       id,
+      ...(drivers === undefined ? {} : { drivers }),
       spec: { role: 'worker', availability: 'active', labels: {}, ...before?.spec, ...spec },
       description: {
         hostname: id,

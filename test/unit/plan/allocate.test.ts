@@ -1,4 +1,5 @@
 import test from 'ava';
+import { AddressBook } from '../../../manager/plan/allocate/addresses.ts';
 import { INGRESS_NETWORK_ID } from '../../../shared/model/index.ts';
 import type { PublishedPort } from '../../../shared/model/index.ts';
 import { cluster } from './_cluster.ts';
@@ -82,6 +83,21 @@ for (const [subnet, gateway, error] of [
     t.is(swarm.getNetwork('x')?.allocation?.subnet, error === undefined ? subnet : undefined);
   });
 }
+
+test('a network outside of Shoal has the subnet that is there, and gives nobody the address of a node', (t) => {
+  const swarm = cluster().nodes(1).settle();
+  const outside = { driver: 'macvlan', driverOptions: { parent: 'eth1' } } as const;
+  const own = swarm.store.get('nodes', 'n1')?.description?.address ?? '';
+  const node = own.replace(/\.\d+$/, '');
+  swarm.network('lan', { ...outside, subnet: `${node}.0/29`, gateway: `${node}.6` });
+  swarm.network('same', { ...outside, subnet: `${node}.0/24` }).settle();
+  t.is(swarm.getNetwork('lan')?.allocation?.subnet, `${node}.0/29`);
+  t.is(swarm.getNetwork('same')?.error, `subnet ${node}.0/24 overlaps with network lan`);
+  const book = new AddressBook(swarm.view());
+  const given = Array.from({ length: 6 }, () => book.take('lan')).filter((one) => one !== undefined);
+  t.is(given.length, 4, 'eight, less both ends, the gateway, and the node');
+  t.false(given.includes(own));
+});
 
 test('IPv6 subnets: of the cluster’s range, one after the other, or as given; none on what has no IPv6', (t) => {
   const swarm = cluster().nodes(1).settle();

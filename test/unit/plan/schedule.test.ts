@@ -121,6 +121,21 @@ test('a task whose disk is limited goes where that can be, and waits where it ca
   t.deepEqual(swarm.spread('a'), { n2: 2 });
 });
 
+test('a task of a network outside of Shoal goes where its node can be on it, and waits where none can', (t) => {
+  const driverOptions = { parent: 'eth1.50' };
+  const swarm = cluster()
+    .nodes(2)
+    .network('lan', { driver: 'macvlan', driverOptions, subnet: '10.77.0.0/24' });
+  swarm.service('a', { networks: [{ network: 'lan', aliases: [] }], replicas: 2 });
+  swarm.node('n2', { drivers: { macvlanParents: ['eth0'] } }).settle();
+  t.deepEqual(swarm.spread('a'), { none: 2 });
+  const reason =
+    'no suitable node (network lan: no device eth1 on 1 node; network lan: the kernel has no macvlan on 1 node)';
+  t.deepEqual(swarm.reasons('a'), [reason, reason]);
+  swarm.node('n2', { drivers: { macvlanParents: ['eth0', 'eth1'] } }).settle();
+  t.deepEqual(swarm.spread('a'), { n2: 2 });
+});
+
 test('an emptier node is preferred among those with as many of the service', (t) => {
   const swarm = cluster().nodes(1).service('old', { replicas: 3 }).settle();
   swarm.nodes(1).service('new').settle();

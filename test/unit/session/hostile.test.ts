@@ -255,6 +255,21 @@ test('keys of encrypted networks follow one another in the record, and nobody ha
   t.is(told(), 'B');
 });
 
+test('what else a node can be on is in its record, and its answers about ports beside it', async (t) => {
+  const r = await rig(t, { nodeDownAfterMs: 60_000 });
+  const agent = await r.agent('a1');
+  await eventually('it is ready', () => nodeOf(r, agent.nodeId).status === 'ready');
+  const drivers = { macvlanParents: ['eth0'], plugins: ['weave'] };
+  const takenPorts = [{ port: '8080/tcp', holder: 'theirs' }] as const;
+  agent.link.reportNetwork({ repairs: {}, takenPorts, drivers });
+  await eventually('it is known', () => nodeOf(r, agent.nodeId).drivers !== undefined);
+  t.deepEqual(nodeOf(r, agent.nodeId).drivers, drivers);
+  t.deepEqual(nodeOf(r, agent.nodeId).takenPorts, takenPorts);
+  agent.link.reportNetwork({ repairs: {}, takenPorts: [] });
+  await eventually('none is left', () => nodeOf(r, agent.nodeId).drivers === undefined);
+  t.is(nodeOf(r, agent.nodeId).takenPorts, undefined);
+});
+
 function nodeOf(r: Rig, nodeId: string) {
   const node = r.store.get('nodes', nodeId);
   if (node === undefined) throw new Error(`there is no node ${nodeId}`);
