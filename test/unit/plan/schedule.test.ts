@@ -1,4 +1,5 @@
 import test from 'ava';
+import { newSpecKeys } from '../../../shared/wire/spec-keys.ts';
 import { meetsConstraint, parseConstraint } from '../../../manager/plan/constraint.ts';
 import type { Node } from '../../../shared/model/index.ts';
 import { cluster, GB, specOf } from './_cluster.ts';
@@ -109,7 +110,7 @@ test('a task of an encrypted network goes where there is WireGuard, and waits wh
 });
 
 test('a task whose disk is limited goes where that can be, and waits where it can not', (t) => {
-  const swarm = cluster().nodes(2);
+  const swarm = cluster().nodes(2, { description: { knows: newSpecKeys() } });
   const container = { ...specOf('a').container, runtime: { diskBytes: 2 ** 30 } };
   swarm.service('a', { replicas: 2, container });
   swarm.service('b', { replicas: 2 }).settle();
@@ -117,7 +118,7 @@ test('a task whose disk is limited goes where that can be, and waits where it ca
   t.deepEqual(swarm.spread('b'), { n1: 1, n2: 1 });
   const reason = 'no suitable node (its file system can not limit the disks of containers on 2 nodes)';
   t.deepEqual(swarm.reasons('a'), [reason, reason]);
-  swarm.node('n2', { description: { limitsDisks: true } }).settle();
+  swarm.node('n2', { description: { knows: newSpecKeys(), limitsDisks: true } }).settle();
   t.deepEqual(swarm.spread('a'), { n2: 2 });
 });
 
