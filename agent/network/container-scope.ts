@@ -17,10 +17,8 @@ export interface Interface {
   readonly network: NetworkAssignment;
   /** Of the networks that have a way out, the one with the highest has the container's. */
   readonly priority: number;
-  /** All else leaves by it, whatever the priorities. */
-  readonly before?: true;
-  /** Datagrams come by it that programs answer without saying from where. */
-  readonly answersDatagrams?: true;
+  /** Of the interface on ingress: the task's. */
+  readonly published?: readonly PublishedPort[];
   /** Absent: the network leads nowhere else. */
   readonly gateway?: string;
   /** What a plugin made for it. */
@@ -53,23 +51,17 @@ export function interfacesOf(
     const attachment = task.spec.networks.find((one) => one.network === networkId);
     const priority = attachment?.wayOutPriority ?? 0;
     if (network === undefined) return [];
-    const publishes = network.ingress ? new Set(task.spec.ports.flatMap(protocolOfIngress)) : new Set();
     const joined = joins.get(networkId);
     const gateway = gatewayOf(network, address, joined);
     return [
       {
         ...{ dev: `eth${number}`, number, address, network, priority },
-        ...(publishes.has('sctp') ? { before: true as const } : {}),
-        ...(publishes.has('udp') ? { answersDatagrams: true as const } : {}),
+        ...(network.ingress ? { published: task.spec.ports } : {}),
         ...(gateway === undefined ? {} : { gateway }),
         ...(joined === undefined ? {} : { joined }),
       },
     ];
   });
-}
-
-function protocolOfIngress({ protocol, mode }: PublishedPort): string[] {
-  return mode === 'ingress' ? [protocol] : [];
 }
 
 /** Of a network of Shoal's the sandbox, which is one for an internal network too: it refuses. */
@@ -89,16 +81,18 @@ export function defaultInterface(interfaces: readonly Interface[]): Interface | 
 }
 
 /**
- * Where what has no other route leaves. A program with SCTP answers from the address of the way to its client, not from the one
- * that was asked: so for it the way of published ports is the way out, whatever the priorities. A datagram that answers one to a published port bears the address of that interface,
- * unless the program says another: so it is ingress for those who publish such ports and do not ask for another way.
+ * Where what has no other route leaves. A program with SCTP answers from the address of the way to its client, not from the
+ * one that was asked: so for it the way of published ports is the way out, whatever the priorities. A datagram that answers
+ * one to a published port bears the address of that interface, unless the program says another: so it is ingress for those
+ * who publish such ports and do not ask for another way. Over IPv6 ports of mode host come by ingress, too.
  */
-export function wayOutOf(interfaces: readonly Interface[]): Interface | undefined {
-  const always = interfaces.find(({ before }) => before === true);
-  if (always !== undefined) return always;
+export function wayOutOf(interfaces: readonly Interface[], ipv6 = false): Interface | undefined {
   const usual = defaultInterface(interfaces);
-  if (usual !== undefined && usual.priority > 0) return usual;
-  return interfaces.find(({ answersDatagrams }) => answersDatagrams === true) ?? usual;
+  const ingress = interfaces.find(({ published }) => published !== undefined);
+  const ports = ingress?.published?.filter(({ mode }) => ipv6 || mode === 'ingress') ?? [];
+  const publishes = new Set(ports.map(({ protocol }) => protocol));
+  if (publishes.has('sctp')) return ingress;
+  return publishes.has('udp') && (usual?.priority ?? 0) <= 0 ? ingress : usual;
 }
 
 /**
@@ -110,7 +104,7 @@ export function containerObjects(interfaces: readonly Interface[], bytesPerSecon
   const way = wayOutOf(interfaces);
   const names = defaultInterface(interfaces);
   const ipv6 = interfaces.filter(({ network }) => network.subnet6 !== undefined);
-  const way6 = wayOutOf(ipv6);
+  const way6 = wayOutOf(ipv6, true);
   return [
     ...interfaces.map(
       ({ dev, address, network }): KernelObject => ({

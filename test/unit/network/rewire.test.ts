@@ -169,6 +169,7 @@ test('the way out: the first network that has one, unless priorities say which',
   const wayOut = (
     priorities: Readonly<Record<string, number>>,
     ports: readonly PublishedPort[] = [],
+    ipv6 = false,
   ): string | undefined => {
     const attachments = addresses.map(({ network: id }) => ({
       network: id,
@@ -177,7 +178,7 @@ test('the way out: the first network that has one, unless priorities say which',
     }));
     const task = taskWith(addresses);
     const asked = { ...task, spec: { ...task.spec, networks: attachments, ports } };
-    return wayOutOf(interfacesOf(asked, networks))?.network.name;
+    return wayOutOf(interfacesOf(asked, networks), ipv6)?.network.name;
   };
   t.is(wayOut({}), 'front');
   t.is(wayOut({ extra: 1 }), 'extra');
@@ -186,6 +187,9 @@ test('the way out: the first network that has one, unless priorities say which',
   const dns = [{ protocol: 'udp', publishedPort: 53, targetPort: 53, mode: 'ingress' }] as const;
   t.is(wayOut({}, dns), 'ingress', 'an answer to a datagram bears the address that was asked');
   t.is(wayOut({ extra: 1 }, dns), 'extra');
+  const here = [{ ...dns[0], mode: 'host' }] as const;
+  t.is(wayOut({}, here), 'front');
+  t.is(wayOut({}, here, true), 'ingress', 'over IPv6 it comes by ingress');
 });
 
 test('with a published SCTP port all leaves by ingress, as its answers must; names are asked where they were', (t) => {
