@@ -59,9 +59,8 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const images = await openImages(options, signal);
   const reports: Reports = { send: () => undefined, network: () => undefined };
   const network = networkDriver(options, identity, {
-    ...{ wire: () => keys?.wire, live: live(() => containers) },
     ...(await openOutside(options, identity.nodeId, () => network.changed())),
-    onReport: (report) => reports.network(report),
+    ...{ wire: () => keys?.wire, live: live(() => containers), onReport: (news) => reports.network(news) },
   });
   const { files, assignments } = await openMemory(runDir, logger);
   const claims = new ContainerClaims();
