@@ -62,9 +62,10 @@ export function defaultInterface(interfaces: readonly Interface[]): Interface | 
 }
 
 /**
- * Where what has no other route leaves. A program with SCTP answers from the address of the way to its client, not from the one
- * that was asked: so for it the way of published ports is the way out, whatever the priorities. A datagram that answers one to a published port bears the address of that interface,
- * unless the program says another: so it is ingress for those who publish such ports and do not ask for another way.
+ * Where what has no other route leaves. A program with SCTP answers from the address of the way to its client, not from the
+ * one that was asked: so for it the way of published ports is the way out, whatever the priorities. A datagram that answers
+ * one to a published port bears the address of that interface, unless the program says another: so it is ingress for those
+ * who publish such ports and do not ask for another way.
  */
 export function wayOutOf(interfaces: readonly Interface[]): Interface | undefined {
   const always = interfaces.find(({ before }) => before === true);

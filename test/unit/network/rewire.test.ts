@@ -1,7 +1,13 @@
 /** A container that runs: from any interfaces to any others, and what stays is not touched. */
 import test from 'ava';
 import fc from 'fast-check';
-import { containerObjects, interfacesOf, wayOutOf, outOf } from '../../../agent/network/container-scope.ts';
+import {
+  containerObjects,
+  defaultInterface,
+  interfacesOf,
+  outOf,
+  wayOutOf,
+} from '../../../agent/network/container-scope.ts';
 import type { NetOp } from '../../../agent/network/diff.ts';
 import { type KernelObject, MAIN_TABLE, scopeOf } from '../../../agent/network/kernel-object.ts';
 import type { NamespaceDump } from '../../../agent/network/observe.ts';
