@@ -150,7 +150,7 @@ test('all believe each other whoever dies when, and in the end the next root is 
         if (shown.size !== 1 || shown.has(first ?? '')) throw new Error([...shown].join(' and '));
       },
     ),
-    { numRuns: 60 },
+    { numRuns: 25 },
   );
 });
 

@@ -9,6 +9,7 @@ import type { Identity } from '../../../agent/session/identity.ts';
 import { joinTokens, openSecrets } from '../../../manager/ca/cluster.ts';
 import { type RunningDispatcher, startDispatcher } from '../../../manager/dispatcher/start-dispatcher.ts';
 import { managerDoor } from '../../../manager/membership/door.ts';
+import { fetchEtcdRoots } from '../../../manager/membership/enter.ts';
 import { connectManager } from '../../../manager/dispatcher/manager-link.ts';
 import { readmissionWrites, removalWrites } from '../../../manager/membership/removed.ts';
 import { createEtcdClient } from '../../../manager/store/etcd-client.ts';
@@ -282,6 +283,7 @@ test('a manager that was removed is none any more: to managers, whatever is open
   const onRemovedManagers = (ids: readonly string[]): void => void (identity.removedManagers = ids);
   startAgent({ address, identity, hostname: 'n', onRemovedManagers, signal: p.signal });
   await eventually('its node is there', () => dispatcher.hasSession(node.nodeId));
+  t.is((await fetchEtcdRoots(address, m3, p.signal)).length, 1);
   await p.store.commit(removalWrites(p.store, ['m3'], Date.now()), { signal: p.signal });
   await eventually('what it had open is cut', () => before.every(({ closeCode }) => closeCode !== undefined));
   const after = paths.map((path) => new RawSession(address, m3, path));
@@ -293,6 +295,7 @@ test('a manager that was removed is none any more: to managers, whatever is open
   t.is(asNode.frames.length, 0);
   t.is(await enter(address, m3), 403);
   t.is(await enter(address, m3, '/managers/data-keys'), 403);
+  t.is(await enter(address, m3, '/managers/etcd-roots'), 403);
   await eventually('nodes are told', () => told().includes('m3'));
   t.regex(await reached(playing, identity), /not a manager of this cluster any more/);
   t.is(await reached(address, identity), 'open');
