@@ -157,7 +157,7 @@ test.before('boot', async (t) => {
     systemd: path.join(checkout, 'test', 'vm', 'systemd.sh'),
     kernelRoot: root,
   });
-  output = await runMachine({ root, initramfs, memoryMiB: 1024, cpus: 2 }, AbortSignal.timeout(DEADLINE_MS));
+  output = await runMachine({ root, initramfs, memoryMiB: 1536, cpus: 2 }, AbortSignal.timeout(DEADLINE_MS));
   verdicts = parseReport(output.report);
 });
 
