@@ -74,9 +74,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     files,
     volumes,
     resolvConf: (task: TaskAssignment) => network.resolvConfFor(task.taskId),
-    ...builtFor(options, identity),
-    platform: description,
-    nodeAddress: description.address,
+    ...builtFor(options, identity, description),
   });
   const discard = (volume: string): Promise<void> => volumes.discard(volume);
   const executor = new TaskExecutor(containers, builder, network, logger, claims, discard);
@@ -135,9 +133,14 @@ async function rekeyed(keys: TunnelKeys, link: SessionLink, network: NetworkDriv
 }
 
 /** What of the node goes into each container. */
-function builtFor({ name, hostname, userNamespaces }: AgentOptions, { nodeId }: { readonly nodeId: string }) {
+function builtFor(
+  { name, hostname, userNamespaces }: AgentOptions,
+  { nodeId }: { readonly nodeId: string },
+  platform: NodeDescription,
+) {
   const cgroupParent = join('/', `shoal-${name}`, hostname);
-  return { cgroupParent, hostname, nodeId, remap: userNamespaces?.remap === true };
+  const remap = userNamespaces?.remap === true;
+  return { cgroupParent, hostname, nodeId, remap, platform, nodeAddress: platform.address };
 }
 
 async function makeDirectories({ stateDir, runDir }: AgentOptions): Promise<void> {

@@ -244,38 +244,6 @@ test('a path in a volume, a bind of one mount alone, a tmpfs with options', asyn
   await docker.ok('rm', name);
 });
 
-test('volumes of another container', async (t, scene) => {
-  const { docker, tag } = scene;
-  const [volume, lender, borrower] = [`lent-${tag}`, `lender-${tag}`, `borrower-${tag}`];
-  const mounts = ['-v', `${volume}:/named`, '-v', '/unnamed', '-v', '/etc:/bound:ro'];
-  const fill = 'echo 1 >/named/f; echo 2 >/unnamed/f';
-  await exits(scene, 0, '--name', lender, ...mounts, 'busybox', 'sh', '-c', fill);
-  const from = ['--volumes-from', lender];
-  const look = ['busybox', 'sh', '-c', 'cat /named/f /unnamed/f; ls /bound/hosts; touch /unnamed/g /bound/x'];
-  const seen = await exits(scene, 1, '--name', borrower, ...from, '-v', '/unnamed', ...look);
-  t.is(seen.stdout, '1\n2\n/bound/hosts\n');
-  t.regex(seen.stderr, /^touch: \/bound\/x: Read-only file system\n$/);
-  const readOnly = await exits(
-    scene,
-    1,
-    '--rm',
-    '--volumes-from',
-    `${borrower}:ro`,
-    'busybox',
-    'touch',
-    '/named/h',
-  );
-  t.regex(readOnly.stderr, /Read-only file system/);
-  await docker.ok('rm', '-v', lender);
-  await docker.ok('start', '-a', borrower).catch(() => undefined);
-  t.is(
-    (await exits(scene, 0, '--rm', '--volumes-from', borrower, 'busybox', 'cat', '/unnamed/f')).stdout,
-    '2\n',
-  );
-  await docker.ok('rm', borrower);
-  await docker.ok('volume', 'rm', volume);
-});
-
 test('a container finds its node as host-gateway', async (t, scene) => {
   await exits(scene, 0, '--rm', '--add-host', 'node:host-gateway', 'busybox', 'ping', '-c', '1', 'node');
   t.pass();

@@ -46,6 +46,26 @@ async function removed({ docker, swarm }: Scene, ...names: string[]) {
     );
 }
 
+test('volumes of another container', async (t, { docker, tag }) => {
+  const [volume, lender, borrower] = [`lent-${tag}`, `lender-${tag}`, `borrower-${tag}`];
+  const shell = (script: string): string[] => ['--entrypoint', '/bin/sh', IMAGE, '-c', script];
+  const mounts = ['-v', `${volume}:/named`, '-v', '/unnamed', '-v', '/etc:/bound:ro'];
+  await docker.ok('run', '--name', lender, ...mounts, ...shell('echo 1 >/named/f; echo 2 >/unnamed/f'));
+  const look = shell('read a </named/f; read b </unnamed/f; echo $a $b; test -f /bound/hosts && : >/bound/x');
+  const from = ['--volumes-from', lender, '-v', '/unnamed'];
+  const seen = await docker.run(['run', '--name', borrower, ...from, ...look]);
+  t.is(seen.stdout, '1 2\n', seen.stderr);
+  t.regex(seen.stderr, /\/bound\/x: Read-only file system/);
+  const write = shell('echo 3 >/named/f');
+  const readOnly = await docker.run(['run', '--rm', '--volumes-from', `${borrower}:ro`, ...write]);
+  t.regex(readOnly.stderr, /Read-only file system/);
+  await docker.ok('rm', '-v', lender);
+  const after = shell('read b </unnamed/f; echo $b');
+  t.is(await docker.ok('run', '--rm', '--volumes-from', borrower, ...after), '2');
+  await docker.ok('rm', borrower);
+  await docker.ok('volume', 'rm', volume);
+});
+
 test('volume create, ls, inspect, rm', async (t, scene) => {
   const { docker, tag } = scene;
   const name = `data-${tag}`;
