@@ -50,6 +50,8 @@ async function emptied(directory: string): Promise<void> {
   throw new Error(`${directory} stays busy`);
 }
 
+/** Says that it was asked to end, and does not. */
+const STUBBORN = 'trap "echo asked" TERM; echo ready; while :; do sleep 0.2; done';
 /** Notes each run in a file of the container's own, and waits. */
 const COUNTING = ['busybox', 'sh', '-c', 'echo run >>/runs; wc -l </runs; exec sleep 1000'];
 
@@ -209,3 +211,21 @@ test.serial('the agent is killed while a start is on its way: it is started once
   await swarm.docker('rm', '-f', 'mid');
   await swarm.eventually(async () => (await lifeLines(swarm.layout)).length === 0, PATIENT);
 });
+
+test.serial(
+  'the agent is killed while a container has its time to stop: it is stopped once it is back',
+  async (t) => {
+    const { swarm } = t.context;
+    await swarm.docker('run', '-d', '--name', 'slow', '--stop-timeout', '2', 'busybox', 'sh', '-c', STUBBORN);
+    await swarm.eventually(async () => (await swarm.docker('logs', 'slow')).includes('ready'), PATIENT);
+    const node = swarm.node(await nodeOf(swarm, 'slow'));
+    const stopped = swarm.docker('stop', '--time', '600', 'slow');
+    await swarm.eventually(async () => (await swarm.docker('logs', 'slow')).includes('asked'), PATIENT);
+    await node.kill();
+    await node.restart();
+    await stopped;
+    await swarm.eventually(async () => (await status(swarm, 'slow')) === 'exited', PATIENT);
+    await swarm.docker('rm', 'slow');
+    await swarm.eventually(async () => (await lifeLines(swarm.layout)).length === 0, PATIENT);
+  },
+);

@@ -120,10 +120,17 @@ export async function stopContainer(
   await wantContainer(ctx, service.id, (run) => ({ ...run, wanted }), signal);
   if (!reachable) return true;
   if (begun) {
-    const params = { containerId: container.id, ...options };
-    await callNode(ctx, nodeId, 'container.stop', params, signal, Infinity);
+    try {
+      const params = { containerId: container.id, ...options };
+      await callNode(ctx, nodeId, 'container.stop', params, signal, Infinity);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!(error instanceof UnavailableError)) throw error;
+      // The node was lost meanwhile: it stops the container when it is back.
+      await wantContainer(ctx, service.id, (run) => ({ ...run, wanted: 'stopped' }), signal);
+    }
   }
-  await untilEnded(ctx, container.id, signal);
+  await untilEnded(ctx, container.id, signal, nodeId);
   return true;
 }
 
@@ -143,10 +150,11 @@ export async function killContainer(
   if (number === '9') await untilEnded(ctx, container.id, signal);
 }
 
-/** Resolves when its newest run has ended and none follows, or it is gone. */
-async function untilEnded(ctx: ApiContext, id: string, signal: AbortSignal): Promise<void> {
+/** Resolves when its newest run has ended and none follows, or it is gone; also when this node is down, which says no more. */
+async function untilEnded(ctx: ApiContext, id: string, signal: AbortSignal, nodeId?: string): Promise<void> {
   const ended = (): boolean => {
     const container = containerById(ctx.store, id);
+    if (nodeId !== undefined && ctx.store.get('nodes', nodeId)?.status === 'down') return true;
     return container === undefined || hasEnded(container);
   };
   await waitForStore(ctx.store, ended, AS_LONG_AS_IT_TAKES_MS, signal);
