@@ -6,7 +6,7 @@ const N1 = 'n1aaaaaaaaaaaaaaaaaaaaaaa';
 const N2 = 'n2bbbbbbbbbbbbbbbbbbbbbbb';
 const MANY = 10_000;
 
-export const PORTS = { pump: 7000, mesh: 8080, proxy: 8081, rule: 8082 } as const;
+export const PORTS = { pump: 7000, direct: 7001, mesh: 8080, proxy: 8081, rule: 8082 } as const;
 
 const running = { slot: 1, serving: true, desired: 'running' as const };
 export const CLIENT = {
