@@ -224,7 +224,7 @@ test.serial(
     await node.kill();
     await node.restart();
     await stopped;
-    await swarm.eventually(async () => (await status(swarm, 'slow')) === 'exited', PATIENT);
+    t.is(await status(swarm, 'slow'), 'exited');
     await swarm.docker('rm', 'slow');
     await swarm.eventually(async () => (await lifeLines(swarm.layout)).length === 0, PATIENT);
   },
