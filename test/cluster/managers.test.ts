@@ -12,7 +12,6 @@ import { run } from '../../deploy/local/command.ts';
 import { CLI_PATH } from '../../deploy/local/project.ts';
 import { EXAMPLE_IMAGE } from '../../deploy/local/example-image.ts';
 import { parseKeys } from '../../manager/vault/data-key-file.ts';
-import { hostOf } from '../../manager/membership/managers.ts';
 import { isLocked } from '../../manager/vault/lock.ts';
 import { delay } from '../../shared/lib/abort.ts';
 import { cluster, type TestCluster } from '../harness/cluster.ts';
@@ -20,8 +19,6 @@ import { ClusterState } from '../harness/cluster-state.ts';
 import { makeConfigs } from '../harness/api-load.ts';
 import { lifeLines } from '../harness/containers.ts';
 import type { TestManager } from '../harness/managers.ts';
-import { tlsOfEmbedded } from '../harness/etcd.ts';
-import { peerPort, writeAll } from '../harness/rotation-load.ts';
 import { ensurePeers } from '../harness/peers.ts';
 import { QUICK, settled } from '../harness/settled.ts';
 import { startTransfer } from '../harness/transfer.ts';
@@ -478,48 +475,6 @@ test.serial(
     await away.restart();
     await until(swarm, async () => (await swarm.state()).node('a3') === 'ready');
     t.is((await swarm.state()).nodes.length, 3, 'it is back as itself');
-    await settled(swarm, { web: 8 });
-  },
-);
-
-test.serial(
-  "etcd's own authority is replaced while a manager dies: the old one opens no port of etcd afterwards, and writes go on",
-  async (t) => {
-    const { swarm } = t.context;
-    const [m2, m3] = others(swarm);
-    if (m2 === undefined || m3 === undefined) throw new Error('there are not three managers');
-    const shoal = (...args: string[]): Promise<string> =>
-      run(process.execPath, [CLI_PATH, ...args, '--socket', swarm.layout.socket], signal);
-    const before = await etcdRoots(swarm);
-    t.is(new Set(before).size, 1);
-    // Whose machine this is: etcd looks also whether a certificate is for the address that it comes from.
-    const own = path.join(swarm.layout.stateDir, 'manager', 'etcd');
-    const old = await tlsOfEmbedded(own, 'peer');
-    const hosts = [m2.address.replace(/\d+:/, '1:'), m2.address, m3.address].map(hostOf);
-    const port = swarm.layout.etcdPeerPort;
-    for (const host of hosts) t.is(await peerPort(host, port, old), '200');
-    const lives = await lifeLines(swarm.layout);
-    const over = new AbortController();
-    const writing = writeAll(swarm.client, over.signal);
-    await shoal('ca', 'rotate-etcd', '--detach');
-    await m2.die();
-    await until(swarm, async () => /not reachable/.test(await shoal('ca')), 90_000);
-    t.is((await swarm.api('POST', '/ca/rotate-etcd')).status, 409);
-    m2.start();
-    await until(swarm, async () => !(await shoal('ca')).includes('its rotation since'), 180_000);
-    over.abort();
-    t.deepEqual(await writing, []);
-    const after = await etcdRoots(swarm);
-    t.is(new Set(after).size, 1);
-    t.not(after[0], before[0]);
-    t.is(after[0]?.match(/BEGIN CERTIFICATE/g)?.length, 1, 'one is believed');
-    const next = await tlsOfEmbedded(own, 'peer');
-    for (const host of hosts) {
-      t.regex(await peerPort(host, port, old), /^refused/, `the old certificate at ${host}`);
-      t.is(await peerPort(host, port, next), '200');
-    }
-    await agreed(swarm, m2.client, 'leader reachable reachable');
-    t.deepEqual(await lifeLines(swarm.layout), lives, 'no container noticed');
     await settled(swarm, { web: 8 });
   },
 );
