@@ -179,6 +179,6 @@ export function nextSteps(options: UpOptions, command: string): string {
       : [`  ${host} service ps example_web`, `  ${host} service scale example_web=10`]),
     `  ${command} status${named}`,
     '',
-    `Its logs are in ${layout.logDir}. The machine now forwards IPv4 packets (net.ipv4.ip_forward), for the nodes.`,
+    `Its logs are in ${layout.logDir}. The machine now forwards packets, for the nodes.`,
   ].join('\n');
 }

@@ -57,7 +57,7 @@ function rootsFile(directory: string): string {
   return join(directory, 'tls', 'roots.json');
 }
 
-/** Of releases that knew one root only: its key; its certificate is what `ca.pem` holds. */
+/** The only root's key, whose certificate is what `ca.pem` holds: where the release before looks for it, if this one is taken back. */
 function oldKeyFile(directory: string): string {
   return join(directory, 'tls', 'ca-key.pem');
 }
@@ -76,7 +76,9 @@ export async function readEtcdRoots(directory: string): Promise<readonly RootMat
 export async function writeEtcdRoots(directory: string, roots: readonly RootMaterial[]): Promise<void> {
   await mkdir(join(directory, 'tls'), { recursive: true, mode: 0o700 });
   await writePrivate(rootsFile(directory), JSON.stringify(roots));
-  await rm(oldKeyFile(directory), { force: true });
+  const [first, second] = roots;
+  if (first !== undefined && second === undefined) await writePrivate(oldKeyFile(directory), first.caKeyPem);
+  else await rm(oldKeyFile(directory), { force: true });
 }
 
 export function newEtcdRoot(nowMs: number): Promise<RootMaterial> {
