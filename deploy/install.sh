@@ -6,7 +6,7 @@ set -euo pipefail
 export LC_ALL=C
 
 readonly KEPT_RELEASES=2 # the current one and the one before
-readonly START_SECONDS=60
+readonly START_SECONDS=60 # for a daemon that has ended meanwhile; one that only takes its time has five times as long
 
 action=''
 role=${SHOAL_ROLE:-}
@@ -421,12 +421,13 @@ enable_offline() {
 await_start() {
   local second file=/run/shoal/$role/$role.json
   if ! has_systemd || is_on "$no_start" || is_on "$dry_run"; then return 0; fi
-  for ((second = 0; second < START_SECONDS; second++)); do
+  for ((second = 0; second < START_SECONDS * 5; second++)); do
     if [ -e "$file" ] && grep -q "\"pid\":$(systemctl show --property=MainPID --value "shoal-$role.service")[,}]" "$file"; then return 0; fi
     if [ -e "/run/shoal/$role/locked" ]; then
       say "the manager is locked and waits for its unlock key: docker swarm unlock, or shoal unlock"
       return 0
     fi
+    if [ $second -ge $START_SECONDS ] && [ "$(systemctl show --property=NRestarts --value "shoal-$role.service")" != 0 ]; then break; fi
     sleep 1
   done
   die "shoal-$role does not come up and is tried again and again; 'journalctl -u shoal-$role' says why"
