@@ -8,6 +8,7 @@ import type { Skew } from '../../shared/lib/version-skew.ts';
 import { type AgentFrame, type ManagerFrame, parseManagerFrame } from '../../shared/wire/frames.ts';
 import { peerSkew } from '../../shared/wire/tolerant.ts';
 import { managerIdentityCheck } from '../../shared/wire/manager-tls.ts';
+import { isOwnAddress } from './own-address.ts';
 
 const HANDSHAKE_TIMEOUT_MS = 5_000;
 /** After a restart thousands of nodes may come at once, and wait for their turn: who gives up early only makes work. */
@@ -81,6 +82,8 @@ export class SessionSocket {
   readonly #socket: WebSocket;
   readonly #timers = new Set<NodeJS.Timeout>();
   #beating: NodeJS.Timeout | undefined;
+  /** This end's. */
+  #address: string | undefined;
   #heardAtMs = performance.now();
   #failure: unknown;
   #skew: Skew | undefined;
@@ -89,6 +92,9 @@ export class SessionSocket {
   constructor(socket: WebSocket, handlers: SocketHandlers) {
     this.#socket = socket;
     this.#socket.on('open', () => handlers.onOpen());
+    this.#socket.on('upgrade', ({ socket }) => {
+      this.#address = socket.localAddress;
+    });
     this.#socket.on('pong', () => this.#heard());
     this.#socket.on('message', (data: Buffer, isBinary: boolean) =>
       this.#onMessage(data, isBinary, handlers),
@@ -136,9 +142,17 @@ export class SessionSocket {
       else if (this.#socket.readyState === WebSocket.OPEN) this.#socket.ping();
       const silentMs = performance.now() - this.#heardAtMs;
       if (silentMs > everyMs * LOST_BEATS) this.fail(new UnavailableError('the manager does not answer'));
+      void this.#checkAddress();
     }, everyMs);
     this.#beating = timer;
     this.#timers.add(timer);
+  }
+
+  /** To wait for an answer when there can be none would take longer than the node may be silent. */
+  async #checkAddress(): Promise<void> {
+    const address = this.#address;
+    if (address === undefined || (await isOwnAddress(address))) return;
+    this.fail(new UnavailableError(`this machine does not have the address ${address} any more`));
   }
 
   /** Ends the session at once. */

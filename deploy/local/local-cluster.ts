@@ -24,6 +24,8 @@ export interface LocalClusterOptions {
   readonly machineIsNode: boolean;
   /** Nodes are called this and a number. */
   readonly hostnamePrefix: string;
+  /** Agents are not told their addresses: each finds its own. */
+  readonly findAddresses?: boolean;
   readonly insecureRegistries: readonly string[];
   /** Further arguments of a node's agent, asked for whenever it starts. */
   readonly agentArgs?: (hostname: string) => readonly string[];
@@ -249,7 +251,8 @@ export class LocalCluster {
       'agent',
       // the token is in a file: arguments can be read by everyone on the machine
       ...['--join-file', path.join(node.stateDir, 'join-token'), `${this.subnet}.1:${layout.managerPort}`],
-      ...['--name', layout.name, '--hostname', node.hostname, '--address', node.address],
+      ...['--name', layout.name, '--hostname', node.hostname],
+      ...(this.#options.findAddresses === true ? [] : ['--address', node.address]),
       ...['--state-dir', node.stateDir, '--run-dir', node.runDir],
       ...['--vxlan-port', String(layout.vxlanPort), '--preload-images', layout.imageDir],
       ...this.#options.insecureRegistries.flatMap((registry) => ['--insecure-registry', registry]),

@@ -7,7 +7,7 @@ import { createEtcdClient } from '../../manager/store/etcd-client.ts';
 import { delay } from '../../shared/lib/abort.ts';
 import { cluster, type TestCluster } from '../harness/cluster.ts';
 import { tlsOfEmbedded } from '../harness/etcd.ts';
-import { containersOf, inContainer, lifeLines } from '../harness/containers.ts';
+import { containersOf, inContainer, type LiveContainer, lifeLines } from '../harness/containers.ts';
 import { stall } from '../harness/disturb.ts';
 import { powerOff, powerOn } from '../harness/power-cut.ts';
 import { QUICK, settled } from '../harness/settled.ts';
@@ -24,6 +24,7 @@ test.before(async (t) => {
     .managerArgs('--etcd-quota', '16')
     .agents(3)
     .nodeDownAfter(NODE_DOWN_AFTER_MS)
+    .findingAddresses()
     .clock('a2', '-2h')
     .clock('a3', '+2h')
     .up();
@@ -41,7 +42,7 @@ const timeSchema = z.string().transform((text) => Date.parse(text));
 const nodeSchema = z.object({
   UpdatedAt: timeSchema,
   Description: z.object({ Hostname: z.string() }),
-  Status: z.object({ State: z.string(), Message: z.string().optional() }),
+  Status: z.object({ State: z.string(), Addr: z.string(), Message: z.string().optional() }),
 });
 const taskSchema = z.object({
   ID: z.string(),
@@ -68,6 +69,24 @@ async function nodeRecord(swarm: TestCluster, hostname: string): Promise<z.outpu
 
 async function taskRecords(swarm: TestCluster): Promise<z.output<typeof taskSchema>[]> {
   return z.array(taskSchema).parse(await swarm.client.get('/tasks', signal));
+}
+
+/** Of the tasks that shall run. */
+async function addressesOn(swarm: TestCluster, network: string): Promise<string[]> {
+  return (await taskRecords(swarm)).flatMap(({ DesiredState, NetworksAttachments }) => {
+    const own = NetworksAttachments?.find(({ Network }) => Network.Spec.Name === network);
+    return DesiredState === 'running' ? [own?.Addresses[0]?.split('/')[0] ?? 'none'] : [];
+  });
+}
+
+/** Resolves once the container's web pages can be had from there. */
+async function reaches(swarm: TestCluster, from: LiveContainer, address: string): Promise<void> {
+  const request = "printf 'GET /cgi-bin/index.cgi HTTP/1.0\\r\\n\\r\\n'";
+  await swarm.eventually(async () => {
+    const said = await inContainer(from, `${request} | nc -w 2 ${address} 80 2>&1 || :`);
+    if (!said.includes('you are')) throw new Error(`${from.hostname} ${address}: ${said}`);
+    return true;
+  });
 }
 
 /** How often the manager has called a node down. */
@@ -234,6 +253,34 @@ test.serial('a task that crash-loops says when it is tried next, and its history
   await swarm.docker('service', 'rm', 'bad');
   await settled(swarm, ALL);
 });
+
+test.serial(
+  'a machine whose address changes is found at the new one: nothing is moved, and its networks follow',
+  async (t) => {
+    const { swarm } = t.context;
+    const [before, said] = [await lifeLines(swarm.layout), await verdicts(swarm)];
+    const node = swarm.node('a1');
+    for (const [old, next] of [
+      [node.address, node.address.replace(/\d+$/, '201')],
+      [node.address.replace(/\d+$/, '201'), node.address],
+    ] as const) {
+      const steps = [`addr del ${old}/24 dev eth0`, `addr add ${next}/24 dev eth0`];
+      for (const step of steps) await node.run('ip', ...step.split(' '));
+      await node.run('ip', 'route', 'replace', 'default', 'via', next.replace(/\d+$/, '1'));
+      await swarm.eventually(async () => {
+        const { Status } = await nodeRecord(swarm, 'a1');
+        return Status.State === 'ready' && Status.Addr === next;
+      });
+      await settled(swarm, ALL);
+      const live = await containersOf(swarm.layout, await swarm.state(), 'web');
+      for (const from of live)
+        for (const address of await addressesOn(swarm, 'front')) await reaches(swarm, from, address);
+      t.regex(await swarm.node('a2').curl(`http://${next}:8080/cgi-bin/index.cgi`), /you are/);
+    }
+    t.deepEqual(await lifeLines(swarm.layout), before);
+    t.is(await verdicts(swarm), said, 'it was not called down');
+  },
+);
 
 test.serial(
   'the power goes everywhere at once: exactly the desired runs again, with addresses of its own',

@@ -59,6 +59,7 @@ class ClusterBuilder {
   #agents = 1;
   #managers = 1;
   #machineIsNode = false;
+  #findAddresses = false;
   #nodeDownAfterMs: number | undefined;
   #agentArgs: ((hostname: string) => readonly string[]) | undefined;
   readonly #registries: string[] = [];
@@ -134,6 +135,12 @@ class ClusterBuilder {
     return this;
   }
 
+  /** Agents are not told their addresses, which may change then. */
+  findingAddresses(): this {
+    this.#findAddresses = true;
+    return this;
+  }
+
   /** Nodes speak plain HTTP with this registry. */
   registry(address: string): this {
     this.#registries.push(address);
@@ -160,6 +167,7 @@ class ClusterBuilder {
         layout,
         nodeCount: this.#agents,
         machineIsNode: this.#machineIsNode,
+        findAddresses: this.#findAddresses,
         hostnamePrefix: 'a',
         insecureRegistries: this.#registries,
         managerArgs: this.#managerArgs,
