@@ -19,6 +19,7 @@ import { type Belongings, Containers } from './container/containers.ts';
 import { LogForwarding } from './container/log-forwarding.ts';
 import { liveNetns, renewResolvConf } from './container/live.ts';
 import { ContainerService } from './container/service.ts';
+import { stopWithMachine } from './container/machine-stop.ts';
 import { readUsage } from './container/usage.ts';
 import { diskAbility } from './container/writable-layer.ts';
 import { replaceFile } from './files/replace-file.ts';
@@ -114,6 +115,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     usage.close();
     await rekeying;
     await worker.close();
+    await stopWithMachine(containers, logger);
     await Promise.all([network.close(), forwarding.close()]);
   }
 }

@@ -26,7 +26,7 @@ static struct if_dqblk quota_of(uint32_t project) {
   struct if_dqblk quota;
   int fd = open("/limited", O_RDONLY | O_CLOEXEC);
   CHECK(fd >= 0);
-  CHECK_INT(syscall(SYS_quotactl_fd, fd, QCMD(Q_GETQUOTA, PRJQUOTA), project, &quota), 0);
+  CHECK_INT(syscall(SYS_quotactl_fd, fd, QCMD((unsigned int)Q_GETQUOTA, PRJQUOTA), project, &quota), 0);
   close(fd);
   return quota;
 }
@@ -161,7 +161,7 @@ static int count_limits(void) {
   struct if_nextdqblk quota = {.dqb_id = 0};
   int count = 0, fd = open("/limited", O_RDONLY | O_CLOEXEC);
   CHECK(fd >= 0);
-  for (uint32_t from = 0; syscall(SYS_quotactl_fd, fd, QCMD(Q_GETNEXTQUOTA, PRJQUOTA), from, &quota) == 0;
+  for (uint32_t from = 0; syscall(SYS_quotactl_fd, fd, QCMD((unsigned int)Q_GETNEXTQUOTA, PRJQUOTA), from, &quota) == 0;
        from = quota.dqb_id + 1)
     if (quota.dqb_bhardlimit > 0) count++;
   CHECK(errno == ENOENT || errno == ESRCH);

@@ -1,5 +1,5 @@
 /** install.sh on a host with systemd, and what its units promise: containers go on. */
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createWriteStream } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -116,6 +116,40 @@ hostTest(
     );
   },
 );
+
+hostTest('a machine that goes down stops its containers first, each as it wants to be stopped', async (t) => {
+  await using host = await SystemdHost.boot(directory);
+  await done(t, host, 'cd /share && tar -xzf shoal-*.tar.gz -C /tmp && mv /tmp/shoal-* /tmp/release');
+  const install = '/tmp/release/deploy/install.sh';
+  await done(t, host, `${install} manager --advertise 10.9.9.1:7370 --no-prerequisites`);
+  const joining = '--manager 10.9.9.1:7370 --join "$(shoal token)"';
+  await done(t, host, `${install} agent --no-prerequisites ${joining} -- --preload-images /share/images`);
+  // One does what it is asked to, the other never hears of it.
+  const said = path.join(directory, 'share/said');
+  await mkdir(said);
+  const script =
+    'trap "echo asked >/said/polite; exit" INT; echo up >/said/polite; while :; do sleep 0.1; done';
+  const stack = {
+    services: {
+      polite: service(['sh', '-c', script], {
+        stop_signal: 'SIGINT',
+        stop_grace_period: '30s',
+        volumes: ['/share/said:/said'],
+      }),
+      deaf: service(['sleep', '1000'], { stop_grace_period: '1s' }),
+    },
+  };
+  await writeFile(path.join(directory, 'share/pair.yaml'), JSON.stringify(stack));
+  await done(t, host, 'shoal deploy -c /share/pair.yaml pair');
+  await until(t, host, 'grep -q up /share/said/polite && shoal status | grep -q "pair_deaf *1/1"');
+  const tookMs = await host.shutDown();
+  t.is(await readFile(path.join(said, 'polite'), 'utf8'), 'asked\n');
+  t.true(tookMs < 60_000, `systemd ends what is left after 90 s; it took ${tookMs} ms`);
+});
+
+function service(command: readonly string[], more: object): object {
+  return { image: EXAMPLE_IMAGE, entrypoint: command, ...more };
+}
 
 hostTest('a unit that does not come up fails the installation, which says where to look', async (t) => {
   await using host = await SystemdHost.boot(directory);

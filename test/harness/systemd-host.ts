@@ -82,6 +82,14 @@ export class SystemdHost implements AsyncDisposable {
     return { code, output };
   }
 
+  /** Resolves, once systemd has ended all units and itself, with how long that took. */
+  async shutDown(): Promise<number> {
+    const beganMs = performance.now();
+    await this.sh('systemctl --no-block poweroff');
+    if (this.#child.exitCode === null && this.#child.signalCode === null) await once(this.#child, 'close');
+    return performance.now() - beganMs;
+  }
+
   async #firstProcess(): Promise<number> {
     const file = path.join(CGROUPS, 'systemd', `shoal-host-${this.#name}`, 'init.scope/cgroup.procs');
     return Number((await readFile(file, 'utf8').catch(() => '')).split('\n')[0] ?? '');

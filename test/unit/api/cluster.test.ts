@@ -117,7 +117,11 @@ test('networks: create, refuse, list, use, remove', async (t) => {
       /true or false is expected/,
     ],
     [{ Name: 'x', Options: { 'com.docker.network.bridge.enable_icc': 'true' } }, 501, /enable_icc/],
-    [{ Name: 'x', Driver: 'ipvlan' }, 400, /driver 'ipvlan' is not supported: overlay and bridge are/],
+    [
+      { Name: 'x', Driver: 'ipvlan' },
+      400,
+      /driver 'ipvlan' is not supported: overlay, bridge, macvlan and the network plugins/,
+    ],
     [{ Name: 'x', Driver: 'bridge', Options: { encrypted: '' } }, 501, /encrypted/],
     [{ Name: 'x', EnableIPv4: false, EnableIPv6: true }, 501, /EnableIPv4 = false/],
     [ipv6('fd00:5::/80'), 403, /fd00:5::\/80 and fd00:5::\/64 of network front/],

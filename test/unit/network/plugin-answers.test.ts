@@ -40,7 +40,20 @@ const route = fc.record(
   { Destination: text, RouteType: fc.constantFrom(0, 1, 2), NextHop: text },
   { requiredKeys: [] },
 );
+/** Most of these can be taken. */
+const fair = fc.record(
+  {
+    InterfaceName: fc.record(
+      { SrcName: fc.constantFrom('pc1', 'pc2'), DstPrefix: text },
+      { requiredKeys: ['SrcName'] },
+    ),
+    Gateway: fc.constantFrom('', '10.40.0.1', '10.41.0.1'),
+    StaticRoutes: fc.array(route, { maxLength: 1 }),
+  },
+  { requiredKeys: ['InterfaceName'] },
+);
 const answers = fc.oneof(
+  fair,
   fc.jsonValue(),
   fc.record(
     {
