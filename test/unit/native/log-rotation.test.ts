@@ -16,6 +16,12 @@ import { DEADLINE_MS, Fixture, readLog } from './fixture.ts';
 const LINES = 6000;
 const MAX_BYTES = 16 * 1024;
 const COUNTING = ['sh', '-c', `i=0; while [ $i -lt ${LINES} ]; do echo "line $i"; i=$((i+1)); done`];
+/** With pauses, in which somebody attaches. */
+const PAUSING = [
+  'sh',
+  '-c',
+  COUNTING[2]?.replace('done', '[ $((i % 200)) -ne 0 ] || sleep 0.05; done') ?? '',
+];
 const all = { follow: true, stdout: true, stderr: true };
 
 const fixture = new Fixture('rotation');
@@ -80,7 +86,7 @@ test('who follows a log gets each line once, from file to file', async (t) => {
 });
 
 test('who attaches while files change gets what was before from the log and the rest live, each line once', async (t) => {
-  const made = request(1000);
+  const made = request(1000, PAUSING);
   await createContainer(made);
   await startContainer(made.runDir);
   const said: string[] = [];
