@@ -1,5 +1,6 @@
-import { errorParameter, NativeError, type NativeFailure } from './errors.ts';
+import { errorParameter } from './errors.ts';
 import { library } from './library.ts';
+import { settled } from './settled.ts';
 
 const check = library.func('shoal_disk_limit_check', 'int', ['str', errorParameter]);
 const set = library.func('shoal_disk_limit_set', 'int', ['str', 'str', 'uint64_t', errorParameter]);
@@ -21,17 +22,4 @@ export function setDiskLimit(upper: string, work: string, bytes: number): Promis
 /** There is no limit any more, whether there was one or not. Rejects with NativeError. */
 export function clearDiskLimit(upper: string): Promise<void> {
   return settled((...rest) => clear.async(upper, ...rest));
-}
-
-function settled(
-  call: (failure: NativeFailure, done: (error: unknown, code: number) => void) => void,
-): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const failure = {} as NativeFailure;
-    call(failure, (error, code) => {
-      if (error) reject(error);
-      else if (code < 0) reject(new NativeError(-code, failure.step, failure.detail));
-      else resolve();
-    });
-  });
 }

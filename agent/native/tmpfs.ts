@@ -1,5 +1,6 @@
-import { NativeError, type NativeFailure, errorParameter } from './errors.ts';
+import { errorParameter } from './errors.ts';
 import { library } from './library.ts';
+import { settled } from './settled.ts';
 
 const ensure = library.func('shoal_tmpfs_ensure', 'int', ['str', 'str', errorParameter]);
 const mount = library.func('shoal_tmpfs_mount', 'int', ['str', 'str', errorParameter]);
@@ -21,17 +22,4 @@ export function mountTmpfs(path: string, options: string): Promise<void> {
 /** Unmounts it; who has it mounted elsewhere keeps it. Idempotent. Rejects with NativeError. */
 export function removeTmpfs(path: string): Promise<void> {
   return settled((...rest) => remove.async(path, ...rest));
-}
-
-function settled(
-  call: (failure: NativeFailure, done: (error: unknown, code: number) => void) => void,
-): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const failure = {} as NativeFailure;
-    call(failure, (error, code) => {
-      if (error) reject(error);
-      else if (code < 0) reject(new NativeError(-code, failure.step, failure.detail));
-      else resolve();
-    });
-  });
 }
