@@ -46,9 +46,11 @@ async function interrupted(t: ExecutionContext, swarm: TestCluster, compose: str
   const child = spawn(process.execPath, await commandOf(t, swarm, compose), {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
-  for await (const chunk of child.stdout) {
-    if (String(chunk).includes('waits for service')) break;
-  }
+  // It goes on to read: a client that can not write has failed.
+  await new Promise<void>((resolve) => {
+    child.stdout.on('data', (chunk) => String(chunk).includes('waits for service') && resolve());
+    child.stdout.once('end', resolve);
+  });
   child.kill('SIGINT');
   return child.exitCode ?? once(child, 'exit').then(([code]) => code as number | null);
 }

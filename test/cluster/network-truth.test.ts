@@ -74,7 +74,8 @@ async function away(net: NetworkLab, t: ExecutionContext): Promise<void> {
   const { tookMs } = await net.apply(N2);
   t.log(`right again in ${tookMs.toFixed(0)} ms`);
   for (const name of ['l1', 'l2']) await net.startContainer(id(name));
-  const ping = await net.inTask(id('l2'), ['busybox', 'ping', '-c1', '-W3', '10.7.0.11']);
+  // One packet of a hundred is lost on purpose.
+  const ping = await net.inTask(id('l2'), ['busybox', 'ping', '-c2', '-W3', '10.7.0.11']);
   t.is(ping.code, 0, ping.stdout);
   t.is(await net.get({ task: id('r2') }, 'http://10.5.0.41/'), 'curl failed with 7', 'nobody has it now');
   for (let i = 0; i < 6; i += 1) t.regex(await net.get({ task: id('r2') }, 'http://10.5.0.200/'), /^w2/);
