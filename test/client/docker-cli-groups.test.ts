@@ -56,7 +56,7 @@ group('version, info', [
   ),
   run('version --format {{.Server.MinAPIVersion}}', /^1\.24$/m),
   run('info', /Server Version: 28[\s\S]*Swarm: active[\s\S]*Is Manager: true[\s\S]*Nodes: 2/),
-  run('info', /Cgroup Version: [12]\n[\s\S]*Network: bridge host null overlay/),
+  run('info', /Cgroup Version: [12]\n[\s\S]*Network: bridge host macvlan null overlay/),
   run('info', /Heartbeat Period: 2 seconds[\s\S]*Expiry Duration: 3 months[\s\S]*Manager Addresses:/),
   run('info --format {{.NEventsListener}}', /^\d+$/m),
 ]);
@@ -126,7 +126,11 @@ group('networks', [
   run('network inspect --verbose net-TAG', /"Scope": "swarm"/),
   run('network inspect host --format {{.Driver}}', /^host$/m),
   refused('network rm host', /host is a pre-defined network and cannot be removed/),
-  refused('network create -d macvlan other-TAG', /driver 'macvlan' is not supported: overlay and bridge are/),
+  refused(
+    'network create -d ipvlan other-TAG',
+    /driver 'ipvlan' is not supported: overlay, bridge, macvlan and/,
+  ),
+  refused('network create -d macvlan other-TAG', /option parent: a device of the nodes is needed/),
   run(`${CREATE} --name on-net-TAG --network net-TAG ${IMAGE}`),
   run('network inspect --verbose net-TAG', /"on-net-v\d+": \{\s+"VIP": "10\./),
   run('network inspect net-TAG', /"Name": "on-net-v\d+\.1\.\w{25}"[\s\S]*"Peers": \[/),

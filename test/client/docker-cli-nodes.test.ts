@@ -162,7 +162,7 @@ test('what Shoal does not have says so at once', async (t, { docker, tag }) => {
   const refused: readonly (readonly string[])[] = [
     ['commit', id],
     ['search', 'busybox'],
-    ['network', 'create', '-d', 'macvlan', 'b'],
+    ['network', 'create', '-d', 'ipvlan', 'b'],
     ['network', 'connect', 'ingress', id],
   ];
   for (const command of refused) {
