@@ -3,6 +3,7 @@ import { readBandwidth } from '../../shared/lib/bandwidth.ts';
 import { prefixBits, subnetOf, subnetsOf } from '../../shared/lib/network-subnets.ts';
 import { address6, prefixed6 } from '../../shared/lib/network-ipv6.ts';
 import type { NetworkAssignment, PublishedPort, TaskAssignment } from '../../shared/model/index.ts';
+import { deviceSysctls6 } from './desired-device6.ts';
 import { type KernelObject, MAIN_TABLE } from './kernel-object.ts';
 import { CONTAINER_ADDRESS6, NAME_SERVER, nameLink, PORT_ADDRESS6 } from './names.ts';
 
@@ -126,26 +127,15 @@ export function containerObjects(interfaces: readonly Interface[], bytesPerSecon
   ];
 }
 
-/** Before the address: the device has those that it is given, and no others. */
-const IPV6: readonly (readonly [string, string])[] = [
-  ['addr_gen_mode', '1'],
-  ['accept_dad', '0'],
-  ['accept_ra', '0'],
-  ['accept_redirects', '0'],
-  ['disable_ipv6', '0'],
-];
-
 /** What is read back of a container's devices, as patterns. */
-export const CONTAINER_SYSCTLS: readonly string[] = IPV6.map(([name]) => `ipv6/conf/eth*/${name}`);
+export const CONTAINER_SYSCTLS: readonly string[] = deviceSysctls6('eth*').map(([path]) => path);
 
 /** All of the subnet by the sandbox: nothing of it is on the interface's wire. */
 function ipv6Objects({ dev, address, network }: Interface): KernelObject[] {
   const own = prefixed6(network, address);
   if (own === undefined || network.subnet6 === undefined) return [];
   return [
-    ...IPV6.map(
-      ([name, value]): KernelObject => ({ type: 'sysctl', path: `ipv6/conf/${dev}/${name}`, value }),
-    ),
+    ...deviceSysctls6(dev).map(([path, value]): KernelObject => ({ type: 'sysctl', path, value })),
     { type: 'address', dev, address: `${CONTAINER_ADDRESS6}/64` },
     { type: 'address', dev, address: own },
     { type: 'route', dst: network.subnet6, table: MAIN_TABLE, dev, via: PORT_ADDRESS6 },

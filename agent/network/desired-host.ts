@@ -8,7 +8,8 @@ import type {
   TaskAssignment,
 } from '../../shared/model/index.ts';
 import { type Backends, choose, type Dispatcher, slotKey } from './balance.ts';
-import { FORWARDING6_SYSCTLS, forwarding6, hostUplink6, uplinkSysctls6 } from './desired-host6.ts';
+import { deviceSysctls6 } from './desired-device6.ts';
+import { FORWARDING6_SYSCTLS, forwarding6, hostUplink6 } from './desired-host6.ts';
 import type { EndpointIndex } from './endpoint-index.ts';
 import { backendsIn, type Family, familiesOf, inFamily, IPV4, IPV6, tableIn } from './family.ts';
 import { hostPortsOf } from './host-ports.ts';
@@ -31,7 +32,7 @@ const UPLINK_SYSCTLS: readonly (readonly [string, string, string])[] = [
 export function hostSysctls(prefix: string): string[] {
   const uplinks = [
     ...UPLINK_SYSCTLS.map(([family, name]) => `${family}/conf/${uplinkPrefix(prefix)}*/${name}`),
-    ...uplinkSysctls6(`${uplinkPrefix(prefix)}*`).map(([path]) => path),
+    ...deviceSysctls6(`${uplinkPrefix(prefix)}*`).map(([path]) => path),
   ];
   return ['ipv4/ip_forward', ...FORWARDING6_SYSCTLS, ...uplinks, ...wireSysctls(prefix)];
 }

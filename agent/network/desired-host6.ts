@@ -1,4 +1,5 @@
 /** What uplinks have of IPv6 on the host, and how it comes to forward it. */
+import { deviceSysctls6 } from './desired-device6.ts';
 import { type KernelObject, LOCAL_TABLE, MAIN_TABLE } from './kernel-object.ts';
 import type { NetworkView, Self } from './local.ts';
 import { CONTAINER_ADDRESS6, PORT_ADDRESS6, uplinkAddresses6 } from './names.ts';
@@ -31,19 +32,6 @@ export function forwarding6({ advertised = [] }: Self): KernelObject[] {
   ];
 }
 
-/** The last one turns it on: an uplink has the addresses that it is given, and no others. */
-export function uplinkSysctls6(dev: string): readonly (readonly [string, string])[] {
-  return (
-    [
-      ['addr_gen_mode', '1'],
-      ['accept_dad', '0'],
-      ['accept_ra', '0'],
-      ['accept_redirects', '0'],
-      ['disable_ipv6', '0'],
-    ] as const
-  ).map(([name, value]) => [`ipv6/conf/${dev}/${name}`, value]);
-}
-
 /**
  * IPv6 has no route_localnet: an answer to what ::1 asked of the mesh comes by the uplink, and the way to ::1 is of lo alone.
  * From outside nothing gets in by it: the kernel drops what comes to ::1 before it is translated back. Its metric tells it
@@ -59,7 +47,7 @@ export function hostUplink6({ network, uplinkSlot = 0 }: NetworkView, dev: strin
   if (subnet6 === undefined) return [{ type: 'sysctl', path: `ipv6/conf/${dev}/disable_ipv6`, value: '1' }];
   const { host, sandbox } = uplinkAddresses6(uplinkSlot);
   return [
-    ...uplinkSysctls6(dev).map(([path, value]): KernelObject => ({ type: 'sysctl', path, value })),
+    ...deviceSysctls6(dev).map(([path, value]): KernelObject => ({ type: 'sysctl', path, value })),
     { type: 'address', dev, address: `${PORT_ADDRESS6}/64` },
     { type: 'address', dev, address: `${host}/128` },
     { type: 'route', dst: `${sandbox}/128`, table: MAIN_TABLE, dev, via: CONTAINER_ADDRESS6 },
