@@ -235,20 +235,28 @@ export class Containers {
   }
 
   /** Signal, grace period, SIGKILL; resolves with the exit. A paused container goes on, so that it can end. */
-  async stop(
+  stop(
     record: Pick<ContainerRecord, 'id' | 'stopSignal' | 'stopGraceMs'>,
     signal: AbortSignal,
   ): Promise<ContainerExit> {
-    const ended = this.wait(record.id, signal);
-    await this.signal(record.id, record.stopSignal);
-    if (await this.paused(record.id)) await this.unpause(record.id, signal);
+    return this.end(record, this.wait(record.id, signal), signal);
+  }
+
+  /** The same, for who hears of the end otherwise. */
+  async end<T>(
+    { id, stopSignal, stopGraceMs }: Pick<ContainerRecord, 'id' | 'stopSignal' | 'stopGraceMs'>,
+    ended: Promise<T>,
+    signal: AbortSignal,
+  ): Promise<T> {
+    await this.signal(id, stopSignal);
+    if (await this.paused(id)) await this.unpause(id, signal);
     const grace = new AbortController();
     const first = await Promise.race([
-      ended,
-      delay(record.stopGraceMs, AbortSignal.any([signal, grace.signal])).then(() => undefined),
+      ended.then((end) => ({ end })),
+      delay(stopGraceMs, AbortSignal.any([signal, grace.signal])).then(() => undefined),
     ]).finally(() => grace.abort());
-    if (first !== undefined) return first;
-    await this.signal(record.id, SIGKILL);
+    if (first !== undefined) return first.end;
+    await this.signal(id, SIGKILL);
     return ended;
   }
 

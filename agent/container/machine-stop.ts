@@ -6,7 +6,6 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { promisify } from 'node:util';
-import { delay } from '../../shared/lib/abort.ts';
 import type { Logger } from '../../shared/model/index.ts';
 import { waitContainer } from '../native/container.ts';
 import type { Containers } from './containers.ts';
@@ -15,7 +14,6 @@ import type { ContainerRecord } from './record.ts';
 /** The unit has half a minute more before it is ended itself. */
 const MOST_GRACE_MS = 60_000;
 const KILLED_WITHIN_MS = 10_000;
-const SIGKILL = 9;
 
 /** False where there is no systemd (sd_booted(3)) or it can not be asked. */
 async function machineStops(): Promise<boolean> {
@@ -42,18 +40,13 @@ export async function stopWithMachine(containers: Containers, logger: Logger): P
 }
 
 async function stop(containers: Containers, record: ContainerRecord): Promise<void> {
-  const { id, stopSignal, stopGraceMs } = record;
+  const stopGraceMs = Math.min(record.stopGraceMs, MOST_GRACE_MS);
   const over = new AbortController();
   const late = AbortSignal.timeout(MOST_GRACE_MS + KILLED_WITHIN_MS);
   const signal = AbortSignal.any([over.signal, late]);
-  const ended = waitContainer(containers.runDirectory(id), signal);
+  const ended = waitContainer(containers.runDirectory(record.id), signal);
   try {
-    await containers.signal(id, stopSignal);
-    if (await containers.paused(id)) await containers.unpause(id, signal);
-    const grace = delay(Math.min(stopGraceMs, MOST_GRACE_MS), signal).then(() => 'late' as const);
-    if ((await Promise.race([ended, grace])) !== 'late') return;
-    await containers.signal(id, SIGKILL);
-    await ended;
+    await containers.end({ ...record, stopGraceMs }, ended, signal);
   } finally {
     over.abort();
     await ended.catch(() => undefined);
