@@ -11,6 +11,7 @@ import {
 } from '../../shared/errors/index.ts';
 import { delay, isAbort } from '../../shared/lib/abort.ts';
 import type { Clock } from '../../shared/lib/clock.ts';
+import { Mutex } from '../../shared/lib/mutex.ts';
 import type { EtcdRoots, Logger, ManagerRecord } from '../../shared/model/index.ts';
 import type { RootMaterial } from '../ca/authority.ts';
 import { newEtcdRoot, rootName } from '../ca/etcd-authority.ts';
@@ -50,7 +51,7 @@ export class EtcdRootRotation {
   readonly #options: EtcdRootRotationOptions;
   #wake: () => void = () => undefined;
   /** One at a time: what is begun is written down in two places. */
-  #busy: Promise<unknown> = Promise.resolve();
+  readonly #mutex = new Mutex();
 
   constructor(options: EtcdRootRotationOptions) {
     this.#options = options;
@@ -77,7 +78,7 @@ export class EtcdRootRotation {
 
   /** Makes the next root; the rest is done by `run`. Throws ConflictError while a rotation goes on. */
   begin(signal: AbortSignal): Promise<void> {
-    return this.#alone(async () => {
+    return this.#mutex.run(async () => {
       const { store, etcd, clock, logger } = this.#options;
       if (etcd === undefined)
         throw new UnsupportedError('etcd is not of this cluster alone (--etcd): replace its CA there');
@@ -121,10 +122,12 @@ export class EtcdRootRotation {
             resolve();
           };
         });
-        await this.#alone(() => this.look(signal)).catch((error: unknown) => {
-          if (!isAbort(error) && !(error instanceof StaleError))
-            logger.warn({ error: describeError(error) }, "the rotation of etcd's authority waits");
-        });
+        await this.#mutex
+          .run(() => this.look(signal))
+          .catch((error: unknown) => {
+            if (!isAbort(error) && !(error instanceof StaleError))
+              logger.warn({ error: describeError(error) }, "the rotation of etcd's authority waits");
+          });
         if (!signal.aborted) await woken;
       }
     } finally {
@@ -231,13 +234,6 @@ export class EtcdRootRotation {
     const { etcdRoots: _, ...rest } = record;
     const value = own === undefined ? rest : { ...rest, etcdRoots: own };
     await store.commit([{ table: 'managers', key: managerId, value, expect }], { signal });
-  }
-
-  async #alone<T>(work: () => Promise<T>): Promise<T> {
-    const before = this.#busy;
-    const done = before.then(work);
-    this.#busy = done.catch(() => undefined);
-    return done;
   }
 }
 
