@@ -4,8 +4,9 @@
  */
 import { ApiClient } from '../../deploy/cli/client.ts';
 import { run } from '../../deploy/local/command.ts';
+import { UndoStack } from '../../shared/lib/undo-stack.ts';
 import { cluster } from '../harness/cluster.ts';
-import { type Dockerd, importBusybox, startDockerd } from '../harness/dockerd.ts';
+import { startDockerdSwarm } from '../harness/dockerd-swarm.ts';
 import { quantile, report } from './report.ts';
 
 const OUR_ROUNDS = 7;
@@ -119,45 +120,19 @@ async function ours(): Promise<Took[]> {
   );
 }
 
-/** Gives the daemon's namespace an address on the bridge. */
-async function plug(dockerd: Dockerd, number: number): Promise<void> {
-  const [pid] = await dockerd.pids();
-  const inside = ['-t', String(pid), '-n', '-u', '--'];
-  await run(
-    'ip',
-    ['link', 'add', `${BRIDGE}-${number}`, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', String(pid)],
-    signal,
-  );
-  await run('ip', ['link', 'set', `${BRIDGE}-${number}`, 'master', BRIDGE, 'up'], signal);
-  await run('nsenter', [...inside, 'ip', 'addr', 'add', `${PEER_NET}.${number}/24`, 'dev', 'eth0'], signal);
-  await run('nsenter', [...inside, 'ip', 'link', 'set', 'eth0', 'up'], signal);
-}
-
 async function peers(): Promise<Took[]> {
   await run('ip', ['link', 'add', BRIDGE, 'type', 'bridge'], signal);
   try {
     await run('ip', ['link', 'set', BRIDGE, 'up'], signal);
-    await using first = await startDockerd();
-    await using second = await startDockerd([], 'second');
-    await plug(first, 1);
-    await plug(second, 2);
-    for (const dockerd of [first, second]) await importBusybox(dockerd, PEER_IMAGE);
-    await first.docker('swarm', 'init', '--advertise-addr', `${PEER_NET}.1`);
-    const token = (await first.docker('swarm', 'join-token', '-q', 'worker')).trim();
-    await second.docker(
-      'swarm',
-      'join',
-      '--token',
-      token,
-      '--advertise-addr',
-      `${PEER_NET}.2`,
-      `${PEER_NET}.1:2377`,
+    await using undo = new UndoStack();
+    const addresses = [`${PEER_NET}.1`, `${PEER_NET}.2`] as const;
+    const { manager, cable } = await startDockerdSwarm(
+      { bridge: BRIDGE, addresses, image: PEER_IMAGE },
+      undo,
     );
-    const cable = (state: 'up' | 'down') => async (): Promise<void> => {
-      await run('ip', ['link', 'set', `${BRIDGE}-2`, state], signal);
-    };
-    const client = new ApiClient(first.socket);
-    const side = { client, image: PEER_IMAGE, hostname: 'second', cut: cable('down'), heal: cable('up') };
+    const client = new ApiClient(manager.socket);
+    const [cut, heal] = [() => cable('down'), () => cable('up')];
+    const side = { client, image: PEER_IMAGE, hostname: 'second', cut, heal };
     return await rounds(side, PEER_ROUNDS);
   } finally {
     await run('ip', ['link', 'del', BRIDGE], signal);

@@ -1,7 +1,7 @@
 /**
  * Traffic between two hosts made of namespaces on one bridge, in turns: over our overlay, over a bare VXLAN device and
- * bridge (what docker's overlay is made of), and between the hosts themselves; through a VIP among 10,000 services; and
- * through a published port, against docker's userland proxy and against a bare rule.
+ * bridge, over docker's overlay between two of its daemons on the same bridge, and between the hosts themselves; through a
+ * VIP among 10,000 services; and through a published port, against docker's userland proxy and against a bare rule.
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -10,6 +10,8 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { UndoStack } from '../../../shared/lib/undo-stack.ts';
 import { NetworkLab } from '../../cluster/network-lab.ts';
+import type { Dockerd } from '../../harness/dockerd.ts';
+import { startDockerdSwarm } from '../../harness/dockerd-swarm.ts';
 import { ensurePeers } from '../../harness/peers.ts';
 import { reportRounds } from '../report.ts';
 import { CLIENT, manyServices, PORTS, SERVER, trafficWorld } from './traffic-world.ts';
@@ -44,6 +46,7 @@ export async function benchTraffic(): Promise<void> {
 interface Ways {
   readonly overlay: Way;
   readonly bare: Way;
+  readonly docker: Way;
   readonly hosts: Way;
   readonly vip: Way;
   readonly mesh: Way;
@@ -65,7 +68,9 @@ async function makeWays(lab: NetworkLab, undo: UndoStack): Promise<Ways> {
   await proxyOn(one, undo);
   await inNs(one, ['/usr/sbin/nft', '-f', '-'], RULE);
   const out = lab.ns('out');
+  const docker = await dockerOverlay(lab, undo);
   return {
+    docker,
     overlay: { from: lab.containerNs(CLIENT.taskId), host: SERVER.addresses.front, port: PORTS.pump },
     bare: { from: `${one}-bare`, host: BARE_SERVER, port: PORTS.pump },
     hosts: { from: one, host: '10.99.0.2', port: PORTS.pump },
@@ -99,6 +104,33 @@ async function bareHost(host: string, address: string, remote: string, undo: Und
     `route add default via ${gateway}`,
   ])
     await inNs(inside, ['ip', ...command.split(' ')]);
+}
+
+/** A container on each of two docker daemons in swarm mode, with the server in the second one's namespace. */
+async function dockerOverlay(lab: NetworkLab, undo: UndoStack): Promise<Way> {
+  const lan = {
+    netns: lab.ns('lan'),
+    bridge: 'br0',
+    addresses: ['10.99.0.31', '10.99.0.32'],
+    image: 'busybox:bench',
+  } as const;
+  const { manager, worker } = await startDockerdSwarm(lan, undo);
+  await manager.docker('network', 'create', '--driver', 'overlay', '--attachable', 'over');
+  const container = async (
+    dockerd: Dockerd,
+    name: string,
+  ): Promise<{ namespace: string; address: string }> => {
+    await dockerd.docker('run', '--detach', '--name', name, '--network', 'over', lan.image, 'sleep', '3600');
+    const format = '{{.State.Pid}} {{.NetworkSettings.Networks.over.IPAddress}}';
+    const [pid = '', address = ''] = (await dockerd.docker('inspect', '--format', format, name))
+      .trim()
+      .split(' ');
+    return { namespace: `/proc/${pid}/ns/net`, address };
+  };
+  const client = await container(manager, 'client');
+  const server = await container(worker, 'server');
+  await serve(server.namespace, undo);
+  return { from: client.namespace, host: server.address, port: PORTS.pump };
 }
 
 /** As docker's own rules for a published port without its proxy: one translation, to a container on this host. */
@@ -168,7 +200,7 @@ async function inTurns(what: string, ways: readonly Way[], ...more: string[]): P
   return figures;
 }
 
-async function overlayRows({ overlay, bare, hosts }: Ways): Promise<void> {
+async function overlayRows({ overlay, bare, docker, hosts }: Ways): Promise<void> {
   const rows = [
     ['TCP, one stream', 'stream', 'Gbit/s', '1', 'more'],
     ['TCP, eight streams', 'stream', 'Gbit/s', '8', 'more'],
@@ -176,8 +208,10 @@ async function overlayRows({ overlay, bare, hosts }: Ways): Promise<void> {
     ['there and back', 'echo', 'us', '1', 'less'],
   ] as const;
   for (const [name, what, unit, streams, better] of rows) {
-    const [ours = [], bridge = [], underlay = []] = await inTurns(what, [overlay, bare, hosts], streams);
+    const turns = await inTurns(what, [overlay, bare, docker, hosts], streams);
+    const [ours = [], bridge = [], theirs = [], underlay = []] = turns;
     reportRounds(`network: ${name}, overlay against VXLAN and bridge`, ours, bridge, unit, better);
+    reportRounds(`network: ${name}, overlay against docker's overlay`, ours, theirs, unit, better);
     reportRounds(`network: ${name}, overlay against the hosts' own network`, ours, underlay, unit, better);
   }
 }
