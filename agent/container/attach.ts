@@ -31,7 +31,8 @@ interface Connection {
 
 interface Waiter {
   readonly params: AttachParams;
-  readonly resolve: (connection: Connection) => void;
+  /** Undefined: it was removed before it started. */
+  readonly resolve: (connection: Connection | undefined) => void;
   readonly reject: (error: unknown) => void;
 }
 
@@ -51,13 +52,13 @@ export class Attachments implements Watcher {
     containers.watch(this);
   }
 
-  /** Who waits is connected, or told why not. */
+  /** Who waits is connected, or told why not. Who waits for one that is removed hears its end: why, its starter is told. */
   async starting(containerId: string): Promise<void> {
     await Promise.all(this.#take(containerId).map((waiter) => this.#connectWaiter(waiter)));
   }
 
   removed(containerId: string): void {
-    for (const waiter of this.#take(containerId)) waiter.reject(noSuch(containerId));
+    for (const waiter of this.#take(containerId)) waiter.resolve(undefined);
   }
 
   async *#attach(
@@ -79,6 +80,7 @@ export class Attachments implements Watcher {
       yield READY;
       const connection = await connected;
       relayed = true;
+      if (connection === undefined) return;
       yield* this.#relay(params, connection, input, signal);
     } finally {
       if (!relayed) connected.then(close, () => undefined);
@@ -122,7 +124,7 @@ export class Attachments implements Watcher {
   }
 
   /** Registered at once, so that no start is missed while it is found out whether the container runs. */
-  #connected(params: AttachParams, signal: AbortSignal): Promise<Connection> {
+  #connected(params: AttachParams, signal: AbortSignal): Promise<Connection | undefined> {
     return new Promise((resolve, reject) => {
       const { containerId } = params;
       const abort = (): void => {
@@ -204,9 +206,9 @@ export class Attachments implements Watcher {
   }
 }
 
-function close(connection: Connection): void {
-  connection.output.destroy();
-  connection.input?.destroy();
+function close(connection: Connection | undefined): void {
+  connection?.output.destroy();
+  connection?.input?.destroy();
 }
 
 /**

@@ -1,4 +1,5 @@
 /** PURE. From a task's spec and its image's configuration to an OCI runtime-spec config.json (v1.1). */
+import { posix } from 'node:path';
 import {
   type ContainerSpec,
   hasForeignNetwork,
@@ -93,7 +94,8 @@ export function runtimeSpec(input: RuntimeSpecInput): OciConfig {
       user: { uid: user.uid, gid: user.gid, additionalGids: [...user.additionalGids] },
       args: [...initArgs(spec), ...processArgs(spec, input.image)],
       env: processEnv(spec, input.image, input.hostname, user.home),
-      cwd: spec.workingDir || input.image.workingDir || '/',
+      // As it reads: a component before .. need not be there.
+      cwd: posix.resolve('/', spec.workingDir || input.image.workingDir),
       capabilities: {
         bounding: capabilities,
         effective: held,

@@ -1,5 +1,7 @@
 /** Users and groups by name, from the image's own /etc/passwd and /etc/group (passwd(5), group(5)). */
 
+const MAX_ID = 2 ** 32 - 2;
+
 export interface ResolvedUser {
   readonly uid: number;
   readonly gid: number;
@@ -31,7 +33,13 @@ export function resolveUser(
     groupPart === undefined || groupPart === '' ? Number(entry?.[3] ?? 0) : groupId(groupPart, groupLines);
   const member = groupPart === undefined || groupPart === '' ? memberships(entry?.[0], groupLines) : [];
   const extra = groups.map((name) => groupId(name, groupLines));
+  for (const id of [uid, gid, ...extra]) checkRange(id);
   return { uid, gid, additionalGids: [...new Set([...member, ...extra])], home: entry?.[5] || '/' };
+}
+
+/** The kernel's -1, which stands for "as it is", and what does not fit in 32 bits are nobody. */
+function checkRange(id: number): void {
+  if (id > MAX_ID) throw new TypeError(`${id} is no user or group: their ids are 0 to ${MAX_ID}`);
 }
 
 function groupId(name: string, lines: readonly string[][]): number {

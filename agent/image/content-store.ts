@@ -10,7 +10,7 @@ import { unpackLayer } from '../native/layer.ts';
 import { hexOf, sha256Of, sha256OfStream } from './digest.ts';
 import { ImageInvalidError } from './errors.ts';
 import { layerTypeOf } from './manifest.ts';
-import { SharedWork } from './shared-work.ts';
+import { SharedWork } from '../../shared/lib/shared-work.ts';
 
 /** A layer on disk. */
 export interface StoredLayer {

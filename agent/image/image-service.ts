@@ -22,7 +22,7 @@ import {
 } from './reference.ts';
 import type { RegistryAuth } from './registry-auth.ts';
 import { RegistryClient, type RegistrySession } from './registry-client.ts';
-import { SharedWork } from './shared-work.ts';
+import { SharedWork } from '../../shared/lib/shared-work.ts';
 
 export interface ImageServiceOptions {
   /** Absolute; belongs to this service alone. */

@@ -1,6 +1,6 @@
 /** Being attached to a container: a copy of its output from now on, and its standard input. */
 import type { Socket } from 'node:net';
-import { openSocket } from './control-socket.ts';
+import { connectMonitor } from './control-socket.ts';
 import { refusalOf } from './errors.ts';
 
 const NEWLINE = 0x0a;
@@ -37,10 +37,8 @@ export async function attachInput(runDir: string): Promise<Socket> {
 }
 
 async function openAttachment(runDir: string, words: string): Promise<{ socket: Socket; answer: string }> {
-  const socket = openSocket(runDir, true);
+  const socket = await connectMonitor(runDir);
   if (socket === undefined) throw refusalOf(undefined, 'attach');
-  // A reset is an end like any other.
-  socket.on('error', () => undefined);
   socket.write(`attach ${words}\n`);
   try {
     const line = await firstLine(socket);

@@ -1,8 +1,10 @@
+import { setMaxListeners } from 'node:events';
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { Socket } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { SharedWork } from '../../shared/lib/shared-work.ts';
 import { isFrozen, setFrozen } from './cgroup-files.ts';
 import { askMonitor } from './control-socket.ts';
 import { errorParameter, NativeError, refusalOf, type NativeFailure } from './errors.ts';
@@ -162,11 +164,18 @@ async function readStateFile(runDir: string): Promise<ContainerState> {
   return JSON.parse(await readFile(join(runDir, 'state.json'), 'utf8')) as ContainerState;
 }
 
-/** Resolves when the container has stopped. Rejects with MonitorLostError, or the signal's reason. Holds one socket. */
+const waits = new SharedWork<string | undefined>();
+
+/**
+ * Resolves when the container has stopped. Rejects with MonitorLostError, or the signal's reason. Holds one socket, however
+ * many wait: a monitor serves some twenty connections, and who finds none left can not even stop the container.
+ */
 export async function waitContainer(runDir: string, signal: AbortSignal): Promise<ContainerState> {
   const state = await readStateFile(runDir);
   if (state.status === 'stopped') return state;
-  const answer = await askMonitor(runDir, 'wait', signal);
+  // One signal may serve a whole agent: a listener a container is no leak.
+  setMaxListeners(0, signal);
+  const answer = await waits.run(runDir, (shared) => askMonitor(runDir, 'wait', shared), signal);
   return answer === undefined ? stoppedOrLost(runDir) : (JSON.parse(answer) as ContainerState);
 }
 

@@ -1,8 +1,13 @@
 import { setMaxListeners } from 'node:events';
 import { closeSync, openSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 const SOCKET = 'monitor.sock';
+
+/** How long a monitor that has more callers than its backlog holds is called again. */
+const BUSY_MS = 10_000;
+const AGAIN_MS = 20;
 
 /**
  * Sends one line to a container's monitor and gives its one line of answer; undefined when there is no monitor, or when
@@ -10,6 +15,37 @@ const SOCKET = 'monitor.sock';
  * unix address.
  */
 export function askMonitor(runDir: string, line: string, signal?: AbortSignal): Promise<string | undefined> {
+  return whileBusy(() => askOnce(runDir, line, signal), signal);
+}
+
+/** A connection of one's own; undefined when there is no monitor. However it ends later, it is only an end. */
+export function connectMonitor(runDir: string): Promise<Socket | undefined> {
+  return whileBusy(
+    () =>
+      new Promise((resolve, reject) => {
+        const socket = openSocket(runDir, true);
+        if (socket === undefined) resolve(undefined);
+        socket?.once('connect', () => resolve(socket));
+        socket?.on('error', (error) => (isGone(error) ? resolve(undefined) : reject(error)));
+      }),
+  );
+}
+
+/** A full backlog: a connect that does not wait is told so (EAGAIN), and nothing was sent. */
+async function whileBusy<T>(call: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+  const start = performance.now();
+  for (;;) {
+    try {
+      return await call();
+    } catch (error) {
+      const busy = (error as NodeJS.ErrnoException).code === 'EAGAIN';
+      if (!busy || performance.now() - start > BUSY_MS) throw error;
+      await sleep(AGAIN_MS, undefined, signal === undefined ? {} : { signal });
+    }
+  }
+}
+
+function askOnce(runDir: string, line: string, signal?: AbortSignal): Promise<string | undefined> {
   return new Promise((resolve, reject) => {
     signal?.throwIfAborted();
     const socket = openSocket(runDir);
@@ -40,7 +76,7 @@ export function askMonitor(runDir: string, line: string, signal?: AbortSignal): 
 }
 
 /** A connection to a container's monitor; undefined when it has no run directory. */
-export function openSocket(runDir: string, allowHalfOpen = false): Socket | undefined {
+function openSocket(runDir: string, allowHalfOpen = false): Socket | undefined {
   let directory: number;
   try {
     directory = openSync(runDir, 'r');

@@ -224,7 +224,7 @@ void container_main(const struct plan *plan) {
   await_ready(c);
   connect_terminal(c);
   c->state.created_at_ms = state_now_ms();
-  if (state_write(MONITOR_FD_RUN_DIR, &c->state) < 0 || listen(MONITOR_FD_SOCKET, 64) < 0) {
+  if (state_write(MONITOR_FD_RUN_DIR, &c->state) < 0 || listen(MONITOR_FD_SOCKET, SOMAXCONN) < 0) {
     (void)shoal_fail(&error, errno, "state", "the run directory cannot be written");
     give_up(&error);
   }

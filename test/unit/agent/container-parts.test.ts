@@ -47,6 +47,8 @@ test('users and groups are found by name or number', (t) => {
 test('a user or group that is nowhere is an error that names it', (t) => {
   t.throws(() => resolveUser('nobody', [], passwd, group), { message: /user nobody/ });
   t.throws(() => resolveUser('web:none', [], passwd, group), { message: /group none/ });
+  for (const user of ['4294967295', '99999999999:1', '1:4294967295'])
+    t.throws(() => resolveUser(user, [], passwd, group), { message: /their ids are 0 to 4294967294/ });
 });
 
 test('signals by name and number', (t) => {

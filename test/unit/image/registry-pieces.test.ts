@@ -5,7 +5,7 @@ import { InsecureRegistries } from '../../../agent/image/insecure.ts';
 import { parseManifest } from '../../../agent/image/manifest.ts';
 import { parseRegistryAuth } from '../../../agent/image/registry-auth.ts';
 import { parseChallenge } from '../../../agent/image/registry-token.ts';
-import { SharedWork } from '../../../agent/image/shared-work.ts';
+import { SharedWork } from '../../../shared/lib/shared-work.ts';
 
 const DIGEST = `sha256:${'0'.repeat(64)}`;
 

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import test from 'ava';
 import { DEFAULT_SECCOMP } from '../../../agent/container/seccomp-default.ts';
+import { attachOutput } from '../../../agent/native/attach.ts';
 import {
   type CreateRequest,
   createContainer,
@@ -48,6 +49,21 @@ async function until(condition: () => boolean): Promise<void> {
     await delay(5);
   }
 }
+
+test('hundreds who wait, and hundreds who ask at once, keep nobody from it', async (t) => {
+  const { runDir } = await running();
+  const leave = new AbortController();
+  const left = Array.from({ length: 100 }, () => waitContainer(runDir, leave.signal));
+  const stay = Array.from({ length: 100 }, () => waitContainer(runDir, AbortSignal.timeout(DEADLINE_MS)));
+  const states = await Promise.all(Array.from({ length: 300 }, () => readState(runDir)));
+  t.true(states.every(({ status }) => status === 'running'));
+  const attached = await Promise.all(Array.from({ length: 8 }, () => attachOutput(runDir, false)));
+  for (const { socket } of attached) socket.destroy();
+  leave.abort(new Error('no matter'));
+  for (const { status } of await Promise.allSettled(left)) t.is(status, 'rejected');
+  await killContainer(runDir, 9);
+  for (const { exitCode } of await Promise.all(stay)) t.is(exitCode, 137);
+});
 
 test('a killed monitor takes its container with it, and the state says lost', async (t) => {
   const victim = await running();
