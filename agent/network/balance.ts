@@ -25,6 +25,9 @@ const HASH_SEED = 0x51_0a_1b;
  */
 const STANDING = 16;
 
+/** Above all numbers of slots: added to those of hash chains. */
+const HASHED = 65_536;
+
 /** Who new connections go to. Texts are distinct. */
 export interface Backends<T = string> {
   /** Nothing goes to canaries while this is empty. */
@@ -44,12 +47,23 @@ export interface Dispatcher {
   readonly backends: string;
   /** Goes before the choice, e.g. the protocol. */
   readonly condition: string;
+  /**
+   * A map from numbers to chains: an address is then led to a number. With its chain as its own verdict the kernel looks at
+   * all addresses whenever that of one changes (nft_lookup_validate): 0.7 ms at 10,000 of them.
+   */
+  readonly choices?: string;
 }
 
 export interface Choice {
   readonly objects: readonly KernelObject[];
   /** What the address or port is led to: the value of its own element. */
-  readonly verdict: string;
+  readonly value: string;
+}
+
+/** A chain that chooses, and what stands for it in `choices`. */
+interface Choosing {
+  readonly chain: Chain;
+  readonly number: number;
 }
 
 /** nft's type for the keys of a dispatcher's slots. */
@@ -59,7 +73,9 @@ export function slotKey(key: string): string {
 
 /** The chains for the usual numbers of slots. */
 export function standingChains(dispatcher: Dispatcher): KernelObject[] {
-  return Array.from({ length: STANDING }, (_, index) => pickChain(dispatcher, index + 1));
+  return Array.from({ length: STANDING }, (_, index) =>
+    choosingObjects(dispatcher, pickChain(dispatcher, index + 1)),
+  ).flat();
 }
 
 /** The chain and the slots for one address or port. There is at least one backend. */
@@ -75,30 +91,39 @@ export function choose(
   const choosing = hashed ? hashChain(dispatcher, slots.length) : pickChain(dispatcher, slots.length);
   return {
     objects: [
-      choosing,
+      ...choosingObjects(dispatcher, choosing),
       ...slots.map(
         (value, slot): KernelObject => ({ type: 'element', table, set, key: `${subject} . ${slot}`, value }),
       ),
     ],
-    verdict: `goto ${choosing.name}`,
+    value: dispatcher.choices === undefined ? `goto ${choosing.chain.name}` : String(choosing.number),
   };
 }
 
-function pickChain(dispatcher: Dispatcher, slots: number): Chain {
-  return chooseBy(dispatcher, `pick_${slots}`, `numgen random mod ${slots}`);
+function choosingObjects({ table, choices }: Dispatcher, { chain: own, number }: Choosing): KernelObject[] {
+  if (choices === undefined) return [own];
+  const value = `goto ${own.name}`;
+  return [own, { type: 'element', table, set: choices, key: String(number), value }];
 }
 
-function hashChain(dispatcher: Dispatcher, slots: number): Chain {
+function pickChain(dispatcher: Dispatcher, slots: number): Choosing {
+  return { chain: chooseBy(dispatcher, `pick_${slots}`, `numgen random mod ${slots}`), number: slots };
+}
+
+function hashChain(dispatcher: Dispatcher, slots: number): Choosing {
   const seed = `0x${HASH_SEED.toString(16)}`;
-  return chooseBy(dispatcher, `hash_${slots}`, `jhash ${dispatcher.ip} saddr mod ${slots} seed ${seed}`);
+  const index = `jhash ${dispatcher.ip} saddr mod ${slots} seed ${seed}`;
+  return { chain: chooseBy(dispatcher, `hash_${slots}`, index), number: HASHED + slots };
 }
 
 function chooseBy(
-  { ip, table, prefix, key, backends, condition }: Dispatcher,
+  { ip, table, prefix, key, backends, condition, choices }: Dispatcher,
   name: string,
   index: string,
 ): Chain {
-  return chain(table, `${prefix}${name}`, [`${condition}dnat ${ip} to ${key} . ${index} map @${backends}`]);
+  // The number has led here, and is no mark for routing.
+  const first = choices === undefined ? condition : `meta mark set 0 ${condition}`;
+  return chain(table, `${prefix}${name}`, [`${first}dnat ${ip} to ${key} . ${index} map @${backends}`]);
 }
 
 function slotsOf({ own, canaries }: Backends, balance: Balance): string[] {

@@ -225,9 +225,9 @@ function portObjects(
   const bound = hostIp !== undefined && !isWildcard(hostIp);
   const dispatcher = (bound ? boundDispatcher : portDispatcher)(family, self, protocol);
   const key = bound ? `${hostIp} . ${publishedPort}` : String(publishedPort);
-  const { objects, verdict } = choose(dispatcher, key, targets, balance);
+  const { objects, value } = choose(dispatcher, key, targets, balance);
   const set = `${protocol}_${bound ? 'bound' : 'ports'}`;
-  return [...objects, { type: 'element', table: dispatcher.table, set, key, value: verdict }];
+  return [...objects, { type: 'element', table: dispatcher.table, set, key, value }];
 }
 
 /** Ports published on every node. One without a serving backend is left to the host, which refuses it. */

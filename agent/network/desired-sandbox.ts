@@ -36,6 +36,10 @@ import { tunnelOf } from './wire.ts';
 
 const ORIGIN_PRIORITY = 2000;
 
+/** From a VIP to the number of a choice, and from that to the chain that makes it. */
+const VIPS = 'vip_choices';
+const CHOICES = 'choices';
+
 /** Set before any device exists, so that each one is born with them. */
 const SYSCTLS: readonly (readonly [string, string])[] = [
   ['ipv4/ip_forward', '1'],
@@ -182,11 +186,12 @@ function tableObjects(view: NetworkView, family: Family): KernelObject[] {
   const dispatcher = vipDispatcher(family);
   return [
     { type: 'table', table },
-    { type: 'set', table, name: 'vips', of: `${type} : verdict` },
+    { type: 'set', table, name: VIPS, of: `${type} : mark` },
+    { type: 'set', table, name: CHOICES, of: 'mark : verdict' },
     { type: 'set', table, name: dispatcher.backends, of: `${slotKey(dispatcher.key)} : ${ip} daddr` },
     ...standingChains(dispatcher),
     { type: 'set', table, name: 'hairpin', of: `${type} . ${type}` },
-    chain(table, 'to_backend', [`${ip} daddr vmap @vips`], 'type nat hook prerouting priority dstnat'),
+    chain(table, 'to_backend', [toBackend(ip)], 'type nat hook prerouting priority dstnat'),
     chain(table, 'leave', leaveRules(view, family), 'type nat hook postrouting priority srcnat'),
     chain(table, 'refuse', refuseRules(view, family), 'type filter hook forward priority filter'),
     ...(ip === 'ip' ? [chain(table, 'no_answer', NO_ANSWER, 'type filter hook output priority filter')] : []),
@@ -235,8 +240,13 @@ function refuseRules(view: NetworkView, { noHost }: Family): string[] {
   ]);
 }
 
+/** The mark carries the number from one map to the other: nothing that is new has one. */
+const toBackend = (ip: Family['ip']): string =>
+  `meta mark set ${ip} daddr map @${VIPS} meta mark vmap @${CHOICES}`;
+
 function vipDispatcher({ ip, table }: Family): Dispatcher {
-  return { ip, table, prefix: '', key: `${ip} daddr`, backends: 'backends', condition: '' };
+  const key = `${ip} daddr`;
+  return { ip, table, prefix: '', key, backends: 'backends', condition: '', choices: CHOICES };
 }
 
 /** A VIP without a serving backend has no element: it is refused like any address without an endpoint. */
@@ -249,8 +259,8 @@ export function vipObjects(
   return familiesOf(network).flatMap((family): KernelObject[] => {
     const backends = backendsIn(family, network, serving);
     return inFamily(family, network, [vip]).flatMap((key) => {
-      const { objects, verdict } = choose(vipDispatcher(family), key, backends, balance);
-      return [...objects, { type: 'element', table: family.table, set: 'vips', key, value: verdict }];
+      const { objects, value } = choose(vipDispatcher(family), key, backends, balance);
+      return [...objects, { type: 'element', table: family.table, set: VIPS, key, value }];
     });
   });
 }

@@ -153,13 +153,13 @@ test.serial('invariant 7: damage is repaired, and removal leaves nothing', async
     'ip -6 route del fd00:5::c/128',
     // its IPv6 addresses and routes go with that
     'ip link set vx0 down',
-    `${NFT} flush map ip6 shoal vips`,
+    `${NFT} flush map ip6 shoal vip_choices`,
     `${NFT} flush chain ip shoal to_backend`,
-    `${NFT} flush map ip shoal vips`,
+    `${NFT} flush map ip shoal vip_choices`,
     `${NFT} flush map ip shoal backends`,
-    // what an earlier version made: a chain for each VIP
-    `${NFT} add chain ip shoal vip_10_5_0_200`,
-    `${NFT} add element ip shoal vips { 10.5.0.200 : goto vip_10_5_0_200 }`,
+    // what an earlier version made: a map from VIPs to chains
+    `${NFT} add map ip shoal vips { type ipv4_addr : verdict ; }`,
+    `${NFT} add element ip shoal vips { 10.5.0.200 : goto pick_2 }`,
   ]) {
     t.is((await net.inHost(sandbox, damage.split(' '))).code, 0, damage);
   }

@@ -116,7 +116,7 @@ test('a VIP and a published port lead to serving endpoints, and to all of them',
           for (const family of familiesOf(network)) {
             const [vip = ''] = inFamily(family, network, [service.vip]);
             const own = inFamily(family, network, serving).toSorted();
-            t.deepEqual(backendsOf(sandbox.objects, family.table, 'vips', 'backends', vip), own);
+            t.deepEqual(backendsOf(sandbox.objects, family.table, 'vip_choices', 'backends', vip), own);
           }
         }
         for (const port of service.ports) {
@@ -154,7 +154,7 @@ test('a VIP and a published port lead to serving endpoints, and to all of them',
   );
 });
 
-/** Where an address or port is led to: the chain of its element must choose among as many slots as there are. */
+/** Where an address or port is led to: the chain that its element leads to must choose among as many slots as there are. */
 function backendsOf(scope: Scope, table: string, set: string, backends: string, subject: string): string[] {
   const slots = [...scope.values()].flatMap((object) =>
     object.type === 'element' &&
@@ -166,7 +166,9 @@ function backendsOf(scope: Scope, table: string, set: string, backends: string, 
   );
   const element = scope.get(`element ${table} ${set} ${subject}`);
   if (element?.type !== 'element') return slots.map((slot) => `not reached: ${slot.key}`);
-  const rules = scope.get(`chain ${table} ${element.value?.replace('goto ', '')}`);
+  const led = set === 'vip_choices' ? scope.get(`element ${table} choices ${element.value}`) : element;
+  const verdict = led?.type === 'element' ? led.value : undefined;
+  const rules = scope.get(`chain ${table} ${verdict?.replace('goto ', '')}`);
   const text = rules?.type === 'chain' ? (rules.rules ?? []).join() : '';
   const size = Number(/ mod (\d+) /.exec(text)?.[1]);
   const keys = slots.map((slot) => slot.key).toSorted();
