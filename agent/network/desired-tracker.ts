@@ -120,7 +120,7 @@ export class DesiredTracker {
     );
     const host =
       oldMesh === mesh
-        ? this.#partly(HOST, before, after, hostBase(now.set, now.self, [...now.views.values()]))
+        ? this.#partly(HOST, before, after, hasSameHostBase(last, now) ? undefined : hostBaseOf(now))
         : this.#wholeHost(now, index);
     return { host, sandboxes };
   }
@@ -137,9 +137,8 @@ export class DesiredTracker {
     return this.#whole(networkId, baseOf(view, now), units);
   }
 
-  #wholeHost({ set, self, views }: Moment, index: EndpointIndex): ScopeChange {
-    const list = [...views.values()];
-    return this.#whole(HOST, hostBase(set, self, list), hostUnits(list, index));
+  #wholeHost(now: Moment, index: EndpointIndex): ScopeChange {
+    return this.#whole(HOST, hostBaseOf(now), hostUnits([...now.views.values()], index));
   }
 
   #whole(id: string, base: KernelObject[], units: KernelObject[]): ScopeChange {
@@ -151,6 +150,22 @@ export class DesiredTracker {
 
 function baseOf(view: NetworkView, { me, allowed }: Moment): KernelObject[] {
   return sandboxBase(view, me, allowed.get(view.network.networkId) ?? OPEN);
+}
+
+function hostBaseOf({ set, self, views }: Moment): KernelObject[] {
+  return hostBase(set, self, [...views.values()]);
+}
+
+/** Peers and keys are the same whenever something is followed. */
+function hasSameHostBase(last: Moment, now: Moment): boolean {
+  const [a, b] = [last.self, now.self];
+  return (
+    [...last.views.keys()].join() === [...now.views.keys()].join() &&
+    [...now.views.keys()].every((id) => hasSameParts(last, now, id)) &&
+    a.noIpv6 === b.noIpv6 &&
+    (a.advertised ?? []).join() === (b.advertised ?? []).join() &&
+    [...(a.ownVlans ?? [])].join() === [...(b.ownVlans ?? [])].join()
+  );
 }
 
 /** What each endpoint adds is known from the last moment: its sandbox, and which services it tells apart, are the same. */
