@@ -23,9 +23,20 @@ export function changedMap<K, V>(
     return next;
   }
   const changes = new Map(kept);
-  for (const key of drop) changes.set(key, GONE);
-  for (const [key, value] of put) changes.set(key, { value });
-  return new LayeredMap(base, changes);
+  let { size } = map;
+  const has = (key: K): boolean => {
+    const change = changes.get(key);
+    return change === undefined ? base.has(key) : change !== GONE;
+  };
+  for (const key of drop) {
+    if (has(key)) size -= 1;
+    changes.set(key, GONE);
+  }
+  for (const [key, value] of put) {
+    if (!has(key)) size += 1;
+    changes.set(key, { value });
+  }
+  return new LayeredMap(base, changes, size);
 }
 
 type Change<V> = { readonly value: V } | typeof GONE;
@@ -40,11 +51,9 @@ class LayeredMap<K, V> implements ReadonlyMap<K, V> {
   readonly changes: ReadonlyMap<K, Change<V>>;
   readonly size: number;
 
-  constructor(base: ReadonlyMap<K, V>, changes: ReadonlyMap<K, Change<V>>) {
+  constructor(base: ReadonlyMap<K, V>, changes: ReadonlyMap<K, Change<V>>, size: number) {
     this.base = base;
     this.changes = changes;
-    let size = base.size;
-    for (const [key, change] of changes) size += Number(change !== GONE) - Number(base.has(key));
     this.size = size;
   }
 
