@@ -1,6 +1,6 @@
 /** The measured side of changes.ts: a driver with 10,000 services of 10 tasks each on one network, one of them here. */
 import { execFile } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -11,11 +11,14 @@ import type { AssignmentSet, EndpointAssignment, ServiceAssignment } from '../..
 import { assignmentsOf, network } from '../../cluster/network-model.ts';
 import { silentLogger } from '../../harness/silent-logger.ts';
 import { quantile, report } from '../report.ts';
+import { storm } from './storm.ts';
 
 const SERVICES = Number(process.env['SHOAL_BENCH_SERVICES'] ?? 10_000);
 const TASKS_A_SERVICE = 10;
 const ROUNDS = 100;
 const WARM_UP = 10;
+const PEER_ROUNDS = 20;
+const STORM = 1000;
 const ME = 'benchnode0aaaaaaaaaaaaaaa';
 const OTHERS = Array.from({ length: 50 }, (_, i) => `benchnode${i + 1}bbbbbbbbbbbbbbbb`);
 const CLUSTER = `benchnet${process.pid}`;
@@ -90,12 +93,25 @@ async function timed(work: () => Promise<void>): Promise<number> {
   return performance.now() - startedMs;
 }
 
-function say(bench: string, ms: number): void {
-  report(`network: ${bench}, ${SERVICES} services of ${TASKS_A_SERVICE}`, ms, undefined, 'ms');
+function say(bench: string, ms: number, peerMs?: number): void {
+  report(`network: ${bench}, ${SERVICES} services of ${TASKS_A_SERVICE}`, ms, peerMs, 'ms');
+}
+
+/** The peer: nft itself, which takes one backend of a service that no round touches out of the map and puts it back. */
+async function byNft(netns: string, service: number): Promise<void> {
+  const first = Array.from({ length: TASKS_A_SERVICE }, (_, i) =>
+    addressOf(service * TASKS_A_SERVICE + i),
+  ).toSorted()[0];
+  const slot = `${vipOf(service)} . 0`;
+  const child = run('nsenter', [`--net=${netns}`, 'nft', '-f', '-']);
+  child.child.stdin?.end(
+    `delete element ip shoal backends { ${slot} }\nadd element ip shoal backends { ${slot} : ${first} }\n`,
+  );
+  await child;
 }
 
 /** Endpoints that stop and start to serve, and tasks that come and go. */
-async function changes(driver: NetworkDriver, first: AssignmentSet): Promise<void> {
+async function changes(driver: NetworkDriver, first: AssignmentSet, netns: string): Promise<void> {
   let set = first;
   const flips: number[] = [];
   const comings: number[] = [];
@@ -105,7 +121,7 @@ async function changes(driver: NetworkDriver, first: AssignmentSet): Promise<voi
       await driver.apply(set, never);
     });
   for (let i = 0; i < ROUNDS + WARM_UP; i += 1) {
-    const number = (i * 7919) % SERVICES;
+    const number = (i * 7919) % (SERVICES - 1);
     const more = { ...endpoint(number, 3, true), taskId: `more${i}`, address: addressOf(200_000 + i) };
     const flip = await apply(() =>
       applyDiff(set, { put: { endpoints: [endpoint(number, 3, false)] }, drop: {} }),
@@ -115,9 +131,24 @@ async function changes(driver: NetworkDriver, first: AssignmentSet): Promise<voi
     flips.push(flip);
     comings.push(come);
   }
-  say('an endpoint stops serving', quantile(flips, 0.5));
+  // Not in turns: after each call of nft the kernel has work left, which the next change would wait for.
+  const peers: number[] = [];
+  for (let i = 0; i < PEER_ROUNDS; i += 1) peers.push(await timed(() => byNft(netns, SERVICES - 1)));
+  say('an endpoint stops serving, against nft -f', quantile(flips, 0.5), quantile(peers, 0.5));
   say('an endpoint stops serving, p99', quantile(flips, 0.99));
   say('an endpoint comes', quantile(comings, 0.5));
+  const burst = await storm(
+    STORM,
+    async (number) => {
+      set = applyDiff(set, { put: { endpoints: [endpoint((number * 31) % SERVICES, 5, false)] }, drop: {} });
+      await driver.apply(set, never);
+    },
+    netns,
+    '10.8.0.1',
+    's1',
+  );
+  say(`${STORM} endpoints stop serving at once, all of it`, burst.tookMs);
+  say(`${STORM} endpoints stop serving at once, longest answer to a name meanwhile`, burst.answerMs);
 }
 
 const netnsDir = await mkdtemp(join(tmpdir(), 'shoal-bench-netns-'));
@@ -128,7 +159,8 @@ try {
   const driver = new NetworkDriver({ ...options, repairMs: 0 });
   const set = world();
   say('all of it made', await timed(() => driver.apply(set, never)));
-  await changes(driver, set);
+  const [sandbox = ''] = await readdir(netnsDir);
+  await changes(driver, set, join(netnsDir, sandbox));
   await driver.close();
   const next = new NetworkDriver({ ...options, repairMs: 0 });
   say('a restarted agent finds all as it should be', await timed(() => next.apply(set, never)));
