@@ -86,6 +86,7 @@ export function runtimeSpec(input: RuntimeSpecInput): OciConfig {
     ociVersion: '1.1.0',
     ...(options.hostUts === true ? {} : { hostname: input.hostname }),
     ...(options.domainname === undefined ? {} : { domainname: options.domainname }),
+    ...(options.annotations === undefined ? {} : { annotations: options.annotations }),
     root: { path: 'rootfs', readonly: spec.readOnlyRoot ?? false },
     process: {
       terminal: spec.tty === true,
@@ -116,8 +117,8 @@ export function runtimeSpec(input: RuntimeSpecInput): OciConfig {
         ...(hasForeignNetwork(options) ? {} : NETWORK_SYSCTLS),
         ...spec.sysctls,
       },
-      maskedPaths: privileged ? [] : MASKED,
-      readonlyPaths: privileged ? [] : READ_ONLY,
+      maskedPaths: [...(options.maskedPaths ?? (privileged ? [] : MASKED))],
+      readonlyPaths: [...(options.readOnlyPaths ?? (privileged ? [] : READ_ONLY))],
       ...(privileged ? {} : seccompOf(spec, input.machine, capabilities)),
     },
   };
@@ -291,6 +292,7 @@ export function limitsOf({ limits, reservations, options }: ContainerLimits): Oc
     ...(limits.nanoCpus ? { quota: Math.round((limits.nanoCpus * periodUs) / 1e9), period: periodUs } : {}),
     ...(options.cpuShares ? { shares: options.cpuShares } : {}),
     ...(options.cpuset ? { cpus: options.cpuset } : {}),
+    ...(options.cpusetMems ? { mems: options.cpusetMems } : {}),
   };
   const memory = {
     ...(limits.memoryBytes ? { limit: limits.memoryBytes } : {}),

@@ -99,7 +99,7 @@ export interface OciConfig {
   root?: { path: string; readonly?: boolean };
   process: OciProcess;
   mounts?: OciMount[];
-  annotations?: Record<string, string>;
+  annotations?: Readonly<Record<string, string>>;
   linux: {
     /**
      * pid, network, mount, ipc, uts, cgroup, user, time. A type that is not listed is the host's; mount is always

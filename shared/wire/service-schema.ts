@@ -133,6 +133,9 @@ const blockIo = conforms<BlockIo>()(
 const runtime = conforms<RuntimeOptions>()(
   z.strictObject({
     privileged: optionalFlag,
+    maskedPaths: optionalTexts,
+    readOnlyPaths: optionalTexts,
+    annotations: labels.exactOptional(),
     devices: z.array(z.strictObject({ source: text, target: text, access: text })).exactOptional(),
     deviceRules: optionalTexts,
     shmBytes: optionalCount,
@@ -147,10 +150,12 @@ const runtime = conforms<RuntimeOptions>()(
     pidOf: optionalText,
     ipcOf: optionalText,
     ipcShareable: optionalFlag,
+    macAddress: optionalText,
     domainname: optionalText,
     cpuShares: optionalCount,
     cpuPeriodUs: optionalCount,
     cpuset: optionalText,
+    cpusetMems: optionalText,
     blockIo: blockIo.exactOptional(),
     memorySwapBytes: z.number().int().exactOptional(),
     memorySwappiness: z.number().int().exactOptional(),
@@ -272,6 +277,8 @@ const attachment = conforms<NetworkAttachment>()(
     aliases: texts,
     address: optionalText,
     wayOutPriority: z.number().int().exactOptional(),
+    macAddress: optionalText,
+    links: z.array(z.strictObject({ name: text, alias: text })).exactOptional(),
   }),
 );
 

@@ -148,7 +148,10 @@ export interface NetworkCounters {
 export interface ContainerLimits {
   readonly limits: ResourceAmounts;
   readonly reservations: ResourceAmounts;
-  readonly options: Pick<RuntimeOptions, 'cpuShares' | 'cpuset' | 'memorySwapBytes' | 'cpuPeriodUs'>;
+  readonly options: Pick<
+    RuntimeOptions,
+    'cpuShares' | 'cpuset' | 'cpusetMems' | 'memorySwapBytes' | 'cpuPeriodUs'
+  >;
 }
 
 export interface ContainerMethods {

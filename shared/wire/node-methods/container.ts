@@ -99,6 +99,7 @@ const containerLimits = conforms<ContainerLimits>()(
     options: z.strictObject({
       cpuShares: count.exactOptional(),
       cpuset: text.exactOptional(),
+      cpusetMems: text.exactOptional(),
       memorySwapBytes: z.number().int().exactOptional(),
       cpuPeriodUs: count.exactOptional(),
     }),
