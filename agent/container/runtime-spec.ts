@@ -26,6 +26,8 @@ export interface BindMount {
   readonly source: string;
   readonly target: string;
   readonly options: readonly string[];
+  /** Of an image, topmost first: they are mounted, and not the source. */
+  readonly layers?: readonly string[];
 }
 
 export interface RuntimeSpecInput {
@@ -264,8 +266,10 @@ function tmpfsMounts(spec: ContainerSpec): OciMount[] {
   });
 }
 
-function bindMount(bind: BindMount): OciMount {
-  return { destination: bind.target, type: 'bind', source: bind.source, options: [...bind.options] };
+function bindMount({ source, target, options, layers }: BindMount): OciMount {
+  if (layers !== undefined)
+    return { destination: target, type: 'x-layers', options: [...options, ...layers] };
+  return { destination: target, type: 'bind', source, options: [...options] };
 }
 
 function rlimits(spec: ContainerSpec): { type: string; soft: number; hard: number }[] {

@@ -223,6 +223,40 @@ test('memory nodes, paths of the kernel, annotations', async (t, { docker, swarm
   await docker.ok('rm', '-f', name);
 });
 
+test('an image at a path of a container: in use, read-only, and what it was at first', async (t, scene) => {
+  const { docker, swarm, tag } = scene;
+  // The older client has no word for it.
+  if (tag !== 'v28') return void t.pass();
+  const name = `shows-${tag}`;
+  await docker.ok('tag', 'nginx', 'shown:1');
+  const mounts = ['--mount', 'type=image,source=shown:1,target=/image'];
+  const part = ['--mount', 'type=image,source=shown:1,target=/part,image-subpath=etc/nginx'];
+  const script = 'ls /part; touch /image/x; exec sleep 1000';
+  await docker.ok('create', '--name', name, ...mounts, ...part, 'busybox', 'sh', '-c', script);
+  await docker.ok('start', name);
+  await swarm.eventually(async () => (await docker.run(['logs', name])).stderr.includes('Read-only'));
+  t.is((await docker.run(['logs', name])).stdout, 'nginx.conf\n');
+  t.regex(
+    await docker.ok('inspect', '-f', '{{json .Mounts}}', name),
+    /"Type":"image".*"Destination":"\/image"/,
+  );
+  await docker.ok('tag', 'busybox', 'shown:1');
+  await docker.ok('restart', '-t', '0', name);
+  await docker.ok('rmi', 'shown:1');
+  t.is(await docker.ok('exec', name, 'ls', '/image/etc/nginx'), 'nginx.conf');
+  t.regex(await docker.fails('rmi', 'nginx'), /is using its referenced image/);
+  t.regex(await docker.fails('create', ...mounts, 'busybox'), /No such image: shown:1/);
+  await docker.ok('rm', '-f', name);
+
+  const service = `image-${tag}`;
+  const create = ['service', 'create', ...LOCAL, '--name', service];
+  const at = ['--mount', 'type=image,source=nginx,target=/image'];
+  const made = await docker.run([...create, ...at, 'busybox', 'sleep', '1000']);
+  t.is(made.code, 0, made.stderr);
+  await swarm.eventually((s) => s.running(service).count === 1);
+  await docker.ok('service', 'rm', service);
+});
+
 test('a link is a name that its container alone has; MAC addresses are as asked', async (t, scene) => {
   const { docker, swarm, tag } = scene;
   const [net, db, web] = [`net-${tag}`, `db-${tag}`, `web-${tag}`];

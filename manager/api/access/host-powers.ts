@@ -73,6 +73,7 @@ function mountPower(mount: MountSpec): string[] {
     case 'bind':
       return [`bind mount of ${mount.source}`];
     case 'tmpfs':
+    case 'image':
       return [];
     case 'volume':
       return volumePowers(mount.driver, mount.options ?? {}).map(

@@ -73,7 +73,7 @@ function checkTemplates(container: ContainerSpec): SpecProblem[] {
   if (container.hostname !== undefined) texts.push(['hostname', container.hostname]);
   for (const mount of container.mounts) {
     texts.push(['mounts', mount.target]);
-    if (mount.kind !== 'tmpfs') texts.push(['mounts', mount.source]);
+    if (mount.kind === 'bind' || mount.kind === 'volume') texts.push(['mounts', mount.source]);
     if (mount.kind === 'volume') {
       for (const label of Object.values(mount.labels ?? {})) texts.push(['mounts', label]);
     }
@@ -221,10 +221,20 @@ function checkMounts(mounts: readonly MountSpec[]): SpecProblem[] {
     if (mount.kind === 'bind' && !mount.source.startsWith('/') && !mount.source.includes('{{')) {
       report(`the source '${mount.source}' of a bind mount must be an absolute path`);
     }
-    if (mount.kind === 'volume') {
+    if (
+      mount.kind === 'bind' &&
+      mount.readOnlyBelow === false &&
+      !(mount.readOnly && mount.recursive !== false)
+    )
+      report('ReadOnlyNonRecursive is for a bind that is read-only and has what is mounted below');
+    if (mount.kind === 'image' && !(mount.source.length <= IMAGE_MAX && IMAGE.test(mount.source)))
+      report(`'${mount.source}' is not a valid repository/tag`);
+    if (mount.kind === 'volume' || mount.kind === 'image') {
       const { subpath = 'a' } = mount;
       if (subpath.startsWith('/') || subpath.split('/').includes('..') || subpath.length > PATH_MAX)
-        report(`the subpath '${subpath}' must be a relative path in the volume`);
+        report(`the subpath '${subpath}' must be a relative path in the ${mount.kind}`);
+    }
+    if (mount.kind === 'volume') {
       const wrong = optionProblem(mount.options ?? {});
       if (wrong !== undefined) report(wrong);
       if (mount.source !== '' && !VOLUME.test(mount.source.replaceAll(/\{\{.*?\}\}/g, 'x'))) {

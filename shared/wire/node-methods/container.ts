@@ -31,7 +31,7 @@ const logsParams = conforms<LogsParams>()(
 
 const mountPoint = conforms<MountPoint>()(
   z.strictObject({
-    kind: z.enum(['bind', 'volume', 'tmpfs']),
+    kind: z.enum(['bind', 'volume', 'tmpfs', 'image']),
     name: text.exactOptional(),
     source: text,
     target: text,

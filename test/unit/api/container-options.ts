@@ -163,7 +163,7 @@ export const HOST_OPTIONS: readonly OptionSample[] = [
     'Mounts',
     '--mount',
     [{ Type: 'tmpfs', Target: '/t' }],
-    '`bind`, `volume`, `tmpfs`; `ReadOnlyNonRecursive`, images and clusters’ volumes are refused',
+    '`bind`, `volume`, `tmpfs`, `image` (see below); clusters’ volumes are refused',
   ),
   option('ConsoleSize', '', [10, 20], 'rows and columns'),
   option(

@@ -5,7 +5,9 @@ import type { z } from 'zod';
 import { decodeContainer } from '../../../manager/api/codec/container-create-codec.ts';
 import { zCreate, zHostConfig } from '../../../manager/api/codec/container-create-schema.ts';
 import { encodeHostConfig } from '../../../manager/api/codec/host-config-codec.ts';
+import { encodeMount } from '../../../manager/api/codec/mount-codec.ts';
 import { notPlaced } from '../../../manager/api/returning-nodes.ts';
+import { checkContainer } from '../../../manager/api/validate/container-spec.ts';
 import { waitForStore } from '../../../manager/api/wait.ts';
 import { delay } from '../../../shared/lib/abort.ts';
 import { serviceSpecSchema } from '../../../shared/wire/service-schema.ts';
@@ -268,6 +270,31 @@ test('what a client asks for is what the container is', (t) => {
     pidOf: 'b',
     ipcShareable: true,
   });
+});
+
+test('parts of images are mounted; a bind is read-only without what is mounted below', (t) => {
+  const of = (...Mounts: object[]) =>
+    decodeContainer({ Image: 'a', HostConfig: { Mounts } }).spec.container.mounts;
+  const image = { Type: 'image', Source: 'b:1', Target: '/i', ImageOptions: { Subpath: 'etc' } };
+  const bind = { Type: 'bind', Source: '/a', Target: '/b', ReadOnly: true };
+  const mounts = of(image, { ...bind, BindOptions: { ReadOnlyNonRecursive: true } });
+  t.deepEqual(mounts, [
+    { kind: 'image', source: 'b:1', target: '/i', readOnly: true, subpath: 'etc' },
+    { kind: 'bind', source: '/a', target: '/b', readOnly: true, readOnlyBelow: false },
+  ]);
+  t.deepEqual(mounts.map(encodeMount), [
+    { ...image, ReadOnly: true },
+    { ...bind, BindOptions: { ReadOnlyNonRecursive: true } },
+  ]);
+  const problemsOf = (...given: object[]) =>
+    checkContainer({ image: 'a', labels: {}, command: [], args: [], env: [], mounts: of(...given) }).map(
+      ({ message }) => message,
+    );
+  t.deepEqual(problemsOf(image, { ...bind, BindOptions: { ReadOnlyNonRecursive: true } }), []);
+  t.regex(problemsOf({ ...image, Source: 'UPPER' })[0] ?? '', /'UPPER' is not a valid repository/);
+  t.regex(problemsOf({ ...image, ImageOptions: { Subpath: '../x' } })[0] ?? '', /relative path in the image/);
+  const writable = { ...bind, ReadOnly: false, BindOptions: { ReadOnlyNonRecursive: true } };
+  t.regex(problemsOf(writable)[0] ?? '', /for a bind that is read-only/);
 });
 
 test('a MAC address is that of its first device, links are names on its first network', (t) => {
