@@ -29,6 +29,7 @@ import { hostsOf } from './task-hosts.ts';
 import { readImageFile } from './image-files.ts';
 import { logTarget } from './log-message.ts';
 import { mountBinds } from './mount-binds.ts';
+import { imagesOf, MountedImages } from './mounted-images.ts';
 import { etcBinds, filesLender, sharedMemory, sharingOf } from './peers.ts';
 import type { ContainerRecord } from './record.ts';
 import { fillSpec } from './fill-spec.ts';
@@ -66,9 +67,11 @@ export interface BuilderOptions {
 export class ContainerBuilder {
   readonly #options: BuilderOptions;
   readonly #prepared = new Map<string, ResolvedImage>();
+  readonly #mounted: MountedImages;
 
   constructor(options: BuilderOptions) {
     this.#options = options;
+    this.#mounted = new MountedImages(options.images);
   }
 
   /**
@@ -79,6 +82,8 @@ export class ContainerBuilder {
     const { registryAuth, container } = task.spec;
     await checkDisk(dirname(this.#options.containers.directory(task.taskId)), container);
     const mode = standaloneMode(task);
+    const made = mode === undefined ? undefined : this.#options.containers.find(mode.containerId);
+    await this.#mounted.prepare(task, made?.mountedImages, signal);
     if (mode !== undefined) return this.#prepareStandalone(task, mode.containerId);
     const here = await this.#imageHere(container);
     const image =
@@ -111,11 +116,12 @@ export class ContainerBuilder {
 
   forget(taskId: string): void {
     this.#prepared.delete(taskId);
+    this.#mounted.forget(taskId);
   }
 
   /** A container that an image belongs to, else a task that has none yet. */
   userOf(imageId: string): ImageUser | undefined {
-    const records = this.#options.containers.list().filter((record) => record.imageId === imageId);
+    const records = this.#options.containers.list().filter((record) => imagesOf(record).includes(imageId));
     const record = records.find(({ exit }) => exit === undefined) ?? records[0];
     if (record !== undefined) return { kind: 'container', id: record.id, running: record.exit === undefined };
     return this.inUse().has(imageId) ? { kind: 'task' } : undefined;
@@ -124,7 +130,7 @@ export class ContainerBuilder {
   /** Image ids that a clean-up must leave. */
   inUse(): Set<string> {
     const used = [...this.#prepared.values()].map((image) => image.id);
-    return new Set([...used, ...this.#options.containers.list().map((record) => record.imageId)]);
+    return new Set([...used, ...this.#mounted.inUse(), ...this.#options.containers.list().flatMap(imagesOf)]);
   }
 
   /** `networked` false: its networks may not be known yet, and it is not about to be started. */
@@ -155,11 +161,12 @@ export class ContainerBuilder {
     const hostname = this.#hostname(spec, id, lender?.hostname);
     const remapped = isRemapped(spec, this.#options.remap);
     const owned = (list: BindMount[]): BindMount[] => (remapped ? list.map(withOwnIds) : list);
+    const owner = { id, image, mounts: spec.mounts, mounted: this.#mounted.of(task.taskId) };
     const binds = [
       ...(lender?.binds ?? owned(await this.#files(task, id, hostname, networked))),
       ...sharedMemory(containers, id, spec.runtime),
       ...owned(spec.init === true ? [await this.#init(id)] : []),
-      ...(await mountBinds(volumes, { id, image, mounts: spec.mounts, anonymous: names, remapped }, signal)),
+      ...(await mountBinds(volumes, { ...owner, anonymous: names, remapped }, signal)),
       ...owned(this.#options.files.mounts(id, spec)),
     ];
     const config = runtimeSpec({
@@ -184,11 +191,13 @@ export class ContainerBuilder {
     await this.#options.files.write(id, spec, context, process.env);
     // What an earlier manager let pass, and this one would refuse, is no reason to fail now.
     const { policy: log } = readLogDriver(task.spec.logDriver);
+    const mountedImages = this.#mounted.idsOf(task.taskId);
     const record: ContainerRecord = {
       ...recordOf(task, identity, process, stop, health, this.#options.nodeId),
       mounts: heldMounts(spec.mounts, names, binds),
       ...(spec.readOnlyRoot === true ? { readOnlyRoot: true } : {}),
       ...(log.kept ? {} : { withoutLog: true }),
+      ...(mountedImages === undefined ? {} : { mountedImages }),
       ...(spec.runtime?.diskBytes === undefined ? {} : { diskBytes: spec.runtime.diskBytes }),
       ...(lender === undefined ? {} : { filesOf: lender.id }),
       ...(spec.runtime?.ipcShareable === true ? { sharesMemory: true } : {}),

@@ -30,7 +30,7 @@ export function fillSpec(
 
 function fillMount(mount: MountSpec, fill: (text: string) => string): MountSpec {
   const target = fill(mount.target);
-  if (mount.kind === 'tmpfs') return { ...mount, target };
+  if (mount.kind === 'tmpfs' || mount.kind === 'image') return { ...mount, target };
   const source = fill(mount.source);
   if (mount.kind === 'bind' || mount.labels === undefined) return { ...mount, source, target };
   const labels = Object.entries(mount.labels).map(([key, value]) => [key, fill(value)] as const);

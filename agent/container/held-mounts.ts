@@ -29,7 +29,7 @@ export function heldMounts(
 ): HeldMount[] {
   return mounts.flatMap((mount): HeldMount[] => {
     const source = binds.find(({ target }) => target === mount.target)?.source;
-    if (mount.kind === 'tmpfs' || source === undefined) return [];
+    if (mount.kind === 'tmpfs' || mount.kind === 'image' || source === undefined) return [];
     const { kind, target, readOnly } = mount;
     const common = { kind, source, target, readOnly };
     if (mount.kind === 'bind')

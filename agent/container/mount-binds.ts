@@ -4,6 +4,7 @@ import { InvalidError } from '../../shared/errors/index.ts';
 import type { MountSpec } from '../../shared/model/index.ts';
 import type { ResolvedImage } from '../image/image-service.ts';
 import type { Volumes } from '../volume/volumes.ts';
+import type { ImagesByName } from './mounted-images.ts';
 import type { BindMount } from './runtime-spec.ts';
 import { withOwnIds } from './user-ranges.ts';
 
@@ -14,6 +15,7 @@ export interface MountOwner {
   /** Names of its volumes that have none of their own. */
   readonly anonymous: readonly string[];
   readonly remapped: boolean;
+  readonly mounted: ImagesByName;
 }
 
 type Mounted<K> = Extract<MountSpec, { kind: K }>;
@@ -27,6 +29,7 @@ export async function mountBinds(
   const binds: BindMount[] = [];
   for (const mount of owner.mounts) {
     if (mount.kind === 'bind') binds.push(await directoryBind(mount));
+    if (mount.kind === 'image') binds.push(imageBind(mount, owner));
     if (mount.kind === 'volume') binds.push(await volumeBind(volumes, mount, owner, signal));
   }
   return binds;
@@ -37,11 +40,16 @@ async function directoryBind(mount: Mounted<'bind'>): Promise<BindMount> {
   if (!source.startsWith('/')) throw new InvalidError(`bind source "${source}" is not an absolute path`);
   if (mount.createSource === true) await mkdir(source, { recursive: true });
   const kind = mount.recursive === false ? 'bind' : 'rbind';
-  return {
-    source,
-    target,
-    options: [kind, mount.readOnly ? 'ro' : 'rw', mount.propagation ?? 'rprivate'],
-  };
+  const access = mount.readOnlyBelow === false ? 'x-ro-here' : 'ro';
+  const options = [kind, mount.readOnly ? access : 'rw', mount.propagation ?? 'rprivate'];
+  return { source, target, options };
+}
+
+function imageBind({ source, target, subpath }: Mounted<'image'>, { mounted }: MountOwner): BindMount {
+  const image = mounted.get(source);
+  if (image === undefined) throw new InvalidError(`the image ${source} of ${target} is not on this node`);
+  const part = subpath === undefined ? [] : [`x-subpath=${subpath}`];
+  return { source: image.id, target, options: ['ro', ...part], layers: image.layers };
 }
 
 async function volumeBind(

@@ -7,6 +7,7 @@ import { replaceFile } from '../files/replace-file.ts';
 import type { OciProcess } from '../native/container.ts';
 import type { HeldMount } from './held-mounts.ts';
 import type { LogTarget } from './log-message.ts';
+import type { MountedIds } from './mounted-images.ts';
 import type { StandaloneRecord } from './standalone.ts';
 
 /** How a container ended. */
@@ -32,6 +33,7 @@ export interface ContainerRecord {
   readonly slot: number;
   readonly image: string;
   readonly imageId: string;
+  readonly mountedImages?: MountedIds;
   readonly labels: Readonly<Record<string, string>>;
   readonly args: readonly string[];
   readonly env: readonly string[];

@@ -27,6 +27,8 @@ export interface BindMount {
   readonly source: string;
   readonly target: string;
   readonly options: readonly string[];
+  /** Of an image, topmost first: they are mounted, and not the source. */
+  readonly layers?: readonly string[];
 }
 
 export interface RuntimeSpecInput {
@@ -87,6 +89,7 @@ export function runtimeSpec(input: RuntimeSpecInput): OciConfig {
     ociVersion: '1.1.0',
     ...(options.hostUts === true ? {} : { hostname: input.hostname }),
     ...(options.domainname === undefined ? {} : { domainname: options.domainname }),
+    ...(options.annotations === undefined ? {} : { annotations: options.annotations }),
     root: { path: 'rootfs', readonly: spec.readOnlyRoot ?? false },
     process: {
       terminal: spec.tty === true,
@@ -118,8 +121,8 @@ export function runtimeSpec(input: RuntimeSpecInput): OciConfig {
         ...(hasForeignNetwork(options) ? {} : NETWORK_SYSCTLS),
         ...spec.sysctls,
       },
-      maskedPaths: privileged ? [] : MASKED,
-      readonlyPaths: privileged ? [] : READ_ONLY,
+      maskedPaths: [...(options.maskedPaths ?? (privileged ? [] : MASKED))],
+      readonlyPaths: [...(options.readOnlyPaths ?? (privileged ? [] : READ_ONLY))],
       ...(privileged ? {} : seccompOf(spec, input.machine, capabilities)),
     },
   };
@@ -265,8 +268,10 @@ function tmpfsMounts(spec: ContainerSpec): OciMount[] {
   });
 }
 
-function bindMount(bind: BindMount): OciMount {
-  return { destination: bind.target, type: 'bind', source: bind.source, options: [...bind.options] };
+function bindMount({ source, target, options, layers }: BindMount): OciMount {
+  if (layers !== undefined)
+    return { destination: target, type: 'x-layers', options: [...options, ...layers] };
+  return { destination: target, type: 'bind', source, options: [...options] };
 }
 
 function rlimits(spec: ContainerSpec): { type: string; soft: number; hard: number }[] {
@@ -293,6 +298,7 @@ export function limitsOf({ limits, reservations, options }: ContainerLimits): Oc
     ...(limits.nanoCpus ? { quota: Math.round((limits.nanoCpus * periodUs) / 1e9), period: periodUs } : {}),
     ...(options.cpuShares ? { shares: options.cpuShares } : {}),
     ...(options.cpuset ? { cpus: options.cpuset } : {}),
+    ...(options.cpusetMems ? { mems: options.cpusetMems } : {}),
   };
   const memory = {
     ...(limits.memoryBytes ? { limit: limits.memoryBytes } : {}),

@@ -37,7 +37,7 @@ export interface OciProcess {
 
 export interface OciMount {
   destination: string;
-  /** A file system type; `bind`; `cgroup` gives the container's own cgroups, v1 or v2 as the host has them. */
+  /** A file system type; `bind`; `x-layers`: the layers among the options, merged; `cgroup` gives the container's own cgroups, v1 or v2 as the host has them. */
   type?: string;
   source?: string;
   options?: string[];
@@ -99,7 +99,7 @@ export interface OciConfig {
   root?: { path: string; readonly?: boolean };
   process: OciProcess;
   mounts?: OciMount[];
-  annotations?: Record<string, string>;
+  annotations?: Readonly<Record<string, string>>;
   linux: {
     /**
      * pid, network, mount, ipc, uts, cgroup, user, time. A type that is not listed is the host's; mount is always

@@ -72,11 +72,13 @@ export function portsOf(
   self: Self,
   containerNetns: string,
 ): { readonly vni: number; readonly netns: string; readonly objects: KernelObject[] }[] {
-  return interfaces.map(({ dev, number, address, network }) => {
+  return interfaces.map(({ dev, number, address, network, mac }) => {
     const mtu = mtuOf(network, self);
     // Where the container's eth is another network's, this one leads to the name server, and nothing else sets it up.
     const end =
-      network.outside === undefined ? { name: dev, up: false as const } : { name: nameLink(number) };
+      network.outside === undefined
+        ? { name: dev, up: false as const, ...(mac === undefined ? {} : { mac }) }
+        : { name: nameLink(number) };
     return {
       vni: network.vni,
       netns: `${self.netnsDir}/${sandboxName(self.prefix, network.vni)}`,

@@ -18,6 +18,8 @@ export interface Interface {
   readonly network: NetworkAssignment;
   /** Of the networks that have a way out, the one with the highest has the container's. */
   readonly priority: number;
+  /** That it is to have. Absent: any. */
+  readonly mac?: string;
   /** Of the interface on ingress: the task's. */
   readonly published?: readonly PublishedPort[];
   /** Absent: the network leads nowhere else. */
@@ -54,12 +56,14 @@ export function interfacesOf(
     if (network === undefined) return [];
     const joined = joins.get(networkId);
     const gateway = gatewayOf(network, address, joined);
+    const mac = network.ingress ? task.spec.container.runtime?.macAddress : attachment?.macAddress;
     return [
       {
         ...{ dev: `eth${number}`, number, address, network, priority },
         ...(network.ingress ? { published: task.spec.ports } : {}),
         ...(gateway === undefined ? {} : { gateway }),
         ...(joined === undefined ? {} : { joined }),
+        ...(mac === undefined ? {} : { mac }),
       },
     ];
   });

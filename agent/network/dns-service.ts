@@ -5,6 +5,7 @@ import type { AssignmentSet, TaskAssignment } from '../../shared/model/index.ts'
 import type { SandboxState } from './desired.ts';
 import type { RowChanges } from './endpoint-index.ts';
 import { answer } from './dns-answer.ts';
+import { answerLink } from './dns-links.ts';
 import { DnsUpstream } from './dns-upstream.ts';
 import { readQuery, writeAnswer, writeFailure } from './dns-message.ts';
 import { NameTable, type NetworkNames } from './dns-names.ts';
@@ -110,7 +111,8 @@ export class DnsService {
     if (query === undefined) return undefined;
     const asker = this.#askers.get(`${networkId}/${from}`);
     const networks = this.#networksOf(asker, networkId);
-    const result = answer(query, networks, Math.random);
+    const linked = answerLink(query, asker, networks, Math.random);
+    const result = linked ?? answer(query, networks, Math.random);
     if (result.kind !== 'elsewhere') return writeAnswer(query, result, overUdp);
     // A container with internal networks only has no way out, and names would be one.
     if (networks.every(({ network }) => network.internal))

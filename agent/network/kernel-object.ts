@@ -31,6 +31,7 @@ export type KernelObject =
         readonly name: string;
         readonly netns: string;
         readonly mtu: number;
+        readonly mac?: string;
         readonly up?: false;
       };
     }

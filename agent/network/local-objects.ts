@@ -36,7 +36,7 @@ export function portObjects(
   network: NetworkAssignment,
   address: string,
   mtu: number,
-  peer?: { name: string; netns: string; mtu: number; up?: false },
+  peer?: { name: string; netns: string; mtu: number; up?: false; mac?: string },
 ): KernelObject[] {
   const dev = portName(task.taskId);
   const { into } = readBandwidth(task.spec.container.labels).bandwidth;

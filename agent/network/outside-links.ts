@@ -17,17 +17,19 @@ export function outsideBatch(interfaces: readonly Interface[], self: Self, conta
   return { netns: null, ops: interfaces.flatMap((one) => linkOps(one, self, containerNetns)) };
 }
 
-function linkOps({ dev, network, joined }: Interface, self: Self, into: string): NetOp[] {
+function linkOps({ dev, network, joined, mac }: Interface, self: Self, into: string): NetOp[] {
   const { outside, mtu } = network;
+  const asked = mac === undefined ? {} : { mac };
   if (outside === undefined) return [];
-  if (outside.kind === 'plugin') return joined === undefined ? [] : [moveOp(joined, into, dev)];
+  if (outside.kind === 'plugin')
+    return joined === undefined ? [] : [moveOp({ ...joined, ...asked }, into, dev)];
   const { kind, parent, mode } = outside;
-  const size = mtu === undefined ? {} : { mtu };
+  const more = { ...(mtu === undefined ? {} : { mtu }), ...asked };
   return [
     ...vlanOf(parent, self.prefix)
       .filter(() => self.hostLinks?.has(parent) !== true)
       .map(({ type, ...fields }) => ({ op: 'link-add', kind: type, ...fields })),
-    { op: 'link-add', kind, name: dev, into, parent, mode, ...size },
+    { op: 'link-add', kind, name: dev, into, parent, mode, ...more },
   ];
 }
 

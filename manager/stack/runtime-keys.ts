@@ -4,7 +4,7 @@ import { parseBytes } from '../../shared/lib/bytes.ts';
 import { parseSeccompProfile } from '../../shared/lib/seccomp-profile.ts';
 import { readBlockIo } from './block-io.ts';
 import type { ProjectFiles } from './files.ts';
-import { defined, Section } from './section.ts';
+import { defined, labels, Section } from './section.ts';
 import type { Value } from './value.ts';
 
 type SecurityFields = Pick<ContainerSpec, 'noNewPrivileges' | 'seccompUnconfined' | 'seccompProfile'>;
@@ -14,6 +14,8 @@ export function readRuntime(service: Section, files: ProjectFiles): RuntimeField
   const score = service.whole('oom_score_adj', -1000);
   const options = defined({
     privileged: service.flag('privileged') === true ? true : undefined,
+    ...readSystemPaths(service),
+    annotations: nonEmpty(labels(service, 'annotations')),
     devices: readDevices(service),
     deviceRules: nonEmpty(service.texts('device_cgroup_rules')),
     shmBytes: service.bytes('shm_size') || undefined,
@@ -39,8 +41,18 @@ export function readRuntime(service: Section, files: ProjectFiles): RuntimeField
   }) as RuntimeFields;
 }
 
-function nonEmpty<T>(list: readonly T[] | undefined): readonly T[] | undefined {
-  return list === undefined || list.length === 0 ? undefined : list;
+/** Of lists and mappings. */
+function nonEmpty<T extends object>(value: T | undefined): T | undefined {
+  return value === undefined || Object.keys(value).length === 0 ? undefined : value;
+}
+
+const ALL_SYSTEM_PATHS = /^systempaths[=:]unconfined$/;
+
+/** One of the options of security: nothing is hidden and nothing read-only. */
+function readSystemPaths(service: Section): Pick<RuntimeOptions, 'maskedPaths' | 'readOnlyPaths'> {
+  const options = service.list('security_opt')?.items ?? [];
+  const all = options.some((item) => item.kind === 'scalar' && ALL_SYSTEM_PATHS.test(item.text));
+  return all ? { maskedPaths: [], readOnlyPaths: [] } : {};
 }
 
 /** `host`, or words that say what is so anyway. */
@@ -133,6 +145,7 @@ function readSecurity(service: Section, files: ProjectFiles): SecurityFields {
       case 'seccomp=unconfined':
         found.seccompUnconfined = true;
         break;
+      case 'systempaths=unconfined':
       // What is so anyway: no AppArmor profile and no SELinux label is ever applied.
       case 'no-new-privileges=false':
       case 'apparmor=unconfined':
@@ -143,7 +156,7 @@ function readSecurity(service: Section, files: ProjectFiles): SecurityFields {
         service.problems.error(
           item,
           item.key,
-          `'${text}' is not supported: no-new-privileges, seccomp=unconfined, seccomp=FILE and apparmor=unconfined are`,
+          `'${text}' is not supported: no-new-privileges, seccomp=unconfined, seccomp=FILE, systempaths=unconfined and apparmor=unconfined are`,
         );
     }
   }

@@ -6,7 +6,6 @@ const warn = (why: string): KeyRule => ({ severity: 'warning', message: why });
 const REAL_TIME = refuse('not supported: kernels share real-time CPU time out by cgroup v1 alone, if at all');
 
 export const SERVICE_RULES: KeyRules = {
-  annotations: warn('has no effect: nothing here reads them'),
   attach: warn('has no effect in a cluster: logs are read with docker service logs'),
   cgroup_parent: refuse('not supported: the agent of a node chooses where in the cgroups its containers are'),
   container_name: warn('has no effect: containers are named after service, slot and task'),

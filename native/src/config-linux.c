@@ -150,10 +150,10 @@ int config_seccomp(struct config_context *context, const cJSON *linux_config) {
 }
 
 int config_linux(struct config_context *context, const cJSON *linux_config) {
-  static const char *const allowed[] = {"namespaces",        "sysctl",      "cgroupsPath", "resources",
-                                        "devices",           "seccomp",     "maskedPaths", "readonlyPaths",
-                                        "rootfsPropagation", "uidMappings", "gidMappings", "timeOffsets",
-                                        "personality",       NULL};
+  static const char *const allowed[] = {"namespaces",        "sysctl",       "cgroupsPath", "resources",
+                                        "devices",           "seccomp",      "maskedPaths", "readonlyPaths",
+                                        "rootfsPropagation", "uidMappings",  "gidMappings", "timeOffsets",
+                                        "personality",       "memoryPolicy", NULL};
   struct plan_list masked, readonly;
   if (linux_config == NULL) return CONFIG_FAIL(context->err, EINVAL, "linux: missing");
   int rc = json_only(linux_config, "linux", allowed, context->err);
@@ -166,7 +166,7 @@ int config_linux(struct config_context *context, const cJSON *linux_config) {
   if (rc == 0) rc = json_string_list(context, linux_config, "linux", "readonlyPaths", &readonly);
   if (rc == 0) rc = config_devices(context, json_member(linux_config, "devices"));
   if (rc == 0) rc = config_seccomp(context, linux_config);
-  if (rc == 0) rc = config_personality(context, linux_config);
+  if (rc == 0) rc = config_every_process(context, linux_config);
   if (rc < 0) return rc;
   HEAD->masked = masked;
   HEAD->readonly = readonly;

@@ -12,7 +12,9 @@
 #define PROPAGATION_SLAVE (1u << 19)
 #define PROPAGATION_SHARED (1u << 20)
 
-#define OPTIONS_MAX 32
+/* Layers among them: overlayfs takes no more than 500. */
+#define OPTIONS_MAX 160
+#define LAYERS_TYPE "x-layers"
 #define SUBPATH_OPTION "x-subpath="
 
 struct attribute_option {
@@ -93,6 +95,8 @@ static int apply_option(struct plan_mount *mount, struct mount_options *options,
     mount->flags |= PLAN_MOUNT_BIND;
   } else if (strcmp(option, "rbind") == 0) {
     mount->flags |= PLAN_MOUNT_BIND | PLAN_MOUNT_RECURSIVE;
+  } else if (strcmp(option, "x-ro-here") == 0) {
+    mount->flags |= PLAN_MOUNT_READONLY_HERE;
   } else if (strcmp(option, "tmpcopyup") == 0) {
     mount->flags |= PLAN_MOUNT_COPY_UP;
   } else if (strcmp(option, "idmap") == 0 || strcmp(option, "ridmap") == 0) {
@@ -171,10 +175,22 @@ static int expand_cgroup(struct config_context *context, struct mount_array *arr
   return rc < 0 ? rc : push(array, &seal);
 }
 
+static int check_layers(const struct plan_mount *mount, const struct mount_options *options, const char *target,
+                        const char *source, struct shoal_error *err) {
+  bool good = options->count > 0 && source == NULL && (mount->attr_set & MOUNT_ATTR_RDONLY) != 0 &&
+              (mount->flags & (PLAN_MOUNT_RECURSIVE | PLAN_MOUNT_COPY_UP)) == 0;
+  for (size_t i = 0; i < options->count; i++)
+    good = good && options->data[i][0] == '/';
+  if (!good)
+    return CONFIG_FAIL(err, EINVAL, "mounts[]: '%s': " LAYERS_TYPE " takes absolute paths of layers, and 'ro'", target);
+  return 0;
+}
+
 /* What makes no sense together. */
 static int check_mount(const struct plan_mount *mount, const struct mount_options *options, const char *target,
                        const char *type, const char *source, struct shoal_error *err) {
   if (target[0] != '/') return CONFIG_FAIL(err, EINVAL, "mounts[]: '%s' is not absolute", target);
+  if ((mount->flags & PLAN_MOUNT_LAYERS) != 0) return check_layers(mount, options, target, source, err);
   if ((mount->flags & PLAN_MOUNT_BIND) != 0 && (source == NULL || source[0] != '/'))
     return CONFIG_FAIL(err, EINVAL, "mounts[]: a bind of '%s' needs an absolute source", target);
   if ((mount->flags & PLAN_MOUNT_BIND) == 0 && type == NULL)
@@ -183,6 +199,8 @@ static int check_mount(const struct plan_mount *mount, const struct mount_option
     return CONFIG_FAIL(err, EINVAL, "mounts[]: option '%s' makes no sense for a bind", options->data[0]);
   if ((mount->flags & PLAN_MOUNT_BIND) == 0 && options->subpath != NULL)
     return CONFIG_FAIL(err, EINVAL, "mounts[]: '" SUBPATH_OPTION "' makes sense for a bind only");
+  if ((mount->flags & PLAN_MOUNT_READONLY_HERE) != 0 && (mount->flags & PLAN_MOUNT_BIND) == 0)
+    return CONFIG_FAIL(err, EINVAL, "mounts[]: 'x-ro-here' makes sense for a bind only");
   if ((mount->flags & PLAN_MOUNT_COPY_UP) != 0 &&
       (type == NULL || strcmp(type, "tmpfs") != 0 || (mount->attr_set & MOUNT_ATTR_RDONLY) != 0))
     return CONFIG_FAIL(err, EINVAL, "mounts[]: 'tmpcopyup' makes sense for a tmpfs that can be written only");
@@ -209,6 +227,7 @@ static int compile_mount(struct config_context *context, const cJSON *item, stru
   }
   if (rc < 0) return rc;
   if (type != NULL && strcmp(type, "bind") == 0) mount.flags |= PLAN_MOUNT_BIND;
+  if (type != NULL && strcmp(type, LAYERS_TYPE) == 0) mount.flags |= PLAN_MOUNT_BIND | PLAN_MOUNT_LAYERS;
   rc = check_mount(&mount, &options, target, type, source, context->err);
   if (rc < 0) return rc;
   mount.subpath = options.subpath == NULL ? 0 : plan_add_string(context->builder, options.subpath);

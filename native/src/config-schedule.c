@@ -1,4 +1,4 @@
-/* When and where the process runs: process.scheduler, ioPriority, execCPUAffinity, and linux.personality. */
+/* When and where the process runs: process.scheduler, ioPriority, execCPUAffinity, linux.personality, memoryPolicy. */
 #include <errno.h>
 #include <linux/sched.h>
 #include <stdlib.h>
@@ -93,8 +93,9 @@ static int compile_io_priority(struct config_context *context, const cJSON *proc
   return 0;
 }
 
-/* "0-3,7" */
-static int compile_cpus(struct config_context *context, const char *text, const char *key, struct plan_cpus *out) {
+/* "0-3,7". path names the member in messages. */
+static int compile_numbers(struct config_context *context, const char *text, const char *path, uint64_t *bits,
+                           size_t size) {
   for (const char *at = text; *at != '\0';) {
     char *end;
     unsigned long first = strtoul(at, &end, 10), last = first;
@@ -104,14 +105,19 @@ static int compile_cpus(struct config_context *context, const char *text, const 
       last = strtoul(at, &end, 10);
       good = end != at && at[0] >= '0' && at[0] <= '9';
     }
-    if (!good || last < first || last >= PLAN_CPUS_MAX || (*end != ',' && *end != '\0'))
-      return CONFIG_FAIL(context->err, EINVAL, "process.execCPUAffinity.%s: '%s' is not a list of CPUs", key, text);
-    for (unsigned long cpu = first; cpu <= last; cpu++)
-      out->bits[cpu / 64] |= 1ull << (cpu % 64);
-    out->given = 1;
+    if (!good || last < first || last >= size || (*end != ',' && *end != '\0'))
+      return CONFIG_FAIL(context->err, EINVAL, "%s: '%s' is not a list of numbers below %zu", path, text, size);
+    for (unsigned long number = first; number <= last; number++)
+      bits[number / 64] |= 1ull << (number % 64);
     at = *end == ',' ? end + 1 : end;
   }
   return 0;
+}
+
+static int compile_cpus(struct config_context *context, const char *text, const char *path, struct plan_cpus *out) {
+  if (text == NULL || text[0] == '\0') return 0;
+  out->given = 1;
+  return compile_numbers(context, text, path, out->bits, PLAN_CPUS_MAX);
 }
 
 static int compile_affinity(struct config_context *context, const cJSON *process) {
@@ -123,8 +129,8 @@ static int compile_affinity(struct config_context *context, const cJSON *process
   int rc = json_only(affinity, path, allowed, context->err);
   if (rc == 0) rc = json_string(affinity, path, "initial", false, &first, context->err);
   if (rc == 0) rc = json_string(affinity, path, "final", false, &last, context->err);
-  if (rc == 0 && first != NULL) rc = compile_cpus(context, first, "initial", &initial);
-  if (rc == 0 && last != NULL) rc = compile_cpus(context, last, "final", &final);
+  if (rc == 0) rc = compile_cpus(context, first, "process.execCPUAffinity.initial", &initial);
+  if (rc == 0) rc = compile_cpus(context, last, "process.execCPUAffinity.final", &final);
   if (rc < 0) return rc;
   PROCESS.initial_cpus = initial;
   PROCESS.final_cpus = final;
@@ -137,7 +143,7 @@ int config_schedule(struct config_context *context, const cJSON *process) {
   return rc < 0 ? rc : compile_affinity(context, process);
 }
 
-int config_personality(struct config_context *context, const cJSON *linux_config) {
+static int compile_personality(struct config_context *context, const cJSON *linux_config) {
   static const char *const allowed[] = {"domain", NULL};
   const cJSON *personality = json_member(linux_config, "personality");
   const char *domain;
@@ -150,4 +156,55 @@ int config_personality(struct config_context *context, const cJSON *linux_config
     return CONFIG_FAIL(context->err, EINVAL, "linux.personality.domain: '%s' is not LINUX or LINUX32", domain);
   PROCESS.personality = PER_LINUX32;
   return 0;
+}
+
+static int memory_mode(struct config_context *context, const cJSON *policy, uint32_t *out) {
+  static const struct word modes[] = {{"MPOL_DEFAULT", 0},
+                                      {"MPOL_PREFERRED", 1},
+                                      {"MPOL_BIND", 2},
+                                      {"MPOL_INTERLEAVE", 3},
+                                      {"MPOL_LOCAL", 4},
+                                      {"MPOL_PREFERRED_MANY", 5},
+                                      {"MPOL_WEIGHTED_INTERLEAVE", 6},
+                                      {NULL, 0}};
+  static const struct word flags[] = {{"MPOL_F_NUMA_BALANCING", 1 << 13},
+                                      {"MPOL_F_RELATIVE_NODES", 1 << 14},
+                                      {"MPOL_F_STATIC_NODES", 1 << 15},
+                                      {NULL, 0}};
+  const cJSON *item, *given = json_member(policy, "flags");
+  const char *name;
+  int rc = json_string(policy, "linux.memoryPolicy", "mode", true, &name, context->err);
+  if (rc < 0) return rc;
+  int64_t mode = value_of(modes, name);
+  if (mode < 0) return CONFIG_FAIL(context->err, EINVAL, "linux.memoryPolicy.mode: '%s' is not a mode", name);
+  if (given != NULL && !cJSON_IsArray(given))
+    return CONFIG_FAIL(context->err, EINVAL, "linux.memoryPolicy.flags: not an array");
+  cJSON_ArrayForEach(item, given) {
+    int64_t flag = cJSON_IsString(item) ? value_of(flags, item->valuestring) : -1;
+    if (flag < 0) return CONFIG_FAIL(context->err, EINVAL, "linux.memoryPolicy.flags: not a flag");
+    mode |= flag;
+  }
+  *out = (uint32_t)mode;
+  return 0;
+}
+
+/* Which modes go with which nodes and flags is the kernel's to say. */
+static int compile_memory_policy(struct config_context *context, const cJSON *linux_config) {
+  static const char *const allowed[] = {"mode", "nodes", "flags", NULL};
+  const cJSON *policy = json_member(linux_config, "memoryPolicy");
+  struct plan_memory_policy out = {.given = 1};
+  const char *nodes = NULL;
+  if (policy == NULL || (cJSON_IsObject(policy) && policy->child == NULL)) return 0;
+  int rc = json_only(policy, "linux.memoryPolicy", allowed, context->err);
+  if (rc == 0) rc = memory_mode(context, policy, &out.mode);
+  if (rc == 0) rc = json_string(policy, "linux.memoryPolicy", "nodes", false, &nodes, context->err);
+  if (rc == 0 && nodes != NULL)
+    rc = compile_numbers(context, nodes, "linux.memoryPolicy.nodes", out.nodes, PLAN_NODES_MAX);
+  if (rc == 0) PROCESS.memory_policy = out;
+  return rc;
+}
+
+int config_every_process(struct config_context *context, const cJSON *linux_config) {
+  int rc = compile_personality(context, linux_config);
+  return rc < 0 ? rc : compile_memory_policy(context, linux_config);
 }

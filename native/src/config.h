@@ -29,7 +29,8 @@ int config_process(struct config_context *context, const cJSON *process);
 
 /* config-schedule.c */
 int config_schedule(struct config_context *context, const cJSON *process);
-int config_personality(struct config_context *context, const cJSON *linux_config);
+/* What of linux holds for each process: personality and memoryPolicy. */
+int config_every_process(struct config_context *context, const cJSON *linux_config);
 
 int config_mounts(struct config_context *context, const cJSON *mounts);
 int config_linux(struct config_context *context, const cJSON *linux_config);

@@ -73,6 +73,9 @@ enum {
       4,                   /* the target must not lead through a symbolic link: /proc and /sys decide what masks mean */
   PLAN_MOUNT_SETATTR = 8,  /* nothing new: only sets the attributes of the mount at target */
   PLAN_MOUNT_COPY_UP = 32, /* of a tmpfs: it begins with what the root has there */
+  PLAN_MOUNT_READONLY_HERE = 128, /* of a bind: read-only, but for what is mounted below it */
+  PLAN_MOUNT_LAYERS =
+      64, /* with BIND: what is bound is made of layers, read-only; options: their paths, topmost first */
   PLAN_MOUNT_IDMAP = 16, /* of a bind: owners are taken as ids of the container (mount_setattr(2), MOUNT_ATTR_IDMAP) */
 };
 
@@ -141,6 +144,14 @@ struct plan_cpus {
   uint64_t given;
 };
 
+/* set_mempolicy(2) */
+#define PLAN_NODES_MAX 1024
+struct plan_memory_policy {
+  uint64_t nodes[PLAN_NODES_MAX / 64];
+  uint32_t mode; /* with its flags */
+  uint32_t given;
+};
+
 struct plan_process {
   struct plan_list args;
   uint32_t program; /* what is run; 0: args[0] */
@@ -160,6 +171,7 @@ struct plan_process {
   struct plan_scheduler scheduler;
   uint32_t io_priority; /* of ioprio_set(2), or 0 */
   uint32_t personality; /* of personality(2), or 0 */
+  struct plan_memory_policy memory_policy;
   struct plan_cpus initial_cpus,
       final_cpus; /* of a further command: before and after it joins the container's cgroups */
   uint8_t has_oom_score_adj;

@@ -133,6 +133,7 @@ static const char everything[] =
     "\"hugepageLimits\":[{\"pageSize\":\"2MB\",\"limit\":1}],\"rdma\":{\"m\":{\"hcaHandles\":1}},"
     "\"unified\":{\"memory.high\":\"1\"},\"devices\":[{\"allow\":true,\"type\":\"c\",\"major\":1,\"minor\":2,"
     "\"access\":\"r\"}]},"
+    "\"memoryPolicy\":{\"mode\":\"MPOL_BIND\",\"nodes\":\"0-1,65\",\"flags\":[\"MPOL_F_STATIC_NODES\"]},"
     "\"personality\":{\"domain\":\"LINUX32\"},\"rootfsPropagation\":\"rshared\",\"seccomp\":{\"defaultAction\":\"SCMP_"
     "ACT_ALLOW\",\"architectures\":[\"SCMP_ARCH_"
     "X86_64\"],"
@@ -173,6 +174,12 @@ static void schedules_are_numbers(void) {
       "\"execCPUAffinity\":{\"final\":\"-1\"}",
       "\"execCPUAffinity\":{\"initial\":\"1;2\"}",
   };
+  static const char *const bad_policies[] = {"7",
+                                             "{\"nodes\":\"0\"}",
+                                             "{\"mode\":\"BIND\"}",
+                                             "{\"mode\":\"MPOL_BIND\",\"nodes\":\"1024\"}",
+                                             "{\"mode\":\"MPOL_BIND\",\"flags\":[\"MPOL_F_X\"]}",
+                                             "{\"mode\":\"MPOL_BIND\",\"flags\":\"x\"}"};
   CHECK_INT(compile(everything), 0);
   const struct plan_process *process = &plan_builder_head(&builder)->process;
   CHECK_INT(process->scheduler.policy, 6);
@@ -184,9 +191,16 @@ static void schedules_are_numbers(void) {
         process->initial_cpus.bits[15] == 1ull << 63);
   CHECK(process->final_cpus.bits[0] == 0 && process->final_cpus.bits[1] == 1);
   CHECK_INT(process->personality, 8);
+  CHECK_INT(process->memory_policy.mode, 1 << 15 | 2);
+  CHECK(process->memory_policy.nodes[0] == 3 && process->memory_policy.nodes[1] == 2);
   for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
     char text[1024];
     (void)snprintf(text, sizeof text, "{" PROCESS ",%s}," LINUX "}}", bad[i]);
+    CHECK(compile(text) < 0);
+  }
+  for (size_t i = 0; i < sizeof bad_policies / sizeof bad_policies[0]; i++) {
+    char text[1024];
+    (void)snprintf(text, sizeof text, "{" PROCESS "}," LINUX ",\"memoryPolicy\":%s}}", bad_policies[i]);
     CHECK(compile(text) < 0);
   }
 }

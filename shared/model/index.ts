@@ -5,6 +5,7 @@ export * from './cluster.ts';
 export * from './container.ts';
 export * from './generic-resource.ts';
 export * from './manager.ts';
+export * from './mount.ts';
 export * from './network-report.ts';
 export * from './network.ts';
 export * from './node-network.ts';

@@ -66,6 +66,12 @@ export interface Network {
 /** The id of the routing mesh's network is fixed, so that two managers starting at once agree. */
 export const INGRESS_NETWORK_ID = 'ingress0000000000000000000';
 
+/** Another name for what is on the network, for who has the link alone. */
+export interface NetworkLink {
+  readonly name: string;
+  readonly alias: string;
+}
+
 /** A service or a container on a network. */
 export interface NetworkAttachment {
   /** Network id (specs as stored hold ids, not names). */
@@ -75,4 +81,8 @@ export interface NetworkAttachment {
   readonly address?: string;
   /** The network with the highest is the way out, of those that have one. Absent: 0. */
   readonly wayOutPriority?: number;
+  /** Of a standalone container: of its device there. Absent: any. */
+  readonly macAddress?: string;
+  /** Of a standalone container. */
+  readonly links?: readonly NetworkLink[];
 }

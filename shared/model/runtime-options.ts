@@ -30,6 +30,11 @@ export interface BlockIo {
 export interface RuntimeOptions {
   /** All capabilities that the agent has, all devices, no seccomp filter, nothing masked. */
   readonly privileged?: boolean;
+  /** What is hidden, and what can not be written, in place of the usual paths; [] is nothing. */
+  readonly maskedPaths?: readonly string[];
+  readonly readOnlyPaths?: readonly string[];
+  /** For the runtime's configuration; the runtime itself does nothing by them. */
+  readonly annotations?: Readonly<Record<string, string>>;
   readonly devices?: readonly DeviceMapping[];
   /** "c 1:3 rwm" as the device cgroup has them; * for any number. */
   readonly deviceRules?: readonly string[];
@@ -46,6 +51,8 @@ export interface RuntimeOptions {
   readonly userNamespace?: 'private' | 'host';
   /** The node's network, or none but the loopback; absent: the service's networks. */
   readonly network?: 'host' | 'none';
+  /** Of its device on ingress, where it has no network of its own. */
+  readonly macAddress?: string;
   /** Ids of containers on the same node whose namespaces it is in, in place of its own. */
   readonly networkOf?: string;
   readonly pidOf?: string;
@@ -59,6 +66,8 @@ export interface RuntimeOptions {
   readonly cpuPeriodUs?: number;
   /** Such as "0-2,4". */
   readonly cpuset?: string;
+  /** Memory nodes, likewise. */
+  readonly cpusetMems?: string;
   readonly blockIo?: BlockIo;
   /** Memory and swap together; -1 is no limit. */
   readonly memorySwapBytes?: number;

@@ -4,6 +4,7 @@ import type { Autoscale, Scaled } from './autoscale.ts';
 import type { Balance, Canary } from './assignment.ts';
 import type { ContainerMode, ContainerRequest, ContainerRun } from './container.ts';
 import type { GenericRequest } from './generic-resource.ts';
+import type { MountSpec } from './mount.ts';
 import type { NetworkAttachment } from './network.ts';
 import { isOffNetworks } from './node-network.ts';
 import type { RuntimeOptions } from './runtime-options.ts';
@@ -60,51 +61,6 @@ export interface HealthCheck {
   readonly startIntervalNs: number;
   readonly retries: number;
 }
-
-/** What a mount asks for. Without it: as large as the kernel lets it be, 1777, nosuid, nodev and noexec, as with Docker. */
-export interface TmpfsOptions {
-  readonly readOnly?: boolean;
-  readonly sizeBytes?: number;
-  /** Permissions of its root, whose owners are uid and gid. */
-  readonly mode?: number;
-  readonly uid?: number;
-  readonly gid?: number;
-  readonly exec?: boolean;
-  readonly suid?: boolean;
-  readonly dev?: boolean;
-}
-
-export type MountSpec =
-  | {
-      readonly kind: 'bind';
-      readonly source: string;
-      readonly target: string;
-      readonly readOnly: boolean;
-      readonly propagation?: BindPropagation;
-      readonly createSource?: boolean;
-      /** False: without what is mounted below the source. */
-      readonly recursive?: false;
-    }
-  | {
-      readonly kind: 'volume';
-      readonly source: string;
-      readonly target: string;
-      readonly readOnly: boolean;
-      readonly driver?: string;
-      /** Of the driver, for a volume that does not exist yet. */
-      readonly options?: Labels;
-      readonly labels?: Labels;
-      readonly noCopy?: boolean;
-      /** A path in the volume, which is mounted in place of its root. */
-      readonly subpath?: string;
-    }
-  | ({
-      readonly kind: 'tmpfs';
-      readonly target: string;
-      readonly readOnly: boolean;
-    } & TmpfsOptions);
-
-export type BindPropagation = 'private' | 'rprivate' | 'shared' | 'rshared' | 'slave' | 'rslave';
 
 export interface ContainerSpec {
   readonly image: string;

@@ -1,5 +1,6 @@
 /** Schemas of a service's spec, as it crosses the wire within a task's assignment. Unknown keys are refused. */
 import { z } from 'zod';
+import type { MountSpec } from '../model/mount.ts';
 import type { NetworkAttachment } from '../model/network.ts';
 import type { Canary } from '../model/assignment.ts';
 import type { Autoscale } from '../model/autoscale.ts';
@@ -9,7 +10,6 @@ import type {
   ContainerSpec,
   HealthCheck,
   Labels,
-  MountSpec,
   Placement,
   PublishedPort,
   Reservations,
@@ -81,7 +81,9 @@ const mount = conforms<MountSpec>()(
       propagation: z.enum(['private', 'rprivate', 'shared', 'rshared', 'slave', 'rslave']).exactOptional(),
       createSource: optionalFlag,
       recursive: z.literal(false).exactOptional(),
+      readOnlyBelow: z.literal(false).exactOptional(),
     }),
+    z.strictObject({ kind: z.literal('image'), source: text, ...placed, subpath: optionalText }),
     z.strictObject({
       kind: z.literal('volume'),
       source: text,
@@ -133,6 +135,9 @@ const blockIo = conforms<BlockIo>()(
 const runtime = conforms<RuntimeOptions>()(
   z.strictObject({
     privileged: optionalFlag,
+    maskedPaths: optionalTexts,
+    readOnlyPaths: optionalTexts,
+    annotations: labels.exactOptional(),
     devices: z.array(z.strictObject({ source: text, target: text, access: text })).exactOptional(),
     deviceRules: optionalTexts,
     shmBytes: optionalCount,
@@ -147,10 +152,12 @@ const runtime = conforms<RuntimeOptions>()(
     pidOf: optionalText,
     ipcOf: optionalText,
     ipcShareable: optionalFlag,
+    macAddress: optionalText,
     domainname: optionalText,
     cpuShares: optionalCount,
     cpuPeriodUs: optionalCount,
     cpuset: optionalText,
+    cpusetMems: optionalText,
     blockIo: blockIo.exactOptional(),
     memorySwapBytes: z.number().int().exactOptional(),
     memorySwappiness: z.number().int().exactOptional(),
@@ -272,6 +279,8 @@ const attachment = conforms<NetworkAttachment>()(
     aliases: texts,
     address: optionalText,
     wayOutPriority: z.number().int().exactOptional(),
+    macAddress: optionalText,
+    links: z.array(z.strictObject({ name: text, alias: text })).exactOptional(),
   }),
 );
 

@@ -204,6 +204,86 @@ test('an agent that is killed while it stops, removes or has paused containers l
   );
 });
 
+test('memory nodes, paths of the kernel, annotations', async (t, { docker, swarm, tag }) => {
+  const name = `system-${tag}`;
+  // The older client has no word for annotations.
+  const annotation = tag === 'v28' ? ['--annotation', 'org.example.a=b'] : [];
+  const options = ['--cpuset-mems', '0', '--security-opt', 'systempaths=unconfined', ...annotation];
+  const script =
+    'grep -c " /proc/[a-z]" /proc/mounts; cat /sys/fs/cgroup/cpuset/cpuset.mems; exec sleep 1000';
+  await docker.ok('run', '-d', '--name', name, ...options, 'busybox', 'sh', '-c', script);
+  await swarm.eventually(async () => (await docker.lines('logs', name)).length === 2);
+  t.deepEqual(await docker.lines('logs', name), ['0', '0'], 'nothing is mounted over a path of /proc');
+  const host = await docker.json<Record<string, unknown>>('inspect', '-f', '{{json .HostConfig}}', name);
+  t.like(host, { CpusetMems: '0', MaskedPaths: [], ReadonlyPaths: [] });
+  if (tag === 'v28') t.deepEqual(host['Annotations'], { 'org.example.a': 'b' });
+  await docker.ok('update', '--cpuset-mems', '0', name);
+  t.regex(await docker.fails('update', '--cpuset-mems', '99', name), /Cannot update container .*write '99'/);
+  t.regex(await docker.fails('update', '--cpuset-mems', 'x', name), /such as '0-2,4' is expected/);
+  await docker.ok('rm', '-f', name);
+});
+
+test('an image at a path of a container: in use, read-only, and what it was at first', async (t, scene) => {
+  const { docker, swarm, tag } = scene;
+  // The older client has no word for it.
+  if (tag !== 'v28') return void t.pass();
+  const name = `shows-${tag}`;
+  await docker.ok('tag', 'nginx', 'shown:1');
+  const mounts = ['--mount', 'type=image,source=shown:1,target=/image'];
+  const part = ['--mount', 'type=image,source=shown:1,target=/part,image-subpath=etc/nginx'];
+  const script = 'ls /part; touch /image/x; exec sleep 1000';
+  await docker.ok('create', '--name', name, ...mounts, ...part, 'busybox', 'sh', '-c', script);
+  await docker.ok('start', name);
+  await swarm.eventually(async () => (await docker.run(['logs', name])).stderr.includes('Read-only'));
+  t.is((await docker.run(['logs', name])).stdout, 'nginx.conf\n');
+  t.regex(
+    await docker.ok('inspect', '-f', '{{json .Mounts}}', name),
+    /"Type":"image".*"Destination":"\/image"/,
+  );
+  await docker.ok('tag', 'busybox', 'shown:1');
+  await docker.ok('restart', '-t', '0', name);
+  await docker.ok('rmi', 'shown:1');
+  t.is(await docker.ok('exec', name, 'ls', '/image/etc/nginx'), 'nginx.conf');
+  t.regex(await docker.fails('rmi', 'nginx'), /is using its referenced image/);
+  t.regex(await docker.fails('create', ...mounts, 'busybox'), /No such image: shown:1/);
+  await docker.ok('rm', '-f', name);
+
+  const service = `image-${tag}`;
+  const create = ['service', 'create', ...LOCAL, '--name', service];
+  const at = ['--mount', 'type=image,source=nginx,target=/image'];
+  const made = await docker.run([...create, ...at, 'busybox', 'sleep', '1000']);
+  t.is(made.code, 0, made.stderr);
+  await swarm.eventually((s) => s.running(service).count === 1);
+  await docker.ok('service', 'rm', service);
+});
+
+test('a link is a name that its container alone has; MAC addresses are as asked', async (t, scene) => {
+  const { docker, swarm, tag } = scene;
+  const [net, db, web] = [`net-${tag}`, `db-${tag}`, `web-${tag}`];
+  await docker.ok('network', 'create', '--driver', 'overlay', '--attachable', net);
+  const id = await docker.ok('run', '-d', '--name', db, '--label', ON_A1, '--network', net, 'nginx');
+  const elsewhere = ON_A1.replace('a1', 'a2');
+  const run = ['run', '-d', '--label', elsewhere, '--network', net, '--name'];
+  const options = ['--link', `${db}:warehouse`, '--mac-address', '02:42:0a:00:00:63'];
+  await docker.ok(...run, web, ...options, 'busybox', 'sleep', '1000');
+  const asks = (name: string) => docker.run(['exec', name, 'wget', '-qO-', 'warehouse']);
+  await swarm.eventually(async () => (await asks(web)).stdout.startsWith(`${id.slice(0, 12)} `));
+  const address = '/sys/class/net/eth0/address';
+  t.is(await docker.ok('exec', web, 'cat', address), '02:42:0a:00:00:63');
+  const endpoint = `(index .NetworkSettings.Networks "${net}")`;
+  t.is(
+    await docker.ok('inspect', '-f', `{{${endpoint}.MacAddress}} {{${endpoint}.Links}}`, web),
+    `02:42:0a:00:00:63 [${db}:warehouse]`,
+  );
+  await docker.ok(...run, `other-${tag}`, 'busybox', 'sleep', '1000');
+  t.not((await asks(`other-${tag}`)).code, 0, 'nobody else has the name');
+  const alone = ['run', '--rm', '--mac-address', '02:42:0a:00:00:64', 'busybox', 'cat', address];
+  t.is(await docker.ok(...alone), '02:42:0a:00:00:64');
+  t.regex(await docker.fails('create', '--link', `${db}:x`, 'busybox'), /Links: .* on network bridge/);
+  await docker.ok('rm', '-f', db, web, `other-${tag}`);
+  await docker.ok('network', 'rm', net);
+});
+
 test('every option of docker run is in docs/containers.md', async (t, { docker }) => {
   const text = await readFile(path.join(checkoutDir(), 'docs', 'containers.md'), 'utf8');
   const known = new Set(text.match(/--[a-z0-9-]+/g));

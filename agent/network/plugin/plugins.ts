@@ -152,7 +152,7 @@ export class Plugins {
       await this.#locks.run(networkId, async () => {
         const left = this.#records.endpoints.get(key);
         if (left !== undefined) await this.#giveBack(left);
-        await this.#make(task.taskId, network, address, netns);
+        await this.#make(task, network, address, netns);
         this.#ready.add(key);
       });
     } catch (error) {
@@ -164,8 +164,10 @@ export class Plugins {
     }
   }
 
-  async #make(taskId: string, network: Outside, address: string, netns: string): Promise<void> {
+  async #make(task: TaskAssignment, network: Outside, address: string, netns: string): Promise<void> {
+    const { taskId } = task;
     const { networkId, outside } = network;
+    const asked = task.spec.networks.find((one) => one.network === networkId)?.macAddress ?? '';
     const { plugin } = outside;
     const endpoint: PluginEndpoint = {
       ...{ taskId, networkId, plugin, address },
@@ -177,7 +179,8 @@ export class Plugins {
     // On disk before it is asked for: an agent that ends in between gives it back.
     await this.#records.save();
     try {
-      const mac = readEndpoint(await this.#create(network, endpoint), interfaceAddress(network, address));
+      const answer = await this.#create(network, endpoint, asked);
+      const mac = readEndpoint(answer, interfaceAddress(network, address));
       const ids = this.#ids(endpoint);
       const joined = readJoin(
         await this.#directory.call(plugin, 'NetworkDriver.Join', { ...ids, SandboxKey: netns, Options: {} }),
@@ -206,11 +209,11 @@ export class Plugins {
   }
 
   /** A plugin that was started anew may know nothing of its networks: it is told of this one again, once. */
-  async #create(network: Outside, endpoint: PluginEndpoint): Promise<unknown> {
+  async #create(network: Outside, endpoint: PluginEndpoint, MacAddress: string): Promise<unknown> {
     const { plugin } = network.outside;
     const params = {
       ...this.#ids(endpoint),
-      Interface: { Address: interfaceAddress(network, endpoint.address), AddressIPv6: '', MacAddress: '' },
+      Interface: { Address: interfaceAddress(network, endpoint.address), AddressIPv6: '', MacAddress },
       Options: {},
     };
     const create = (): Promise<unknown> =>

@@ -9,9 +9,12 @@ const HARMLESS_RUNTIME: ReadonlySet<string> = new Set([
   'shmBytes',
   'diskBytes',
   'domainname',
+  'macAddress',
   'cpuShares',
   'cpuPeriodUs',
   'cpuset',
+  'cpusetMems',
+  'annotations',
   'blockIo',
   'memorySwapBytes',
   'memorySwappiness',
@@ -70,6 +73,7 @@ function mountPower(mount: MountSpec): string[] {
     case 'bind':
       return [`bind mount of ${mount.source}`];
     case 'tmpfs':
+    case 'image':
       return [];
     case 'volume':
       return volumePowers(mount.driver, mount.options ?? {}).map(
@@ -93,9 +97,12 @@ export function volumePowers(
 }
 
 function runtimePowers(runtime: RuntimeOptions = {}): string[] {
-  const { privileged, devices = [], deviceRules = [], network, userNamespace, ...rest } = runtime;
+  const { privileged, devices = [], deviceRules = [], network, userNamespace, ...others } = runtime;
+  const { maskedPaths, readOnlyPaths, ...rest } = others;
   return [
     ...(privileged === true ? ['privileged'] : []),
+    // An empty list is the most that can be asked for.
+    ...(maskedPaths === undefined && readOnlyPaths === undefined ? [] : ['system paths of its own']),
     ...devices.map(({ source }) => `device ${source}`),
     ...deviceRules.map((rule) => `device rule ${rule}`),
     ...(userNamespace === 'host' ? ["the node's user namespace"] : []),

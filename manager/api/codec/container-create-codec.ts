@@ -45,7 +45,7 @@ export interface DecodedContainer {
 export function decodeContainer(value: unknown): DecodedContainer {
   const raw = parseStrict(zCreate, value, 'container');
   const host = raw.HostConfig ?? {};
-  const { networks, nodeNetwork, networkOf } = decodeNetworks(raw, host);
+  const { networks, nodeNetwork, networkOf, macAddress } = decodeNetworks(raw, host);
   const autoRemove = host.AutoRemove === true;
   const restart = decodeContainerRestart(host.RestartPolicy);
   if (autoRemove && restart.condition !== 'none')
@@ -59,6 +59,7 @@ export function decodeContainer(value: unknown): DecodedContainer {
       ...decodeCommon({ ...host, Domainname: raw.Domainname }),
       cpuPeriodUs: given(host.CpuPeriod),
       network: nodeNetwork,
+      macAddress,
       networkOf,
       pidOf: peerOf(host.PidMode),
       ipcOf: peerOf(host.IpcMode),

@@ -11,7 +11,6 @@ const zCommand = z.union([z.array(z.string()), z.string()]).nullish();
 const zInteger = z.number().int().nullish();
 /** Names that map to nothing in particular: {"80/tcp": {}}. */
 const zSet = z.record(z.string(), z.unknown()).nullish();
-const zAbsent = z.null({ error: 'it is not supported: leave it out' }).optional();
 
 const zMode = (...allowed: readonly [string, ...string[]]) =>
   z
@@ -42,6 +41,7 @@ export const zResources = {
   CpuPeriod: zWhole,
   CpuQuota: zInteger,
   CpusetCpus: zText,
+  CpusetMems: zText,
   // 0 and -1: no limit.
   PidsLimit: zInteger,
 };
@@ -68,6 +68,7 @@ export const zHostConfig = z.object({
   PortBindings: zPortBindings,
   PublishAllPorts: zFlag,
   NetworkMode: zText,
+  Links: zTexts,
   RestartPolicy: zRestartPolicy,
   AutoRemove: zFlag,
   LogConfig: z.object({ Type: zText, Config: zLabels }).nullish(),
@@ -97,11 +98,12 @@ export const zHostConfig = z.object({
   OomScoreAdj: z.number().int().min(-1000).max(1000).nullish(),
   ReadonlyRootfs: zFlag,
   Isolation: zMode('default'),
-  // Docker's other low-level runtimes are programs that Shoal does not have.
-  Runtime: zMode('runc'),
+  // Docker's names for the usual one. Its other low-level runtimes are programs that Shoal does not have.
+  Runtime: zMode('runc', 'io.containerd.runc.v2'),
   MemorySwappiness: zSwappiness,
-  MaskedPaths: zAbsent,
-  ReadonlyPaths: zAbsent,
+  MaskedPaths: zTexts,
+  ReadonlyPaths: zTexts,
+  Annotations: zLabels,
   // The client's own affairs.
   ContainerIDFile: zText,
   // The terminal's first size: characters, of which it may have 65,535.
@@ -112,6 +114,8 @@ export const zEndpoint = z
   .object({
     Aliases: zTexts,
     IPAMConfig: z.object({ IPv4Address: zText }).nullish(),
+    Links: zTexts,
+    MacAddress: zText,
     GwPriority: z.number().int().nullish(),
     // What a network says of an endpoint that is there comes back from clients that copy it.
     NetworkID: zText,
@@ -123,6 +127,7 @@ export const zCreate = z.object({
   Image: zText,
   Hostname: zText,
   Domainname: zText,
+  MacAddress: zText,
   User: zText,
   Env: zTexts,
   Cmd: zCommand,

@@ -1,10 +1,12 @@
 /** A single container's networks and ports in the Docker Engine API: NetworkMode, EndpointsConfig, PortBindings. */
 import type { z } from 'zod';
-import { InvalidError } from '../../../shared/errors/index.ts';
+import { InvalidError, UnsupportedError } from '../../../shared/errors/index.ts';
 import { isAddress } from '../../../shared/lib/cidr.ts';
 import { readHostAddress } from '../../../shared/lib/host-address.ts';
+import { parseMacAddress } from '../../../shared/lib/mac-address.ts';
 import type { NetworkAttachment, PublishedPort } from '../../../shared/model/index.ts';
 import { given } from './common.ts';
+import { decodeLinks, encodeLinks } from './links-codec.ts';
 import type { RawCreate, RawHostConfig, zEndpoint } from './container-create-schema.ts';
 
 export interface DecodedNetworks {
@@ -14,6 +16,8 @@ export interface DecodedNetworks {
   readonly nodeNetwork?: 'host' | 'none';
   /** By name or id: the container whose network it has. */
   readonly networkOf?: string;
+  /** Of its device on `bridge`. */
+  readonly macAddress?: string;
 }
 
 /** Without a network of its own a container has the way out alone, which `bridge` and `default` are. */
@@ -33,19 +37,89 @@ export function decodeNetworks(config: RawCreate, host: RawHostConfig): DecodedN
     const other = named.find(([name]) => name !== mode);
     if (other !== undefined)
       throw new InvalidError(`network ${other[0]} can not be combined with network ${nodeNetwork}`);
+    requireNoDevice(config, host, nodeNetwork);
     return { networks: [], nodeNetwork };
   }
-  for (const [name, endpoint] of Object.entries(endpoints))
-    if (OWN.includes(name) && decodeEndpoint(endpoint).address !== undefined) throw ownAddressElsewhere();
   const attached = new Map(named.map(([name, endpoint]) => [name, decodeEndpoint(endpoint)]));
   // The mode comes first: it is the network that leads out.
-  const names = [...(OWN.includes(mode) ? [] : [mode]), ...attached.keys()];
+  const names = [...new Set([...(OWN.includes(mode) ? [] : [mode]), ...attached.keys()])];
+  const [first, ...others] = names.map((network) => ({
+    network,
+    ...(attached.get(network) ?? { aliases: [] }),
+  }));
+  const own = ownDevice(config, host, first === undefined);
+  return first === undefined
+    ? { networks: [], ...own }
+    : { networks: [withContainers(first, config, host), ...others] };
+}
+
+/** Of a container on `bridge`: of what a network would have it takes the MAC address alone. */
+function ownDevice(
+  config: RawCreate,
+  host: RawHostConfig,
+  alone: boolean,
+): Pick<DecodedNetworks, 'macAddress'> {
+  const endpoints = Object.entries(config.NetworkingConfig?.EndpointsConfig ?? {});
+  const [given] = endpoints.filter(([name]) => OWN.includes(name)).map(([, raw]) => decodeEndpoint(raw));
+  if (given?.address !== undefined) throw ownAddressElsewhere();
+  const linked = (given?.links ?? []).length > 0 || (alone && (host.Links ?? []).length > 0);
+  if (linked)
+    throw new UnsupportedError(
+      'HostConfig.Links: not supported by Shoal on network bridge, where containers do not reach one another: ' +
+        'name a network (docker run --network NET --link NAME:ALIAS)',
+    );
+  if (!alone) {
+    if (given?.macAddress === undefined) return {};
+    throw new InvalidError(
+      'network bridge can not be combined with other networks: leave its MacAddress out',
+    );
+  }
+  const macAddress = sameMac(given?.macAddress, config);
+  return macAddress === undefined ? {} : { macAddress };
+}
+
+/** What is said of the container at large, which means its first network. */
+function withContainers(first: NetworkAttachment, config: RawCreate, host: RawHostConfig): NetworkAttachment {
+  const macAddress = sameMac(first.macAddress, config);
+  const texts = [
+    ...(first.links === undefined ? [] : (encodeLinks(first.links) ?? [])),
+    ...(host.Links ?? []),
+  ];
+  const links = decodeLinks(texts);
   return {
-    networks: [...new Set(names)].map((network) => ({
-      network,
-      ...(attached.get(network) ?? { aliases: [] }),
-    })),
+    ...first,
+    ...(macAddress === undefined ? {} : { macAddress }),
+    ...(links.length === 0 ? {} : { links }),
   };
+}
+
+function sameMac(ofNetwork: string | undefined, { MacAddress }: RawCreate): string | undefined {
+  const own = decodeMac(MacAddress);
+  if (own !== undefined && ofNetwork !== undefined && own !== ofNetwork)
+    throw new InvalidError(
+      'the container-wide MAC address must match the endpoint-specific MAC address for the main network, or be left empty',
+    );
+  return ofNetwork ?? own;
+}
+
+function decodeMac(text: string | null | undefined): string | undefined {
+  if (text === undefined || text === null || text === '') return undefined;
+  const address = parseMacAddress(text);
+  if (address !== undefined) return address;
+  throw new InvalidError(
+    `MacAddress: invalid MAC address ${text}: that of one device is expected, such as 02:42:ac:11:00:02`,
+  );
+}
+
+/** Throws InvalidError for what only a device of the container's own could have. */
+function requireNoDevice(config: RawCreate, host: RawHostConfig, mode: string): void {
+  const endpoints = Object.values(config.NetworkingConfig?.EndpointsConfig ?? {});
+  const conflict = (what: string): InvalidError =>
+    new InvalidError(`conflicting options: ${what} and the network mode ${mode}`);
+  const macs = [config.MacAddress, ...endpoints.map((one) => one?.MacAddress)];
+  if (macs.some((mac) => (mac ?? '') !== '')) throw conflict('mac-address');
+  const links = [host.Links, ...endpoints.map((one) => one?.Links)];
+  if (links.some((list) => (list ?? []).length > 0)) throw conflict('links');
 }
 
 /** The container that a mode `container:NAME` names. */
@@ -58,6 +132,7 @@ function requireNothingOfItsOwn(config: RawCreate, host: RawHostConfig, network:
   const conflict = (what: string): InvalidError =>
     new InvalidError(`conflicting options: ${what} and the container type network mode`);
   if (network !== undefined) throw conflict(`network ${network}`);
+  requireNoDevice(config, host, 'container');
   if ((config.Hostname ?? '') !== '') throw conflict('hostname');
   if ((host.ExtraHosts ?? []).length > 0) throw conflict('custom host-to-IP mapping');
   const resolvers = [host.Dns, host.DnsOptions, host.DnsSearch];
@@ -74,11 +149,15 @@ export function ownAddressElsewhere(): InvalidError {
   );
 }
 
-/** What a client says of a container on one network. Throws InvalidError for an address that is none. */
+/** What a client says of a container on one network. Throws InvalidError for an address that is none, and a link that names nothing. */
 export function decodeEndpoint(raw: z.output<typeof zEndpoint>): Omit<NetworkAttachment, 'network'> {
   const priority = given(raw?.GwPriority);
+  const macAddress = decodeMac(raw?.MacAddress);
+  const links = decodeLinks(raw?.Links ?? []);
   const rest = {
     aliases: raw?.Aliases ?? [],
+    ...(macAddress === undefined ? {} : { macAddress }),
+    ...(links.length === 0 ? {} : { links }),
     ...(priority === undefined ? {} : { wayOutPriority: priority }),
   };
   const address = raw?.IPAMConfig?.IPv4Address ?? '';

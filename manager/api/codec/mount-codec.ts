@@ -8,7 +8,9 @@ import { defined, given, zFlag, zLabels, zText, zWhole } from './common.ts';
 const PROPAGATIONS = ['private', 'rprivate', 'shared', 'rshared', 'slave', 'rslave'] as const;
 
 export const zMount = z.object({
-  Type: z.enum(['bind', 'volume', 'tmpfs'], { error: 'mounts of type bind, volume and tmpfs are supported' }),
+  Type: z.enum(['bind', 'volume', 'tmpfs', 'image'], {
+    error: 'mounts of type bind, volume, tmpfs and image are supported',
+  }),
   Source: zText,
   Target: z.string({ error: 'a mount needs a Target' }).min(1, 'a mount needs a Target'),
   ReadOnly: zFlag,
@@ -21,8 +23,10 @@ export const zMount = z.object({
       NonRecursive: zFlag,
       // A read-only bind is so with all that is mounted below it.
       ReadOnlyForceRecursive: zFlag,
+      ReadOnlyNonRecursive: zFlag,
     })
     .nullish(),
+  ImageOptions: z.object({ Subpath: zText }).nullish(),
   VolumeOptions: z
     .object({
       NoCopy: zFlag,
@@ -51,6 +55,15 @@ export function decodeMount(raw: RawMount): MountSpec {
         propagation: given(raw.BindOptions?.Propagation) as BindPropagation | undefined,
         createSource: given(raw.BindOptions?.CreateMountpoint),
         recursive: raw.BindOptions?.NonRecursive === true ? false : undefined,
+        readOnlyBelow: raw.BindOptions?.ReadOnlyNonRecursive === true ? false : undefined,
+      }) as MountSpec;
+    case 'image':
+      return defined({
+        kind: 'image',
+        source: raw.Source ?? '',
+        target: raw.Target,
+        readOnly: true,
+        subpath: given(raw.ImageOptions?.Subpath),
       }) as MountSpec;
     case 'volume':
       return defined({
@@ -108,6 +121,7 @@ export function encodeMount(mount: MountSpec): object {
         Propagation: mount.propagation,
         CreateMountpoint: mount.createSource,
         NonRecursive: mount.recursive === false ? true : undefined,
+        ReadOnlyNonRecursive: mount.readOnlyBelow === false ? true : undefined,
       });
       return defined({ Type: 'bind', Source: mount.source, ...common, BindOptions: given(options) });
     }
@@ -116,6 +130,10 @@ export function encodeMount(mount: MountSpec): object {
       const { noCopy: NoCopy, subpath: Subpath, labels: Labels } = mount;
       const options = defined({ NoCopy, Subpath, Labels, DriverConfig: driver });
       return defined({ Type: 'volume', Source: mount.source, ...common, VolumeOptions: given(options) });
+    }
+    case 'image': {
+      const options = given(defined({ Subpath: mount.subpath }));
+      return defined({ Type: 'image', Source: mount.source, ...common, ImageOptions: options });
     }
     case 'tmpfs': {
       const Options = given(encodeTmpfsOptions(mount));

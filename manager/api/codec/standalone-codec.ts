@@ -3,9 +3,11 @@ import { elapsedText } from './elapsed-text.ts';
 import type { ContainerFacts, PlacedContainer } from './container-codec.ts';
 import { defined } from './common.ts';
 import type { StoredContainer } from '../ops/container-reads.ts';
+import { encodeLinks } from './links-codec.ts';
 import { boundPorts, listedPorts } from './port-addresses.ts';
 import type { ContainerDetails, MountPoint } from '../../../shared/model/node-methods/index.ts';
 import {
+  INGRESS_NETWORK_ID,
   type MountSpec,
   nodeNetworkId,
   type PublishedPort,
@@ -198,7 +200,7 @@ function pointOf(mount: MountSpec): MountPoint {
 
 const NO_ENDPOINT = {
   IPAMConfig: null as object | null,
-  Links: null,
+  Links: null as readonly string[] | null,
   Aliases: null as readonly string[] | null,
   NetworkID: '',
   EndpointID: '',
@@ -230,17 +232,21 @@ export function encodeEndpoints(
 ): Record<string, object> {
   const isUp = container.state === 'running' || container.state === 'paused';
   const { spec } = stored.revision;
-  const own = spec.container.runtime?.network;
+  const { runtime = {} } = spec.container;
+  const own = runtime.network;
   // Docker shows none of one with another container's network.
-  if (spec.container.runtime?.networkOf !== undefined) return {};
+  if (runtime.networkOf !== undefined) return {};
   if (own !== undefined) return { [own]: { ...NO_ENDPOINT, NetworkID: nodeNetworkId(own) } };
   const attached = new Map(spec.networks.map((one) => [one.network, one]));
   const entries = endpointsOf(stored, isUp).map(({ network, address }) => {
     const subnet = facts.subnet(network, address);
-    const { aliases: given = [], address: fixed, wayOutPriority = 0 } = attached.get(network) ?? {};
+    const attachment = attached.get(network);
+    const { aliases: given = [], address: fixed, wayOutPriority = 0, links = [] } = attachment ?? {};
+    const mac = network === INGRESS_NETWORK_ID ? runtime.macAddress : attachment?.macAddress;
     const endpoint = {
       ...NO_ENDPOINT,
       IPAMConfig: fixed === undefined ? null : { IPv4Address: fixed },
+      Links: encodeLinks(links),
       Aliases: given.length === 0 ? null : given,
       NetworkID: network,
       EndpointID: isUp ? (stored.task?.id ?? '') : '',
@@ -248,6 +254,7 @@ export function encodeEndpoints(
       IPAddress: isUp ? address : '',
       IPPrefixLen: isUp ? (subnet?.bits ?? 0) : 0,
       ...(isUp ? subnet?.ipv6 : {}),
+      MacAddress: isUp ? (mac ?? '') : '',
       DNSNames: [stored.service.name, container.id.slice(0, 12), ...given],
       GwPriority: wayOutPriority,
     };
@@ -273,7 +280,7 @@ export function encodeNetworkSettings(
     Gateway: of('Gateway') ?? '',
     IPAddress: of('IPAddress') ?? '',
     IPPrefixLen: of('IPPrefixLen') ?? 0,
-    MacAddress: '',
+    MacAddress: of('MacAddress') ?? '',
     Networks: endpoints,
   };
 }

@@ -1,5 +1,6 @@
 /** Where the image of a new container is: it is made on a node that has it already. */
-import { NotFoundError } from '../../../shared/errors/index.ts';
+import { ConflictError, NotFoundError } from '../../../shared/errors/index.ts';
+import type { MountSpec } from '../../../shared/model/index.ts';
 import { askNodes } from '../ask-nodes.ts';
 import type { ApiContext } from '../context.ts';
 import { untilNodesReport } from '../returning-nodes.ts';
@@ -33,4 +34,24 @@ export async function nodesWithImage(
   if (first === undefined) throw new NotFoundError(`No such image: ${reference}`);
   const nodeIds = answers.map(({ nodeId }) => nodeId);
   return { nodeIds, exposedPorts: first.result.config.exposedPorts };
+}
+
+/** Those of the nodes that have all images that are mounted, too. Throws NotFoundError for one that no node has. */
+export async function withMountedImages(
+  ctx: ApiContext,
+  mounts: readonly MountSpec[],
+  nodeIds: readonly string[],
+  signal: AbortSignal,
+): Promise<readonly string[]> {
+  const names = new Set(mounts.flatMap((mount) => (mount.kind === 'image' ? [mount.source] : [])));
+  let left = nodeIds;
+  for (const name of names) {
+    const { nodeIds: here } = await nodesWithImage(ctx, name, signal);
+    left = left.filter((id) => here.includes(id));
+    if (left.length === 0)
+      throw new ConflictError(
+        `HostConfig.Mounts: no node has the image ${name} and what else is asked for: pull it where that is`,
+      );
+  }
+  return left;
 }

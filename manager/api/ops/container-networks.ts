@@ -37,6 +37,10 @@ export async function connectContainer(
   const own = nodeNetworkOf(ref);
   if (own !== undefined) {
     if (endpoint.address !== undefined) throw ownAddressElsewhere();
+    if (endpoint.macAddress !== undefined || endpoint.links !== undefined)
+      throw new InvalidError(
+        'EndpointConfig: links and MAC addresses are supported on user defined networks only',
+      );
     return changeNetworks(ctx, container, [], (spec) => withBridge(spec, own, container), signal);
   }
   const network = findNetwork(ctx.store, ref);

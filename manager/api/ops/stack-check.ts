@@ -52,6 +52,7 @@ const PLACES: Readonly<Record<string, readonly string[]>> = {
   shmSize: ['shm_size'],
   storageOpt: ['storage_opt'],
   seccomp: ['security_opt'],
+  annotations: ['annotations'],
   replicas: ['deploy', 'replicas'],
   endpointMode: ['deploy', 'endpoint_mode'],
   'limits.cpus': ['deploy', 'resources', 'limits', 'cpus'],

@@ -154,7 +154,7 @@ function hasVolume(container: PlacedContainer, wanted: string): boolean {
 }
 
 function sourceIs(mount: { kind: string; source?: string }, wanted: string): boolean {
-  return mount.kind !== 'tmpfs' && mount.source === wanted;
+  return (mount.kind === 'volume' || mount.kind === 'bind') && mount.source === wanted;
 }
 
 /** "80", "80/udp", "8000-8010/tcp". */

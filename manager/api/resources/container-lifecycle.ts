@@ -8,7 +8,7 @@ import { readJson } from '../http/body.ts';
 import { queryText } from '../http/query.ts';
 import { requestSignal, sendEmpty, sendJson } from '../http/respond.ts';
 import { callNode } from '../node-call.ts';
-import { nodesWithImage } from '../ops/container-image.ts';
+import { nodesWithImage, withMountedImages } from '../ops/container-image.ts';
 import { containerById, containerByName, type StoredContainer } from '../ops/container-reads.ts';
 import { placeWithPeers } from '../ops/container-peers.ts';
 import { placeVolumes } from '../ops/container-volumes.ts';
@@ -103,9 +103,8 @@ async function create(ctx: ApiContext, req: Request, res: Response): Promise<voi
   const isTaken = (tried: string): boolean => containerByName(ctx.store, tried) !== undefined;
   const image = await nodesWithImage(ctx, decoded.spec.container.image, signal);
   const own = decoded.spec.container.mounts;
-  const lent = await lendMounts(decoded.volumesFrom, own, image.nodeIds, (ref) =>
-    findLender(ctx, ref, signal),
-  );
+  const withImages = await withMountedImages(ctx, own, image.nodeIds, signal);
+  const lent = await lendMounts(decoded.volumesFrom, own, withImages, (ref) => findLender(ctx, ref, signal));
   const { mounts, nodeIds } = await placeVolumes(ctx, lent.mounts, lent.nodeIds, signal);
   const withPeers = await placeWithPeers(decoded, nodeIds, (ref) => findContainer(ctx, ref, signal));
   const spec = {

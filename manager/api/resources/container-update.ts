@@ -3,6 +3,7 @@ import type { Request, Response } from 'express';
 import { z } from 'zod';
 import { ConflictError, InvalidError } from '../../../shared/errors/index.ts';
 import type { Revision, RuntimeOptions, ServiceSpec } from '../../../shared/model/index.ts';
+import type { ContainerLimits } from '../../../shared/model/node-methods/index.ts';
 import { defined, given } from '../codec/common.ts';
 import { decodeContainerRestart, limitsOf } from '../codec/container-create-codec.ts';
 import { zResources, zRestartPolicy } from '../codec/container-create-schema.ts';
@@ -72,6 +73,7 @@ function updatedSpec(spec: ServiceSpec, raw: RawUpdate): ServiceSpec {
     ...defined({
       cpuShares: given(raw.CpuShares),
       cpuset: given(raw.CpusetCpus),
+      cpusetMems: given(raw.CpusetMems),
       memorySwapBytes: given(raw.MemorySwap),
     }),
   }) as RuntimeOptions;
@@ -87,9 +89,7 @@ function updatedSpec(spec: ServiceSpec, raw: RawUpdate): ServiceSpec {
   return updated;
 }
 
-function optionsOf({ cpuShares, cpuset, memorySwapBytes, cpuPeriodUs }: RuntimeOptions = {}) {
-  return defined({ cpuShares, cpuset, memorySwapBytes, cpuPeriodUs }) as Pick<
-    RuntimeOptions,
-    'cpuShares' | 'cpuset' | 'memorySwapBytes' | 'cpuPeriodUs'
-  >;
+function optionsOf(options: RuntimeOptions = {}): ContainerLimits['options'] {
+  const { cpuShares, cpuset, cpusetMems, memorySwapBytes, cpuPeriodUs } = options;
+  return defined({ cpuShares, cpuset, cpusetMems, memorySwapBytes, cpuPeriodUs });
 }

@@ -7,7 +7,11 @@ const MAX = 253;
 
 /** One that no resolver could ask for, or that means something else, would be found nowhere. */
 export function checkAliases({ networks }: ServiceSpec): SpecProblem[] {
-  const aliases = new Set(networks.flatMap((attachment) => attachment.aliases));
+  const names = networks.flatMap(({ aliases: own, links = [] }) => [
+    ...own,
+    ...links.map(({ alias }) => alias),
+  ]);
+  const aliases = new Set(names);
   return [...aliases].flatMap((alias): SpecProblem[] => {
     const message = problemOf(alias);
     return message === undefined ? [] : [{ field: 'networks.aliases', message: `'${alias}': ${message}` }];

@@ -5,6 +5,7 @@ import {
   type HealthCheck,
   type Labels,
   type MountSpec,
+  type RuntimeOptions,
 } from '../../../shared/model/index.ts';
 import { BANDWIDTH_LABELS, readBandwidth } from '../../../shared/lib/bandwidth.ts';
 import { nodesOwn } from '../../../shared/lib/nodes-own.ts';
@@ -72,7 +73,7 @@ function checkTemplates(container: ContainerSpec): SpecProblem[] {
   if (container.hostname !== undefined) texts.push(['hostname', container.hostname]);
   for (const mount of container.mounts) {
     texts.push(['mounts', mount.target]);
-    if (mount.kind !== 'tmpfs') texts.push(['mounts', mount.source]);
+    if (mount.kind === 'bind' || mount.kind === 'volume') texts.push(['mounts', mount.source]);
     if (mount.kind === 'volume') {
       for (const label of Object.values(mount.labels ?? {})) texts.push(['mounts', label]);
     }
@@ -113,6 +114,24 @@ function checkBlockIo({ weight = 500, weights = [], ...rates }: BlockIo): SpecPr
   return problems;
 }
 
+/** What concerns the machine below the container: memory nodes, paths of the kernel, annotations for the runtime. */
+function checkSystem(runtime: RuntimeOptions): SpecProblem[] {
+  const problems: SpecProblem[] = [];
+  const check = (ok: boolean, field: string, message: string): void => {
+    if (!ok) problems.push({ field, message });
+  };
+  const { cpusetMems = '0', maskedPaths = [], readOnlyPaths = [], annotations = {} } = runtime;
+  check(CPU_LIST.test(cpusetMems), 'cpusetMems', `'${cpusetMems}': such as '0-2,4' is expected`);
+  for (const path of [...maskedPaths, ...readOnlyPaths])
+    check(
+      path.startsWith('/') && path.length <= PATH_MAX && !path.split('/').includes('..'),
+      'systemPaths',
+      `'${path}': an absolute path without '..' is expected`,
+    );
+  check(!('' in annotations), 'annotations', 'an annotation needs a name');
+  return problems;
+}
+
 function checkRuntime(container: ContainerSpec): SpecProblem[] {
   const { runtime = {}, oomScoreAdj = 0 } = container;
   const problems: SpecProblem[] = [];
@@ -134,7 +153,7 @@ function checkRuntime(container: ContainerSpec): SpecProblem[] {
   for (const rule of runtime.deviceRules ?? []) {
     check(DEVICE_RULE.test(rule), 'deviceRules', `'${rule}': such as 'c 1:3 rwm' is expected`);
   }
-  problems.push(...checkBlockIo(runtime.blockIo ?? {}));
+  problems.push(...checkBlockIo(runtime.blockIo ?? {}), ...checkSystem(runtime));
   const { diskBytes = MIN_DISK_BYTES } = runtime;
   check(
     diskBytes >= MIN_DISK_BYTES,
@@ -202,10 +221,20 @@ function checkMounts(mounts: readonly MountSpec[]): SpecProblem[] {
     if (mount.kind === 'bind' && !mount.source.startsWith('/') && !mount.source.includes('{{')) {
       report(`the source '${mount.source}' of a bind mount must be an absolute path`);
     }
-    if (mount.kind === 'volume') {
+    if (
+      mount.kind === 'bind' &&
+      mount.readOnlyBelow === false &&
+      !(mount.readOnly && mount.recursive !== false)
+    )
+      report('ReadOnlyNonRecursive is for a bind that is read-only and has what is mounted below');
+    if (mount.kind === 'image' && !(mount.source.length <= IMAGE_MAX && IMAGE.test(mount.source)))
+      report(`'${mount.source}' is not a valid repository/tag`);
+    if (mount.kind === 'volume' || mount.kind === 'image') {
       const { subpath = 'a' } = mount;
       if (subpath.startsWith('/') || subpath.split('/').includes('..') || subpath.length > PATH_MAX)
-        report(`the subpath '${subpath}' must be a relative path in the volume`);
+        report(`the subpath '${subpath}' must be a relative path in the ${mount.kind}`);
+    }
+    if (mount.kind === 'volume') {
       const wrong = optionProblem(mount.options ?? {});
       if (wrong !== undefined) report(wrong);
       if (mount.source !== '' && !VOLUME.test(mount.source.replaceAll(/\{\{.*?\}\}/g, 'x'))) {

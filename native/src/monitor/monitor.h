@@ -77,7 +77,8 @@ int descriptors_place(const struct plan *plan, int *sync_fd, struct shoal_error 
 int schedule_apply(const struct plan *plan, pid_t pid, struct shoal_error *err);
 /* The caller alone. */
 int schedule_on(const struct plan_cpus *cpus, struct shoal_error *err);
-int schedule_personality(const struct plan *plan, struct shoal_error *err);
+/* Personality and memory policy. */
+int schedule_process(const struct plan *plan, struct shoal_error *err);
 
 /* --- label.c: of the next execve. */
 int label_for_exec(const struct plan *plan, struct shoal_error *err);
@@ -96,6 +97,13 @@ int userns_enter(int sync_fd, struct shoal_error *err);
 
 /* In the init: the next tree, attached nowhere. */
 int userns_receive_tree(int sync_fd, struct shoal_error *err);
+
+/* A directory of the node with the owners that the container's ids are, at a place of the stage. */
+int userns_stage_directory(const char *source, const char *place, int userns_fd, struct shoal_error *err);
+
+/* --- layers.c: a tree, attached nowhere, of what PLAN_MOUNT_LAYERS says; userns_fd: whose ids its owners are, or -1.
+ * With one the working directory is the stage, else something may be mounted at the root's place for a moment. */
+int layers_tree(const struct plan *plan, const struct plan_mount *mount, int userns_fd, struct shoal_error *err);
 
 /* In a further process of a container: which of its user and time namespaces are not the caller's. */
 int userns_foreign(pid_t pid);

@@ -92,6 +92,12 @@ int mounts_clone_tree(const struct plan *plan, const struct plan_mount *mount, s
   int failure = errno;
   close(place);
   if (fd < 0) return shoal_fail(err, failure, step, "source %s", source);
+  bool here = (mount->flags & PLAN_MOUNT_READONLY_HERE) != 0;
+  if (here && sys_mount_setattr(fd, AT_EMPTY_PATH, ATTR_RDONLY, 0, 0) < 0) {
+    int code = errno;
+    close(fd);
+    return shoal_fail(err, code, step, "attributes of %s", source);
+  }
   if ((mount->attr_set | mount->attr_clear) == 0) return fd;
   /* "ro" with "rbind" is recursive: a writable mount below a read-only one is never what was meant. */
   if (sys_mount_setattr(fd, AT_EMPTY_PATH | recursive, mount->attr_set, mount->attr_clear, 0) < 0) {
@@ -133,7 +139,9 @@ static int seal(const struct plan *plan, const struct plan_mount *mount, int roo
 }
 
 static int bound_tree(const struct plan *plan, const struct plan_mount *mount, int sync_fd, struct shoal_error *err) {
-  return userns_own(plan) ? userns_receive_tree(sync_fd, err) : mounts_clone_tree(plan, mount, err);
+  if (userns_own(plan)) return userns_receive_tree(sync_fd, err);
+  bool layers = (mount->flags & PLAN_MOUNT_LAYERS) != 0;
+  return layers ? layers_tree(plan, mount, -1, err) : mounts_clone_tree(plan, mount, err);
 }
 
 static bool has_mode(const struct plan *plan, const struct plan_mount *mount) {

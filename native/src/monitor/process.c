@@ -123,7 +123,7 @@ static int drop_privileges(const struct plan *plan, int sync_fd, struct shoal_er
   const struct plan_capabilities *wanted = &plan->process.capabilities;
   const uint64_t admin = 1ull << CAP_SYS_ADMIN;
   leave_keyring();
-  int rc = schedule_personality(plan, err);
+  int rc = schedule_process(plan, err);
   if (rc == 0) rc = drop_bounding(wanted->bounding, err);
   if (rc == 0) rc = become_user(plan, err);
   if (rc < 0) return rc;

@@ -1,6 +1,7 @@
 /* When and where a process runs. */
 #include <errno.h>
 #include <sched.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/personality.h>
 #include <sys/syscall.h>
@@ -41,7 +42,20 @@ int schedule_on(const struct plan_cpus *cpus, struct shoal_error *err) {
   return shoal_fail(err, errno, "execCPUAffinity", "no such CPU");
 }
 
-int schedule_personality(const struct plan *plan, struct shoal_error *err) {
-  if (plan->process.personality == 0 || personality(plan->process.personality) >= 0) return 0;
-  return shoal_fail(err, errno, "personality", "%u", plan->process.personality);
+/* The kernel takes no more than the nodes of the process's cpuset, whose numbers they are. */
+static int set_memory_policy(const struct plan_memory_policy *policy, struct shoal_error *err) {
+  bool named = false;
+  for (size_t i = 0; i < sizeof policy->nodes / sizeof policy->nodes[0]; i++)
+    named = named || policy->nodes[i] != 0;
+  const uint64_t *nodes = named ? policy->nodes : NULL;
+  /* The kernel's count is one less than what it is told. */
+  if (syscall(SYS_set_mempolicy, (int)policy->mode, nodes, named ? PLAN_NODES_MAX + 1 : 0) >= 0) return 0;
+  return shoal_fail(err, errno, "memoryPolicy", "mode %#x", policy->mode);
+}
+
+int schedule_process(const struct plan *plan, struct shoal_error *err) {
+  const struct plan_process *process = &plan->process;
+  if (process->personality != 0 && personality(process->personality) < 0)
+    return shoal_fail(err, errno, "personality", "%u", process->personality);
+  return process->memory_policy.given ? set_memory_policy(&process->memory_policy, err) : 0;
 }

@@ -63,8 +63,7 @@ static int map_owners(int tree, unsigned int flags, int userns_fd, const char *w
   return shoal_fail(err, ENOTSUP, "user namespace", "%s: this kernel has no idmapped mounts of its file system", what);
 }
 
-/* A directory of the node with mapped owners, at a place of the stage. */
-static int stage_directory(const char *source, const char *place, int userns_fd, struct shoal_error *err) {
+int userns_stage_directory(const char *source, const char *place, int userns_fd, struct shoal_error *err) {
   int tree = sys_open_tree(AT_FDCWD, source, OPEN_TREE_CLONE_FLAG | O_CLOEXEC);
   if (tree < 0) return shoal_fail(err, errno, "root", "%s", source);
   int rc = map_owners(tree, 0, userns_fd, source, err);
@@ -97,13 +96,13 @@ static int stage_overlay(const struct plan *plan, int userns_fd, struct shoal_er
   int rc = 0;
   for (uint32_t i = 0; rc == 0 && i < plan->lowers.count; i++) {
     (void)snprintf(place, sizeof place, "%u", i);
-    rc = stage_directory(plan_string(plan, lowers[i]), place, userns_fd, err);
+    rc = userns_stage_directory(plan_string(plan, lowers[i]), place, userns_fd, err);
     if (size < sizeof options)
       size += (size_t)snprintf(options + size, sizeof options - size, "%s%s", i == 0 ? "" : ":", place);
   }
   size_t length = (size_t)(strrchr(upper, '/') - upper);
   (void)snprintf(parent, sizeof parent, "%.*s", (int)length, upper);
-  if (rc == 0) rc = stage_directory(parent, "rw", userns_fd, err);
+  if (rc == 0) rc = userns_stage_directory(parent, "rw", userns_fd, err);
   if (size < sizeof options)
     size += (size_t)snprintf(options + size, sizeof options - size, ",upperdir=rw/%s,workdir=rw/%s", upper + length + 1,
                              work + length + 1);
@@ -142,6 +141,7 @@ static int devices_tree(const struct plan *plan, struct shoal_error *err) {
 
 static int bind_tree(const struct plan *plan, const struct plan_mount *mount, int userns_fd, struct shoal_error *err) {
   unsigned int recursive = (mount->flags & PLAN_MOUNT_RECURSIVE) != 0 ? AT_RECURSIVE_FLAG : 0;
+  if ((mount->flags & PLAN_MOUNT_LAYERS) != 0) return layers_tree(plan, mount, userns_fd, err);
   int tree = mounts_clone_tree(plan, mount, err);
   if (tree < 0 || (mount->flags & PLAN_MOUNT_IDMAP) == 0) return tree;
   int rc = map_owners(tree, recursive, userns_fd, plan_string(plan, mount->target), err);

@@ -131,6 +131,8 @@ int bundle_load(const struct oci *oci, const char *path, const char *id, struct 
   if (rc == 0) rc = set_cgroups_path(bundle, id, oci->systemd_cgroup);
   if (rc != 0) return rc;
   bundle->hooks = cJSON_DetachItemFromObjectCaseSensitive(bundle->config, "hooks");
+  bundle->net_devices = cJSON_DetachItemFromObjectCaseSensitive(object_at(bundle->config, "linux"), "netDevices");
+  if (net_devices_check(bundle->net_devices, bundle->config) != 0) return EXIT_NOT_DONE;
   bundle_prune(bundle->config);
   bundle->terminal = cJSON_IsTrue(json_member(json_member(bundle->config, "process"), "terminal"));
   return hooks_check(bundle->hooks);
@@ -139,4 +141,5 @@ int bundle_load(const struct oci *oci, const char *path, const char *id, struct 
 void bundle_free(struct bundle *bundle) {
   cJSON_Delete(bundle->config);
   cJSON_Delete(bundle->hooks);
+  cJSON_Delete(bundle->net_devices);
 }

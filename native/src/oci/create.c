@@ -72,6 +72,7 @@ static int compile(struct creation *creation, struct shoal_error *err) {
   for (size_t i = 0; i < sizeof early / sizeof early[0]; i++) {
     if (json_member(creation->bundle.hooks, early[i]) != NULL) plan->hooks_before_pivot = 1;
   }
+  if (creation->bundle.net_devices != NULL) plan->hooks_before_pivot = 1;
   call->plan_fd = plan_builder_finish(&call->builder, err);
   return call->plan_fd < 0 ? call->plan_fd : 0;
 }
@@ -102,7 +103,8 @@ static int run_hooks(struct creation *creation, pid_t pid, struct shoal_error *e
   cJSON *state = store_state(&creation->container, STATUS_CREATING);
   cJSON_ReplaceItemInObjectCaseSensitive(state, "pid", cJSON_CreateNumber(pid));
   const struct hook_way inside = {.spawn = hook_spawn_inside, .context = &pid};
-  int rc = hooks_run(creation->bundle.hooks, "prestart", state, &hook_beside, err);
+  int rc = net_devices_hand_over(creation->bundle.net_devices, pid, err);
+  if (rc == 0) rc = hooks_run(creation->bundle.hooks, "prestart", state, &hook_beside, err);
   if (rc == 0) rc = hooks_run(creation->bundle.hooks, "createRuntime", state, &hook_beside, err);
   if (rc == 0) rc = hooks_run(creation->bundle.hooks, "createContainer", state, &inside, err);
   cJSON_Delete(state);

@@ -127,7 +127,7 @@ static int inherit(struct config_context *context, cJSON *process, const struct 
   cJSON *config = config_of(container);
   const cJSON *affinity = json_member(json_member(config, "process"), name);
   if (affinity != NULL && json_member(process, name) == NULL) replace(process, name, cJSON_Duplicate(affinity, true));
-  int rc = config_personality(context, json_member(config, "linux"));
+  int rc = config_every_process(context, json_member(config, "linux"));
   cJSON_Delete(config);
   return rc;
 }

@@ -21,6 +21,12 @@ static const char *const filter_flags[] = {"SECCOMP_FILTER_FLAG_LOG", "SECCOMP_F
 static const char *const operators[] = {"SCMP_CMP_EQ", "SCMP_CMP_GE",        "SCMP_CMP_GT", "SCMP_CMP_LE",
                                         "SCMP_CMP_LT", "SCMP_CMP_MASKED_EQ", "SCMP_CMP_NE", NULL};
 
+static const char *const memory_modes[] = {
+    "MPOL_BIND",      "MPOL_DEFAULT",        "MPOL_INTERLEAVE",          "MPOL_LOCAL",
+    "MPOL_PREFERRED", "MPOL_PREFERRED_MANY", "MPOL_WEIGHTED_INTERLEAVE", NULL};
+static const char *const memory_flags[] = {"MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES",
+                                           NULL};
+
 static void add_names(cJSON *object, const char *name, const char *const names[]) {
   cJSON *array = cJSON_AddArrayToObject(object, name);
   for (size_t i = 0; names[i] != NULL; i++)
@@ -49,6 +55,10 @@ static void add_linux(cJSON *features) {
   add_switch(linux_features, "apparmor", true);
   add_switch(linux_features, "selinux", true);
   add_switch(linux_features, "intelRdt", false);
+  add_switch(linux_features, "netDevices", true);
+  cJSON *policy = cJSON_AddObjectToObject(linux_features, "memoryPolicy");
+  add_names(policy, "modes", memory_modes);
+  add_names(policy, "flags", memory_flags);
   add_switch(cJSON_AddObjectToObject(linux_features, "mountExtensions"), "idmap", true);
 }
 

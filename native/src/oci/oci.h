@@ -72,14 +72,20 @@ unsigned long long process_start_time(pid_t pid);
 /* --- bundle.c */
 struct bundle {
   char path[OCI_PATH_MAX];
-  cJSON *config; /* as the library takes it: paths absolute, what asks for nothing left out */
-  cJSON *hooks;  /* NULL: none */
+  cJSON *config;      /* as the library takes it: paths absolute, what asks for nothing left out */
+  cJSON *hooks;       /* NULL: none */
+  cJSON *net_devices; /* NULL: none */
   bool terminal;
   struct scope scope; /* of systemd, if it shall make the cgroups */
 };
 int bundle_load(const struct oci *oci, const char *path, const char *id, struct bundle *bundle);
 void bundle_free(struct bundle *bundle);
 void bundle_prune(cJSON *config);
+
+/* --- net-devices.c: linux.netDevices. Fails, and says why, for what can not be meant. */
+int net_devices_check(const cJSON *devices, const cJSON *config);
+/* Puts them into the network namespace of that process. What has gone there is not taken back: it goes with it. */
+int net_devices_hand_over(const cJSON *devices, pid_t pid, struct shoal_error *err);
 
 /* --- seccomp-cache.c: puts the compiled profile into the plan. root: of the runtime. */
 int seccomp_cached(const char *root, const cJSON *profile, struct plan_builder *builder, struct shoal_error *err);

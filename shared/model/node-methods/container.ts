@@ -60,10 +60,10 @@ export interface ContainerInfo {
 
 /** Something mounted into a container, as its node has it. */
 export interface MountPoint {
-  readonly kind: 'bind' | 'volume' | 'tmpfs';
+  readonly kind: 'bind' | 'volume' | 'tmpfs' | 'image';
   /** Of a volume. */
   readonly name?: string;
-  /** Path on the node; '' for tmpfs. */
+  /** Path on the node; '' for tmpfs; of an image its id. */
   readonly source: string;
   readonly target: string;
   readonly readOnly: boolean;
@@ -148,7 +148,10 @@ export interface NetworkCounters {
 export interface ContainerLimits {
   readonly limits: ResourceAmounts;
   readonly reservations: ResourceAmounts;
-  readonly options: Pick<RuntimeOptions, 'cpuShares' | 'cpuset' | 'memorySwapBytes' | 'cpuPeriodUs'>;
+  readonly options: Pick<
+    RuntimeOptions,
+    'cpuShares' | 'cpuset' | 'cpusetMems' | 'memorySwapBytes' | 'cpuPeriodUs'
+  >;
 }
 
 export interface ContainerMethods {

@@ -31,7 +31,7 @@ const logsParams = conforms<LogsParams>()(
 
 const mountPoint = conforms<MountPoint>()(
   z.strictObject({
-    kind: z.enum(['bind', 'volume', 'tmpfs']),
+    kind: z.enum(['bind', 'volume', 'tmpfs', 'image']),
     name: text.exactOptional(),
     source: text,
     target: text,
@@ -99,6 +99,7 @@ const containerLimits = conforms<ContainerLimits>()(
     options: z.strictObject({
       cpuShares: count.exactOptional(),
       cpuset: text.exactOptional(),
+      cpusetMems: text.exactOptional(),
       memorySwapBytes: z.number().int().exactOptional(),
       cpuPeriodUs: count.exactOptional(),
     }),

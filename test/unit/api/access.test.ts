@@ -12,7 +12,7 @@ import { ADMINS_ONLY, ROUTE_RULES } from '../../../manager/api/access/routes.ts'
 import { decodeServiceSpec } from '../../../manager/api/codec/service-spec-codec.ts';
 import { createApi, listenUnix } from '../../../manager/api/index.ts';
 import { createRoot, openAuthority } from '../../../manager/ca/authority.ts';
-import type { ServiceSpec } from '../../../shared/model/index.ts';
+import type { RuntimeOptions, ServiceSpec } from '../../../shared/model/index.ts';
 import { methodSchemas, streamSchemas } from '../../../shared/wire/node-methods/index.ts';
 import { AccessDoor, type Credentials } from './access-door.ts';
 import { ApiFixture, type Json } from './fixture.ts';
@@ -398,6 +398,10 @@ test('a field of a spec that nobody has judged is for admins', (t) => {
   t.deepEqual(hostPowers(spec), []);
   const planted = { ...spec, container: { ...spec.container, planted: true, runtime: { alsoPlanted: 1 } } };
   t.deepEqual(hostPowers(planted as unknown as ServiceSpec), ['alsoPlanted', 'planted']);
+  const withRuntime = (runtime: RuntimeOptions) => ({ ...spec, container: { ...spec.container, runtime } });
+  t.deepEqual(hostPowers(withRuntime({ annotations: { a: 'b' }, cpusetMems: '0' })), []);
+  for (const nothingHidden of [{ maskedPaths: [] }, { readOnlyPaths: [] }])
+    t.deepEqual(hostPowers(withRuntime(nothingHidden)), ['system paths of its own']);
 });
 
 test('a volume is of one stack, of the longest name that fits', (t) => {

@@ -55,7 +55,8 @@ test('a running container joins and leaves networks: interfaces keep their numbe
   const [task] = cluster.api.store.all('tasks').values();
   const addresses = () => cluster.api.store.get('tasks', task?.id ?? '')?.addresses ?? [];
   const [front] = addresses();
-  t.is((await join(cluster, 'back', { Aliases: ['www'] })).status, 200);
+  const endpoint = { Aliases: ['www'], Links: ['db:store'], MacAddress: '02-00-00-00-00-07' };
+  t.is((await join(cluster, 'back', endpoint)).status, 200);
   t.deepEqual(
     addresses().map(({ device }) => device),
     [0, 1],
@@ -65,7 +66,12 @@ test('a running container joins and leaves networks: interfaces keep their numbe
     asked.at(-1)?.addresses,
     addresses().map(({ network, address }) => ({ network, address })),
   );
-  t.like((await networks(cluster))['back'], { Aliases: ['www'], IPAddress: addresses()[1]?.address });
+  t.like((await networks(cluster))['back'], {
+    Aliases: ['www'],
+    IPAddress: addresses()[1]?.address,
+    MacAddress: '02:00:00:00:00:07',
+    Links: ['db:store'],
+  });
   const users = (await cluster.api.get('/networks/back')).Containers;
   t.is(users[id]?.Name, 'web');
   t.is((await cluster.api.send('DELETE', '/networks/back')).status, 403);
@@ -140,8 +146,10 @@ test('what can not be is refused by name, and leaves things as they were', async
   await says(join(cluster, 'back', {}, 'host'), 403, /cannot be connected to any other network/);
   await says(join(cluster, 'host'), 403, /host network/);
   await says(join(cluster, 'bridge'), 400, /every network that is not internal is a way out/);
-  await says(join(cluster, 'back', { Links: ['x'] }), 501, /EndpointConfig\.Links/);
-  await says(join(cluster, 'back', { MacAddress: '02:42:ac:11:00:02' }), 501, /EndpointConfig\.MacAddress/);
+  await says(join(cluster, 'back', { DriverOpts: { x: 'y' } }), 501, /EndpointConfig\.DriverOpts/);
+  await says(join(cluster, 'back', { MacAddress: '03:42:ac:11:00:02' }), 400, /invalid MAC address 03:/);
+  await says(join(cluster, 'bridge', { Links: ['x'] }), 400, /on user defined networks only/);
+  await says(join(cluster, 'back', { Links: ['x:a b'] }), 400, /'a b': a DNS name is expected/);
   await says(join(cluster, 'back', { Aliases: ['a b'] }), 400, /'a b': a DNS name is expected/);
   await says(leave(cluster, 'back'), 403, /is not connected to network back/);
   t.is((await leave(cluster, 'back', { Force: true })).status, 200);

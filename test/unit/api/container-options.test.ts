@@ -12,10 +12,10 @@ const DOCUMENT = path.join(checkoutDir(), 'docs', 'containers.md');
 
 type Body = Record<string, unknown>;
 
-function bodyOf(group: 'config' | 'host', { field, sample }: OptionSample): Body {
+function bodyOf(group: 'config' | 'host', { field, sample, with: besides = {} }: OptionSample): Body {
   return group === 'config'
     ? { Image: 'a', [field]: sample }
-    : { Image: 'a', HostConfig: { [field]: sample } };
+    : { Image: 'a', HostConfig: { ...besides, [field]: sample } };
 }
 
 /** All that a request comes to but what is kept of it for `docker inspect`. */
@@ -30,7 +30,7 @@ function outcome(group: 'config' | 'host', sample: OptionSample): readonly [supp
     const body = bodyOf(group, sample);
     const [warning] = decodeContainer(body).warnings;
     if (warning !== undefined) return ['warned about', note || warning];
-    if (meaning(body) !== meaning({ Image: 'a' })) return ['honoured', note];
+    if (meaning(body) !== meaning({ Image: 'a', HostConfig: sample.with })) return ['honoured', note];
     if (isSo !== true) throw new Error(`${sample.field} is accepted and changes nothing: nobody is told`);
     return ['accepted', note];
   } catch (error) {

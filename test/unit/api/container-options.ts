@@ -9,6 +9,8 @@ export interface OptionSample {
   readonly note?: string;
   /** It is accepted, and asks for what is so anyway. */
   readonly isSo?: true;
+  /** What else of HostConfig it is said with. */
+  readonly with?: Readonly<Record<string, unknown>>;
 }
 
 const option = (field: string, flag: string, sample: unknown, note?: string, isSo?: true): OptionSample => ({
@@ -39,7 +41,12 @@ export const CONFIG_OPTIONS: readonly OptionSample[] = [
   option('WorkingDir', '--workdir', '/w', 'made if it is missing'),
   option('Entrypoint', '--entrypoint', ['sh']),
   option('NetworkDisabled', '', true),
-  option('MacAddress', '--mac-address', '02:42:ac:11:00:02', 'the manager gives the addresses'),
+  option(
+    'MacAddress',
+    '--mac-address',
+    '02:42:ac:11:00:02',
+    'of its device on its first network, or on `bridge`; shown while it runs',
+  ),
   option('OnBuild', '', ['RUN true'], 'of builds', true),
   option('Labels', '--label', { a: 'b' }),
   option('StopSignal', '--stop-signal', 'SIGINT'),
@@ -49,7 +56,7 @@ export const CONFIG_OPTIONS: readonly OptionSample[] = [
     'NetworkingConfig',
     '--network-alias, --ip',
     { EndpointsConfig: { net: { Aliases: ['x'] } } },
-    'aliases and an IPv4 address; links and MAC addresses are refused',
+    'aliases, an IPv4 address, links, MAC addresses; `DriverOpts` and other addresses are refused',
   ),
 ];
 
@@ -80,7 +87,7 @@ export const HOST_OPTIONS: readonly OptionSample[] = [
     'the kernel would want a share set aside in every group above',
   ),
   option('CpusetCpus', '--cpuset-cpus', '0', '`docker update` changes it'),
-  option('CpusetMems', '--cpuset-mems', '0', 'memory nodes are those of the machine'),
+  option('CpusetMems', '--cpuset-mems', '0', '`docker update` changes it'),
   option(
     'Devices',
     '--device',
@@ -141,11 +148,11 @@ export const HOST_OPTIONS: readonly OptionSample[] = [
     'PortBindings',
     '--publish',
     { '80/tcp': [{ HostPort: '8080' }] },
-    'on every node; an address is refused',
+    'on every node, or where a node has the address that is named',
   ),
   option('RestartPolicy', '--restart', { Name: 'always' }, '`docker update` changes it'),
   option('AutoRemove', '--rm', true),
-  option('VolumeDriver', '--volume-driver', 'nfs', 'the driver is `local`'),
+  option('VolumeDriver', '--volume-driver', 'local', '`local` is the one there is: others are refused', true),
   option(
     'VolumesFrom',
     '--volumes-from',
@@ -156,10 +163,15 @@ export const HOST_OPTIONS: readonly OptionSample[] = [
     'Mounts',
     '--mount',
     [{ Type: 'tmpfs', Target: '/t' }],
-    '`bind`, `volume`, `tmpfs`; `ReadOnlyNonRecursive`, images and clusters’ volumes are refused',
+    '`bind`, `volume`, `tmpfs`, `image` (see below); clusters’ volumes are refused',
   ),
   option('ConsoleSize', '', [10, 20], 'rows and columns'),
-  option('Annotations', '--annotation', { a: 'b' }, 'there is nothing that reads them'),
+  option(
+    'Annotations',
+    '--annotation',
+    { a: 'b' },
+    'kept, shown, and given to the runtime, which does nothing by them',
+  ),
   option('CapAdd', '--cap-add', ['NET_ADMIN']),
   option('CapDrop', '--cap-drop', ['ALL']),
   option('CgroupnsMode', '--cgroupns', 'host'),
@@ -175,7 +187,13 @@ export const HOST_OPTIONS: readonly OptionSample[] = [
   option('GroupAdd', '--group-add', ['7']),
   option('IpcMode', '--ipc', 'host', '`private`, `shareable`, `host`, `container:NAME`, see below'),
   option('Cgroup', '', 'container:x', 'of another container: there is no such sharing'),
-  option('Links', '--link', ['x'], 'containers find one another by name on a network'),
+  {
+    field: 'Links',
+    flag: '--link',
+    sample: ['x'],
+    with: { NetworkMode: 'net' },
+    note: 'with a network: names that it alone has for others there. Refused on `bridge`, where containers do not reach one another',
+  },
   option('OomScoreAdj', '--oom-score-adj', 5),
   option('PidMode', '--pid', 'host', '`host`, `container:NAME`, see below'),
   option('Privileged', '--privileged', true),
@@ -185,7 +203,7 @@ export const HOST_OPTIONS: readonly OptionSample[] = [
     'SecurityOpt',
     '--security-opt',
     ['no-new-privileges'],
-    '`no-new-privileges`, `seccomp=unconfined`, `seccomp=FILE` (a profile of Docker’s format); `apparmor=unconfined` and `label=disable` are so anyway',
+    '`no-new-privileges`, `seccomp=unconfined`, `seccomp=FILE` (a profile of Docker’s format), `systempaths=unconfined`; `apparmor=unconfined` and `label=disable` are so anyway',
   ),
   option(
     'StorageOpt',
@@ -208,8 +226,19 @@ export const HOST_OPTIONS: readonly OptionSample[] = [
   ),
   option('ShmSize', '--shm-size', 1024 * 1024),
   option('Sysctls', '--sysctl', { 'net.core.somaxconn': '1024' }),
-  option('Runtime', '--runtime', 'crun', '`runc` stands for Shoal’s own'),
-  option('Isolation', '--isolation', 'hyperv', 'of Windows; `default` is so'),
-  option('MaskedPaths', '', ['/proc/x'], 'they are Docker’s, without them with `--privileged` alone'),
-  option('ReadonlyPaths', '', ['/proc/x'], 'they are Docker’s, without them with `--privileged` alone'),
+  option(
+    'Runtime',
+    '--runtime',
+    'runc',
+    '`runc` and `io.containerd.runc.v2` stand for Shoal’s own: others are refused',
+    true,
+  ),
+  option('Isolation', '--isolation', 'default', '`default` alone: others are of Windows', true),
+  option(
+    'MaskedPaths',
+    '--security-opt',
+    [],
+    'in place of Docker’s; [] is none, as `systempaths=unconfined` sends it',
+  ),
+  option('ReadonlyPaths', '--security-opt', [], 'likewise'),
 ];

@@ -4,7 +4,10 @@ import fc from 'fast-check';
 import type { z } from 'zod';
 import { decodeContainer } from '../../../manager/api/codec/container-create-codec.ts';
 import { zCreate, zHostConfig } from '../../../manager/api/codec/container-create-schema.ts';
+import { encodeHostConfig } from '../../../manager/api/codec/host-config-codec.ts';
+import { encodeMount } from '../../../manager/api/codec/mount-codec.ts';
 import { notPlaced } from '../../../manager/api/returning-nodes.ts';
+import { checkContainer } from '../../../manager/api/validate/container-spec.ts';
 import { waitForStore } from '../../../manager/api/wait.ts';
 import { delay } from '../../../shared/lib/abort.ts';
 import { serviceSpecSchema } from '../../../shared/wire/service-schema.ts';
@@ -163,13 +166,24 @@ test('fields that Shoal does not have are refused with their names', (t) => {
   const refuse = (pattern: RegExp, host: object, config: object = {}): void => {
     t.throws(() => decodeContainer({ Image: 'a', ...config, HostConfig: host }), { message: pattern });
   };
-  refuse(/not supported by Shoal: HostConfig\.CgroupParent, HostConfig\.CpusetMems$/, {
+  refuse(/not supported by Shoal: HostConfig\.CgroupParent, HostConfig\.KernelMemory$/, {
     CgroupParent: '/x',
-    CpusetMems: '0',
+    KernelMemory: 5,
     Links: [],
     OomKillDisable: false,
   });
-  refuse(/MacAddress/, {}, { MacAddress: '02:00:00:00:00:01' });
+  for (const mac of ['01:00:00:00:00:01', '00:00:00:00:00:00', '02:42:ac:11:00', '02:42-ac:11:00:02', 'x'])
+    refuse(/invalid MAC address .*: that of one device is expected/, {}, { MacAddress: mac });
+  const mac = '02:42:ac:11:00:02';
+  const macOn = (name: string, MacAddress = mac) => ({
+    NetworkingConfig: { EndpointsConfig: { [name]: { MacAddress } } },
+  });
+  refuse(/mac-address and the network mode host/, { NetworkMode: 'host' }, { MacAddress: mac });
+  refuse(/mac-address and the network mode none/, { NetworkMode: 'none' }, macOn('none'));
+  refuse(/links and the network mode container/, { NetworkMode: 'container:x', Links: ['a'] });
+  refuse(/must match the endpoint-specific MAC/, {}, { ...macOn('n', '02:42:ac:11:00:03'), MacAddress: mac });
+  refuse(/Links: not supported by Shoal on network bridge, where/, { Links: ['a:b'] });
+  refuse(/bad format for links: 'a:b:c'/, { NetworkMode: 'n', Links: ['a:b:c'] });
   refuse(/HostConfig\.PidMode: 'host' or 'container:NAME' is expected/, { PidMode: 'service:x' });
   refuse(/conflicting options: port publishing and the container type network mode/, {
     NetworkMode: 'container:x',
@@ -243,12 +257,73 @@ test('what a client asks for is what the container is', (t) => {
   t.deepEqual(decodeContainer({ Image: 'a', HostConfig: { NetworkMode: 'host' } }).spec.container.runtime, {
     network: 'host',
   });
+  const bare = { MaskedPaths: [], ReadonlyPaths: ['/proc/x'], Annotations: { a: 'b' }, CpusetMems: '0-1' };
+  const { runtime } = decodeContainer({ Image: 'a', HostConfig: bare }).spec.container;
+  const asList = { maskedPaths: [], readOnlyPaths: ['/proc/x'] };
+  t.deepEqual(runtime, { ...asList, annotations: { a: 'b' }, cpusetMems: '0-1' });
+  t.deepEqual(encodeHostConfig(runtime ?? {}), bare);
+  const unsaid = { MaskedPaths: null, Annotations: {}, CpusetMems: '' };
+  t.is(decodeContainer({ Image: 'a', HostConfig: unsaid }).spec.container.runtime, undefined);
   const shared = { NetworkMode: 'container:a', PidMode: 'container:b', IpcMode: 'shareable' };
   t.deepEqual(decodeContainer({ Image: 'a', HostConfig: shared }).spec.container.runtime, {
     networkOf: 'a',
     pidOf: 'b',
     ipcShareable: true,
   });
+});
+
+test('parts of images are mounted; a bind is read-only without what is mounted below', (t) => {
+  const of = (...Mounts: object[]) =>
+    decodeContainer({ Image: 'a', HostConfig: { Mounts } }).spec.container.mounts;
+  const image = { Type: 'image', Source: 'b:1', Target: '/i', ImageOptions: { Subpath: 'etc' } };
+  const bind = { Type: 'bind', Source: '/a', Target: '/b', ReadOnly: true };
+  const mounts = of(image, { ...bind, BindOptions: { ReadOnlyNonRecursive: true } });
+  t.deepEqual(mounts, [
+    { kind: 'image', source: 'b:1', target: '/i', readOnly: true, subpath: 'etc' },
+    { kind: 'bind', source: '/a', target: '/b', readOnly: true, readOnlyBelow: false },
+  ]);
+  t.deepEqual(mounts.map(encodeMount), [
+    { ...image, ReadOnly: true },
+    { ...bind, BindOptions: { ReadOnlyNonRecursive: true } },
+  ]);
+  const problemsOf = (...given: object[]) =>
+    checkContainer({ image: 'a', labels: {}, command: [], args: [], env: [], mounts: of(...given) }).map(
+      ({ message }) => message,
+    );
+  t.deepEqual(problemsOf(image, { ...bind, BindOptions: { ReadOnlyNonRecursive: true } }), []);
+  t.regex(problemsOf({ ...image, Source: 'UPPER' })[0] ?? '', /'UPPER' is not a valid repository/);
+  t.regex(problemsOf({ ...image, ImageOptions: { Subpath: '../x' } })[0] ?? '', /relative path in the image/);
+  const writable = { ...bind, ReadOnly: false, BindOptions: { ReadOnlyNonRecursive: true } };
+  t.regex(problemsOf(writable)[0] ?? '', /for a bind that is read-only/);
+});
+
+test('a MAC address is that of its first device, links are names on its first network', (t) => {
+  const of = (config: object, host: object = {}) =>
+    decodeContainer({ Image: 'a', ...config, HostConfig: host }).spec;
+  const MacAddress = '02-42-AC-11-00-02';
+  const mac = '02:42:ac:11:00:02';
+  const endpoints = (EndpointsConfig: object) => ({ NetworkingConfig: { EndpointsConfig } });
+  t.deepEqual(of({ MacAddress }).container.runtime, { macAddress: mac });
+  t.deepEqual(of(endpoints({ default: { MacAddress } })).container.runtime, { macAddress: mac });
+  const on = of({ MacAddress, ...endpoints({ n: {}, m: { MacAddress: '02:00:00:00:00:01' } }) });
+  t.is(on.container.runtime, undefined);
+  t.deepEqual(
+    on.networks.map(({ network, macAddress }) => [network, macAddress]),
+    [
+      ['n', mac],
+      ['m', '02:00:00:00:00:01'],
+    ],
+  );
+  const id = 'a'.repeat(64);
+  const Links = ['db', '/store:/web/s', `${id}:b`];
+  const linked = of(endpoints({ n: { Links: ['db:db', 'x:y'] }, m: {} }), { NetworkMode: 'n', Links });
+  t.deepEqual(linked.networks[0]?.links, [
+    { name: 'db', alias: 'db' },
+    { name: 'x', alias: 'y' },
+    { name: 'store', alias: 's' },
+    { name: id.slice(0, 12), alias: 'b' },
+  ]);
+  t.is(linked.networks[1]?.links, undefined);
 });
 
 test('a seccomp profile is the content of the file that the client read', (t) => {

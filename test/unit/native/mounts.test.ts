@@ -110,6 +110,7 @@ test('binds are recursive, and read-only all the way down; or of one mount alone
   t.is(await said('rbind', 'rro'), 'mark; done');
   t.is(await said('bind', 'ro'), 'done', 'what is mounted below is not there');
   t.is(await said('rbind', 'rw'), 'mark; . is writable; below is writable; done');
+  t.is(await said('rbind', 'x-ro-here'), 'mark; x; below is writable; done');
 });
 
 test('what is mounted on the node later arrives with rslave, and not with rprivate', async (t) => {
@@ -207,4 +208,61 @@ test('tmpcopyup: a tmpfs begins with what the image has there, be it hostile, an
   t.is(full?.code, 'ENOSPC');
   const refused = await t.throwsAsync(createContainer(of('ro')), { instanceOf: NativeError });
   t.regex(refused?.detail ?? '', /can be written only/);
+});
+
+/** Directories of layers, topmost first; the topmost hides `gone`, and all have `who`. */
+function imageLayers(name: string, count: number): string[] {
+  const layers = Array.from({ length: count }, (_, i) => join(fixture.directory, `${name}-${i}`));
+  for (const [i, layer] of layers.entries()) {
+    mkdirSync(join(layer, 'part'), { recursive: true });
+    writeFileSync(join(layer, 'who'), `layer ${i}\n`);
+    writeFileSync(join(layer, 'part', `of-${i}`), '');
+  }
+  const [top = '', below = top] = layers;
+  symlinkSync('/part', join(top, 'link'));
+  chownSync(join(top, 'who'), 1000, 1000);
+  if (below === top) return layers;
+  writeFileSync(join(below, 'gone'), '');
+  execFileSync('mknod', [join(top, 'gone'), 'c', '0', '0']);
+  return layers;
+}
+
+const AS_OTHERS = (config: OciConfig): void => {
+  const map = [{ containerID: 0, hostID: 1_600_000_000, size: 65_536 }];
+  config.linux.namespaces.push({ type: 'user' });
+  Object.assign(config.linux, { uidMappings: map, gidMappings: map });
+};
+
+test('layers of an image at a path: merged, read-only, with their owners, and parts of them', async (t) => {
+  const script =
+    'cd /image; cat who; ls part | busybox wc -l; ls -ln who; ls gone 2>&1; touch new 2>&1; ls /image-part; cat /image-part/../who 2>&1';
+  for (const [name, count] of [['one', 1] as const, ['many', 120] as const]) {
+    const layers = imageLayers(name, count);
+    for (const prepare of [() => undefined, AS_OTHERS]) {
+      const { stdout } = await fixture.run(['sh', '-c', script], (config) => {
+        prepare(config);
+        const image = { type: 'x-layers', options: ['ro', ...layers] };
+        const part = { ...image, options: [...image.options, 'x-subpath=link'] };
+        config.mounts?.push({ destination: '/image', ...image }, { destination: '/image-part', ...part });
+      });
+      const listed = layers.map((_, i) => `of-${i}`).toSorted();
+      const who = stdout.split('\n');
+      t.deepEqual(who.slice(0, 2), ['layer 0', String(count)], stdout);
+      t.regex(who[2] ?? '', / 1000 +1000 /);
+      t.regex(stdout, /gone: No such file/);
+      t.regex(stdout, /new: Read-only file system/);
+      t.deepEqual(who.slice(5, 5 + count), listed);
+      t.regex(stdout, /\/who'?: No such file/, 'a part is all that there is');
+    }
+  }
+  const refused = async (mount: object): Promise<string> => {
+    const request = fixture.request(['true'], (config) =>
+      config.mounts?.push({ destination: '/image', type: 'x-layers', ...mount }),
+    );
+    return (await t.throwsAsync(createContainer(request), { instanceOf: NativeError }))?.message ?? '';
+  };
+  for (const options of [['ro'], ['ro', 'relative'], [fixture.layer]])
+    t.regex(await refused({ options }), /takes absolute paths of layers, and 'ro'/);
+  t.regex(await refused({ options: ['ro', '/no/such/layer'] }), /\/no\/such\/layer/);
+  t.regex(await refused({ options: ['ro', fixture.layer, 'x-subpath=none'] }), /subpath none/);
 });

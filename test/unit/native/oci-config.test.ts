@@ -2,6 +2,7 @@
  * Every row of the table of config.json in docs/oci.md: what is honoured is read back from inside a container, what is
  * refused is refused by its name. The rows and their fields are compared with the document. Needs root.
  */
+import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
@@ -11,6 +12,18 @@ import { OciLab } from './oci-lab.ts';
 
 const lab = new OciLab('ociconfig');
 test.after.always(() => lab.close());
+
+/** A device of the host, which the first container that it is handed to takes with it. */
+const DEVICE = `shd${process.pid}`;
+const ip = (line: string): Buffer => execFileSync('ip', line.split(' '), { stdio: 'pipe' });
+test.before(() => {
+  ip(`link add ${DEVICE} type veth peer name ${DEVICE}p`);
+  ip(`addr add 192.0.2.7/24 broadcast 192.0.2.255 dev ${DEVICE}`);
+  ip(`-6 addr add 2001:db8::7/64 dev ${DEVICE} nodad`);
+});
+test.after.always(() => {
+  if (existsSync(`/sys/class/net/${DEVICE}`)) ip(`link del ${DEVICE}`);
+});
 
 const NOTE = join(lab.fixture.directory, 'note');
 const IS_V2 = !existsSync('/sys/fs/cgroup/memory');
@@ -417,6 +430,48 @@ const CASES: readonly Case[] = [
     row: '`linux.intelRdt`',
     set: () => ({ linux: { intelRdt: { closID: 'x' } } }),
     refuses: /linux\.intelRdt is not supported/,
+  },
+  {
+    row: '`linux.netDevices`',
+    set: () => ({ linux: { netDevices: { [DEVICE]: { name: 'wan0' } } } }),
+    script: 'busybox ip addr show dev wan0',
+    shows:
+      /wan0@.*UP.*inet 192\.0\.2\.7\/24 brd 192\.0\.2\.255 .*inet6 2001:db8::7\/64 scope global (?!tentative)/s,
+  },
+  {
+    row: '`linux.netDevices`',
+    set: () => ({ linux: { netDevices: { [DEVICE]: {} } } }),
+    refuses: new RegExp(`the host has no device ${DEVICE}`),
+  },
+  {
+    row: '`linux.netDevices`',
+    set: () => ({ linux: { netDevices: { lo: {} } } }),
+    refuses: /lo is there already/,
+  },
+  {
+    row: '`linux.netDevices`',
+    set: (base) => ({ linux: { namespaces: without(base, 'network'), netDevices: { [DEVICE]: {} } } }),
+    refuses: /needs a network namespace of its own/,
+  },
+  {
+    row: '`linux.memoryPolicy`',
+    set: () => ({
+      linux: { memoryPolicy: { mode: 'MPOL_BIND', nodes: '0', flags: ['MPOL_F_STATIC_NODES'] } },
+    }),
+    script: 'busybox head -n 1 /proc/self/numa_maps',
+    shows: / bind=static:0 /,
+  },
+  {
+    row: '`linux.memoryPolicy`',
+    set: () => ({ linux: { memoryPolicy: { mode: 'MPOL_BIND', nodes: '0' } } }),
+    script: 'busybox head -n 1 /proc/self/numa_maps',
+    exec: true,
+    shows: / bind:0 /,
+  },
+  {
+    row: '`linux.memoryPolicy`',
+    set: () => ({ linux: { memoryPolicy: { mode: 'MPOL_NONE' } } }),
+    refuses: /memoryPolicy\.mode: 'MPOL_NONE' is not a mode/,
   },
   {
     row: '`linux.personality`',

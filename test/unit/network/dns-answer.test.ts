@@ -1,6 +1,7 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { answer } from '../../../agent/network/dns-answer.ts';
+import { answerLink } from '../../../agent/network/dns-links.ts';
 import { NameTable, type NetworkNames, taskName } from '../../../agent/network/dns-names.ts';
 import {
   NXDOMAIN,
@@ -51,6 +52,30 @@ test('a service is its VIP or, without one, its serving tasks; in any case, with
         const both = [...expected, ...own].toSorted();
         t.deepEqual(addresses({ name: service.name, type: 'ANY' }, networks), both);
       }
+    }),
+  );
+});
+
+test('a link is a name of the asker’s own, before what others call so; without anything behind it they are asked', (t) => {
+  fc.assert(
+    fc.property(worlds, (world) => {
+      const networks = namesIn(world, 'front');
+      const [asker] = assignmentsOf(world, SELF).tasks.values();
+      const services = [...assignmentsOf(world, SELF).services.values()];
+      const [service, other] = services.filter((one) => one.networkId === 'front');
+      if (asker === undefined || service === undefined) return;
+      const links = [
+        { name: service.name.toUpperCase(), alias: 'Mine' },
+        { name: 'nosuch', alias: 'nothing' },
+        ...(other === undefined ? [] : [{ name: service.name, alias: other.name }]),
+      ];
+      const spec = { ...asker.spec, networks: [{ network: 'front', aliases: [], links }] };
+      const ask = (name: string) => answerLink({ name, type: 'A' }, { ...asker, spec }, networks, half);
+      const behind = answer({ name: service.name, type: 'A' }, networks, half);
+      for (const name of ['mine', 'MINE.', 'mine.Front', ...(other === undefined ? [] : [other.name])])
+        t.deepEqual(ask(name), behind, name);
+      for (const name of ['nothing', 'mine.back', service.name]) t.is(ask(name), undefined, name);
+      t.is(answerLink({ name: 'mine', type: 'A' }, asker, networks, half), undefined, 'nobody else has it');
     }),
   );
 });

@@ -33,7 +33,7 @@ export const TOP_KEYS: readonly KeySample[] = [
 ];
 
 export const SERVICE_KEYS: readonly KeySample[] = [
-  key('annotations', '{a: b}'),
+  key('annotations', '{a: b}', 'given to the runtime, which does nothing by them'),
   key('attach', 'true'),
   key(
     'blkio_config',
@@ -139,7 +139,7 @@ export const SERVICE_KEYS: readonly KeySample[] = [
   key(
     'security_opt',
     '[no-new-privileges]',
-    '`no-new-privileges`, `seccomp=unconfined`, `seccomp=FILE` (Docker’s JSON); `apparmor=unconfined` and `label=disable` are so anyway',
+    '`no-new-privileges`, `seccomp=unconfined`, `seccomp=FILE` (Docker’s JSON), `systempaths=unconfined`; `apparmor=unconfined` and `label=disable` are so anyway',
   ),
   key('shm_size', '1g'),
   key('stdin_open', 'true'),
