@@ -6,6 +6,7 @@ import { ConflictError, describeError, InvalidError, NotFoundError } from '../..
 import { delay, isAbort } from '../../shared/lib/abort.ts';
 import { backoffMs } from '../../shared/lib/backoff.ts';
 import { Mutex } from '../../shared/lib/mutex.ts';
+import { portText } from '../../shared/lib/published-port.ts';
 import {
   type AssignmentSet,
   hasForeignNetwork,
@@ -19,7 +20,7 @@ import { defaultInterface, interfacesOf } from './container-scope.ts';
 import { type DesiredChange, DesiredTracker } from './desired-tracker.ts';
 import { detachPlan } from './detach.ts';
 import type { RowChanges } from './endpoint-index.ts';
-import { hostPortsOf, portText, sharedPort } from './host-ports.ts';
+import { hostPortsOf, sharedPort } from './host-ports.ts';
 import { Lingering } from './lingering.ts';
 import { localTasks, nameServerOf, neededNetworks, requireTunnels, type Self } from './local.ts';
 import type { NetworkDriverOptions } from './driver-options.ts';

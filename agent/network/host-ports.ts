@@ -3,6 +3,7 @@
  * finds the same, now and after a restart, without a note. If the number is taken the task fails, and the next one that replaces
  * it has another id and so another number.
  */
+import { portText } from '../../shared/lib/published-port.ts';
 import type { PublishedPort, TaskAssignment } from '../../shared/model/index.ts';
 import { hashOf } from './hash.ts';
 
@@ -22,12 +23,6 @@ export function hostPortsOf({ taskId, spec }: Pick<TaskAssignment, 'taskId' | 's
     used.add(`${publishedPort}/${port.protocol}`);
     return { ...port, publishedPort };
   });
-}
-
-/** `8080/tcp`, or `192.0.2.1:8080/tcp` or `[2001:db8::1]:8080/tcp` on one address. */
-export function portText({ hostIp, publishedPort, protocol }: PublishedPort): string {
-  const at = hostIp === undefined ? '' : hostIp.includes(':') ? `[${hostIp}]:` : `${hostIp}:`;
-  return `${at}${publishedPort}/${protocol}`;
 }
 
 /** A port of the task that others hold by what is assigned to this node: a task beside it, or the mesh. */

@@ -9,7 +9,7 @@ import type { Service } from '../../shared/model/index.ts';
 import { INGRESS_NETWORK_ID } from '../../shared/model/index.ts';
 import type { Guard, Write } from '../store/store.ts';
 import { AddressBook } from './allocate/addresses.ts';
-import { PortBook } from './allocate/endpoint.ts';
+import { PortBook } from './allocate/ports.ts';
 import { allocateNetworks } from './allocate/subnets.ts';
 import type { Unit } from './draft.ts';
 import { Draft } from './draft.ts';

@@ -138,15 +138,33 @@ test('run -d -p: published on every node, with the image’s ports; -P chooses',
     new RegExp(`port is already allocated to container ${web}`),
   );
   const local = `local-${tag}`;
-  await docker.ok('run', '-d', '--name', local, '-p', `127.0.0.1:${port + 2}:80`, 'nginx');
-  t.is(await docker.ok('port', local), `80/tcp -> 127.0.0.1:${port + 2}`);
-  const node = swarm.node('a1');
-  await swarm.eventually(() => node.curl(`http://127.0.0.1:${port + 2}/`).then(Boolean, () => false));
+  const [node, other] = [swarm.node('a1'), swarm.node('a2')];
+  const at = ['127.0.0.1', other.address].map((address) => `${address}:${port + 2}`);
+  await docker.ok(
+    'run',
+    '-d',
+    '--name',
+    local,
+    ...at.flatMap((to) => ['-p', `${to}:80`]),
+    '-h',
+    'x1',
+    'nginx',
+  );
+  const shown = (await docker.ok('port', local)).split('\n').toSorted();
+  t.deepEqual(shown, at.map((to) => `80/tcp -> ${to}`).toSorted(), 'several addresses');
+  const answers = (to: string, name: string): Promise<unknown> =>
+    swarm.eventually(async () => (await other.curl(`http://${to}/`).catch(() => '')).startsWith(name));
+  for (const to of at) await answers(to, 'x1 ');
   await t.throwsAsync(node.curl(`http://${node.address}:${port + 2}/`), undefined, 'nowhere else');
+  t.regex(await docker.fails('run', '-d', '-p', `${port + 2}:80`, 'nginx'), /Bind for .* container local-/);
+  const [beside, third] = [`beside-${tag}`, `${node.address}:${port + 2}`];
+  await docker.ok('run', '-d', '--name', beside, '-p', `${third}:80`, '-h', 'x2', 'nginx');
+  await answers(third, 'x2 ');
+  for (const to of at) await answers(to, 'x1 ');
   await docker.ok('run', '-d', '--name', all, '-P', 'nginx');
   t.regex(await docker.ok('port', all, '80'), /^0\.0\.0\.0:3\d{4}$/);
   t.is(await docker.ok('inspect', '--format', '{{.Id}}', web), id);
-  await docker.ok('rm', '-f', web, all, local);
+  await docker.ok('rm', '-f', web, all, local, beside);
   t.is(await docker.ok('ps', '-aq'), '');
 });
 

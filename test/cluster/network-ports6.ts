@@ -47,6 +47,14 @@ export async function portsOverIpv6(net: NetworkLab, t: ExecutionContext): Promi
   t.regex(await net.get(out, at(1, 8084)), /^w[12]x+ saw 2001:db8:9::9$/, 'on all of IPv6');
   t.regex(await net.get(out, 'http://10.99.0.1:8085/'), /^w[12]x+ saw 203\.0\.113\.9$/, 'on all of IPv4');
 
+  const own = { ns: net.hostNs(N1) };
+  for (const url of ['http://127.0.0.1:8087/', 'http://[::1]:8087/'])
+    t.regex(await net.get(own, url), /^w[12]x+ saw /, `on several addresses: ${url}`);
+  for (const url of [at(2, 8087), 'http://10.99.0.3:8087/'])
+    t.regex(await net.get(out, url), /^w[12]x+ saw /, `on several addresses: ${url}`);
+  for (const url of [at(1, 8087), at(3, 8087), 'http://10.99.0.1:8087/', 'http://10.99.0.2:8087/'])
+    t.is(await net.get(out, url), REFUSED, `not on ${url}`);
+
   for (const index of [1, 2, 3])
     t.regex(await datagram(net, lanAddress6(index)), /^w[12] heard 2001:db8:9::9$/, `UDP through ${index}`);
   t.regex(await net.get({ task: id('r1') }, at(1, 8080)), /^w[12]x+ saw /, "by its own host's address");

@@ -94,6 +94,7 @@ function encodeStatus(task: Task, status: TaskStatus | undefined, note: string |
               TargetPort: port.targetPort,
               PublishedPort: port.publishedPort,
               PublishMode: 'host',
+              ...(port.hostIp === undefined ? {} : { HostIp: port.hostIp }),
             })),
           }),
     },

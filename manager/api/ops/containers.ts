@@ -28,7 +28,7 @@ import { waitForStore } from '../wait.ts';
 import { containerById, containerByName, type StoredContainer, storedContainer } from './container-reads.ts';
 import { findNetwork } from './networks.ts';
 import { revisionKey } from './service-reads.ts';
-import { portHolder } from './services.ts';
+import { portHolder, shortPort } from './port-holders.ts';
 
 const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/;
 const NAME_MAX = 255;
@@ -198,8 +198,9 @@ function requirePortsFree(store: Store, spec: ServiceSpec): void {
   const taken = portHolder(store, spec, undefined, false);
   if (taken === undefined) return;
   const { run, name } = taken.service;
+  const { hostIp = '0.0.0.0', ...port } = taken.wanted;
   throw new ConflictError(
-    `Bind for 0.0.0.0:${taken.port} failed: port is already allocated to ` +
+    `Bind for ${shortPort({ ...port, hostIp })} failed: port is already allocated to ` +
       `${run === undefined ? 'service' : 'container'} ${name}`,
   );
 }

@@ -7,18 +7,18 @@ import {
 } from '../../../shared/errors/index.ts';
 import { newId } from '../../../shared/lib/ids.ts';
 import type { Revision, RollbackOrigin, Service, ServiceSpec } from '../../../shared/model/index.ts';
+import { portText } from '../../../shared/lib/published-port.ts';
 import { isJob, modeFamily } from '../../../shared/model/index.ts';
 import { sameJson } from '../../plan/reconcile/dirty.ts';
-import { wholeStore } from '../access/limited-store.ts';
 import { type Guard, StaleError, type Store, type Write } from '../../store/store.ts';
 import type { ApiContext } from '../context.ts';
-import { portKey } from '../validate/ports.ts';
 import { checkServiceSpec } from '../validate/service-spec.ts';
 import { waitForStore } from '../wait.ts';
 import { fileGuards, resolveFiles } from './files.ts';
+import { portHolder, shortPort } from './port-holders.ts';
 import { resolveNetworks } from './networks.ts';
 import { takeReplicas } from './scaled.ts';
-import { currentSpec, revisionKey, specOf } from './service-reads.ts';
+import { currentSpec, revisionKey } from './service-reads.ts';
 
 /** How long a creation waits for a service of the same name to be gone. A stop grace is 10 s by default. */
 const REMOVAL_WAIT_MS = 120_000;
@@ -119,32 +119,13 @@ function requireNameFree(store: Store, name: string): void {
 export function requirePortsFree(store: Store, spec: ServiceSpec, self: string | undefined): void {
   const taken = portHolder(store, spec, self, false);
   if (taken === undefined) return;
+  const { service, wanted, held } = taken;
+  const mode = held.mode === 'host' ? 'a host-published port' : 'an ingress port';
+  const port = shortPort(held) === shortPort(wanted) ? '' : `, ${portText(held)}`;
   throw new InvalidError(
-    `rpc error: code = InvalidArgument desc = port '${taken.port}' is already in use by service ` +
-      `'${taken.service.name}' (${taken.service.id}) as an ingress port`,
+    `rpc error: code = InvalidArgument desc = port '${shortPort(wanted)}' is already in use by service ` +
+      `'${service.name}' (${service.id}) as ${mode}${port}`,
   );
-}
-
-/** Another service that publishes one of the spec's ports on the mesh, among those that leave or those that stay. */
-export function portHolder(
-  store: Store,
-  spec: ServiceSpec,
-  self: string | undefined,
-  removing: boolean,
-): { service: Service; port: number } | undefined {
-  const wanted = new Map(
-    spec.ports.flatMap((p) => (p.mode === 'ingress' && p.publishedPort > 0 ? [[portKey(p), p]] : [])),
-  );
-  if (wanted.size === 0) return undefined;
-  // Whoever it belongs to: a port is one.
-  const whole = wholeStore(store);
-  for (const service of whole.all('services').values()) {
-    if (service.id === self || (service.removing === true) !== removing) continue;
-    const ports = [...(specOf(whole, service)?.ports ?? []), ...(service.endpoint?.ports ?? [])];
-    const clash = ports.find((port) => port.mode === 'ingress' && wanted.has(portKey(port)));
-    if (clash !== undefined) return { service, port: clash.publishedPort };
-  }
-  return undefined;
 }
 
 function requireValid(spec: ServiceSpec): void {

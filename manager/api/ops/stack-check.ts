@@ -1,7 +1,8 @@
 /** Everything that can be wrong with a converted stack in this cluster, found before anything is written. */
-import { modeFamily, nodeNetworkOf, STACK_LABEL } from '../../../shared/model/index.ts';
+import { modeFamily, nodeNetworkOf, type PublishedPort, STACK_LABEL } from '../../../shared/model/index.ts';
 import { choice6Problem } from '../../../shared/lib/network-pools.ts';
 import { isLocal } from '../../../shared/lib/network-outside.ts';
+import { HeldPorts, portText } from '../../../shared/lib/published-port.ts';
 import { overlapOf } from '../../../shared/lib/network-subnets.ts';
 import { choicesProblem } from '../../../shared/lib/subnet-choice.ts';
 import { wholeStore } from '../access/limited-store.ts';
@@ -14,12 +15,11 @@ import {
   type StackService,
 } from '../../stack/index.ts';
 import { driverName } from '../codec/network-driver.ts';
-import { portKey } from '../validate/ports.ts';
+import { areOnOwnNodes, portHolder } from './port-holders.ts';
 import { checkServiceSpec } from '../validate/service-spec.ts';
 import { heldSubnets, overlap6, wantedSubnets } from './networks.ts';
 import { checkFile } from './stack-files.ts';
 import { currentSpec, liveServices } from './service-reads.ts';
-import { portHolder } from './services.ts';
 
 type Found = Omit<Problem, 'severity'>;
 
@@ -83,7 +83,7 @@ export function checkStack(store: Store, stack: string, conversion: StackConvers
 
 /** Ports of the mesh that another service has, in the cluster or in the file. */
 function checkPorts(store: Store, services: readonly StackService[]): Found[] {
-  const holders = new Map<string, string>();
+  const holders = new HeldPorts<PublishedPort & { readonly of: string }>();
   return services.flatMap(({ spec, source }) => {
     const place = placeOf(source, ['ports']);
     const self = [...liveServices(store)].find((service) => service.name === spec.name)?.id;
@@ -93,17 +93,17 @@ function checkPorts(store: Store, services: readonly StackService[]): Found[] {
     const ours = services.some((service) => service.spec.name === taken?.service.name);
     if (taken !== undefined && !ours) {
       found.push({
-        message: `port ${taken.port} is already in use by service ${taken.service.name}`,
+        message: `port ${portText(taken.wanted)} is already in use by service ${taken.service.name}`,
         ...place,
       });
     }
     for (const port of spec.ports) {
-      if (port.mode !== 'ingress' || port.publishedPort === 0) continue;
-      const holder = holders.get(portKey(port));
-      if (holder === undefined) holders.set(portKey(port), spec.name);
-      else if (holder !== spec.name) {
-        found.push({ message: `port ${portKey(port)} is published by ${holder} too`, ...place });
-      }
+      if (port.publishedPort === 0) continue;
+      const other = holders
+        .inTheWayOf(port)
+        .find((held) => held.of !== spec.name && !areOnOwnNodes(held, port));
+      if (other === undefined) holders.add({ ...port, of: spec.name });
+      else found.push({ message: `port ${portText(port)} is published by ${other.of} too`, ...place });
     }
     return found;
   });

@@ -178,11 +178,16 @@ const zNamesHostIp = z.object({
 const PORT_FIELDS = ['protocol', 'targetPort', 'publishedPort', 'mode'] as const;
 
 function withAddresses({ ports }: ServiceSpec, stored: ServiceSpec | undefined): readonly PublishedPort[] {
-  return ports.map((port) => {
-    const same = stored?.ports.find(
-      (one) => PORT_FIELDS.every((field) => one[field] === port[field]) && one.hostIp !== undefined,
-    );
-    return same?.hostIp === undefined ? port : { ...port, hostIp: same.hostIp };
+  const seen: PublishedPort[] = [];
+  const isSame = (one: PublishedPort, other: PublishedPort): boolean =>
+    PORT_FIELDS.every((field) => one[field] === other[field]);
+  return ports.flatMap((port) => {
+    const same = stored?.ports.filter((one) => isSame(one, port) && one.hostIp !== undefined) ?? [];
+    if (same.length === 0) return [port];
+    // Such a client sees one on several addresses as the same thing several times, and may send it once.
+    if (seen.some((one) => isSame(one, port))) return [];
+    seen.push(port);
+    return same.map(({ hostIp = '' }) => ({ ...port, hostIp }));
   });
 }
 

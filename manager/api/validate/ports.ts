@@ -1,11 +1,12 @@
-import { ownNetworkOf, type PublishedPort, type ServiceSpec } from '../../../shared/model/index.ts';
+import { HeldPorts, type PortClaim, portText } from '../../../shared/lib/published-port.ts';
+import { ownNetworkOf, type ServiceSpec } from '../../../shared/model/index.ts';
 import type { SpecProblem } from './service-spec.ts';
 
 const PORT_MAX = 65_535;
 
 export function checkPorts(spec: ServiceSpec): SpecProblem[] {
   const problems: SpecProblem[] = [];
-  const seen = new Set<string>();
+  const held = new HeldPorts();
   for (const port of spec.ports) {
     if (port.targetPort < 1 || port.targetPort > PORT_MAX) {
       problems.push({
@@ -20,11 +21,9 @@ export function checkPorts(spec: ServiceSpec): SpecProblem[] {
       });
     }
     if (port.publishedPort === 0) continue;
-    const key = `${port.mode} ${portKey(port)}`;
-    if (seen.has(key)) {
-      problems.push({ field: 'ports', message: `${port.publishedPort}/${port.protocol} is published twice` });
-    }
-    seen.add(key);
+    const [other] = held.inTheWayOf(port);
+    if (other !== undefined) problems.push({ field: 'ports', message: twice(other, port) });
+    else held.add(port);
   }
   if (spec.endpointMode === 'dnsrr' && spec.ports.some((port) => port.mode === 'ingress')) {
     problems.push({
@@ -58,7 +57,8 @@ function checkOwnNetwork(spec: ServiceSpec): SpecProblem[] {
   });
 }
 
-/** What two services can not both hold on the mesh. */
-export function portKey(port: PublishedPort): string {
-  return `${port.publishedPort}/${port.protocol}`;
+function twice(one: PortClaim, other: PortClaim): string {
+  const [first, second] = [portText(one), portText(other)];
+  if (first === second) return `${first} is published twice`;
+  return `${second} is published, and so is ${first}: they have an address in common`;
 }

@@ -1,4 +1,5 @@
 /** For each filter of the scheduler: what would make one node pass it. Every remedy is true: the tests apply them. */
+import { type PortClaim, portsCollide, portText } from '../../../shared/lib/published-port.ts';
 import type { Node, ServiceSpec } from '../../../shared/model/index.ts';
 import type { Constraint } from '../constraint.ts';
 import { meetsConstraint } from '../constraint.ts';
@@ -207,24 +208,25 @@ function portSteps({ view, columns, request, row }: Case): Step[] {
   const node = columns.node(row);
   const used = columns.hostPorts(row);
   return request.hostPorts.flatMap((port): Step[] => {
-    if (!used.has(port)) return [];
+    if (used.inTheWayOf(port).length === 0) return [];
     const holder = portHolder(view, node.id, port);
     const by = holder === undefined ? '' : ` by task ${holder.taskId} of service ${holder.service}`;
-    const text = `port ${port} of ${nodeName(node)} is held in mode host${by}: publish another port, or have that task elsewhere`;
-    return [{ change: { kind: 'free-port', nodeId: node.id, port }, text }];
+    const text = `port ${portText(port)} of ${nodeName(node)} is held in mode host${by}: publish another port, or have that task elsewhere`;
+    return [{ change: { kind: 'free-port', nodeId: node.id, port: portText(port) }, text }];
   });
 }
 
 function portHolder(
   view: View,
   nodeId: string,
-  port: string,
+  port: PortClaim,
 ): { taskId: string; service: string } | undefined {
   for (const taskId of view.tasksOfNode(nodeId)) {
     const task = view.tasks.get(taskId);
     if (task === undefined || !holdsResources(task, view.statuses.get(taskId))) continue;
     const spec = view.revisions.get(revisionKey(task.serviceId, task.revision))?.spec;
-    if (spec !== undefined && hostPortsOf(spec).includes(port)) return { taskId, service: spec.name };
+    if (spec !== undefined && hostPortsOf(spec).some((held) => portsCollide(held, port)))
+      return { taskId, service: spec.name };
   }
   return undefined;
 }

@@ -2,6 +2,7 @@
  * The cluster as columns: one row a node, numbers in typed arrays. A node's sums are made when it is first looked at, so
  * that a plan for a few tasks never visits the tasks of ten thousand nodes; and where the view keeps them, only then.
  */
+import { HeldPorts, type PortClaim } from '../../../shared/lib/published-port.ts';
 import type { GenericResource, Node, ServiceSpec, Task } from '../../../shared/model/index.ts';
 import { effectiveState, holdsResources, isWanted, revisionKey } from '../states.ts';
 import type { View } from '../view.ts';
@@ -12,7 +13,7 @@ import type { Part } from './generic-ledger.ts';
 import { GenericLedger } from './generic-ledger.ts';
 
 const NO_ROWS: ReadonlySet<number> = new Set();
-const NO_PORTS: ReadonlySet<string> = new Set();
+const NO_PORTS = new HeldPorts();
 
 export class ClusterColumns {
   readonly nodes: readonly Node[];
@@ -25,7 +26,7 @@ export class ClusterColumns {
   readonly #rows = new Map<string, number>();
   readonly #loaded: Uint8Array;
   readonly #placed = new Map<string, Set<number>>();
-  readonly #hostPorts: (Set<string> | undefined)[] = [];
+  readonly #hostPorts: (HeldPorts | undefined)[] = [];
   /** Of the few nodes on which something is preempted. */
   readonly #exchanges = new Map<number, Exchange>();
   /** Of the nodes that were looked at for a task that asks for generic resources. */
@@ -66,7 +67,7 @@ export class ClusterColumns {
     this.freeMemoryBytes[row] = memoryBytes - (known?.memoryBytes ?? 0);
     this.active[row] = known?.active ?? 0;
     if (known !== undefined) {
-      this.#hostPorts[row] = known.hostPorts.size === 0 ? undefined : new Set(known.hostPorts);
+      this.#hostPorts[row] = known.hostPorts.empty ? undefined : new HeldPorts(known.hostPorts);
       return;
     }
     for (const taskId of this.#view.tasksOfNode(id)) this.#count(row, taskId);
@@ -82,7 +83,7 @@ export class ClusterColumns {
       nanoCpus: (description?.nanoCpus ?? 0) - (this.freeNanoCpus[row] ?? 0),
       memoryBytes: (description?.memoryBytes ?? 0) - (this.freeMemoryBytes[row] ?? 0),
       active: this.active[row] ?? 0,
-      hostPorts: new Set(this.#hostPorts[row]),
+      hostPorts: new HeldPorts(this.#hostPorts[row]),
     });
   }
 
@@ -150,7 +151,7 @@ export class ClusterColumns {
     this.#notePlaced(row, spec);
   }
 
-  hostPorts(row: number): ReadonlySet<string> {
+  hostPorts(row: number): Pick<HeldPorts, 'inTheWayOf' | 'ofNumber'> {
     this.load(row);
     return this.#hostPorts[row] ?? NO_PORTS;
   }
@@ -220,10 +221,11 @@ export class ClusterColumns {
     for (const port of hostPortsOf(spec)) {
       let ports = this.#hostPorts[row];
       if (ports === undefined) {
-        ports = new Set();
+        ports = new HeldPorts();
         this.#hostPorts[row] = ports;
       }
-      ports.add(port);
+      // Of one that leaves and the one that takes its place it counts once.
+      if (!ports.ofNumber(port).some(({ hostIp }) => hostIp === port.hostIp)) ports.add(port);
     }
   }
 }
@@ -244,9 +246,7 @@ function partOf({ preempting, preemptedBy }: Task): Part | undefined {
   return preemptedBy === undefined ? 'staying' : 'leaving';
 }
 
-/** Ports that a task of this spec binds on its node, as `tcp/80`. Those that the node chooses itself never conflict. */
-export function hostPortsOf(spec: ServiceSpec): string[] {
-  return spec.ports
-    .filter(({ mode, publishedPort }) => mode === 'host' && publishedPort !== 0)
-    .map(({ protocol, publishedPort }) => `${protocol}/${publishedPort}`);
+/** Ports that a task of this spec binds on its node. Those that the node chooses itself never conflict. */
+export function hostPortsOf(spec: ServiceSpec): PortClaim[] {
+  return spec.ports.filter(({ mode, publishedPort }) => mode === 'host' && publishedPort !== 0);
 }

@@ -2,6 +2,7 @@
 import type { GenericRequest, Network, Node, ServiceSpec } from '../../../shared/model/index.ts';
 import { isEncrypted } from '../../../shared/lib/network-encrypted.ts';
 import { outsideOf, outsideProblem } from '../../../shared/lib/network-outside.ts';
+import { type PortClaim, portText } from '../../../shared/lib/published-port.ts';
 import type { View } from '../view.ts';
 import type { Constraint } from '../constraint.ts';
 import { meetsConstraint, normalArch, parseConstraint } from '../constraint.ts';
@@ -18,7 +19,7 @@ export interface Request {
   readonly nanoCpus: number;
   readonly memoryBytes: number;
   readonly genericResources: readonly GenericRequest[];
-  readonly hostPorts: readonly string[];
+  readonly hostPorts: readonly PortClaim[];
   /** Wanted tasks of the service on each row. */
   readonly counts: Int32Array;
   readonly affinities: readonly AffinityRows[];
@@ -161,11 +162,12 @@ export const CHANGING_FILTERS: readonly Filter[] = [
     applies: ({ hostPorts }) => hostPorts.length > 0,
     check: ({ hostPorts }, columns, row) => {
       const used = columns.hostPorts(row);
-      return !hostPorts.some((port) => used.has(port));
+      return hostPorts.every((port) => used.inTheWayOf(port).length === 0);
     },
     explain: ({ hostPorts }, columns, row) => {
       const used = columns.hostPorts(row);
-      return `host port ${hostPorts.find((port) => used.has(port)) ?? ''} already in use`;
+      const taken = hostPorts.find((port) => used.inTheWayOf(port).length > 0);
+      return `host port ${taken === undefined ? '' : portText(taken)} already in use`;
     },
   },
   {

@@ -3,6 +3,7 @@
  * tasks each time would make a plan for a few tasks cost as much as the cluster is large. A task that is new is added;
  * whatever else changes makes the node be summed up again. Pure.
  */
+import type { HeldPorts } from '../../../shared/lib/published-port.ts';
 import type { ServiceSpec, Task, TaskStatus } from '../../../shared/model/index.ts';
 import { isTerminal } from '../../../shared/model/index.ts';
 import type { Change } from '../../store/store.ts';
@@ -14,7 +15,7 @@ export interface NodeLoad {
   readonly memoryBytes: number;
   /** Tasks that are wanted there and have not ended. */
   readonly active: number;
-  readonly hostPorts: ReadonlySet<string>;
+  readonly hostPorts: HeldPorts;
 }
 
 export class NodeLoads {

@@ -4,6 +4,7 @@
  *
  * Nothing is stopped while tasks that are stopping anyway would make room enough.
  */
+import { portsCollide } from '../../../shared/lib/published-port.ts';
 import type { GenericResource, ServiceSpec, Task } from '../../../shared/model/index.ts';
 import { isJob } from '../../../shared/model/index.ts';
 import type { Priorities } from '../priorities.ts';
@@ -220,8 +221,10 @@ export class Preemption {
       shortages.push({ amount, freedBy: (task) => ledger.worth(task.granted ?? [], kind) });
     }
     for (const port of request.hostPorts) {
-      const amount = columns.hostPorts(row).has(port) ? 1 : 0;
-      shortages.push({ amount, freedBy: (_task, spec) => (hostPortsOf(spec).includes(port) ? 1 : 0) });
+      const inTheWay = columns.hostPorts(row).inTheWayOf(port).length;
+      const freed = (spec: ServiceSpec): number =>
+        hostPortsOf(spec).filter((held) => portsCollide(held, port)).length;
+      shortages.push({ amount: inTheWay, freedBy: (_task, spec) => freed(spec) });
     }
     return shortages.filter(({ amount }) => amount > 0);
   }

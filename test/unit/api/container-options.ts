@@ -148,7 +148,7 @@ export const HOST_OPTIONS: readonly OptionSample[] = [
     'PortBindings',
     '--publish',
     { '80/tcp': [{ HostPort: '8080' }] },
-    'on every node, or where a node has the address that is named',
+    'on every node, or on one or several addresses of nodes',
   ),
   option('RestartPolicy', '--restart', { Name: 'always' }, '`docker update` changes it'),
   option('AutoRemove', '--rm', true),

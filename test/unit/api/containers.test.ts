@@ -80,6 +80,12 @@ test('what can not be made leaves nothing: no image, no node, no port, a command
   await cluster.create('first', { HostConfig: bindings });
   const taken = await make({ HostConfig: bindings });
   t.deepEqual(taken, [409, 'Bind for 0.0.0.0:8080 failed: port is already allocated to container first']);
+  const at = (...ips: string[]) => ({
+    HostConfig: { PortBindings: { '80/tcp': ips.map((HostIp) => ({ HostIp, HostPort: '8080' })) } },
+  });
+  t.deepEqual(await make(at('[::1]')).then(([, message]) => /invalid address/.test(message)), true);
+  const bound = await make(at('::1'));
+  t.deepEqual(bound, [409, 'Bind for [::1]:8080 failed: port is already allocated to container first']);
   t.deepEqual(await cluster.names(), ['/first']);
 
   const id = await cluster.create('bad');

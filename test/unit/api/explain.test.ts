@@ -138,11 +138,13 @@ test('a published port that another program listens on is said of the node and o
   if (first === undefined || web === undefined) return t.fail();
   const endpoint = {
     vips: [],
-    ports: [{ protocol: 'tcp', targetPort: 80, publishedPort: 8080, mode: 'ingress' }],
+    ports: [{ protocol: 'tcp', targetPort: 80, publishedPort: 8080, mode: 'ingress', hostIp: '127.0.0.1' }],
   } as const;
   const takenPorts = [
     { port: '127.0.0.1:8080/tcp', holder: 'ours' },
     { port: '8080/udp', holder: 'theirs' },
+    // Of another service, on another address.
+    { port: '[::1]:8080/tcp', holder: 'ours' },
   ] as const;
   await api.write([
     { table: 'services', key: web.id, value: { ...web, endpoint } },

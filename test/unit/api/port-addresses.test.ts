@@ -22,12 +22,18 @@ test('a port is shown on the addresses where it answers, and on no other', (t) =
 });
 
 test('several ports of a container are all there', (t) => {
-  const ports = [http, { ...http, publishedPort: 8081, hostIp: '::1' }, { ...http, targetPort: 443 }];
+  const ports = [
+    http,
+    { ...http, publishedPort: 8081, hostIp: '::1' },
+    { ...http, publishedPort: 8081, hostIp: '127.0.0.1' },
+    { ...http, targetPort: 443 },
+  ];
   t.deepEqual(boundPorts(ports, true), {
     '80/tcp': [
       { HostIp: '0.0.0.0', HostPort: '8080' },
       { HostIp: '::', HostPort: '8080' },
       { HostIp: '::1', HostPort: '8081' },
+      { HostIp: '127.0.0.1', HostPort: '8081' },
     ],
     '443/tcp': [
       { HostIp: '0.0.0.0', HostPort: '8080' },

@@ -95,7 +95,19 @@ test('invariant 8: what Shoal does not know is refused by its path, what is malf
   );
   const port = { TargetPort: 80, PublishedPort: 80 };
   t.regex((await refused(body('a', { EndpointSpec: { Mode: 'dnsrr', Ports: [port] } })))[1], /dnsrr/);
-  t.regex((await refused(body('a', { EndpointSpec: { Ports: [port, port] } })))[1], /published twice/);
+  const ports = (...all: object[]) =>
+    body('a', { EndpointSpec: { Ports: all.map((one) => ({ ...port, ...one })) } });
+  t.regex((await refused(ports({}, {})))[1], /ports: 80\/tcp is published twice/);
+  const all = ports({ HostIp: '::1' }, { HostIp: '127.0.0.1' }, { HostIp: '0.0.0.0' });
+  t.regex(
+    (await refused(all))[1],
+    /0\.0\.0\.0:80\/tcp is published, and so is 127\.0\.0\.1:80\/tcp: they have/,
+  );
+  t.regex(
+    (await refused(ports({ HostIp: '::1' }, {})))[1],
+    /80\/tcp is published, and so is \[::1\]:80\/tcp/,
+  );
+  t.regex((await refused(ports({}, { PublishMode: 'host' })))[1], /80\/tcp is published twice/);
   const placement = { Placement: { Constraints: ['node.colour==red'] } };
   t.regex((await refused(body('a', { TaskTemplate: placement })))[1], /unknown key "node.colour"/);
   const mounts = { ContainerSpec: { Image: 'a', Mounts: [{ Type: 'bind', Source: 'rel', Target: '/' }] } };
@@ -146,6 +158,13 @@ test('a port keeps the address that it is bound to when a docker client, which k
   t.deepEqual(await boundTo([http]), ['127.0.0.1']);
   t.deepEqual(await boundTo([http, { TargetPort: 81, PublishedPort: 8081 }]), ['127.0.0.1', undefined]);
   t.deepEqual(await boundTo([{ ...http, HostIp: '2001:DB8:0::1' }]), ['2001:db8::1']);
+  const several = [
+    { ...http, HostIp: '::1' },
+    { ...http, HostIp: '127.0.0.1' },
+  ];
+  t.deepEqual(await boundTo(several), ['::1', '127.0.0.1']);
+  t.deepEqual(await boundTo([http, http]), ['::1', '127.0.0.1'], 'as the client reads it');
+  t.deepEqual(await boundTo([http]), ['::1', '127.0.0.1'], 'as it sends it when it adds a port');
   t.deepEqual(await boundTo([{ ...http, HostIp: '0.0.0.0' }]), ['0.0.0.0'], 'who knows it may open it');
   const { json } = await api.send(
     'POST',
@@ -167,7 +186,25 @@ test('a port of the mesh belongs to one service', async (t) => {
   );
   const udp = { Ports: [{ TargetPort: 80, PublishedPort: 8080, Protocol: 'udp' }] };
   await create(api, 'udp', { EndpointSpec: udp });
-  t.pass();
+  const refusal = async (port: object): Promise<string> => {
+    const spec = { Ports: [{ TargetPort: 80, PublishedPort: 8080, ...port }] };
+    return (await api.send('POST', '/services/create', body('x', { EndpointSpec: spec }))).json.message;
+  };
+  const at = await refusal({ HostIp: '127.0.0.1' });
+  t.regex(at, /port '127\.0\.0\.1:8080' is already .* service 'web' .* as an ingress port, 8080\/tcp$/);
+  t.regex(
+    await refusal({ PublishMode: 'host' }),
+    /port '8080' is already .* service 'web' .* as an ingress port$/,
+  );
+  const host = { Ports: [{ TargetPort: 80, PublishedPort: 8081, PublishMode: 'host', HostIp: '::1' }] };
+  await create(api, 'host', { EndpointSpec: host });
+  await create(api, 'host2', { EndpointSpec: host });
+  t.regex(
+    await refusal({ PublishedPort: 8081 }),
+    /'8081' .* service 'host' .* host-published port, \[::1\]:8081\/tcp$/,
+  );
+  const local = { Ports: [{ TargetPort: 80, PublishedPort: 8081, HostIp: '127.0.0.1' }] };
+  await create(api, 'local', { EndpointSpec: local });
 });
 
 test('update: version, new revision, unchanged spec, stale version, and rollback', async (t) => {

@@ -129,7 +129,7 @@ test('names and ports that others hold are refused before anything is written', 
   const taken = await deploy(api, 'two', FILE);
   t.deepEqual(
     taken.json.errors.map((e: Json) => e.message),
-    ['services.web.ports: port 8080 is already in use by service one_web'],
+    ['services.web.ports: port 8080/tcp is already in use by service one_web'],
   );
   const twice = 'services:\n  a: {image: x, ports: ["1:1"]}\n  b: {image: x, ports: ["1:2"]}\n';
   t.regex((await deploy(api, 'two', twice)).json.message, /line 3.*port 1\/tcp is published by two_a too/);

@@ -119,33 +119,33 @@ test('a VIP and a published port lead to serving endpoints, and to all of them',
             t.deepEqual(backendsOf(sandbox.objects, family.table, 'vip_choices', 'backends', vip), own);
           }
         }
-        for (const port of service.ports) {
-          const { publishedPort, targetPort, hostIp } = port;
-          for (const [family, localhost, wildcard] of [
-            [IPV4, '127.0.0.1', '0.0.0.0'],
-            [IPV6, '::1', '::'],
+        for (const publishedPort of new Set(service.ports.map((port) => port.publishedPort))) {
+          for (const [family, wildcard, bound] of [
+            [IPV4, '0.0.0.0', ['127.0.0.1', '192.0.2.7']],
+            [IPV6, '::', ['::1']],
           ] as const) {
             // The second node's agent does not say that it has IPv6.
             const may = family === IPV4 ? serving : servingOf(service, (e) => e.nodeId !== NODE_WITHOUT_IPV6);
-            const targets = inFamily(family, set.networks.get('ingress') ?? fail(), may)
-              .map((address) => `${address} . ${targetPort}`)
-              .toSorted();
+            const targets = (...hostIps: (string | undefined)[]): string[] => {
+              const port = service.ports.find((one) => hostIps.includes(one.hostIp));
+              if (port === undefined) return [];
+              const network = set.networks.get('ingress') ?? fail();
+              return inFamily(family, network, may)
+                .map((address) => `${address} . ${port.targetPort}`)
+                .toSorted();
+            };
             const table = tableIn(family, 'shoal-p');
-            const everywhere = hostIp === undefined || hostIp === wildcard;
             t.deepEqual(
               backendsOf(desired.host, table, 'tcp_ports', 'tcp_backends', String(publishedPort)),
-              everywhere ? targets : [],
+              targets(undefined, wildcard),
             );
-            t.deepEqual(
-              backendsOf(
-                desired.host,
-                table,
-                'tcp_bound',
-                'tcp_bound_backends',
-                `${localhost} . ${publishedPort}`,
-              ),
-              hostIp === localhost ? targets : [],
-            );
+            for (const address of bound) {
+              const key = `${address} . ${publishedPort}`;
+              t.deepEqual(
+                backendsOf(desired.host, table, 'tcp_bound', 'tcp_bound_backends', key),
+                targets(address),
+              );
+            }
           }
         }
       }

@@ -85,7 +85,15 @@ const service = (index: number) =>
       vip: fc.boolean(),
       published: fc.boolean(),
       host: fc.boolean(),
-      hostIp: fc.constantFrom(undefined, undefined, '127.0.0.1', '::1', '0.0.0.0', '::'),
+      hostIps: fc.constantFrom(
+        [undefined],
+        [undefined],
+        ['0.0.0.0'],
+        ['::'],
+        ['127.0.0.1', '::1'],
+        ['::1', '0.0.0.0'],
+        ['192.0.2.7', '127.0.0.1', '::'],
+      ),
       balance: fc.constantFrom('random' as const, 'random' as const, 'source-hash' as const),
       allowFrom: rules('service'),
       canary: fc.option(
@@ -96,7 +104,7 @@ const service = (index: number) =>
         },
       ),
     })
-    .map(({ networks, vip, published, host, hostIp, balance, allowFrom, canary }) => ({
+    .map(({ networks, vip, published, host, hostIps, balance, allowFrom, canary }) => ({
       name: `s${index}`,
       aliases: [`alias${index % 2}`],
       balance,
@@ -105,14 +113,12 @@ const service = (index: number) =>
       ...(canary === undefined || canary.of === `s${index}` ? {} : { canary }),
       vips: vip ? Object.fromEntries(networks.map((id) => [id, `${BASES[id]}.${200 + index}`])) : {},
       meshPorts: published
-        ? [
-            {
-              protocol: 'tcp' as const,
-              publishedPort: 8000 + index,
-              targetPort: 80,
-              ...(hostIp === undefined ? {} : { hostIp }),
-            },
-          ]
+        ? hostIps.map((hostIp, i) => ({
+            protocol: 'tcp' as const,
+            publishedPort: 8000 + index,
+            targetPort: 80 + i,
+            ...(hostIp === undefined ? {} : { hostIp }),
+          }))
         : [],
       hostPorts: host
         ? [{ protocol: 'udp' as const, publishedPort: 9000 + index, targetPort: 53, mode: 'host' as const }]

@@ -318,6 +318,40 @@ test('a dynamic port is chosen once and kept', (t) => {
   );
 });
 
+test('a dynamic port on several addresses has one number, as Docker has it, and keeps it', (t) => {
+  const at = (hostIp: string, more: Partial<PublishedPort> = {}) => port(0, { hostIp, ...more });
+  const swarm = cluster().nodes(1);
+  const numbers = (ports: PublishedPort[]): (number | undefined)[] => {
+    swarm.service('a', { ports }).settle();
+    return swarm.get('a').endpoint?.ports.map(({ publishedPort }) => publishedPort) ?? [];
+  };
+  t.deepEqual(numbers([at('127.0.0.1'), at('::1'), at('::1', { targetPort: 81 })]), [30_000, 30_000, 30_001]);
+  t.deepEqual(numbers([at('::1'), at('127.0.0.1'), at('127.0.0.1')]), [30_000, 30_000, 30_002], 'not twice');
+  t.deepEqual(
+    numbers([port(30_003), at('::1'), port(0)]),
+    [30_003, 30_000, 30_002],
+    'one on all addresses is no sibling',
+  );
+});
+
+test('a published port on different addresses may belong to different services', (t) => {
+  const swarm = cluster().nodes(1);
+  const service = (name: string, hostIp?: string): string | undefined => {
+    swarm.now += 1;
+    swarm.service(name, { ports: [port(80, hostIp === undefined ? {} : { hostIp })] }).settle();
+    return swarm.reasons(name)[0];
+  };
+  t.is(service('a', '127.0.0.1'), undefined);
+  t.is(service('b', '::'), undefined);
+  t.is(service('c', '192.0.2.1'), undefined);
+  t.is(service('d', '127.0.0.1'), 'port 127.0.0.1:80/tcp is already published by service a');
+  t.is(service('e', '::1'), 'port [::1]:80/tcp is already published by service b as [::]:80/tcp');
+  t.is(service('f', '0.0.0.0'), 'port 0.0.0.0:80/tcp is already published by service a as 127.0.0.1:80/tcp');
+  t.is(service('g'), 'port 80/tcp is already published by service a as 127.0.0.1:80/tcp');
+  swarm.service('a', { ports: [] }).service('c', { ports: [] }).settle();
+  t.deepEqual(swarm.reasons('d'), [undefined]);
+});
+
 test('a published port belongs to one service; the other waits until it is free', (t) => {
   const swarm = cluster()
     .nodes(1)

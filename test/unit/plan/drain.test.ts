@@ -97,7 +97,7 @@ test('a host port that no other node has free keeps the task where it is', (t) =
   const ports = [{ protocol: 'tcp', targetPort: 80, publishedPort: 80, mode: 'host' }] as const;
   const swarm = draining({ replicas: 2, ports }).elapse(MINUTE);
   t.deepEqual(swarm.spread('web'), { n1: 1, n2: 1, none: 1 });
-  t.regex(moves(swarm)[0]?.pendingReason ?? '', /host port tcp\/80 already in use on 1 node/);
+  t.regex(moves(swarm)[0]?.pendingReason ?? '', /host port 80\/tcp already in use on 1 node/);
 });
 
 test('drained again and again to active: the task that served goes on, the other one goes', (t) => {

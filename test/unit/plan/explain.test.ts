@@ -108,7 +108,7 @@ test('who holds a port, how many tasks there are, which service is missed', (t) 
     .settle();
   t.regex(
     helpOf(c, 'two').join(),
-    new RegExp(`port tcp/8080 of n1 is held in mode host by task ${holder?.id} of service one: `),
+    new RegExp(`port 8080/tcp of n1 is held in mode host by task ${holder?.id} of service one: `),
   );
   t.regex(helpOf(c, 'most').join(), /n1 has 1 tasks of most: .*--replicas-max-per-node 2 most/);
   t.regex(helpOf(c, 'near').join(), /n1 has no task of service none: .*shoal\.placement\.with of near/);

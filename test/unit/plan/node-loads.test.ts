@@ -44,12 +44,13 @@ const anyWrite = fc.oneof(
   { weight: 1, arbitrary: dropRevision },
 );
 
+const PORT = { protocol: 'tcp', targetPort: 80, publishedPort: 8080, mode: 'host' } as const;
+
 function newStore(): MemoryStore {
   const { store } = cluster();
   const reservations = { nanoCpus: 1e9, memoryBytes: GB };
-  const port = { protocol: 'tcp', targetPort: 80, publishedPort: 8080, mode: 'host' } as const;
   for (const id of ['plain', 'ports']) {
-    const spec = specOf(id, { reservations, ports: id === 'ports' ? [port] : [] });
+    const spec = specOf(id, { reservations, ports: id === 'ports' ? [PORT] : [] });
     const value = { id: `${id}.1`, serviceId: id, revision: 1, createdAtMs: 1, spec };
     store.commitNow([{ table: 'revisions', key: value.id, value }]);
   }
@@ -82,7 +83,7 @@ function sums(store: MemoryStore, loads?: NodeLoads): unknown {
   return columns.nodes.map((_, row) => {
     columns.load(row);
     const { freeNanoCpus, freeMemoryBytes, active } = columns;
-    return [freeNanoCpus[row], freeMemoryBytes[row], active[row], [...columns.hostPorts(row)]];
+    return [freeNanoCpus[row], freeMemoryBytes[row], active[row], columns.hostPorts(row).ofNumber(PORT)];
   });
 }
 

@@ -31,7 +31,7 @@ test('its ports of mode host are kept free on its node', (t) => {
     .service('own', on('host', { replicas: 3, ports: [port] }))
     .settle();
   t.is(new Set(swarm.running('own').map(({ nodeId }) => nodeId)).size, 2);
-  t.regex(String(swarm.reasons('own')), /host port tcp\/80 already in use on 2 nodes/);
+  t.regex(String(swarm.reasons('own')), /host port 80\/tcp already in use on 2 nodes/);
   // also from a service that the node forwards the port to
   swarm.service('other', { ports: [port] }).settle();
   t.is(swarm.running('other').length, 0);

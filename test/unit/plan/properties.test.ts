@@ -1,6 +1,7 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { isWanted } from '../../../manager/plan/states.ts';
+import { portsCollide, portText } from '../../../shared/lib/published-port.ts';
 import { isTerminal } from '../../../shared/model/index.ts';
 import type { PublishedPort, Task } from '../../../shared/model/index.ts';
 import { cluster, GB, SECOND } from './_cluster.ts';
@@ -19,8 +20,9 @@ const spec: fc.Arbitrary<SpecChanges> = fc
         protocol: fc.constantFrom('tcp', 'udp'),
         publishedPort: fc.constantFrom(0, 80, 443),
         mode: fc.constantFrom('ingress', 'host'),
+        hostIp: fc.constantFrom(undefined, undefined, '127.0.0.1', '192.0.2.1', '0.0.0.0', '::', '::1'),
       }),
-      { maxLength: 2 },
+      { maxLength: 3 },
     ),
     memoryGb: fc.integer({ min: 0, max: 3 }),
     maxReplicasPerNode: fc.integer({ min: 0, max: 3 }),
@@ -34,17 +36,34 @@ const spec: fc.Arbitrary<SpecChanges> = fc
     image: rest.image,
     ...(rest.moves as SpecChanges),
     networks: networks.map((network) => ({ network, aliases: [] })),
-    ports: distinct(ports.map((port, index) => ({ ...port, targetPort: 80 + index }))),
+    ports: distinct(
+      ports.map(({ hostIp, ...port }, index) => ({
+        ...port,
+        targetPort: 80 + (index % 2),
+        ...(hostIp === undefined ? {} : { hostIp }),
+      })),
+    ),
     reservations: { memoryBytes: memoryGb * GB },
     placement: { maxReplicasPerNode },
     constraints: zoned ? ['node.labels.zone==a'] : [],
     update: { order, parallelism },
   }));
 
+/** As validation has them. */
 function distinct(ports: PublishedPort[]): PublishedPort[] {
-  const key = (port: PublishedPort): string =>
-    `${port.protocol}/${port.publishedPort || port.targetPort}/${port.mode}`;
-  return [...new Map(ports.map((port) => [key(port), port])).values()];
+  return ports.filter(
+    (port, index) =>
+      port.publishedPort === 0 || !ports.slice(0, index).some((one) => portsCollide(one, port)),
+  );
+}
+
+/** Pairs of which a connection could be meant for either. */
+function colliding(ports: readonly PublishedPort[]): string[] {
+  return ports.flatMap((one, index) =>
+    ports
+      .slice(index + 1)
+      .flatMap((other) => (portsCollide(one, other) ? [portText(one), portText(other)] : [])),
+  );
 }
 
 type Step =
@@ -152,9 +171,8 @@ test('no mesh port belongs to two services', (t) => {
       story(all, ({ store }) => {
         const ports = [...store.all('services').values()]
           .flatMap(({ endpoint }) => endpoint?.ports ?? [])
-          .filter(({ mode }) => mode === 'ingress')
-          .map(({ protocol, publishedPort }) => `${protocol}/${publishedPort}`);
-        if (repeated(ports).length > 0) throw new Error(repeated(ports).join());
+          .filter(({ mode }) => mode === 'ingress');
+        if (colliding(ports).length > 0) throw new Error(colliding(ports).join());
       });
     }),
     runs,
@@ -176,7 +194,7 @@ test('nothing is placed where it may not be, and no node is over-reserved', (t) 
         }
         for (const id of swarm.store.all('nodes').keys()) {
           if (memoryOn(swarm, id) > 8 * GB) throw new Error(`${id} is over-reserved`);
-          const doubled = repeated(hostPortsOn(swarm, id));
+          const doubled = colliding(hostPortsOn(swarm, id));
           if (doubled.length > 0) throw new Error(`${id} has ${doubled.join()} twice`);
         }
       });
@@ -198,11 +216,9 @@ function memoryOn(swarm: TestCluster, nodeId: string): number {
   return tasksOn(swarm, nodeId).reduce((sum, { reservations }) => sum + (reservations.memoryBytes ?? 0), 0);
 }
 
-function hostPortsOn(swarm: TestCluster, nodeId: string): string[] {
+function hostPortsOn(swarm: TestCluster, nodeId: string): PublishedPort[] {
   return tasksOn(swarm, nodeId).flatMap(({ ports }) =>
-    ports
-      .filter(({ mode, publishedPort }) => mode === 'host' && publishedPort > 0)
-      .map(({ protocol, publishedPort }) => `${protocol}/${publishedPort}`),
+    ports.filter(({ mode, publishedPort }) => mode === 'host' && publishedPort > 0),
   );
 }
 

@@ -74,7 +74,7 @@ test('two tasks with the same host port never meet on a node', (t) => {
   const ports = [{ protocol: 'tcp', targetPort: 80, publishedPort: 80, mode: 'host' }] as const;
   const swarm = cluster().nodes(2).service('a', { replicas: 3, ports }).settle();
   t.deepEqual(swarm.spread('a'), { n1: 1, n2: 1, none: 1 });
-  t.is(swarm.reasons('a')[2], 'no suitable node (host port tcp/80 already in use on 2 nodes)');
+  t.is(swarm.reasons('a')[2], 'no suitable node (host port 80/tcp already in use on 2 nodes)');
 });
 
 test('max replicas per node', (t) => {

@@ -114,7 +114,7 @@ export const SERVICE_KEYS: readonly KeySample[] = [
   key(
     'ports',
     '["80:80"]',
-    'short (ranges, `/udp`, `/sctp`) and long form, see below; a host address is refused',
+    'short (ranges, `/udp`, `/sctp`) and long form, see below; on one or several addresses',
   ),
   key('post_start', '[{command: x}]'),
   key('pre_stop', '[{command: x}]'),
