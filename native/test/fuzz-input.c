@@ -1,27 +1,13 @@
-/* Configs and layers with mutations, under the sanitizers: none may crash, and no layer may write beside its directory.
- *   fuzz-input [SEED [CONFIGS [LAYERS]]]
- * The same numbers give the same inputs on any machine. Needs root, as unpacking does. */
+/* Configs and layers, under the sanitizers: none may crash, and no layer may write beside its directory. First those
+ * that fuzz-guided found on its ways through the code (corpus/), then mutations. fuzz-input [SEED [CONFIGS [LAYERS]]]
+ * The same numbers give the same inputs on any machine. Needs root, as unpacking does. Begins in native/. */
 #include <archive.h>
 #include <archive_entry.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <ftw.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include <dirent.h>
 
-#include "cgroup.h"
-#include "check.h"
-#include "config.h"
-#include "shoal-layer.h"
-
-#define INPUT_MAX 65536
-#define BLOCK 512
-#define CHECKSUM_AT 148
-#define CHECKSUM_SIZE 8
+#include "fuzz-targets.h"
 
 static uint64_t state;
-static char base[] = "/tmp/shoal-fuzz-XXXXXX";
-static char archive_path[64], dest[64], canary[64];
 
 /* xorshift64* */
 static uint32_t below(uint32_t limit) {
@@ -30,11 +16,6 @@ static uint32_t below(uint32_t limit) {
   state ^= state >> 27;
   return limit == 0 ? 0 : (uint32_t)((state * 0x2545f4914f6cdd1dull) >> 33) % limit;
 }
-
-struct input {
-  size_t size;
-  unsigned char bytes[INPUT_MAX];
-};
 
 static void insert(struct input *input, size_t at, const char *bytes, size_t size) {
   if (input->size + size > INPUT_MAX) return;
@@ -95,26 +76,6 @@ static const char config_seed[] =
     "chitectures\":[\"SCMP_ARCH_X86_64\"],\"syscalls\":[{\"names\":[\"read\"],\"action\":\"SCMP_ACT_ALLOW\",\""
     "args\":[{\"index\":0,\"value\":1,\"op\":\"SCMP_CMP_EQ\"}]}]}}}";
 
-/* Returns whether it was taken. */
-static bool try_config(const struct input *input) {
-  static const char *const controllers[] = {"memory", "pids", NULL};
-  struct plan_builder builder;
-  struct shoal_error err = {0};
-  static struct cgroup_limits limits;
-  cJSON *config = cJSON_ParseWithLength((const char *)input->bytes, input->size);
-  if (config == NULL) return false;
-  CHECK_INT(plan_builder_init(&builder), 0);
-  struct config_context context = {.builder = &builder, .cgroup_mounts = controllers, .err = &err};
-  const cJSON *linux_config = json_member(config, "linux");
-  int rc = config_compile(&context, config);
-  CHECK(rc <= 0 && (rc == 0 || err.code == -rc));
-  int limited =
-      cgroup_limits_parse(json_member(linux_config, "resources"), json_member(linux_config, "devices"), &limits, &err);
-  plan_builder_free(&builder);
-  cJSON_Delete(config);
-  return rc == 0 && limited == 0;
-}
-
 static void fuzz_configs(long count) {
   static const char *const words[] = {
       "null",      "true",  "[]",        "{}",   "-1",      "1e308", "18446744073709551616",
@@ -170,19 +131,6 @@ static void make_layer_seed(struct input *input) {
   CHECK(archive_write_free(tar) == ARCHIVE_OK);
 }
 
-/* A header that does not add up is refused before anything is done with it. */
-static void add_up(struct input *input, size_t at) {
-  unsigned char *header = input->bytes + at - at % BLOCK;
-  unsigned int sum = 0;
-  char text[CHECKSUM_SIZE + 1];
-  if ((size_t)(header - input->bytes) + BLOCK > input->size || memcmp(header + 257, "ustar", 5) != 0) return;
-  memset(header + CHECKSUM_AT, ' ', CHECKSUM_SIZE);
-  for (size_t i = 0; i < BLOCK; i++)
-    sum += header[i];
-  (void)snprintf(text, sizeof text, "%06o", sum);
-  memcpy(header + CHECKSUM_AT, text, 7);
-}
-
 static void mutate_layer(struct input *input) {
   static const char *const names[] = {"../../../../../../tmp/x",
                                       "/etc/x",
@@ -219,35 +167,6 @@ static void mutate_layer(struct input *input) {
   if (at < input->size) add_up(input, at);
 }
 
-static int remove_entry(const char *path, const struct stat *info, int type, struct FTW *ftw) {
-  (void)info;
-  (void)type;
-  (void)ftw;
-  return remove(path);
-}
-
-/* Only what was there before is beside the directory, and as it was. */
-static void check_outside(void) {
-  struct stat info;
-  CHECK(stat(canary, &info) == 0 && info.st_size == 6 && info.st_nlink == 1 && (info.st_mode & 07777) == 0600);
-  CHECK(stat(base, &info) == 0 && info.st_nlink == 3);
-  CHECK(access("/tmp/x", F_OK) < 0 && access("/etc/x", F_OK) < 0);
-}
-
-static int try_layer(const struct input *input) {
-  struct shoal_layer_result result;
-  struct shoal_error err = {0};
-  int fd = open(archive_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  CHECK(fd >= 0 && write(fd, input->bytes, input->size) == (ssize_t)input->size);
-  close(fd);
-  CHECK(mkdir(dest, 0755) == 0);
-  int rc = shoal_layer_unpack(archive_path, dest, &result, &err);
-  CHECK(rc <= 0 && (rc == 0 || err.code == -rc));
-  check_outside();
-  CHECK(nftw(dest, remove_entry, 16, FTW_DEPTH | FTW_PHYS) == 0);
-  return rc;
-}
-
 static void fuzz_layers(long count) {
   static struct input seed, input;
   long taken = 0;
@@ -263,19 +182,39 @@ static void fuzz_layers(long count) {
   CHECK(count < 100 || (taken > 0 && taken < count));
 }
 
+static int config_of_corpus(const struct input *input) { return try_config(input) ? 0 : -1; }
+
+/* Every file of a directory as one input. */
+static void replay(const char *directory, int (*try_one)(const struct input *)) {
+  static struct input input;
+  struct dirent *entry;
+  long count = 0, taken = 0;
+  DIR *dir = opendir(directory);
+  CHECK(dir != NULL);
+  while ((entry = readdir(dir)) != NULL) {
+    if (entry->d_name[0] == '.') continue;
+    int fd = openat(dirfd(dir), entry->d_name, O_RDONLY | O_CLOEXEC);
+    ssize_t size = fd < 0 ? -1 : read(fd, input.bytes, sizeof input.bytes);
+    CHECK(size >= 0);
+    close(fd);
+    input.size = (size_t)size;
+    taken += try_one(&input) == 0;
+    count++;
+  }
+  closedir(dir);
+  (void)printf("# %s: %ld, %ld of them taken\n", directory, count, taken);
+  CHECK(taken > 0 && taken < count);
+}
+
 int main(int argc, char **argv) {
   long seed = argc > 1 ? atol(argv[1]) : 1;
   (void)printf("# seed %ld\n", seed);
   state = 0x9e3779b97f4a7c15ull ^ (uint64_t)seed;
-  CHECK(mkdtemp(base) != NULL);
-  (void)snprintf(archive_path, sizeof archive_path, "%s/layer.tar", base);
-  (void)snprintf(dest, sizeof dest, "%s/dest", base);
-  (void)snprintf(canary, sizeof canary, "%s/canary", base);
-  int fd = open(canary, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-  CHECK(fd >= 0 && write(fd, "beside", 6) == 6);
-  close(fd);
+  make_box();
+  replay("test/corpus/config", config_of_corpus);
+  replay("test/corpus/layer", try_layer);
   fuzz_configs(argc > 2 ? atol(argv[2]) : 20000);
   fuzz_layers(argc > 3 ? atol(argv[3]) : 600);
-  CHECK(nftw(base, remove_entry, 16, FTW_DEPTH | FTW_PHYS) == 0);
+  remove_box();
   return 0;
 }
