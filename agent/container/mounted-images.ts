@@ -32,7 +32,8 @@ export class MountedImages {
     const resolve = async (name: string): Promise<ResolvedImage> => {
       if (!isStandalone) return this.#images.ensure(name, auth, signal);
       const image = await this.#images.resolveLocal(known?.[name] ?? name);
-      if (image === undefined) throw new NotFoundError(`No such image: ${name}`);
+      if (image === undefined)
+        throw new NotFoundError(`the image ${name}, which is mounted, is not on this node`);
       return image;
     };
     const found = new Map<string, ResolvedImage>();

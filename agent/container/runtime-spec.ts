@@ -315,11 +315,16 @@ export function limitsOf({ limits, reservations, options }: ContainerLimits): Oc
 function resources(input: RuntimeSpecInput, options: RuntimeOptions): OciResources {
   const { limits, reservations } = input;
   const devices = deviceRules(input.devices ?? [], options);
-  const { memorySwappiness: swappiness } = options;
+  const { memorySwappiness: swappiness, oomKillDisable } = options;
   const common = limitsOf({ limits, reservations, options });
+  const memory = {
+    ...common.memory,
+    ...(swappiness === undefined ? {} : { swappiness }),
+    ...(oomKillDisable === true ? { disableOOMKiller: true } : {}),
+  };
   return {
     ...common,
-    ...(swappiness === undefined ? {} : { memory: { ...common.memory, swappiness } }),
+    ...(Object.keys(memory).length === 0 ? {} : { memory }),
     ...(input.blockIo === undefined ? {} : { blockIO: input.blockIo }),
     ...(devices.length > 0 ? { devices } : {}),
   };

@@ -61,8 +61,8 @@ export class ContainerService {
       const exit = await this.#containers.wait(this.#find(containerId).id, signal);
       return { exitCode: exit.exitCode, ...(exit.error === undefined ? {} : { error: exit.error }) };
     },
-    'container.top': async ({ containerId, format }) =>
-      readTop((await this.#running(containerId)).runDir, format),
+    'container.top': async ({ containerId, format, columns }) =>
+      readTop((await this.#running(containerId)).runDir, columns ?? format),
     'container.sample': async ({ containerId }) => this.#sample(containerId),
     'exec.create': async (params) => {
       await this.#unpaused(params.containerId);

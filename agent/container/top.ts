@@ -2,14 +2,15 @@
 import { readFile } from 'node:fs/promises';
 import { totalmem } from 'node:os';
 import { cgroupDirectories, cgroupProcesses } from '../native/cgroup-files.ts';
-import { formatProcess, parseProcess, type Moment, type Process, TITLES } from './top-format.ts';
+import type { PsFormat } from '../../shared/lib/ps-columns.ts';
+import { formatProcess, parseProcess, type Moment, type Process, titlesOf } from './top-format.ts';
 
 export interface Top {
   readonly titles: readonly string[];
   readonly processes: readonly (readonly string[])[];
 }
 
-export async function readTop(runDir: string, format: 'ef' | 'aux'): Promise<Top> {
+export async function readTop(runDir: string, format: PsFormat): Promise<Top> {
   const pids = await cgroupProcesses(await cgroupDirectories(runDir));
   const moment: Moment = {
     nowMs: Date.now(),
@@ -18,7 +19,7 @@ export async function readTop(runDir: string, format: 'ef' | 'aux'): Promise<Top
   };
   const processes = await Promise.all(pids.map((pid) => readProcess(pid)));
   return {
-    titles: TITLES[format],
+    titles: titlesOf(format),
     processes: processes.flatMap((process) =>
       process === undefined ? [] : [formatProcess(process, format, moment)],
     ),

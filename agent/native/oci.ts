@@ -67,7 +67,13 @@ export interface OciDeviceRate {
 
 export interface OciResources {
   /** Bytes; swap counts memory and swap together; -1 is no limit. */
-  memory?: { limit?: number; swap?: number; reservation?: number; swappiness?: number };
+  memory?: {
+    limit?: number;
+    swap?: number;
+    reservation?: number;
+    swappiness?: number;
+    disableOOMKiller?: boolean;
+  };
   /** quota and period in microseconds. */
   cpu?: { shares?: number; quota?: number; period?: number; cpus?: string; mems?: string };
   /** Weights from 10 to 1000; rates of bytes or operations a second, 0 is no limit. */

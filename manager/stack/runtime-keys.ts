@@ -31,6 +31,7 @@ export function readRuntime(service: Section, files: ProjectFiles): RuntimeField
     cpuset: service.text('cpuset'),
     memorySwapBytes: readSwap(service),
     memorySwappiness: service.whole('mem_swappiness'),
+    oomKillDisable: service.flag('oom_kill_disable') === true ? true : undefined,
     blockIo: readBlockIo(service),
     pullPolicy: readPullPolicy(service),
   }) as RuntimeOptions;

@@ -25,7 +25,6 @@ export const SERVICE_RULES: KeyRules = {
   isolation: refuse('is for Windows'),
   mac_address: refuse('not supported: addresses are given by the manager'),
   models: refuse('has no meaning in a cluster: there is nothing here that runs models'),
-  oom_kill_disable: refuse('not supported: cgroup v2 has none; use oom_score_adj'),
   post_start: refuse(
     'not supported: do it in the command of the service, or in a service that depends on it',
   ),

@@ -6,7 +6,7 @@
 #include "config.h"
 
 static int parse_memory(const cJSON *memory, struct cgroup_limits *limits, struct shoal_error *err) {
-  static const char *const allowed[] = {"limit", "swap", "reservation", "swappiness", NULL};
+  static const char *const allowed[] = {"limit", "swap", "reservation", "swappiness", "disableOOMKiller", NULL};
   const char *path = "linux.resources.memory";
   int rc = json_only(memory, path, allowed, err);
   if (rc == 0) rc = json_integer(memory, path, "limit", &limits->memory_bytes, &limits->has_memory, err);
@@ -17,6 +17,7 @@ static int parse_memory(const cJSON *memory, struct cgroup_limits *limits, struc
       limits->swap_bytes < limits->memory_bytes)
     return CONFIG_FAIL(err, EINVAL, "%s.swap: less than limit; it counts memory and swap together", path);
   if (rc == 0) rc = json_integer(memory, path, "swappiness", &limits->swappiness, &limits->has_swappiness, err);
+  if (rc == 0) rc = json_bool(memory, path, "disableOOMKiller", &limits->no_oom_killer, err);
   if (rc == 0 && limits->has_swappiness && (limits->swappiness < 0 || limits->swappiness > 100))
     return CONFIG_FAIL(err, ERANGE, "%s.swappiness: 0 to 100", path);
   return rc;

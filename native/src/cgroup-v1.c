@@ -101,6 +101,7 @@ static int apply_memory(const char *dir, const struct cgroup_limits *limits, str
   if (rc == 0 && limits->has_reservation)
     rc = cgroup_write_number(dir, "memory.soft_limit_in_bytes", limits->reservation_bytes, err);
   if (rc == 0 && limits->has_swappiness) rc = cgroup_write_number(dir, "memory.swappiness", limits->swappiness, err);
+  if (rc == 0 && limits->no_oom_killer) rc = cgroup_write(dir, "memory.oom_control", "1", err);
   return rc;
 }
 

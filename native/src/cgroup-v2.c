@@ -55,6 +55,8 @@ static int apply_memory(const char *dir, const struct cgroup_limits *limits, str
   if (rc == 0 && limits->has_reservation) rc = write_limit(dir, "memory.low", limits->reservation_bytes, err);
   if (rc == 0 && limits->has_swappiness)
     return shoal_fail(err, ENOTSUP, "cgroup", "linux.resources.memory.swappiness: cgroup v2 has none");
+  if (rc == 0 && limits->no_oom_killer)
+    return shoal_fail(err, ENOTSUP, "cgroup", "linux.resources.memory.disableOOMKiller: cgroup v2 always has one");
   return rc;
 }
 

@@ -67,7 +67,7 @@ struct cgroup_limits {
   int64_t blkio_weight;
   size_t blkio_count;
   struct cgroup_blkio_amount blkio[CGROUP_BLKIO_MAX];
-  bool has_swappiness, has_idle, has_burst;
+  bool has_swappiness, has_idle, has_burst, no_oom_killer;
   int64_t swappiness, cpu_idle, cpu_burst_us;
   size_t named_count;
   struct cgroup_named named[CGROUP_NAMED_MAX];

@@ -73,6 +73,8 @@ export interface RuntimeOptions {
   readonly memorySwapBytes?: number;
   /** How readily its memory is swapped out, 0 to 100; of cgroup v1 alone: a node with v2 can not run it. */
   readonly memorySwappiness?: number;
+  /** What finds no memory below its limit waits for some, and is not killed; of cgroup v1 alone. */
+  readonly oomKillDisable?: boolean;
   /** `missing`: an image that is here is used without asking its registry; `never`: and no other. */
   readonly pullPolicy?: 'missing' | 'never';
 }

@@ -161,6 +161,7 @@ const runtime = conforms<RuntimeOptions>()(
     blockIo: blockIo.exactOptional(),
     memorySwapBytes: z.number().int().exactOptional(),
     memorySwappiness: z.number().int().exactOptional(),
+    oomKillDisable: optionalFlag,
     pullPolicy: z.enum(['missing', 'never']).exactOptional(),
   }),
 );

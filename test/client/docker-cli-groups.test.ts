@@ -232,6 +232,8 @@ test('exec, logs, top, pause and kill of a container', async (t, scene) => {
     fed('a\nb\n', `exec -i ${id} wc -l`, /^2$/m),
     run(`logs ${id}`, /^hello$/m),
     run(`top ${id}`, /sleep 1000/),
+    run(`top ${id} -eo pid,comm,args`, /^PID +COMMAND +COMMAND\n\d+ +sleep +sleep 1000$/m),
+    refused(`top ${id} -o nosuch`, /ps_args "-o nosuch" \(-ef and aux are, and -o with pid, /),
     run(`pause ${id}`),
     run(`ps --filter id=${id} --format {{.Status}}`, /\(Paused\)/),
     run(`unpause ${id}`),

@@ -18,6 +18,7 @@ const HARMLESS_RUNTIME: ReadonlySet<string> = new Set([
   'blockIo',
   'memorySwapBytes',
   'memorySwappiness',
+  'oomKillDisable',
   'pullPolicy',
 ] satisfies (keyof RuntimeOptions)[]);
 

@@ -244,5 +244,9 @@ function warningsOf(host: RawHostConfig, nodeNetwork: 'host' | 'none' | undefine
   const published = Object.keys(host.PortBindings ?? {}).length > 0 || host.PublishAllPorts === true;
   if (published && nodeNetwork === 'host')
     warnings.push('Published ports are discarded when using host network mode');
+  if (host.OomKillDisable === true && given(host.Memory) === undefined)
+    warnings.push(
+      'OOM killer is disabled for the container, but no memory limit is set, this can result in the system running out of resources.',
+    );
   return warnings;
 }

@@ -101,6 +101,7 @@ export const zHostConfig = z.object({
   // Docker's names for the usual one. Its other low-level runtimes are programs that Shoal does not have.
   Runtime: zMode('runc', 'io.containerd.runc.v2'),
   MemorySwappiness: zSwappiness,
+  OomKillDisable: zFlag,
   MaskedPaths: zTexts,
   ReadonlyPaths: zTexts,
   Annotations: zLabels,

@@ -38,6 +38,7 @@ export const zHostConfig = z
     Annotations: zLabels,
     MemorySwap: z.number().int().min(-1).nullish(),
     MemorySwappiness: zSwappiness,
+    OomKillDisable: zFlag,
     ...zBlockIo,
     // Not Docker's: of a service it has no way to say it.
     PullPolicy: z.enum(['', 'missing', 'never']).nullish(),
@@ -88,6 +89,7 @@ export function decodeCommon(raw: CommonHostConfig): Partial<Record<keyof Runtim
     annotations: given(raw.Annotations),
     memorySwapBytes: given(raw.MemorySwap),
     memorySwappiness: swappinessOf(raw),
+    oomKillDisable: given(raw.OomKillDisable),
     blockIo: decodeBlockIo(raw),
   };
 }
@@ -135,6 +137,7 @@ export function encodeHostConfig(options: RuntimeOptions): object {
     Annotations: options.annotations,
     MemorySwap: options.memorySwapBytes,
     MemorySwappiness: options.memorySwappiness,
+    OomKillDisable: options.oomKillDisable,
     ...encodeBlockIo(options.blockIo),
     PullPolicy: options.pullPolicy,
   });

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { zDimension } from '../http/query.ts';
-import { PS_FORMATS, zCondition, zStopSeconds } from '../resources/container-actions.ts';
+import { zCondition, zStopSeconds } from '../resources/container-actions.ts';
 import { CONTAINER_FILTERS } from '../resources/container-filters.ts';
 import { LOG_QUERY, logAnswers } from './logs.ts';
 import { answers, NODE_ERRORS, operationsOf, parameters } from './operation.ts';
@@ -69,7 +69,7 @@ export const containersOperations = [
     errors: NODE_ERRORS,
   }),
   operation('get', '/containers/:id/top', 'Processes of a container', {
-    query: { ps_args: z.enum(Object.keys(PS_FORMATS)).describe('As ps(1) has them') },
+    query: { ps_args: z.string().describe('As ps(1) has them: -ef, aux, or -o with names of columns') },
     answers: {
       200: answers.json(
         'Processes',

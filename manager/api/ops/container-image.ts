@@ -3,6 +3,7 @@ import { ConflictError, NotFoundError } from '../../../shared/errors/index.ts';
 import type { MountSpec } from '../../../shared/model/index.ts';
 import { askNodes } from '../ask-nodes.ts';
 import type { ApiContext } from '../context.ts';
+import { asInvalid } from './container-peers.ts';
 import { untilNodesReport } from '../returning-nodes.ts';
 
 export interface ImageOnNodes {
@@ -36,7 +37,7 @@ export async function nodesWithImage(
   return { nodeIds, exposedPorts: first.result.config.exposedPorts };
 }
 
-/** Those of the nodes that have all images that are mounted, too. Throws NotFoundError for one that no node has. */
+/** Those of the nodes that have all images that are mounted, too. One that no node has is no 404: clients would pull another. */
 export async function withMountedImages(
   ctx: ApiContext,
   mounts: readonly MountSpec[],
@@ -46,7 +47,7 @@ export async function withMountedImages(
   const names = new Set(mounts.flatMap((mount) => (mount.kind === 'image' ? [mount.source] : [])));
   let left = nodeIds;
   for (const name of names) {
-    const { nodeIds: here } = await nodesWithImage(ctx, name, signal);
+    const { nodeIds: here } = await nodesWithImage(ctx, name, signal).catch(asInvalid);
     left = left.filter((id) => here.includes(id));
     if (left.length === 0)
       throw new ConflictError(

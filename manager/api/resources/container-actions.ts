@@ -4,6 +4,7 @@ import { Router } from 'express';
 import { z } from 'zod';
 import type { Request } from 'express';
 import { ConflictError, InvalidError, UnsupportedError } from '../../../shared/errors/index.ts';
+import { parsePsArgs, PS_COLUMNS } from '../../../shared/lib/ps-columns.ts';
 import type { PlacedContainer } from '../codec/container-codec.ts';
 import type { ApiContext } from '../context.ts';
 import { containerEvent } from '../events/container-event.ts';
@@ -11,14 +12,6 @@ import { queryText } from '../http/query.ts';
 import { requestSignal, sendEmpty, sendJson } from '../http/respond.ts';
 import { callNode } from '../node-call.ts';
 import { findContainer } from './containers.ts';
-
-/** ps(1)'s two customary ways; others would need a ps on the node. */
-export const PS_FORMATS: Readonly<Record<string, 'ef' | 'aux'>> = {
-  '': 'ef',
-  '-ef': 'ef',
-  aux: 'aux',
-  '-aux': 'aux',
-};
 
 /** Seconds; -1: as long as it takes. */
 export const zStopSeconds = z
@@ -75,13 +68,17 @@ export function containerActionsRouter(ctx: ApiContext): Router {
 
   router.get('/containers/:id/top', async (req, res) => {
     const signal = requestSignal(res, ctx.signal);
-    const format = PS_FORMATS[queryText(req, 'ps_args') ?? ''];
+    const asked = queryText(req, 'ps_args') ?? '';
+    const format = parsePsArgs(asked);
     if (format === undefined)
       throw new UnsupportedError(
-        `top: not supported by Shoal: ps_args "${queryText(req, 'ps_args')}" (-ef and aux are)`,
+        `top: not supported by Shoal: ps_args "${asked}" (-ef and aux are, and -o with ${Object.keys(PS_COLUMNS).join(', ')})`,
       );
     const container = await findContainer(ctx, req.params.id, signal);
-    const params = { containerId: container.id, format };
+    const params = {
+      containerId: container.id,
+      ...(typeof format === 'string' ? { format } : { format: 'ef' as const, columns: format }),
+    };
     const top = await callNode(ctx, container.nodeId, 'container.top', params, signal);
     ctx.events.emit(containerEvent('top', container));
     sendJson(res, 200, { Titles: top.titles, Processes: top.processes });

@@ -1,4 +1,5 @@
 /** What a manager may ask of a node about its containers. */
+import type { PsColumn } from '../../lib/ps-columns.ts';
 import type { ResourceAmounts } from '../service.ts';
 import type { RuntimeOptions } from '../runtime-options.ts';
 import type { Nothing, OfContainer } from './common.ts';
@@ -176,9 +177,9 @@ export interface ContainerMethods {
   'container.unpause': { params: OfContainer; result: Nothing };
   /** Resolves when the container has ended. */
   'container.wait': { params: OfContainer; result: { exitCode: number; error?: string } };
-  /** Columns as ps(1) has them for `-ef` or `aux`. */
+  /** Columns as ps(1) has them for `-ef` or `aux`, or those that are named. */
   'container.top': {
-    params: OfContainer & { format: 'ef' | 'aux' };
+    params: OfContainer & { format: 'ef' | 'aux'; columns?: readonly PsColumn[] };
     result: { titles: readonly string[]; processes: readonly (readonly string[])[] };
   };
   /** No sample: it does not run. */

@@ -11,6 +11,7 @@ import type {
   NetworkCounters,
   ProbeResult,
 } from '../../model/node-methods/index.ts';
+import { PS_COLUMNS, type PsColumn } from '../../lib/ps-columns.ts';
 import { conforms } from '../conforms.ts';
 import { health } from '../node-schema.ts';
 import { amounts, count, flag, labels, text } from '../service-schema.ts';
@@ -184,7 +185,10 @@ export const containerMethods: MethodSchemas<keyof ContainerMethods> = {
     result: z.strictObject({ exitCode: z.number().int(), error: text.exactOptional() }),
   },
   'container.top': {
-    params: ofContainer.extend({ format: z.enum(['ef', 'aux']) }),
+    params: ofContainer.extend({
+      format: z.enum(['ef', 'aux']),
+      columns: z.array(z.enum(Object.keys(PS_COLUMNS) as PsColumn[])).exactOptional(),
+    }),
     result: z.strictObject({ titles: z.array(text), processes: z.array(z.array(text)) }),
   },
   'container.sample': { params: ofContainer, result: z.strictObject({ sample: sample.exactOptional() }) },

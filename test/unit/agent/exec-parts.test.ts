@@ -8,7 +8,8 @@ import {
   parseNetDev,
   parseSystemCpuNs,
 } from '../../../agent/container/stats-parse.ts';
-import { formatProcess, parseProcess } from '../../../agent/container/top-format.ts';
+import { formatProcess, parseProcess, titlesOf } from '../../../agent/container/top-format.ts';
+import { parsePsArgs } from '../../../shared/lib/ps-columns.ts';
 
 test('the environment of an exec: terminal type, the container’s, another user’s home, what is asked', (t) => {
   const own = ['PATH=/bin', 'HOME=/root', 'A=1'];
@@ -92,5 +93,15 @@ test('a process as ps shows it, whatever its name', (t) => {
     '0:02',
     'sleep 1000',
   ]);
+  const named = parsePsArgs('-eo pid,ppid,uid -o comm,args,etime,nlwp --format=ni,rss') ?? [];
+  t.deepEqual(titlesOf(named), ['PID', 'PPID', 'UID', 'COMMAND', 'COMMAND', 'ELAPSED', 'NLWP', 'NI', 'RSS']);
+  const cells = ['42', '7', '33', 'a) (b', 'sleep 1000', '03:20', '1', '0', '1024'];
+  t.deepEqual(formatProcess(process, named, moment), cells);
+  const [elapsed] = formatProcess(process, ['etime'], { ...moment, uptimeSeconds: 200_000 });
+  t.is(elapsed, '02-06:10:00');
+  for (const good of ['-o pid', 'axo pid,comm', '-eopid', '-A -o PID'])
+    t.true(Array.isArray(parsePsArgs(good)), good);
+  for (const bad of ['-o', '-A', '-o pid,', '-o nothing', 'fax', '-C sh', '-o pid=X'])
+    t.is(parsePsArgs(bad), undefined, bad);
   t.is(parseProcess(42, stat, 'Uid:\t0\t0\t0\t0\n', '').command, '[a) (b]');
 });

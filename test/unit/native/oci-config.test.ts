@@ -362,9 +362,16 @@ const CASES: readonly Case[] = [
       ? { refuses: /swappiness/ }
       : { script: 'cat /sys/fs/cgroup/memory/memory.swappiness', shows: /^33\n$/ }),
   },
-  ...['kernel', 'kernelTCP', 'disableOOMKiller'].map((name) => ({
-    row: '`linux.resources.memory.kernel`, `kernelTCP`, `disableOOMKiller`',
-    set: resources({ memory: { [name]: name === 'disableOOMKiller' ? true : 1 } }),
+  {
+    row: '`linux.resources.memory.disableOOMKiller`',
+    set: resources({ memory: { limit: 64 << 20, disableOOMKiller: true } }),
+    ...(IS_V2
+      ? { refuses: /disableOOMKiller: cgroup v2 always has one/ }
+      : { script: 'cat /sys/fs/cgroup/memory/memory.oom_control', shows: /^oom_kill_disable 1$/m }),
+  },
+  ...['kernel', 'kernelTCP'].map((name) => ({
+    row: '`linux.resources.memory.kernel`, `kernelTCP`',
+    set: resources({ memory: { [name]: 1 } }),
     refuses: new RegExp(`linux\\.resources\\.memory\\.${name} is not supported`),
   })),
   {

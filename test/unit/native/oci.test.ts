@@ -348,7 +348,7 @@ const refused: [string, RegExp, Adjust, number?][] = [
   ],
   [
     'a list of CPUs of another shape',
-    /process\.execCPUAffinity\.final: '3-1' is not a list of CPUs/,
+    /process\.execCPUAffinity\.final: '3-1' is not a list of numbers below 1024/,
     (config) => Object.assign(config.process, { execCPUAffinity: { final: '3-1' } }),
   ],
   [

@@ -106,7 +106,7 @@ export const SERVICE_KEYS: readonly KeySample[] = [
   key('models', '[m]'),
   key('network_mode', 'host', '`host`, `none` or `bridge` (as no network); in place of `networks`'),
   key('networks', '[front]', 'list or mapping, see below; none is the stack’s `default`'),
-  key('oom_kill_disable', 'true'),
+  key('oom_kill_disable', 'true', 'on nodes with cgroup v1, others refuse the task'),
   key('oom_score_adj', '5'),
   key('pid', 'host', '`host`'),
   key('pids_limit', '5', 'as `deploy.resources.limits.pids`'),
