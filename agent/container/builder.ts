@@ -1,5 +1,5 @@
 /** From a task's assignment to everything that its container needs: image, volumes, files, OCI configuration. */
-import { copyFile, mkdir, writeFile } from 'node:fs/promises';
+import { copyFile, writeFile } from 'node:fs/promises';
 import { readFileSync } from 'node:fs';
 import { arch, hostname as hostnameOfNode, release as kernelRelease } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -15,6 +15,7 @@ import {
   type HealthCheck,
   type TaskAssignment,
 } from '../../shared/model/index.ts';
+import { makeDirectory } from '../files/make-directory.ts';
 import type { TaskFiles } from '../files/task-files.ts';
 import type { ImageUser } from '../image/image-removal.ts';
 import type { ImageService, ResolvedImage } from '../image/image-service.ts';
@@ -235,7 +236,7 @@ export class ContainerBuilder {
   /** The files that the container sees under /etc but that belong to the node. */
   async #files(task: TaskAssignment, id: string, hostname: string, networked: boolean): Promise<BindMount[]> {
     const directory = this.#options.containers.directory(id);
-    await mkdir(directory, { recursive: true, mode: 0o700 });
+    await makeDirectory(directory, 0o700);
     const files = {
       hosts: hostsOf(task, hostname, this.#options.nodeAddress),
       hostname: `${hostname}\n`,

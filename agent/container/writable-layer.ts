@@ -1,8 +1,8 @@
 /** The directories that a container writes to, over its image, and how much they may take. */
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { InvalidError } from '../../shared/errors/index.ts';
 import type { ContainerSpec } from '../../shared/model/index.ts';
+import { makeDirectory } from '../files/make-directory.ts';
 import { checkDiskLimit, clearDiskLimit, setDiskLimit } from '../native/disk-limit.ts';
 import { NativeError } from '../native/errors.ts';
 import type { ContainerRecord } from './record.ts';
@@ -39,8 +39,8 @@ export async function makeWritableLayer(
   { diskBytes }: Pick<ContainerRecord, 'diskBytes'>,
 ): Promise<Layer> {
   const [upper, work] = [join(directory, 'upper'), join(directory, 'work')];
-  await mkdir(upper, { recursive: true, mode: 0o755 });
-  await mkdir(work, { recursive: true, mode: 0o700 });
+  await makeDirectory(upper, 0o755);
+  await makeDirectory(work, 0o700);
   if (diskBytes !== undefined) await setDiskLimit(upper, work, diskBytes);
   return { upper, work };
 }

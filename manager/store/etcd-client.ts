@@ -72,12 +72,12 @@ export function mapEtcdError(error: unknown, doing: string): unknown {
   const said = describeError(error);
   if (said.includes(NO_SPACE)) {
     return new UnavailableError(
-      `etcd has no space left and refuses to ${doing} (${said}); what runs goes on. The manager makes room in an etcd of its ` +
+      `etcd has no space left and refuses to ${doing}; what runs goes on. The manager makes room in an etcd of its ` +
         'own within seconds; if this stays, see docs/troubleshooting.md, "etcd is out of space"',
       { cause: error },
     );
   }
-  return new UnavailableError(`etcd can not ${doing} just now (${said})`, { cause: error });
+  return new UnavailableError(`etcd can not ${doing} just now`, { cause: error });
 }
 
 function checkEndpoints(endpoints: readonly string[]): void {
