@@ -1,7 +1,9 @@
 /** docker create, run -d, start, stop, restart, kill, rename, rm, prune, wait, inspect and ps of single containers. */
 import { once } from 'node:events';
+import { existsSync, readdirSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
+import { hostname } from 'node:os';
 import path from 'node:path';
 import type { ExecutionContext } from 'ava';
 import { reachableAddress } from '../harness/outside.ts';
@@ -221,6 +223,56 @@ test('memory nodes, paths of the kernel, annotations', async (t, { docker, swarm
   t.regex(await docker.fails('update', '--cpuset-mems', '99', name), /Cannot update container .*write '99'/);
   t.regex(await docker.fails('update', '--cpuset-mems', 'x', name), /such as '0-2,4' is expected/);
   await docker.ok('rm', '-f', name);
+});
+
+/** Of cgroup v1, where it is mounted; else that of v2. */
+const group = (v1: string, v2: string): string =>
+  existsSync('/sys/fs/cgroup/memory') ? `cat /sys/fs/cgroup/${v1}` : `cat /sys/fs/cgroup/${v2}`;
+
+test('options that few ask for reach the container, or are refused by name', async (t, { docker, tag }) => {
+  const name = `rare-${tag}`;
+  const [disk = ''] = readdirSync('/sys/block').filter((one) => existsSync(`/dev/${one}`));
+  const isV1 = existsSync('/sys/fs/cgroup/memory');
+  const options = [
+    ...['--domainname', 'sea.test', '--dns-option', 'ndots:3', '--expose', '81', '--publish-all'],
+    ...['--device-cgroup-rule', 'c 1:11 r', '--device-read-bps', `/dev/${disk}:1mb`, '--userns', 'host'],
+    ...['--device-write-iops', `/dev/${disk}:50`, '--cpu-period', '50000', '--cpu-quota', '20000'],
+    ...['--volume-driver', 'local', '--isolation', 'default', '--runtime', 'runc', '--memory', '64m'],
+    ...(isV1 ? ['--oom-kill-disable', '--memory-swappiness', '7'] : []),
+  ];
+  const script = [
+    'cat /proc/sys/kernel/domainname; grep ndots /etc/resolv.conf',
+    group('cpu/cpu.cfs_quota_us', 'cpu.max'),
+    group('blkio/blkio.throttle.read_bps_device', 'io.max'),
+    group('blkio/blkio.throttle.write_iops_device', 'io.max'),
+    'mknod /k c 1 11; cat /k >/dev/null & sleep 0.2; kill $! && echo may read',
+    ...(isV1 ? ['cd /sys/fs/cgroup/memory; cat memory.swappiness; head -n 1 memory.oom_control'] : []),
+  ].join('; ');
+  const lines = (await docker.ok('run', '--name', name, ...options, 'busybox', 'sh', '-c', script)).split(
+    '\n',
+  );
+  t.deepEqual(lines.slice(0, 2), ['sea.test', 'options ndots:3']);
+  // A number of processors: what the kernel gets may count another period.
+  t.regex(lines[2] ?? '', /^(20000|20000 50000)$/);
+  t.regex(lines[3] ?? '', / (1048576|rbps=1048576 .*)/);
+  t.regex(lines[4] ?? '', / (50$|.*wiops=50)/);
+  t.is(lines[5], 'may read');
+  if (isV1) t.deepEqual(lines.slice(6), ['7', 'oom_kill_disable 1']);
+  t.regex(await docker.ok('inspect', '-f', '{{json .Config.ExposedPorts}}', name), /"81\/tcp"/);
+  await docker.ok('rm', name);
+  const node = await docker.ok('run', '--rm', '--uts', 'host', '--label', ON_A1, 'busybox', 'hostname');
+  t.is(node, hostname());
+  for (const [option, value] of [
+    ['--runtime', 'crun'],
+    ['--volume-driver', 'nfs'],
+    ['--isolation', 'hyperv'],
+    ['--cpu-rt-runtime', '1000'],
+  ] as const)
+    t.regex(
+      await docker.fails('create', option, value, 'busybox'),
+      /is expected|not supported by Shoal/,
+      option,
+    );
 });
 
 test('an image at a path of a container: in use, read-only, and what it was at first', async (t, scene) => {
