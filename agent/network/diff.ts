@@ -51,12 +51,17 @@ function isLink(object: KernelObject): boolean {
 function remadeDevices(observed: Scope, desired: Scope): Set<string> {
   const remade = new Set<string>();
   for (const [key, object] of desired) {
+    if (!isLink(object) || !('name' in object)) continue;
     const old = observed.get(key);
-    if (old === undefined || !isLink(object) || !('name' in object)) continue;
+    if (old === undefined) continue;
     const inPlace = old.type === 'veth' && object.type === 'veth';
     if (!inPlace && fingerprintOf(old) !== fingerprintOf(object)) remade.add(object.name);
   }
   return remade;
+}
+
+function differs(old: KernelObject | undefined, object: KernelObject): boolean {
+  return old === undefined || (old !== object && fingerprintOf(old) !== fingerprintOf(object));
 }
 
 /** `netns` is the scope's own path, for what is made from outside. */
@@ -64,13 +69,13 @@ export function diffScope(observed: Scope, desired: Scope, netns: string): Scope
   const remade = remadeDevices(observed, desired);
   const survives = (object: KernelObject): boolean =>
     !(isLink(object) && 'name' in object && remade.has(object.name)) && !remade.has(deviceOf(object) ?? '');
-  const now = new Map([...observed].filter(([, object]) => survives(object)));
-  const wanted = [...desired.values()].filter((object) => {
-    const old = now.get(keyOf(object));
-    return old === undefined || fingerprintOf(old) !== fingerprintOf(object);
-  });
-  const stale = [...now.values()].filter((object) => !desired.has(keyOf(object)));
-  const nft = nftCommands(now, desired);
+  // Scopes are large, and mostly all of them stays: they are gone through as seldom as can be.
+  const now = remade.size === 0 ? observed : new Map([...observed].filter(([, object]) => survives(object)));
+  const wanted: KernelObject[] = [];
+  for (const [key, object] of desired) if (differs(now.get(key), object)) wanted.push(object);
+  const stale: KernelObject[] = [];
+  for (const [key, object] of now) if (!desired.has(key)) stale.push(object);
+  const nft = nftCommands(now, wanted, stale);
   const adds = sorted(wanted).flatMap((object) => addOps(object, now.get(keyOf(object)), netns));
   const removes = sorted(stale).reverse().flatMap(removeOps);
   return {

@@ -206,7 +206,9 @@ export function fingerprintOf(object: KernelObject): string {
 
 /** A scope of these objects. Of two with one key the later stays. */
 export function scopeOf(objects: Iterable<KernelObject>): Map<string, KernelObject> {
-  return new Map([...objects].map((object) => [keyOf(object), object]));
+  const scope = new Map<string, KernelObject>();
+  for (const object of objects) scope.set(keyOf(object), object);
+  return scope;
 }
 
 /** A chain whose rules can be recognised when they are read back. */

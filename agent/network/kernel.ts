@@ -1,5 +1,6 @@
 /** This node's part of the kernel: reads it back, and makes it as desired. Not for concurrent use. */
 import { mkdir, readdir } from 'node:fs/promises';
+import { setImmediate } from 'node:timers/promises';
 import { applyBatches, dumpNamespace, listNft, NetworkCallError } from '../native/network.ts';
 import { hostSysctls } from './desired-host.ts';
 import { SANDBOX_SYSCTLS } from './desired-sandbox.ts';
@@ -64,7 +65,10 @@ export class Kernel {
         [...sandboxes].map(([vni, scope]) => [vni, observedPart(scope, changes.get(vni) ?? WHOLE)]),
       ),
     };
-    return makePlan(concerned, desiredPart(change), this.#prefix, (vni) => this.pathOf(vni));
+    await otherTurn(change);
+    const plan = makePlan(concerned, desiredPart(change), this.#prefix, (vni) => this.pathOf(vni));
+    await otherTurn(change);
+    return plan;
   }
 
   /** Carries the plan out. On failure nothing is taken for known. */
@@ -111,6 +115,7 @@ export class Kernel {
       this.#readHost(),
       ...vnis.map((vni) => this.#readSandbox(vni)),
     ]);
+    await setImmediate();
     return { ...host, sandboxes: new Map(sandboxes.filter((entry) => entry !== undefined)) };
   }
 
@@ -133,6 +138,7 @@ export class Kernel {
         netns,
         tables.map((family) => family.table),
       );
+      await setImmediate();
       return [vni, observeScope(dump, table, () => true)];
     } catch (error) {
       // A file that is no namespace any more (EINVAL) is what a reboot leaves; it is made anew.
@@ -141,6 +147,11 @@ export class Kernel {
       throw error;
     }
   }
+}
+
+/** Where all is gone through it may be a second's work: what is asked meanwhile has its turn in between. */
+async function otherTurn({ host, sandboxes }: DesiredChange): Promise<void> {
+  if (host.whole || [...sandboxes.values()].some(({ scope }) => scope.whole)) await setImmediate();
 }
 
 const WHOLE: ScopeChange = { whole: true, objects: new Map() };

@@ -1,5 +1,5 @@
 /** The nftables part of a difference: one transaction, in which only what differs is touched. */
-import { type Chain, fingerprintOf, type KernelObject, keyOf, type Scope } from './kernel-object.ts';
+import { type Chain, type KernelObject, keyOf, type Scope } from './kernel-object.ts';
 
 type NftObject = Extract<KernelObject, { table: string; type: 'table' | 'set' | 'chain' | 'element' }>;
 type Element = Extract<KernelObject, { type: 'element' }>;
@@ -10,21 +10,21 @@ function isNft(object: KernelObject): object is NftObject {
   );
 }
 
-/** Empty when nothing differs. An observed table that is not wanted is removed whole. */
-export function nftCommands(observed: Scope, desired: Scope): string {
-  const old = new Map([...observed].filter(([, object]) => isNft(object)));
-  const objects = [...desired.values()].filter(isNft);
-  const gone = [...old.values()]
-    .filter((object) => isNft(object) && !desired.has(keyOf(object)))
-    .filter(isNft);
-  const changed = objects.filter((object) => {
-    const before = old.get(keyOf(object));
-    return before === undefined || fingerprintOf(before) !== fingerprintOf(object);
-  });
+/**
+ * `wanted` is made or changed, `stale` goes. Empty when neither has anything of nftables. An observed table that is not
+ * wanted is removed whole.
+ */
+export function nftCommands(
+  observed: Scope,
+  wanted: readonly KernelObject[],
+  stale: readonly KernelObject[],
+): string {
+  const gone = stale.filter(isNft);
+  const changed = wanted.filter(isNft);
   const chains = changed.filter((object) => object.type === 'chain');
   const elements = changed.filter((object) => object.type === 'element');
   const outdated = elements.flatMap((element) => {
-    const before = old.get(keyOf(element));
+    const before = observed.get(keyOf(element));
     return before?.type === 'element' ? [before] : [];
   });
   const tablesGone = new Set(gone.filter((object) => object.type === 'table').map((object) => object.table));
@@ -34,7 +34,7 @@ export function nftCommands(observed: Scope, desired: Scope): string {
     ...changed.filter((object) => object.type === 'set').map(addSet),
     ...chains.map((chain) => declareChain(chain)),
     ...elementLines('delete', [...outdated, ...leftovers.filter((object) => object.type === 'element')]),
-    ...chains.flatMap((chain) => fillChain(chain, old.has(keyOf(chain)))),
+    ...chains.flatMap((chain) => fillChain(chain, observed.has(keyOf(chain)))),
     ...elementLines('add', elements),
     ...leftovers.filter((object) => object.type === 'chain').flatMap(removeChain),
     ...leftovers

@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { promisify } from 'node:util';
 import { NetworkDriver } from '../../../agent/network/driver.ts';
 import { formatAddress, parseAddress } from '../../../shared/lib/cidr.ts';
@@ -163,7 +164,11 @@ try {
   await changes(driver, set, join(netnsDir, sandbox));
   await driver.close();
   const next = new NetworkDriver({ ...options, repairMs: 0 });
+  const delays = monitorEventLoopDelay({ resolution: 1 });
+  delays.enable();
   say('a restarted agent finds all as it should be', await timed(() => next.apply(set, never)));
+  delays.disable();
+  say('a restarted agent finds all as it should be, longest turn of its loop', delays.max / 1e6);
   await next.close();
 } finally {
   await NetworkDriver.removeAll(CLUSTER, netnsDir);
