@@ -8,6 +8,7 @@ import {
   UnavailableError,
 } from '../../../shared/errors/index.ts';
 import { newContainerId } from '../../../shared/lib/ids.ts';
+import { KeyedMutex } from '../../../shared/lib/mutex.ts';
 import { isLocal } from '../../../shared/lib/network-outside.ts';
 import {
   type ContainerMode,
@@ -335,6 +336,9 @@ export async function removeContainer(
   }
 }
 
+/** Who found that another had written first takes turns with those who did too: each would be the others' conflict again. */
+const turns = new KeyedMutex();
+
 /** Writes a changed record, and what belongs to it, again for as long as others write to it meanwhile. */
 async function changeContainer(
   ctx: ApiContext,
@@ -344,7 +348,7 @@ async function changeContainer(
   guards: readonly Guard[] = [],
 ): Promise<void> {
   const { store } = ctx;
-  for (let attempt = 1; ; attempt += 1) {
+  const attempt = async (): Promise<boolean> => {
     const service = store.get('services', serviceId);
     const container = service === undefined ? undefined : storedContainer(store, service);
     if (container === undefined || container.service.removing === true)
@@ -353,9 +357,15 @@ async function changeContainer(
     const expect = store.version('services', serviceId);
     try {
       await store.commit([{ table: 'services', key: serviceId, value, expect }, ...more], { signal, guards });
-      return;
+      return true;
     } catch (error) {
-      if (!(error instanceof StaleError) || attempt >= COMMIT_ATTEMPTS) throw error;
+      if (!(error instanceof StaleError)) throw error;
+      return false;
     }
-  }
+  };
+  if (await attempt()) return;
+  await turns.run(serviceId, async () => {
+    for (let left = COMMIT_ATTEMPTS; left > 0; left -= 1) if (await attempt()) return;
+    throw new UnavailableError('others change this container all the time: try again');
+  });
 }

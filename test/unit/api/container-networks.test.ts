@@ -166,3 +166,30 @@ test('what can not be is refused by name, and leaves things as they were', async
   t.deepEqual(Object.keys(await networks(cluster)), ['front']);
   t.is((await join(cluster, 'back')).status, 200, 'the failure before is forgotten');
 });
+
+test('one container joins many networks at once, and leaves them so', async (t) => {
+  const { cluster } = await up();
+  await using _ = cluster;
+  await cluster.create('web', { HostConfig: { NetworkMode: 'front' } });
+  const names = Array.from({ length: 25 }, (_, i) => `n${i}`);
+  for (const [i, Name] of names.entries())
+    await cluster.post('/networks/create', {
+      Name,
+      Driver: 'overlay',
+      Attachable: true,
+      IPAM: { Config: [{ Subnet: `10.30.${i}.0/28` }] },
+    });
+  // As to etcd, the way takes time: all have looked before the first has written.
+  const { store } = cluster.api;
+  const commit = store.commit.bind(store);
+  store.commit = async (...args) => {
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    return commit(...args);
+  };
+  const joined = await Promise.all(names.map((name) => join(cluster, name)));
+  t.deepEqual([...new Set(joined.map(({ status }) => status))], [200]);
+  t.deepEqual(Object.keys(await networks(cluster)).sort(), ['front', ...names].sort());
+  const left = await Promise.all(names.map((name) => leave(cluster, name)));
+  t.deepEqual([...new Set(left.map(({ status }) => status))], [200]);
+  t.deepEqual(Object.keys(await networks(cluster)), ['front']);
+});
