@@ -123,9 +123,9 @@ export class TaskExecutor implements StepExecutor {
   async #createStandalone(task: TaskAssignment, interrupt: AbortSignal): Promise<void> {
     const mode = standaloneMode(task);
     if (mode === undefined || this.#containers.find(mode.containerId) !== undefined) return;
-    const { record } = await this.#builder.build(task, interrupt, false);
+    const { record, files } = await this.#builder.build(task, interrupt, false);
     if (record.standalone === undefined) return;
-    await this.#containers.note({ ...record, standalone: { ...record.standalone, created: true } });
+    await this.#containers.note({ ...record, standalone: { ...record.standalone, created: true } }, files);
   }
 
   #standaloneOf(taskId: string): ContainerRecord | undefined {
@@ -244,7 +244,7 @@ export class TaskExecutor implements StepExecutor {
   }
 
   async #running(task: TaskAssignment, record: ContainerRecord): Promise<Outcome> {
-    const state = await this.#containers.state(record.id).catch(() => undefined);
+    const state = await this.#containers.recorded(record.id).catch(() => undefined);
     // Traffic is led to a standalone container whatever its health is, as Docker has it.
     const health = record.standalone === undefined ? this.#health.get(record.taskId)?.health : undefined;
     return {
