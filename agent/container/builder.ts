@@ -1,5 +1,5 @@
 /** From a task's assignment to everything that its container needs: image, volumes, files, OCI configuration. */
-import { copyFile, writeFile } from 'node:fs/promises';
+import { copyFile } from 'node:fs/promises';
 import { readFileSync } from 'node:fs';
 import { arch, hostname as hostnameOfNode, release as kernelRelease } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -27,7 +27,7 @@ import { resolveDevices } from './devices.ts';
 import type { Containers, NewContainer } from './containers.ts';
 import { heldMounts } from './held-mounts.ts';
 import { hostsOf } from './task-hosts.ts';
-import { readImageFile } from './image-files.ts';
+import { ImageUsers } from './image-users.ts';
 import { logTarget } from './log-message.ts';
 import { mountBinds } from './mount-binds.ts';
 import { imagesOf, MountedImages } from './mounted-images.ts';
@@ -69,6 +69,7 @@ export class ContainerBuilder {
   readonly #options: BuilderOptions;
   readonly #prepared = new Map<string, ResolvedImage>();
   readonly #mounted: MountedImages;
+  readonly #users = new ImageUsers();
 
   constructor(options: BuilderOptions) {
     this.#options = options;
@@ -156,15 +157,16 @@ export class ContainerBuilder {
     const mode = standaloneMode(task);
     const filled = filledSpec(task, context);
     const { spec, names } = withAnonymousVolumes(filled, image.config, id);
-    const user = await userOf(spec, image);
+    const user = await this.#userOf(spec, image);
     const { containers, volumes } = this.#options;
     const lender = await filesLender(containers, spec.runtime?.networkOf);
     const hostname = this.#hostname(spec, id, lender?.hostname);
     const remapped = isRemapped(spec, this.#options.remap);
     const owned = (list: BindMount[]): BindMount[] => (remapped ? list.map(withOwnIds) : list);
     const owner = { id, image, mounts: spec.mounts, mounted: this.#mounted.of(task.taskId) };
+    const files = lender === undefined ? { files: await this.#files(task, hostname, networked) } : {};
     const binds = [
-      ...(lender?.binds ?? owned(await this.#files(task, id, hostname, networked))),
+      ...(lender?.binds ?? owned(etcBinds(containers.directory(id)))),
       ...sharedMemory(containers, id, spec.runtime),
       ...owned(spec.init === true ? [await this.#init(id)] : []),
       ...(await mountBinds(volumes, { ...owner, anonymous: names, remapped }, signal)),
@@ -203,7 +205,7 @@ export class ContainerBuilder {
       ...(lender === undefined ? {} : { filesOf: lender.id }),
       ...(spec.runtime?.ipcShareable === true ? { sharesMemory: true } : {}),
     };
-    const made = { config, layers: image.layers, log, remapped, ...sharingOf(spec.runtime) };
+    const made = { config, layers: image.layers, log, remapped, ...files, ...sharingOf(spec.runtime) };
     if (mode === undefined) return { record: withTarget(record, log.forward), ...made };
     const known = this.#options.containers.find(id);
     const standalone: StandaloneRecord = {
@@ -215,6 +217,12 @@ export class ContainerBuilder {
     return { record: withTarget(alone, log.forward), ...made };
   }
 
+  /** By the image's own files. */
+  async #userOf({ user, groups = [] }: ContainerSpec, image: ResolvedImage): Promise<ResolvedUser> {
+    const { passwd, group } = await this.#users.of(image);
+    return resolveUser(user ?? image.config.user, groups, passwd, group);
+  }
+
   #hostname({ hostname, runtime = {} }: ContainerSpec, id: string, lent: string | undefined): string {
     if (runtime.hostUts === true) return hostnameOfNode();
     return lent ?? (hostname || (runtime.network === 'host' ? this.#options.hostname : id.slice(0, 12)));
@@ -222,7 +230,9 @@ export class ContainerBuilder {
 
   /** A copy of the container's own: what a privileged one could do to it harms no other. */
   async #init(id: string): Promise<BindMount> {
-    const source = join(this.#options.containers.directory(id), 'init');
+    const directory = this.#options.containers.directory(id);
+    const source = join(directory, 'init');
+    await makeDirectory(directory, 0o700);
     await copyFile(join(nativeDir, 'shoal-init'), source);
     return { source, target: INIT_PATH, options: ['bind', 'ro', 'rprivate'] };
   }
@@ -233,19 +243,13 @@ export class ContainerBuilder {
     return taskContext({ id, serviceId, slot, nodeId }, spec, { hostname, ...platform });
   }
 
-  /** The files that the container sees under /etc but that belong to the node. */
-  async #files(task: TaskAssignment, id: string, hostname: string, networked: boolean): Promise<BindMount[]> {
-    const directory = this.#options.containers.directory(id);
-    await makeDirectory(directory, 0o700);
-    const files = {
+  /** What the files that the container sees under /etc say, which belong to the node. */
+  async #files(task: TaskAssignment, hostname: string, networked: boolean): Promise<Record<string, string>> {
+    return {
       hosts: hostsOf(task, hostname, this.#options.nodeAddress),
       hostname: `${hostname}\n`,
       'resolv.conf': networked ? await this.#options.resolvConf(task) : '',
     };
-    await Promise.all(
-      Object.entries(files).map(([name, text]) => writeFile(join(directory, name), text, { mode: 0o644 })),
-    );
-    return etcBinds(directory);
   }
 }
 
@@ -253,14 +257,6 @@ export class ContainerBuilder {
 function heldProcess({ process }: NewContainer['config'], args: readonly string[]): HeldProcess {
   const { env = [], cwd, capabilities, rlimits = [], noNewPrivileges = false } = process;
   return { args, env, cwd, rlimits, noNewPrivileges, capabilities: capabilities?.bounding ?? [] };
-}
-
-/** By the image's own files. */
-async function userOf({ user, groups = [] }: ContainerSpec, image: ResolvedImage): Promise<ResolvedUser> {
-  const [passwd = '', group = ''] = await Promise.all(
-    ['etc/passwd', 'etc/group'].map((path) => readImageFile(image.layers, path)),
-  );
-  return resolveUser(user ?? image.config.user, groups, passwd, group);
 }
 
 /** What it names of the node's devices, by their numbers. */

@@ -16,18 +16,21 @@ import {
   MonitorLostError,
   NativeError,
   readState,
+  readStateFile,
   startContainer,
   waitContainer,
   type ContainerState,
   type LogRequest,
   type OciConfig,
 } from '../native/container.ts';
+import { type NewFile, writeBatch } from '../native/file-batch.ts';
 import { removeTmpfs } from '../native/tmpfs.ts';
 import { memoryPath, type Sharing, withPeers } from './peers.ts';
-import { readRecord, writeRecord, type ContainerExit, type ContainerRecord } from './record.ts';
+import { readRecord, recordFile, writeRecord, type ContainerExit, type ContainerRecord } from './record.ts';
+import { exitOf, lostExit } from './exit.ts';
 import { mountMemory } from '../files/memory-directory.ts';
 import { withUserRange } from './user-ranges.ts';
-import { forgetDiskLimit, makeWritableLayer } from './writable-layer.ts';
+import { forgetDiskLimit, layerDirectories, limitLayer, writableLayer } from './writable-layer.ts';
 
 const SIGKILL = 9;
 const PAUSED_POLL_MS = 250;
@@ -44,6 +47,8 @@ export interface NewContainer {
   readonly sharing?: Sharing;
   /** Size of the memory that it lets others share. */
   readonly sharedBytes?: number;
+  /** What is in its directory of the node besides, by name: what it sees under /etc. */
+  readonly files?: Readonly<Record<string, string>>;
 }
 
 /** What a container has outside of its own directories, and which ends with it. */
@@ -147,10 +152,13 @@ export class Containers {
     await this.#belongings?.sweep(living.map((record) => record.id));
   }
 
-  /** Writes what is known of a container, without making or touching anything of it. */
-  async note(record: ContainerRecord): Promise<void> {
-    await mkdir(this.directory(record.id), { recursive: true, mode: 0o700 });
-    await writeRecord(this.directory(record.id), record);
+  /** Writes what is known of a container, without making or touching anything of it in the kernel. */
+  async note(record: ContainerRecord, files: NewContainer['files'] = {}): Promise<void> {
+    const directory = this.directory(record.id);
+    await writeBatch(
+      [{ path: directory, mode: 0o700 }],
+      [...filesIn(directory, files), recordFile(directory, record)],
+    );
     this.#records.set(record.id, record);
   }
 
@@ -188,10 +196,13 @@ export class Containers {
     const { record } = container;
     const directory = this.directory(record.id);
     const runDir = this.runDirectory(record.id);
-    await mkdir(runDir, { recursive: true, mode: 0o700 });
-    const layer = await makeWritableLayer(directory, record);
-    await writeRecord(directory, record);
+    const layer = writableLayer(directory);
+    await writeBatch(
+      [{ path: runDir, mode: 0o700 }, { path: directory, mode: 0o700 }, ...layerDirectories(layer)],
+      [...filesIn(directory, container.files), recordFile(directory, record)],
+    );
     this.#records.set(record.id, record);
+    await limitLayer(layer, record);
     if (container.sharedBytes !== undefined) await mountMemory(memoryPath(directory), container.sharedBytes);
     return withPeers(this, container.sharing ?? {}, container.config, async (config) => {
       const { pid } = await createContainer({
@@ -219,6 +230,11 @@ export class Containers {
   /** What the monitor says now. Throws MonitorLostError when there is none and no exit was recorded. */
   state(id: string): Promise<ContainerState> {
     return readState(this.runDirectory(id));
+  }
+
+  /** What its monitor wrote last: that of one that has just started tells of its start. */
+  recorded(id: string): Promise<ContainerState> {
+    return readStateFile(this.runDirectory(id));
   }
 
   /** Resolves when the container has ended, for whatever reason; a lost monitor is an exit with an error. */
@@ -378,23 +394,6 @@ export class Containers {
   }
 }
 
-function exitOf(state: ContainerState): ContainerExit {
-  return {
-    exitCode: state.exitCode ?? (state.signal === undefined ? 255 : 128 + state.signal),
-    oomKilled: state.oomKilled ?? false,
-    finishedAtMs: state.finishedAtMs ?? Date.now(),
-    ...(state.startedAtMs === undefined ? {} : { startedAtMs: state.startedAtMs }),
-    ...(state.startError === undefined ? {} : { error: state.startError }),
-  };
-}
-
-/** The monitor died (or the machine was restarted): what became of the container is not known, only that it is gone. */
-function lostExit(error: unknown): ContainerExit {
-  return {
-    exitCode: 255,
-    oomKilled: false,
-    finishedAtMs: Date.now(),
-    error:
-      error instanceof MonitorLostError ? 'the container was lost: its monitor ended' : describeError(error),
-  };
+function filesIn(directory: string, files: NewContainer['files'] = {}): NewFile[] {
+  return Object.entries(files).map(([name, text]) => ({ path: join(directory, name), mode: 0o644, text }));
 }

@@ -3,8 +3,8 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { IdRange } from '../../shared/lib/id-ranges.ts';
 import type { HealthCheck } from '../../shared/model/index.ts';
-import { replaceFile } from '../files/replace-file.ts';
 import type { OciProcess } from '../native/container.ts';
+import { type NewFile, writeBatch } from '../native/file-batch.ts';
 import type { HeldMount } from './held-mounts.ts';
 import type { LogTarget } from './log-message.ts';
 import type { MountedIds } from './mounted-images.ts';
@@ -73,8 +73,12 @@ export interface ContainerRecord {
 }
 
 /** Written whole, then renamed: a killed agent leaves the old record or the new one. */
-export async function writeRecord(directory: string, record: ContainerRecord): Promise<void> {
-  await replaceFile(join(directory, 'record.json'), JSON.stringify(record));
+export function recordFile(directory: string, record: ContainerRecord): NewFile {
+  return { path: join(directory, 'record.json'), mode: 0o600, text: JSON.stringify(record), replace: true };
+}
+
+export function writeRecord(directory: string, record: ContainerRecord): Promise<void> {
+  return writeBatch([], [recordFile(directory, record)]);
 }
 
 /** Undefined when the directory has none: the agent was killed before the container existed. */

@@ -2,9 +2,9 @@
 import { join } from 'node:path';
 import { InvalidError } from '../../shared/errors/index.ts';
 import type { ContainerSpec } from '../../shared/model/index.ts';
-import { makeDirectory } from '../files/make-directory.ts';
 import { checkDiskLimit, clearDiskLimit, setDiskLimit } from '../native/disk-limit.ts';
 import { NativeError } from '../native/errors.ts';
+import { type NewDirectory, writeBatch } from '../native/file-batch.ts';
 import type { ContainerRecord } from './record.ts';
 
 interface Layer {
@@ -33,16 +33,34 @@ export async function checkDisk(containersDirectory: string, { runtime = {} }: C
   }
 }
 
-/** Made before anything is written to them, by whomever. */
+export function writableLayer(directory: string): Layer {
+  return { upper: join(directory, 'upper'), work: join(directory, 'work') };
+}
+
+export function layerDirectories({ upper, work }: Layer): NewDirectory[] {
+  return [
+    { path: upper, mode: 0o755 },
+    { path: work, mode: 0o700 },
+  ];
+}
+
+/** Before anything is written to it, by whomever. */
+export async function limitLayer(
+  { upper, work }: Layer,
+  { diskBytes }: Pick<ContainerRecord, 'diskBytes'>,
+): Promise<void> {
+  if (diskBytes !== undefined) await setDiskLimit(upper, work, diskBytes);
+}
+
+/** Where the directory itself is there. */
 export async function makeWritableLayer(
   directory: string,
-  { diskBytes }: Pick<ContainerRecord, 'diskBytes'>,
+  record: Pick<ContainerRecord, 'diskBytes'>,
 ): Promise<Layer> {
-  const [upper, work] = [join(directory, 'upper'), join(directory, 'work')];
-  await makeDirectory(upper, 0o755);
-  await makeDirectory(work, 0o700);
-  if (diskBytes !== undefined) await setDiskLimit(upper, work, diskBytes);
-  return { upper, work };
+  const layer = writableLayer(directory);
+  await writeBatch(layerDirectories(layer), []);
+  await limitLayer(layer, record);
+  return layer;
 }
 
 /** Of a container that is about to be removed; without a record nobody knows whether it had one. */

@@ -62,7 +62,9 @@ function askOnce(runDir: string, line: string, signal?: AbortSignal): Promise<st
     socket.on('connect', () => socket.write(`${line}\n`));
     socket.on('data', (text: string) => {
       answer += text;
-      if (answer.endsWith('\n')) socket.destroy();
+      if (!answer.endsWith('\n')) return;
+      resolve(answer.slice(0, -1));
+      socket.destroy();
     });
     socket.on('error', (error: NodeJS.ErrnoException) => {
       if (signal?.aborted) reject(error);
@@ -70,7 +72,7 @@ function askOnce(runDir: string, line: string, signal?: AbortSignal): Promise<st
     });
     socket.on('close', () => {
       signal?.removeEventListener('abort', abort);
-      resolve(answer.endsWith('\n') ? answer.slice(0, -1) : undefined);
+      resolve(undefined);
     });
   });
 }

@@ -34,6 +34,7 @@ const applyFunction = library.func('shoal_net_apply', 'int', ['str', errorOut]);
 const dumpFunction = library.func('shoal_net_dump', 'int', ['str', 'str', textOut, errorOut]);
 const nftFunction = library.func('shoal_net_nft', 'int', ['str', 'str', 'int', textOut, errorOut]);
 const socketFunction = library.func('shoal_net_socket', 'int', ['str', 'int', 'str', 'uint', errorOut]);
+const newFunction = library.func('shoal_net_new', 'int', [errorOut]);
 const freeFunction = library.func('shoal_net_free', 'void', ['void *']);
 
 type NativeFunction = ReturnType<typeof library.func>;
@@ -110,4 +111,9 @@ export function openSocket(
   port: number,
 ): Promise<number> {
   return call(socketFunction, netns, type === 'stream' ? 1 : 2, address, port);
+}
+
+/** A namespace in which only localhost is, held by the descriptor that this resolves with, and by who joins it. */
+export function makeNamespace(): Promise<number> {
+  return call(newFunction);
 }

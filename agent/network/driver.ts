@@ -2,7 +2,7 @@
  * The networks of one node. The newest assignment set wins; work is done one at a time: what should be is computed,
  * compared with what is, and the difference applied; the same again on a timer.
  */
-import { ConflictError, describeError, InvalidError, NotFoundError } from '../../shared/errors/index.ts';
+import { ConflictError, describeError, NotFoundError } from '../../shared/errors/index.ts';
 import { delay, isAbort } from '../../shared/lib/abort.ts';
 import { backoffMs } from '../../shared/lib/backoff.ts';
 import { Mutex } from '../../shared/lib/mutex.ts';
@@ -16,24 +16,25 @@ import {
 import { adopt } from './adopt.ts';
 import { attachPlan } from './attach.ts';
 import { Changes } from './changes.ts';
-import { defaultInterface, interfacesOf } from './container-scope.ts';
 import { type DesiredChange, DesiredTracker } from './desired-tracker.ts';
 import { detachPlan } from './detach.ts';
 import type { RowChanges } from './endpoint-index.ts';
 import { hostPortsOf, sharedPort } from './host-ports.ts';
 import { Lingering } from './lingering.ts';
-import { localTasks, nameServerOf, neededNetworks, requireTunnels, type Self } from './local.ts';
+import { localTasks, neededNetworks, requireTunnels, type Self } from './local.ts';
 import type { NetworkDriverOptions } from './driver-options.ts';
 import { DnsService } from './dns-service.ts';
 import { ForeignPorts, requireFree } from './foreign-ports.ts';
 import { warnOfForwardDrop } from './forward-policy.ts';
 import { Kernel } from './kernel.ts';
 import { hasAll, LiveWiring } from './live-wiring.ts';
-import { prefixOf } from './names.ts';
+import { prefixOf, requireClusterName } from './names.ts';
 import { NetworkNews } from './network-news.ts';
 import type { NamespaceDump } from './observe.ts';
 import { removeAll } from './remove-all.ts';
-import { readHostResolvers, resolvConf, resolvConfOfNode } from './resolv-conf.ts';
+import { type ReadyNamespace, ReadyNamespaces } from './ready-namespaces.ts';
+import { readHostResolvers } from './resolv-conf.ts';
+import { resolvConfOfTask } from './task-resolv-conf.ts';
 import { isOutside } from './outside-links.ts';
 import { Outside } from './outside.ts';
 import { NETNS_DIR, selfOf } from './self.ts';
@@ -77,13 +78,12 @@ export class NetworkDriver {
   #localRevision = 0;
   #pending: Promise<void> | undefined;
   readonly #news: NetworkNews;
+  readonly #ready = new ReadyNamespaces();
   /** Called after each successful change: wakes those who wait for their task to be known. */
   readonly #awaited = new Changes();
 
   constructor(options: NetworkDriverOptions) {
-    if (!/^[A-Za-z0-9_-]{1,64}$/.test(options.clusterName)) {
-      throw new InvalidError(`cluster name ${options.clusterName}: letters, digits, - and _ are allowed`);
-    }
+    requireClusterName(options.clusterName);
     this.#options = options;
     this.#prefix = prefixOf(options.clusterName, options.nodeId);
     this.#kernel = new Kernel(this.#prefix, options.netnsDir ?? NETNS_DIR);
@@ -108,6 +108,13 @@ export class NetworkDriver {
     this.#changes.follow(this.#set, set);
     this.#set = set;
     return this.#reconcile(signal);
+  }
+
+  /** One to join, for a task that is known; none with networks of plugins, which are told of one that stays. */
+  readyNamespace(taskId: string): ReadyNamespace | undefined {
+    const set = this.#set;
+    const task = set?.tasks.get(taskId);
+    return set === undefined || task === undefined || isOutside(task, set) ? undefined : this.#ready.take();
   }
 
   /**
@@ -177,9 +184,7 @@ export class NetworkDriver {
     const task = this.#set?.tasks.get(taskId) ?? this.#attached.get(taskId);
     if (task === undefined || this.#set === undefined)
       throw new NotFoundError(`no task ${taskId} on this node`);
-    if (task.spec.container.runtime?.network === 'host') return resolvConfOfNode(task.spec.container.dns);
-    const way = defaultInterface(interfacesOf(task, this.#set.networks, this.#outside.joinsOf(taskId)));
-    return resolvConf(way && nameServerOf(way.network), task.spec.container.dns);
+    return resolvConfOfTask(task, this.#set.networks, this.#outside.joinsOf(taskId));
   }
 
   /** Stops working. What tasks use stays in the kernel, for the next driver to take over. */
@@ -187,6 +192,7 @@ export class NetworkDriver {
     this.#closing.abort();
     clearTimeout(this.#lingerTimer);
     this.#outside.close();
+    this.#ready.close();
     await this.#repairs;
     await this.#work.run(async () => {
       await this.#leaveNoneBehind();
@@ -354,13 +360,7 @@ export class NetworkDriver {
     requireTunnels(task, set, self);
     const joins = this.#outside.joinsOf(taskId);
     const { batches, added } = attachPlan(task, set, self, netnsPath, joins);
-    try {
-      await this.#kernel.extend(batches, added);
-    } catch (error) {
-      // Part of it may be there.
-      this.#kernel.forget();
-      throw error;
-    }
+    await this.#kernel.extend(batches, added);
     this.#ended.delete(taskId);
     this.#setAttached(taskId, task);
     this.#tracker.attached(added);

@@ -86,9 +86,14 @@ export class Kernel {
     this.#last = known;
   }
 
-  /** Does more in sandboxes than was planned, and remembers it. */
+  /** Does more in sandboxes than was planned, and remembers it. On failure nothing is taken for known: part of it may be there. */
   async extend(batches: readonly Batch[], added: ReadonlyMap<number, Scope>): Promise<void> {
-    await applyBatches(batches);
+    try {
+      await applyBatches(batches);
+    } catch (error) {
+      this.forget();
+      throw error;
+    }
     for (const [vni, objects] of added) {
       const scope = this.#last?.sandboxes.get(vni);
       for (const [key, object] of objects) scope?.set(key, object);

@@ -1,4 +1,5 @@
 /** Names, addresses and numbers that follow from identifiers. */
+import { InvalidError } from '../../shared/errors/index.ts';
 import { formatAddress, parseAddress } from '../../shared/lib/cidr.ts';
 import { formatAddress6, parseAddress6 } from '../../shared/lib/cidr6.ts';
 
@@ -152,4 +153,10 @@ export function tunnelMac(index: number): string {
 /** The mark and the table of what came in through a node. */
 export function originOf(index: number): { mark: number; table: number } {
   return { mark: index + 1, table: 10_000 + index };
+}
+
+/** Throws InvalidError for a name that can not be a part of others. */
+export function requireClusterName(name: string): void {
+  if (/^[A-Za-z0-9_-]{1,64}$/.test(name)) return;
+  throw new InvalidError(`cluster name ${name}: letters, digits, - and _ are allowed`);
 }

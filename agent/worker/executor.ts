@@ -3,13 +3,15 @@ import { describeError } from '../../shared/errors/index.ts';
 import type { ContainerStatus, TaskAssignment } from '../../shared/model/index.ts';
 import type { Logger } from '../../shared/model/options.ts';
 import type { ContainerBuilder } from '../container/builder.ts';
-import type { Containers } from '../container/containers.ts';
+import type { Containers, NewContainer } from '../container/containers.ts';
+import { canJoinNetwork, joiningNetwork } from '../container/join-network.ts';
 import { readHealth, writeHealth } from '../container/health-file.ts';
 import type { HealthState } from '../container/health-state.ts';
 import { probeArgs } from '../container/health.ts';
 import { anonymousVolumesOf } from '../container/held-mounts.ts';
 import type { ContainerExit, ContainerRecord } from '../container/record.ts';
 import { hostPortsOf } from '../network/host-ports.ts';
+import type { ReadyNamespace } from '../network/ready-namespaces.ts';
 import { NativeError } from '../native/container.ts';
 import { commandProcess } from '../container/exec-process.ts';
 import { standaloneMode } from '../container/standalone.ts';
@@ -19,6 +21,8 @@ import type { Outcome, StepExecutor } from './runner.ts';
 
 /** The part of the network driver that starting and ending a container needs. */
 export interface Attachments {
+  /** A namespace that the task's container can join; undefined: it makes its own. */
+  readyNamespace(taskId: string): ReadyNamespace | undefined;
   attach(taskId: string, netnsPath: string, signal: AbortSignal): Promise<void>;
   detach(taskId: string): Promise<void>;
 }
@@ -123,9 +127,9 @@ export class TaskExecutor implements StepExecutor {
   async #createStandalone(task: TaskAssignment, interrupt: AbortSignal): Promise<void> {
     const mode = standaloneMode(task);
     if (mode === undefined || this.#containers.find(mode.containerId) !== undefined) return;
-    const { record } = await this.#builder.build(task, interrupt, false);
+    const { record, files } = await this.#builder.build(task, interrupt, false);
     if (record.standalone === undefined) return;
-    await this.#containers.note({ ...record, standalone: { ...record.standalone, created: true } });
+    await this.#containers.note({ ...record, standalone: { ...record.standalone, created: true } }, files);
   }
 
   #standaloneOf(taskId: string): ContainerRecord | undefined {
@@ -152,8 +156,7 @@ export class TaskExecutor implements StepExecutor {
     const { record } = container;
     const before = await this.#endOfLastRun(record, interrupt);
     try {
-      const pid = await this.#containers.create(container);
-      await this.#networks.attach(task.taskId, `/proc/${pid}/ns/net`, interrupt);
+      await this.#createAttached(task.taskId, container, interrupt);
       interrupt.throwIfAborted();
       await this.#containers.start(record.id);
       return record;
@@ -165,6 +168,28 @@ export class TaskExecutor implements StepExecutor {
       this.#logger.warn({ taskId: task.taskId, reason: describeError(error) }, 'the container did not start');
       const exit = await this.#containers.failed(record.id, startExitCode(error), startReason(error, record));
       return { ...record, exit };
+    }
+  }
+
+  /** With a namespace that is there already, both are done at once. */
+  async #createAttached(taskId: string, container: NewContainer, interrupt: AbortSignal): Promise<void> {
+    const ready = canJoinNetwork(container) ? this.#networks.readyNamespace(taskId) : undefined;
+    if (ready === undefined) {
+      const pid = await this.#containers.create(container);
+      return this.#networks.attach(taskId, `/proc/${pid}/ns/net`, interrupt);
+    }
+    const failed = new AbortController();
+    const signal = AbortSignal.any([interrupt, failed.signal]);
+    const created = this.#containers.create(joiningNetwork(container, ready.path));
+    created.catch(() => failed.abort());
+    try {
+      const [first, second] = await Promise.allSettled([
+        created,
+        this.#networks.attach(taskId, ready.path, signal),
+      ]);
+      for (const end of [first, second]) if (end.status === 'rejected') throw end.reason;
+    } finally {
+      ready.close();
     }
   }
 
@@ -244,7 +269,7 @@ export class TaskExecutor implements StepExecutor {
   }
 
   async #running(task: TaskAssignment, record: ContainerRecord): Promise<Outcome> {
-    const state = await this.#containers.state(record.id).catch(() => undefined);
+    const state = await this.#containers.recorded(record.id).catch(() => undefined);
     // Traffic is led to a standalone container whatever its health is, as Docker has it.
     const health = record.standalone === undefined ? this.#health.get(record.taskId)?.health : undefined;
     return {

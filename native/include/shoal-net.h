@@ -55,6 +55,10 @@ SHOAL_EXPORT int shoal_net_nft(const char *netns, const char *commands, int json
 SHOAL_EXPORT int shoal_net_socket(const char *netns, int type, const char *address, unsigned int port,
                                   struct shoal_error *err);
 
+/* Makes a network namespace in which only the loopback device is up. Returns a descriptor that holds it
+ * (close-on-exec), or -errno. */
+SHOAL_EXPORT int shoal_net_new(struct shoal_error *err);
+
 SHOAL_EXPORT void shoal_net_free(char *text);
 
 #endif

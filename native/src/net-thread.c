@@ -98,3 +98,22 @@ int net_namespace_delete(const char *path, struct shoal_error *err) {
   if (unlink(path) && errno != ENOENT) return shoal_fail(err, errno, "unlink", "%s", path);
   return 0;
 }
+
+static int make_new(void *arg, struct shoal_error *err) {
+  struct net_link link;
+  int *fd = arg;
+  if (unshare(CLONE_NEWNET)) return shoal_fail(err, errno, "unshare", "network");
+  int result = net_link_open(&link, NETLINK_ROUTE, err);
+  if (result) return result;
+  result = net_link_up(&link, "lo", NULL, 0);
+  net_link_close(&link);
+  if (result) return shoal_fail(err, -result, "loopback", "up");
+  *fd = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+  return *fd < 0 ? shoal_fail(err, errno, "open netns", "new") : 0;
+}
+
+int shoal_net_new(struct shoal_error *err) {
+  int fd = -1;
+  int result = net_on_thread(make_new, &fd, err);
+  return result ? result : fd;
+}

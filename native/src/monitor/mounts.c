@@ -232,25 +232,49 @@ int mounts_mask(const struct plan *plan, int root_fd, struct shoal_error *err) {
   return rc;
 }
 
-/* Through a procfs of our own that is attached nowhere: the image cannot redirect the write. */
+/* A procfs of our own that is attached nowhere. To close it waits for all processors, milliseconds where they are busy.
+ */
+static int own_procfs(void) {
+  int fs_fd = sys_fsopen("proc");
+  if (fs_fd < 0) return -1;
+  int proc_fd = sys_fsconfig(fs_fd, FSCONFIG_CMD_CREATE, NULL, NULL) < 0
+                    ? -1
+                    : sys_fsmount(fs_fd, ATTR_NOSUID | ATTR_NODEV | ATTR_NOEXEC);
+  int code = errno;
+  close(fs_fd);
+  errno = code;
+  return proc_fd;
+}
+
+static int write_sysctl(int proc_fd, const char *path, const char *value) {
+  int fd = openat(proc_fd, path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+  ssize_t n = fd < 0 ? -1 : write(fd, value, strlen(value));
+  int code = errno;
+  if (fd >= 0) close(fd);
+  errno = code;
+  return n < 0 ? -1 : 0;
+}
+
+/* The node's procfs shows us our own namespaces, too, and the image can not redirect what is written there: its root is
+ * not ours yet. Where it is read-only, as in a container of another engine, one of our own takes its place. */
 int mounts_sysctl(const struct plan *plan, struct shoal_error *err) {
   const struct plan_sysctl *sysctls = plan_items(plan, plan->sysctls);
   if (plan->sysctls.count == 0) return 0;
-  int fs_fd = sys_fsopen("proc");
-  if (fs_fd < 0 || sys_fsconfig(fs_fd, FSCONFIG_CMD_CREATE, NULL, NULL) < 0)
-    return shoal_fail(err, errno, "sysctl", "proc");
-  int proc_fd = sys_fsmount(fs_fd, ATTR_NOSUID | ATTR_NODEV | ATTR_NOEXEC);
-  close(fs_fd);
+  int proc_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (proc_fd < 0) return shoal_fail(err, errno, "sysctl", "proc");
   int rc = 0;
   for (uint32_t i = 0; rc == 0 && i < plan->sysctls.count; i++) {
     const char *value = plan_string(plan, sysctls[i].value);
     char path[300];
     (void)snprintf(path, sizeof path, "sys/%s", plan_string(plan, sysctls[i].path));
-    int fd = openat(proc_fd, path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0 || write(fd, value, strlen(value)) < 0)
+    if (write_sysctl(proc_fd, path, value) == 0) continue;
+    int own_fd = errno == EROFS ? own_procfs() : -1;
+    if (own_fd < 0 || write_sysctl(own_fd, path, value) < 0)
       rc = shoal_fail(err, errno, "sysctl", "%s = %s", path + 4, value);
-    if (fd >= 0) close(fd);
+    if (own_fd >= 0) {
+      close(proc_fd);
+      proc_fd = own_fd;
+    }
   }
   close(proc_fd);
   return rc;

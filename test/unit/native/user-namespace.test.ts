@@ -60,6 +60,7 @@ test('its root is nobody on the node; limits, devices, names and the terminal ar
     'echo x > /dev/null && echo "null works"',
     'cat /proc/sys/kernel/hostname /proc/self/oom_score_adj',
     'grep "locked memory" /proc/self/limits',
+    'cat /proc/sys/net/ipv4/ip_default_ttl /proc/sys/kernel/msgmax',
     'touch /made; ls -ln /made; stty size; ls -ln /dev/pts/0',
   ];
   const request = fixture.request(['busybox', 'sh', '-c', script.join(';')], (config) => {
@@ -67,6 +68,7 @@ test('its root is nobody on the node; limits, devices, names and the terminal ar
     config.process.terminal = true;
     config.process.consoleSize = { height: 33, width: 99 };
     config.process.oomScoreAdj = 77;
+    config.linux.sysctl = { 'net.ipv4.ip_default_ttl': '71', 'kernel.msgmax': '9071' };
     config.process.rlimits = [{ type: 'RLIMIT_MEMLOCK', soft: 4096, hard: 8192 }];
   });
   const { pid } = await createContainer(request);
@@ -80,7 +82,7 @@ test('its root is nobody on the node; limits, devices, names and the terminal ar
   t.regex(stdout, / 0 +1500000000 +65536\s/);
   t.regex(stdout, / 0 +0 .*\/bin\/busybox/);
   t.regex(stdout, /^crw-rw-rw- +1 0 +0 +1, +3 .*\/dev\/null/m);
-  for (const line of ['null works', 'boat', '77', '33 99'])
+  for (const line of ['null works', 'boat', '77', '33 99', '71\r\n9071'])
     t.true(stdout.includes(line), `${line}: ${stdout}`);
   t.regex(stdout, /4096 +8192/);
   t.regex(stdout, / 0 +0 .*\/made/);
