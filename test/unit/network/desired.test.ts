@@ -154,6 +154,23 @@ test('a VIP and a published port lead to serving endpoints, and to all of them',
   );
 });
 
+test('what a sandbox leads to chains does not grow with its VIPs: the kernel goes through that with each change', (t) => {
+  fc.assert(
+    fc.property(worlds, (world) => {
+      for (const { objects } of desiredIn(world).sandboxes.values()) {
+        const led = [...objects.values()].flatMap((object) =>
+          object.type === 'element' && object.value?.startsWith('goto ') === true ? [object] : [],
+        );
+        for (const { set } of led) t.true(set === 'choices' || set === 'guarded', set);
+        const chosen = led
+          .filter(({ set }) => set === 'choices')
+          .map(({ table, value }) => `${table} ${value}`);
+        t.is(new Set(chosen).size, chosen.length, 'a number for each chain');
+      }
+    }),
+  );
+});
+
 /** Where an address or port is led to: the chain that its element leads to must choose among as many slots as there are. */
 function backendsOf(scope: Scope, table: string, set: string, backends: string, subject: string): string[] {
   const slots = [...scope.values()].flatMap((object) =>
