@@ -237,6 +237,10 @@ static void test_conntrack(void) {
                  "add rule ip shoal out ip daddr 10.9.4.4 dnat to 10.9.3.2\"}") == 0);
   CHECK(sendto(client, "b", 1, 0, (struct sockaddr *)&to, sizeof to) == 1);
   CHECK(receive(one) == 'b');
+  CHECK(apply(A, "{\"op\":\"ct-flush\",\"protocol\":6,\"backends\":[\"10.9.3.1\"]},"
+                 "{\"op\":\"ct-flush\",\"protocol\":17,\"backends\":[\"10.9.1.1\"]}") == 0);
+  CHECK(sendto(client, "x", 1, 0, (struct sockaddr *)&to, sizeof to) == 1);
+  CHECK(receive(one) == 'x');
   CHECK(apply(A, "{\"op\":\"ct-flush\",\"protocol\":17,\"backends\":[\"10.9.3.1\"]}") == 0);
   CHECK(sendto(client, "c", 1, 0, (struct sockaddr *)&to, sizeof to) == 1);
   CHECK(receive(two) == 'c');
@@ -265,7 +269,8 @@ static void test_conntrack_ipv6(void) {
   CHECK(apply(A, "{\"op\":\"ct-flush\",\"protocol\":17,\"backends\":[\"fd00:9::9\"]}") == 0);
   CHECK(sendto(client, "b", 1, 0, (struct sockaddr *)&to, sizeof to) == 1);
   CHECK(receive(one) == 'b');
-  CHECK(apply(A, "{\"op\":\"ct-flush\",\"protocol\":17,\"backends\":[\"10.9.3.1\",\"fd00:9::1\"]}") == 0);
+  CHECK(apply(A, "{\"op\":\"ct-flush\",\"protocol\":17,\"backends\":[\"10.9.3.1\",\"10.9.3.8\",\"10.9.3.9\","
+                 "\"fd00:9::1\"]}") == 0);
   CHECK(sendto(client, "c", 1, 0, (struct sockaddr *)&to, sizeof to) == 1);
   CHECK(receive(two) == 'c');
   close(one);

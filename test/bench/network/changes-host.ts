@@ -121,6 +121,8 @@ async function changes(driver: NetworkDriver, first: AssignmentSet, netns: strin
       set = next();
       await driver.apply(set, never);
     });
+  // A question for a name: like any sandbox in use this one has a connection, and those of backends that stop are looked for.
+  await storm(0, async () => undefined, netns, '10.8.0.1', 's1');
   for (let i = 0; i < ROUNDS + WARM_UP; i += 1) {
     const number = (i * 7919) % (SERVICES - 1);
     const more = { ...endpoint(number, 3, true), taskId: `more${i}`, address: addressOf(200_000 + i) };
