@@ -1,6 +1,5 @@
 /** From a task's assignment to everything that its container needs: image, volumes, files, OCI configuration. */
 import { copyFile } from 'node:fs/promises';
-import { readFileSync } from 'node:fs';
 import { arch, hostname as hostnameOfNode, release as kernelRelease } from 'node:os';
 import { dirname, join } from 'node:path';
 import { taskContext, type TemplateContext } from '../../shared/lib/template.ts';
@@ -21,7 +20,6 @@ import type { ImageUser } from '../image/image-removal.ts';
 import type { ImageService, ResolvedImage } from '../image/image-service.ts';
 import { parseRegistryAuth } from '../image/registry-auth.ts';
 import type { Volumes } from '../volume/volumes.ts';
-import { ALL_CAPABILITIES, capabilitiesOf } from './capabilities.ts';
 import { resolveBlockIo } from './block-io.ts';
 import { resolveDevices } from './devices.ts';
 import type { Containers, NewContainer } from './containers.ts';
@@ -31,6 +29,7 @@ import { ImageUsers } from './image-users.ts';
 import { logTarget } from './log-message.ts';
 import { mountBinds } from './mount-binds.ts';
 import { imagesOf, MountedImages } from './mounted-images.ts';
+import { availableCapabilities } from './own-capabilities.ts';
 import { etcBinds, filesLender, sharedMemory, sharingOf } from './peers.ts';
 import type { ContainerRecord } from './record.ts';
 import { fillSpec } from './fill-spec.ts';
@@ -272,12 +271,6 @@ function filledSpec(task: TaskAssignment, context: TemplateContext): ContainerSp
 
 /** Go's names for what Node calls otherwise. */
 const GO_ARCH: Readonly<Record<string, string>> = { x64: 'amd64', ia32: '386', ppc64: 'ppc64le' };
-
-/** The agent's own: it can give no others. */
-function availableCapabilities(): string[] {
-  const mask = /^CapBnd:\s*([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1];
-  return mask === undefined ? ALL_CAPABILITIES : capabilitiesOf(mask);
-}
 
 function recordOf(
   task: TaskAssignment,

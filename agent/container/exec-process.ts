@@ -6,6 +6,7 @@ import type { ExecSpec } from '../../shared/model/node-methods/index.ts';
 import type { OciProcess } from '../native/container.ts';
 import { capabilitySet } from './capabilities.ts';
 import { readBounded } from './image-files.ts';
+import { availableCapabilities } from './own-capabilities.ts';
 import type { ContainerRecord } from './record.ts';
 import { type ResolvedUser, resolveUser } from './users.ts';
 
@@ -15,7 +16,10 @@ export async function execProcess(record: ContainerRecord, pid: number, spec: Ex
     throw new InvalidError(`the working directory "${spec.workingDir}" is not absolute`);
   const user = spec.user === '' ? undefined : await userOf(pid, spec.user);
   const env = execEnv(record.env, spec, user);
-  return { ...commandProcess({ ...record, ...user }, spec.args), env, cwd: spec.workingDir || record.cwd };
+  // The filter of system calls and the rules of devices stay the container's, as with Docker.
+  const rights = spec.privileged === true ? { capabilities: availableCapabilities() } : {};
+  const process = commandProcess({ ...record, ...user, ...rights }, spec.args);
+  return { ...process, env, cwd: spec.workingDir || record.cwd };
 }
 
 /** PURE. A command with no more rights than the container's own process: its user, groups, limits, capabilities. */

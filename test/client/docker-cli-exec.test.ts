@@ -44,7 +44,14 @@ test('exec: output, errors, exit codes, environment, user, directory', async (t,
   const env = await docker.ok('exec', '--env', 'A=1 2', '--workdir', '/bin', id, 'sh', '-c', 'echo $A; pwd');
   t.deepEqual(env.split('\n'), ['1 2', '/bin']);
   t.regex(await docker.fails('exec', '--user', 'nobody-here', id, 'true'), /unable to find user nobody-here/);
-  t.regex(await docker.fails('exec', '--privileged', id, 'true'), /not supported by Shoal: Privileged/);
+  const rights = async (...options: string[]) =>
+    (await docker.ok('exec', ...options, id, 'grep', 'Cap[EB]', '/proc/self/status')).split('\n');
+  const usual = await rights();
+  const all = await rights('--privileged');
+  t.not(all[0], usual[0]);
+  t.is(all[0]?.split('\t')[1], all[1]?.split('\t')[1], 'all that there are');
+  t.regex((await rights('--privileged', '--user', '1234'))[0] ?? '', /CapEff:\t0+$/);
+  t.deepEqual(await rights(), usual, 'the container’s own are what they were');
   t.regex(await docker.fails('exec', 'nosuch', 'true'), /No such container/);
   await removed(scene, name);
 });

@@ -101,6 +101,7 @@ type Check = (nodeId: string, method: Method, params: object, signal: AbortSigna
 function checker(whole: NodeGateway, store: Store, access: Access): Check {
   const execContainer = async (nodeId: string, params: object, signal: AbortSignal): Promise<string> => {
     const { spec } = await whole.call(nodeId, 'exec.inspect', { execId: textOf(params, 'execId') }, signal);
+    requirePlainExec(spec);
     return spec.containerId;
   };
   return async (nodeId, method, params, signal) => {
@@ -108,6 +109,7 @@ function checker(whole: NodeGateway, store: Store, access: Access): Check {
       case 'container':
         return void requireContainer(store, textOf(params, 'containerId'));
       case 'inside':
+        requirePlainExec(params);
         return requireInside(store, textOf(params, 'containerId'));
       case 'exec':
         return requireInside(store, await execContainer(nodeId, params, signal));
@@ -151,6 +153,11 @@ function requireInside(store: Store, containerId: string): void {
   const powers = spec === undefined ? ['what is not known any more'] : hostPowers(spec);
   if (powers.length > 0)
     throw new ForbiddenError(`only an admin may be in this container: it has ${powers.join(', ')}`);
+}
+
+/** Of what may be the parameters of something else. Also of one that an admin has made: whoever starts it may type. */
+function requirePlainExec(params: { readonly privileged?: unknown }): void {
+  if (params.privileged !== undefined) throw new ForbiddenError('only an admin may ask for: privileged exec');
 }
 
 function requirePlainVolume(params: object): void {

@@ -19,6 +19,7 @@ import {
   type RawCreate,
   type RawHostConfig,
   type RawRestartPolicy,
+  REFUSED,
   zCreate,
 } from './container-create-schema.ts';
 import { decodeMounts } from './container-mounts-codec.ts';
@@ -43,7 +44,7 @@ export interface DecodedContainer {
 
 /** Throws InvalidError, or UnsupportedError that names the fields that Shoal does not have. */
 export function decodeContainer(value: unknown): DecodedContainer {
-  const raw = parseStrict(zCreate, value, 'container');
+  const raw = parseStrict(zCreate, value, 'container', REFUSED);
   const host = raw.HostConfig ?? {};
   const { networks, nodeNetwork, networkOf, macAddress } = decodeNetworks(raw, host);
   const autoRemove = host.AutoRemove === true;

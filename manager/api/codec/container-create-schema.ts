@@ -1,5 +1,6 @@
 /** The body of POST /containers/create, API 1.24 to 1.47: Config at the top, HostConfig and NetworkingConfig in it. */
 import { z } from 'zod';
+import type { Reasons } from '../http/unsupported.ts';
 import { zBlockIo } from './block-io-codec.ts';
 import { zFlag, zLabels, zText, zTexts, zUsers, zWhole } from './common.ts';
 import { zHealth } from './container-spec-codec.ts';
@@ -157,6 +158,30 @@ export const zCreate = z.object({
   name: zText,
   platform: zText,
 });
+
+const WINDOWS = 'it is of Windows';
+const REAL_TIME = 'the kernel would want a share set aside in every group above';
+const NO_KERNEL_MEMORY = 'kernels have it no more';
+const ADDRESS = 'Shoal gives IPv4 addresses, and those of IPv6 by them';
+
+/** Why these fields are refused. */
+export const REFUSED: Reasons = {
+  ArgsEscaped: WINDOWS,
+  CpuCount: WINDOWS,
+  CpuPercent: WINDOWS,
+  IOMaximumIOps: WINDOWS,
+  IOMaximumBandwidth: WINDOWS,
+  CgroupParent: 'containers are in the group of their agent, which decides where that is',
+  CpuRealtimePeriod: REAL_TIME,
+  CpuRealtimeRuntime: REAL_TIME,
+  KernelMemory: NO_KERNEL_MEMORY,
+  KernelMemoryTCP: NO_KERNEL_MEMORY,
+  Cgroup: 'there is no sharing of the control groups of another container',
+  DriverOpts: 'options are those of the network',
+  IPv6Address: ADDRESS,
+  LinkLocalIPs: ADDRESS,
+  GlobalIPv6Address: ADDRESS,
+};
 
 export type RawCreate = z.output<typeof zCreate>;
 export type RawHostConfig = z.output<typeof zHostConfig>;

@@ -2,15 +2,30 @@
 import { z } from 'zod';
 import { InvalidError, UnsupportedError } from '../../../shared/errors/index.ts';
 
+/** Why a field is refused, by its name. */
+export type Reasons = Readonly<Record<string, string>>;
+
 /** Parses and refuses, by name, each field beyond the schema that carries a value other than Go's zero. */
-export function parseStrict<T extends z.ZodType>(schema: T, value: unknown, what: string): z.output<T> {
+export function parseStrict<T extends z.ZodType>(
+  schema: T,
+  value: unknown,
+  what: string,
+  reasons: Reasons = {},
+): z.output<T> {
   const result = schema.safeParse(value);
   if (!result.success) throw new InvalidError(`invalid ${what}: ${describeIssues(result.error)}`);
   const unknown = unsupportedFields(schema, value, '');
   if (unknown.length > 0) {
-    throw new UnsupportedError(`${what}: not supported by Shoal: ${unknown.join(', ')}`);
+    const named = unknown.map((path) => withReason(path, reasons));
+    throw new UnsupportedError(`${what}: not supported by Shoal: ${named.join(', ')}`);
   }
   return result.data;
+}
+
+function withReason(path: string, reasons: Reasons): string {
+  const name = path.slice(path.lastIndexOf('.') + 1);
+  const reason = Object.hasOwn(reasons, name) ? reasons[name] : undefined;
+  return reason === undefined ? path : `${path} (${reason})`;
 }
 
 function describeIssues(error: z.ZodError): string {

@@ -3,7 +3,12 @@ import { constants } from 'node:os';
 import { Router } from 'express';
 import { z } from 'zod';
 import type { Request } from 'express';
-import { ConflictError, InvalidError, UnsupportedError } from '../../../shared/errors/index.ts';
+import {
+  ConflictError,
+  InvalidError,
+  NotFoundError,
+  UnsupportedError,
+} from '../../../shared/errors/index.ts';
 import { parsePsArgs, PS_COLUMNS } from '../../../shared/lib/ps-columns.ts';
 import type { PlacedContainer } from '../codec/container-codec.ts';
 import type { ApiContext } from '../context.ts';
@@ -56,12 +61,16 @@ export function containerActionsRouter(ctx: ApiContext): Router {
   router.post('/containers/:id/wait', async (req, res) => {
     const signal = requestSignal(res, ctx.signal);
     const container = await findContainer(ctx, req.params.id, signal);
-    checkCondition(req, container);
+    const untilRemoved = requireCondition(req, container) === 'removed';
     // Clients take the head for the word that the wait has begun.
     res.setHeader('Content-Type', 'application/json');
     res.flushHeaders();
     const params = { containerId: container.id };
     const exit = await callNode(ctx, container.nodeId, 'container.wait', params, signal, Infinity);
+    if (untilRemoved)
+      await callNode(ctx, container.nodeId, 'container.until-removed', params, signal, Infinity).catch(
+        ifGone,
+      );
     const error = exit.error === undefined ? {} : { Error: { Message: exit.error } };
     res.end(`${JSON.stringify({ StatusCode: exit.exitCode, ...error })}\n`);
   });
@@ -106,12 +115,17 @@ export function stopOptions(req: Request): { graceMs?: number; signal?: string }
   };
 }
 
-function checkCondition(req: Request, container: PlacedContainer): void {
-  const condition = queryText(req, 'condition') || 'not-running';
-  if (condition === 'removed') throw new UnsupportedError('wait: not supported by Shoal: condition=removed');
-  if (!zCondition.safeParse(condition).success) throw new InvalidError(`invalid condition: "${condition}"`);
+function ifGone(error: unknown): void {
+  if (!(error instanceof NotFoundError)) throw error;
+}
+
+function requireCondition(req: Request, container: PlacedContainer): z.output<typeof zCondition> {
+  const asked = queryText(req, 'condition') || 'not-running';
+  const { data: condition } = zCondition.safeParse(asked);
+  if (condition === undefined) throw new InvalidError(`invalid condition: "${asked}"`);
   if (condition === 'next-exit' && container.state === 'exited')
     throw new ConflictError(
       `Container ${container.id} has ended and never runs again: its service replaces it`,
     );
+  return condition;
 }

@@ -31,6 +31,7 @@ export const createSchema = z.object({
   Env: zTexts,
   User: zText,
   WorkingDir: zText,
+  Privileged: zFlag,
   Tty: zFlag,
   AttachStdin: zFlag,
   AttachStdout: zFlag,
@@ -61,7 +62,8 @@ export function execRouter(ctx: ApiContext): Router {
     const spec = execSpec(execId, container.id, body);
     await callNode(ctx, container.nodeId, 'exec.create', spec, signal);
     emitExecCreated(ctx, container, spec);
-    noteChanges([`create exec ${execId} in container ${container.name}`]);
+    const what = spec.privileged === true ? 'privileged exec' : 'exec';
+    noteChanges([`create ${what} ${execId} in container ${container.name}`]);
     sendJson(res, 201, { Id: execId });
   });
 
@@ -131,6 +133,7 @@ function execSpec(execId: string, containerId: string, body: z.output<typeof cre
     attachStdin: body.AttachStdin ?? false,
     attachStdout: body.AttachStdout ?? false,
     attachStderr: body.AttachStderr ?? false,
+    ...(body.Privileged === true ? { privileged: true as const } : {}),
   };
 }
 
@@ -174,6 +177,12 @@ function encodeExec(info: ExecInfo): object {
     OpenStderr: spec.attachStderr,
     CanRemove: info.state === 'exited',
     DetachKeys: '',
-    ProcessConfig: { entrypoint, arguments: args, tty: spec.tty, privileged: false, user: spec.user },
+    ProcessConfig: {
+      entrypoint,
+      arguments: args,
+      tty: spec.tty,
+      privileged: spec.privileged === true,
+      user: spec.user,
+    },
   };
 }

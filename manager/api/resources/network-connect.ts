@@ -5,7 +5,7 @@ import { InvalidError, UnsupportedError } from '../../../shared/errors/index.ts'
 import { nodeNetworkId, nodeNetworkOf } from '../../../shared/model/index.ts';
 import { driverName } from '../codec/network-driver.ts';
 import { zFlag } from '../codec/common.ts';
-import { zEndpoint } from '../codec/container-create-schema.ts';
+import { REFUSED, zEndpoint } from '../codec/container-create-schema.ts';
 import { decodeEndpoint } from '../codec/container-network-codec.ts';
 import type { ApiContext } from '../context.ts';
 import { draft } from '../events/event.ts';
@@ -23,7 +23,7 @@ export const zDisconnect = z.object({ Container, Force: zFlag });
 
 export function addConnect(router: Router, ctx: ApiContext): void {
   router.post('/networks/:id/connect', async (req, res) => {
-    const raw = parseStrict(zConnect, await readJson(req), 'network connect');
+    const raw = parseStrict(zConnect, await readJson(req), 'network connect', REFUSED);
     const signal = requestSignal(res, ctx.signal);
     const { network, container } = await subjects(ctx, req, 'connect', raw.Container, signal);
     await connectContainer(ctx, container, network, decodeEndpoint(raw.EndpointConfig), signal);

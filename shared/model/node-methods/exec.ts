@@ -17,6 +17,8 @@ export interface ExecSpec {
   readonly attachStdin: boolean;
   readonly attachStdout: boolean;
   readonly attachStderr: boolean;
+  /** All capabilities that the agent has, whatever the container's are. */
+  readonly privileged?: true;
 }
 
 export interface ExecInfo {

@@ -17,6 +17,7 @@ const execSpec = conforms<ExecSpec>()(
     attachStdin: flag,
     attachStdout: flag,
     attachStderr: flag,
+    privileged: z.literal(true).exactOptional(),
   }),
 );
 

@@ -361,6 +361,44 @@ test('an operator can not ask for what makes a container the node, nor get into 
   t.regex(exec.json.message, /only an admin may be in this container/);
 });
 
+test('a command with all capabilities is for admins, and so is one that an admin has made', async (t) => {
+  await using door = await AccessDoor.open();
+  const op = await door.user('op', 'operator');
+  const admin = await door.user('root', 'admin');
+  await door.api.send('POST', '/services/create', service('shop_web', 'shop'));
+  const [task] = await door.api.get('/tasks');
+  const id = task.Status.ContainerStatus.ContainerID;
+  const info = {
+    id,
+    taskId: task.ID,
+    name: 'web.1',
+    state: 'running',
+    labels: {},
+    env: [],
+    args: [],
+    networks: [],
+  };
+  const made: Json[] = [];
+  for (const node of door.api.nodes.values()) {
+    node.answers.set('container.inspect', () => info);
+    node.answers.set('exec.create', (params: Json) => (made.push(params), {}));
+    node.answers.set('exec.inspect', () => ({ spec: made.at(-1), state: 'created', pid: 0 }));
+  }
+  const create = (who: typeof op, more: object = {}) =>
+    door.send(who, 'POST', `/containers/${id}/exec`, { Cmd: ['sh'], ...more });
+  t.is((await create(op)).status, 201);
+  const refused = await create(op, { Privileged: true });
+  t.is(refused.status, 403, refused.text);
+  t.regex(refused.json.message, /only an admin may ask for: privileged exec/);
+  const exec = await create(admin, { Privileged: true });
+  t.is(exec.status, 201, exec.text);
+  t.true(made.at(-1)?.privileged);
+  const started = await door.send(op, 'POST', `/exec/${exec.json.Id}/start`, { Detach: true });
+  t.is(started.status, 403, started.text);
+  const shown = await door.send(admin, 'GET', `/exec/${exec.json.Id}/json`);
+  t.true(shown.json.ProcessConfig.privileged);
+});
+
 test('a command that says something after its client has said all is heard, over TLS too', async (t) => {
   await using door = await AccessDoor.open();
   const { cert, key } = await door.user('op', 'operator', ['shop']);

@@ -42,7 +42,7 @@ function outcome(group: 'config' | 'host', sample: OptionSample): readonly [supp
 /** What the message says beyond that the field is not supported. */
 function reasonOf(message: string): string {
   const reason = message.replace(/^(?:invalid )?container: (?:not supported by Shoal: )?[\w.]*:? ?/, '');
-  return reason.replaceAll('|', '\\|');
+  return reason.replace(/^\((.*)\)$/, '$1').replaceAll('|', '\\|');
 }
 
 function table(group: 'config' | 'host', samples: readonly OptionSample[]): string {

@@ -152,6 +152,15 @@ test('a service’s container is refused what its service decides', async (t) =>
     t.regex(json.message, /belongs to service web, which decides over it/);
   }
   t.is((await api.send('DELETE', `/containers/${id}?force=1`)).status, 409);
+
+  const asked: string[] = [];
+  const node = api.nodes.get(task.NodeID);
+  node?.answers.set('container.wait', () => (asked.push('wait'), { exitCode: 4 }));
+  node?.answers.set('container.until-removed', () => (asked.push('until-removed'), {}));
+  const waited = async (condition: string): Promise<unknown> =>
+    (await api.send('POST', `/containers/${id}/wait?condition=${condition}`)).json;
+  t.deepEqual([await waited('not-running'), asked], [{ StatusCode: 4 }, ['wait']]);
+  t.deepEqual([await waited('removed'), asked], [{ StatusCode: 4 }, ['wait', 'wait', 'until-removed']]);
 });
 
 test('prune removes what does not run and fits', async (t) => {
@@ -172,12 +181,15 @@ test('fields that Shoal does not have are refused with their names', (t) => {
   const refuse = (pattern: RegExp, host: object, config: object = {}): void => {
     t.throws(() => decodeContainer({ Image: 'a', ...config, HostConfig: host }), { message: pattern });
   };
-  refuse(/not supported by Shoal: HostConfig\.CgroupParent, HostConfig\.KernelMemory$/, {
-    CgroupParent: '/x',
-    KernelMemory: 5,
-    Links: [],
-    OomKillDisable: false,
-  });
+  refuse(
+    /HostConfig\.CgroupParent \(.* their agent.*\), HostConfig\.KernelMemory \(kernels have it no more\)$/,
+    {
+      CgroupParent: '/x',
+      KernelMemory: 5,
+      Links: [],
+      OomKillDisable: false,
+    },
+  );
   for (const mac of ['01:00:00:00:00:01', '00:00:00:00:00:00', '02:42:ac:11:00', '02:42-ac:11:00:02', 'x'])
     refuse(/invalid MAC address .*: that of one device is expected/, {}, { MacAddress: mac });
   const mac = '02:42:ac:11:00:02';
