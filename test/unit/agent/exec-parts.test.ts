@@ -46,7 +46,8 @@ test('execs that have ended make room for new ones; those that have not are kept
   t.throws(() => execs.create(spec('new')), { message: /4096 execs already/ });
   const record = { env: [], cwd: '/', uid: 0, gid: 0 } as unknown as ContainerRecord;
   const gone = { record, pid: 1, runDir: '/nonexistent' };
-  for (const id of ['e7', 'e5']) await t.throwsAsync(execs.start(id, gone, undefined), { message: /is not running/ });
+  for (const id of ['e7', 'e5'])
+    await t.throwsAsync(execs.start(id, gone, undefined), { message: /is not running/ });
   execs.create(spec('new'));
   t.throws(() => execs.inspect('e5'), { message: /No such exec/ });
   t.is(execs.inspect('e7').state, 'exited');
