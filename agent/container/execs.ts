@@ -35,7 +35,7 @@ export class Execs {
   readonly #execs = new Map<string, Exec>();
 
   create(spec: ExecSpec): void {
-    if (this.#execs.size >= MAX_EXECS) throw new ConflictError(`this node has ${MAX_EXECS} execs already`);
+    if (this.#execs.size >= MAX_EXECS) this.#makeRoom();
     if (this.#execs.has(spec.execId)) throw new ConflictError(`exec ${spec.execId} exists already`);
     if (spec.args.length === 0) throw new InvalidError('No exec command specified');
     const forget = this.#forget(spec.execId);
@@ -151,12 +151,24 @@ export class Execs {
     for (const wake of [...exec.waiters]) wake();
   }
 
+  /** Of those that have ended the one that came first is forgotten early. */
+  #makeRoom(): void {
+    for (const [execId, { state, forget }] of this.#execs)
+      if (state === 'exited') {
+        clearTimeout(forget);
+        return this.#drop(execId);
+      }
+    throw new ConflictError(`this node has ${MAX_EXECS} execs already`);
+  }
+
   #forget(execId: string): NodeJS.Timeout {
-    return setTimeout(() => {
-      const waiters = this.#execs.get(execId)?.waiters ?? [];
-      this.#execs.delete(execId);
-      for (const wake of [...waiters]) wake();
-    }, KEEP_MS).unref();
+    return setTimeout(() => this.#drop(execId), KEEP_MS).unref();
+  }
+
+  #drop(execId: string): void {
+    const waiters = this.#execs.get(execId)?.waiters ?? [];
+    this.#execs.delete(execId);
+    for (const wake of [...waiters]) wake();
   }
 
   #find(execId: string): Exec {

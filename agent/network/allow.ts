@@ -113,11 +113,16 @@ function guardedServices(view: NetworkView, index: EndpointIndex): Guarded[] {
   });
 }
 
-/** The services that names mean on the network: those of the first name that is there. */
+/**
+ * The services that names mean on the network: those of the first name that is there. A single container that was given the
+ * name of a service is not let in for it.
+ */
 function idsOf(names: readonly string[], { network }: NetworkView, index: EndpointIndex): string[] {
   for (const name of names) {
-    const rows = index.servicesNamed(network.networkId, name);
-    if (rows.size > 0) return [...rows.values()].map(({ serviceId }) => serviceId).sort();
+    const rows = [...index.servicesNamed(network.networkId, name).values()];
+    const services = rows.filter(({ single }) => single !== true);
+    const meant = services.length > 0 ? services : rows;
+    if (meant.length > 0) return meant.map(({ serviceId }) => serviceId).sort();
   }
   return [];
 }

@@ -62,20 +62,25 @@ export class NameTable implements NetworkNames {
       this.#endpoint(key, before.endpoints.get(key), after.endpoints.get(key));
   }
 
-  /** A name wins over an alias; of two services with one alias both answer, as one set of addresses. */
+  /**
+   * A name wins over an alias, and a service over a single container that was given its name; of two services with one alias
+   * both answer, as one set of addresses.
+   */
   readonly services = {
     get: (name: string): ServiceEntry | undefined => {
-      const named = [...this.#named.of(name).values()];
+      const all = [...this.#named.of(name).values()];
+      const own = all.filter(({ single }) => single !== true);
+      const named = own.length > 0 ? own : all;
       const rows = named.length > 0 ? named : [...this.#aliased.of(name).values()];
       const serving = rows.flatMap(({ serviceId }) => [...this.#serving.of(serviceId).values()]);
       const [first, second] = rows;
       if (first === undefined) return undefined;
       // It may be on other nodes only, which a network without a tunnel does not lead to.
       if (this.network.local === true && serving.length === 0) return undefined;
-      const ports = rows.flatMap(({ named: own }) => own ?? []);
+      const ports = rows.flatMap((row) => row.named ?? []);
       // One VIP can not stand for two services: their tasks are listed instead.
-      const all = { serving, ports };
-      return first.vip === undefined || second !== undefined ? all : { ...all, vip: first.vip };
+      const entry = { serving, ports };
+      return first.vip === undefined || second !== undefined ? entry : { ...entry, vip: first.vip };
     },
   };
 

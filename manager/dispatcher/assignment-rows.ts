@@ -199,6 +199,7 @@ export function serviceRows(view: AssignmentView, service: Service): readonly Se
       ...(spec.balance === undefined ? {} : { balance: spec.balance }),
       ...(spec.canary === undefined ? {} : { canary: spec.canary }),
       ...(stack === undefined ? {} : { stack }),
+      ...(spec.mode.kind === 'container' ? { single: true as const } : {}),
       // Who comes by a published port was let in by publishing it.
       ...(named.length === 0 || networkId === INGRESS_NETWORK_ID ? {} : { named }),
       ...(typeof allowFrom === 'object' && networkId !== INGRESS_NETWORK_ID ? { allowFrom } : {}),

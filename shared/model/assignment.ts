@@ -120,6 +120,8 @@ export interface ServiceAssignment {
   readonly canary?: Canary;
   /** The one that it is part of: what is of a stack can be a canary within it only. */
   readonly stack?: string;
+  /** A single container. In allow-lists a service of its name goes before it. */
+  readonly single?: true;
   /** Who may open connections to its tasks on this network. Absent: everybody on it. */
   readonly allowFrom?: readonly AllowRule[];
 }

@@ -117,6 +117,7 @@ const service = conforms<ServiceAssignment>()(
     balance: z.enum(['random', 'source-hash']).exactOptional(),
     canary: canary.exactOptional(),
     stack: text.exactOptional(),
+    single: z.literal(true).exactOptional(),
     allowFrom: allow.exactOptional(),
   }),
 );

@@ -1,4 +1,5 @@
 import test from 'ava';
+import { Execs } from '../../../agent/container/execs.ts';
 import { execEnv } from '../../../agent/container/exec-process.ts';
 import {
   flatNumbers,
@@ -9,7 +10,22 @@ import {
   parseSystemCpuNs,
 } from '../../../agent/container/stats-parse.ts';
 import { formatProcess, parseProcess, titlesOf } from '../../../agent/container/top-format.ts';
+import type { ContainerRecord } from '../../../agent/container/record.ts';
 import { parsePsArgs } from '../../../shared/lib/ps-columns.ts';
+import type { ExecSpec } from '../../../shared/model/node-methods/index.ts';
+
+const EXEC: ExecSpec = {
+  execId: '',
+  containerId: 'c',
+  args: ['true'],
+  env: [],
+  user: '',
+  workingDir: '',
+  tty: false,
+  attachStdin: false,
+  attachStdout: false,
+  attachStderr: false,
+};
 
 test('the environment of an exec: terminal type, the container’s, another user’s home, what is asked', (t) => {
   const own = ['PATH=/bin', 'HOME=/root', 'A=1'];
@@ -21,6 +37,22 @@ test('the environment of an exec: terminal type, the container’s, another user
     'B=x=y',
   ]);
   t.deepEqual(execEnv(['TERM=vt100'], { env: [], tty: true }, undefined), ['TERM=vt100']);
+});
+
+test('execs that have ended make room for new ones; those that have not are kept', async (t) => {
+  const execs = new Execs();
+  const spec = (execId: string): ExecSpec => ({ ...EXEC, execId });
+  for (let i = 0; i < 4096; i += 1) execs.create(spec(`e${i}`));
+  t.throws(() => execs.create(spec('new')), { message: /4096 execs already/ });
+  const record = { env: [], cwd: '/', uid: 0, gid: 0 } as unknown as ContainerRecord;
+  const gone = { record, pid: 1, runDir: '/nonexistent' };
+  for (const id of ['e7', 'e5'])
+    await t.throwsAsync(execs.start(id, gone, undefined), { message: /is not running/ });
+  execs.create(spec('new'));
+  t.throws(() => execs.inspect('e5'), { message: /No such exec/ });
+  t.is(execs.inspect('e7').state, 'exited');
+  execs.create(spec('newer'));
+  t.throws(() => execs.create(spec('newest')), { message: /4096 execs already/ });
 });
 
 test('files of the control groups are read, and what is not there is nothing', (t) => {

@@ -7,8 +7,8 @@ import { EndpointIndex } from '../../../agent/network/endpoint-index.ts';
 import { familiesOf, inFamily } from '../../../agent/network/family.ts';
 import type { KernelObject } from '../../../agent/network/kernel-object.ts';
 import { readAllow, readAllowFrom } from '../../../shared/lib/allow-list.ts';
-import type { AllowRule, EndpointAssignment } from '../../../shared/model/index.ts';
-import { assignmentsOf, type World } from '../../cluster/network-model.ts';
+import type { AllowRule, AssignmentSet, EndpointAssignment } from '../../../shared/model/index.ts';
+import { assignmentsOf, network, type World } from '../../cluster/network-model.ts';
 import { SELF, selfWith, worlds } from './worlds.ts';
 
 test('lists are labels', (t) => {
@@ -167,4 +167,42 @@ test('a connection is let in exactly if the lists of its network and of its serv
     { numRuns: 300 },
   );
   t.true(counts.accept > 100 && counts.reject > 100, JSON.stringify(counts));
+});
+
+test('a single container with the name of a service is not let in for it', (t) => {
+  const on = { aliases: [], vips: {}, networks: ['n'], meshPorts: [], hostPorts: [] };
+  const names = ['app', 'db', 'other'];
+  const world: World = {
+    peers: [],
+    networks: [network('n', 4096, '10.1.1')],
+    services: names.map((name) => ({
+      ...on,
+      name,
+      ...(name === 'db' ? { allowFrom: [{ from: ['app'] }] } : {}),
+    })),
+    tasks: names.map((service, i) => ({
+      ...{ taskId: `task-${service}`, service, node: SELF, slot: 1 },
+      ...{ addresses: { n: `10.1.1.${i + 2}` }, serving: true, desired: 'running' },
+    })),
+  };
+  const verdicts = (services: AssignmentSet['services']): string[] => {
+    const set = { ...assignmentsOf(world, SELF), services };
+    const index = new EndpointIndex(set, SELF);
+    const [view] = viewsOf(set, selfWith([]));
+    if (view === undefined) throw new Error('no view');
+    const lists = allowLists(view, index);
+    const members = [...set.endpoints.values()].flatMap((one) => memberObjects(view.network, lists, one));
+    return ['10.1.1.2', '10.1.1.4'].map((source) =>
+      verdict([...lists.objects, ...members], '10.1.1.3', { source, protocol: 'tcp', port: 80 }),
+    );
+  };
+  const rows = [...assignmentsOf(world, SELF).services];
+  const named = (name: string) => rows.filter(([, row]) => row.name === name);
+  const single = named('other').map(([key, row]) => [key, { ...row, name: 'app', single: true }] as const);
+  t.deepEqual(verdicts(new Map([...rows, ...single])), ['accept', 'reject']);
+  t.deepEqual(
+    verdicts(new Map([...named('db'), ...single])),
+    ['reject', 'accept'],
+    'where no service has it',
+  );
 });

@@ -2,6 +2,7 @@ import test from 'ava';
 import fc from 'fast-check';
 import { answer } from '../../../agent/network/dns-answer.ts';
 import { answerLink } from '../../../agent/network/dns-links.ts';
+import { serviceKeyOf } from '../../../agent/network/endpoint-index.ts';
 import { NameTable, type NetworkNames, taskName } from '../../../agent/network/dns-names.ts';
 import {
   NXDOMAIN,
@@ -14,6 +15,7 @@ import { TcpFrames, tcpFrame } from '../../../agent/network/dns-frames.ts';
 import dnsPacket from 'dns-packet';
 import { IPV6, inFamily } from '../../../agent/network/family.ts';
 import { assignmentsOf, type World } from '../../cluster/network-model.ts';
+import type { ServiceAssignment } from '../../../shared/model/index.ts';
 import { SELF, worlds } from './worlds.ts';
 
 function namesIn(world: World, ...ids: string[]): NetworkNames[] {
@@ -52,6 +54,27 @@ test('a service is its VIP or, without one, its serving tasks; in any case, with
         const both = [...expected, ...own].toSorted();
         t.deepEqual(addresses({ name: service.name, type: 'ANY' }, networks), both);
       }
+    }),
+  );
+});
+
+test('a single container with the name of a service takes nothing of it, and has the name where no service has', (t) => {
+  fc.assert(
+    fc.property(worlds, (world) => {
+      const set = assignmentsOf(world, SELF);
+      const front = set.networks.get('front');
+      const rows = [...set.services.values()].filter(({ networkId }) => networkId === 'front');
+      const [service, other] = rows;
+      if (front === undefined || service === undefined || other === undefined) return;
+      const { vip: _, ...container } = other;
+      const ask = (...services: ServiceAssignment[]) => {
+        const named = new Map(services.map((row) => [serviceKeyOf(row), row]));
+        const networks = [new NameTable({ ...set, services: named }, front, '')];
+        return addresses({ name: service.name, type: 'A' }, networks);
+      };
+      const single = { ...container, name: service.name, single: true as const };
+      t.deepEqual(ask(service, single), ask(service));
+      t.deepEqual(ask(single), ask({ ...container, name: service.name }));
     }),
   );
 });
