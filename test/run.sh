@@ -162,10 +162,17 @@ timed() {
   printf '%s took %d s\n' "$title" $((SECONDS - began))
 }
 
+# What is only unpacked (the peers, podman, the virtual machine) is unpacked while the packages come and the build runs.
 prepare() {
-  local vm=()
+  local vm=() unpacking code
   if [ "$(uname -m)" = x86_64 ]; then vm=(--vm "$root/.cache/vm"); fi # elsewhere its tests are skipped
-  deploy/launch.sh --prepare --dev --peers "$root/.cache/peers" --podman "$root/.cache/podman" "${vm[@]}"
+  deploy/prerequisites.sh --dev || return 1
+  deploy/prerequisites.sh --peers "$root/.cache/peers" --podman "$root/.cache/podman" "${vm[@]}" &
+  unpacking=$!
+  deploy/launch.sh --prepare --dev
+  code=$?
+  wait "$unpacking" || return 1
+  [ "$code" -eq 0 ] && deploy/launch.sh --prepare --dev # what was unpacked is given to the clone's owner too
 }
 
 if [ "$(id -u)" -ne 0 ]; then
