@@ -24,6 +24,18 @@ failures=()
 unsteady=()
 groups=("$@")
 if [ ${#groups[@]} -eq 0 ]; then groups=(check native unit lint sim vm cluster client); fi
+first=() quick=() slow=()
+for group in "${groups[@]}"; do
+  case $group in
+    check | native) first+=("$group") ;;
+    unit | lint | sim) quick+=("$group") ;;
+    vm | cluster | client) slow+=("$group") ;;
+    *)
+      echo "unknown group $group: check, native, unit, lint, sim, vm, cluster, client" >&2
+      exit 2
+      ;;
+  esac
+done
 
 finish() {
   if [ ${#unsteady[@]} -gt 0 ]; then
@@ -52,45 +64,28 @@ step() {
   fi
 }
 
-# Runs of ava beside one another, with their reports in TAP as one: what passed in one line each, what failed with its whole
-# block. Sets status, good, bad and report, which holds it; errors holds what ava said beside it. What each is called with
-# is in an array of its own, whose names are the arguments.
+# A run of ava, with its report in TAP: what passed in one line each, what failed with its whole block. Sets status, good, bad
+# and report, which holds it; errors holds what ava said beside it.
 run_ava() {
-  local run code
-  local -a jobs=()
   report=$(mktemp)
   errors=$(mktemp)
-  status=0
-  for run in "$@"; do
-    local -n arguments=$run
-    # What runs in the background would ignore the interrupt, and so would all that it starts.
-    env --default-signal=INT,QUIT node_modules/.bin/ava --tap "${arguments[@]}" >"$report.$run" 2>"$errors.$run" &
-    jobs+=($!)
-  done
-  for run in "${jobs[@]}"; do
-    wait "$run"
-    code=$?
-    if [ "$code" -ne 0 ]; then status=$code; fi
-  done
-  for run in "$@"; do
-    cat "$report.$run" >>"$report"
-    cat "$errors.$run" >>"$errors"
-    rm -f "$report.$run" "$errors.$run"
-  done
+  node_modules/.bin/ava --tap "$@" >"$report" 2>"$errors"
+  status=$?
   cat "$errors" >&2
   grep -vE '^(TAP version|1\.\.|# (tests|pass|skip|fail)|$)' "$report"
-  good=$(sed -n 's/^# pass //p' "$report" | awk '{ sum += $1 } END { print sum + 0 }')
-  bad=$(sed -n 's/^# fail //p' "$report" | awk '{ sum += $1 } END { print sum + 0 }')
+  good=$(sed -n 's/^# pass //p' "$report")
+  bad=$(sed -n 's/^# fail //p' "$report")
+  good=${good:-0} bad=${bad:-0}
 }
 
 # The titles in the report of what failed.
 failed_titles() { sed -n 's/^not ok [0-9]* - //p' "$report" | grep -v '# SKIP'; }
 
-# The files of a group that failed titles are of: a title begins with its file's path, in parts.
+# The files that failed titles are of: a title begins with its file's path below this directory, in parts.
 failed_files() {
-  local group=$1 title part path
+  local below=$1 title part path
   while read -r title; do
-    path=dist/test/$group
+    path=$below
     while [ -n "$title" ]; do
       part=${title%% › *}
       path=$path/$part
@@ -101,27 +96,19 @@ failed_files() {
   done | sort -u
 }
 
-# ava on the compiled tests of one group, in one or two runs of it beside one another; its own counts are added to ours. A
-# file in which something failed runs once more, alone: what fails again has failed; what does not is told at the end as
-# unsteady, for somebody to look at.
-ava_group() {
-  local group=$1 runs=$2 report errors status good bad first titles title file
-  local -a again all one=() two=()
-  shift 2
-  compgen -G "dist/test/$group" >/dev/null || return 0
-  if ! find "dist/test/$group" -name '*.test.js' -print -quit | grep -q .; then return 0; fi
-  printf '\n== %s tests\n' "$group"
-  if [ "$runs" -eq 2 ]; then
-    for file in dist/test/"$group"/*.test.js; do
-      if [ ${#one[@]} -gt ${#two[@]} ]; then two+=("$file"); else one+=("$file"); fi
-    done
-    one=("$@" "${one[@]}")
-    two=("$@" "${two[@]}")
-    run_ava one two
-  else
-    all=("$@" "dist/test/$group/**/*.test.js")
-    run_ava all
-  fi
+# ava on the compiled tests of some groups, so many files at a time; its own counts are added to ours. A file in which something
+# failed runs once more, alone: what fails again has failed; what does not is told at the end as unsteady, for somebody to
+# look at.
+ava_groups() {
+  local at_once=$1 report errors status good bad first titles title group below=dist/test label=
+  local -a again all
+  shift
+  all=(--concurrency "$at_once")
+  for group in "$@"; do all+=("dist/grouped/$group/**/*.test.js"); done
+  # of one group, the titles do not name it
+  if [ $# -eq 1 ]; then below=dist/test/$1 label="$1: "; fi
+  printf '\n== %s tests\n' "$*"
+  run_ava "${all[@]}"
   passed=$((passed + good))
   if [ "$status" -eq 0 ]; then
     rm -f "$report" "$errors"
@@ -129,43 +116,63 @@ ava_group() {
   fi
   first=$bad
   titles=$(failed_titles)
-  mapfile -t again < <(failed_files "$group" <<<"$titles")
-  # Without counts ava itself has ended: all of it once more.
-  if [ $((good + bad)) -eq 0 ]; then
-    tail -n 20 "$report" "$errors"
-    again=("$@" "dist/test/$group/**/*.test.js")
-  elif [ ${#again[@]} -gt 0 ]; then
-    again=(--serial --concurrency 1 "${again[@]}")
+  mapfile -t again < <(failed_files "$below" <<<"$titles")
+  if [ $((good + bad)) -eq 0 ]; then tail -n 20 "$report" "$errors"; fi
+  # Without counts ava itself has ended: all of it once more. So too a group of one file: ava's titles do not name it.
+  if [ $((good + bad)) -eq 0 ] || [ ${#again[@]} -eq 0 ]; then
+    again=("${all[@]}")
   else
-    # A group of one file: ava's titles do not name it.
-    again=(--serial "dist/test/$group/**/*.test.js")
+    again=(--serial --concurrency 1 "${again[@]}")
   fi
-  if [ ${#again[@]} -gt 0 ]; then
-    printf '\n== %s tests, once more: %s\n' "$group" "${again[*]}"
+  printf '\n== %s tests, once more: %s\n' "$*" "${again[*]}"
+  rm -f "$report" "$errors"
+  run_ava "${again[@]}"
+  if [ "$status" -eq 0 ]; then
+    passed=$((passed + (first > 0 ? first : good)))
+    if [ -z "$titles" ]; then titles='ava itself'; fi
+    while read -r title; do unsteady+=("$label$title"); done <<<"$titles"
     rm -f "$report" "$errors"
-    run_ava again
-    if [ "$status" -eq 0 ]; then
-      passed=$((passed + (first > 0 ? first : good)))
-      if [ -z "$titles" ]; then titles='ava itself'; fi
-      while read -r title; do unsteady+=("$group: $title"); done <<<"$titles"
-      rm -f "$report" "$errors"
-      return 0
-    fi
-    passed=$((passed + (first > bad ? first - bad : 0)))
+    return 0
   fi
+  passed=$((passed + (first > bad ? first - bad : 0)))
   failed=$((failed + (bad > 0 ? bad : 1)))
-  while read -r title; do failures+=("$group: $title"); done < <(failed_titles)
+  while read -r title; do failures+=("$label$title"); done < <(failed_titles)
   # a crash or a timeout that no test accounts for: said at the end, where it is seen
   if [ "$bad" -eq 0 ]; then
-    failures+=("$group: ava ended with $status; what it said last:" "$(tail -n 20 "$errors")" "$(tail -n 20 "$report")")
+    failures+=("$*: ava ended with $status; what it said last:" "$(tail -n 20 "$errors")" "$(tail -n 20 "$report")")
   fi
   rm -f "$report" "$errors"
 }
 
+check_all() {
+  local part
+  for part in types lint imports format unused native; do step "check $part" npm run --silent "check:$part"; done
+}
+
+native_all() {
+  step 'C tests under ASan and UBSan' make -s -j2 -C native test
+  step 'C tests under valgrind' make -s -j2 -C native valgrind
+}
+
+# One of the parts of a run, and how long it took.
+timed() {
+  local title=$1 began=$SECONDS
+  shift
+  "$@"
+  printf '%s took %d s\n' "$title" $((SECONDS - began))
+}
+
+# What is only unpacked (the peers, podman, the virtual machine) is unpacked while the packages come and the build runs.
 prepare() {
-  local vm=()
+  local vm=() unpacking code
   if [ "$(uname -m)" = x86_64 ]; then vm=(--vm "$root/.cache/vm"); fi # elsewhere its tests are skipped
-  deploy/launch.sh --prepare --dev --peers "$root/.cache/peers" --podman "$root/.cache/podman" "${vm[@]}"
+  deploy/prerequisites.sh --dev || return 1
+  deploy/prerequisites.sh --peers "$root/.cache/peers" --podman "$root/.cache/podman" "${vm[@]}" &
+  unpacking=$!
+  deploy/launch.sh --prepare --dev
+  code=$?
+  wait "$unpacking" || return 1
+  [ "$code" -eq 0 ] && deploy/launch.sh --prepare --dev # what was unpacked is given to the clone's owner too
 }
 
 if [ "$(id -u)" -ne 0 ]; then
@@ -180,22 +187,9 @@ prepare || {
 }
 printf '\nready after %d s\n' "$SECONDS"
 step 'nothing of a killed run is left' node dist/test/harness/sweep.js
-for group in "${groups[@]}"; do
-  began=$SECONDS
-  case $group in
-    check) for part in types lint imports format unused native; do step "check $part" npm run --silent "check:$part"; done ;;
-    native)
-      step 'C tests under ASan and UBSan' make -s -j2 -C native test
-      step 'C tests under valgrind' make -s -j2 -C native valgrind
-      ;;
-    unit | lint | sim | vm) ava_group "$group" 1 ;;
-    # A test file has a cluster of its own, and mostly waits for it: two at a time.
-    cluster | client) ava_group "$group" 2 --serial ;;
-    *)
-      echo "unknown group $group: check, native, unit, lint, sim, vm, cluster, client" >&2
-      exit 2
-      ;;
-  esac
-  printf '%s took %d s\n' "$group" $((SECONDS - began))
-done
+for group in "${first[@]}"; do timed "$group" "${group}_all"; done
+if [ $((${#quick[@]} + ${#slow[@]})) -gt 0 ]; then node dist/test/harness/grouped.js || exit 1; fi
+if [ ${#quick[@]} -gt 0 ]; then timed "${quick[*]}" ava_groups 4 "${quick[@]}"; fi
+# Each file has a cluster of its own, and mostly waits for it.
+if [ ${#slow[@]} -gt 0 ]; then timed "${slow[*]}" ava_groups 3 "${slow[@]}"; fi
 finish

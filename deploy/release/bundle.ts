@@ -13,10 +13,10 @@ export const BUNDLE = 'dist/bundle';
 export const PROGRAM = 'deploy/cli/main.js';
 
 /** Native code, what reads files beside itself, and packages of ws that are not there. */
-const NOT_BUNDLED = ['koffi', 'etcd3', '@grpc/*', 'bufferutil', 'utf-8-validate'];
+export const NOT_BUNDLED = ['koffi', 'etcd3', '@grpc/*', 'bufferutil', 'utf-8-validate'];
 
 /** Packages of the older kind ask for others by `require`. */
-const BANNER =
+export const BANNER =
   "import { createRequire } from 'node:module';\nconst require = createRequire(import.meta.url);";
 
 /** `root` is the project's, compiled. The same sources give the same bytes. Rejects with what could not be resolved. */

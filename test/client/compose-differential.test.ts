@@ -4,11 +4,13 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
-import test from 'ava';
+import ava from 'ava';
 import { ApiFixture, type Json } from '../unit/api/fixture.ts';
 import { dockerPrograms } from './docker.ts';
 import { STORED_COMPOSE_FILES } from './compose-files-stored.ts';
 import { COMPOSE_FILES } from './compose-files.ts';
+
+const test = ava.serial;
 
 const programs = await dockerPrograms();
 const [debian] = programs;

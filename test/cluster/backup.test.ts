@@ -5,7 +5,7 @@ import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promise
 import os from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
-import test, { type ExecutionContext } from 'ava';
+import ava, { type ExecutionContext } from 'ava';
 import { freePortBase } from '../../deploy/local/ports.ts';
 import { CLI_PATH } from '../../deploy/local/project.ts';
 import { createRoot } from '../../manager/ca/authority.ts';
@@ -17,6 +17,8 @@ import { cluster, type TestCluster } from '../harness/cluster.ts';
 import type { ClusterState } from '../harness/cluster-state.ts';
 import { containersOf, inContainer, lifeLines } from '../harness/containers.ts';
 import { QUICK, settled } from '../harness/settled.ts';
+
+const test = ava.serial;
 
 const SECRET = 'correct-horse-battery-staple-0123456789';
 const PASSPHRASE = 'a passphrase of the test';

@@ -4,9 +4,11 @@ import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import test, { type ExecutionContext } from 'ava';
+import ava, { type ExecutionContext } from 'ava';
 import { CLI_PATH } from '../../deploy/local/project.ts';
 import { cluster, type TestCluster } from '../harness/cluster.ts';
+
+const test = ava.serial;
 
 interface Result {
   readonly code: number;

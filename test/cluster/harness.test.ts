@@ -1,9 +1,11 @@
 /** The cluster under test survives what the harness does to it, and the harness leaves nothing behind. */
 import { existsSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
-import test from 'ava';
+import ava from 'ava';
 import { describeInventory, takeInventory } from '../../deploy/local/inventory.ts';
 import { cluster } from '../harness/cluster.ts';
+
+const test = ava.serial;
 
 const signal = new AbortController().signal;
 

@@ -5,10 +5,12 @@ import { mkdtemp, readdir, readFile, rm, stat, statfs, writeFile } from 'node:fs
 import os from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
-import test, { type ExecutionContext } from 'ava';
+import ava, { type ExecutionContext } from 'ava';
 import { CLI_PATH } from '../../deploy/local/project.ts';
 import { cluster, type TestCluster } from '../harness/cluster.ts';
 import { containersOf, inContainer } from '../harness/containers.ts';
+
+const test = ava.serial;
 
 const TMPFS_MAGIC = 0x01021994;
 const DETACHED = [

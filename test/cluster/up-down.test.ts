@@ -6,7 +6,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
-import test, { type ExecutionContext } from 'ava';
+import ava, { type ExecutionContext } from 'ava';
 import { EXAMPLE_IMAGE } from '../../deploy/local/example-image.ts';
 import { run } from '../../deploy/local/command.ts';
 import { ensurePeers } from '../harness/peers.ts';
@@ -16,6 +16,8 @@ import { type Layout, makeLayout } from '../../deploy/local/layout.ts';
 import { freePortBase } from '../../deploy/local/ports.ts';
 import { clusterProcesses, signalProcess, waitGone } from '../../deploy/local/proc.ts';
 import { CLI_PATH } from '../../deploy/local/project.ts';
+
+const test = ava.serial;
 
 const signal = new AbortController().signal;
 

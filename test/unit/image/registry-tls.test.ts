@@ -8,7 +8,7 @@ import { parseReference } from '../../../agent/image/reference.ts';
 import { PemConverter, X509CertificateGenerator } from '../../../shared/wire/x509.ts';
 import { RegistryClient } from '../../../agent/image/registry-client.ts';
 
-const signal = AbortSignal.timeout(60_000);
+const deadline = () => AbortSignal.timeout(60_000);
 const manifest = Buffer.from(
   JSON.stringify({
     mediaType: 'application/vnd.docker.distribution.manifest.v2+json',
@@ -44,15 +44,15 @@ async function serveTls(): Promise<{ readonly server: Server; readonly port: num
 test('an insecure registry that speaks TLS is asked by TLS, whatever its certificate', async (t) => {
   using registry = await serveTls();
   const ref = parseReference(`127.0.0.1:${registry.port}/a:1`);
-  const session = await new RegistryClient([]).open(ref, undefined, signal);
-  t.is(await session.headDigest(signal), sha256Of(manifest));
-  t.is((await session.resolve(signal)).digest, sha256Of(manifest));
+  const session = await new RegistryClient([]).open(ref, undefined, deadline());
+  t.is(await session.headDigest(deadline()), sha256Of(manifest));
+  t.is((await session.resolve(deadline())).digest, sha256Of(manifest));
 });
 
 test('the certificate of any other server is verified', async (t) => {
   using registry = await serveTls();
   const error = await t.throwsAsync(
-    httpFetch(new URL(`https://127.0.0.1:${registry.port}/v2/`), {}, signal),
+    httpFetch(new URL(`https://127.0.0.1:${registry.port}/v2/`), {}, deadline()),
     {
       instanceOf: RegistryUnavailableError,
     },
