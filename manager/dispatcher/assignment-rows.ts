@@ -8,7 +8,6 @@ import {
   isTerminal,
   type MeshPort,
   type Network,
-  type NetworkAssignment,
   type Node,
   type PeerAssignment,
   type Revision,
@@ -22,10 +21,8 @@ import {
   type TaskState,
   type TaskStatus,
 } from '../../shared/model/index.ts';
-import { readAllow, readAllowFrom } from '../../shared/lib/allow-list.ts';
-import { isEncrypted } from '../../shared/lib/network-encrypted.ts';
-import { ICC_OPTION, readMtu } from '../../shared/lib/network-mtu.ts';
-import { isLocal, outsideOf } from '../../shared/lib/network-outside.ts';
+import { readAllowFrom } from '../../shared/lib/allow-list.ts';
+import { isLocal } from '../../shared/lib/network-outside.ts';
 import { taskContext, Template } from '../../shared/lib/template.ts';
 
 /** The part of the store that assignments are made of. */
@@ -231,29 +228,6 @@ export function meshPorts(service: Service): readonly MeshPort[] {
 function isLocalNetwork({ networks }: AssignmentView, id: string): boolean {
   const spec = networks.get(id)?.spec;
   return spec !== undefined && isLocal(spec);
-}
-
-/** Undefined until the network has its subnet. */
-export function networkRow(network: Network): NetworkAssignment | undefined {
-  if (network.allocation === undefined) return undefined;
-  // Those of a plugin are its own.
-  const options = network.spec.driver === 'plugin' ? {} : network.spec.driverOptions;
-  const mtu = readMtu(options);
-  const allow = readAllow(network.spec.labels);
-  const outside = outsideOf(network.spec);
-  return {
-    networkId: network.id,
-    name: network.spec.name,
-    ...network.allocation,
-    internal: network.spec.internal,
-    ingress: network.spec.ingress,
-    ...(isLocal(network.spec) ? { local: true as const } : {}),
-    ...(options[ICC_OPTION] === 'false' ? { isolated: true as const } : {}),
-    ...(typeof mtu === 'number' ? { mtu } : {}),
-    ...(typeof allow === 'object' ? { allow } : {}),
-    ...(isEncrypted(network.spec) ? { encrypted: true as const } : {}),
-    ...(outside === undefined ? {} : { outside }),
-  };
 }
 
 /** Undefined until the node has said where it is. */

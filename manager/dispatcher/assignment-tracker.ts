@@ -27,12 +27,12 @@ import {
   fileIds,
   isLive,
   meshPorts,
-  networkRow,
   observedState,
   peerRow,
   serviceRows,
   taskRow,
 } from './assignment-rows.ts';
+import { networkRow } from '../../shared/lib/network-row.ts';
 import {
   addAll,
   addDelta,

@@ -21,11 +21,11 @@ import {
   type FileTable,
   isLive,
   meshPorts,
-  networkRow,
   peerRow,
   serviceRows,
   taskRow,
 } from './assignment-rows.ts';
+import { networkRow } from '../../shared/lib/network-row.ts';
 
 /** `held`: tasks of which their own node must not learn yet that they are to stop (see withdrawal.ts). */
 export function assignmentsFor(

@@ -5,6 +5,8 @@ import type {
   AssignmentSet,
   Logger,
   NetworkReport,
+  NodeDescription,
+  ServiceAssignment,
   TaskUsage,
   TunnelKeys,
 } from '../../shared/model/index.ts';
@@ -13,6 +15,7 @@ import { closeReason } from '../../shared/wire/close-reason.ts';
 import { type AgentFrame, CLOSE, type ManagerFrame, parseAgentFrame } from '../../shared/wire/frames.ts';
 import type { Tolerate } from '../../shared/wire/tolerant.ts';
 import type { HeldCertificate } from '../ca/renewal.ts';
+import { KnownPorts } from './known-ports.ts';
 import { SessionCalls } from './session-calls.ts';
 
 /** A node that reads so slowly that this much waits for it is cut off; it comes back and gets a full set. */
@@ -46,6 +49,7 @@ interface SessionGuest {
   readonly certificate?: HeldCertificate | undefined;
   /** It runs a newer version: what it says and is not known is left out. */
   readonly newer: boolean;
+  readonly description: Pick<NodeDescription, 'knows'>;
 }
 
 export class NodeSession {
@@ -68,6 +72,8 @@ export class NodeSession {
   readonly #ended = new AbortController();
   readonly #tolerate: Tolerate | undefined;
   readonly #unknown = new Set<string>();
+  readonly #knownPorts: KnownPorts;
+  readonly #leftPorts = new Set<string>();
   #seq = 0;
   #open = true;
 
@@ -78,6 +84,7 @@ export class NodeSession {
     this.warning = guest.warning;
     this.from = guest.from;
     this.certificate = guest.certificate;
+    this.#knownPorts = new KnownPorts(guest.description);
     if (guest.newer) this.#tolerate = (field) => this.#onUnknown(field);
     this.signal = this.#ended.signal;
     this.calls = new SessionCalls((frame) => this.send(frame));
@@ -100,14 +107,25 @@ export class NodeSession {
 
   sendFull(set: AssignmentSet): number {
     this.#seq += 1;
-    this.send({ type: 'full', seq: this.#seq, set: mutable(setToLists(set)) });
+    this.send({ type: 'full', seq: this.#seq, set: mutable(this.#known(setToLists(set))) });
     return this.#seq;
   }
 
   sendChange(diff: AssignmentDiff): number {
     this.#seq += 1;
-    this.send({ type: 'change', seq: this.#seq, put: diff.put, drop: diff.drop });
+    this.send({ type: 'change', seq: this.#seq, put: this.#known(diff.put), drop: diff.drop });
     return this.#seq;
+  }
+
+  /** Each port that the node can not be told of is named once. */
+  #known<T extends { readonly services?: readonly ServiceAssignment[] }>(lists: T): T {
+    const told = this.#knownPorts.of(lists);
+    for (const port of told.left) {
+      if (this.#leftPorts.has(port)) continue;
+      this.#leftPorts.add(port);
+      this.#logger.warn({ port }, 'not published on this node: its version does not know such addresses');
+    }
+    return told.lists;
   }
 
   confirmStatuses(id: number): void {

@@ -10,7 +10,7 @@ import { delay } from '../../shared/lib/abort.ts';
 import { backoffMs } from '../../shared/lib/backoff.ts';
 import type { Clock } from '../../shared/lib/clock.ts';
 import type { Node } from '../../shared/model/index.ts';
-import { newKeysOf } from '../../shared/wire/spec-keys.ts';
+import { newKeysOf, newKeysOfNetwork } from '../../shared/wire/spec-keys.ts';
 import type { Plan } from '../plan/plan.ts';
 import { plan } from '../plan/plan.ts';
 import { earlier } from '../plan/reconcile/actions.ts';
@@ -195,7 +195,7 @@ class Leader {
   #view(): View | undefined {
     const { store, usage } = this.#options;
     const measured = usage === undefined ? {} : { usage, recommended: this.#dirty.recommended };
-    return viewOf(store, { loads: this.#loads, newKeysOf, ...measured });
+    return viewOf(store, { loads: this.#loads, newKeysOf, newKeysOfNetwork, ...measured });
   }
 
   /** One plan; or, if a service makes plan() throw, one for each, so that it holds up no other. */

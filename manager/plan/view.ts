@@ -47,6 +47,8 @@ export interface View {
   readonly recommended?: ReadonlyMap<string, Recommendations>;
   /** What of a spec older nodes do not know (shared/wire/spec-keys.ts). Absent: nothing. */
   readonly newKeysOf?: (spec: ServiceSpec) => readonly string[];
+  /** The same of a network. */
+  readonly newKeysOfNetwork?: (network: Network) => readonly string[];
   /** Version of an object (0: absent), so that a plan can guard what it decided on. */
   version(table: TableName, key: string): number;
 }
@@ -54,7 +56,7 @@ export interface View {
 /** A view of the store as it is now. It stays live: plan() must run on it without a pause. */
 export function viewOf(
   store: Store,
-  more: Pick<View, 'loads' | 'usage' | 'recommended' | 'newKeysOf'> = {},
+  more: Pick<View, 'loads' | 'usage' | 'recommended' | 'newKeysOf' | 'newKeysOfNetwork'> = {},
 ): View | undefined {
   const cluster = store.get('cluster', 'self');
   if (cluster === undefined) return undefined;

@@ -61,7 +61,7 @@ const outside = conforms<OutsideNetwork>()(
   ]),
 );
 
-const network = conforms<NetworkAssignment>()(
+export const networkSchema = conforms<NetworkAssignment>()(
   z.strictObject({
     networkId: text,
     name: text,
@@ -139,7 +139,7 @@ const file = conforms<FileAssignment>()(
 
 const lists = {
   tasks: z.array(task),
-  networks: z.array(network),
+  networks: z.array(networkSchema),
   endpoints: z.array(endpoint),
   services: z.array(service),
   peers: z.array(peer),

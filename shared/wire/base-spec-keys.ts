@@ -55,4 +55,9 @@ const KEYS = `
   update.order update.order=start-first update.order=stop-first update.parallelism updateDeadlineMs withdrawWaitMs
 `;
 
-export const BASE_KEYS: ReadonlySet<string> = new Set(KEYS.trim().split(/\s+/));
+/** The same of networks. */
+const NETWORK_KEYS = `
+  network.gateway network.ingress network.internal network.name network.networkId network.subnet network.vni
+`;
+
+export const BASE_KEYS: ReadonlySet<string> = new Set(`${KEYS} ${NETWORK_KEYS}`.trim().split(/\s+/));

@@ -24,6 +24,11 @@ function networks(): World['networks'] {
   ];
 }
 
+/** One port on several addresses. */
+const SEVERAL = ['127.0.0.1', '::1', '2001:db8:99::2', '10.99.0.3'].map(
+  (hostIp) => ({ protocol: 'tcp', publishedPort: 8087, targetPort: 80, hostIp }) as const,
+);
+
 function world(): World {
   const peer = (nodeId: string, index: number) => ({
     nodeId,
@@ -67,9 +72,7 @@ function world(): World {
           { protocol: 'tcp', publishedPort: 8084, targetPort: 80, hostIp: '::' },
           { protocol: 'tcp', publishedPort: 8086, targetPort: 80, hostIp: '::1' },
           { protocol: 'tcp', publishedPort: 8085, targetPort: 80, hostIp: '0.0.0.0' },
-          ...['127.0.0.1', '::1', '2001:db8:99::2', '10.99.0.3'].map(
-            (hostIp) => ({ protocol: 'tcp', publishedPort: 8087, targetPort: 80, hostIp }) as const,
-          ),
+          ...SEVERAL,
         ],
         hostPorts: [{ protocol: 'tcp', publishedPort: 9090, targetPort: 80, mode: 'host' }],
       },

@@ -21,6 +21,7 @@ import { GB } from '../unit/plan/_cluster.ts';
 import { type Exit, SimExecutor } from './sim-executor.ts';
 import { SimProcess } from './timeline.ts';
 import type { World } from './world.ts';
+import { newSpecKeys } from '../../shared/wire/spec-keys.ts';
 
 /** What the machine's disk knows of a container, and its kernel. */
 export interface Container {
@@ -276,6 +277,7 @@ export class SimMachine {
       genericResources: [{ kind: 'gpu', names: [`${this.nodeId}-a`, `${this.nodeId}-b`] }],
       localSubnets: [],
       engineVersion: '0.1.0',
+      knows: newSpecKeys(),
       engineLabels: {},
       address: `192.168.${Math.floor(this.index / 256)}.${this.index % 256}`,
     };

@@ -2,7 +2,7 @@
 import { UnavailableError } from '../../../shared/errors/index.ts';
 import type { Service, ServiceSpec, Task } from '../../../shared/model/index.ts';
 import { isGlobalMode } from '../../../shared/model/index.ts';
-import { newKeysOf } from '../../../shared/wire/spec-keys.ts';
+import { newKeysOf, newKeysOfNetwork } from '../../../shared/wire/spec-keys.ts';
 import { explainPlacement } from '../../plan/explain/explain.ts';
 import { nodeName } from '../../plan/explain/remedies.ts';
 import { updateStory } from '../../plan/explain/story.ts';
@@ -25,7 +25,7 @@ const LISTED = 10;
 export function explainTask(ctx: ApiContext, task: Task): object | undefined {
   const { store } = ctx;
   if (!isPending(task)) return undefined;
-  const view = viewOf(store, { newKeysOf });
+  const view = viewOf(store, { newKeysOf, newKeysOfNetwork });
   const service = store.get('services', task.serviceId);
   // A pending task becomes one of the newest revision before it is placed.
   const spec = service === undefined ? undefined : specOf(store, service);
@@ -36,7 +36,7 @@ export function explainTask(ctx: ApiContext, task: Task): object | undefined {
 /** Throws UnavailableError while the manager has no state yet. */
 export function explainService(ctx: ApiContext, service: Service): object {
   const { store } = ctx;
-  const view = viewOf(store, { newKeysOf });
+  const view = viewOf(store, { newKeysOf, newKeysOfNetwork });
   if (view === undefined) throw new UnavailableError('the state of the cluster is not known yet');
   const spec = currentSpec(store, service);
   const tasks = [...store.tasksOfService(service.id)].flatMap((id) => store.get('tasks', id) ?? []);

@@ -5,6 +5,7 @@ import type { ServiceSpec, Task, TaskAddress } from '../../../shared/model/index
 import { INGRESS_NETWORK_ID } from '../../../shared/model/index.ts';
 import type { Planning } from '../plan.ts';
 import { networksOf } from './addresses.ts';
+import { networkSkew } from '../schedule/filters.ts';
 import { addressOn, type Taken, takeOne } from './endpoint.ts';
 
 /** What stays of a task's addresses, and the networks that it has none on. */
@@ -38,6 +39,9 @@ export function whyNotThere(
   const encrypted = wanted.find(({ spec }) => isEncrypted(spec));
   if (encrypted !== undefined && node?.description?.tunnelKeys === undefined)
     return `network ${encrypted.spec.name} is encrypted and the kernel of its node has no WireGuard`;
+  const own = wanted.filter(({ spec }) => !spec.ingress);
+  const skew = node === undefined ? undefined : networkSkew(view, own, node);
+  if (skew !== undefined) return `${skew}, on its node`;
   const problem = outsideProblem(wanted, node?.drivers);
   return problem === undefined ? undefined : `${problem} on its node`;
 }

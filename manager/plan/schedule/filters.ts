@@ -25,10 +25,16 @@ export interface Request {
   readonly affinities: readonly AffinityRows[];
   /** Name of an encrypted network that it is on. */
   readonly encryptedNetwork: string | undefined;
-  /** What of the spec older nodes do not know. */
-  readonly newKeys: readonly string[];
+  /** What of the spec and its networks older nodes do not know. */
+  readonly newKeys: readonly NewKey[];
   /** Networks that it is on and that are not Shoal's own. */
   readonly outside: readonly Network[];
+}
+
+interface NewKey {
+  readonly key: string;
+  /** Name of the network that it is of. */
+  readonly network?: string;
 }
 
 export interface Filter {
@@ -75,8 +81,8 @@ export const FIXED_FILTERS: readonly Filter[] = [
     check: (request, columns, row) => unknownKey(request, columns.node(row)) === undefined,
     explain: (request, columns, row) => {
       const node = columns.node(row);
-      const version = node.description?.engineVersion ?? '';
-      return `Shoal ${version} does not know ${unknownKey(request, node) ?? ''}`;
+      const unknown = unknownKey(request, node);
+      return unknown === undefined ? '' : unknownText(node, unknown);
     },
   },
   {
@@ -182,7 +188,7 @@ export function requestFor(
   spec: ServiceSpec,
   counts: Int32Array,
   affinities: readonly AffinityRows[] = [],
-  view: Pick<View, 'networks' | 'newKeysOf'> = { networks: new Map() },
+  view: Pick<View, 'networks' | 'newKeysOf' | 'newKeysOfNetwork'> = { networks: new Map() },
 ): Request {
   const constraints: Constraint[] = [];
   let brokenConstraint: string | undefined;
@@ -204,14 +210,36 @@ export function requestFor(
     hostPorts: hostPortsOf(spec),
     counts,
     affinities,
-    newKeys: view.newKeysOf?.(spec) ?? [],
+    newKeys: [
+      ...(view.newKeysOf?.(spec) ?? []).map((key) => ({ key })),
+      ...attached.flatMap((network) => newKeysIn(view, network)),
+    ],
     encryptedNetwork: attached.find((network) => isEncrypted(network.spec))?.spec.name,
     outside: attached.filter((network) => outsideOf(network.spec) !== undefined),
   };
 }
 
-function unknownKey({ newKeys }: Request, { description }: Node): string | undefined {
-  return newKeys.find((key) => description?.knows?.includes(key) !== true);
+function newKeysIn({ newKeysOfNetwork }: Pick<View, 'newKeysOfNetwork'>, network: Network): NewKey[] {
+  return (newKeysOfNetwork?.(network) ?? []).map((key) => ({ key, network: network.spec.name }));
+}
+
+function unknownKey({ newKeys }: Pick<Request, 'newKeys'>, { description }: Node): NewKey | undefined {
+  return newKeys.find(({ key }) => description?.knows?.includes(key) !== true);
+}
+
+function unknownText(node: Node, { key, network }: NewKey): string {
+  const of = network === undefined ? '' : ` of network ${network}`;
+  return `Shoal ${node.description?.engineVersion ?? ''} does not know ${key}${of}`;
+}
+
+/** Why this node can not be on one of the networks as it is; undefined: it can. */
+export function networkSkew(
+  view: Pick<View, 'newKeysOfNetwork'>,
+  networks: readonly Network[],
+  node: Node,
+): string | undefined {
+  const unknown = unknownKey({ newKeys: networks.flatMap((network) => newKeysIn(view, network)) }, node);
+  return unknown === undefined ? undefined : unknownText(node, unknown);
 }
 
 const NO_NODE = 'no suitable node (the cluster has no node)';

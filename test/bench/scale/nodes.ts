@@ -10,6 +10,7 @@ import type { Node, NodeDescription } from '../../../shared/model/index.ts';
 import { certificateRequest, generateKeys, privateKeyPem } from '../../../shared/wire/keys.ts';
 import type { AgentsFile } from './agents-process.ts';
 import type { AgentIdentity } from './simulated-agent.ts';
+import { newSpecKeys } from '../../../shared/wire/spec-keys.ts';
 
 const NODES_PER_COMMIT = 500;
 const ISSUING = 8;
@@ -79,6 +80,7 @@ function descriptionOf(index: number): NodeDescription {
     nanoCpus: 64e9,
     memoryBytes: 256 * GIB,
     engineVersion: VERSION,
+    knows: newSpecKeys(),
     engineLabels: {},
     address: `10.${(index >> 16) & 255}.${(index >> 8) & 255}.${index & 255}`,
     localSubnets: ['10.0.0.0/24'],

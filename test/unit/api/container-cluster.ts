@@ -2,6 +2,7 @@
 import { type Plan, plan } from '../../../manager/plan/plan.ts';
 import { effectiveState, isWanted } from '../../../manager/plan/states.ts';
 import { viewOf } from '../../../manager/plan/view.ts';
+import { newKeysOf, newKeysOfNetwork } from '../../../shared/wire/spec-keys.ts';
 import { ConflictError, NotFoundError } from '../../../shared/errors/index.ts';
 import { compareStates, isTerminal, type Task, type TaskState } from '../../../shared/model/index.ts';
 import type { ContainerInfo } from '../../../shared/model/node-methods/index.ts';
@@ -56,7 +57,7 @@ export class Cluster implements AsyncDisposable {
   async #turn(): Promise<void> {
     const { store } = this.api;
     if (this.idle || this.api.stopping.signal.aborted) return;
-    const view = viewOf(store);
+    const view = viewOf(store, { newKeysOf, newKeysOfNetwork });
     if (view === undefined) return;
     this.#calls += 1;
     const decided = plan(view, {

@@ -163,6 +163,13 @@ test('what can not be is refused by name, and leaves things as they were', async
   const secret = { Name: 'secret', Driver: 'overlay', Attachable: true, Options: { encrypted: '' } };
   await cluster.post('/networks/create', secret);
   await says(join(cluster, 'secret'), 409, /secret is encrypted and the kernel of its node has no WireGuard/);
+  for (const { id, description, ...node } of [...cluster.api.store.all('nodes').values()]) {
+    const older = description && { description: { ...description, knows: [] } };
+    await cluster.api.write([{ table: 'nodes', key: id, value: { ...node, id, ...older } }]);
+  }
+  const small = { Attachable: true, Options: { 'com.docker.network.driver.mtu': '1300' } };
+  await cluster.post('/networks/create', { Name: 'small', Driver: 'overlay', ...small });
+  await says(join(cluster, 'small'), 409, /does not know network\.mtu of network small, on its node/);
   t.deepEqual(Object.keys(await networks(cluster)), ['front']);
   t.is((await join(cluster, 'back')).status, 200, 'the failure before is forgotten');
 });

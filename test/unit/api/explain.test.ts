@@ -152,6 +152,23 @@ test('a published port that another program listens on is said of the node and o
   ]);
   const { Message } = (await api.get(`/nodes/${first.id}`)).Status;
   t.regex(Message, /listens on port 127\.0\.0\.1:8080\/tcp, which is published.*; port 8080\/udp is in use/);
+  const older = { ...endpoint, ports: [{ ...endpoint.ports[0], hostIp: '::1' }] };
+  const says = async (knows: readonly string[]): Promise<unknown> => {
+    const description = { ...first.description, engineVersion: '0.0.9', knows } as typeof first.description;
+    await api.write([
+      { table: 'services', key: web.id, value: { ...web, endpoint: older } },
+      { table: 'nodes', key: first.id, value: { ...first, ...(description && { description }) } },
+    ]);
+    return (await api.get('/services/web/explain')).Ports?.map(({ Text }: { Text: string }) => Text);
+  };
+  t.deepEqual(await says([]), [
+    'Shoal 0.0.9 does not know ports.hostIp=IPv6: port [::1]:8080/tcp is not published here',
+  ]);
+  t.is(await says(['ports.hostIp=IPv6']), undefined);
+  await api.write([
+    { table: 'services', key: web.id, value: { ...web, endpoint } },
+    { table: 'nodes', key: first.id, value: { ...first, takenPorts } },
+  ]);
   t.deepEqual((await api.get('/services/web/explain')).Ports, [
     {
       Node: first.description?.hostname,

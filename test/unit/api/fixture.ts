@@ -22,6 +22,7 @@ import { MemoryStore } from '../../harness/memory-store.ts';
 import { testVault } from '../../harness/vault.ts';
 import { silentLogger } from '../../harness/silent-logger.ts';
 import { serveContainer } from './single-container.ts';
+import { newSpecKeys } from '../../../shared/wire/spec-keys.ts';
 
 /** What the API answered, looked at freely. */
 // oxlint-disable-next-line typescript/no-explicit-any
@@ -138,6 +139,7 @@ export class ApiFixture implements AsyncDisposable {
       memoryBytes: 2 ** 31,
       localSubnets: [],
       engineVersion: '0.1.0',
+      knows: newSpecKeys(),
       engineLabels: { disk: 'ssd' },
       address: `10.1.0.${index}`,
     };

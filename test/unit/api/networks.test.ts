@@ -2,7 +2,7 @@
 import test from 'ava';
 import { takeNodeNetwork } from '../../../manager/api/ops/node-networks.ts';
 import { checkServiceSpec } from '../../../manager/api/validate/service-spec.ts';
-import { networkRow } from '../../../manager/dispatcher/assignment-rows.ts';
+import { networkRow } from '../../../shared/lib/network-row.ts';
 import type { Network, Node, ServiceSpec, Task } from '../../../shared/model/index.ts';
 import { decodeServiceSpec } from '../../../manager/api/codec/service-spec-codec.ts';
 import { ApiFixture, type Json, runningTask } from './fixture.ts';

@@ -1,7 +1,8 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { AssignmentTracker } from '../../../manager/dispatcher/assignment-tracker.ts';
-import { networkRow, serviceRows } from '../../../manager/dispatcher/assignment-rows.ts';
+import { serviceRows } from '../../../manager/dispatcher/assignment-rows.ts';
+import { networkRow } from '../../../shared/lib/network-row.ts';
 import { assignmentsFor } from '../../../manager/dispatcher/assignments.ts';
 import { viewOf } from '../../../manager/dispatcher/store-view.ts';
 import type { Write } from '../../../manager/store/store.ts';

@@ -22,7 +22,7 @@ import type {
   TaskStatus,
 } from '../../../shared/model/index.ts';
 import { compareStates, DEFAULT_RESTART, DEFAULT_UPDATE, isTerminal } from '../../../shared/model/index.ts';
-import { newKeysOf } from '../../../shared/wire/spec-keys.ts';
+import { newKeysOf, newKeysOfNetwork, newSpecKeys } from '../../../shared/wire/spec-keys.ts';
 import { MemoryStore } from '../../sim/memory-store.ts';
 
 export const GB = 2 ** 30;
@@ -137,6 +137,7 @@ export class TestCluster {
         memoryBytes: 8 * GB,
         localSubnets: [],
         engineVersion: '0.1.0',
+        knows: newSpecKeys(),
         engineLabels: {},
         address: `192.168.${Math.floor(index / 256)}.${index % 256}`,
         ...before?.description,
@@ -206,7 +207,7 @@ export class TestCluster {
   view(): View {
     const { usage, recommended } = this;
     const measured = usage === undefined ? {} : { usage, recommended };
-    const view = viewOf(this.store, { newKeysOf, ...measured });
+    const view = viewOf(this.store, { newKeysOf, newKeysOfNetwork, ...measured });
     if (view === undefined) throw new Error('no cluster');
     return view;
   }

@@ -24,6 +24,7 @@ import type {
 import { DEFAULT_RESTART, DEFAULT_UPDATE } from '../../../shared/model/index.ts';
 import { MemoryStore } from '../../harness/memory-store.ts';
 import { testVault } from '../../harness/vault.ts';
+import { newSpecKeys } from '../../../shared/wire/spec-keys.ts';
 
 export const quiet: Logger = {
   debug: () => undefined,
@@ -158,6 +159,7 @@ export function description(hostname: string): NodeDescription {
     memoryBytes: 1_000_000_000,
     localSubnets: [],
     engineVersion: '0.1.0',
+    knows: newSpecKeys(),
     engineLabels: {},
     address: addressOf(hostname),
   };

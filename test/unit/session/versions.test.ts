@@ -9,7 +9,8 @@ import { VERSION } from '../../../shared/lib/version.ts';
 import { versionSkew } from '../../../shared/lib/version-skew.ts';
 import type { AssignmentSet, Logger } from '../../../shared/model/index.ts';
 import { RawSession } from './raw-session.ts';
-import { addressOf, description, eventually, quiet, rig, status } from './rig.ts';
+import { newSpecKeys } from '../../../shared/wire/spec-keys.ts';
+import { addressOf, addService, description, eventually, quiet, rig, service, status } from './rig.ts';
 
 const [major, minor] = VERSION.split('.').map(Number) as [number, number];
 const NEXT = `${major}.${minor + 1}.0`;
@@ -73,6 +74,43 @@ test('an older node is named as such', async (t) => {
   session.send({ type: 'hello', protocol: 1, nodeId, description: said });
   await eventually('it is ready', () => r.store.get('nodes', nodeId)?.status === 'ready');
   t.regex(r.store.get('nodes', nodeId)?.statusMessage ?? '', /what is new is not done there/);
+});
+
+test('a node is not told of ports on addresses that its version does not know, from the start and later', async (t) => {
+  const r = await rig(t);
+  const publish = async (name: string, first: number): Promise<void> => {
+    await addService(r, name);
+    const ports = ['127.0.0.1', '0.0.0.0', '::', undefined].map((hostIp, i) => ({
+      ...({ protocol: 'tcp', targetPort: 80, mode: 'ingress' } as const),
+      publishedPort: first + i,
+      ...(hostIp === undefined ? {} : { hostIp }),
+    }));
+    const value = { ...service(name), endpoint: { vips: [], ports } };
+    await r.store.commit([{ table: 'services', key: name, value }], { signal: r.signal });
+  };
+  await publish('before', 80);
+  const come = async (hostname: string, knows: readonly string[]): Promise<RawSession> => {
+    const { nodeId, ...identity } = await r.joined(hostname);
+    const session = new RawSession(r.address, identity);
+    await session.opened();
+    const said = { ...description(hostname), address: addressOf(nodeId), knows: [...knows] };
+    session.send({ type: 'hello', protocol: 1, nodeId, description: said });
+    await eventually('the full set came', () => session.of('full').length > 0);
+    return session;
+  };
+  const told = (session: RawSession): (readonly [string, number])[] =>
+    [
+      ...session.of('full').flatMap(({ set }) => set.services),
+      ...session.of('change').flatMap(({ put }) => put.services ?? []),
+    ].flatMap(({ name, ports }) => ports.map(({ publishedPort }) => [name, publishedPort] as const));
+  const old = await come('old', []);
+  const own = await come('own', newSpecKeys());
+  await publish('later', 90);
+  const has = (session: RawSession, name: string) => told(session).some(([of]) => of === name);
+  await eventually('both are told', () => has(old, 'later') && has(own, 'later'));
+  const ports = (session: RawSession) => [...new Set(told(session).map(([, port]) => port))].toSorted();
+  t.deepEqual(ports(old), [80, 83, 90, 93]);
+  t.deepEqual(ports(own), [80, 81, 82, 83, 90, 91, 92, 93]);
 });
 
 for (const [version, accepted] of [
