@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { zBlockIo } from './block-io-codec.ts';
 import { zFlag, zLabels, zText, zTexts, zUsers, zWhole } from './common.ts';
 import { zHealth } from './container-spec-codec.ts';
+import { zDeviceRequests } from './device-request-codec.ts';
 import { zSwappiness } from './host-config-codec.ts';
 import { zMount } from './mount-codec.ts';
 
@@ -80,6 +81,7 @@ export const zHostConfig = z.object({
     .array(z.object({ PathOnHost: z.string(), PathInContainer: zText, CgroupPermissions: zText }))
     .nullish(),
   DeviceCgroupRules: zTexts,
+  DeviceRequests: zDeviceRequests,
   Ulimits: z.array(z.object({ Name: z.string(), Soft: zInteger, Hard: zInteger })).nullish(),
   Sysctls: zLabels,
   Dns: zTexts,
