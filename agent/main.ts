@@ -5,13 +5,8 @@ import { InvalidError, describeError } from '../shared/errors/index.ts';
 import { steadyClock } from '../shared/lib/clock.ts';
 import { DEFAULT_POOL, sharedWith } from '../shared/lib/id-ranges.ts';
 import type { AgentOptions, AgentRunFile, Logger } from '../shared/model/options.ts';
-import type {
-  NetworkReport,
-  NodeDescription,
-  TaskAssignment,
-  TaskState,
-  TaskStatus,
-} from '../shared/model/index.ts';
+import type { NodeDescription, TaskAssignment, TaskState } from '../shared/model/index.ts';
+import { CdiDirectories } from './cdi/directories.ts';
 import { Attachments } from './container/attach.ts';
 import { ArchiveService } from './container/archive.ts';
 import { ContainerBuilder } from './container/builder.ts';
@@ -37,6 +32,7 @@ import { answerRequests } from './requests.ts';
 import type { LinkOptions } from './session/link.ts';
 import { loadIdentity, saveIdentity, type Identity } from './session/identity.ts';
 import { NodeIdentity } from './session/node-identity.ts';
+import { Reports } from './session/reports.ts';
 import { Returning } from './session/returning.ts';
 import { SessionLink } from './session/session-link.ts';
 import { volumeAnswers } from './volume/volume-methods.ts';
@@ -58,10 +54,11 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const describe = describer(options, keys);
   const description = await describe(identity.current.managers[0] ?? '');
   const images = await openImages(options, signal);
-  const reports: Reports = { send: () => undefined, network: () => undefined };
+  const reports = new Reports();
+  const cdi = await CdiDirectories.open(options, (devices) => reports.devices(devices), signal);
   const network = networkDriver(options, identity, {
     ...(await openOutside(options, identity.nodeId, () => network.changed())),
-    ...{ wire: () => keys?.wire, live: live(() => containers), onReport: (news) => reports.network(news) },
+    ...{ wire: () => keys?.wire, live: live(() => containers), onReport: (news) => reports.networks(news) },
   });
   const { files, assignments } = await openMemory(runDir, logger);
   const claims = new ContainerClaims();
@@ -70,10 +67,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const containers: Containers = makeContainers(options, belongings(files, volumes));
   const forwarding = await loadContainers(containers, logger);
   const builder = new ContainerBuilder({
-    images,
-    containers,
-    files,
-    volumes,
+    ...{ images, containers, files, volumes, cdi },
     resolvConf: (task: TaskAssignment) => network.resolvConfFor(task.taskId),
     ...builtFor(options, identity, description),
   });
@@ -102,8 +96,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
     },
     logger.child({ part: 'session' }),
   );
-  reports.send = (status) => link.report(status);
-  reports.network = (report) => link.reportNetwork(report);
+  reports.to(link);
   const rekeying = keys?.run(() => rekeyed(keys, link, network), signal);
   const usage = usageReports(containers, link, logger);
   await worker.resume();
@@ -271,12 +264,6 @@ function belongings(files: TaskFiles, volumes: Volumes): Belongings {
       await volumes.sweep(living);
     },
   };
-}
-
-/** Where reports go once there is a link. */
-interface Reports {
-  send: (status: TaskStatus) => void;
-  network: (report: NetworkReport) => void;
 }
 
 function networkDriver(

@@ -2,6 +2,7 @@
 import { copyFile } from 'node:fs/promises';
 import { arch, hostname as hostnameOfNode, release as kernelRelease } from 'node:os';
 import { dirname, join } from 'node:path';
+import { grantedDevices } from '../../shared/lib/generic-resources.ts';
 import { taskContext, type TemplateContext } from '../../shared/lib/template.ts';
 import { InvalidError, NotFoundError } from '../../shared/errors/index.ts';
 import { newContainerId } from '../../shared/lib/ids.ts';
@@ -12,9 +13,12 @@ import {
   STACK_LABEL,
   type ContainerSpec,
   type HealthCheck,
+  type MountSpec,
   type TaskAssignment,
 } from '../../shared/model/index.ts';
 import { makeDirectory } from '../files/make-directory.ts';
+import type { CdiDirectories } from '../cdi/directories.ts';
+import { cdiDevices, chooseEdits, type ChosenEdits, withCdiDevices, withEdits } from '../cdi/edits.ts';
 import type { TaskFiles } from '../files/task-files.ts';
 import type { ImageUser } from '../image/image-removal.ts';
 import type { ImageService, ResolvedImage } from '../image/image-service.ts';
@@ -51,6 +55,7 @@ export interface BuilderOptions {
   readonly volumes: Volumes;
   readonly containers: Containers;
   readonly files: TaskFiles;
+  readonly cdi: Pick<CdiDirectories, 'read'>;
   /** What /etc/resolv.conf of the task's container says. */
   readonly resolvConf: (task: TaskAssignment) => string | Promise<string>;
   /** Parent of the containers' cgroups, e.g. /shoal/n1. */
@@ -171,7 +176,8 @@ export class ContainerBuilder {
       ...(await mountBinds(volumes, { ...owner, anonymous: names, remapped }, signal)),
       ...owned(this.#options.files.mounts(id, spec)),
     ];
-    const config = runtimeSpec({
+    const chosen = await this.#cdiEdits(spec, task.granted);
+    const plain = runtimeSpec({
       spec,
       user,
       hostname,
@@ -180,12 +186,14 @@ export class ContainerBuilder {
       limits: task.spec.limits,
       reservations: task.spec.reservations,
       cgroupsPath: join(this.#options.cgroupParent, id),
-      ...(await resolved(spec)),
+      ...(await resolved(spec, chosen, user.uid)),
+      limitedVolume: await volumes.limited(spec.mounts.flatMap(volumeName)),
       machine: { arch: GO_ARCH[arch()] ?? arch(), release: kernelRelease() },
       available: availableCapabilities(),
     });
+    const config = withEdits(plain, chosen, remapped);
     const process = heldProcess(config, processArgs(spec, image.config));
-    const { uid, gid, additionalGids } = user;
+    const { uid, gid, additionalGids = [] } = config.process.user;
     const identity = { id, uid, gid, additionalGids, imageId: image.id };
     const stop = spec.stopSignal ?? image.config.stopSignal ?? 'SIGTERM';
     const health = healthCheckOf(spec.healthCheck, image.config.healthcheck);
@@ -197,12 +205,10 @@ export class ContainerBuilder {
     const record: ContainerRecord = {
       ...recordOf(task, identity, process, stop, health, this.#options.nodeId),
       mounts: heldMounts(spec.mounts, names, binds),
-      ...(spec.readOnlyRoot === true ? { readOnlyRoot: true } : {}),
       ...(log.kept ? {} : { withoutLog: true }),
       ...(mountedImages === undefined ? {} : { mountedImages }),
-      ...(spec.runtime?.diskBytes === undefined ? {} : { diskBytes: spec.runtime.diskBytes }),
       ...(lender === undefined ? {} : { filesOf: lender.id }),
-      ...(spec.runtime?.ipcShareable === true ? { sharesMemory: true } : {}),
+      ...askedOf(spec),
     };
     const made = { config, layers: image.layers, log, remapped, ...files, ...sharingOf(spec.runtime) };
     if (mode === undefined) return { record: withTarget(record, log.forward), ...made };
@@ -220,6 +226,13 @@ export class ContainerBuilder {
   async #userOf({ user, groups = [] }: ContainerSpec, image: ResolvedImage): Promise<ResolvedUser> {
     const { passwd, group } = await this.#users.of(image);
     return resolveUser(user ?? image.config.user, groups, passwd, group);
+  }
+
+  /** As the node's files describe the devices now. */
+  async #cdiEdits({ runtime }: ContainerSpec, granted: TaskAssignment['granted']): Promise<ChosenEdits> {
+    const requests = [...(runtime?.deviceRequests ?? []), ...grantedDevices(granted ?? [])];
+    if (requests.length === 0) return { devices: [], edits: [] };
+    return chooseEdits(requests, await this.#options.cdi.read());
   }
 
   #hostname({ hostname, runtime = {} }: ContainerSpec, id: string, lent: string | undefined): string {
@@ -259,8 +272,25 @@ function heldProcess({ process }: NewContainer['config'], args: readonly string[
 }
 
 /** What it names of the node's devices, by their numbers. */
-async function resolved({ runtime = {} }: ContainerSpec) {
-  return { devices: await resolveDevices(runtime), blockIo: await resolveBlockIo(runtime.blockIo) };
+async function resolved({ runtime = {} }: ContainerSpec, chosen: ChosenEdits, uid: number) {
+  const devices = withCdiDevices(await resolveDevices(runtime), await cdiDevices(chosen, uid));
+  return { devices, blockIo: await resolveBlockIo(runtime.blockIo) };
+}
+
+/** What the record keeps of what was asked for. */
+function askedOf({ readOnlyRoot, runtime = {} }: ContainerSpec): Partial<ContainerRecord> {
+  const { diskBytes, ipcShareable, postStart, preStop } = runtime;
+  return {
+    ...(readOnlyRoot === true ? { readOnlyRoot: true } : {}),
+    ...(diskBytes === undefined ? {} : { diskBytes }),
+    ...(ipcShareable === true ? { sharesMemory: true } : {}),
+    ...(postStart === undefined ? {} : { postStart }),
+    ...(preStop === undefined ? {} : { preStop }),
+  };
+}
+
+function volumeName(mount: MountSpec): string[] {
+  return mount.kind === 'volume' ? [mount.source] : [];
 }
 
 /** A standalone container's has no templates. */

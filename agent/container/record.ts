@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { IdRange } from '../../shared/lib/id-ranges.ts';
-import type { HealthCheck } from '../../shared/model/index.ts';
+import type { HealthCheck, LifecycleHook } from '../../shared/model/index.ts';
 import type { OciProcess } from '../native/container.ts';
 import { type NewFile, writeBatch } from '../native/file-batch.ts';
 import type { HeldMount } from './held-mounts.ts';
@@ -68,6 +68,9 @@ export interface ContainerRecord {
   readonly withoutLog?: true;
   /** How much it may write over its image. */
   readonly diskBytes?: number;
+  /** Commands in it after its start and before its stop. */
+  readonly postStart?: readonly LifecycleHook[];
+  readonly preStop?: readonly LifecycleHook[];
   /** Where its output is sent, too. */
   readonly forward?: LogTarget;
 }

@@ -43,6 +43,8 @@ export interface RuntimeSpecInput {
   readonly binds: readonly BindMount[];
   readonly devices?: readonly ResolvedDevice[];
   readonly blockIo?: OciResources['blockIO'];
+  /** It has a volume with a size. */
+  readonly limitedVolume?: boolean;
   /** Architecture as Go names it, and the kernel's release: what a seccomp profile may depend on. */
   readonly machine?: { readonly arch: string; readonly release: string };
   /** What ALL, and privileged, stand for: a process gives no more than it has. */
@@ -123,7 +125,7 @@ export function runtimeSpec(input: RuntimeSpecInput): OciConfig {
       },
       maskedPaths: [...(options.maskedPaths ?? (privileged ? [] : MASKED))],
       readonlyPaths: [...(options.readOnlyPaths ?? (privileged ? [] : READ_ONLY))],
-      ...(privileged ? {} : seccompOf(spec, input.machine, capabilities)),
+      ...(privileged ? {} : seccompOf(input, capabilities)),
     },
   };
 }
@@ -143,15 +145,15 @@ const LIMITED_SECCOMP: OciSeccomp = { ...DEFAULT_SECCOMP, keepsProjects: true };
 const LIMITED_UNCONFINED: OciSeccomp = { defaultAction: 'SCMP_ACT_ALLOW', keepsProjects: true };
 
 /**
- * The service's own profile, as far as it holds on this machine, or the default one, or none. Where the disk is limited
- * the container must not take its files out of the limit.
+ * The service's own profile, as far as it holds on this machine, or the default one, or none. Where the disk, or a volume,
+ * is limited the container must not take its files out of the limit.
  */
 function seccompOf(
-  { seccompProfile, seccompUnconfined, runtime }: ContainerSpec,
-  machine: RuntimeSpecInput['machine'],
+  { spec, machine, limitedVolume }: RuntimeSpecInput,
   capabilities: readonly string[],
 ): { seccomp?: OciSeccomp } {
-  const limited = runtime?.diskBytes !== undefined;
+  const { seccompProfile, seccompUnconfined, runtime } = spec;
+  const limited = runtime?.diskBytes !== undefined || limitedVolume === true;
   if (seccompUnconfined === true) return limited ? { seccomp: LIMITED_UNCONFINED } : {};
   if (seccompProfile === undefined) return { seccomp: limited ? LIMITED_SECCOMP : DEFAULT_SECCOMP };
   const { arch = '', release = '' } = machine ?? {};
@@ -159,10 +161,16 @@ function seccompOf(
   return { seccomp: limited ? { ...own, keepsProjects: true } : own };
 }
 
+/** One empty word is Docker's way to say that there is none, whatever the image has; its command stays. */
+export function isEmptyEntrypoint(command: readonly string[]): boolean {
+  return command.length === 1 && command[0] === '';
+}
+
 /** Docker's rule: an entrypoint given by the service drops the image's command. */
 export function processArgs(spec: ContainerSpec, image: ImageProcess): string[] {
-  const replaced = spec.command.length > 0;
-  const entrypoint = replaced ? spec.command : image.entrypoint;
+  const dropped = isEmptyEntrypoint(spec.command);
+  const replaced = spec.command.length > 0 && !dropped;
+  const entrypoint = dropped ? [] : replaced ? spec.command : image.entrypoint;
   const rest = spec.args.length > 0 || replaced ? spec.args : image.cmd;
   const args = [...entrypoint, ...rest];
   if (args.length === 0)

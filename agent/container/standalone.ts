@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import type { ContainerMode, ContainerSpec, MountSpec, TaskAssignment } from '../../shared/model/index.ts';
 import type { ContainerDetails, MountPoint } from '../../shared/model/node-methods/index.ts';
 import type { ImageConfig } from '../image/image-config.ts';
-import type { BindMount } from './runtime-spec.ts';
+import { type BindMount, isEmptyEntrypoint } from './runtime-spec.ts';
 
 /** The container's mode when it is one; undefined for a task of a service. */
 export function standaloneMode({ spec: { mode } }: Pick<TaskAssignment, 'spec'>): ContainerMode | undefined {
@@ -64,13 +64,14 @@ export function detailsOf(
   hostname: string,
   binds: readonly BindMount[],
 ): ContainerDetails {
-  const replaced = spec.command.length > 0;
+  const dropped = isEmptyEntrypoint(spec.command);
+  const replaced = spec.command.length > 0 && !dropped;
   return {
     hostname,
     domainname: spec.runtime?.domainname ?? '',
     user: spec.user ?? image.user,
     workingDir: spec.workingDir || image.workingDir,
-    entrypoint: replaced ? spec.command : image.entrypoint,
+    entrypoint: dropped ? [] : replaced ? spec.command : image.entrypoint,
     cmd: spec.args.length > 0 || replaced ? spec.args : image.cmd,
     exposedPorts: image.exposedPorts,
     volumes: image.volumes,

@@ -1,5 +1,6 @@
 import { setMaxListeners } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { Socket } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -8,7 +9,7 @@ import { isFrozen, setFrozen } from './cgroup-files.ts';
 import { askMonitor } from './control-socket.ts';
 import { errorParameter, NativeError, refusalOf, type NativeFailure } from './errors.ts';
 import { library, nativeDir } from './library.ts';
-import type { OciConfig, OciProcess, OciResources, OciSeccomp } from './oci.ts';
+import type { OciConfig, OciHooks, OciProcess, OciResources, OciSeccomp } from './oci.ts';
 
 export { NativeError } from './errors.ts';
 export type * from './oci.ts';
@@ -104,13 +105,24 @@ function profileText(profile: OciSeccomp | undefined): string | null {
  * startContainer the caller may move interfaces into /proc/<pid>/ns/net. Rejects with NativeError and leaves nothing.
  */
 export async function createContainer(request: CreateRequest): Promise<{ pid: number }> {
-  const { seccomp, ...linux } = request.config.linux;
+  const { hooks, ...config } = request.config;
+  const { seccomp, ...linux } = config.linux;
   const text = JSON.stringify({
     ...request,
+    ...(hooks === undefined ? {} : { hooks: await hooksFor(request, hooks) }),
     monitorPath: request.monitorPath ?? join(nativeDir, 'shoal-monitor'),
-    config: { ...request.config, linux },
+    config: { ...config, linux },
   });
   return { pid: await call(create, text, profileText(seccomp)) };
+}
+
+/** The run directory is the bundle that the state names: hooks read its config.json for where the root is. */
+async function hooksFor({ id, runDir, config }: CreateRequest, hooks: OciHooks): Promise<object> {
+  const root = { ...config.root, path: join(runDir, 'root') };
+  await mkdir(runDir, { recursive: true, mode: 0o700 });
+  await writeFile(join(runDir, 'config.json'), JSON.stringify({ ...config, root }), { mode: 0o600 });
+  const state = { ociVersion: config.ociVersion, id, status: 'creating', bundle: runDir };
+  return { ...hooks, state, program: join(nativeDir, 'shoal-oci') };
 }
 
 /** Runs the command. Rejects with NativeError, e.g. code ENOENT, step `exec`, when it can not be run. */

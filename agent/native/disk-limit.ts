@@ -12,10 +12,10 @@ export function checkDiskLimit(directory: string): Promise<void> {
 }
 
 /**
- * What is written below the two directories takes no more than so many bytes together. A second call changes that.
- * Rejects with NativeError.
+ * What is written below the two directories, or the one, takes no more than so many bytes together. A second call changes
+ * that. Rejects with NativeError.
  */
-export function setDiskLimit(upper: string, work: string, bytes: number): Promise<void> {
+export function setDiskLimit(upper: string, work: string | null, bytes: number): Promise<void> {
   return settled((...rest) => set.async(upper, work, bytes, ...rest));
 }
 

@@ -98,6 +98,23 @@ export interface OciIdRange {
   size: number;
 }
 
+/** A program of the node. */
+export interface OciHook {
+  path: string;
+  args?: string[];
+  env?: string[];
+  /** Seconds. */
+  timeout?: number;
+}
+
+/** The library runs the first three, and refuses others: when all is mounted, and nothing of the container runs. */
+export type OciHooks = Partial<
+  Record<
+    'prestart' | 'createRuntime' | 'createContainer' | 'startContainer' | 'poststart' | 'poststop',
+    OciHook[]
+  >
+>;
+
 export interface OciConfig {
   ociVersion: string;
   hostname?: string;
@@ -106,6 +123,8 @@ export interface OciConfig {
   process: OciProcess;
   mounts?: OciMount[];
   annotations?: Readonly<Record<string, string>>;
+  /** Not with a user namespace: there the root is nowhere on the node. */
+  hooks?: OciHooks;
   linux: {
     /**
      * pid, network, mount, ipc, uts, cgroup, user, time. A type that is not listed is the host's; mount is always

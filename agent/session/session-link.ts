@@ -17,7 +17,7 @@ import type {
   TunnelKeys,
 } from '../../shared/model/index.ts';
 import { applyDiff, listsToSet } from '../../shared/wire/assignment-diff.ts';
-import { type ManagerFrame, PROTOCOL } from '../../shared/wire/frames.ts';
+import { type AgentFrame, type ManagerFrame, PROTOCOL } from '../../shared/wire/frames.ts';
 import type { Link, LinkHandlers, LinkOptions } from './link.ts';
 import { explainRefusal, isCertificateRefused } from './refused-certificate.ts';
 import { RequestServer } from './request-server.ts';
@@ -236,9 +236,9 @@ function applyChange(session: Session, frame: Extract<ManagerFrame, { type: 'cha
   return applyDiff(session.set, frame);
 }
 
-function copied({ repairs, takenPorts, drivers }: NetworkReport) {
-  const said = drivers === undefined ? {} : { drivers: structuredClone(drivers) };
-  return { repairs: { ...repairs }, takenPorts: [...takenPorts], ...said };
+/** The frames' arrays may be written to, the report's not. */
+function copied(report: NetworkReport): Extract<AgentFrame, { type: 'network' }>['report'] {
+  return structuredClone<unknown>(report) as Extract<AgentFrame, { type: 'network' }>['report'];
 }
 
 function ignoreAbort(error: unknown): void {

@@ -17,8 +17,15 @@ import type { Logger } from '../../shared/model/options.ts';
 import { type HeldMount, volumesOf } from '../container/held-mounts.ts';
 import { runFiles } from '../native/files-helper.ts';
 import { copyImageDirectory } from './copy-image-directory.ts';
-import { ANONYMOUS_LABEL, serverOf, volumeMount, withServer } from '../../shared/lib/local-volume.ts';
+import {
+  ANONYMOUS_LABEL,
+  serverOf,
+  volumeBytes,
+  volumeMount,
+  withServer,
+} from '../../shared/lib/local-volume.ts';
 import { timesMounted } from './mounted.ts';
+import { QUOTAS, type VolumeLimits } from './volume-limits.ts';
 import { readVolumeRecord, type VolumeRecord, writeVolumeRecord } from './volume-record.ts';
 
 const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}$/;
@@ -48,11 +55,13 @@ export class Volumes {
   readonly #users: () => readonly VolumeUser[];
   readonly #logger: Logger;
   readonly #locks = new KeyedMutex();
+  readonly #limits: VolumeLimits;
   /** Who has something mounted, or is about to have: volume -> containers and copies. */
   readonly #holders = new Map<string, Set<string>>();
 
   /** `users`: all containers of the node. */
-  constructor(stateDir: string, users: () => readonly VolumeUser[], logger: Logger) {
+  constructor(stateDir: string, users: () => readonly VolumeUser[], logger: Logger, limits = QUOTAS) {
+    this.#limits = limits;
     this.#directory = join(stateDir, 'volumes');
     this.#users = users;
     this.#logger = logger;
@@ -140,6 +149,14 @@ export class Volumes {
     });
   }
 
+  /** Whether one of these has a size, which a container that has it must not leave. */
+  async limited(names: readonly string[]): Promise<boolean> {
+    const records = await Promise.all(
+      names.filter((name) => NAME.test(name)).map((name) => this.#find(name)),
+    );
+    return records.some((record) => record !== undefined && volumeBytes(record.options) !== undefined);
+  }
+
   /** Mounts what these volumes want to have mounted, until `release`. One that is gone is left out. */
   async hold(names: readonly string[], holder: string, signal: AbortSignal): Promise<void> {
     for (const name of names.filter((one) => NAME.test(one))) {
@@ -174,7 +191,7 @@ export class Volumes {
     for (const user of this.#users().filter(({ id }) => living.includes(id)))
       for (const name of volumesOf(user)) this.#hold(name, user.id);
     for (const name of await readdir(this.#directory)) {
-      if (name.startsWith(REMOVED)) await rm(join(this.#directory, name), { recursive: true, force: true });
+      if (name.startsWith(REMOVED)) await this.#erase(join(this.#directory, name));
       else if (NAME.test(name) && !this.#holders.has(name)) await this.#unmount(name);
     }
   }
@@ -200,7 +217,9 @@ export class Volumes {
   /** The record comes last: without it there is no volume. */
   async #make({ name, options, labels }: NewVolume): Promise<VolumeRecord> {
     const record = { name, options, labels, createdAtMs: Date.now() };
+    const bytes = volumeBytes(options);
     await mkdir(this.#data(name), { recursive: true, mode: 0o755 });
+    if (bytes !== undefined) await this.#limit(name, bytes);
     await writeVolumeRecord(join(this.#directory, name), record);
     return record;
   }
@@ -210,7 +229,30 @@ export class Volumes {
     await this.#unmount(name);
     const away = join(this.#directory, `${REMOVED}${newContainerId()}`);
     await rename(join(this.#directory, name), away);
-    await rm(away, { recursive: true, force: true });
+    await this.#erase(away);
+  }
+
+  /** Before anything is in it. */
+  async #limit(name: string, bytes: number): Promise<void> {
+    try {
+      await this.#limits.set(this.#data(name), bytes);
+    } catch (error) {
+      await this.#erase(join(this.#directory, name));
+      throw error;
+    }
+  }
+
+  /** A limit that stays is of a project that nothing belongs to any more, and that nobody is given. */
+  async #erase(directory: string): Promise<void> {
+    await this.#limits
+      .clear(join(directory, '_data'))
+      .catch((error: unknown) =>
+        this.#logger.warn(
+          { directory, reason: describeError(error) },
+          'a volume’s limit could not be lifted',
+        ),
+      );
+    await rm(directory, { recursive: true, force: true });
   }
 
   #hold(name: string, holder: string): void {

@@ -16,6 +16,7 @@ import { NativeError } from '../native/container.ts';
 import { commandProcess } from '../container/exec-process.ts';
 import { standaloneMode } from '../container/standalone.ts';
 import type { ContainerClaims } from './container-claims.ts';
+import { afterStart, beforeStop } from './lifecycle.ts';
 import { TaskHealth } from './task-health.ts';
 import type { Outcome, StepExecutor } from './runner.ts';
 
@@ -66,6 +67,8 @@ export class TaskExecutor implements StepExecutor {
   async start(task: TaskAssignment, progress: Progress, interrupt: AbortSignal): Promise<Outcome> {
     const record = (await this.#adoptable(task.taskId, interrupt)) ?? (await this.#launch(task, interrupt));
     if (record.exit !== undefined) return endOutcome(record, record.exit);
+    const wrong = await afterStart(this.#containers, record, interrupt);
+    if (wrong !== undefined) return this.#endedFor(record, wrong, interrupt);
     const health = await this.#watchHealth(task, record);
     if (health === undefined || standaloneMode(task) !== undefined) return this.#running(task, record);
     progress({
@@ -99,7 +102,8 @@ export class TaskExecutor implements StepExecutor {
     const record = this.#containers.ofTask(taskId);
     if (record === undefined || record.standalone?.created === true)
       return { state: 'shutdown', message: 'shutdown' };
-    const exit = await this.#containers.stop(record, signal);
+    const left = await beforeStop(this.#containers, record, this.#logger);
+    const exit = await this.#containers.stop(left, signal);
     await this.#closeHealth(taskId);
     return {
       state: 'shutdown',
@@ -266,6 +270,16 @@ export class TaskExecutor implements StepExecutor {
       container: endedContainer(record, exit),
       health: 'unhealthy',
     };
+  }
+
+  /** A command after its start failed, perhaps since it has ended. */
+  async #endedFor(record: ContainerRecord, error: string, interrupt: AbortSignal): Promise<Outcome> {
+    const state = await this.#containers.state(record.id).catch(() => undefined);
+    if (state?.status !== 'running')
+      return endOutcome(record, await this.#containers.wait(record.id, interrupt));
+    const ended = await this.#containers.stop(record, interrupt);
+    const container = endedContainer(record, ended);
+    return { state: 'failed', message: 'started', error, ...startedAt(ended), container };
   }
 
   async #running(task: TaskAssignment, record: ContainerRecord): Promise<Outcome> {

@@ -289,6 +289,7 @@ interface AgentFlags {
   preloadImages?: string;
   label: Record<string, string>;
   genericResource: string[];
+  cdiSpecDir: string[];
   usernsRemap?: boolean;
   usernsPool?: IdRange;
   vxlanPort: number;
@@ -321,6 +322,12 @@ export function addAgent(program: Command): void {
     .option(
       '--generic-resource <kind=what>',
       'what the node has besides: gpu=2, or gpu=NAME for each of them (repeatable)',
+      collect,
+      [],
+    )
+    .option(
+      '--cdi-spec-dir <dir>',
+      'CDI files are here, in place of /etc/cdi and /var/run/cdi; of several the later come first (repeatable)',
       collect,
       [],
     )
@@ -360,6 +367,9 @@ async function agentOptions(managers: string[] | undefined, flags: AgentFlags): 
     ...(flags.preloadImages === undefined ? {} : { preloadImages: path.resolve(flags.preloadImages) }),
     labels: flags.label,
     genericResources: readGenericResources(flags.genericResource),
+    ...(flags.cdiSpecDir.length === 0
+      ? {}
+      : { cdiDirectories: flags.cdiSpecDir.map((one) => path.resolve(one)) }),
     userNamespaces: {
       remap: flags.usernsRemap === true,
       ...(flags.usernsPool === undefined ? {} : { pool: flags.usernsPool }),

@@ -127,18 +127,19 @@ export class NodeRecords {
     }));
   }
 
-  /** The node has said on which of its ports others listen, and which other networks it can be on. */
+  /** The node has said on which of its ports others listen, which other networks it can be on, and which devices it has. */
   async networksAre(
     nodeId: string,
-    { takenPorts, drivers }: Omit<NetworkReport, 'repairs'>,
+    { takenPorts, drivers, devices }: Omit<NetworkReport, 'repairs'>,
     signal: AbortSignal,
   ): Promise<void> {
     await this.#update(nodeId, signal, (node) => {
-      const { takenPorts: _ports, drivers: _drivers, ...rest } = node;
+      const { takenPorts: _ports, drivers: _drivers, devices: _devices, ...rest } = node;
       return {
         ...rest,
         ...(takenPorts.length === 0 ? {} : { takenPorts }),
         ...(drivers === undefined ? {} : { drivers }),
+        ...(devices === undefined ? {} : { devices }),
       };
     });
   }

@@ -237,7 +237,10 @@ function followsNodes({ mode, rebalanceEveryMs }: ServiceSpec): boolean {
 
 /** Nothing but its status changed that placement looks at. */
 function sameDrivers(before: Node, after: Node): boolean {
-  return JSON.stringify(before.drivers) === JSON.stringify(after.drivers);
+  return (
+    JSON.stringify(before.drivers) === JSON.stringify(after.drivers) &&
+    JSON.stringify(before.devices) === JSON.stringify(after.devices)
+  );
 }
 
 function samePlaces(before: Node, after: Node): boolean {

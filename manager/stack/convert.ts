@@ -17,6 +17,7 @@ import { readService, usesDefaultNetwork } from './service.ts';
 import { TOP_RULES } from './service-keys.ts';
 import { readStackFiles, type StackContents, type StackFile } from './stack-files.ts';
 import { readNetworks, readVolumes, type StackNetwork } from './top-level.ts';
+import { withVolumesFrom } from './volumes-from.ts';
 import { isNull, type MapValue, type Value } from './value.ts';
 
 export interface StackInput {
@@ -90,14 +91,12 @@ function convertRoot(
   const { stack, variables } = input;
   const ports = { left: STACK_PORTS_MAX };
   const context = { stack, variables, files, stored, networks, volumes, ports, keys };
-  const services = orderedServices(
-    entries.map(({ key, section }) => ({
-      key,
-      ...readService(key, section, context),
-      source: section.map,
-    })),
-    problems,
-  );
+  const read = entries.map(({ key, section }) => ({
+    key,
+    ...readService(key, section, context),
+    source: section.map,
+  }));
+  const services = orderedServices(withVolumesFrom(read, problems), problems);
   top.end(TOP_RULES);
   const used = new Set(services.flatMap(({ spec }) => spec.networks.map((attachment) => attachment.network)));
   for (const network of networks.values()) {

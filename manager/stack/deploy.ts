@@ -40,8 +40,7 @@ export interface Deploy {
 const DEVICE_RULES: KeyRules = {
   devices: {
     severity: 'error',
-    message:
-      'not supported yet: give the device under devices, and choose nodes by a label or by reservations.generic_resources',
+    message: 'can be reserved only, not limited: give them under reservations',
   },
   generic_resources: {
     severity: 'error',
@@ -230,6 +229,8 @@ function refuseUpdateConfig(deploy: Section): void {
 function readReservations(service: Section, resources: Section | undefined): Reservations {
   const section = resources?.section('reservations');
   const genericResources = readGenericResources(section);
+  // They are the container's (devices.ts).
+  section?.take('devices');
   const amounts = withOwn(service, readAmounts(section, 'reservations'), 'reservations', {
     memoryBytes: ['mem_reservation', service.bytes('mem_reservation')],
   });

@@ -8,10 +8,13 @@ import type { Value } from './value.ts';
 export interface StackVolume {
   readonly name: string;
   readonly labels?: Labels;
+  /** Of the driver. */
+  readonly options?: Labels;
   /** It is this directory of the node, and no volume at all. */
   readonly directory?: { readonly path: string; readonly readOnly: boolean };
 }
 
+const TYPES = ['bind', 'volume', 'tmpfs', 'image'] as const;
 const PROPAGATIONS = ['private', 'rprivate', 'shared', 'rshared', 'slave', 'rslave'] as const;
 
 export function readMounts(service: Section, volumes: ReadonlyMap<string, StackVolume>): MountSpec[] {
@@ -34,11 +37,9 @@ function readShort(
   if (text === undefined) return undefined;
   const { problems } = service;
   const [source = '', target, options = '', ...rest] = text.split(':');
+  if (target === undefined && source.startsWith('/')) return unnamed(source);
   if (target === undefined || rest.length > 0 || source === '' || target === '') {
-    const message =
-      text.startsWith('/') && target === undefined
-        ? 'anonymous volumes are not supported yet: write NAME:/path and declare NAME under volumes'
-        : 'SOURCE:TARGET or SOURCE:TARGET:OPTIONS is expected';
+    const message = 'SOURCE:TARGET, SOURCE:TARGET:OPTIONS or /TARGET is expected';
     problems.error(item, item.key, `'${text}': ${message}`);
     return undefined;
   }
@@ -55,6 +56,12 @@ function readShort(
   for (const word of words) problems.error(item, item.key, `'${text}': unknown option '${word}'`);
   const parts = { source, target, readOnly, propagation, noCopy: noCopy ? true : undefined };
   return isPath(source) ? bind(service, item, parts) : volume(service, item, parts, volumes);
+}
+
+/** A volume that is one container's alone, and goes with it. */
+function unnamed(target: string, more: Partial<Parts> = {}): MountSpec {
+  const { readOnly = false, noCopy, subpath } = more;
+  return defined({ kind: 'volume' as const, source: '', target, readOnly, noCopy, subpath }) as MountSpec;
 }
 
 interface Parts {
@@ -121,19 +128,20 @@ function volume(
     target,
     readOnly,
     labels: declared.labels,
+    options: declared.options,
     noCopy,
     subpath,
   }) as MountSpec;
 }
 
 function readLong(mount: Section, volumes: ReadonlyMap<string, StackVolume>): MountSpec | undefined {
-  const type = mount.oneOf('type', ['bind', 'volume', 'tmpfs']);
+  const type = mount.oneOf('type', TYPES);
   const source = mount.text('source');
   const target = mount.text('target');
   const readOnly = mount.flag('read_only') ?? false;
   mount.take('consistency');
   const item = mount.map;
-  if (!mount.has('type')) mount.problems.error(item, item.key, 'type is missing: bind, volume or tmpfs');
+  if (!mount.has('type')) mount.problems.error(item, item.key, `type is missing: ${TYPES.join(', ')}`);
   if (target === undefined)
     mount.problems.error(item, item.key, 'target is missing: the path in the container');
   const result =
@@ -144,7 +152,7 @@ function readLong(mount: Section, volumes: ReadonlyMap<string, StackVolume>): Mo
     bind: { severity: 'error', message: `has no meaning for a mount of type ${type ?? '?'}` },
     volume: { severity: 'error', message: `has no meaning for a mount of type ${type ?? '?'}` },
     tmpfs: { severity: 'error', message: `has no meaning for a mount of type ${type ?? '?'}` },
-    image: { severity: 'error', message: 'not supported yet' },
+    image: { severity: 'error', message: `has no meaning for a mount of type ${type ?? '?'}` },
     cluster: { severity: 'error', message: 'not supported yet' },
   });
   return result;
@@ -152,7 +160,7 @@ function readLong(mount: Section, volumes: ReadonlyMap<string, StackVolume>): Mo
 
 function ofType(
   mount: Section,
-  type: 'bind' | 'volume' | 'tmpfs',
+  type: (typeof TYPES)[number],
   source: string | undefined,
   target: string,
   readOnly: boolean,
@@ -167,13 +175,12 @@ function ofType(
     if (source !== undefined) mount.problems.error(item, item.key, 'a tmpfs has no source');
     return defined({ kind: 'tmpfs' as const, target, readOnly, sizeBytes, mode }) as MountSpec;
   }
-  if (source === undefined) {
-    const message =
-      type === 'volume' ? 'anonymous volumes are not supported yet: give it a source' : 'source is missing';
-    mount.problems.error(item, item.key, message);
+  if (source === undefined && type !== 'volume') {
+    mount.problems.error(item, item.key, 'source is missing');
     return undefined;
   }
-  if (type === 'bind') {
+  if (type === 'image') return image(mount, source ?? '', target);
+  if (type === 'bind' && source !== undefined) {
     const options = mount.section('bind');
     const propagation = options?.oneOf('propagation', PROPAGATIONS);
     const createSource = options?.flag('create_host_path');
@@ -189,7 +196,17 @@ function ofType(
   options?.end({
     labels: { severity: 'error', message: "not supported: label it under the file's volumes" },
   });
-  return volume(mount, item, { source, target, readOnly, noCopy, subpath }, volumes);
+  return source === undefined
+    ? unnamed(target, { readOnly, noCopy, subpath })
+    : volume(mount, item, { source, target, readOnly, noCopy, subpath }, volumes);
+}
+
+/** Nothing of it can be written, whatever `read_only` says. */
+function image(mount: Section, source: string, target: string): MountSpec {
+  const options = mount.section('image');
+  const subpath = options?.text('subpath');
+  options?.end();
+  return defined({ kind: 'image' as const, source, target, readOnly: true, subpath }) as MountSpec;
 }
 
 /** `enabled` is so anyway, and a read-only bind is so with all that is mounted below it. */

@@ -1,10 +1,12 @@
 /** Keys of a service that ask something of the container's runtime: privileges, namespaces, devices, weights. */
-import type { ContainerSpec, DeviceMapping, RuntimeOptions } from '../../shared/model/index.ts';
+import type { ContainerSpec, RuntimeOptions } from '../../shared/model/index.ts';
 import { parseBytes } from '../../shared/lib/bytes.ts';
 import { parseSeccompProfile } from '../../shared/lib/seccomp-profile.ts';
 import { readBlockIo } from './block-io.ts';
+import { readLifecycle } from './lifecycle.ts';
+import { readDevices } from './devices.ts';
 import type { ProjectFiles } from './files.ts';
-import { defined, labels, Section } from './section.ts';
+import { defined, labels, type Section } from './section.ts';
 import type { Value } from './value.ts';
 
 type SecurityFields = Pick<ContainerSpec, 'noNewPrivileges' | 'seccompUnconfined' | 'seccompProfile'>;
@@ -16,7 +18,7 @@ export function readRuntime(service: Section, files: ProjectFiles): RuntimeField
     privileged: service.flag('privileged') === true ? true : undefined,
     ...readSystemPaths(service),
     annotations: nonEmpty(labels(service, 'annotations')),
-    devices: readDevices(service),
+    ...readDevices(service),
     deviceRules: nonEmpty(service.texts('device_cgroup_rules')),
     shmBytes: service.bytes('shm_size') || undefined,
     diskBytes: readDiskLimit(service),
@@ -33,6 +35,8 @@ export function readRuntime(service: Section, files: ProjectFiles): RuntimeField
     memorySwappiness: service.whole('mem_swappiness'),
     oomKillDisable: service.flag('oom_kill_disable') === true ? true : undefined,
     blockIo: readBlockIo(service),
+    postStart: readLifecycle(service, 'post_start'),
+    preStop: readLifecycle(service, 'pre_stop'),
     pullPolicy: readPullPolicy(service),
   }) as RuntimeOptions;
   return defined({
@@ -184,36 +188,4 @@ function readProfile(service: Section, item: Value, file: string, files: Project
     );
     return undefined;
   }
-}
-
-function readDevices(service: Section): readonly DeviceMapping[] | undefined {
-  const items = service.list('devices')?.items ?? [];
-  return nonEmpty(items.flatMap((item) => readDevice(service, item) ?? []));
-}
-
-/** "/dev/a", "/dev/a:/dev/b", "/dev/a:/dev/b:rw", or `{source, target, permissions}`. */
-function readDevice(service: Section, item: Value): DeviceMapping | undefined {
-  if (item.kind === 'map') {
-    const long = new Section(item, service.problems);
-    const source = long.text('source');
-    const device = { source, target: long.text('target'), access: long.text('permissions') };
-    long.end();
-    if (!long.has('source')) service.problems.error(item, item.key, 'source is missing');
-    if (source === undefined) return undefined;
-    return { source, target: device.target ?? source, access: device.access ?? 'rwm' };
-  }
-  const text = service.textOf(item);
-  if (text === undefined) return undefined;
-  const [source = '', second, third, ...rest] = text.split(':');
-  if (rest.length > 0) {
-    service.problems.error(
-      item,
-      item.key,
-      `'${text}': SOURCE, SOURCE:TARGET or SOURCE:TARGET:rwm is expected`,
-    );
-    return undefined;
-  }
-  const onlyAccess = third === undefined && second !== undefined && /^[rwm]+$/.test(second);
-  const target = onlyAccess ? source : (second ?? source);
-  return { source, target, access: (onlyAccess ? second : third) ?? 'rwm' };
 }

@@ -19,23 +19,13 @@ export const SERVICE_RULES: KeyRules = {
   external_links: refuse(
     'has no meaning in a cluster: services reach one another by name on a network that both are on',
   ),
-  gpus: refuse(
-    'not supported yet: nodes do not count GPUs; give the device under devices, and choose nodes by a label',
-  ),
   isolation: refuse('is for Windows'),
   mac_address: refuse('not supported: addresses are given by the manager'),
   models: refuse('has no meaning in a cluster: there is nothing here that runs models'),
-  post_start: refuse(
-    'not supported: do it in the command of the service, or in a service that depends on it',
-  ),
-  pre_stop: refuse(
-    'not supported: handle stop_signal in the container; stop_grace_period is the time for it',
-  ),
   provider: refuse('has no meaning in a cluster: services are containers'),
   pull_refresh_after: warn('has no effect: a tag is asked of its registry at each start'),
   runtime: refuse('not supported: nodes have one runtime'),
   use_api_socket: refuse('not supported: mount the socket of a manager and place the service there'),
-  volumes_from: refuse('not supported: name the volume in both services'),
 };
 
 export const TOP_RULES: KeyRules = {

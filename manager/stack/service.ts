@@ -25,6 +25,7 @@ import { SERVICE_RULES } from './service-keys.ts';
 import { shellSplit } from './shell-split.ts';
 import { readFileReferences, type StackFiles } from './stack-files.ts';
 import type { StackNetwork } from './top-level.ts';
+import { readVolumesFrom, type VolumesFrom } from './volumes-from.ts';
 
 export interface ServiceContext {
   readonly stack: string;
@@ -39,7 +40,11 @@ export interface ServiceContext {
   readonly keys: ReadonlySet<string>;
 }
 
-export function readService(key: string, service: Section, context: ServiceContext): Omit<Dependent, 'key'> {
+export function readService(
+  key: string,
+  service: Section,
+  context: ServiceContext,
+): Omit<Dependent, 'key'> & { readonly volumesFrom: readonly VolumesFrom[] } {
   const dependencies = readDependencies(service);
   const deploy = readDeploy(service);
   const container = readContainer(service, context);
@@ -71,11 +76,13 @@ export function readService(key: string, service: Section, context: ServiceConte
     logDriver,
     dependsOn: dependsOn(context.stack, dependencies),
   }) as ServiceSpec;
+  const volumesFrom = readVolumesFrom(service);
   service.end(SERVICE_RULES);
   checkAllowFrom(service, spec.labels, context.keys);
   return {
     spec: { ...spec, ...readRules(service, spec) },
     dependencies,
+    volumesFrom,
     saysRestart: deploy.saysRestart,
   };
 }
@@ -172,23 +179,18 @@ function readImage(service: Section): string {
 function readCommand(service: Section, name: 'command' | 'entrypoint'): string[] {
   const value = service.take(name);
   if (value === undefined) return [];
+  // An empty entrypoint drops the image's; an empty command says nothing.
+  const none = name === 'entrypoint' ? [''] : [];
   if (value.kind === 'list') {
     const words = value.items.flatMap((item) => service.textOf(item) ?? []);
-    if (words.length === 0 && name === 'entrypoint') refuseEmpty(service, value.key);
-    return words;
+    return words.length === 0 ? none : words;
   }
   const line = service.textOf(value);
   if (line === undefined) return [];
   const words = shellSplit(line);
   if (words === undefined)
     service.problems.error(value, value.key, `'${line}': a quotation mark is not closed`);
-  if (words?.length === 0 && name === 'entrypoint') refuseEmpty(service, value.key);
-  return words ?? [];
-}
-
-function refuseEmpty(service: Section, key: string): void {
-  const at = service.map.entries.get('entrypoint')?.at ?? service.map;
-  service.problems.error(at, key, "an empty entrypoint (to drop the image's) is not supported yet");
+  return words === undefined || words.length === 0 ? none : words;
 }
 
 /** ["name:address"], ["name=address"] or {name: address} -> "name:address". */

@@ -1,4 +1,5 @@
 /** The top level's `networks` and `volumes`. */
+import { volumeMount } from '../../shared/lib/local-volume.ts';
 import { ENCRYPTED_OPTION, readEncrypted } from '../../shared/lib/network-encrypted.ts';
 import { splitPools } from '../../shared/lib/network-pools.ts';
 import { MTU_OPTION, readMtu } from '../../shared/lib/network-mtu.ts';
@@ -156,7 +157,7 @@ export function readVolumes(top: Section, stack: string): Map<string, StackVolum
       external.name ?? section.text('name') ?? (external.is ? entry.name : `${stack}_${entry.name}`);
     const driver = section.text('driver') ?? 'local';
     const own: Labels = { ...labels(section, 'labels'), [STACK_LABEL]: stack };
-    const directory = readDirectory(section);
+    const options = readOptions(section);
     section.end();
     if (driver !== 'local') {
       section.problems.error(
@@ -165,16 +166,18 @@ export function readVolumes(top: Section, stack: string): Map<string, StackVolum
         `'${driver}' is not supported: the driver is local`,
       );
     }
-    const volume = directory === undefined ? { name, labels: own } : { name, labels: own, directory };
-    volumes.set(entry.name, external.is ? { name } : volume);
+    volumes.set(entry.name, external.is ? { name } : { name, labels: own, ...options });
   }
   return volumes;
 }
 
-/** `driver_opts: {type: none, o: bind, device: /path}`: a directory of the node under a name. */
-function readDirectory(volume: Section): StackVolume['directory'] {
+/**
+ * Options of the local driver. `{type: none, o: bind, device: /path}` is a directory of the node under a name; what else is
+ * mounted, or limited, the nodes do.
+ */
+function readOptions(volume: Section): Pick<StackVolume, 'directory' | 'options'> {
   const options = labels(volume, 'driver_opts');
-  if (Object.keys(options).length === 0) return undefined;
+  if (Object.keys(options).length === 0) return {};
   const { type = '', o = '', device = '', ...others } = options;
   const words = new Set(o.split(','));
   const binds = words.delete('bind') || words.delete('rbind');
@@ -182,15 +185,16 @@ function readDirectory(volume: Section): StackVolume['directory'] {
   for (const usual of ['', 'rw']) words.delete(usual);
   const isNone = ['', 'none', 'bind'].includes(type);
   if (isNone && binds && words.size === 0 && device.startsWith('/') && Object.keys(others).length === 0) {
-    return { path: device, readOnly };
+    return { directory: { path: device, readOnly } };
   }
-  const at = volume.map.entries.get('driver_opts')?.at ?? volume.map;
-  const message =
-    isNone || type === ''
-      ? 'type: none, o: bind and an absolute device are supported'
-      : `type '${type}' is not supported: mount it on the nodes, and name its directory by type: none, o: bind`;
-  volume.problems.error(at, at.key, message);
-  return undefined;
+  try {
+    volumeMount(options);
+    return { options };
+  } catch (error) {
+    const at = volume.map.entries.get('driver_opts')?.at ?? volume.map;
+    volume.problems.error(at, at.key, error instanceof Error ? error.message : String(error));
+    return {};
+  }
 }
 
 /** `external: true`, or the older `external: { name: NAME }`. */

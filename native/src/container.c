@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "container-call.h"
+#include "container-hooks.h"
 #include "run-dir.h"
 
 #define CREATE_TIMEOUT_MS 60000
@@ -140,11 +141,13 @@ static int compile_container(struct call *call, const char *seccomp_json, const 
   plan->id = id_at;
   plan->root_dir = root_at;
   plan->stream_flags |= streams;
+  plan->hooks_before_pivot = cJSON_IsObject(json_member(call->request, "hooks")) ? 1 : 0;
   call->plan_fd = plan_builder_finish(&call->builder, err);
   return call->plan_fd < 0 ? call->plan_fd : 0;
 }
 
-static int await_report(int fd, struct report *report, struct shoal_error *err) {
+static int await_report(const struct call *call, struct report *report, struct shoal_error *err) {
+  const int fd = call->result[0];
   struct pollfd ready = {.fd = fd, .events = POLLIN};
   int rc;
   while ((rc = poll(&ready, 1, CREATE_TIMEOUT_MS)) < 0 && errno == EINTR)
@@ -153,6 +156,10 @@ static int await_report(int fd, struct report *report, struct shoal_error *err) 
   ssize_t n = recv(fd, report, sizeof *report, 0);
   if (n != (ssize_t)sizeof *report) return shoal_fail(err, EPIPE, "monitor", "ended before it reported");
   if (report->kind == REPORT_READY) return report->pid;
+  if (report->kind == REPORT_HOOKS) {
+    rc = container_hooks(json_member(call->request, "hooks"), report->pid, fd, err);
+    return rc < 0 ? rc : await_report(call, report, err);
+  }
   if (err != NULL) *err = report->error;
   return report->error.code > 0 ? -report->error.code : -EIO;
 }
@@ -173,7 +180,7 @@ static int create_in(struct call *call, const char *run_dir, const char *seccomp
   if (rc == 0) rc = cgroup_create(call->backend, call->layout, &call->cgroups, err);
   if (rc == 0) rc = call->backend->apply(&call->cgroups, &call->limits, err);
   if (rc == 0) rc = call_launch(call, "create", err);
-  if (rc == 0) rc = await_report(call->result[0], &report, err);
+  if (rc == 0) rc = await_report(call, &report, err);
   if (rc < 0) (void)shoal_container_delete(run_dir, NULL);
   return rc;
 }

@@ -1,4 +1,6 @@
 /** Generic resources as people write them (`gpu=2`, `gpu=GPU-a`) and as containers read them. */
+import { isDeviceName, isKind } from './cdi.ts';
+import type { DeviceRequest } from '../model/device-request.ts';
 import type { GenericResource } from '../model/generic-resource.ts';
 
 const KIND = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/;
@@ -7,7 +9,7 @@ export const MAX_GENERIC_COUNT = 1_000_000;
 
 /** What is wrong with a kind; undefined: nothing. */
 export function kindProblem(kind: string): string | undefined {
-  if (KIND.test(kind)) return undefined;
+  if (KIND.test(kind) || isKind(kind)) return undefined;
   return `'${kind}' is no kind of resource: letters, digits, _, . and -, at most 64, the first a letter or digit`;
 }
 
@@ -44,6 +46,7 @@ export function parseGenericResources(terms: readonly string[]): GenericResource
 
 function readValues(kind: string, values: readonly string[]): GenericResource {
   const [first = ''] = values;
+  if (isKind(kind)) return { kind, names: deviceNames(kind, values) };
   const counts = values.filter((value) => /^[+-]?\d+$/.test(value));
   if (counts.length > 0) {
     if (values.length > 1)
@@ -55,15 +58,34 @@ function readValues(kind: string, values: readonly string[]): GenericResource {
   const bad = values.find((value) => !NAME.test(value));
   if (bad !== undefined)
     throw new TypeError(`${kind}=${bad}: a name has no space, comma or =, and at most 128 characters`);
+  return { kind, names: onceEach(kind, values) };
+}
+
+/** Of a kind of CDI's a number is a name, too: 0 is the first GPU. */
+function deviceNames(kind: string, values: readonly string[]): readonly string[] {
+  const bad = values.find((value) => !isDeviceName(value));
+  if (bad !== undefined)
+    throw new TypeError(`${kind}=${bad}: the name of a CDI device is expected, such as 0`);
+  return onceEach(kind, values);
+}
+
+function onceEach(kind: string, values: readonly string[]): readonly string[] {
   const twice = values.find((value, at) => values.indexOf(value) !== at);
   if (twice !== undefined) throw new TypeError(`${kind}=${twice} is given twice`);
-  return { kind, names: values };
+  return values;
 }
 
 /** `DOCKER_RESOURCE_GPU=GPU-a,GPU-b`, or the number: what swarmkit tells a container of what its task was given. */
 export function genericEnvironment(given: readonly GenericResource[]): string[] {
   return given.map((resource) => {
     const value = 'names' in resource ? resource.names.join(',') : String(resource.count);
-    return `DOCKER_RESOURCE_${resource.kind.toUpperCase()}=${value}`;
+    return `DOCKER_RESOURCE_${resource.kind.toUpperCase().replaceAll('/', '_')}=${value}`;
   });
+}
+
+/** Of a kind of CDI's the container is given the devices themselves. */
+export function grantedDevices(given: readonly GenericResource[]): DeviceRequest[] {
+  return given.flatMap((resource) =>
+    isKind(resource.kind) && 'names' in resource ? [{ kinds: [resource.kind], names: resource.names }] : [],
+  );
 }

@@ -1,8 +1,9 @@
 /**
  * PURE. The options of Docker's local volume driver: `type`, `device` and `o` say what mount(2) mounts; without them the
- * volume is a directory of the node. (moby volume/local/local_unix.go names them and their errors.)
+ * volume is a directory of the node, and `size` is how much it holds. (moby volume/local/local_unix.go names them and their errors.)
  */
-import { InvalidError, UnsupportedError } from '../errors/index.ts';
+import { describeError, InvalidError, UnsupportedError } from '../errors/index.ts';
+import { diskBytesOf, MIN_DISK_BYTES } from './disk-limit.ts';
 
 /** What Docker labels volumes with that have no name of their own. */
 export const ANONYMOUS_LABEL = 'com.docker.volume.anonymous';
@@ -58,13 +59,16 @@ const REFUSED = [
 
 /** Undefined: nothing is mounted. Throws InvalidError or UnsupportedError, which name the option. */
 export function volumeMount(options: Readonly<Record<string, string>>): VolumeMount | undefined {
-  for (const name of Object.keys(options)) {
-    if (name === 'size')
-      throw new UnsupportedError('volume option "size": quota size requested but no quota support');
-    if (!['type', 'device', 'o'].includes(name)) throw new InvalidError(`invalid option: "${name}"`);
+  for (const name of Object.keys(options))
+    if (!['type', 'device', 'o', 'size'].includes(name)) throw new InvalidError(`invalid option: "${name}"`);
+  const { type, device, o = '', size } = options;
+  if (volumeBytes(options) !== undefined) {
+    if (type === undefined && device === undefined && options['o'] === undefined) return undefined;
+    throw new InvalidError(
+      'volume option "size": not with type, device and o: what is mounted has its own size',
+    );
   }
-  if (Object.keys(options).length === 0) return undefined;
-  const { type, device, o = '' } = options;
+  if (Object.keys(options).length === (size === undefined ? 0 : 1)) return undefined;
   if (!device) throw new InvalidError('missing required option: "device"');
   if (!type) throw new InvalidError('missing required option: "type"');
   const { flags, data } = parseWords(o);
@@ -73,7 +77,19 @@ export function volumeMount(options: Readonly<Record<string, string>>): VolumeMo
     throw new InvalidError(`volume option "device": "${device}" is not an absolute path`);
   if (type === 'none' && !isBind)
     throw new InvalidError('volume option "type": none needs the option o=bind');
+  if (isBind && data !== '') throw new InvalidError(`volume option "o": ${data} has no meaning with bind`);
   return { type: isBind ? 'none' : type, source: device, flags, data };
+}
+
+/** How much the volume may hold; undefined: as much as there is room. Throws InvalidError. */
+export function volumeBytes({ size }: Readonly<Record<string, string>>): number | undefined {
+  try {
+    const bytes = size === undefined ? undefined : diskBytesOf({ size });
+    if (bytes === undefined || bytes >= MIN_DISK_BYTES) return bytes;
+  } catch (cause) {
+    throw new InvalidError(`volume option "size": ${describeError(cause)}`, { cause });
+  }
+  throw new InvalidError(`volume option "size": at least ${MIN_DISK_BYTES} bytes (1m) are expected`);
 }
 
 function parseWords(text: string): { flags: number; data: string } {

@@ -1,3 +1,4 @@
+import type { NodeDevices } from './device-request.ts';
 import type { NodeDrivers } from './outside-network.ts';
 
 /** A port of a node that is published there, or should be, and that another program listens on. */
@@ -8,11 +9,13 @@ export interface TakenPort {
   readonly holder: 'theirs' | 'ours';
 }
 
-/** What an agent says of its node's networks. */
+/** What an agent says of its node's networks and devices. */
 export interface NetworkReport {
   /** How many changes that others made to the kernel's state were undone since the agent began, by what they were made to. */
   readonly repairs: Readonly<Record<string, number>>;
   readonly takenPorts: readonly TakenPort[];
   /** Absent: Shoal's own networks only. */
   readonly drivers?: NodeDrivers;
+  /** Of its machine, besides: what is described there for containers. Absent: nothing. */
+  readonly devices?: NodeDevices;
 }

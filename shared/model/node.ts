@@ -1,3 +1,4 @@
+import type { NodeDevices } from './device-request.ts';
 import type { GenericResource } from './generic-resource.ts';
 import type { TakenPort } from './network-report.ts';
 import type { NodeDrivers } from './outside-network.ts';
@@ -84,4 +85,6 @@ export interface Node {
   readonly takenPorts?: readonly TakenPort[];
   /** As it said last. Absent: it can be on Shoal's own networks only. */
   readonly drivers?: NodeDrivers;
+  /** As it said last. Absent: nothing is described there. */
+  readonly devices?: NodeDevices;
 }

@@ -97,6 +97,8 @@ export interface AgentOptions {
   readonly preloadImages?: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly genericResources?: readonly GenericResource[];
+  /** Where the vendors of its devices describe them; the later has precedence. Default: CDI's own. */
+  readonly cdiDirectories?: readonly string[];
   /** Ids for containers with a user namespace of their own, and whether all have one that do not say `host`. */
   readonly userNamespaces?: {
     readonly remap: boolean;

@@ -1,3 +1,6 @@
+import type { DeviceRequest } from './device-request.ts';
+import type { LifecycleHook } from './lifecycle-hook.ts';
+
 /** A device of the node in the container. */
 export interface DeviceMapping {
   readonly source: string;
@@ -36,6 +39,8 @@ export interface RuntimeOptions {
   /** For the runtime's configuration; the runtime itself does nothing by them. */
   readonly annotations?: Readonly<Record<string, string>>;
   readonly devices?: readonly DeviceMapping[];
+  /** Devices that files of the node describe (CDI). */
+  readonly deviceRequests?: readonly DeviceRequest[];
   /** "c 1:3 rwm" as the device cgroup has them; * for any number. */
   readonly deviceRules?: readonly string[];
   /** Size of /dev/shm; 64 MiB without. */
@@ -75,6 +80,10 @@ export interface RuntimeOptions {
   readonly memorySwappiness?: number;
   /** What finds no memory below its limit waits for some, and is not killed; of cgroup v1 alone. */
   readonly oomKillDisable?: boolean;
+  /** Run in the container one after the other, once its process is; it does not count as started before, and one that fails ends it. */
+  readonly postStart?: readonly LifecycleHook[];
+  /** The same, before it is told to stop and within its grace period; whatever becomes of them, it is stopped then. */
+  readonly preStop?: readonly LifecycleHook[];
   /** `missing`: an image that is here is used without asking its registry; `never`: and no other. */
   readonly pullPolicy?: 'missing' | 'never';
 }

@@ -1,5 +1,6 @@
 /** Schemas of what a node says of itself: its description and its tasks' statuses. */
 import { z } from 'zod';
+import type { NodeDevices } from '../model/device-request.ts';
 import type { NetworkReport } from '../model/network-report.ts';
 import type { NodeDescription, TunnelKeys } from '../model/node.ts';
 import type { NodeDrivers } from '../model/outside-network.ts';
@@ -88,6 +89,22 @@ const nodeDrivers = conforms<NodeDrivers>()(
   z.strictObject({ macvlanParents: driverNames.exactOptional(), plugins: driverNames.exactOptional() }),
 );
 
+/** A node with more, or longer ones, is believed of none: the agent cuts them. */
+export const MAX_DEVICES = 1024;
+export const MAX_DEVICE_PROBLEMS = 32;
+export const MAX_DEVICE_TEXT = 512;
+const deviceText = z.string().min(1).max(MAX_DEVICE_TEXT);
+
+const nodeDevices = conforms<NodeDevices>()(
+  z.strictObject({
+    names: z.array(deviceText).max(MAX_DEVICES),
+    problems: z
+      .array(z.strictObject({ of: deviceText, why: deviceText }))
+      .max(MAX_DEVICE_PROBLEMS)
+      .exactOptional(),
+  }),
+);
+
 export const networkReportSchema = conforms<NetworkReport>()(
   z.strictObject({
     repairs: z.record(z.string().regex(/^[a-z]{1,20}$/), count),
@@ -95,5 +112,6 @@ export const networkReportSchema = conforms<NetworkReport>()(
       .array(z.strictObject({ port: z.string().max(64), holder: z.enum(['theirs', 'ours']) }))
       .max(MAX_TAKEN_PORTS),
     drivers: nodeDrivers.exactOptional(),
+    devices: nodeDevices.exactOptional(),
   }),
 );

@@ -4,7 +4,9 @@ import type { MountSpec } from '../model/mount.ts';
 import type { NetworkAttachment } from '../model/network.ts';
 import type { Canary } from '../model/assignment.ts';
 import type { Autoscale } from '../model/autoscale.ts';
+import type { DeviceRequest } from '../model/device-request.ts';
 import type { GenericRequest, GenericResource } from '../model/generic-resource.ts';
+import type { LifecycleHook } from '../model/lifecycle-hook.ts';
 import type { FileReference } from '../model/secret.ts';
 import type {
   ContainerSpec,
@@ -132,6 +134,23 @@ const blockIo = conforms<BlockIo>()(
   }),
 );
 
+const deviceRequest = conforms<DeviceRequest>()(
+  z.strictObject({ kinds: texts, names: optionalTexts, count: z.number().int().exactOptional() }),
+);
+
+const lifecycleHooks = z
+  .array(
+    conforms<LifecycleHook>()(
+      z.strictObject({
+        command: texts,
+        user: optionalText,
+        workingDir: optionalText,
+        env: optionalTexts,
+      }),
+    ),
+  )
+  .exactOptional();
+
 const runtime = conforms<RuntimeOptions>()(
   z.strictObject({
     privileged: optionalFlag,
@@ -139,6 +158,7 @@ const runtime = conforms<RuntimeOptions>()(
     readOnlyPaths: optionalTexts,
     annotations: labels.exactOptional(),
     devices: z.array(z.strictObject({ source: text, target: text, access: text })).exactOptional(),
+    deviceRequests: z.array(deviceRequest).exactOptional(),
     deviceRules: optionalTexts,
     shmBytes: optionalCount,
     diskBytes: optionalCount,
@@ -162,6 +182,8 @@ const runtime = conforms<RuntimeOptions>()(
     memorySwapBytes: z.number().int().exactOptional(),
     memorySwappiness: z.number().int().exactOptional(),
     oomKillDisable: optionalFlag,
+    postStart: lifecycleHooks,
+    preStop: lifecycleHooks,
     pullPolicy: z.enum(['missing', 'never']).exactOptional(),
   }),
 );

@@ -6,7 +6,7 @@ import os from 'node:os';
 import { promisify } from 'node:util';
 import type { ExecutionContext } from 'ava';
 import type { Docker } from './docker.ts';
-import { IMAGE, type Scene, suite } from './suite.ts';
+import { IMAGE, LOCAL, type Scene, suite } from './suite.ts';
 
 const { test } = await suite((cluster) => cluster.agents(1));
 
@@ -70,6 +70,39 @@ echo 1 > /proc/sys/net/ipv4/ip_forward && echo writable`,
   t.regex(log, /on \/sys type sysfs \(rw/);
   for (const word of ['mounted', 'made', 'writable', 'kmsg']) t.regex(log, new RegExp(`^${word}$`, 'm'));
   t.regex(log, /^c.* 10, *229 .*\/dev\/fuse/m);
+});
+
+test('commands after the start and before the stop; one that fails ends the task', async (t, scene) => {
+  const { docker, swarm, tag } = scene;
+  const keys = `    init: true
+    post_start:
+      - command: [sh, -c, 'echo "$$(id -u) $$(pwd) $$WHO" > /after']
+        user: root
+        working_dir: /bin
+        environment: {WHO: me}
+    pre_stop:
+      - command: [sh, -c, 'echo "$$(cat /after), before" > /proc/1/fd/1']`;
+  const log = await inside(t, scene, 'hooks', keys, 'while ! test -s /after; do sleep 0.1; done; cat /after');
+  t.regex(log, /^0 \/bin me$/m);
+  const service = `hooks-${tag}_web`;
+  await docker.ok('service', 'update', ...LOCAL, '--detach', '--force', service);
+  await swarm.eventually(async () =>
+    /^0 \/bin me, before$/m.test(await docker.ok('service', 'logs', '--raw', service)),
+  );
+  const failing = `services: {web: {image: ${IMAGE}, post_start: [{command: [sh, -c, "echo no; exit 3"]}], deploy: {restart_policy: {condition: none}}}}`;
+  t.teardown(() => docker.run(['stack', 'rm', `fails-${tag}`]));
+  await swarm.deploy(`fails-${tag}`, failing);
+  const why = [
+    'service',
+    'ps',
+    '--no-trunc',
+    '--format',
+    '{{.CurrentState}}: {{.Error}}',
+    `fails-${tag}_web`,
+  ];
+  await swarm.eventually(async () =>
+    /Failed.*post_start "sh -c echo no; exit 3": exit code 3: no/.test(await docker.ok(...why)),
+  );
 });
 
 test('without: the usual bounds hold', async (t, scene) => {

@@ -11,6 +11,7 @@ import { Containers, type NewContainer } from '../../agent/container/containers.
 import { runtimeSpec } from '../../agent/container/runtime-spec.ts';
 import { readSample } from '../../agent/container/stats.ts';
 import { diskAbility } from '../../agent/container/writable-layer.ts';
+import { Volumes } from '../../agent/volume/volumes.ts';
 import type { ContainerSpec, ResourceAmounts, RuntimeOptions } from '../../shared/model/index.ts';
 import { silentLogger } from '../harness/silent-logger.ts';
 
@@ -29,11 +30,21 @@ function made(
   script: string,
   limits: ResourceAmounts & { pids?: number },
   runtime: RuntimeOptions = {},
+  volume?: string,
 ): NewContainer {
   const id = randomBytes(32).toString('hex');
   const command = ['sh', '-c', script];
   const spec: ContainerSpec = { image: 'x', labels: {}, command, args: [], env: [], mounts: [], runtime };
-  const rest = { reservations: {}, hostname: 'h', cgroupsPath: `/shoal-vm/agent/${id}`, binds: [] };
+  const binds =
+    volume === undefined ? [] : [{ source: volume, target: '/data', options: ['bind', 'rprivate'] }];
+  const limitedVolume = volume !== undefined;
+  const rest = {
+    reservations: {},
+    hostname: 'h',
+    cgroupsPath: `/shoal-vm/agent/${id}`,
+    binds,
+    limitedVolume,
+  };
   const config = runtimeSpec({ spec, user: USER, image: IMAGE, limits, ...rest });
   return {
     record: {
@@ -135,6 +146,21 @@ const tests: Record<string, () => Promise<void>> = {
     assert.match(await logOf(id), /uota exceeded/);
     assert.equal(limits(), '1');
     await next.remove(id);
+    assert.equal(limits(), '0');
+  },
+  'a volume holds no more than its size, which ends with it': async () => {
+    const volumes = new Volumes(STATE, () => [], silentLogger);
+    const { volume } = await volumes.create({ name: 'small', options: { size: '4m' }, labels: {} });
+    assert.equal(limits(), '1');
+    const script =
+      'mkdir /data/d; dd if=/dev/zero of=/data/d/big bs=1M count=6; chattr -p 0 /data/d; df -k /data | tail -n 1; rm /data/d/big; echo again >/data/d/f; cat /data/d/f';
+    const { id } = await started(made(script, {}, {}, volume.mountpoint));
+    assert.equal((await containers.wait(id, deadline)).exitCode, 0);
+    const log = await logOf(id);
+    for (const words of [/uota exceeded/, /Operation not permitted/, / 4096 /, /stdout F again/])
+      assert.match(log, words);
+    await containers.remove(id);
+    await volumes.remove('small', false);
     assert.equal(limits(), '0');
   },
 };

@@ -79,6 +79,7 @@ const AGENT_TESTS = [
   'the agent pauses a container, lets it go on, and stops it',
   'the agent tells a kill for memory from others',
   'a limit of the disk outlives the agent, and ends with the container',
+  'a volume holds no more than its size, which ends with it',
 ];
 
 const WIREGUARD_TESTS = [

@@ -20,6 +20,8 @@ const HARMLESS_RUNTIME: ReadonlySet<string> = new Set([
   'memorySwappiness',
   'oomKillDisable',
   'pullPolicy',
+  'postStart',
+  'preStop',
 ] satisfies (keyof RuntimeOptions)[]);
 
 const HARMLESS: ReadonlySet<string> = new Set([
@@ -98,13 +100,16 @@ export function volumePowers(
 }
 
 function runtimePowers(runtime: RuntimeOptions = {}): string[] {
-  const { privileged, devices = [], deviceRules = [], network, userNamespace, ...others } = runtime;
-  const { maskedPaths, readOnlyPaths, ...rest } = others;
+  const { privileged, devices = [], deviceRequests = [], deviceRules = [], network, ...others } = runtime;
+  const { userNamespace, maskedPaths, readOnlyPaths, ...rest } = others;
   return [
     ...(privileged === true ? ['privileged'] : []),
     // An empty list is the most that can be asked for.
     ...(maskedPaths === undefined && readOnlyPaths === undefined ? [] : ['system paths of its own']),
     ...devices.map(({ source }) => `device ${source}`),
+    ...deviceRequests.flatMap(({ kinds, names = ['...'] }) =>
+      names.map((name) => `device ${kinds.join(' or ')}=${name}`),
+    ),
     ...deviceRules.map((rule) => `device rule ${rule}`),
     ...(userNamespace === 'host' ? ["the node's user namespace"] : []),
     ...(network === undefined || network === 'none' ? [] : [`network ${network}`]),

@@ -4,6 +4,7 @@ import type { Reasons } from '../http/unsupported.ts';
 import { zBlockIo } from './block-io-codec.ts';
 import { zFlag, zLabels, zText, zTexts, zUsers, zWhole } from './common.ts';
 import { zHealth } from './container-spec-codec.ts';
+import { zDeviceRequests } from './device-request-codec.ts';
 import { zSwappiness } from './host-config-codec.ts';
 import { zMount } from './mount-codec.ts';
 
@@ -81,6 +82,7 @@ export const zHostConfig = z.object({
     .array(z.object({ PathOnHost: z.string(), PathInContainer: zText, CgroupPermissions: zText }))
     .nullish(),
   DeviceCgroupRules: zTexts,
+  DeviceRequests: zDeviceRequests,
   Ulimits: z.array(z.object({ Name: z.string(), Soft: zInteger, Hard: zInteger })).nullish(),
   Sysctls: zLabels,
   Dns: zTexts,

@@ -7,7 +7,9 @@ import { describeError, InvalidError } from '../../../shared/errors/index.ts';
 import { diskBytesOf } from '../../../shared/lib/disk-limit.ts';
 import type { RuntimeOptions } from '../../../shared/model/index.ts';
 import { decodeBlockIo, encodeBlockIo, zBlockIo } from './block-io-codec.ts';
+import { decodeDeviceRequests, encodeDeviceRequests, zDeviceRequests } from './device-request-codec.ts';
 import { defined, given, zFlag, zLabels, zText, zTexts, zUsers, zWhole } from './common.ts';
+import { decodeLifecycle, encodeLifecycle, zLifecycle } from './lifecycle-codec.ts';
 
 const zMode = z.enum(['', 'host'], { error: "'host' is expected" }).nullish();
 
@@ -21,6 +23,7 @@ export const zHostConfig = z
       .array(z.object({ PathOnHost: z.string(), PathInContainer: zText, CgroupPermissions: zText }))
       .nullish(),
     DeviceCgroupRules: zTexts,
+    DeviceRequests: zDeviceRequests,
     ShmSize: zWhole,
     StorageOpt: zLabels,
     PidMode: zMode,
@@ -41,6 +44,8 @@ export const zHostConfig = z
     OomKillDisable: zFlag,
     ...zBlockIo,
     // Not Docker's: of a service it has no way to say it.
+    PostStart: zLifecycle,
+    PreStop: zLifecycle,
     PullPolicy: z.enum(['', 'missing', 'never']).nullish(),
   })
   .nullish();
@@ -48,7 +53,7 @@ export const zHostConfig = z
 /** The fields that a service's HostConfig and a container's have in common. A container's has more modes. */
 export type CommonHostConfig = Omit<
   NonNullable<z.output<typeof zHostConfig>>,
-  'PidMode' | 'IpcMode' | 'UTSMode' | 'CgroupnsMode' | 'CpuPeriod' | 'PullPolicy'
+  'PidMode' | 'IpcMode' | 'UTSMode' | 'CgroupnsMode' | 'CpuPeriod' | 'PullPolicy' | 'PostStart' | 'PreStop'
 > &
   Partial<Record<'PidMode' | 'IpcMode' | 'UTSMode' | 'CgroupnsMode', string | null | undefined>>;
 
@@ -57,6 +62,8 @@ export function decodeHostConfig(raw: z.output<typeof zHostConfig>): RuntimeOpti
   const options = defined({
     ...decodeCommon(raw),
     cpuPeriodUs: given(raw.CpuPeriod),
+    postStart: decodeLifecycle(raw.PostStart),
+    preStop: decodeLifecycle(raw.PreStop),
     pullPolicy: given(raw.PullPolicy) as RuntimeOptions['pullPolicy'],
   });
   return given(options) as RuntimeOptions | undefined;
@@ -72,6 +79,7 @@ export function decodeCommon(raw: CommonHostConfig): Partial<Record<keyof Runtim
       access: given(device.CgroupPermissions) ?? 'rwm',
     })),
     deviceRules: given(raw.DeviceCgroupRules),
+    deviceRequests: decodeDeviceRequests(raw.DeviceRequests),
     shmBytes: given(raw.ShmSize),
     diskBytes: diskLimitOf(raw),
     hostPid: hosts(raw.PidMode),
@@ -120,6 +128,7 @@ export function encodeHostConfig(options: RuntimeOptions): object {
       CgroupPermissions: access,
     })),
     DeviceCgroupRules: options.deviceRules,
+    DeviceRequests: encodeDeviceRequests(options.deviceRequests),
     ShmSize: options.shmBytes,
     StorageOpt: options.diskBytes === undefined ? undefined : { size: String(options.diskBytes) },
     PidMode: mode(options.hostPid),
@@ -139,6 +148,8 @@ export function encodeHostConfig(options: RuntimeOptions): object {
     MemorySwappiness: options.memorySwappiness,
     OomKillDisable: options.oomKillDisable,
     ...encodeBlockIo(options.blockIo),
+    PostStart: encodeLifecycle(options.postStart),
+    PreStop: encodeLifecycle(options.preStop),
     PullPolicy: options.pullPolicy,
   });
 }

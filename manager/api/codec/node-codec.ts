@@ -63,7 +63,7 @@ export function encodeNode(
       Role: node.spec.role,
       Availability: node.spec.availability,
     }),
-    Description: {
+    Description: defined({
       Hostname: description?.hostname ?? '',
       Platform: { Architecture: description?.arch ?? '', OS: description?.os ?? '' },
       Resources: defined({
@@ -80,7 +80,9 @@ export function encodeNode(
         ],
       },
       TLSInfo: tls,
-    },
+      // Shoal's own: what its CDI files describe.
+      CDIDevices: node.devices?.names,
+    }),
     Status: defined({
       State: node.status,
       Message: messageOf(node, note),
@@ -98,8 +100,9 @@ export function encodeNode(
 }
 
 /** All that people should know of it. */
-function messageOf({ statusMessage, takenPorts = [] }: Node, note: string | undefined): string | undefined {
+function messageOf({ statusMessage, takenPorts = [], devices }: Node, note?: string): string | undefined {
   const own = statusMessage ?? note;
-  const all = [...(own === undefined ? [] : [own]), ...takenPorts.map(takenPortText)];
+  const cdi = (devices?.problems ?? []).map(({ of, why }) => `CDI: ${of}: ${why}`);
+  const all = [...(own === undefined ? [] : [own]), ...takenPorts.map(takenPortText), ...cdi];
   return all.length === 0 ? undefined : all.join('; ');
 }

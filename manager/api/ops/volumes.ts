@@ -2,11 +2,16 @@
  * Volumes are their nodes'. A volume that one node has is called by its name; where several nodes have one of the name, lists
  * show NODE/NAME, and a plain name is refused. NODE/NAME is always taken; NODE is a host name, an id or the start of one.
  */
-import { InvalidError, NotFoundError, UnavailableError } from '../../../shared/errors/index.ts';
+import {
+  InvalidError,
+  NotFoundError,
+  UnavailableError,
+  UnsupportedError,
+} from '../../../shared/errors/index.ts';
 import { newContainerId } from '../../../shared/lib/ids.ts';
 import type { Node } from '../../../shared/model/index.ts';
 import type { NewVolume, VolumeInfo } from '../../../shared/model/node-methods/index.ts';
-import { ANONYMOUS_LABEL } from '../../../shared/lib/local-volume.ts';
+import { ANONYMOUS_LABEL, volumeBytes } from '../../../shared/lib/local-volume.ts';
 import { askNodes } from '../ask-nodes.ts';
 import type { ShownVolume } from '../codec/volume-codec.ts';
 import type { ApiContext } from '../context.ts';
@@ -121,7 +126,13 @@ export async function createVolume(
   if (found.length > 1) throw ambiguous(wanted.name, found);
   const [known] = found;
   if (known !== undefined) return { ...known, created: false };
-  return make(ctx, roomiest(ctx, all), wanted, wanted.name, signal);
+  return make(
+    ctx,
+    roomiest(ctx, all, volumeBytes(wanted.options) !== undefined),
+    wanted,
+    wanted.name,
+    signal,
+  );
 }
 
 async function make(
@@ -136,10 +147,15 @@ async function make(
 }
 
 /** Free space within a sixteenth of the most counts as equal: it changes all the time. */
-function roomiest(ctx: ApiContext, { volumes, freeBytes }: Volumes): string {
-  const nodes = [...freeBytes.keys()]
+function roomiest(ctx: ApiContext, { volumes, freeBytes }: Volumes, limited: boolean): string {
+  const ready = [...freeBytes.keys()]
     .flatMap((id) => ctx.store.get('nodes', id) ?? [])
     .filter((node) => node.status === 'ready' && node.spec.availability === 'active');
+  const nodes = limited ? ready.filter(({ description }) => description?.limitsDisks === true) : ready;
+  if (nodes.length < ready.length && nodes.length === 0)
+    throw new UnsupportedError(
+      'volume option "size": quota size requested but no quota support: no node keeps its volumes on ext4 or xfs, mounted with prjquota',
+    );
   const most = Math.max(...nodes.map(({ id }) => freeBytes.get(id) ?? 0));
   const count = (id: string): number => volumes.filter(({ nodeId }) => nodeId === id).length;
   const [best] = nodes

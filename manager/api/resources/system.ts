@@ -40,6 +40,12 @@ function networkPlugins(nodes: readonly Node[]): string[] {
   return [...new Set(nodes.flatMap(({ drivers }) => drivers?.plugins ?? []))].toSorted();
 }
 
+/** Of all nodes, each once. */
+function cdiDevices(nodes: readonly Node[]): object[] {
+  const names = new Set(nodes.flatMap(({ devices }) => devices?.names ?? []));
+  return [...names].toSorted().map((ID) => ({ Source: 'cdi', ID }));
+}
+
 function serverVersion(ctx: ApiContext): string {
   return `${ENGINE_LEVEL}+shoal.${ctx.version}`;
 }
@@ -88,6 +94,7 @@ function infoBody(ctx: ApiContext): object {
       Authorization: null,
       Log: ['json-file'],
     },
+    DiscoveredDevices: cdiDevices(nodes),
     SystemTime: new Date(ctx.clock.now()).toISOString(),
     LoggingDriver: 'json-file',
     KernelVersion: release(),

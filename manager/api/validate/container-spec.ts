@@ -1,3 +1,4 @@
+import { requestProblem } from '../../../shared/lib/cdi.ts';
 import {
   type BlockIo,
   type ContainerSpec,
@@ -149,6 +150,18 @@ function checkRuntime(container: ContainerSpec): SpecProblem[] {
     check(source.startsWith('/dev/'), 'devices', `'${source}': a path below /dev is expected`);
     check(target.startsWith('/'), 'devices', `'${target}': an absolute path is expected`);
     check(DEVICE_ACCESS.test(access), 'devices', `'${access}': letters of rwm are expected`);
+  }
+  for (const request of runtime.deviceRequests ?? []) {
+    const problem = requestProblem(request);
+    check(problem === undefined, 'deviceRequests', problem ?? '');
+  }
+  for (const field of ['postStart', 'preStop'] as const) {
+    for (const { command, workingDir = '/', env = [] } of runtime[field] ?? []) {
+      check(command.length > 0 && command[0] !== '', field, 'a command is missing');
+      check(workingDir.startsWith('/'), field, `'${workingDir}': an absolute path is expected`);
+      const wrong = env.find((line) => line.startsWith('=') || line === '' || line.includes('\0'));
+      check(wrong === undefined, field, `'${wrong ?? ''}': NAME=VALUE is expected`);
+    }
   }
   for (const rule of runtime.deviceRules ?? []) {
     check(DEVICE_RULE.test(rule), 'deviceRules', `'${rule}': such as 'c 1:3 rwm' is expected`);

@@ -34,6 +34,7 @@ export const REMEDIES: Readonly<Record<string, Remedy>> = {
   version: versionSteps,
   encryption: encryptionSteps,
   'disk limit': diskSteps,
+  devices: deviceSteps,
   constraints: constraintSteps,
   affinity: affinitySteps,
   resources: resourceSteps,
@@ -86,6 +87,12 @@ function encryptionSteps({ columns, row }: Case): Step[] {
 function diskSteps({ columns, row }: Case): Step[] {
   const name = nodeName(columns.node(row));
   const text = `${name} needs ext4 or xfs, mounted with prjquota, below its state directory, then restart its agent`;
+  return [{ change: { kind: 'other' }, text }];
+}
+
+function deviceSteps({ columns, row }: Case): Step[] {
+  const name = nodeName(columns.node(row));
+  const text = `${name} needs a CDI file for it in /etc/cdi or /var/run/cdi, or join a node that has one`;
   return [{ change: { kind: 'other' }, text }];
 }
 

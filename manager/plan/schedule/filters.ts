@@ -1,5 +1,12 @@
 /** Which nodes can take a task, as data: the first filter that a node fails is why it does not. */
-import type { GenericRequest, Network, Node, ServiceSpec } from '../../../shared/model/index.ts';
+import type {
+  DeviceRequest,
+  GenericRequest,
+  Network,
+  Node,
+  ServiceSpec,
+} from '../../../shared/model/index.ts';
+import { chooseDevices } from '../../../shared/lib/cdi.ts';
 import { isEncrypted } from '../../../shared/lib/network-encrypted.ts';
 import { outsideOf, outsideProblem } from '../../../shared/lib/network-outside.ts';
 import { type PortClaim, portText } from '../../../shared/lib/published-port.ts';
@@ -94,7 +101,7 @@ export const FIXED_FILTERS: readonly Filter[] = [
   },
   {
     name: 'disk limit',
-    applies: ({ spec }) => spec.container.runtime?.diskBytes !== undefined,
+    applies: ({ spec }) => limitsDisk(spec),
     check: (_request, columns, row) => columns.node(row).description?.limitsDisks === true,
     explain: () => 'its file system can not limit the disks of containers',
   },
@@ -103,6 +110,12 @@ export const FIXED_FILTERS: readonly Filter[] = [
     applies: ({ outside }) => outside.length > 0,
     check: ({ outside }, columns, row) => outsideProblem(outside, columns.node(row).drivers) === undefined,
     explain: ({ outside }, columns, row) => outsideProblem(outside, columns.node(row).drivers) ?? '',
+  },
+  {
+    name: 'devices',
+    applies: ({ spec }) => deviceRequestsOf(spec).length > 0,
+    check: ({ spec }, columns, row) => devicesProblem(spec, columns.node(row)) === undefined,
+    explain: ({ spec }, columns, row) => devicesProblem(spec, columns.node(row)) ?? '',
   },
   {
     name: 'image and volumes',
@@ -240,6 +253,23 @@ export function networkSkew(
 ): string | undefined {
   const unknown = unknownKey({ newKeys: networks.flatMap((network) => newKeysIn(view, network)) }, node);
   return unknown === undefined ? undefined : unknownText(node, unknown);
+}
+
+/** Of the container, or of a volume that it makes. */
+function limitsDisk({ container }: ServiceSpec): boolean {
+  const sized = container.mounts.some(
+    (mount) => mount.kind === 'volume' && mount.options?.['size'] !== undefined,
+  );
+  return sized || container.runtime?.diskBytes !== undefined;
+}
+
+function deviceRequestsOf({ container }: ServiceSpec): readonly DeviceRequest[] {
+  return container.runtime?.deviceRequests ?? [];
+}
+
+function devicesProblem(spec: ServiceSpec, { devices }: Node): string | undefined {
+  const choice = chooseDevices(deviceRequestsOf(spec), devices);
+  return 'problem' in choice ? choice.problem : undefined;
 }
 
 const NO_NODE = 'no suitable node (the cluster has no node)';

@@ -197,9 +197,12 @@ static int clone_init(struct container *c, struct shoal_error *err) {
 static void await_ready(struct container *c) {
   struct report report = {0};
   ssize_t n;
-  do {
+  for (;;) {
     n = terminal_receive(c->sync_fd, &report, &c->terminal_fd);
-  } while (n < 0 ? errno == EINTR : report.kind == REPORT_TERMINAL && n > 0);
+    if (n < 0 ? errno == EINTR : report.kind == REPORT_TERMINAL && n > 0) continue;
+    if (n != (ssize_t)sizeof report || report.kind != REPORT_HOOKS) break;
+    if (report_hooks(c->state.pid, c->sync_fd, &report.error) < 0) give_up(&report.error);
+  }
   if (n == (ssize_t)sizeof report && report.kind == REPORT_READY) return;
   if (n != (ssize_t)sizeof report) (void)shoal_fail(&report.error, EPIPE, "init", "ended before it was ready");
   give_up(&report.error);

@@ -45,16 +45,6 @@ static int start(struct cloned *child, const struct plan *plan, bool container, 
   return container ? clone_container(plan, inherited, child, err) : start_command(child, plan, err);
 }
 
-/* The library runs the hooks, and says a byte when they have succeeded; if one failed it hangs up. */
-static int relay_hooks(const struct cloned *child, struct shoal_error *err) {
-  struct report report = {.kind = REPORT_HOOKS, .pid = child->pid};
-  char go;
-  if (send(MONITOR_FD_RESULT, &report, sizeof report, MSG_NOSIGNAL) < 0 || recv(MONITOR_FD_RESULT, &go, 1, 0) != 1 ||
-      send(child->sync_fd, &go, 1, MSG_NOSIGNAL) != 1)
-    return shoal_fail(err, ECANCELED, "hooks", "a hook failed");
-  return 0;
-}
-
 /* Who gets the master side expects it to block. */
 static int pass_terminal(int master_fd, struct shoal_error *err) {
   (void)fcntl(master_fd, F_SETFL, fcntl(master_fd, F_GETFL) & ~O_NONBLOCK);
@@ -85,7 +75,7 @@ static int await_child(const struct cloned *child, bool container, struct shoal_
     } else if (master_fd >= 0) {
       rc = pass_terminal(master_fd, err);
     } else if (report.kind == REPORT_HOOKS) {
-      rc = relay_hooks(child, err);
+      rc = report_hooks(child->pid, child->sync_fd, err);
     } else if (report.kind == REPORT_READY) {
       return 0;
     } else {

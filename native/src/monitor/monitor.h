@@ -160,6 +160,9 @@ _Noreturn void exec_child(const struct plan *plan, int sync_fd, const int stdio[
 
 /* --- report.c */
 void report_ready(int fd, pid_t pid);
+/* The library runs the hooks, and says a byte when they have succeeded; if one failed it hangs up. The init, at the
+ * other end of init_fd, is told. */
+int report_hooks(pid_t pid, int init_fd, struct shoal_error *err);
 void report_failure(int fd, const struct shoal_error *error);
 
 /* --- clone.c */

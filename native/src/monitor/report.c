@@ -17,3 +17,14 @@ void report_failure(int fd, const struct shoal_error *error) {
   struct report report = {.kind = REPORT_FAILED, .error = *error};
   send_report(fd, &report);
 }
+
+int report_hooks(pid_t pid, int init_fd, struct shoal_error *err) {
+  struct report report = {.kind = REPORT_HOOKS, .pid = pid};
+  char go;
+  ssize_t n;
+  send_report(MONITOR_FD_RESULT, &report);
+  while ((n = recv(MONITOR_FD_RESULT, &go, 1, 0)) < 0 && errno == EINTR)
+    continue;
+  if (n != 1 || send(init_fd, &go, 1, MSG_NOSIGNAL) != 1) return shoal_fail(err, ECANCELED, "hooks", "a hook failed");
+  return 0;
+}

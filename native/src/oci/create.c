@@ -102,11 +102,8 @@ static void fill_record(struct creation *creation) {
 static int run_hooks(struct creation *creation, pid_t pid, struct shoal_error *err) {
   cJSON *state = store_state(&creation->container, STATUS_CREATING);
   cJSON_ReplaceItemInObjectCaseSensitive(state, "pid", cJSON_CreateNumber(pid));
-  const struct hook_way inside = {.spawn = hook_spawn_inside, .context = &pid};
   int rc = net_devices_hand_over(creation->bundle.net_devices, pid, err);
-  if (rc == 0) rc = hooks_run(creation->bundle.hooks, "prestart", state, &hook_beside, err);
-  if (rc == 0) rc = hooks_run(creation->bundle.hooks, "createRuntime", state, &hook_beside, err);
-  if (rc == 0) rc = hooks_run(creation->bundle.hooks, "createContainer", state, &inside, err);
+  if (rc == 0) rc = hooks_run_early(creation->bundle.hooks, state, pid, err);
   cJSON_Delete(state);
   if (rc == 0 && send(creation->call.result[0], "", 1, MSG_NOSIGNAL) != 1)
     rc = shoal_fail(err, EPIPE, "monitor", "ended during the hooks");

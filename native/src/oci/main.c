@@ -28,13 +28,14 @@ static const struct {
     {"events", "print figures and out-of-memory kills", command_events},
     {"features", "print what this runtime supports, as JSON", command_features},
     {"spec", "write a config.json to begin with", command_spec},
+    {"run-hooks", NULL, command_run_hooks}, /* not for people */
 };
 #define COMMANDS (sizeof commands / sizeof commands[0])
 
 static int usage(FILE *to, int code) {
   (void)fputs("usage: shoal-oci [--root DIR] [--log FILE] [--log-format text|json] [--debug] COMMAND ...\n", to);
   for (size_t i = 0; i < COMMANDS; i++)
-    (void)fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].summary);
+    if (commands[i].summary != NULL) (void)fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].summary);
   return code;
 }
 

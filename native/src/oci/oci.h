@@ -107,6 +107,9 @@ char **hook_strings(const cJSON *list, const char *first);
 /* --- hook-inside.c: a way. context: pid_t *, of a process whose namespaces the hook is run in, as the host's root. */
 int hook_spawn_inside(void *context, const cJSON *hook, int input, pid_t *pid, struct shoal_error *err);
 
+/* --- run-hooks.c: those before the root is pivoted. pid: of the init. */
+int hooks_run_early(const cJSON *hooks, const cJSON *state, pid_t pid, struct shoal_error *err);
+
 /* --- exec.c: a way. context: struct container *. As a command of the container, with the rights of its own process:
  * the program is one of the container's files. */
 int hook_spawn_as_command(void *context, const cJSON *hook, int input, pid_t *pid, struct shoal_error *err);
@@ -173,6 +176,7 @@ int command_update(const struct oci *oci, int argc, char *argv[]);
 int command_events(const struct oci *oci, int argc, char *argv[]);
 int command_features(const struct oci *oci, int argc, char *argv[]);
 int command_spec(const struct oci *oci, int argc, char *argv[]);
+int command_run_hooks(const struct oci *oci, int argc, char *argv[]);
 
 /* The one argument after the options; NULL, logged, if there is another number of them. */
 const char *only_argument(int argc, char *argv[], const char *usage);

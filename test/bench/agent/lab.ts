@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { CdiDirectories } from '../../../agent/cdi/directories.ts';
 import { ContainerBuilder } from '../../../agent/container/builder.ts';
 import { Containers } from '../../../agent/container/containers.ts';
 import { imageArchive } from '../../../agent/image/build-tar.ts';
@@ -119,6 +120,7 @@ export async function startLab(count: number, undo: UndoStack): Promise<Lab> {
     images,
     containers,
     volumes,
+    cdi: await CdiDirectories.open({ cdiDirectories: [], logger: silentLogger }, () => undefined, never),
     resolvConf: (task) => network.resolvConfFor(task.taskId),
     cgroupParent,
     files: new TaskFiles(undefined),

@@ -4,6 +4,7 @@ import os from 'node:os';
 import path from 'node:path';
 import test from 'ava';
 import type { HeldMount } from '../../../agent/container/held-mounts.ts';
+import { UnsupportedError } from '../../../shared/errors/index.ts';
 import { timesMounted } from '../../../agent/volume/mounted.ts';
 import { Volumes } from '../../../agent/volume/volumes.ts';
 import { silentLogger } from '../../harness/silent-logger.ts';
@@ -57,6 +58,43 @@ test('made once, with labels and options; found by a later agent; removed with w
   await t.throwsAsync(later.remove('a', false), { message: 'get a: no such volume' });
   await later.remove('a', true);
   t.deepEqual(await readdir(path.join(rig.directory, 'volumes')), []);
+});
+
+test('a size is the file system’s limit, set before anything is in the volume and lifted with it', async (t) => {
+  await using rig = await Rig.up();
+  const said: unknown[] = [];
+  let refuses = false;
+  const volumes = new Volumes(rig.directory, () => [], silentLogger, {
+    set: async (directory, bytes) => {
+      said.push(['set', path.relative(rig.directory, directory), bytes, await readdir(directory)]);
+      if (refuses) throw new UnsupportedError('no quota support');
+    },
+    clear: async (directory) => void said.push(['clear', path.basename(directory), await readdir(directory)]),
+  });
+  const options = { size: '2m' };
+  const { volume } = await volumes.create({ name: 'a', options, labels: {} });
+  await volumes.create({ name: 'free', options: {}, labels: {} });
+  await writeFile(path.join(volume.mountpoint, 'file'), 'x');
+  await volumes.create({ name: 'a', options, labels: {} });
+  t.true(await volumes.limited(['free', 'a', 'missing', '../a']));
+  t.false(await volumes.limited(['free']));
+  await volumes.remove('a', false);
+  t.deepEqual(said, [
+    ['set', 'volumes/a/_data', 2 ** 21, []],
+    ['clear', '_data', ['file']],
+  ]);
+  refuses = true;
+  await t.throwsAsync(volumes.create({ name: 'b', options, labels: {} }), { message: 'no quota support' });
+  await t.throwsAsync(volumes.inspect('b'), { name: 'NotFoundError' });
+  // In earnest: there are none in memory.
+  const memory = await mkdtemp('/dev/shm/shoal-test-volumes-');
+  t.teardown(() => rm(memory, { recursive: true, force: true }));
+  const real = new Volumes(memory, () => [], silentLogger);
+  await t.throwsAsync(real.create({ name: 'b', options, labels: {} }), {
+    instanceOf: UnsupportedError,
+    message: /"size": quota size requested but no quota support: the file system is tmpfs: ext4 or xfs/,
+  });
+  t.deepEqual(await readdir(path.join(memory, 'volumes')), []);
 });
 
 test('names that are none do not leave the directory', async (t) => {

@@ -89,7 +89,7 @@ export const HOST_OPTIONS: readonly OptionSample[] = [
     'DeviceRequests',
     '--gpus',
     [{ Count: 1, Capabilities: [['gpu']] }],
-    'generic resources of services count devices',
+    '`--device vendor.com/class=name`, too; [devices.md](devices.md)',
   ),
   option('KernelMemory', '--kernel-memory', 1024),
   option('KernelMemoryTCP', '', 1024),

@@ -1,6 +1,10 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { genericEnvironment, parseGenericResources } from '../../../shared/lib/generic-resources.ts';
+import {
+  genericEnvironment,
+  grantedDevices,
+  parseGenericResources,
+} from '../../../shared/lib/generic-resources.ts';
 
 test('counted and named, as dockerd has them', (t) => {
   t.deepEqual(parseGenericResources(['gpu=2', 'fpga=F-1', 'fpga=F-2']), [
@@ -8,6 +12,11 @@ test('counted and named, as dockerd has them', (t) => {
     { kind: 'fpga', names: ['F-1', 'F-2'] },
   ]);
   t.deepEqual(parseGenericResources([]), []);
+  const devices = parseGenericResources(['acme.com/gpu=0', 'acme.com/gpu=1']);
+  t.deepEqual(devices, [{ kind: 'acme.com/gpu', names: ['0', '1'] }]);
+  t.deepEqual(grantedDevices([...devices, { kind: 'gpu', names: ['a'] }]), [
+    { kinds: ['acme.com/gpu'], names: ['0', '1'] },
+  ]);
 });
 
 for (const [terms, message] of [
@@ -25,6 +34,8 @@ for (const [terms, message] of [
   [['gpu=1', 'gpu=2'], 'gpu: one count or names are expected, not 1, 2'],
   [['gpu=a', 'gpu=a'], 'gpu=a is given twice'],
   [['gpu=a,b'], 'gpu=a,b: a name has no space, comma or =, and at most 128 characters'],
+  [['a/gpu=-1'], 'a/gpu=-1: the name of a CDI device is expected, such as 0'],
+  [['a/gpu=0', 'a/gpu=0'], 'a/gpu=0 is given twice'],
   [['gpu=1', 'GPU=a'], 'gpu and GPU differ in case only'],
 ] as const) {
   test(`refused: ${terms.join(' ')}`, (t) => {

@@ -1,8 +1,11 @@
 import test from 'ava';
-import { serverOf, volumeMount, withServer } from '../../../shared/lib/local-volume.ts';
+import { serverOf, volumeBytes, volumeMount, withServer } from '../../../shared/lib/local-volume.ts';
 
 test('no options: a directory of the node', (t) => {
   t.is(volumeMount({}), undefined);
+  t.is(volumeMount({ size: '1g' }), undefined);
+  t.is(volumeMount({ size: '0' }), undefined);
+  t.deepEqual([{}, { size: '0' }, { size: '1.5G' }].map(volumeBytes), [undefined, undefined, 1.5 * 2 ** 30]);
 });
 
 test('words of o are flags of mount(2); what is none is the file system’s', (t) => {
@@ -32,7 +35,10 @@ test('the server of a network file system gives way to its address', (t) => {
 test('what can not work is refused by name', (t) => {
   const bad: [Record<string, string>, RegExp][] = [
     [{ colour: 'red' }, /invalid option: "colour"/],
-    [{ size: '1g' }, /size.*no quota support/],
+    [{ size: 'much' }, /option "size": size 'much': such as 10G or 512m is expected/],
+    [{ size: '5k' }, /option "size": at least 1048576 bytes/],
+    [{ size: '1g', type: 'tmpfs', device: 'tmpfs' }, /not with type, device and o/],
+    [{ size: '0', type: 'tmpfs' }, /missing required option: "device"/],
     [{ type: 'tmpfs' }, /missing required option: "device"/],
     [{ device: '/srv' }, /missing required option: "type"/],
     [{ o: 'bind' }, /missing required option/],

@@ -8,6 +8,7 @@ import {
   killContainer,
   NativeError,
   type OciConfig,
+  type OciHooks,
   readState,
   startContainer,
   waitContainer,
@@ -275,7 +276,6 @@ test('binds: read-only holds, a missing target is made, a missing source is name
 
 test('what is not implemented is refused by name', async (t) => {
   const cases: [RegExp, (config: Record<string, never>) => void][] = [
-    [/hooks/, (config) => Object.assign(config, { hooks: { prestart: [{ path: '/x' }] } })],
     [/process\.selinuxLabel/, (config) => Object.assign(config['process'] ?? {}, { selinuxLabel: 'x' })],
     [/linux\.intelRdt/, (config) => Object.assign(config['linux'] ?? {}, { intelRdt: { closID: 'x' } })],
     [/'x'/, (config) => Object.assign(config['linux'] ?? {}, { namespaces: [{ type: 'x' }] })],
@@ -298,6 +298,40 @@ test('what is not implemented is refused by name', async (t) => {
     const error = await t.throwsAsync(createContainer(request), { instanceOf: NativeError });
     t.is(error?.step, 'config');
     t.regex(error?.detail ?? '', expected);
+  }
+});
+
+test('hooks run when all is mounted and nothing else does; a failing one is told with its words, and nothing is left', async (t) => {
+  const note = 'grep -o \'"status":"[a-z]*"\' >"$(dirname $0)/root/$1"';
+  const hooks = (request: { runDir: string }, script: string): OciHooks => ({
+    createRuntime: [{ path: '/bin/true' }],
+    createContainer: [
+      { path: '/bin/sh', args: ['sh', '-c', script, `${request.runDir}/config.json`, 'hooked'] },
+    ],
+  });
+  const request = fixture.request(['cat', '/hooked']);
+  request.config.hooks = hooks(request, `test -s "$0" && ${note}`);
+  await createContainer(request);
+  await startContainer(request.runDir);
+  t.is((await fixture.finish(request)).stdout, '"status":"creating"');
+
+  const failing = fixture.request(['true']);
+  failing.config.hooks = hooks(failing, 'echo first; echo no such card >&2; exit 3');
+  const error = await t.throwsAsync(createContainer(failing), { instanceOf: NativeError });
+  t.is(error?.step, 'hooks');
+  t.is(error?.detail, '/bin/sh: exit status 3: no such card');
+  t.deepEqual(fixture.cgroupDirectories(`/${failing.id}`), []);
+  t.false(existsSync(failing.runDir));
+
+  for (const [wrong, message] of [
+    [{ startContainer: [{ path: '/bin/true' }] }, /hooks\.startContainer is not supported/],
+    [{ prestart: [{ path: 'true' }] }, /'true' is not absolute/],
+    [{ prestart: [{ path: '/no/such' }] }, /^\/no\/such/],
+  ] as const) {
+    const refused = fixture.request(['true']);
+    refused.config.hooks = structuredClone<unknown>(wrong) as OciHooks;
+    const { detail } = (await t.throwsAsync(createContainer(refused), { instanceOf: NativeError })) ?? {};
+    t.regex(detail ?? '', message);
   }
 });
 

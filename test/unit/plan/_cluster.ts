@@ -12,6 +12,7 @@ import type {
   NetworkSpec,
   Node,
   NodeDescription,
+  NodeDevices,
   NodeDrivers,
   NodeSpec,
   Service,
@@ -78,6 +79,7 @@ type NodeChanges = Partial<NodeSpec> & {
   readonly status?: Node['status'];
   readonly description?: Partial<NodeDescription>;
   readonly drivers?: NodeDrivers;
+  readonly devices?: NodeDevices;
 };
 
 export class TestCluster {
@@ -122,12 +124,13 @@ export class TestCluster {
     return this;
   }
 
-  node(id: string, { status, description, drivers, ...spec }: NodeChanges = {}): this {
+  node(id: string, { status, description, drivers, devices, ...spec }: NodeChanges = {}): this {
     const before = this.store.get('nodes', id);
     const index = before?.index ?? this.store.all('nodes').size + 1;
     return this.put('nodes', id, {
       id,
       ...(drivers === undefined ? {} : { drivers }),
+      ...(devices === undefined ? {} : { devices }),
       spec: { role: 'worker', availability: 'active', labels: {}, ...before?.spec, ...spec },
       description: {
         hostname: id,

@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { explainPlacement, type Explanation } from '../../../manager/plan/explain/explain.ts';
 import type { Change, Step } from '../../../manager/plan/explain/step.ts';
 import type { Affinity, PublishedPort } from '../../../shared/model/index.ts';
+import { newSpecKeys } from '../../../shared/wire/spec-keys.ts';
 import { cluster, GB, specOf, type SpecChanges, type TestCluster } from './_cluster.ts';
 
 const MB = 2 ** 20;
@@ -93,6 +94,32 @@ test('of generic resources, how many a node has and how many are free', (t) => {
     'n1 has 1 of 2 gpu free, and many reserves 3: reserve fewer, or join a node that has them (shoal agent --generic-resource)',
   ]);
   t.is(c.removeService('first').settle().running('two').length, 1);
+});
+
+test('a task goes where its CDI devices are; who waits is told what is missing, and goes when it is there', (t) => {
+  const asks = (name: string): Pick<SpecChanges, 'container'> => {
+    const deviceRequests = [{ kinds: ['acme.com/card'], names: [name] }];
+    return { container: { ...specOf('x').container, runtime: { deviceRequests } } };
+  };
+  const problems = [{ of: 'acme.com/card=b', why: 'two files' }];
+  const description = { knows: newSpecKeys() };
+  const c = cluster()
+    .node('n1', { description })
+    .node('n2', { description, devices: { names: ['acme.com/card=a'], problems } })
+    .service('first', { replicas: 3, ...asks('a') })
+    .service('second', asks('b'))
+    .settle();
+  t.deepEqual(
+    c.running('first').map(({ nodeId }) => nodeId),
+    ['n2', 'n2', 'n2'],
+  );
+  t.is(
+    explain(c, 'second').reason,
+    'no suitable node (CDI device acme.com/card=b: two files on 1 node; no CDI device acme.com/card=b on 1 node)',
+  );
+  t.regex(helpOf(c, 'second').join(), /n1 needs a CDI file for it in \/etc\/cdi or \/var\/run\/cdi/);
+  c.node('n1', { devices: { names: ['acme.com/card=b'] } }).settle();
+  t.is(c.running('second')[0]?.nodeId, 'n1');
 });
 
 test('who holds a port, how many tasks there are, which service is missed', (t) => {

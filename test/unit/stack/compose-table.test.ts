@@ -95,6 +95,7 @@ function entryOf(list: string, needed: (sample: KeySample) => Tree): Group['file
 
 function neededByMount({ key }: KeySample): Tree {
   if (key.startsWith('bind.')) return { type: 'bind', source: '/a', target: '/t' };
+  if (key.startsWith('image.')) return { type: 'image', source: 'b', target: '/t' };
   if (key.startsWith('tmpfs.')) return { type: 'tmpfs', target: '/t' };
   return { type: key === 'type' ? 'bind' : 'volume', source: 'data', target: '/t' };
 }

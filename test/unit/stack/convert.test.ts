@@ -500,7 +500,7 @@ services:
   a:
     image: x
     runtime: kata
-    gpus: all
+    runtime_: x
     network_mode: service:b
     container_name: c
     depends_on: [b]
@@ -513,7 +513,7 @@ services:
 `);
   t.deepEqual(said(problems, 'error'), [
     '5:5 services.a.runtime: not supported: nodes have one runtime',
-    '6:5 services.a.gpus: not supported yet: nodes do not count GPUs; give the device under devices, and choose nodes by a label',
+    '6:5 services.a.runtime_: unknown key',
     "7:19 services.a.network_mode: 'service:b' is not supported: tasks are placed one by one, on different nodes; let them meet on a network by name, or run both as single containers (docker compose, docker run --network container:NAME)",
     '12:5 services.a.colour: unknown key',
     '15:5 services.b.build: a cluster builds no images: build it, push it to a registry, and name it under image',

@@ -39,7 +39,7 @@ test('CPU time by quota and period, and pull policies', (t) => {
   t.is(spec('pull_policy: always')?.container.runtime, undefined);
 });
 
-test('a volume that is a directory of the node; other options are refused with what is possible', (t) => {
+test('a volume that is a directory of the node, or what the driver’s other options say; wrong ones are refused', (t) => {
   const convert = (options: string): StackConversion =>
     convertStack({
       stack: 's',
@@ -50,15 +50,130 @@ test('a volume that is a directory of the node; other options are refused with w
   const mount = { kind: 'bind', source: '/srv/data', target: '/d', readOnly: false };
   t.deepEqual(bound('{type: none, o: bind, device: /srv/data}'), [mount]);
   t.deepEqual(bound('{o: "bind,ro", device: /srv/data}'), [{ ...mount, readOnly: true }]);
+  const made = { kind: 'volume', source: 's_data', target: '/d', readOnly: false };
+  for (const own of [{ size: '5g' }, { type: 'nfs', o: 'addr=10.0.0.1', device: ':/x' }])
+    t.like((bound(JSON.stringify(own)) as object[])[0], { ...made, options: own });
   const refused: [string, RegExp][] = [
-    ['{type: nfs, o: "addr=10.0.0.1", device: ":/x"}', /type 'nfs' is not supported: mount it on the nodes/],
-    ['{type: none, o: bind, device: data}', /an absolute device/],
-    ['{type: none, o: "bind,uid=5", device: /x}', /are supported/],
-    ['{size: 5g}', /are supported/],
+    ['{type: none, o: bind, device: data}', /"data" is not an absolute path/],
+    ['{type: none, o: "bind,uid=5", device: /x}', /uid=5 has no meaning with bind/],
+    ['{type: nfs}', /missing required option: "device"/],
+    ['{size: 5k}', /at least 1048576 bytes/],
+    ['{colour: red}', /invalid option: "colour"/],
   ];
   for (const [options, message] of refused) {
     const [problem] = convert(options).problems;
     t.is(problem?.key, 'volumes.data.driver_opts');
     t.regex(problem?.message ?? '', message);
   }
+});
+
+test('devices of CDI: by name, GPUs, and those that are reserved', (t) => {
+  const read = (lines: string) => {
+    const compose = `services: {a: {image: x, ${lines}}}`;
+    const { services, problems } = convertStack({ stack: 's', compose, variables: {} });
+    return { runtime: services[0]?.spec.container.runtime, problems: problems.map(({ message }) => message) };
+  };
+  const requests = (lines: string) => read(lines).runtime?.deviceRequests;
+  const kinds = ['nvidia.com/gpu', 'amd.com/gpu'];
+  const named = read('devices: [/dev/fuse, "acme.com/card=0:1", {source: acme.com/card=b}]');
+  t.deepEqual(named, {
+    runtime: {
+      devices: [{ source: '/dev/fuse', target: '/dev/fuse', access: 'rwm' }],
+      deviceRequests: [{ kinds: ['acme.com/card'], names: ['0:1', 'b'] }],
+    },
+    problems: [],
+  });
+  t.deepEqual(requests('gpus: all'), [{ kinds, count: -1 }]);
+  t.deepEqual(requests('gpus: [{driver: nvidia, count: 2}, {device_ids: ["0"]}]'), [
+    { kinds: ['nvidia.com/gpu'], count: 2 },
+    { kinds, names: ['0'] },
+  ]);
+  const reserved = (list: string) => `deploy: {resources: {reservations: {memory: 64m, devices: [${list}]}}}`;
+  t.deepEqual(requests(reserved('{capabilities: [gpu, utility], count: all}')), [{ kinds, count: -1 }]);
+  t.deepEqual(requests(reserved('{capabilities: [gpu], driver: amd, count: 1}')), [
+    { kinds: ['amd.com/gpu'], count: 1 },
+  ]);
+  t.deepEqual(requests(reserved('{driver: cdi, capabilities: [], device_ids: [acme.com/card=a]}')), [
+    { kinds: ['acme.com/card'], names: ['a'] },
+  ]);
+  for (const [lines, message] of [
+    ['devices: ["../card=a/b=c"]', /is no name of a device/],
+    ['gpus: some', /all or a list is expected/],
+    ['gpus: [{count: 0}]', /a whole number from 1/],
+    ['gpus: [{count: 1, options: {a: b}}]', /options are not supported/],
+    ['gpus: [{colour: red}]', /unknown key/],
+    [reserved('{count: 1}'), /capabilities is missing/],
+    [reserved('{capabilities: [tpu], count: 1}'), /capability 'tpu'/],
+    ['deploy: {resources: {limits: {devices: [{capabilities: [gpu]}]}}}', /can be reserved only/],
+  ] as const)
+    t.regex(read(lines).problems.join(), message, lines);
+});
+
+test('volumes without a name, short and long, and images', (t) => {
+  const volumes =
+    '[{type: image, source: y, target: /i, image: {subpath: s}}, "/a", {type: volume, target: /b, read_only: true, volume: {nocopy: true}}]';
+  const compose = `services: {a: {image: x, volumes: ${volumes}}}`;
+  const { services, problems } = convertStack({ stack: 's', compose, variables: {} });
+  t.deepEqual(problems, []);
+  t.deepEqual(services[0]?.spec.container.mounts, [
+    { kind: 'image', source: 'y', target: '/i', readOnly: true, subpath: 's' },
+    { kind: 'volume', source: '', target: '/a', readOnly: false },
+    { kind: 'volume', source: '', target: '/b', readOnly: true, noCopy: true },
+  ]);
+});
+
+test('what another service mounts, in circles too; what it mounts itself stays', (t) => {
+  const read = (services: string) => {
+    const compose = `services: {${services}}\nvolumes: {data: null}`;
+    const { services: all, problems } = convertStack({ stack: 's', compose, variables: {} });
+    const a = all.find(({ key }) => key === 'a')?.spec.container.mounts ?? [];
+    return {
+      mounts: a.map(({ target, readOnly }) => [target, readOnly]),
+      said: problems.map(({ message }) => message),
+    };
+  };
+  const b = 'b: {image: x, volumes: ["data:/d", "/srv:/s"], tmpfs: /t, volumes_from: [c]}';
+  const c = 'c: {image: x, volumes: ["/etc:/e:ro"]}';
+  t.deepEqual(read(`a: {image: x, volumes: ["/own:/s"], volumes_from: ["b:ro", c]}, ${b}, ${c}`), {
+    mounts: [
+      ['/s', false],
+      ['/d', true],
+      ['/e', true],
+    ],
+    said: [],
+  });
+  for (const [services, message] of [
+    ['a: {image: x, volumes_from: [b]}', /'b': there is no such service/],
+    ['a: {image: x, volumes_from: [b]}, b: {image: x, volumes_from: [a]}', /'a': it goes round in a circle/],
+    ['a: {image: x, volumes_from: ["container:b"]}', /a container is on one node/],
+    ['a: {image: x, volumes_from: ["b:rx"]}', /SERVICE:ro or SERVICE:rw is expected/],
+    ['a: {image: x, volumes_from: [b]}, b: {image: x, volumes: [/v]}', /its volume at \/v has no name/],
+  ] as const)
+    t.regex(read(services).said.join(), message, services);
+});
+
+test('commands after the start and before the stop, and entrypoints that are none', (t) => {
+  const read = (lines: string) => {
+    const compose = `services: {a: {image: x, ${lines}}}`;
+    const { services, problems } = convertStack({ stack: 's', compose, variables: { C: 'd' } });
+    const container = services[0]?.spec.container;
+    return { container, said: problems.map(({ message }) => message) };
+  };
+  const hooks = `post_start: [{command: "sh -c 'a b'", user: root, working_dir: /w, environment: {A: b, C: "\${C}"}}]`;
+  t.deepEqual(read(`${hooks}, pre_stop: [{command: [x, y]}]`).container?.runtime, {
+    postStart: [{ command: ['sh', '-c', 'a b'], user: 'root', workingDir: '/w', env: ['A=b', 'C=d'] }],
+    preStop: [{ command: ['x', 'y'] }],
+  });
+  t.deepEqual(read('entrypoint: []').container?.command, ['']);
+  t.deepEqual(read('entrypoint: ""').container?.command, ['']);
+  t.deepEqual(read('entrypoint: null, command: []').container?.command, []);
+  for (const [lines, message] of [
+    ['post_start: [{user: a}]', /command is missing/],
+    ['pre_stop: [{command: x, privileged: true}]', /privileged is not supported/],
+    ['pre_stop: [{command: x, environment: [A]}]', /A: a value is expected/],
+    ['pre_stop: [x]', /a mapping with a command is expected/],
+    [`pre_stop: [{command: "a 'b"}]`, /quotation mark is not closed/],
+    ['pre_stop: [{command: x, colour: red}]', /unknown key/],
+  ] as const)
+    t.regex(read(lines).said.join(), message, lines);
 });
