@@ -29,6 +29,18 @@ const SEVERAL = ['127.0.0.1', '::1', '2001:db8:99::2', '10.99.0.3'].map(
   (hostIp) => ({ protocol: 'tcp', publishedPort: 8087, targetPort: 80, hostIp }) as const,
 );
 
+const MESH_PORTS: World['services'][number]['meshPorts'] = [
+  { protocol: 'tcp', publishedPort: 8080, targetPort: 80 },
+  { protocol: 'udp', publishedPort: 5353, targetPort: 53 },
+  { protocol: 'tcp', publishedPort: 8081, targetPort: 80, hostIp: '127.0.0.1' },
+  { protocol: 'tcp', publishedPort: 8082, targetPort: 80, hostIp: '10.99.0.2' },
+  { protocol: 'tcp', publishedPort: 8083, targetPort: 80, hostIp: '2001:db8:99::2' },
+  { protocol: 'tcp', publishedPort: 8084, targetPort: 80, hostIp: '::' },
+  { protocol: 'tcp', publishedPort: 8086, targetPort: 80, hostIp: '::1' },
+  { protocol: 'tcp', publishedPort: 8085, targetPort: 80, hostIp: '0.0.0.0' },
+  ...SEVERAL,
+];
+
 function world(): World {
   const peer = (nodeId: string, index: number) => ({
     nodeId,
@@ -63,17 +75,7 @@ function world(): World {
         aliases: ['web'],
         networks: ['front', 'ingress'],
         vips: { front: '10.5.0.200', ingress: '10.0.0.200' },
-        meshPorts: [
-          { protocol: 'tcp', publishedPort: 8080, targetPort: 80 },
-          { protocol: 'udp', publishedPort: 5353, targetPort: 53 },
-          { protocol: 'tcp', publishedPort: 8081, targetPort: 80, hostIp: '127.0.0.1' },
-          { protocol: 'tcp', publishedPort: 8082, targetPort: 80, hostIp: '10.99.0.2' },
-          { protocol: 'tcp', publishedPort: 8083, targetPort: 80, hostIp: '2001:db8:99::2' },
-          { protocol: 'tcp', publishedPort: 8084, targetPort: 80, hostIp: '::' },
-          { protocol: 'tcp', publishedPort: 8086, targetPort: 80, hostIp: '::1' },
-          { protocol: 'tcp', publishedPort: 8085, targetPort: 80, hostIp: '0.0.0.0' },
-          ...SEVERAL,
-        ],
+        meshPorts: MESH_PORTS,
         hostPorts: [{ protocol: 'tcp', publishedPort: 9090, targetPort: 80, mode: 'host' }],
       },
       {

@@ -31,20 +31,22 @@ static int place_layer(const char *path, int userns_fd, char place[PLACE_MAX], s
   int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) return shoal_fail(err, errno, STEP, "%s", path);
   (void)snprintf(place, PLACE_MAX, "/proc/self/fd/%d", fd);
+  // cppcheck-suppress resourceLeak
   return 0;
 }
 
 static int place_all(const struct plan *plan, const struct plan_mount *mount, int userns_fd, struct places *places,
                      struct shoal_error *err) {
   const uint32_t *layers = plan_items(plan, mount->options);
-  char place[PLACE_MAX];
+  char other[PLACE_MAX] = "";
   places->count = mount->options.count;
   places->size = (size_t)snprintf(places->options, OPTIONS_MAX, "lowerdir=");
   for (uint32_t i = 0; i < places->count; i++) {
-    int rc = place_layer(plan_string(plan, layers[i]), userns_fd, i == 0 ? places->first : place, err);
+    char *place = i == 0 ? places->first : other;
+    int rc = place_layer(plan_string(plan, layers[i]), userns_fd, place, err);
     if (rc < 0) return rc;
-    places->size += (size_t)snprintf(places->options + places->size, OPTIONS_MAX - places->size, "%s%s",
-                                     i == 0 ? "" : ":", i == 0 ? places->first : place);
+    places->size +=
+        (size_t)snprintf(places->options + places->size, OPTIONS_MAX - places->size, "%s%s", i == 0 ? "" : ":", place);
     if (places->size >= OPTIONS_MAX) return shoal_fail(err, E2BIG, STEP, "too many layers");
   }
   return 0;
