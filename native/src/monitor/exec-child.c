@@ -44,5 +44,5 @@ void exec_child(const struct plan *plan, int sync_fd, const int stdio[3]) {
   if (rc == 0 && plan->detached) rc = process_find_command(plan, &error);
   if (rc == 0) (void)process_run(plan, &sync_fd, &error);
   report_failure(sync_fd, &error);
-  _exit(error.code == ENOENT ? 127 : 126);
+  process_end(error.code == ENOENT ? 127 : 126);
 }

@@ -133,5 +133,5 @@ void init_main(const struct plan *plan, int sync_fd, const int stdio[3]) {
   int sync = SYNC_FD;
   if (process_working_directory(plan, &error) == 0) (void)process_run(plan, &sync, &error);
   report_failure(sync, &error);
-  _exit(error.code == ENOENT ? 127 : 126);
+  process_end(error.code == ENOENT ? 127 : 126);
 }

@@ -66,6 +66,8 @@ int process_find_command(const struct plan *plan, struct shoal_error *err);
  * is hung up after the parent-death signal is armed, the parent is gone already; the filter's listener goes there. It
  * may get another number. */
 int process_run(const struct plan *plan, int *sync_fd, struct shoal_error *err);
+/* Ends the process, whatever its filter says. */
+_Noreturn void process_end(int code);
 
 /* --- descriptors.c: those that the command shall have besides the standard streams. */
 /* Closes all from first on, but for those. first: below MONITOR_FD_PRESERVED. */

@@ -65,6 +65,24 @@ test('hundreds who wait, and hundreds who ask at once, keep nobody from it', asy
   for (const { exitCode } of await Promise.all(stay)) t.is(exitCode, 137);
 });
 
+test('a filter that lets nothing through, not even the end, is no container that spins and stays', async (t) => {
+  const nothing = { defaultAction: 'SCMP_ACT_ERRNO' } as const;
+  const request = fixture.request(['true'], ({ linux }) => {
+    linux.seccomp = nothing;
+  });
+  await createContainer(request);
+  await startContainer(request.runDir);
+  const { exitCode } = await waitContainer(request.runDir, AbortSignal.timeout(DEADLINE_MS));
+  t.is(exitCode, 128 + 4, 'SIGILL');
+  const { runDir } = await running();
+  const { exitCode: ofExec } = await execInContainer(runDir, command('true'), {
+    ...LIMITS,
+    seccomp: nothing,
+  });
+  t.is(ofExec, 128 + 4);
+  await deleteContainer(runDir);
+});
+
 test('a killed monitor takes its container with it, and the state says lost', async (t) => {
   const victim = await running();
   const other = await running();
