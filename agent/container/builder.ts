@@ -201,12 +201,11 @@ export class ContainerBuilder {
     await this.#options.files.write(id, spec, context, process.env);
     // What an earlier manager let pass, and this one would refuse, is no reason to fail now.
     const { policy: log } = readLogDriver(task.spec.logDriver);
-    const mountedImages = this.#mounted.idsOf(task.taskId);
     const record: ContainerRecord = {
       ...recordOf(task, identity, process, stop, health, this.#options.nodeId),
       mounts: heldMounts(spec.mounts, names, binds),
       ...(log.kept ? {} : { withoutLog: true }),
-      ...(mountedImages === undefined ? {} : { mountedImages }),
+      ...this.#mounted.noteOf(task.taskId),
       ...(lender === undefined ? {} : { filesOf: lender.id }),
       ...askedOf(spec),
     };

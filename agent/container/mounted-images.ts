@@ -46,10 +46,11 @@ export class MountedImages {
     return this.#held.get(taskId) ?? new Map();
   }
 
-  idsOf(taskId: string): MountedIds | undefined {
+  /** For the container's record. */
+  noteOf(taskId: string): { readonly mountedImages?: MountedIds } {
     const images = this.of(taskId);
-    if (images.size === 0) return undefined;
-    return Object.fromEntries([...images].map(([name, { id }]) => [name, id]));
+    if (images.size === 0) return {};
+    return { mountedImages: Object.fromEntries([...images].map(([name, { id }]) => [name, id])) };
   }
 
   forget(taskId: string): void {

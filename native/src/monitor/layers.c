@@ -13,41 +13,44 @@
 #define PLACE_MAX 40
 #define STEP "layers"
 
-/* Each layer by a short name, for all of them must fit into mount(2)'s page. */
+#define LAYERS_MAX 500 /* of overlayfs */
+
+/* Each layer by a short name, for all of them must fit into mount(2)'s page: its descriptor's, or its place in the
+ * stage. */
 struct places {
   char options[OPTIONS_MAX];
-  size_t size;
   char first[PLACE_MAX];
+  int fds[LAYERS_MAX];
   uint32_t count;
 };
 
-static int place_layer(const char *path, int userns_fd, char place[PLACE_MAX], struct shoal_error *err) {
+/* *fd stays -1 in the stage. */
+static int place_layer(const char *path, int userns_fd, char place[PLACE_MAX], int *fd, struct shoal_error *err) {
   static unsigned int staged;
   if (userns_fd >= 0) {
     (void)snprintf(place, PLACE_MAX, "l%u", staged++);
     return userns_stage_directory(path, place, userns_fd, err);
   }
-  /* Closed at the execve, or with the process. */
-  int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return shoal_fail(err, errno, STEP, "%s", path);
-  (void)snprintf(place, PLACE_MAX, "/proc/self/fd/%d", fd);
-  // cppcheck-suppress resourceLeak
+  *fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (*fd < 0) return shoal_fail(err, errno, STEP, "%s", path);
+  (void)snprintf(place, PLACE_MAX, "/proc/self/fd/%d", *fd);
   return 0;
 }
 
 static int place_all(const struct plan *plan, const struct plan_mount *mount, int userns_fd, struct places *places,
                      struct shoal_error *err) {
   const uint32_t *layers = plan_items(plan, mount->options);
-  char other[PLACE_MAX] = "";
-  places->count = mount->options.count;
-  places->size = (size_t)snprintf(places->options, OPTIONS_MAX, "lowerdir=");
-  for (uint32_t i = 0; i < places->count; i++) {
-    char *place = i == 0 ? places->first : other;
-    int rc = place_layer(plan_string(plan, layers[i]), userns_fd, place, err);
+  size_t size = (size_t)snprintf(places->options, OPTIONS_MAX, "lowerdir=");
+  if (mount->options.count > LAYERS_MAX) return shoal_fail(err, E2BIG, STEP, "too many layers");
+  for (; places->count < mount->options.count; places->count++) {
+    char place[PLACE_MAX] = "";
+    uint32_t i = places->count;
+    places->fds[i] = -1;
+    int rc = place_layer(plan_string(plan, layers[i]), userns_fd, place, &places->fds[i], err);
     if (rc < 0) return rc;
-    places->size +=
-        (size_t)snprintf(places->options + places->size, OPTIONS_MAX - places->size, "%s%s", i == 0 ? "" : ":", place);
-    if (places->size >= OPTIONS_MAX) return shoal_fail(err, E2BIG, STEP, "too many layers");
+    if (i == 0) (void)snprintf(places->first, PLACE_MAX, "%s", place);
+    size += (size_t)snprintf(places->options + size, OPTIONS_MAX - size, "%s%s", i == 0 ? "" : ":", place);
+    if (size >= OPTIONS_MAX) return shoal_fail(err, E2BIG, STEP, "too many layers");
   }
   return 0;
 }
@@ -77,17 +80,25 @@ static int merged_tree(const struct plan *plan, const struct places *places, con
   return shoal_fail(err, errno, STEP, "umount");
 }
 
-int layers_tree(const struct plan *plan, const struct plan_mount *mount, int userns_fd, struct shoal_error *err) {
-  struct places places;
+static int layers_clone(const struct plan *plan, const struct plan_mount *mount, const struct places *places,
+                        int userns_fd, struct shoal_error *err) {
   const char *subpath = plan_string(plan, mount->subpath);
-  int rc = place_all(plan, mount, userns_fd, &places, err);
-  if (rc < 0) return rc;
   /* overlayfs merges two at least. */
   int tree =
-      places.count == 1 ? clone_part(places.first, subpath, err) : merged_tree(plan, &places, subpath, userns_fd, err);
+      places->count == 1 ? clone_part(places->first, subpath, err) : merged_tree(plan, places, subpath, userns_fd, err);
   if (tree < 0) return tree;
   if (sys_mount_setattr(tree, AT_EMPTY_PATH, mount->attr_set, mount->attr_clear, 0) == 0) return tree;
   int code = errno;
   close(tree);
   return shoal_fail(err, code, STEP, "attributes");
+}
+
+int layers_tree(const struct plan *plan, const struct plan_mount *mount, int userns_fd, struct shoal_error *err) {
+  struct places places = {.count = 0};
+  int rc = place_all(plan, mount, userns_fd, &places, err);
+  if (rc == 0) rc = layers_clone(plan, mount, &places, userns_fd, err);
+  for (uint32_t i = 0; i < places.count; i++) {
+    if (places.fds[i] >= 0) close(places.fds[i]);
+  }
+  return rc;
 }
