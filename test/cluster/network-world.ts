@@ -29,14 +29,15 @@ const SEVERAL = ['127.0.0.1', '::1', '2001:db8:99::2', '10.99.0.3'].map(
   (hostIp) => ({ protocol: 'tcp', publishedPort: 8087, targetPort: 80, hostIp }) as const,
 );
 
+const peer = (nodeId: string, index: number) => ({
+  nodeId,
+  hostname: `h${index}`,
+  index,
+  address: `10.99.0.${index}`,
+  ipv6: true as const,
+});
+
 function world(): World {
-  const peer = (nodeId: string, index: number) => ({
-    nodeId,
-    hostname: `h${index}`,
-    index,
-    address: `10.99.0.${index}`,
-    ipv6: true as const,
-  });
   const task = (
     taskId: string,
     service: string,
