@@ -189,7 +189,7 @@ printf '\nready after %d s\n' "$SECONDS"
 step 'nothing of a killed run is left' node dist/test/harness/sweep.js
 for group in "${first[@]}"; do timed "$group" "${group}_all"; done
 if [ $((${#quick[@]} + ${#slow[@]})) -gt 0 ]; then node dist/test/harness/grouped.js || exit 1; fi
-if [ ${#quick[@]} -gt 0 ]; then timed "${quick[*]}" ava_groups 4 "${quick[@]}"; fi
+if [ ${#quick[@]} -gt 0 ]; then timed "${quick[*]}" ava_groups 3 "${quick[@]}"; fi
 # Each file has a cluster of its own, and mostly waits for it.
 if [ ${#slow[@]} -gt 0 ]; then timed "${slow[*]}" ava_groups 3 "${slow[@]}"; fi
 finish
