@@ -50,7 +50,7 @@ test.serial('network host: the node’s interfaces, names, servers and ports', a
   // the port is kept for it: a second one has no place there
   await swarm.deploy('rival', { more: [...more, ...port] });
   await swarm.eventually((s) =>
-    s.tasks('rival').errors.some((text) => /host port tcp\/80 already in use/.test(text)),
+    s.tasks('rival').errors.some((text) => /host port 80\/tcp already in use/.test(text)),
   );
   await swarm.docker('service', 'rm', 'rival');
 
