@@ -19,6 +19,7 @@
 #include "oci/files.c"
 #include "oci/hooks.c"
 #include "oci/log.c"
+#include "oci/net-devices.c"
 #include "oci/systemd-name.c"
 
 static char program[512];

@@ -31,13 +31,14 @@ static int place_layer(const char *path, int userns_fd, char place[PLACE_MAX], s
   int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) return shoal_fail(err, errno, STEP, "%s", path);
   (void)snprintf(place, PLACE_MAX, "/proc/self/fd/%d", fd);
+  /* cppcheck-suppress resourceLeak */
   return 0;
 }
 
 static int place_all(const struct plan *plan, const struct plan_mount *mount, int userns_fd, struct places *places,
                      struct shoal_error *err) {
   const uint32_t *layers = plan_items(plan, mount->options);
-  char place[PLACE_MAX];
+  char place[PLACE_MAX] = "";
   places->count = mount->options.count;
   places->size = (size_t)snprintf(places->options, OPTIONS_MAX, "lowerdir=");
   for (uint32_t i = 0; i < places->count; i++) {

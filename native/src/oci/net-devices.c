@@ -190,7 +190,7 @@ static int give_address(int fd, int index, const struct address *address) {
   return talk(fd, &request, NULL, NULL);
 }
 
-static int raise(int fd, int index) {
+static int set_up(int fd, int index) {
   struct request request;
   begin(&request, RTM_NEWLINK, NLM_F_ACK, sizeof request.body.link);
   request.body.link.ifi_index = index;
@@ -231,7 +231,7 @@ static int hand_over(const struct ends *ends, const cJSON *device, struct shoal_
   if (rc < 0) return shoal_fail(err, -rc, STEP, "%s as %s", device->string, name);
   index = index_of(ends->inside, name);
   /* Up first: what is down loses its IPv6 addresses. */
-  rc = index == 0 ? -ENODEV : raise(ends->inside, index);
+  rc = index == 0 ? -ENODEV : set_up(ends->inside, index);
   for (size_t i = 0; rc == 0 && i < addresses.count; i++)
     rc = give_address(ends->inside, index, &addresses.items[i]);
   return rc < 0 ? shoal_fail(err, -rc, STEP, "addresses of %s", name) : 0;
