@@ -188,8 +188,7 @@ export class ContainerBuilder {
       cgroupsPath: join(this.#options.cgroupParent, id),
       ...(await resolved(spec, chosen, user.uid)),
       limitedVolume: await volumes.limited(spec.mounts.flatMap(volumeName)),
-      machine: { arch: GO_ARCH[arch()] ?? arch(), release: kernelRelease() },
-      available: availableCapabilities(),
+      ...machineNow(),
     });
     const config = withEdits(plain, chosen, remapped);
     const process = heldProcess(config, processArgs(spec, image.config));
@@ -290,6 +289,11 @@ function askedOf({ readOnlyRoot, runtime = {} }: ContainerSpec): Partial<Contain
 
 function volumeName(mount: MountSpec): string[] {
   return mount.kind === 'volume' ? [mount.source] : [];
+}
+
+function machineNow() {
+  const machine = { arch: GO_ARCH[arch()] ?? arch(), release: kernelRelease() };
+  return { machine, available: availableCapabilities() };
 }
 
 /** A standalone container's has no templates. */

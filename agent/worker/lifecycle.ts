@@ -22,13 +22,14 @@ async function runHook(
   hook: LifecycleHook,
   timeoutMs: number,
 ): Promise<string | undefined> {
-  const { command, user = '', workingDir = '', env = [] } = hook;
+  const { command, user = '', workingDir = '', env = [], privileged } = hook;
   try {
     const { pid } = await containers.state(record.id);
     const spec = { execId: '', containerId: record.id, args: command, env, user, workingDir };
     const process = await execProcess(record, pid, {
       ...spec,
       ...{ tty: false, attachStdin: false, attachStdout: true, attachStderr: true },
+      ...(privileged === true ? { privileged } : {}),
     });
     const options = { timeoutMs: Math.ceil(timeoutMs), maxOutputBytes: MAX_OUTPUT_BYTES };
     const { exitCode, timedOut, output } = await containers.exec(

@@ -26,16 +26,16 @@ function readHook(service: Section, item: Value): LifecycleHook | undefined {
     if (text === undefined) hook.problems.error(value, value.key, `${key}: a value is expected`);
     return `${key}=${text ?? ''}`;
   });
-  const privileged = hook.flag('privileged') === true;
+  const privileged = hook.flag('privileged') === true ? true : undefined;
   hook.end();
-  if (privileged)
-    hook.problems.error(
-      item,
-      item.key,
-      'privileged is not supported: a command has no more rights than its container',
-    );
   if (command.length === 0) hook.problems.error(item, item.key, 'command is missing');
-  return defined({ command, user, workingDir, env: env.length === 0 ? undefined : env }) as LifecycleHook;
+  return defined({
+    command,
+    user,
+    workingDir,
+    env: env.length === 0 ? undefined : env,
+    privileged,
+  }) as LifecycleHook;
 }
 
 /** A text is split as a shell would; a list is taken as it is. */

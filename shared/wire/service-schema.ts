@@ -146,6 +146,7 @@ const lifecycleHooks = z
         user: optionalText,
         workingDir: optionalText,
         env: optionalTexts,
+        privileged: z.literal(true).exactOptional(),
       }),
     ),
   )

@@ -20,8 +20,6 @@ const HARMLESS_RUNTIME: ReadonlySet<string> = new Set([
   'memorySwappiness',
   'oomKillDisable',
   'pullPolicy',
-  'postStart',
-  'preStop',
 ] satisfies (keyof RuntimeOptions)[]);
 
 const HARMLESS: ReadonlySet<string> = new Set([
@@ -101,9 +99,10 @@ export function volumePowers(
 
 function runtimePowers(runtime: RuntimeOptions = {}): string[] {
   const { privileged, devices = [], deviceRequests = [], deviceRules = [], network, ...others } = runtime;
-  const { userNamespace, maskedPaths, readOnlyPaths, ...rest } = others;
+  const { userNamespace, maskedPaths, readOnlyPaths, postStart = [], preStop = [], ...rest } = others;
   return [
     ...(privileged === true ? ['privileged'] : []),
+    ...([...postStart, ...preStop].some((hook) => hook.privileged) ? ['a privileged command'] : []),
     // An empty list is the most that can be asked for.
     ...(maskedPaths === undefined && readOnlyPaths === undefined ? [] : ['system paths of its own']),
     ...devices.map(({ source }) => `device ${source}`),

@@ -437,6 +437,13 @@ test('a field of a spec that nobody has judged is for admins', (t) => {
   const planted = { ...spec, container: { ...spec.container, planted: true, runtime: { alsoPlanted: 1 } } };
   t.deepEqual(hostPowers(planted as unknown as ServiceSpec), ['alsoPlanted', 'planted']);
   const withRuntime = (runtime: RuntimeOptions) => ({ ...spec, container: { ...spec.container, runtime } });
+  const hook = { command: ['x'] };
+  t.deepEqual(hostPowers(withRuntime({ postStart: [hook], preStop: [hook] })), []);
+  t.deepEqual(hostPowers(withRuntime({ preStop: [hook, { ...hook, privileged: true }] })), [
+    'a privileged command',
+  ]);
+  const cdi = { deviceRequests: [{ kinds: ['acme.com/card'], names: ['a'] }] };
+  t.deepEqual(hostPowers(withRuntime(cdi)), ['device acme.com/card=a']);
   t.deepEqual(hostPowers(withRuntime({ annotations: { a: 'b' }, cpusetMems: '0' })), []);
   for (const nothingHidden of [{ maskedPaths: [] }, { readOnlyPaths: [] }])
     t.deepEqual(hostPowers(withRuntime(nothingHidden)), ['system paths of its own']);

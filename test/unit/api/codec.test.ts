@@ -95,6 +95,16 @@ const container = fc.record(
       { devices: [{ source: '/dev/a', target: '/dev/b', access: 'r' }], deviceRules: ['c 1:3 rwm'] },
       { cpuPeriodUs: 1000, pullPolicy: 'never', userNamespace: 'private' },
       {
+        deviceRequests: [
+          { kinds: ['acme.com/card'], names: ['a', '0:1'] },
+          { kinds: ['nvidia.com/gpu', 'amd.com/gpu'], count: -1 },
+          { kinds: ['amd.com/gpu'], count: 2 },
+          { kinds: ['nvidia.com/gpu', 'amd.com/gpu'], names: ['0'] },
+        ],
+        postStart: [{ command: ['a', 'b'], user: 'u', workingDir: '/w', env: ['A=b'] }],
+        preStop: [{ command: ['c'], privileged: true }],
+      },
+      {
         blockIo: {
           weight: 10,
           weights: [{ path: '/dev/a', amount: 20 }],

@@ -116,8 +116,8 @@ export const SERVICE_KEYS: readonly KeySample[] = [
     '["80:80"]',
     'short (ranges, `/udp`, `/sctp`) and long form, see below; on one or several addresses',
   ),
-  key('post_start', '[{command: x}]', 'see below; `privileged` is refused'),
-  key('pre_stop', '[{command: x}]', 'see below; `privileged` is refused'),
+  key('post_start', '[{command: x}]', '[see below](#commands-before-and-after)'),
+  key('pre_stop', '[{command: x}]', '[see below](#commands-before-and-after)'),
   key(
     'privileged',
     'true',

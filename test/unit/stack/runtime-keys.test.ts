@@ -160,16 +160,15 @@ test('commands after the start and before the stop, and entrypoints that are non
     return { container, said: problems.map(({ message }) => message) };
   };
   const hooks = `post_start: [{command: "sh -c 'a b'", user: root, working_dir: /w, environment: {A: b, C: "\${C}"}}]`;
-  t.deepEqual(read(`${hooks}, pre_stop: [{command: [x, y]}]`).container?.runtime, {
+  t.deepEqual(read(`${hooks}, pre_stop: [{command: [x, y], privileged: true}]`).container?.runtime, {
     postStart: [{ command: ['sh', '-c', 'a b'], user: 'root', workingDir: '/w', env: ['A=b', 'C=d'] }],
-    preStop: [{ command: ['x', 'y'] }],
+    preStop: [{ command: ['x', 'y'], privileged: true }],
   });
   t.deepEqual(read('entrypoint: []').container?.command, ['']);
   t.deepEqual(read('entrypoint: ""').container?.command, ['']);
   t.deepEqual(read('entrypoint: null, command: []').container?.command, []);
   for (const [lines, message] of [
     ['post_start: [{user: a}]', /command is missing/],
-    ['pre_stop: [{command: x, privileged: true}]', /privileged is not supported/],
     ['pre_stop: [{command: x, environment: [A]}]', /A: a value is expected/],
     ['pre_stop: [x]', /a mapping with a command is expected/],
     [`pre_stop: [{command: "a 'b"}]`, /quotation mark is not closed/],
