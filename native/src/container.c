@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "container-call.h"
+#include "file-batch.h"
 #include "run-dir.h"
 
 #define CREATE_TIMEOUT_MS 60000
@@ -184,6 +185,7 @@ int shoal_container_create(const char *request_json, const char *seccomp_json, s
   int rc = call_begin(&call, request_json, err);
   if (rc == 0) rc = json_string(call.request, "request", "runDir", true, &run_dir, err);
   if (rc == 0 && run_dir[0] != '/') rc = REQUEST_FAIL(err, "runDir: '%s' is not absolute", run_dir);
+  if (rc == 0) rc = file_batch_make(json_member(call.request, "batch"), err);
   if (rc == 0) rc = create_in(&call, run_dir, seccomp_json, err);
   call_end(&call);
   return rc;
