@@ -158,6 +158,7 @@ static int await_report(int fd, struct report *report, struct shoal_error *err) 
   return report->error.code > 0 ? -report->error.code : -EIO;
 }
 
+/* The cgroups are made while the monitor comes up. */
 static int create_in(struct call *call, const char *run_dir, const char *seccomp_json, struct shoal_error *err) {
   struct report report;
   int rc = compile_container(call, seccomp_json, run_dir, err);
@@ -171,10 +172,17 @@ static int create_in(struct call *call, const char *run_dir, const char *seccomp
   rc = run_dir_write_cgroups(call->dir_fd, &call->cgroups, err);
   if (rc < 0) return rc;
   rc = run_dir_write_seccomp(call->dir_fd, plan_builder_head(&call->builder), err);
+  if (rc == 0) rc = call_launch(call, "create", err);
   if (rc == 0) rc = cgroup_create(call->backend, call->layout, &call->cgroups, err);
   if (rc == 0) rc = call->backend->apply(&call->cgroups, &call->limits, err);
-  if (rc == 0) rc = call_launch(call, "create", err);
+  /* If it has ended already, it has said why. */
+  if (rc == 0) (void)send(call->result[0], "", 1, MSG_NOSIGNAL);
   if (rc == 0) rc = await_report(call->result[0], &report, err);
+  if (rc < 0) {
+    /* It ends by itself when nobody is there to tell it to go on. */
+    close(call->result[0]);
+    call->result[0] = -1;
+  }
   if (rc < 0) (void)shoal_container_delete(run_dir, NULL);
   return rc;
 }
