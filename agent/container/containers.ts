@@ -20,17 +20,17 @@ import {
   startContainer,
   waitContainer,
   type ContainerState,
-  type LogRequest,
   type OciConfig,
 } from '../native/container.ts';
-import { type NewFile, writeBatch } from '../native/file-batch.ts';
+import { writeBatch } from '../native/file-batch.ts';
 import { removeTmpfs } from '../native/tmpfs.ts';
+import { filesOf, isNothingBetween, isOfFiles } from './new-files.ts';
 import { memoryPath, type Sharing, withPeers } from './peers.ts';
-import { readRecord, recordFile, writeRecord, type ContainerExit, type ContainerRecord } from './record.ts';
+import { readRecord, writeRecord, type ContainerExit, type ContainerRecord } from './record.ts';
 import { exitOf, lostExit } from './exit.ts';
 import { mountMemory } from '../files/memory-directory.ts';
 import { withUserRange } from './user-ranges.ts';
-import { forgetDiskLimit, layerDirectories, limitLayer, writableLayer } from './writable-layer.ts';
+import { forgetDiskLimit, limitLayer, writableLayer } from './writable-layer.ts';
 
 const SIGKILL = 9;
 const PAUSED_POLL_MS = 250;
@@ -153,12 +153,8 @@ export class Containers {
   }
 
   /** Writes what is known of a container, without making or touching anything of it in the kernel. */
-  async note(record: ContainerRecord, files: NewContainer['files'] = {}): Promise<void> {
-    const directory = this.directory(record.id);
-    await writeBatch(
-      [{ path: directory, mode: 0o700 }],
-      [...filesIn(directory, files), recordFile(directory, record)],
-    );
+  async note(record: ContainerRecord, files?: NewContainer['files']): Promise<void> {
+    await writeBatch(filesOf({ record, files }, this.directory(record.id)));
     this.#records.set(record.id, record);
   }
 
@@ -194,13 +190,14 @@ export class Containers {
 
   async #make(container: NewContainer): Promise<number> {
     const { record } = container;
+    const { kept, maxBytes, maxFiles } = container.log;
     const directory = this.directory(record.id);
     const runDir = this.runDirectory(record.id);
     const layer = writableLayer(directory);
-    await writeBatch(
-      [{ path: runDir, mode: 0o700 }, { path: directory, mode: 0o700 }, ...layerDirectories(layer)],
-      [...filesIn(directory, container.files), recordFile(directory, record)],
-    );
+    const batch = filesOf(container, directory, runDir);
+    const atOnce = isNothingBetween(container);
+    if (!atOnce) await writeBatch(batch);
+    const before = this.#records.get(record.id);
     this.#records.set(record.id, record);
     await limitLayer(layer, record);
     if (container.sharedBytes !== undefined) await mountMemory(memoryPath(directory), container.sharedBytes);
@@ -210,16 +207,22 @@ export class Containers {
         runDir,
         config,
         rootfs: { lower: [...container.layers], ...layer },
-        ...(container.log.kept ? { log: this.#logOf(container) } : {}),
+        ...(kept ? { log: { path: this.logPath(record.id), maxBytes, maxFiles } } : {}),
         stdin: record.openStdin ?? false,
         stdinOnce: record.stdinOnce ?? false,
+        ...(atOnce ? { batch } : {}),
+      }).catch((error: unknown) => {
+        // There is no record of it then.
+        if (isOfFiles(error)) this.#putBack(record.id, before);
+        throw error;
       });
       return pid;
     });
   }
 
-  #logOf({ record, log: { maxBytes, maxFiles } }: NewContainer): LogRequest {
-    return { path: this.logPath(record.id), maxBytes, maxFiles };
+  #putBack(id: string, record: ContainerRecord | undefined): void {
+    if (record === undefined) this.#records.delete(id);
+    else this.#records.set(id, record);
   }
 
   async start(id: string): Promise<void> {
@@ -392,8 +395,4 @@ export class Containers {
       this.#logger.error({ containerId: id, reason: describeError(error) }, 'could not remove it'),
     );
   }
-}
-
-function filesIn(directory: string, files: NewContainer['files'] = {}): NewFile[] {
-  return Object.entries(files).map(([name, text]) => ({ path: join(directory, name), mode: 0o644, text }));
 }

@@ -81,7 +81,7 @@ export function recordFile(directory: string, record: ContainerRecord): NewFile 
 }
 
 export function writeRecord(directory: string, record: ContainerRecord): Promise<void> {
-  return writeBatch([], [recordFile(directory, record)]);
+  return writeBatch({ directories: [], files: [recordFile(directory, record)] });
 }
 
 /** Undefined when the directory has none: the agent was killed before the container existed. */

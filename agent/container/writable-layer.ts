@@ -58,7 +58,7 @@ export async function makeWritableLayer(
   record: Pick<ContainerRecord, 'diskBytes'>,
 ): Promise<Layer> {
   const layer = writableLayer(directory);
-  await writeBatch(layerDirectories(layer), []);
+  await writeBatch({ directories: layerDirectories(layer), files: [] });
   await limitLayer(layer, record);
   return layer;
 }

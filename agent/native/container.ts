@@ -8,6 +8,7 @@ import { SharedWork } from '../../shared/lib/shared-work.ts';
 import { isFrozen, setFrozen } from './cgroup-files.ts';
 import { askMonitor } from './control-socket.ts';
 import { errorParameter, NativeError, refusalOf, type NativeFailure } from './errors.ts';
+import type { FileBatch } from './file-batch.ts';
 import { library, nativeDir } from './library.ts';
 import type { OciConfig, OciHooks, OciProcess, OciResources, OciSeccomp } from './oci.ts';
 
@@ -35,6 +36,8 @@ export interface CreateRequest {
   stdin?: boolean;
   /** Standard input ends with the first attached client whose input ends. Not with a terminal. */
   stdinOnce?: boolean;
+  /** What is to be there before it. */
+  batch?: FileBatch;
 }
 
 /** Files PATH.0, PATH.1 and so on; a container goes on with the newest. */

@@ -17,10 +17,16 @@ export interface NewFile {
   readonly replace?: true;
 }
 
+export interface FileBatch {
+  readonly directories: readonly NewDirectory[];
+  readonly files: readonly NewFile[];
+}
+
 /**
- * Makes directories, with those above them, (which stay as they are when they are there) and then files, in order and with one change of thread: a
- * dozen of Node's own calls take three times as long. Rejects with NativeError at the first that fails.
+ * Makes directories (with those above them; one that is there stays as it is) and then files, in order and with one change
+ * of thread: a dozen of Node's own calls take three times as long. Rejects with NativeError, whose step begins with
+ * `files`, at the first that fails.
  */
-export function writeBatch(directories: readonly NewDirectory[], files: readonly NewFile[]): Promise<void> {
-  return settled((...rest) => write.async(JSON.stringify({ directories, files }), ...rest));
+export function writeBatch(batch: FileBatch): Promise<void> {
+  return settled((...rest) => write.async(JSON.stringify(batch), ...rest));
 }

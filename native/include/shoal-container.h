@@ -5,8 +5,9 @@
 
 #include "shoal.h"
 
-/* Makes the container up to the point of running its command, and a monitor for it. Returns the init's pid in the
- * caller's pid namespace. seccomp_json: the profile as text, or NULL to take config.linux.seccomp. */
+/* Makes the container up to the point of running its command, and a monitor for it; before that the request's "batch",
+ * if there is one (shoal-file-batch.h), which stays if the rest fails. Returns the init's pid in the caller's pid
+ * namespace. seccomp_json: the profile as text, or NULL to take config.linux.seccomp. */
 SHOAL_EXPORT int shoal_container_create(const char *request_json, const char *seccomp_json, struct shoal_error *err);
 
 /* Starts a command in a running container. Returns a connected stream socket from which the caller reads one line of

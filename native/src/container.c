@@ -14,6 +14,7 @@
 
 #include "container-call.h"
 #include "container-hooks.h"
+#include "file-batch.h"
 #include "run-dir.h"
 
 #define CREATE_TIMEOUT_MS 60000
@@ -164,6 +165,7 @@ static int await_report(const struct call *call, struct report *report, struct s
   return report->error.code > 0 ? -report->error.code : -EIO;
 }
 
+/* The cgroups are made while the monitor comes up. */
 static int create_in(struct call *call, const char *run_dir, const char *seccomp_json, struct shoal_error *err) {
   struct report report;
   int rc = compile_container(call, seccomp_json, run_dir, err);
@@ -177,10 +179,17 @@ static int create_in(struct call *call, const char *run_dir, const char *seccomp
   rc = run_dir_write_cgroups(call->dir_fd, &call->cgroups, err);
   if (rc < 0) return rc;
   rc = run_dir_write_seccomp(call->dir_fd, plan_builder_head(&call->builder), err);
+  if (rc == 0) rc = call_launch(call, "create", err);
   if (rc == 0) rc = cgroup_create(call->backend, call->layout, &call->cgroups, err);
   if (rc == 0) rc = call->backend->apply(&call->cgroups, &call->limits, err);
-  if (rc == 0) rc = call_launch(call, "create", err);
+  /* If it has ended already, it has said why. */
+  if (rc == 0) (void)send(call->result[0], "", 1, MSG_NOSIGNAL);
   if (rc == 0) rc = await_report(call, &report, err);
+  if (rc < 0) {
+    /* It ends by itself when nobody is there to tell it to go on. */
+    close(call->result[0]);
+    call->result[0] = -1;
+  }
   if (rc < 0) (void)shoal_container_delete(run_dir, NULL);
   return rc;
 }
@@ -191,6 +200,7 @@ int shoal_container_create(const char *request_json, const char *seccomp_json, s
   int rc = call_begin(&call, request_json, err);
   if (rc == 0) rc = json_string(call.request, "request", "runDir", true, &run_dir, err);
   if (rc == 0 && run_dir[0] != '/') rc = REQUEST_FAIL(err, "runDir: '%s' is not absolute", run_dir);
+  if (rc == 0) rc = file_batch_make(json_member(call.request, "batch"), err);
   if (rc == 0) rc = create_in(&call, run_dir, seccomp_json, err);
   call_end(&call);
   return rc;

@@ -1,6 +1,5 @@
-#include "shoal-file-batch.h"
+#include "file-batch.h"
 
-#include <cjson/cJSON.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -9,6 +8,7 @@
 #include <unistd.h>
 
 #include "config.h"
+#include "shoal-file-batch.h"
 
 #define PATH_SIZE 4096
 
@@ -42,7 +42,7 @@ static int make_directory(const cJSON *entry, struct shoal_error *err) {
   int rc = read_entry(entry, "directory", &path, &mode, err);
   if (rc < 0) return rc;
   int code = make_with_parents(path, mode);
-  return code == 0 ? 0 : shoal_fail(err, code, "mkdir", "%s", path);
+  return code == 0 ? 0 : shoal_fail(err, code, "files: mkdir", "%s", path);
 }
 
 static int write_whole(int fd, const char *text) {
@@ -59,10 +59,10 @@ static int write_whole(int fd, const char *text) {
 /* One that a crash left behind keeps its mode when it is opened again: it is given the right one. */
 static int write_file(const char *path, mode_t mode, const char *text, struct shoal_error *err) {
   int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
-  if (fd < 0) return shoal_fail(err, errno, "open", "%s", path);
+  if (fd < 0) return shoal_fail(err, errno, "files: open", "%s", path);
   int rc = fchmod(fd, mode) < 0 ? -errno : write_whole(fd, text);
   if (close(fd) < 0 && rc == 0) rc = -errno;
-  return rc < 0 ? shoal_fail(err, -rc, "write", "%s", path) : 0;
+  return rc < 0 ? shoal_fail(err, -rc, "files: write", "%s", path) : 0;
 }
 
 static int make_file(const cJSON *entry, struct shoal_error *err) {
@@ -75,13 +75,13 @@ static int make_file(const cJSON *entry, struct shoal_error *err) {
   if (rc == 0) rc = json_bool(entry, "file", "replace", &replace, err);
   if (rc < 0 || !replace) return rc < 0 ? rc : write_file(path, mode, text, err);
   if (snprintf(temporary, sizeof temporary, "%s.new", path) >= (int)sizeof temporary)
-    return shoal_fail(err, ENAMETOOLONG, "write", "%s", path);
+    return shoal_fail(err, ENAMETOOLONG, "files: write", "%s", path);
   rc = write_file(temporary, mode, text, err);
-  if (rc == 0 && rename(temporary, path) < 0) rc = shoal_fail(err, errno, "rename", "%s", path);
+  if (rc == 0 && rename(temporary, path) < 0) rc = shoal_fail(err, errno, "files: rename", "%s", path);
   return rc;
 }
 
-static int make_all(const cJSON *request, struct shoal_error *err) {
+int file_batch_make(const cJSON *request, struct shoal_error *err) {
   const cJSON *entry;
   int rc = 0;
   cJSON_ArrayForEach(entry, json_member(request, "directories")) {
@@ -95,7 +95,7 @@ static int make_all(const cJSON *request, struct shoal_error *err) {
 
 int shoal_file_batch_write(const char *request_json, struct shoal_error *err) {
   cJSON *request = cJSON_Parse(request_json);
-  int rc = request == NULL ? shoal_fail(err, EINVAL, "files", "not JSON") : make_all(request, err);
+  int rc = request == NULL ? shoal_fail(err, EINVAL, "files", "not JSON") : file_batch_make(request, err);
   cJSON_Delete(request);
   return rc;
 }

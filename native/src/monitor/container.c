@@ -178,12 +178,22 @@ static int open_streams(struct container *c, int ends[3], struct shoal_error *er
   return 0;
 }
 
+/* The library makes the cgroups meanwhile; if it can not, it is gone. */
+static void await_cgroups(void) {
+  char go;
+  ssize_t n;
+  while ((n = recv(MONITOR_FD_RESULT, &go, 1, 0)) < 0 && errno == EINTR)
+    continue;
+  if (n != 1) _exit(1);
+}
+
 static int clone_init(struct container *c, struct shoal_error *err) {
   int ends[3] = {-1, -1, -1};
   struct cloned child = {.pid = -1, .pidfd = -1, .sync_fd = -1};
   const struct plan *plan = c->plan;
   attach_init(&c->attach, (plan->stream_flags & PLAN_TERMINAL) != 0, false, -1);
   int rc = open_streams(c, ends, err);
+  if (rc == 0) await_cgroups();
   if (rc == 0) rc = clone_container(plan, ends, &child, err);
   for (int i = 0; i < 3; i++) {
     if (ends[i] >= 0) close(ends[i]);

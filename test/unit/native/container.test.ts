@@ -1,5 +1,14 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import test from 'ava';
 import { DEFAULT_SECCOMP } from '../../../agent/container/seccomp-default.ts';
 import {
@@ -258,6 +267,30 @@ test('an image with a link at /proc is refused', async (t) => {
   t.false(existsSync(request.runDir), 'nothing is left of a failed creation');
   t.deepEqual(fixture.cgroupDirectories(`/${request.id}`), []);
 });
+
+test('limits that the kernel refuses are named; the monitor that came up meanwhile ends, and nothing is left', async (t) => {
+  const request = fixture.request(['true'], ({ linux }) => {
+    linux.resources = { cpu: { quota: 1, period: 100_000 } };
+  });
+  const error = await t.throwsAsync(createContainer(request), { instanceOf: NativeError });
+  t.deepEqual([error?.step, error?.code], ['cgroup', 'EINVAL'], error?.detail);
+  t.false(existsSync(request.runDir));
+  t.deepEqual(fixture.cgroupDirectories(`/${request.id}`), []);
+  // A monitor has its run directory open, and it is the only one to have it.
+  const holders = () =>
+    readdirSync('/proc').filter((pid) => /^\d+$/.test(pid) && directoryOf(pid).startsWith(request.runDir));
+  for (const end = deadline(); holders().length > 0 && !end.aborted; ) await delay(5);
+  t.deepEqual(holders(), []);
+});
+
+/** Of a monitor; '' of every other process. */
+function directoryOf(pid: string): string {
+  try {
+    return readlinkSync(`/proc/${pid}/fd/5`);
+  } catch {
+    return '';
+  }
+}
 
 test('binds: read-only holds, a missing target is made, a missing source is named', async (t) => {
   const shared = join(fixture.directory, 'shared');

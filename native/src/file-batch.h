@@ -1,0 +1,11 @@
+#ifndef SHOAL_FILE_BATCH_INTERNAL_H
+#define SHOAL_FILE_BATCH_INTERNAL_H
+
+#include <cjson/cJSON.h>
+
+#include "shoal.h"
+
+/* As shoal_file_batch_write; request may be NULL: nothing. The step of every failure begins with "files". */
+int file_batch_make(const cJSON *request, struct shoal_error *err);
+
+#endif
