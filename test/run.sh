@@ -81,10 +81,16 @@ run_ava() {
 # The titles in the report of what failed.
 failed_titles() { sed -n 's/^not ok [0-9]* - //p' "$report" | grep -v '# SKIP'; }
 
-# The files that failed titles are of: a title begins with its file's path below this directory, in parts.
+# The files that failed titles are of: a title begins with its file's path below this directory, in parts; or it says that
+# a file ended, which may be all those of a directory.
 failed_files() {
   local below=$1 title part path
   while read -r title; do
+    if [[ $title =~ ^dist/grouped/(.*)\.test\.js\ exited ]]; then
+      path=dist/test/${BASH_REMATCH[1]}
+      if [ -f "$path.test.js" ]; then echo "$path.test.js"; else find "$path" -name '*.test.js'; fi
+      continue
+    fi
     path=$below
     while [ -n "$title" ]; do
       part=${title%% › *}
