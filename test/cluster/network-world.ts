@@ -7,7 +7,7 @@ export const N2 = 'n2bbbbbbbbbbbbbbbbbbbbbbb';
 export const N3 = 'n3ccccccccccccccccccccccc';
 
 /** The first two with two subnets each, and IPv6. */
-function networks(): World['networks'] {
+export function networks(): World['networks'] {
   return [
     network('front', 0x1001, '10.5.0', {
       moreSubnets: [{ subnet: '10.15.0.0/24', gateway: '10.15.0.1' }],
@@ -28,6 +28,11 @@ function networks(): World['networks'] {
 const SEVERAL = ['127.0.0.1', '::1', '2001:db8:99::2', '10.99.0.3'].map(
   (hostIp) => ({ protocol: 'tcp', publishedPort: 8087, targetPort: 80, hostIp }) as const,
 );
+
+const HOST_PORTS = [
+  { protocol: 'tcp', publishedPort: 9090, targetPort: 80, mode: 'host' },
+  { protocol: 'udp', publishedPort: 9053, targetPort: 53, mode: 'host' },
+] as const;
 
 function world(): World {
   const peer = (nodeId: string, index: number) => ({
@@ -74,7 +79,7 @@ function world(): World {
           { protocol: 'tcp', publishedPort: 8085, targetPort: 80, hostIp: '0.0.0.0' },
           ...SEVERAL,
         ],
-        hostPorts: [{ protocol: 'tcp', publishedPort: 9090, targetPort: 80, mode: 'host' }],
+        hostPorts: HOST_PORTS,
       },
       {
         ...service,
@@ -103,8 +108,8 @@ function world(): World {
 export const id = (name: string): string => `${name}xxxxxxxxxxxxxxxxxxxxxxx`;
 
 /** Each test has a lab of its own; the names tell them apart. */
-export async function lab(cluster: string): Promise<NetworkLab> {
-  const made = await NetworkLab.up(world(), cluster);
+export async function lab(cluster: string, atFirst = networks()): Promise<NetworkLab> {
+  const made = await NetworkLab.up({ ...world(), networks: atFirst }, cluster);
   await made.applyAll();
   await made.startAll();
   for (const task of made.world.tasks) await made.serve(task.taskId);
