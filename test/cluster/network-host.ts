@@ -32,6 +32,8 @@ const [
   lingerMs = '0',
   pluginDir = '',
 ] = process.argv.slice(2);
+/** Network namespaces of the containers that run. */
+const running = new Map<string, string>();
 let report: NetworkReport | undefined;
 const plugins = pluginDir === '' ? undefined : await openPlugins(pluginDir);
 const driver: NetworkDriver = new NetworkDriver({
@@ -43,6 +45,7 @@ const driver: NetworkDriver = new NetworkDriver({
   lingerMs: Number(lingerMs),
   hostResolvers: resolver === '' ? [] : [resolver],
   logger: stderrLogger(nodeId),
+  live: { netnsOf: (taskId) => Promise.resolve(running.get(taskId)), rewired: () => Promise.resolve() },
   onReport: (news) => {
     report = news;
   },
@@ -68,9 +71,11 @@ async function obey(command: Command): Promise<string | undefined> {
       return undefined;
     case 'attach':
       await driver.attach(command.taskId, command.netns, signal);
+      running.set(command.taskId, command.netns);
       return undefined;
     case 'detach':
       await driver.detach(command.taskId);
+      running.delete(command.taskId);
       return undefined;
     case 'resolv-conf':
       return driver.resolvConfFor(command.taskId);

@@ -3,7 +3,7 @@ import dgram from 'node:dgram';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ExecutionContext } from 'ava';
 import { openSocket } from '../../agent/native/network.ts';
-import { lanAddress6, type NetworkLab } from './network-lab.ts';
+import { lanAddress6, type NetworkLab, until } from './network-lab.ts';
 import { id, N1, N3 } from './network-world.ts';
 
 const CLIENT = '2001:db8:9::9';
@@ -57,6 +57,8 @@ export async function portsOverIpv6(net: NetworkLab, t: ExecutionContext): Promi
 
   for (const index of [1, 2, 3])
     t.regex(await datagram(net, lanAddress6(index)), /^w[12] heard 2001:db8:9::9$/, `UDP through ${index}`);
+  for (const index of [1, 2])
+    t.is(await datagram(net, lanAddress6(index), 9053), `w${index} heard ${CLIENT}`, 'UDP, mode host');
   t.regex(await net.get({ task: id('r1') }, at(1, 8080)), /^w[12]x+ saw /, "by its own host's address");
   t.regex(await net.get({ task: id('w1') }, at(2, 8080)), /^w[12]x+ saw /, "by another host's");
   const hairpin = await both(net, { task: id('w1') }, at(1, 8080));
@@ -64,29 +66,48 @@ export async function portsOverIpv6(net: NetworkLab, t: ExecutionContext): Promi
 }
 
 /** What a program answers that only waits for datagrams, if it comes from where one was sent. */
-async function datagram(net: NetworkLab, to: string): Promise<string> {
-  const open = async (netns: string, address: string, port: number): Promise<dgram.Socket> => {
+async function datagram(net: NetworkLab, to: string, port = 5353): Promise<string> {
+  const open = async (netns: string, address: string, own: number): Promise<dgram.Socket> => {
     const socket = dgram.createSocket('udp6');
-    const fd = await openSocket(netns, 'datagram', address, port);
+    const fd = await openSocket(netns, 'datagram', address, own);
     await new Promise<void>((resolve) => socket.bind({ fd }, resolve));
     return socket;
   };
   const servers = await Promise.all(['w1', 'w2'].map((name) => open(net.containerNs(id(name)), '::', 53)));
   servers.forEach((server, i) =>
-    server.on('message', (_, { port, address }) => server.send(`w${i + 1} heard ${address}`, port, address)),
+    server.on('message', (_, from) =>
+      server.send(`w${i + 1} heard ${from.address}`, from.port, from.address),
+    ),
   );
   const client = await open(`/run/netns/${net.ns('out')}`, CLIENT, 0);
   try {
     const answer = new Promise<string>((resolve) =>
       client.once('message', (text, from) =>
-        resolve(from.port === 5353 && from.address === to ? `${text}` : `of ${from.port}`),
+        resolve(from.port === port && from.address === to ? `${text}` : `of ${from.port}`),
       ),
     );
-    client.send('hello', 5353, to);
+    client.send('hello', port, to);
     return await Promise.race([answer, delay(10_000, 'no answer', { ref: false })]);
   } finally {
     for (const socket of [client, ...servers]) socket.close();
   }
+}
+
+/** Containers that run, and hosts that publish, when the network gets its IPv6: from then on they have it, without a restart. */
+export async function gainsIpv6(
+  net: NetworkLab,
+  t: ExecutionContext,
+  networks: NetworkLab['world']['networks'],
+): Promise<void> {
+  const url = `http://[${lanAddress6(1)}]:8080/`;
+  const addresses = async (): Promise<string> =>
+    (await net.inTask(id('w1'), ['ip', '-6', '-o', 'addr', 'show', 'scope', 'global'])).stdout;
+  t.regex(await net.get({ ns: net.ns('out') }, url), /^curl failed/, 'over IPv4 alone');
+  t.notRegex(await addresses(), /fd00:10::/);
+  net.world.networks = networks;
+  await net.applyAll();
+  await until('the container has its address', async () => /fd00:10::b\/64/.test(await addresses()));
+  t.regex(await net.get({ ns: net.ns('out') }, url), /^w[12]x+ saw 2001:db8:9::9$/, 'and over IPv6');
 }
 
 /** A host that takes router advertisements goes on doing so while it forwards; what comes later is as it was. */

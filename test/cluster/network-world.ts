@@ -7,7 +7,7 @@ export const N2 = 'n2bbbbbbbbbbbbbbbbbbbbbbb';
 export const N3 = 'n3ccccccccccccccccccccccc';
 
 /** The first two with two subnets each, and IPv6. */
-function networks(): World['networks'] {
+export function networks(): World['networks'] {
   return [
     network('front', 0x1001, '10.5.0', {
       moreSubnets: [{ subnet: '10.15.0.0/24', gateway: '10.15.0.1' }],
@@ -29,17 +29,10 @@ const SEVERAL = ['127.0.0.1', '::1', '2001:db8:99::2', '10.99.0.3'].map(
   (hostIp) => ({ protocol: 'tcp', publishedPort: 8087, targetPort: 80, hostIp }) as const,
 );
 
-const MESH_PORTS: World['services'][number]['meshPorts'] = [
-  { protocol: 'tcp', publishedPort: 8080, targetPort: 80 },
-  { protocol: 'udp', publishedPort: 5353, targetPort: 53 },
-  { protocol: 'tcp', publishedPort: 8081, targetPort: 80, hostIp: '127.0.0.1' },
-  { protocol: 'tcp', publishedPort: 8082, targetPort: 80, hostIp: '10.99.0.2' },
-  { protocol: 'tcp', publishedPort: 8083, targetPort: 80, hostIp: '2001:db8:99::2' },
-  { protocol: 'tcp', publishedPort: 8084, targetPort: 80, hostIp: '::' },
-  { protocol: 'tcp', publishedPort: 8086, targetPort: 80, hostIp: '::1' },
-  { protocol: 'tcp', publishedPort: 8085, targetPort: 80, hostIp: '0.0.0.0' },
-  ...SEVERAL,
-];
+const HOST_PORTS = [
+  { protocol: 'tcp', publishedPort: 9090, targetPort: 80, mode: 'host' },
+  { protocol: 'udp', publishedPort: 9053, targetPort: 53, mode: 'host' },
+] as const;
 
 function world(): World {
   const peer = (nodeId: string, index: number) => ({
@@ -75,8 +68,18 @@ function world(): World {
         aliases: ['web'],
         networks: ['front', 'ingress'],
         vips: { front: '10.5.0.200', ingress: '10.0.0.200' },
-        meshPorts: MESH_PORTS,
-        hostPorts: [{ protocol: 'tcp', publishedPort: 9090, targetPort: 80, mode: 'host' }],
+        meshPorts: [
+          { protocol: 'tcp', publishedPort: 8080, targetPort: 80 },
+          { protocol: 'udp', publishedPort: 5353, targetPort: 53 },
+          { protocol: 'tcp', publishedPort: 8081, targetPort: 80, hostIp: '127.0.0.1' },
+          { protocol: 'tcp', publishedPort: 8082, targetPort: 80, hostIp: '10.99.0.2' },
+          { protocol: 'tcp', publishedPort: 8083, targetPort: 80, hostIp: '2001:db8:99::2' },
+          { protocol: 'tcp', publishedPort: 8084, targetPort: 80, hostIp: '::' },
+          { protocol: 'tcp', publishedPort: 8086, targetPort: 80, hostIp: '::1' },
+          { protocol: 'tcp', publishedPort: 8085, targetPort: 80, hostIp: '0.0.0.0' },
+          ...SEVERAL,
+        ],
+        hostPorts: HOST_PORTS,
       },
       {
         ...service,
@@ -105,8 +108,8 @@ function world(): World {
 export const id = (name: string): string => `${name}xxxxxxxxxxxxxxxxxxxxxxx`;
 
 /** Each test has a lab of its own; the names tell them apart. */
-export async function lab(cluster: string): Promise<NetworkLab> {
-  const made = await NetworkLab.up(world(), cluster);
+export async function lab(cluster: string, atFirst = networks()): Promise<NetworkLab> {
+  const made = await NetworkLab.up({ ...world(), networks: atFirst }, cluster);
   await made.applyAll();
   await made.startAll();
   for (const task of made.world.tasks) await made.serve(task.taskId);

@@ -7,8 +7,8 @@ import { openSocket } from '../../agent/native/network.ts';
 import type { AllowRule } from '../../shared/model/index.ts';
 import { type NetworkLab, until, VXLAN_PORT } from './network-lab.ts';
 import { address6, overIpv6 } from './network-ipv6.ts';
-import { portsOverIpv6, stillAdvertised, wayOutOverIpv6 } from './network-ports6.ts';
-import { id, lab, N1, N2, N3 } from './network-world.ts';
+import { gainsIpv6, portsOverIpv6, stillAdvertised, wayOutOverIpv6 } from './network-ports6.ts';
+import { id, lab, N1, N2, N3, networks } from './network-world.ts';
 
 test.serial('containers on two hosts: reach, balance, names, isolation', async (t) => {
   const net = await lab('t1');
@@ -135,7 +135,8 @@ async function answering(
 }
 
 test.serial('published ports: every host, the client address kept, localhost, mode host', async (t) => {
-  const net = await lab('t2');
+  const ipv4Mesh = networks().map(({ subnet6 = '', ...one }) => (one.ingress ? one : { ...one, subnet6 }));
+  const net = await lab('t2', ipv4Mesh);
   t.teardown(() => net.down());
   const out = { ns: net.ns('out') };
   const both = [`${id('w1')} saw 203.0.113.9`, `${id('w2')} saw 203.0.113.9`];
@@ -169,6 +170,7 @@ test.serial('published ports: every host, the client address kept, localhost, mo
   const tracked = (await net.inHost(net.hostNs(N1), ['cat', '/proc/net/nf_conntrack'])).stdout;
   t.regex(tracked, / dport=8080 /);
   t.notRegex(tracked, / dport=4789 /, 'tunnels take no room in the table of connections');
+  await gainsIpv6(net, t, networks());
   await portsOverIpv6(net, t);
   await wayOutOverIpv6(net, t);
   await stillAdvertised(net, t);

@@ -1,4 +1,9 @@
 /** Services on the node's own network, and on none at all. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, readFile, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 import anyTest, { type TestFn } from 'ava';
 import { cluster, type TestCluster } from '../harness/cluster.ts';
 import { QUICK } from '../harness/settled.ts';
@@ -133,4 +138,73 @@ networks: { node: { external: true, name: host } }
     { message: /ingress mode can't be used with network host/ },
   );
   await swarm.docker('stack', 'rm', 'own');
+});
+
+const PLUGIN = fileURLToPath(new URL('./network-plugin.js', import.meta.url));
+const PLUGINS = '/run/docker/plugins';
+
+/** A network plugin of the node a2, where Docker looks for them. */
+function startPlugin(swarm: TestCluster, socket: string, calls: string): ChildProcess {
+  const netns = `/run/netns/${swarm.layout.netnsPrefix}host_${swarm.node('a2').index}`;
+  return spawn('nsenter', [`--net=${netns}`, process.execPath, PLUGIN, socket, calls], {
+    stdio: ['ignore', 'inherit', 'inherit'],
+  });
+}
+
+async function endPlugin(child: ChildProcess, socket: string): Promise<void> {
+  if (child.exitCode === null && child.signalCode === null) {
+    const exited = once(child, 'exit');
+    child.kill('SIGKILL');
+    await exited;
+  }
+  await rm(socket, { force: true });
+}
+
+test.serial('a network of a plugin by the docker client, and the plugin gone meanwhile', async (t) => {
+  const { swarm } = t.context;
+  const name = `brnet${process.pid}`;
+  const socket = path.join(PLUGINS, `${name}.sock`);
+  const calls = path.join(swarm.layout.stateDir, 'plugin-calls');
+  await mkdir(PLUGINS, { recursive: true });
+  let plugin = startPlugin(swarm, socket, calls);
+  t.teardown(() => endPlugin(plugin, socket));
+  const known = async (): Promise<boolean> =>
+    (await swarm.docker('info', '--format', '{{json .Plugins.Network}}')).includes(name);
+  const run = (container: string): Promise<string> => {
+    const place = ['--label', 'com.docker.swarm.constraints=["node.hostname==a2"]'];
+    const what = ['--network', 'lan', '--entrypoint', '/bin/sleep', 'shoal/example', '1000'];
+    return swarm.docker('run', '-d', '--name', container, ...place, ...what);
+  };
+  await swarm.eventually(known, { within: 60_000 });
+  await swarm.docker('network', 'create', '-d', name, '--subnet', '10.77.0.0/24', '-o', 'key=value', 'lan');
+  const shown = await swarm.docker('network', 'inspect', 'lan', '--format', '{{.Driver}} {{.Options.key}}');
+  t.is(shown.trim(), `${name} value`);
+  // Each node looks by itself.
+  await swarm.eventually(() => run('p1').then(Boolean, () => false));
+  await run('p2');
+  const format = '{{(index .NetworkSettings.Networks "lan").IPAddress}}';
+  const address = (await swarm.docker('inspect', 'p2', '--format', format)).trim();
+  t.regex(address, /^10\.77\.0\.\d+$/);
+  t.regex(await swarm.docker('exec', 'p1', 'ip', 'route'), /^default via 10\.77\.0\.1 dev eth0/m);
+  t.regex(await swarm.docker('exec', 'p1', 'ping', '-c1', '-W5', 'p2'), new RegExp(`\\(${address}\\)`));
+
+  await endPlugin(plugin, socket);
+  await swarm.docker('rm', '-f', 'p2');
+  t.regex(await swarm.docker('exec', 'p1', 'ip', 'addr', 'show', 'eth0'), /10\.77\.0\./, 'p1 goes on');
+  await swarm.eventually(async () => !(await known()), { within: 60_000 });
+  await t.throwsAsync(run('p3'), { message: new RegExp(`no network plugin ${name}`) });
+  plugin = startPlugin(swarm, socket, calls);
+  await swarm.eventually(known, { within: 60_000 });
+  await swarm.eventually(() => run('p4').then(Boolean, () => false));
+  await swarm.docker('rm', '-f', 'p1', 'p4');
+  await swarm.docker('network', 'rm', 'lan');
+  const count = async (method: string): Promise<number> =>
+    (await readFile(calls, 'utf8')).split('\n').filter((line) => line.startsWith(`NetworkDriver.${method} `))
+      .length;
+  await swarm.eventually(
+    async () => (await count('DeleteEndpoint')) >= 3 && (await count('DeleteNetwork')) >= 1,
+    {
+      within: 60_000,
+    },
+  );
 });
