@@ -24,6 +24,8 @@ export async function openTail(
     await oldest?.handle.close();
     oldest = file;
     try {
+      if (count === 0) return { file, offset: (await file.handle.stat()).size };
+      // With none left to be found, too: the oldest line's first parts may be at the end of the file before.
       const { found, offset } = await tailOf(file, left, choice);
       if (offset !== undefined) return { file, offset };
       left -= found;
@@ -42,7 +44,6 @@ async function tailOf(
   choice: Choice,
 ): Promise<{ found: number; offset?: number }> {
   const { size } = await handle.stat();
-  if (count === 0) return { found: 0, offset: size };
   let start = size;
   let found = 0;
   let carried: Buffer = Buffer.alloc(0);

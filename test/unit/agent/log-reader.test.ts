@@ -146,6 +146,17 @@ async function replay(path: string, end: Parameters<typeof replayLog>[1]): Promi
   return Buffer.concat(chunks).toString();
 }
 
+test('a line whose parts are in two files is one also where a tail begins', async (t) => {
+  const directory = await mkdtemp(join(tmpdir(), 'shoal-test-log-'));
+  t.teardown(() => rm(directory, { recursive: true }));
+  const path = join(directory, 'log');
+  await writeFile(`${path}.0`, `${stamp(0)} stdout F before\n${stamp(1)} stdout P one \n`);
+  await writeFile(`${path}.1`, `${stamp(2)} stdout F line\n${stamp(3)} stdout F last\n`);
+  t.deepEqual(await collect(path, { ...all, tail: 2 }), ['one line', 'last']);
+  t.deepEqual(await collect(path, { ...all, tail: 1 }), ['last']);
+  t.deepEqual(await collect(path, { ...all, tail: 0 }), []);
+});
+
 test('the file of a monitor of version 0.1.0 comes before those with numbers', async (t) => {
   const directory = await mkdtemp(join(tmpdir(), 'shoal-test-log-'));
   t.teardown(() => rm(directory, { recursive: true }));
