@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "oci/oci.h"
 
@@ -120,6 +121,9 @@ int bundle_load(const struct oci *oci, const char *path, const char *id, struct 
   if (realpath(path, real) == NULL) return log_failure("--bundle: %s: %s", path, strerror(errno));
   (void)snprintf(bundle->path, sizeof bundle->path, "%s", real);
   (void)snprintf(file, sizeof file, "%s/config.json", bundle->path);
+  /* A pipe would be waited for. */
+  struct stat info;
+  if (stat(file, &info) == 0 && !S_ISREG(info.st_mode)) return log_failure("%s: not a file", file);
   char *text = file_read(file);
   if (text == NULL) return log_failure("%s: %s", file, strerror(errno));
   bundle->config = cJSON_Parse(text);

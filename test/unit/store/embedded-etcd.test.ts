@@ -338,12 +338,12 @@ test.serial('out of space: compacted, defragmented, and writes go on', async (t)
       await store.commit([put('same', { slot: i, pendingReason })], { signal: within() });
     return undefined;
   };
-  await t.throwsAsync(fill(), { instanceOf: UnavailableError, message: /space exceeded/ });
+  await t.throwsAsync(fill(), { instanceOf: UnavailableError, message: /etcd has no space left/ });
   await eventually(t, 'the alarm', () => relieve({ client: store.client, logger: silent }));
   await store.commit([put('after')], { signal: within() });
   t.false(await relieve({ client: store.client, logger: silent }));
   // The loop does the same by itself.
-  await t.throwsAsync(fill(), { instanceOf: UnavailableError, message: /space exceeded/ });
+  await t.throwsAsync(fill(), { instanceOf: UnavailableError, message: /etcd has no space left/ });
   const stop = new AbortController();
   const maintaining = maintainEtcd({ client: store.client, logger: silent, checkMs: 20 }, stop.signal);
   await eventually(t, 'a commit gets through', () =>
