@@ -105,6 +105,6 @@ async function readEntry({ path, priority, problem }: Entry): Promise<ReadFile> 
 /** YAML as Go's libraries have it, where 0660 is octal. Loaded for this only. */
 async function parseText(path: string, text: string): Promise<unknown> {
   if (path.endsWith('.json')) return JSON.parse(text);
-  const { parse } = await import('yaml');
+  const { parse } = await import('./yaml.ts');
   return parse(text, { version: '1.1' });
 }
