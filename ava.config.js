@@ -2,7 +2,7 @@
 const longest = [
   'vm/cgroup-v2', 'cluster/managers', 'cluster/network.', 'cluster/network-truth', 'cluster/app', 'cluster/failures', 'cluster/install',
   'cluster/up-down', 'cluster/release', 'cluster/upgrade', 'cluster/backup', 'client/docker-cli-run', 'client/dockerode',
-  'client/docker-cli-options', 'client/compose-runtime', 'client/docker-cli-containers', 'api/bad-input', 'unit/session', 'unit/api.', 'sim/',
+  'client/docker-cli-options', 'cluster/single-containers', 'client/compose-runtime', 'client/docker-cli-containers', 'api/bad-input', 'unit/session', 'unit/api.', 'sim/',
   'unit/network', 'unit/plan', 'unit/store/embedded', 'unit/store/mirror', 'unit/membership', 'unit/deploy', 'unit/backup',
 ];
 
