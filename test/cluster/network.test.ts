@@ -19,6 +19,9 @@ test.serial('containers on two hosts: reach, balance, names, isolation', async (
     t.is(ping.code, 0, `ping ${to}: ${ping.stdout}`);
   }
   t.is(await net.get(web, 'http://10.5.0.42/'), `${id('r2')} saw 10.5.0.11`);
+  // As a container whose process is gone, and whose number is another's now.
+  const home = { verb: 'attach', taskId: id('w1'), netns: '/proc/self/ns/net' } as const;
+  await t.throwsAsync(net.send(N1, home), { message: /is the node's own network/ });
 
   const seen = new Set<string>();
   for (let i = 0; i < 40 && seen.size < 2; i += 1)
