@@ -31,7 +31,7 @@ import { hasAll, LiveWiring } from './live-wiring.ts';
 import { prefixOf, requireClusterName } from './names.ts';
 import { NetworkNews } from './network-news.ts';
 import type { NamespaceDump } from './observe.ts';
-import { isOwnNamespace } from './own-namespace.ts';
+import { requireOtherNamespace } from './own-namespace.ts';
 import { removeAll } from './remove-all.ts';
 import { type ReadyNamespace, ReadyNamespaces } from './ready-namespaces.ts';
 import { readHostResolvers } from './resolv-conf.ts';
@@ -128,7 +128,7 @@ export class NetworkDriver {
       await this.#awaited.next(signal);
     }
     await this.#pending?.catch(() => undefined);
-    if (isOwnNamespace(netnsPath)) throw new ConflictError(`${netnsPath} is the node's own network`);
+    requireOtherNamespace(this.#set.tasks.get(taskId), netnsPath);
     const known = this.#attached.has(taskId) ? undefined : this.#set.tasks.get(taskId);
     if (known !== undefined) await this.#outside.join(known, this.#set, netnsPath);
     const task = await this.#work.run(() => this.#attachNow(taskId, netnsPath, signal));
