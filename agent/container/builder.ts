@@ -16,13 +16,13 @@ import {
   type MountSpec,
   type TaskAssignment,
 } from '../../shared/model/index.ts';
-import { makeDirectory } from '../files/make-directory.ts';
 import type { CdiDirectories } from '../cdi/directories.ts';
 import { cdiDevices, chooseEdits, type ChosenEdits, withCdiDevices, withEdits } from '../cdi/edits.ts';
 import type { TaskFiles } from '../files/task-files.ts';
 import type { ImageUser } from '../image/image-removal.ts';
 import type { ImageService, ResolvedImage } from '../image/image-service.ts';
 import { parseRegistryAuth } from '../image/registry-auth.ts';
+import { writeBatch } from '../native/file-batch.ts';
 import type { Volumes } from '../volume/volumes.ts';
 import { resolveBlockIo } from './block-io.ts';
 import { resolveDevices } from './devices.ts';
@@ -242,7 +242,7 @@ export class ContainerBuilder {
   async #init(id: string): Promise<BindMount> {
     const directory = this.#options.containers.directory(id);
     const source = join(directory, 'init');
-    await makeDirectory(directory, 0o700);
+    await writeBatch({ directories: [{ path: directory, mode: 0o700 }], files: [] });
     await copyFile(join(nativeDir, 'shoal-init'), source);
     return { source, target: INIT_PATH, options: ['bind', 'ro', 'rprivate'] };
   }

@@ -115,6 +115,15 @@ static int set_cgroups_path(struct bundle *bundle, const char *id, bool systemd)
   return 0;
 }
 
+bool bundle_lists_namespace(const cJSON *config, const char *type) {
+  const cJSON *item;
+  cJSON_ArrayForEach(item, json_member(json_member(config, "linux"), "namespaces")) {
+    const char *listed = cJSON_GetStringValue(json_member(item, "type"));
+    if (listed != NULL && strcmp(listed, type) == 0) return true;
+  }
+  return false;
+}
+
 int bundle_load(const struct oci *oci, const char *path, const char *id, struct bundle *bundle) {
   char file[OCI_PATH_MAX + 16], real[PATH_MAX];
   memset(bundle, 0, sizeof *bundle);

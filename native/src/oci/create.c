@@ -30,15 +30,6 @@ struct creation {
   struct report report;
 };
 
-static bool has_cgroup_namespace(const cJSON *config) {
-  const cJSON *item;
-  cJSON_ArrayForEach(item, json_member(json_member(config, "linux"), "namespaces")) {
-    const char *type = cJSON_GetStringValue(json_member(item, "type"));
-    if (type != NULL && strcmp(type, "cgroup") == 0) return true;
-  }
-  return false;
-}
-
 static int compile(struct creation *creation, struct shoal_error *err) {
   char root[OCI_PATH_MAX + 16];
   struct call *call = &creation->call;
@@ -46,7 +37,7 @@ static int compile(struct creation *creation, struct shoal_error *err) {
   int rc = call_prepare_cgroups(call, call->request, err);
   struct config_context context = {.builder = &call->builder, .err = err};
   context.cgroup_mounts = call->cgroup_mounts[0] == NULL ? NULL : call->cgroup_mounts;
-  if (!has_cgroup_namespace(call->request)) context.cgroup_binds = &call->cgroups;
+  if (!bundle_lists_namespace(call->request, "cgroup")) context.cgroup_binds = &call->cgroups;
   cJSON *profile =
       cJSON_DetachItemFromObjectCaseSensitive(cJSON_GetObjectItemCaseSensitive(call->request, "linux"), "seccomp");
   preserve_tell(&creation->options->preserved, cJSON_GetObjectItemCaseSensitive(call->request, "process"));

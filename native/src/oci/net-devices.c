@@ -49,22 +49,13 @@ static const char *inside_name(const cJSON *device) {
   return name == NULL || name[0] == '\0' ? device->string : name;
 }
 
-static bool has_network(const cJSON *config) {
-  const cJSON *item;
-  cJSON_ArrayForEach(item, json_member(json_member(config, "linux"), "namespaces")) {
-    const char *type = cJSON_GetStringValue(json_member(item, "type"));
-    if (type != NULL && strcmp(type, "network") == 0) return true;
-  }
-  return false;
-}
-
 int net_devices_check(const cJSON *devices, const cJSON *config) {
   static const char *const allowed[] = {"name", NULL};
   struct shoal_error err = {0};
   const cJSON *item, *other;
   if (devices == NULL || cJSON_IsNull(devices)) return 0;
   if (!cJSON_IsObject(devices)) return log_failure("linux.netDevices: not an object");
-  if (devices->child != NULL && !has_network(config))
+  if (devices->child != NULL && !bundle_lists_namespace(config, "network"))
     return log_failure("linux.netDevices: the container needs a network namespace of its own");
   cJSON_ArrayForEach(item, devices) {
     const cJSON *name = json_member(item, "name");

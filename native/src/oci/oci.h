@@ -79,6 +79,8 @@ struct bundle {
   struct scope scope; /* of systemd, if it shall make the cgroups */
 };
 int bundle_load(const struct oci *oci, const char *path, const char *id, struct bundle *bundle);
+/* Whether the container has a namespace of this type other than the one of whoever starts it. */
+bool bundle_lists_namespace(const cJSON *config, const char *type);
 void bundle_free(struct bundle *bundle);
 void bundle_prune(cJSON *config);
 

@@ -22,7 +22,7 @@ const ROUNDS = Number(process.env['SHOAL_BENCH_ROUNDS'] ?? 15);
 /** Short rounds, and many: what else the machine does changes from second to second. */
 const SECONDS = '0.5';
 /** What else wants the processors waits: of the bench itself, for the kernel starts no container of docker's that is ahead. */
-const AHEAD = ['--rr', '10', 'nsenter'];
+const AHEAD = ['--rr', '10', 'setpriv', '--pdeathsig', 'KILL', 'nsenter'];
 const BARE_CLIENT = '10.77.0.1';
 const BARE_SERVER = '10.77.0.2';
 
