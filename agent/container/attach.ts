@@ -57,6 +57,10 @@ export class Attachments implements Watcher {
     await Promise.all(this.#take(containerId).map((waiter) => this.#connectWaiter(waiter)));
   }
 
+  awaits(containerId: string): boolean {
+    return this.#waiters.has(containerId);
+  }
+
   removed(containerId: string): void {
     for (const waiter of this.#take(containerId)) waiter.resolve(undefined);
   }

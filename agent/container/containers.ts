@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describeError, UnavailableError } from '../../shared/errors/index.ts';
 import { delay, isAbort, untilAborted } from '../../shared/lib/abort.ts';
 import { DEFAULT_POOL, freeRange, type IdRange } from '../../shared/lib/id-ranges.ts';
-import type { LogPolicy } from '../../shared/lib/log-driver.ts';
+import { IdleWork } from '../../shared/lib/idle-work.ts';
 import { KeyedMutex } from '../../shared/lib/mutex.ts';
 import type { Logger } from '../../shared/model/options.ts';
 import { isFrozen, setFrozen } from '../native/cgroup-files.ts';
@@ -20,12 +20,14 @@ import {
   startContainer,
   waitContainer,
   type ContainerState,
-  type OciConfig,
+  type MadeContainer,
 } from '../native/container.ts';
 import { writeBatch } from '../native/file-batch.ts';
+import { makeReadyMonitor, withStartWord } from '../native/start-word.ts';
 import { removeTmpfs } from '../native/tmpfs.ts';
 import { filesOf, isNothingBetween, isOfFiles } from './new-files.ts';
-import { memoryPath, type Sharing, withPeers } from './peers.ts';
+import type { Belongings, NewContainer, Watcher } from './new-container.ts';
+import { memoryPath, withPeers } from './peers.ts';
 import { readRecord, writeRecord, type ContainerExit, type ContainerRecord } from './record.ts';
 import { exitOf, lostExit } from './exit.ts';
 import { mountMemory } from '../files/memory-directory.ts';
@@ -35,39 +37,7 @@ import { forgetDiskLimit, limitLayer, writableLayer } from './writable-layer.ts'
 const SIGKILL = 9;
 const PAUSED_POLL_MS = 250;
 
-export interface NewContainer {
-  readonly record: ContainerRecord;
-  readonly config: OciConfig;
-  /** Directories of the image's layers, topmost first. */
-  readonly layers: readonly string[];
-  readonly log: LogPolicy;
-  /** It has a user namespace of its own. */
-  readonly remapped?: boolean;
-  /** Whose namespaces it is in, too. */
-  readonly sharing?: Sharing;
-  /** Size of the memory that it lets others share. */
-  readonly sharedBytes?: number;
-  /** What is in its directory of the node besides, by name: what it sees under /etc. */
-  readonly files?: Readonly<Record<string, string>>;
-}
-
-/** What a container has outside of its own directories, and which ends with it. */
-export interface Belongings {
-  remove(containerId: string): Promise<void>;
-  /** All but those of `living` are removed. */
-  sweep(living: readonly string[]): Promise<void>;
-}
-
-/** Hears of containers' turns. */
-export interface Watcher {
-  /** It was created; its command runs when this has resolved. */
-  starting(id: string): Promise<void>;
-  removed(id: string): void;
-  /** Its run has ended. */
-  ended?(id: string): void;
-  /** It is about to be removed; it is when this has resolved. */
-  leaving?(id: string): Promise<void>;
-}
+export type { Belongings, NewContainer, Watcher } from './new-container.ts';
 
 export class Containers {
   readonly #stateDir: string;
@@ -82,6 +52,8 @@ export class Containers {
   readonly #pool: IdRange;
   readonly #removals = new Map<string, (() => void)[]>();
   readonly #watchers: Watcher[] = [];
+  /** Monitors for the next ones; none where nothing was started. */
+  readonly #monitors = new IdleWork(async () => (await makeReadyMonitor()) > 0);
 
   /**
    * `stateDir` and `runDir` are the agent's; containers live in `containers/` and `c/` below them. `pool`: the ids of
@@ -163,21 +135,32 @@ export class Containers {
     return this.#exclusive.run(id, work);
   }
 
-  /** Makes the container up to the point where its process waits to be started. Returns its process id. */
-  create(container: NewContainer): Promise<number> {
-    return this.exclusive(container.record.id, () => this.#create(container));
+  /**
+   * Makes the container up to the point where its process waits to be started; if `wired` has resolved by then and nobody
+   * waits for that point, its command runs at once.
+   */
+  async create(container: NewContainer, wired?: Promise<unknown>): Promise<MadeContainer> {
+    const { id } = container.record;
+    this.#monitors.begin();
+    try {
+      const made = await this.exclusive(id, () => this.#create(container, wired));
+      if (made.startedAtMs !== undefined) await this.#starting(id);
+      return made;
+    } finally {
+      this.#monitors.end();
+    }
   }
 
   /** Its ids are taken from when they are chosen until its end is recorded. */
-  async #create(container: NewContainer): Promise<number> {
-    if (container.remapped !== true) return this.#make(container);
+  async #create(container: NewContainer, wired?: Promise<unknown>): Promise<MadeContainer> {
+    if (container.remapped !== true) return this.#make(container, wired);
     const { id } = container.record;
     const userRange = freeRange(this.#pool, this.#takenRanges());
     if (userRange === undefined) throw new UnavailableError('all ids for user namespaces are in use');
     this.#chosen.set(id, userRange);
     try {
       const record = { ...container.record, userRange };
-      return await this.#make({ ...container, record, config: withUserRange(container.config, userRange) });
+      return await this.#make({ ...container, record, config: withUserRange(container.config, userRange) }, wired);
     } finally {
       this.#chosen.delete(id);
     }
@@ -188,7 +171,7 @@ export class Containers {
     return [...this.#chosen.values(), ...living.flatMap(({ userRange }) => userRange ?? [])];
   }
 
-  async #make(container: NewContainer): Promise<number> {
+  async #make(container: NewContainer, wired?: Promise<unknown>): Promise<MadeContainer> {
     const { record } = container;
     const { kept, maxBytes, maxFiles } = container.log;
     const directory = this.directory(record.id);
@@ -201,23 +184,26 @@ export class Containers {
     this.#records.set(record.id, record);
     await limitLayer(layer, record);
     if (container.sharedBytes !== undefined) await mountMemory(memoryPath(directory), container.sharedBytes);
-    return withPeers(this, container.sharing ?? {}, container.config, async (config) => {
-      const { pid } = await createContainer({
-        id: record.id,
-        runDir,
-        config,
-        rootfs: { lower: [...container.layers], ...layer },
-        ...(kept ? { log: { path: this.logPath(record.id), maxBytes, maxFiles } } : {}),
-        stdin: record.openStdin ?? false,
-        stdinOnce: record.stdinOnce ?? false,
-        ...(atOnce ? { batch } : {}),
-      }).catch((error: unknown) => {
+    const mayStart = () => !this.#watchers.some((watcher) => watcher.awaits(record.id));
+    return withPeers(this, container.sharing ?? {}, container.config, (config) =>
+      withStartWord(wired, mayStart, (startWord) =>
+        createContainer({
+          id: record.id,
+          runDir,
+          config,
+          rootfs: { lower: [...container.layers], ...layer },
+          ...(kept ? { log: { path: this.logPath(record.id), maxBytes, maxFiles } } : {}),
+          stdin: record.openStdin ?? false,
+          stdinOnce: record.stdinOnce ?? false,
+          ...(atOnce ? { batch } : {}),
+          ...(startWord === undefined ? {} : { startWord }),
+        }),
+      ).catch((error: unknown) => {
         // There is no record of it then.
         if (isOfFiles(error)) this.#putBack(record.id, before);
         throw error;
-      });
-      return pid;
-    });
+      }),
+    );
   }
 
   #putBack(id: string, record: ContainerRecord | undefined): void {
@@ -225,8 +211,12 @@ export class Containers {
     else this.#records.set(id, record);
   }
 
+  async #starting(id: string): Promise<void> {
+    for (const watcher of this.#watchers) if (watcher.awaits(id)) await watcher.starting(id);
+  }
+
   async start(id: string): Promise<void> {
-    for (const watcher of this.#watchers) await watcher.starting(id);
+    await this.#starting(id);
     await startContainer(this.runDirectory(id));
   }
 

@@ -68,6 +68,10 @@ export class LogForwarding implements Watcher {
     this.#follow(id);
   }
 
+  awaits(id: string): boolean {
+    return this.#containers.find(id)?.forward !== undefined;
+  }
+
   ended(id: string): void {
     this.#following.get(id)?.ended.abort();
   }

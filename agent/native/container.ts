@@ -4,6 +4,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { Socket } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import koffi from 'koffi';
 import { SharedWork } from '../../shared/lib/shared-work.ts';
 import { isFrozen, setFrozen } from './cgroup-files.ts';
 import { askMonitor } from './control-socket.ts';
@@ -38,6 +39,14 @@ export interface CreateRequest {
   stdinOnce?: boolean;
   /** What is to be there before it. */
   batch?: FileBatch;
+  /** Descriptor of a word (withStartWord): if it is said by the time the container is made, its command runs at once. */
+  startWord?: number;
+}
+
+export interface MadeContainer {
+  readonly pid: number;
+  /** Since when its command runs; absent: it waits for startContainer. */
+  readonly startedAtMs?: number;
 }
 
 /** Files PATH.0, PATH.1 and so on; a container goes on with the newest. */
@@ -74,7 +83,8 @@ export class MonitorLostError extends Error {
   }
 }
 
-const create = library.func('shoal_container_create', 'int', ['str', 'str', errorParameter]);
+const startTime = koffi.out(koffi.pointer('int64_t'));
+const create = library.func('shoal_container_run', 'int', ['str', 'str', startTime, errorParameter]);
 const exec = library.func('shoal_container_exec', 'int', ['str', 'str', errorParameter]);
 const update = library.func('shoal_container_update', 'int', ['str', 'str', errorParameter]);
 const remove = library.func('shoal_container_delete', 'int', ['str', errorParameter]);
@@ -105,9 +115,10 @@ function profileText(profile: OciSeccomp | undefined): string | null {
 
 /**
  * Makes a container, ready to run its command: namespaces, cgroups, root file system, monitor. Between this and
- * startContainer the caller may move interfaces into /proc/<pid>/ns/net. Rejects with NativeError and leaves nothing.
+ * startContainer the caller may move interfaces into /proc/<pid>/ns/net. Rejects with NativeError and leaves nothing; with
+ * a word that was said also for what startContainer rejects.
  */
-export async function createContainer(request: CreateRequest): Promise<{ pid: number }> {
+export async function createContainer(request: CreateRequest): Promise<MadeContainer> {
   const { hooks, ...config } = request.config;
   const { seccomp, ...linux } = config.linux;
   const text = JSON.stringify({
@@ -116,7 +127,9 @@ export async function createContainer(request: CreateRequest): Promise<{ pid: nu
     monitorPath: request.monitorPath ?? join(nativeDir, 'shoal-monitor'),
     config: { ...config, linux },
   });
-  return { pid: await call(create, text, profileText(seccomp)) };
+  const startedAtMs: [number] = [0];
+  const pid = await call(create, text, profileText(seccomp), startedAtMs);
+  return startedAtMs[0] === 0 ? { pid } : { pid, startedAtMs: startedAtMs[0] };
 }
 
 /** The run directory is the bundle that the state names: hooks read its config.json for where the root is. */

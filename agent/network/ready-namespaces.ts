@@ -4,11 +4,11 @@
  * with the agent, however it ends. A node that starts nothing has none.
  */
 import { closeSync } from 'node:fs';
+import { IdleWork } from '../../shared/lib/idle-work.ts';
 import { makeNamespace } from '../native/network.ts';
 
 /** Those who start many at once make the rest themselves. */
 const KEPT = 4;
-const REST_MS = 10;
 
 export interface ReadyNamespace {
   /** Leads to it until `close`. */
@@ -20,11 +20,7 @@ export interface ReadyNamespace {
 export class ReadyNamespaces {
   readonly #make: () => Promise<number>;
   readonly #ready: number[] = [];
-  /** Taken, and not closed yet: starts that are under way. */
-  #inUse = 0;
-  #timer: NodeJS.Timeout | undefined;
-  #making = false;
-  #closed = false;
+  readonly #filling = new IdleWork(() => this.#fill());
 
   /** `make` answers the descriptor of a new one. */
   constructor(make: () => Promise<number> = makeNamespace) {
@@ -35,46 +31,31 @@ export class ReadyNamespaces {
   take(): ReadyNamespace | undefined {
     const fd = this.#ready.shift();
     if (fd === undefined) {
-      this.#fillSoon();
+      this.#filling.soon();
       return undefined;
     }
-    this.#inUse += 1;
+    this.#filling.begin();
     return {
       path: `/proc/${process.pid}/fd/${fd}`,
       close: () => {
         closeSync(fd);
-        this.#inUse -= 1;
-        this.#fillSoon();
+        this.#filling.end();
       },
     };
   }
 
   /** Those that are not taken end. */
   close(): void {
-    this.#closed = true;
-    clearTimeout(this.#timer);
+    this.#filling.close();
     for (const fd of this.#ready.splice(0)) closeSync(fd);
   }
 
-  /** One at a time, with a rest before each, and none while anything is started. */
-  #fillSoon(): void {
-    clearTimeout(this.#timer);
-    if (this.#closed || this.#making || this.#inUse > 0 || this.#ready.length >= KEPT) return;
-    this.#timer = setTimeout(() => void this.#fill(), REST_MS).unref();
-  }
-
-  async #fill(): Promise<void> {
-    this.#making = true;
-    try {
-      const fd = await this.#make();
-      if (this.#closed) closeSync(fd);
-      else this.#ready.push(fd);
-    } catch {
-      // A start makes its own then, and says what is wrong.
-      return;
-    } finally {
-      this.#making = false;
-    }
-    this.#fillSoon();
+  /** When it can not, a start makes its own, and says what is wrong. */
+  async #fill(): Promise<boolean> {
+    if (this.#ready.length >= KEPT) return false;
+    const fd = await this.#make();
+    if (this.#filling.isClosed) closeSync(fd);
+    else this.#ready.push(fd);
+    return this.#ready.length < KEPT;
   }
 }

@@ -12,7 +12,7 @@ import { anonymousVolumesOf } from '../container/held-mounts.ts';
 import type { ContainerExit, ContainerRecord } from '../container/record.ts';
 import { hostPortsOf } from '../network/host-ports.ts';
 import type { ReadyNamespace } from '../network/ready-namespaces.ts';
-import { NativeError } from '../native/container.ts';
+import { type MadeContainer, NativeError } from '../native/container.ts';
 import { commandProcess } from '../container/exec-process.ts';
 import { standaloneMode } from '../container/standalone.ts';
 import type { ContainerClaims } from './container-claims.ts';
@@ -160,9 +160,9 @@ export class TaskExecutor implements StepExecutor {
     const { record } = container;
     const before = await this.#endOfLastRun(record, interrupt);
     try {
-      await this.#createAttached(task.taskId, container, interrupt);
+      const { startedAtMs } = await this.#createAttached(task.taskId, container, interrupt);
       interrupt.throwIfAborted();
-      await this.#containers.start(record.id);
+      if (startedAtMs === undefined) await this.#containers.start(record.id);
       return record;
     } catch (error) {
       if (interrupt.aborted) {
@@ -175,23 +175,31 @@ export class TaskExecutor implements StepExecutor {
     }
   }
 
-  /** With a namespace that is there already, both are done at once. */
-  async #createAttached(taskId: string, container: NewContainer, interrupt: AbortSignal): Promise<void> {
+  /** With a namespace that is there already, both are done at once, and its command may run, too. */
+  async #createAttached(
+    taskId: string,
+    container: NewContainer,
+    interrupt: AbortSignal,
+  ): Promise<MadeContainer> {
     const ready = canJoinNetwork(container) ? this.#networks.readyNamespace(taskId) : undefined;
     if (ready === undefined) {
-      const pid = await this.#containers.create(container);
-      return this.#networks.attach(taskId, `/proc/${pid}/ns/net`, interrupt);
+      const made = await this.#containers.create(container);
+      await this.#networks.attach(taskId, `/proc/${made.pid}/ns/net`, interrupt);
+      return made;
     }
     const failed = new AbortController();
     const signal = AbortSignal.any([interrupt, failed.signal]);
-    const created = this.#containers.create(joiningNetwork(container, ready.path));
+    const wired = new Promise<void>((resolve, reject) => {
+      // The container first: it takes longer.
+      queueMicrotask(() => this.#networks.attach(taskId, ready.path, signal).then(resolve, reject));
+    });
+    const created = this.#containers.create(joiningNetwork(container, ready.path), wired);
     created.catch(() => failed.abort());
     try {
-      const [first, second] = await Promise.allSettled([
-        created,
-        this.#networks.attach(taskId, ready.path, signal),
-      ]);
-      for (const end of [first, second]) if (end.status === 'rejected') throw end.reason;
+      const [made, attached] = await Promise.allSettled([created, wired]);
+      if (made.status === 'rejected') throw made.reason;
+      if (attached.status === 'rejected') throw attached.reason;
+      return made.value;
     } finally {
       ready.close();
     }

@@ -10,6 +10,20 @@
  * namespace. seccomp_json: the profile as text, or NULL to take config.linux.seccomp. */
 SHOAL_EXPORT int shoal_container_create(const char *request_json, const char *seccomp_json, struct shoal_error *err);
 
+/* The same, and runs its command at once if the request's "startWord" says so by then: an eventfd of the caller's
+ * (shoal_start_word) that 1 was written to. *started_at_ms: when it began to run, in milliseconds since 1970; 0: it
+ * waits for "start", whatever the word says later. Fails, and leaves nothing, when the command can not be run (step
+ * "exec"). */
+SHOAL_EXPORT int shoal_container_run(const char *request_json, const char *seccomp_json, int64_t *started_at_ms,
+                                     struct shoal_error *err);
+
+/* A word that has not been said. Returns the descriptor, which is the caller's to close once the container is made. */
+SHOAL_EXPORT int shoal_start_word(struct shoal_error *err);
+
+/* Makes one monitor for a container to come, unless there are enough; it ends with this process. path: of the monitor's
+ * file, as the containers' requests have it ("monitorPath"). Returns how many more would be kept. */
+SHOAL_EXPORT int shoal_monitor_ready(const char *path, struct shoal_error *err);
+
 /* Starts a command in a running container. Returns a connected stream socket from which the caller reads one line of
  * JSON, then the output; closing it early kills the command and all its descendants. seccomp_json:
  * NULL for the container's own filter. */

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "monitor-spawn.h"
+#include "monitor-pool.h"
 
 static void close_if_open(int fd) {
   if (fd >= 0) close(fd);
@@ -13,7 +13,8 @@ static void close_if_open(int fd) {
 
 int call_begin(struct call *call, const char *request_json, struct shoal_error *err) {
   memset(call, 0, sizeof *call);
-  call->dir_fd = call->socket_fd = call->plan_fd = call->target_fd = call->result[0] = call->result[1] = -1;
+  call->start_word = call->dir_fd = call->socket_fd = call->plan_fd = call->target_fd = call->result[0] =
+      call->result[1] = -1;
   call->streams[0] = call->streams[1] = call->errors[0] = call->errors[1] = -1;
   if (request_json != NULL) call->request = cJSON_Parse(request_json);
   if (request_json != NULL && call->request == NULL) return REQUEST_FAIL(err, "not JSON");
@@ -74,14 +75,15 @@ int call_launch(struct call *call, const char *mode, struct shoal_error *err) {
   const char *path;
   int rc = json_string(call->request, "request", "monitorPath", true, &path, err);
   if (rc < 0) return rc;
+  bool create = strcmp(mode, "create") == 0;
   struct monitor_spawn request = {.path = path,
                                   .mode = mode,
                                   .plan_fd = call->plan_fd,
                                   .result_fd = call->result[1],
                                   .dir_fd = call->target_fd >= 0 ? call->target_fd : call->dir_fd,
                                   .socket_fd = call->streams[1] >= 0 ? call->streams[1] : call->socket_fd,
-                                  .stderr_fd = call->errors[1]};
-  rc = monitor_spawn(&request, err);
+                                  .stderr_fd = create ? call->start_word : call->errors[1]};
+  if (!create || !monitor_pool_use(&request)) rc = monitor_spawn(&request, err);
   close(call->result[1]);
   call->result[1] = -1;
   return rc;

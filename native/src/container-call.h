@@ -19,6 +19,7 @@ struct call {
   const struct cgroup_backend *backend;
   const char *cgroup_mounts[CGROUP_DIRS_MAX + 1];
   int dir_fd, socket_fd, plan_fd, target_fd;
+  int start_word;                       /* the caller's */
   uint32_t preserved;                   /* shoal-oci: how many descriptors the plan preserves */
   int result[2], streams[2], errors[2]; /* ours, the monitor's */
 };

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -142,6 +143,7 @@ static int compile_container(struct call *call, const char *seccomp_json, const 
   plan->id = id_at;
   plan->root_dir = root_at;
   plan->stream_flags |= streams;
+  plan->start_word = call->start_word >= 0;
   plan->hooks_before_pivot = cJSON_IsObject(json_member(call->request, "hooks")) ? 1 : 0;
   call->plan_fd = plan_builder_finish(&call->builder, err);
   return call->plan_fd < 0 ? call->plan_fd : 0;
@@ -156,7 +158,7 @@ static int await_report(const struct call *call, struct report *report, struct s
   if (rc == 0) return shoal_fail(err, ETIMEDOUT, "monitor", "no answer in %d s", CREATE_TIMEOUT_MS / 1000);
   ssize_t n = recv(fd, report, sizeof *report, 0);
   if (n != (ssize_t)sizeof *report) return shoal_fail(err, EPIPE, "monitor", "ended before it reported");
-  if (report->kind == REPORT_READY) return report->pid;
+  if (report->kind == REPORT_READY || report->kind == REPORT_STARTED) return report->pid;
   if (report->kind == REPORT_HOOKS) {
     rc = container_hooks(json_member(call->request, "hooks"), report->pid, fd, err);
     return rc < 0 ? rc : await_report(call, report, err);
@@ -165,9 +167,24 @@ static int await_report(const struct call *call, struct report *report, struct s
   return report->error.code > 0 ? -report->error.code : -EIO;
 }
 
-/* The cgroups are made while the monitor comes up. */
-static int create_in(struct call *call, const char *run_dir, const char *seccomp_json, struct shoal_error *err) {
-  struct report report;
+/* The one that the init is born in, and those that are left. */
+static int make_first_cgroup(struct call *call, struct cgroup_set *rest, struct shoal_error *err) {
+  struct cgroup_set first = {.count = 0};
+  rest->count = 0;
+  for (size_t i = 0; i < call->cgroups.count; i++) {
+    bool born = strcmp(call->cgroups.dirs[i].controller, "unified") == 0;
+    struct cgroup_set *set = born ? &first : rest;
+    set->dirs[set->count++] = call->cgroups.dirs[i];
+  }
+  return cgroup_create(call->backend, call->layout, &first, err);
+}
+
+/* The files and the cgroups are made while the monitor comes up; the init waits for them. If we are killed before the
+ * last file, the record, is there, a directory without one is left, and a list of cgroups. */
+static int create_in(struct call *call, const char *run_dir, const char *seccomp_json, int64_t *started_at_ms,
+                     struct shoal_error *err) {
+  struct report report = {.kind = 0};
+  struct cgroup_set rest;
   int rc = compile_container(call, seccomp_json, run_dir, err);
   if (rc < 0) return rc;
   call->dir_fd = run_dir_open(run_dir, err);
@@ -178,13 +195,16 @@ static int create_in(struct call *call, const char *run_dir, const char *seccomp
     return shoal_fail(err, errno, "monitor", "socketpair");
   rc = run_dir_write_cgroups(call->dir_fd, &call->cgroups, err);
   if (rc < 0) return rc;
-  rc = run_dir_write_seccomp(call->dir_fd, plan_builder_head(&call->builder), err);
+  rc = make_first_cgroup(call, &rest, err);
   if (rc == 0) rc = call_launch(call, "create", err);
-  if (rc == 0) rc = cgroup_create(call->backend, call->layout, &call->cgroups, err);
+  if (rc == 0) rc = file_batch_files(json_member(call->request, "batch"), err);
+  if (rc == 0) rc = run_dir_write_seccomp(call->dir_fd, plan_builder_head(&call->builder), err);
+  if (rc == 0) rc = cgroup_create(call->backend, call->layout, &rest, err);
   if (rc == 0) rc = call->backend->apply(&call->cgroups, &call->limits, err);
   /* If it has ended already, it has said why. */
   if (rc == 0) (void)send(call->result[0], "", 1, MSG_NOSIGNAL);
   if (rc == 0) rc = await_report(call, &report, err);
+  if (report.kind == REPORT_STARTED) *started_at_ms = report.at_ms;
   if (rc < 0) {
     /* It ends by itself when nobody is there to tell it to go on. */
     close(call->result[0]);
@@ -194,14 +214,35 @@ static int create_in(struct call *call, const char *run_dir, const char *seccomp
   return rc;
 }
 
+static int read_start_word(struct call *call, struct shoal_error *err) {
+  int64_t fd = -1;
+  int rc = json_integer(call->request, "request", "startWord", &fd, NULL, err);
+  if (rc == 0 && (fd < -1 || fd > INT32_MAX)) rc = REQUEST_FAIL(err, "startWord: not a descriptor");
+  call->start_word = (int)fd;
+  return rc;
+}
+
+int shoal_start_word(struct shoal_error *err) {
+  int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  return fd < 0 ? shoal_fail(err, errno, "start", "eventfd") : fd;
+}
+
 int shoal_container_create(const char *request_json, const char *seccomp_json, struct shoal_error *err) {
+  int64_t ignored;
+  return shoal_container_run(request_json, seccomp_json, &ignored, err);
+}
+
+int shoal_container_run(const char *request_json, const char *seccomp_json, int64_t *started_at_ms,
+                        struct shoal_error *err) {
   struct call call;
   const char *run_dir;
+  *started_at_ms = 0;
   int rc = call_begin(&call, request_json, err);
   if (rc == 0) rc = json_string(call.request, "request", "runDir", true, &run_dir, err);
   if (rc == 0 && run_dir[0] != '/') rc = REQUEST_FAIL(err, "runDir: '%s' is not absolute", run_dir);
-  if (rc == 0) rc = file_batch_make(json_member(call.request, "batch"), err);
-  if (rc == 0) rc = create_in(&call, run_dir, seccomp_json, err);
+  if (rc == 0) rc = read_start_word(&call, err);
+  if (rc == 0) rc = file_batch_directories(json_member(call.request, "batch"), err);
+  if (rc == 0) rc = create_in(&call, run_dir, seccomp_json, started_at_ms, err);
   call_end(&call);
   return rc;
 }

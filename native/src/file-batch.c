@@ -81,12 +81,18 @@ static int make_file(const cJSON *entry, struct shoal_error *err) {
   return rc;
 }
 
-int file_batch_make(const cJSON *request, struct shoal_error *err) {
+int file_batch_directories(const cJSON *request, struct shoal_error *err) {
   const cJSON *entry;
   int rc = 0;
   cJSON_ArrayForEach(entry, json_member(request, "directories")) {
     if (rc == 0) rc = make_directory(entry, err);
   }
+  return rc;
+}
+
+int file_batch_files(const cJSON *request, struct shoal_error *err) {
+  const cJSON *entry;
+  int rc = 0;
   cJSON_ArrayForEach(entry, json_member(request, "files")) {
     if (rc == 0) rc = make_file(entry, err);
   }
@@ -95,7 +101,8 @@ int file_batch_make(const cJSON *request, struct shoal_error *err) {
 
 int shoal_file_batch_write(const char *request_json, struct shoal_error *err) {
   cJSON *request = cJSON_Parse(request_json);
-  int rc = request == NULL ? shoal_fail(err, EINVAL, "files", "not JSON") : file_batch_make(request, err);
+  int rc = request == NULL ? shoal_fail(err, EINVAL, "files", "not JSON") : file_batch_directories(request, err);
+  if (rc == 0) rc = file_batch_files(request, err);
   cJSON_Delete(request);
   return rc;
 }

@@ -5,7 +5,10 @@
 
 #include "shoal.h"
 
-/* As shoal_file_batch_write; request may be NULL: nothing. The step of every failure begins with "files". */
-int file_batch_make(const cJSON *request, struct shoal_error *err);
+/* The two halves of shoal_file_batch_write; request may be NULL: nothing. The step of every failure begins with
+ * "files".
+ */
+int file_batch_directories(const cJSON *request, struct shoal_error *err);
+int file_batch_files(const cJSON *request, struct shoal_error *err);
 
 #endif

@@ -14,7 +14,7 @@ struct monitor_spawn {
   int result_fd; /* the monitor's end */
   int dir_fd;    /* run directory (create) or pidfd of the container's init (exec, session) */
   int socket_fd; /* bound control socket (create), standard input and output (session), or -1 */
-  int stderr_fd; /* session, console socket of a detached one, or -1 */
+  int stderr_fd; /* session, console socket of a detached one, start word (create), the pool's socket (ready), or -1 */
   bool inherit;  /* the caller's standard streams instead of /dev/null */
   int preserved; /* how many of the caller's descriptors from 3 on, at most PRESERVED_MAX */
 };

@@ -27,7 +27,9 @@ enum {
   MONITOR_FD_RUN_DIR = 5, /* create */
   MONITOR_FD_TARGET = 5,  /* exec, session: pidfd of the container's init */
   MONITOR_FD_SOCKET = 6,
-  MONITOR_FD_STDERR = 7, /* session; detached: the console socket */
+  MONITOR_FD_STDERR = 7,     /* session; detached: the console socket */
+  MONITOR_FD_START_WORD = 7, /* create: struct plan, start_word */
+  MONITOR_FD_CONTROL = 7,    /* ready */
   MONITOR_FD_END = 8,
   MONITOR_FD_PRESERVED = 16 /* and on: what the command shall have from 3 on */
 };
@@ -218,6 +220,7 @@ struct plan {
    * MONITOR_FD_SOCKET) or runs (a further command), and whoever collects orphans inherits it. It has the monitor's
    * standard streams; the master side of its terminal goes to MONITOR_FD_STDERR. */
   uint32_t detached;
+  uint32_t start_word;         /* an eventfd is there: if it says 1 by the time the init is ready, its command runs */
   uint32_t hooks_before_pivot; /* the init waits for the library's word when all is mounted */
   uint32_t preserved;          /* how many descriptors, detached only; at most PRESERVED_MAX */
 
@@ -258,12 +261,15 @@ enum {
   REPORT_TERMINAL = 3,
   REPORT_HOOKS = 4,
   REPORT_TREE = 5,
-  REPORT_SECCOMP = 6
+  REPORT_SECCOMP = 6,
+  REPORT_STARTING = 7, /* of an init that is ready and does not wait */
+  REPORT_STARTED = 8   /* its command runs, since at_ms */
 };
 
 struct report {
   int32_t kind;
   int32_t pid;
+  int64_t at_ms;
   struct shoal_error error;
 };
 

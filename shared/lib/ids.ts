@@ -37,5 +37,5 @@ export function newId(): string {
 
 /** A container identifier, 64 hexadecimal characters, as Docker clients expect. */
 export function newContainerId(): string {
-  return Buffer.from(globalThis.crypto.getRandomValues(new Uint8Array(32))).toString('hex');
+  return Buffer.from(Array.from({ length: 32 }, nextByte)).toString('hex');
 }

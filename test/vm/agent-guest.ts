@@ -70,7 +70,7 @@ function made(
 
 async function started(container: NewContainer): Promise<{ id: string; pid: number }> {
   const { id } = container.record;
-  const pid = await containers.create(container);
+  const { pid } = await containers.create(container);
   await containers.start(id);
   return { id, pid };
 }

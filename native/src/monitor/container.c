@@ -27,7 +27,8 @@ static struct container {
   int pidfd;
   int sync_fd; /* to the init until its command runs; then -1 */
   bool start_asked;
-  int terminal_fd; /* the master side, or -1 */
+  bool tells_start; /* the library hears of it */
+  int terminal_fd;  /* the master side, or -1 */
   struct container_state state;
   struct output output;
   struct control control;
@@ -82,6 +83,17 @@ static void hear(void *context, int stream, const char *data, size_t size) {
   attach_output(&c->attach, stream, data, size);
 }
 
+static void tell_start(struct container *c, const struct shoal_error *error) {
+  if (!c->tells_start) return;
+  if (error == NULL) {
+    report_started(MONITOR_FD_RESULT, c->state.pid, c->state.started_at_ms);
+  } else {
+    report_failure(MONITOR_FD_RESULT, error);
+  }
+  close(MONITOR_FD_RESULT);
+  c->tells_start = false;
+}
+
 /* The init's word about its start: an error, or the end of the socket, which its command's execve closed. */
 static void handle_sync(struct container *c) {
   struct report report;
@@ -97,6 +109,7 @@ static void handle_sync(struct container *c) {
     c->state.status = "running";
     (void)state_write(MONITOR_FD_RUN_DIR, &c->state);
   }
+  tell_start(c, failed ? &report.error : NULL);
   control_answer_start(&c->control, failed ? &report.error : NULL);
 }
 
@@ -178,22 +191,15 @@ static int open_streams(struct container *c, int ends[3], struct shoal_error *er
   return 0;
 }
 
-/* The library makes the cgroups meanwhile; if it can not, it is gone. */
-static void await_cgroups(void) {
-  char go;
-  ssize_t n;
-  while ((n = recv(MONITOR_FD_RESULT, &go, 1, 0)) < 0 && errno == EINTR)
-    continue;
-  if (n != 1) _exit(1);
-}
-
 static int clone_init(struct container *c, struct shoal_error *err) {
   int ends[3] = {-1, -1, -1};
   struct cloned child = {.pid = -1, .pidfd = -1, .sync_fd = -1};
   const struct plan *plan = c->plan;
   attach_init(&c->attach, (plan->stream_flags & PLAN_TERMINAL) != 0, false, -1);
   int rc = open_streams(c, ends, err);
-  if (rc == 0) await_cgroups();
+  /* It opens the cgroups before there is an init: they have to be there. If the library can not make them, it is gone.
+   */
+  if (rc == 0 && userns_own(plan) && !library_agrees(MONITOR_FD_RESULT)) _exit(1);
   if (rc == 0) rc = clone_container(plan, ends, &child, err);
   for (int i = 0; i < 3; i++) {
     if (ends[i] >= 0) close(ends[i]);
@@ -213,7 +219,8 @@ static void await_ready(struct container *c) {
     if (n != (ssize_t)sizeof report || report.kind != REPORT_HOOKS) break;
     if (report_hooks(c->state.pid, c->sync_fd, &report.error) < 0) give_up(&report.error);
   }
-  if (n == (ssize_t)sizeof report && report.kind == REPORT_READY) return;
+  c->tells_start = c->start_asked = n == (ssize_t)sizeof report && report.kind == REPORT_STARTING;
+  if (c->tells_start || (n == (ssize_t)sizeof report && report.kind == REPORT_READY)) return;
   if (n != (ssize_t)sizeof report) (void)shoal_fail(&report.error, EPIPE, "init", "ended before it was ready");
   give_up(&report.error);
 }
@@ -233,14 +240,17 @@ void container_main(const struct plan *plan) {
   c->terminal_fd = -1;
   c->state.id = plan_string(plan, plan->id);
   c->state.status = "created";
+  if (!plan->start_word) close(MONITOR_FD_START_WORD);
   if (clone_init(c, &error) < 0) give_up(&error);
-  await_ready(c);
-  connect_terminal(c);
+  if (plan->start_word) close(MONITOR_FD_START_WORD);
   c->state.created_at_ms = state_now_ms();
+  /* While the init is at work: who connects now is served when it is ready. */
   if (state_write(MONITOR_FD_RUN_DIR, &c->state) < 0 || listen(MONITOR_FD_SOCKET, SOMAXCONN) < 0) {
     (void)shoal_fail(&error, errno, "state", "the run directory cannot be written");
     give_up(&error);
   }
+  await_ready(c);
+  connect_terminal(c);
   control_init(&c->control, MONITOR_FD_SOCKET,
                (struct control_handlers){.start = handle_start,
                                          .kill = handle_kill,
@@ -249,8 +259,10 @@ void container_main(const struct plan *plan) {
                                          .attach = handle_attach,
                                          .replay = handle_replay,
                                          .context = c});
-  report_ready(MONITOR_FD_RESULT, c->state.pid);
-  close(MONITOR_FD_RESULT);
+  if (!c->tells_start) {
+    report_ready(MONITOR_FD_RESULT, c->state.pid);
+    close(MONITOR_FD_RESULT);
+  }
   serve(c);
   _exit(1);
 }

@@ -175,12 +175,17 @@ static int mount_root(const struct plan *plan, int sync_fd, int *devices_fd, str
   return root_fd;
 }
 
-int filesystem_setup(const struct plan *plan, int sync_fd, struct shoal_error *err) {
-  int devices_fd = -1;
+int filesystem_root(const struct plan *plan, int sync_fd, struct filesystem_root *root, struct shoal_error *err) {
+  root->devices_fd = -1;
   /* Nothing that is mounted from here on may reach the host. */
   if (mount(NULL, "/", NULL, plan->root_propagation, NULL) < 0) return shoal_fail(err, errno, "root", "propagation");
-  int root_fd = mount_root(plan, sync_fd, &devices_fd, err);
-  int rc = root_fd < 0 ? root_fd : mounts_apply(plan, root_fd, sync_fd, err);
+  root->fd = mount_root(plan, sync_fd, &root->devices_fd, err);
+  return root->fd < 0 ? root->fd : 0;
+}
+
+int filesystem_setup(const struct plan *plan, int sync_fd, struct filesystem_root *root, struct shoal_error *err) {
+  int root_fd = root->fd, devices_fd = root->devices_fd;
+  int rc = mounts_apply(plan, root_fd, sync_fd, err);
   if (rc == 0) rc = make_devices(plan, root_fd, devices_fd, err);
   if (rc == 0) rc = mounts_mask(plan, root_fd, err);
   if (rc == 0) rc = mounts_sysctl(plan, err);
@@ -194,6 +199,6 @@ int filesystem_setup(const struct plan *plan, int sync_fd, struct shoal_error *e
   if (rc == 0 && plan->root_propagation_after != 0 && mount(NULL, "/", NULL, plan->root_propagation_after, NULL) < 0)
     rc = shoal_fail(err, errno, "root", "propagation");
   if (devices_fd >= 0) close(devices_fd);
-  if (root_fd >= 0) close(root_fd);
+  close(root_fd);
   return rc;
 }

@@ -14,7 +14,8 @@
 #include "monitor/terminal.h"
 
 #define SYNC_FD 3
-#define START_FD 4 /* detached: the socket that "start" connects to */
+#define START_FD 4   /* detached: the socket that "start" connects to; else the word, if the plan has one */
+#define LIBRARY_FD 5 /* not detached, ids of the node: until the cgroups are there */
 
 static int join_namespaces(const struct plan *plan, struct shoal_error *err) {
   const struct plan_join *joins = plan_items(plan, plan->joins);
@@ -25,7 +26,11 @@ static int join_namespaces(const struct plan *plan, struct shoal_error *err) {
     if (fd < 0 || setns(fd, (int)joins[i].flag) < 0) return shoal_fail(err, errno, "namespace", "join %s", path);
     close(fd);
   }
-  /* Only now: a cgroup namespace's root is where its maker is, and we have just moved. */
+  return 0;
+}
+
+/* Not before we have moved: a cgroup namespace's root is where its maker is. */
+static int own_cgroup_namespace(const struct plan *plan, struct shoal_error *err) {
   if ((plan->namespaces & CLONE_NEWCGROUP) != 0 && unshare(CLONE_NEWCGROUP) < 0)
     return shoal_fail(err, errno, "namespace", "cgroup");
   return 0;
@@ -53,14 +58,21 @@ static int set_names(const struct plan *plan, struct shoal_error *err) {
   return 0;
 }
 
+/* With ids of its own the monitor waits, and opens them for us. */
+static bool awaits_cgroups(const struct plan *plan) { return !plan->detached && !userns_own(plan); }
+
 static int take_stdio(const struct plan *plan, int sync_fd, const int stdio[3], struct shoal_error *err) {
   for (int i = 0; i < 3; i++) {
     if (stdio[i] >= 0 && dup2(stdio[i], i) < 0) return shoal_fail(err, errno, "stdio", "dup2");
   }
   if (dup3(sync_fd, SYNC_FD, O_CLOEXEC) < 0) return shoal_fail(err, errno, "stdio", "dup3");
-  if (plan->detached && dup3(MONITOR_FD_SOCKET, START_FD, O_CLOEXEC) < 0)
+  bool waits = awaits_cgroups(plan);
+  if (waits && dup3(MONITOR_FD_RESULT, LIBRARY_FD, O_CLOEXEC) < 0) return shoal_fail(err, errno, "stdio", "dup3");
+  bool start = plan->detached || plan->start_word;
+  if (start && dup3(plan->detached ? MONITOR_FD_SOCKET : MONITOR_FD_START_WORD, START_FD, O_CLOEXEC) < 0)
     return shoal_fail(err, errno, "stdio", "dup3");
-  if (descriptors_close(plan->detached ? START_FD + 1 : SYNC_FD + 1, plan) < 0)
+  if (!start) close(START_FD);
+  if (descriptors_close(waits ? LIBRARY_FD + 1 : START_FD + 1, plan) < 0)
     return shoal_fail(err, errno, "stdio", "close_range");
   return 0;
 }
@@ -75,15 +87,29 @@ static int join_open_cgroups(struct shoal_error *err) {
   return 0;
 }
 
+/* The library makes them, and the files that are mounted, while we begin; if it can not, it is gone. */
+static int join_cgroups(const struct plan *plan, struct shoal_error *err) {
+  if (userns_own(plan)) return 0;
+  if (awaits_cgroups(plan)) {
+    if (!library_agrees(LIBRARY_FD)) _exit(1);
+    close(LIBRARY_FD);
+  }
+  return process_join_cgroups(plan, err);
+}
+
 static int prepare(const struct plan *plan, struct shoal_error *err) {
+  struct filesystem_root root;
   (void)setsid();
-  int rc = userns_own(plan) ? userns_enter(SYNC_FD, err) : process_join_cgroups(plan, err);
+  int rc = userns_own(plan) ? userns_enter(SYNC_FD, err) : 0;
   if (rc == 0) rc = join_namespaces(plan, err);
   if (rc == 0 && (plan->namespaces & CLONE_NEWNET) != 0) rc = loopback_up(err);
   if (rc == 0) rc = set_names(plan, err);
+  if (rc == 0) rc = filesystem_root(plan, SYNC_FD, &root, err);
+  if (rc == 0) rc = join_cgroups(plan, err);
+  if (rc == 0) rc = own_cgroup_namespace(plan, err);
   if (rc == 0 && !userns_own(plan)) rc = process_limits(plan, 0, err);
   if (rc == 0) rc = label_for_exec(plan, err);
-  if (rc == 0) rc = filesystem_setup(plan, SYNC_FD, err);
+  if (rc == 0) rc = filesystem_setup(plan, SYNC_FD, &root, err);
   if (rc == 0 && plan->detached) rc = process_working_directory(plan, err);
   if (rc == 0 && plan->detached) rc = process_find_command(plan, err);
   if (rc < 0 || (plan->stream_flags & PLAN_TERMINAL) == 0) return rc;
@@ -104,9 +130,19 @@ static void await_start(void) {
   }
 }
 
+/* It does not wait for the word: an eventfd that has not been written to is not to be read. */
+static bool may_start(const struct plan *plan) {
+  uint64_t word = 0;
+  return plan->start_word && read(START_FD, &word, sizeof word) == sizeof word && word == 1;
+}
+
 /* Returns when the command shall be run. */
 static void report_and_wait(const struct plan *plan) {
   char go;
+  if (!plan->detached && may_start(plan)) {
+    report_starting(SYNC_FD);
+    return;
+  }
   if (plan->detached) (void)prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
   report_ready(SYNC_FD, 0);
   if (plan->detached) {

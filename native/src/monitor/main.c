@@ -11,7 +11,7 @@
  *
  * Mode "exec" runs one more command in a container and keeps its output (exec.c); mode "session" runs one
  * that people talk to (session.c). Modes "detached" and "detached-exec" are for those who collect the exit themselves
- * (detached.c). */
+ * (detached.c). Mode "ready" waits until there is a container to create (ready.c). */
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -43,20 +43,32 @@ static void block_signals(void) {
   (void)sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
+static const struct plan *own_plan(void) {
+  const struct plan *plan = map_plan();
+  return plan == NULL || descriptors_close(MONITOR_FD_END, plan) < 0 ? NULL : plan;
+}
+
 int main(int argc, char *argv[]) {
-  const struct plan *plan = argc == 2 ? map_plan() : NULL;
-  if (plan == NULL || descriptors_close(MONITOR_FD_END, plan) < 0) return 2;
+  bool ready = argc == 2 && strcmp(argv[1], "ready") == 0;
+  const struct plan *plan = ready || argc != 2 ? NULL : own_plan();
+  if (ready ? ready_begin() < 0 : plan == NULL) return 2;
   pid_t pid = fork();
   if (pid != 0) _exit(pid < 0 ? 1 : 0);
   (void)prctl(PR_SET_NAME, "shoal-monitor", 0, 0, 0);
   block_signals();
   (void)umask(022);
   if (chdir("/") < 0) return 1;
+  if (ready) {
+    if (!ready_await()) return 0;
+    plan = map_plan();
+    if (plan == NULL) return 2;
+    container_main(plan);
+  }
   if (strcmp(argv[1], "session") == 0) session_main(plan);
   if (strcmp(argv[1], "detached") == 0) detached_container_main(plan);
   if (strcmp(argv[1], "detached-exec") == 0) detached_exec_main(plan);
-  close(MONITOR_FD_STDERR);
   if (strcmp(argv[1], "create") == 0) container_main(plan);
+  close(MONITOR_FD_STDERR);
   if (strcmp(argv[1], "exec") == 0) exec_main(plan);
   return 2;
 }

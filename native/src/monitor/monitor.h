@@ -40,8 +40,14 @@ int resolve_or_create(int root_fd, const char *path, bool directory);
 int resolve_parent(int root_fd, const char *path, const char **name);
 
 /* --- filesystem.c: the container's root. Run in the container's new mount namespace; ends with the root pivoted. */
-/* sync_fd: where the word about hooks goes and comes from. */
-int filesystem_setup(const struct plan *plan, int sync_fd, struct shoal_error *err);
+struct filesystem_root {
+  int fd;
+  int devices_fd; /* -1 where devices can be made */
+};
+/* Mounts the root alone. sync_fd: where it comes from in a user namespace. */
+int filesystem_root(const struct plan *plan, int sync_fd, struct filesystem_root *root, struct shoal_error *err);
+/* The rest. Closes the root's descriptors. sync_fd: where the word about hooks goes and comes from, too. */
+int filesystem_setup(const struct plan *plan, int sync_fd, struct filesystem_root *root, struct shoal_error *err);
 
 /* --- mounts.c */
 /* sync_fd: where the trees of binds come from in a user namespace. */
@@ -152,6 +158,12 @@ _Noreturn void container_main(const struct plan *plan);
 _Noreturn void exec_main(const struct plan *plan);
 _Noreturn void session_main(const struct plan *plan);
 
+/* --- ready.c */
+/* Leaves nothing open but the socket. */
+int ready_begin(void);
+/* Returns when everything of mode "create" is in its place; false: there will be no container. */
+bool ready_await(void);
+
 /* --- detached.c: the modes for a plan that is detached. */
 _Noreturn void detached_container_main(const struct plan *plan);
 _Noreturn void detached_exec_main(const struct plan *plan);
@@ -162,6 +174,10 @@ _Noreturn void exec_child(const struct plan *plan, int sync_fd, const int stdio[
 
 /* --- report.c */
 void report_ready(int fd, pid_t pid);
+void report_starting(int fd);
+void report_started(int fd, pid_t pid, int64_t at_ms);
+/* Waits for its word to go on; false: it has hung up. fd: the monitor's MONITOR_FD_RESULT. */
+bool library_agrees(int fd);
 /* The library runs the hooks, and says a byte when they have succeeded; if one failed it hangs up. The init, at the
  * other end of init_fd, is told. */
 int report_hooks(pid_t pid, int init_fd, struct shoal_error *err);

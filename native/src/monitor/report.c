@@ -13,18 +13,34 @@ void report_ready(int fd, pid_t pid) {
   send_report(fd, &report);
 }
 
+void report_starting(int fd) {
+  struct report report = {.kind = REPORT_STARTING};
+  send_report(fd, &report);
+}
+
+void report_started(int fd, pid_t pid, int64_t at_ms) {
+  struct report report = {.kind = REPORT_STARTED, .pid = pid, .at_ms = at_ms};
+  send_report(fd, &report);
+}
+
 void report_failure(int fd, const struct shoal_error *error) {
   struct report report = {.kind = REPORT_FAILED, .error = *error};
   send_report(fd, &report);
 }
 
-int report_hooks(pid_t pid, int init_fd, struct shoal_error *err) {
-  struct report report = {.kind = REPORT_HOOKS, .pid = pid};
+bool library_agrees(int fd) {
   char go;
   ssize_t n;
-  send_report(MONITOR_FD_RESULT, &report);
-  while ((n = recv(MONITOR_FD_RESULT, &go, 1, 0)) < 0 && errno == EINTR)
+  while ((n = recv(fd, &go, 1, 0)) < 0 && errno == EINTR)
     continue;
-  if (n != 1 || send(init_fd, &go, 1, MSG_NOSIGNAL) != 1) return shoal_fail(err, ECANCELED, "hooks", "a hook failed");
+  return n == 1;
+}
+
+int report_hooks(pid_t pid, int init_fd, struct shoal_error *err) {
+  struct report report = {.kind = REPORT_HOOKS, .pid = pid};
+  const char go = 0;
+  send_report(MONITOR_FD_RESULT, &report);
+  if (!library_agrees(MONITOR_FD_RESULT) || send(init_fd, &go, 1, MSG_NOSIGNAL) != 1)
+    return shoal_fail(err, ECANCELED, "hooks", "a hook failed");
   return 0;
 }
