@@ -160,7 +160,10 @@ export class Containers {
     this.#chosen.set(id, userRange);
     try {
       const record = { ...container.record, userRange };
-      return await this.#make({ ...container, record, config: withUserRange(container.config, userRange) }, wired);
+      return await this.#make(
+        { ...container, record, config: withUserRange(container.config, userRange) },
+        wired,
+      );
     } finally {
       this.#chosen.delete(id);
     }

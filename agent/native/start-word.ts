@@ -35,7 +35,7 @@ class StartWord {
 
 /**
  * `create` gets the descriptor of a word that is said when `ready` resolves, if `mayStart` then; later than the container
- * is made it is not heard. Without `ready` there is none.
+ * is made it is not. Without `ready` there is no word.
  */
 export async function withStartWord<T>(
   ready: Promise<unknown> | undefined,

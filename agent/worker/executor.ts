@@ -38,6 +38,8 @@ export class TaskExecutor implements StepExecutor {
   readonly #claims: ContainerClaims;
   readonly #discardVolume: (name: string) => Promise<void>;
   readonly #health = new Map<string, TaskHealth>();
+  /** Of those that were started as they were made: what is known of their start. */
+  readonly #atOnce = new WeakMap<ContainerRecord, MadeContainer>();
 
   /** `discardVolume` removes one that was made for a standalone container alone. */
   constructor(
@@ -160,9 +162,10 @@ export class TaskExecutor implements StepExecutor {
     const { record } = container;
     const before = await this.#endOfLastRun(record, interrupt);
     try {
-      const { startedAtMs } = await this.#createAttached(task.taskId, container, interrupt);
+      const made = await this.#createAttached(task.taskId, container, interrupt);
       interrupt.throwIfAborted();
-      if (startedAtMs === undefined) await this.#containers.start(record.id);
+      if (made.startedAtMs === undefined) await this.#containers.start(record.id);
+      else this.#atOnce.set(record, made);
       return record;
     } catch (error) {
       if (interrupt.aborted) {
@@ -291,7 +294,8 @@ export class TaskExecutor implements StepExecutor {
   }
 
   async #running(task: TaskAssignment, record: ContainerRecord): Promise<Outcome> {
-    const state = await this.#containers.recorded(record.id).catch(() => undefined);
+    const made = this.#atOnce.get(record);
+    const state = made ?? (await this.#containers.recorded(record.id).catch(() => undefined));
     // Traffic is led to a standalone container whatever its health is, as Docker has it.
     const health = record.standalone === undefined ? this.#health.get(record.taskId)?.health : undefined;
     return {

@@ -107,9 +107,9 @@ static void handle_sync(struct container *c) {
   } else if (c->start_asked) {
     c->state.started_at_ms = state_now_ms();
     c->state.status = "running";
-    (void)state_write(MONITOR_FD_RUN_DIR, &c->state);
   }
   tell_start(c, failed ? &report.error : NULL);
+  if (!failed && c->start_asked) (void)state_write(MONITOR_FD_RUN_DIR, &c->state);
   control_answer_start(&c->control, failed ? &report.error : NULL);
 }
 

@@ -130,8 +130,8 @@ static void await_start(void) {
   }
 }
 
-/* It does not wait for the word: an eventfd that has not been written to is not to be read. */
-static bool may_start(const struct plan *plan) {
+/* It does not wait for the word: an eventfd that has not been written to has nothing to be read. */
+static bool was_said(const struct plan *plan) {
   uint64_t word = 0;
   return plan->start_word && read(START_FD, &word, sizeof word) == sizeof word && word == 1;
 }
@@ -139,7 +139,7 @@ static bool may_start(const struct plan *plan) {
 /* Returns when the command shall be run. */
 static void report_and_wait(const struct plan *plan) {
   char go;
-  if (!plan->detached && may_start(plan)) {
+  if (was_said(plan)) {
     report_starting(SYNC_FD);
     return;
   }
