@@ -18,6 +18,7 @@ import {
 } from '../../shared/model/index.ts';
 import type { CdiDirectories } from '../cdi/directories.ts';
 import { cdiDevices, chooseEdits, type ChosenEdits, withCdiDevices, withEdits } from '../cdi/edits.ts';
+import { checkConfinement, selinuxLabels } from '../confinement/security-modules.ts';
 import type { TaskFiles } from '../files/task-files.ts';
 import type { ImageUser } from '../image/image-removal.ts';
 import type { ImageService, ResolvedImage } from '../image/image-service.ts';
@@ -36,6 +37,7 @@ import { imagesOf, MountedImages } from './mounted-images.ts';
 import { availableCapabilities } from './own-capabilities.ts';
 import { etcBinds, filesLender, sharedMemory, sharingOf } from './peers.ts';
 import type { ContainerRecord } from './record.ts';
+import { type HeldProcess, heldProcess } from './exec-process.ts';
 import { fillSpec } from './fill-spec.ts';
 import { INIT_PATH, processArgs, runtimeSpec, type BindMount } from './runtime-spec.ts';
 import { nativeDir } from '../native/library.ts';
@@ -44,11 +46,6 @@ import { detailsOf, type StandaloneRecord, standaloneMode, withAnonymousVolumes 
 import { isRemapped, withOwnIds } from './user-ranges.ts';
 import { type ResolvedUser, resolveUser } from './users.ts';
 import { checkDisk } from './writable-layer.ts';
-
-type HeldProcess = Pick<
-  ContainerRecord,
-  'args' | 'env' | 'cwd' | 'rlimits' | 'noNewPrivileges' | 'capabilities'
->;
 
 export interface BuilderOptions {
   readonly images: ImageService;
@@ -87,6 +84,7 @@ export class ContainerBuilder {
   async prepare(task: TaskAssignment, signal: AbortSignal): Promise<ResolvedImage> {
     const { registryAuth, container } = task.spec;
     await checkDisk(dirname(this.#options.containers.directory(task.taskId)), container);
+    await checkConfinement(container);
     const mode = standaloneMode(task);
     const made = mode === undefined ? undefined : this.#options.containers.find(mode.containerId);
     await this.#mounted.prepare(task, made?.mountedImages, signal);
@@ -189,6 +187,7 @@ export class ContainerBuilder {
       ...(await resolved(spec, chosen, user.uid)),
       limitedVolume: await volumes.limited(spec.mounts.flatMap(volumeName)),
       ...machineNow(),
+      labels: await selinuxLabels(spec, id),
     });
     const config = withEdits(plain, chosen, remapped);
     const process = heldProcess(config, processArgs(spec, image.config));
@@ -261,12 +260,6 @@ export class ContainerBuilder {
       'resolv.conf': networked ? await this.#options.resolvConf(task) : '',
     };
   }
-}
-
-/** What the record keeps of it, for further commands in the container. */
-function heldProcess({ process }: NewContainer['config'], args: readonly string[]): HeldProcess {
-  const { env = [], cwd, capabilities, rlimits = [], noNewPrivileges = false } = process;
-  return { args, env, cwd, rlimits, noNewPrivileges, capabilities: capabilities?.bounding ?? [] };
 }
 
 /** What it names of the node's devices, by their numbers. */

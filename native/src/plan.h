@@ -203,6 +203,7 @@ struct plan {
   uint32_t root_propagation;       /* MS_* | MS_REC, of everything, before anything is mounted */
   uint32_t root_propagation_after; /* of the root, once it is pivoted, and nothing can reach the host any more; or 0 */
   uint32_t root_readonly;
+  uint32_t mount_label; /* SELinux's of the files of what is mounted anew, or 0 */
   struct plan_list mounts;
   struct plan_list devices;
   struct plan_list symlinks;

@@ -240,8 +240,8 @@ static void exec_in(const struct box *box, int timeout_ms, const char *script, c
   (void)snprintf(request, sizeof request,
                  "{\"runDir\":\"%s\",\"monitorPath\":\"%s\",\"timeoutMs\":%d,\"maxOutputBytes\":1000,"
                  "\"process\":{\"user\":{\"uid\":0,\"gid\":0},\"args\":[\"sh\",\"-c\",\"%s\"],\"env\":[\"PATH=/bin\"],"
-                 "\"cwd\":\"/\"}}",
-                 box->run_dir, monitor_path, timeout_ms, script);
+                 "\"cwd\":\"/\"%s}}",
+                 box->run_dir, monitor_path, timeout_ms, script, more_process);
   int fd = shoal_container_exec(request, NULL, &err);
   if (fd < 0) say("# exec: %s: %s\n", err.step, err.detail);
   CHECK(fd >= 0);
@@ -260,6 +260,9 @@ struct box_test {
 #define BOX_TEST(function)                                                                                             \
   { #function, function }
 
+/* What is said of each test besides. */
+static const char *test_suffix = "";
+
 /* "ok - a cpu quota throttles" */
 static void report(bool good, const char *function) {
   char name[128];
@@ -267,7 +270,7 @@ static void report(bool good, const char *function) {
   for (char *c = name; *c != '\0'; c++) {
     if (*c == '_') *c = ' ';
   }
-  (void)printf("%s - %s\n", good ? "ok" : "not ok", name);
+  (void)printf("%s - %s%s\n", good ? "ok" : "not ok", name, test_suffix);
   (void)fflush(stdout);
 }
 
