@@ -43,7 +43,7 @@ import { INIT_PATH, processArgs, runtimeSpec, type BindMount } from './runtime-s
 import { nativeDir } from '../native/library.ts';
 import { parseSignal } from './signals.ts';
 import { detailsOf, type StandaloneRecord, standaloneMode, withAnonymousVolumes } from './standalone.ts';
-import { isRemapped, withOwnIds } from './user-ranges.ts';
+import { isRemapped, withOwnIds, withOwnLabel } from './user-ranges.ts';
 import { type ResolvedUser, resolveUser } from './users.ts';
 import { checkDisk } from './writable-layer.ts';
 
@@ -164,7 +164,9 @@ export class ContainerBuilder {
     const lender = await filesLender(containers, spec.runtime?.networkOf);
     const hostname = this.#hostname(spec, id, lender?.hostname);
     const remapped = isRemapped(spec, this.#options.remap);
-    const owned = (list: BindMount[]): BindMount[] => (remapped ? list.map(withOwnIds) : list);
+    const labels = await selinuxLabels(spec, id);
+    const labelled = (list: BindMount[]) => (labels === undefined ? list : list.map(withOwnLabel));
+    const owned = (list: BindMount[]) => labelled(remapped ? list.map(withOwnIds) : list);
     const owner = { id, image, mounts: spec.mounts, mounted: this.#mounted.of(task.taskId) };
     const files = lender === undefined ? { files: await this.#files(task, hostname, networked) } : {};
     const binds = [
@@ -187,7 +189,7 @@ export class ContainerBuilder {
       ...(await resolved(spec, chosen, user.uid)),
       limitedVolume: await volumes.limited(spec.mounts.flatMap(volumeName)),
       ...machineNow(),
-      labels: await selinuxLabels(spec, id),
+      labels,
     });
     const config = withEdits(plain, chosen, remapped);
     const process = heldProcess(config, processArgs(spec, image.config));

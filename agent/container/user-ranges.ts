@@ -32,6 +32,11 @@ export function withOwnIds(bind: BindMount): BindMount {
   return { ...bind, options: [...bind.options, 'idmap'] };
 }
 
+/** What the agent makes for one container gets the label of its files. */
+export function withOwnLabel(bind: BindMount): BindMount {
+  return { ...bind, options: [...bind.options, 'x-label'] };
+}
+
 /** Throws InvalidError. `usual`: what a container has that says nothing. */
 export function isRemapped({ runtime = {} }: ContainerSpec, usual = false): boolean {
   if (runtime.userNamespace !== undefined) return runtime.userNamespace === 'private';

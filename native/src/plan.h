@@ -73,6 +73,7 @@ enum {
       4,                   /* the target must not lead through a symbolic link: /proc and /sys decide what masks mean */
   PLAN_MOUNT_SETATTR = 8,  /* nothing new: only sets the attributes of the mount at target */
   PLAN_MOUNT_COPY_UP = 32, /* of a tmpfs: it begins with what the root has there */
+  PLAN_MOUNT_LABEL = 256,  /* of a bind: what is bound gets the container's mount_label, for good */
   PLAN_MOUNT_READONLY_HERE = 128, /* of a bind: read-only, but for what is mounted below it */
   PLAN_MOUNT_LAYERS =
       64, /* with BIND: what is bound is made of layers, read-only; options: their paths, topmost first */

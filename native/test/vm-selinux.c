@@ -57,6 +57,22 @@ static void what_is_mounted_anew_has_the_label_of_its_files(void) {
                "\"gidMappings\":[{\"containerID\":0,\"hostID\":300000,\"size\":65536}]," FILES("c1,c2"));
 }
 
+/* As the agent has it with the files that it makes for a container. */
+static void a_file_that_is_the_containers_own_gets_its_label(void) {
+  struct box box = {.pid = -1};
+  char state[TEXT_MAX];
+  CHECK_INT(system("echo old > /tmp/own; echo old > /tmp/other"), 0);
+  more_process = PROCESS("c1,c2");
+  more_namespaces = "]," FILES("c1,c2");
+  more_mounts =
+      ",{\"destination\":\"/own\",\"type\":\"bind\",\"source\":\"/tmp/own\",\"options\":[\"bind\",\"x-label\"]},"
+      "{\"destination\":\"/other\",\"type\":\"bind\",\"source\":\"/tmp/other\",\"options\":[\"bind\"]}";
+  run(&box, "{}", "echo new > /own && echo written; (: > /other) 2>/dev/null || echo refused", state);
+  CHECK_LOG(&box, "stdout F written\n");
+  CHECK_LOG(&box, "stdout F refused\n");
+  discard(&box);
+}
+
 static void a_label_that_the_policy_does_not_know_is_refused(void) {
   struct box box = {.pid = -1};
   more_process = ",\"selinuxLabel\":\"system_u:system_r:nobodys_t:s0\"";
@@ -75,6 +91,7 @@ static const struct box_test tests[] = {
     BOX_TEST(a_container_and_an_exec_run_with_its_label),
     BOX_TEST(a_label_keeps_it_from_files_that_are_not_its_own),
     BOX_TEST(what_is_mounted_anew_has_the_label_of_its_files),
+    BOX_TEST(a_file_that_is_the_containers_own_gets_its_label),
     BOX_TEST(a_label_that_the_policy_does_not_know_is_refused),
 };
 

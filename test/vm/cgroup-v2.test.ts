@@ -83,6 +83,7 @@ const SELINUX_TESTS = [
   'a container and an exec run with its label',
   'a label keeps it from files that are not its own',
   'what is mounted anew has the label of its files',
+  'a file that is the containers own gets its label',
   'a label that the policy does not know is refused',
   'shoal-oci mounts with the label of its config',
 ];

@@ -145,8 +145,6 @@ function checkRuntime(container: ContainerSpec): SpecProblem[] {
     'oomScoreAdj',
     'a number from -1000 to 1000 is expected',
   );
-  const filterProblem = seccompProblem(container);
-  check(filterProblem === undefined, 'seccomp', filterProblem ?? '');
   problems.push(...checkConfinement(container));
   for (const { source, target, access } of runtime.devices ?? []) {
     check(source.startsWith('/dev/'), 'devices', `'${source}': a path below /dev is expected`);
@@ -206,7 +204,9 @@ function checkRuntime(container: ContainerSpec): SpecProblem[] {
   return problems;
 }
 
-function checkConfinement({ selinux, runtime }: ContainerSpec): SpecProblem[] {
+function checkConfinement(container: ContainerSpec): SpecProblem[] {
+  const { selinux, runtime } = container;
+  const filter = seccompProblem(container);
   const profile = runtime?.appArmorProfile;
   const labels = selinux === undefined ? undefined : labelProblem(selinux);
   const name =
@@ -216,6 +216,7 @@ function checkConfinement({ selinux, runtime }: ContainerSpec): SpecProblem[] {
         ? undefined
         : profileProblem(profile);
   return [
+    ...(filter === undefined ? [] : [{ field: 'seccomp', message: filter }]),
     ...(name === undefined ? [] : [{ field: 'appArmor', message: name }]),
     ...(labels === undefined ? [] : [{ field: 'selinux', message: labels }]),
   ];

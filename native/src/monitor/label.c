@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "monitor/monitor.h"
@@ -43,6 +44,13 @@ const char *label_of_type(const struct plan *plan, const char *fstype) {
     if (strcmp(with_their_own[i], fstype) == 0) return NULL;
   }
   return plan_string(plan, plan->mount_label);
+}
+
+int label_file(const struct plan *plan, int fd) {
+  const char *label = plan_string(plan, plan->mount_label);
+  char path[32];
+  (void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+  return label == NULL ? 0 : setxattr(path, "security.selinux", label, strlen(label) + 1, 0);
 }
 
 int label_mount_options(const struct plan *plan, char *options, size_t size) {

@@ -91,6 +91,11 @@ int mounts_clone_tree(const struct plan *plan, const struct plan_mount *mount, s
   const char *source = plan_string(plan, mount->source);
   int place = open_source(plan, mount, step, err);
   if (place < 0) return place;
+  if ((mount->flags & PLAN_MOUNT_LABEL) != 0 && label_file(plan, place) < 0) {
+    int code = errno;
+    close(place);
+    return shoal_fail(err, code, step, "label of %s", source);
+  }
   int fd = sys_open_tree(place, "", AT_EMPTY_PATH | OPEN_TREE_CLONE_FLAG | O_CLOEXEC | recursive);
   int failure = errno;
   close(place);
