@@ -43,7 +43,7 @@ import { INIT_PATH, processArgs, runtimeSpec, type BindMount } from './runtime-s
 import { nativeDir } from '../native/library.ts';
 import { parseSignal } from './signals.ts';
 import { detailsOf, type StandaloneRecord, standaloneMode, withAnonymousVolumes } from './standalone.ts';
-import { isRemapped, withOwnIds, withOwnLabel } from './user-ranges.ts';
+import { asOwn, isRemapped } from './user-ranges.ts';
 import { type ResolvedUser, resolveUser } from './users.ts';
 import { checkDisk } from './writable-layer.ts';
 
@@ -164,9 +164,7 @@ export class ContainerBuilder {
     const lender = await filesLender(containers, spec.runtime?.networkOf);
     const hostname = this.#hostname(spec, id, lender?.hostname);
     const remapped = isRemapped(spec, this.#options.remap);
-    const labels = await selinuxLabels(spec, id);
-    const labelled = (list: BindMount[]) => (labels === undefined ? list : list.map(withOwnLabel));
-    const owned = (list: BindMount[]) => labelled(remapped ? list.map(withOwnIds) : list);
+    const owned = (list: BindMount[]) => list.map((bind) => asOwn(bind, remapped, spec));
     const owner = { id, image, mounts: spec.mounts, mounted: this.#mounted.of(task.taskId) };
     const files = lender === undefined ? { files: await this.#files(task, hostname, networked) } : {};
     const binds = [
@@ -186,10 +184,8 @@ export class ContainerBuilder {
       limits: task.spec.limits,
       reservations: task.spec.reservations,
       cgroupsPath: join(this.#options.cgroupParent, id),
-      ...(await resolved(spec, chosen, user.uid)),
+      ...(await resolved(spec, id, chosen, user.uid)),
       limitedVolume: await volumes.limited(spec.mounts.flatMap(volumeName)),
-      ...machineNow(),
-      labels,
     });
     const config = withEdits(plain, chosen, remapped);
     const process = heldProcess(config, processArgs(spec, image.config));
@@ -264,10 +260,12 @@ export class ContainerBuilder {
   }
 }
 
-/** What it names of the node's devices, by their numbers. */
-async function resolved({ runtime = {} }: ContainerSpec, chosen: ChosenEdits, uid: number) {
+/** What of it is the node's to say: devices, by their numbers, labels, what the kernel and the agent can do. */
+async function resolved(spec: ContainerSpec, id: string, chosen: ChosenEdits, uid: number) {
+  const { runtime = {} } = spec;
   const devices = withCdiDevices(await resolveDevices(runtime), await cdiDevices(chosen, uid));
-  return { devices, blockIo: await resolveBlockIo(runtime.blockIo) };
+  const blockIo = await resolveBlockIo(runtime.blockIo);
+  return { devices, blockIo, labels: await selinuxLabels(spec, id), ...machineNow() };
 }
 
 /** What the record keeps of what was asked for. */

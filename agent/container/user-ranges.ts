@@ -32,9 +32,10 @@ export function withOwnIds(bind: BindMount): BindMount {
   return { ...bind, options: [...bind.options, 'idmap'] };
 }
 
-/** What the agent makes for one container gets the label of its files. */
-export function withOwnLabel(bind: BindMount): BindMount {
-  return { ...bind, options: [...bind.options, 'x-label'] };
+/** What the agent makes for one container: its label is that of the container's files, if they have one. */
+export function asOwn(bind: BindMount, remapped: boolean, { selinux }: ContainerSpec): BindMount {
+  const own = remapped ? withOwnIds(bind) : bind;
+  return selinux === undefined ? own : { ...own, options: [...own.options, 'x-label'] };
 }
 
 /** Throws InvalidError. `usual`: what a container has that says nothing. */
