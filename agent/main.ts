@@ -16,6 +16,7 @@ import { liveNetns, renewResolvConf } from './container/live.ts';
 import { ContainerService } from './container/service.ts';
 import { stopWithMachine } from './container/machine-stop.ts';
 import { readUsage } from './container/usage.ts';
+import { watchConfinement } from './confinement/security-modules.ts';
 import { diskAbility } from './container/writable-layer.ts';
 import { replaceFile } from './files/replace-file.ts';
 import { memoryDirectory } from './files/memory-directory.ts';
@@ -56,6 +57,7 @@ export async function runAgent(options: AgentOptions, signal: AbortSignal): Prom
   const images = await openImages(options, signal);
   const reports = new Reports();
   const cdi = await CdiDirectories.open(options, (devices) => reports.devices(devices), signal);
+  await watchConfinement(logger, (confinement) => reports.confinement(confinement), signal);
   const network = networkDriver(options, identity, {
     ...(await openOutside(options, identity.nodeId, () => network.changed())),
     ...{ wire: () => keys?.wire, live: live(() => containers), onReport: (news) => reports.networks(news) },

@@ -26,8 +26,10 @@ readonly NEWER_SOURCE='deb [signed-by=/usr/share/keyrings/debian-archive-keyring
 # installing would drag in udev, initramfs-tools and a boot entry.
 readonly EMULATOR=qemu-system-x86
 readonly KERNEL='linux-image-cloud-amd64|linux-image-virtual' # Debian|Ubuntu: names the package of the kernel
-readonly KERNEL_MODULES=(fs/overlayfs fs/quota drivers/block/loop net/netfilter net/sched/sch_tbf net/sctp net/ipv4 net/ipv6 drivers/net/vxlan drivers/net/veth drivers/net/wireguard drivers/net/macvlan net/8021q net/802 net/llc lib crypto arch)
-readonly VM_LAYOUT=2
+# What the tests run in the machine besides, with libraries that a host may lack: xfs's, and compilers of policies.
+readonly GUEST=(xfsprogs libinih1 'liburcu8|liburcu8t64' apparmor checkpolicy)
+readonly KERNEL_MODULES=(fs/overlayfs fs/quota fs/xfs drivers/block/loop net/netfilter net/sched/sch_tbf net/sctp net/ipv4 net/ipv6 drivers/net/vxlan drivers/net/veth drivers/net/wireguard drivers/net/macvlan net/8021q net/802 net/llc lib crypto arch)
+readonly VM_LAYOUT=3
 # Services that come with the packages above and must not be started by installing them.
 readonly UNWANTED_SERVICES=(etcd nftables)
 readonly POLICY=/usr/sbin/policy-rc.d
@@ -58,7 +60,7 @@ usage: prerequisites.sh [--runtime manager|agent] [--dev] [--peers DIR] [--podma
   --peers DIR   also unpacks docker, runc, crun, docker-registry, nginx and redis into DIR (they are not installed), and
                 a newer docker client of Debian's as DIR/newer/docker, if it can be had
   --podman DIR  also unpacks podman into DIR, for its test (it is not installed)
-  --vm DIR      also unpacks qemu and a kernel into DIR, for the tests on cgroup v2 (they are not installed)
+  --vm DIR      also unpacks qemu, a kernel and what runs on it into DIR, for the tests on cgroup v2 (they are not installed)
 END
 }
 
@@ -336,10 +338,11 @@ finish_peers() {
 
 finish_podman() { check_libraries "$1" podman conmon; }
 
-# The emulator with what apt would install for it here, and the kernel alone, without what would make it boot from disk.
+# The emulator with what apt would install for it here, what runs in the guest, and the kernel alone, without what would make it boot from disk.
 packages_of_vm() {
-  local meta image
+  local meta image package
   printf '%s\n' "$EMULATOR"
+  for package in "${GUEST[@]}"; do available_of "$package"; done
   apt-get -s -q --no-install-recommends install "$EMULATOR" 2>/dev/null | sed -n 's/^Inst \([^ :]*\).*/\1/p' |
     grep -vxF -- "$EMULATOR" || true
   meta=$(available_of "$KERNEL")
@@ -362,7 +365,7 @@ finish_vm() {
   if [ ! -e "$root/lib/modules" ]; then ln -s usr/lib "$root/lib"; fi
   busybox depmod -b "$root" "${modules##*/}"
   rm -rf "$root"/usr/share/doc "$root"/boot/System.map-*
-  check_libraries "$root" qemu-system-x86_64
+  check_libraries "$root" qemu-system-x86_64 mkfs.xfs apparmor_parser checkpolicy
 }
 
 # Installing would make these links by update-alternatives.
@@ -435,7 +438,7 @@ main() {
     unpack "$(realpath -m "$podman")" "layout $PODMAN_LAYOUT: ${PODMAN[*]}" packages_of_podman finish_podman
   fi
   if [ -n "$vm" ]; then
-    unpack "$(realpath -m "$vm")" "layout $VM_LAYOUT: $EMULATOR $KERNEL ${KERNEL_MODULES[*]}" packages_of_vm finish_vm
+    unpack "$(realpath -m "$vm")" "layout $VM_LAYOUT: $EMULATOR ${GUEST[*]} $KERNEL ${KERNEL_MODULES[*]}" packages_of_vm finish_vm
   fi
 }
 

@@ -18,6 +18,7 @@ import {
 } from '../../shared/model/index.ts';
 import type { CdiDirectories } from '../cdi/directories.ts';
 import { cdiDevices, chooseEdits, type ChosenEdits, withCdiDevices, withEdits } from '../cdi/edits.ts';
+import { checkConfinement, selinuxLabels } from '../confinement/security-modules.ts';
 import type { TaskFiles } from '../files/task-files.ts';
 import type { ImageUser } from '../image/image-removal.ts';
 import type { ImageService, ResolvedImage } from '../image/image-service.ts';
@@ -36,19 +37,15 @@ import { imagesOf, MountedImages } from './mounted-images.ts';
 import { availableCapabilities } from './own-capabilities.ts';
 import { etcBinds, filesLender, sharedMemory, sharingOf } from './peers.ts';
 import type { ContainerRecord } from './record.ts';
+import { type HeldProcess, heldProcess } from './exec-process.ts';
 import { fillSpec } from './fill-spec.ts';
 import { INIT_PATH, processArgs, runtimeSpec, type BindMount } from './runtime-spec.ts';
 import { nativeDir } from '../native/library.ts';
 import { parseSignal } from './signals.ts';
 import { detailsOf, type StandaloneRecord, standaloneMode, withAnonymousVolumes } from './standalone.ts';
-import { isRemapped, withOwnIds } from './user-ranges.ts';
+import { asOwn, isRemapped } from './user-ranges.ts';
 import { type ResolvedUser, resolveUser } from './users.ts';
 import { checkDisk } from './writable-layer.ts';
-
-type HeldProcess = Pick<
-  ContainerRecord,
-  'args' | 'env' | 'cwd' | 'rlimits' | 'noNewPrivileges' | 'capabilities'
->;
 
 export interface BuilderOptions {
   readonly images: ImageService;
@@ -87,6 +84,7 @@ export class ContainerBuilder {
   async prepare(task: TaskAssignment, signal: AbortSignal): Promise<ResolvedImage> {
     const { registryAuth, container } = task.spec;
     await checkDisk(dirname(this.#options.containers.directory(task.taskId)), container);
+    await checkConfinement(container);
     const mode = standaloneMode(task);
     const made = mode === undefined ? undefined : this.#options.containers.find(mode.containerId);
     await this.#mounted.prepare(task, made?.mountedImages, signal);
@@ -166,7 +164,7 @@ export class ContainerBuilder {
     const lender = await filesLender(containers, spec.runtime?.networkOf);
     const hostname = this.#hostname(spec, id, lender?.hostname);
     const remapped = isRemapped(spec, this.#options.remap);
-    const owned = (list: BindMount[]): BindMount[] => (remapped ? list.map(withOwnIds) : list);
+    const owned = (list: BindMount[]) => list.map((bind) => asOwn(bind, remapped, spec));
     const owner = { id, image, mounts: spec.mounts, mounted: this.#mounted.of(task.taskId) };
     const files = lender === undefined ? { files: await this.#files(task, hostname, networked) } : {};
     const binds = [
@@ -186,9 +184,8 @@ export class ContainerBuilder {
       limits: task.spec.limits,
       reservations: task.spec.reservations,
       cgroupsPath: join(this.#options.cgroupParent, id),
-      ...(await resolved(spec, chosen, user.uid)),
+      ...(await resolved(spec, id, chosen, user.uid)),
       limitedVolume: await volumes.limited(spec.mounts.flatMap(volumeName)),
-      ...machineNow(),
     });
     const config = withEdits(plain, chosen, remapped);
     const process = heldProcess(config, processArgs(spec, image.config));
@@ -263,16 +260,12 @@ export class ContainerBuilder {
   }
 }
 
-/** What the record keeps of it, for further commands in the container. */
-function heldProcess({ process }: NewContainer['config'], args: readonly string[]): HeldProcess {
-  const { env = [], cwd, capabilities, rlimits = [], noNewPrivileges = false } = process;
-  return { args, env, cwd, rlimits, noNewPrivileges, capabilities: capabilities?.bounding ?? [] };
-}
-
-/** What it names of the node's devices, by their numbers. */
-async function resolved({ runtime = {} }: ContainerSpec, chosen: ChosenEdits, uid: number) {
+/** What of it is the node's to say: devices, by their numbers, labels, what the kernel and the agent can do. */
+async function resolved(spec: ContainerSpec, id: string, chosen: ChosenEdits, uid: number) {
+  const { runtime = {} } = spec;
   const devices = withCdiDevices(await resolveDevices(runtime), await cdiDevices(chosen, uid));
-  return { devices, blockIo: await resolveBlockIo(runtime.blockIo) };
+  const blockIo = await resolveBlockIo(runtime.blockIo);
+  return { devices, blockIo, labels: await selinuxLabels(spec, id), ...machineNow() };
 }
 
 /** What the record keeps of what was asked for. */

@@ -41,6 +41,9 @@ export async function describeContainer(
       ? {}
       : { exitCode: exit.exitCode, oomKilled: exit.oomKilled, finishedAtMs: exit.finishedAtMs }),
     ...(exit?.error === undefined ? {} : { error: exit.error }),
+    ...(record.apparmorProfile === undefined ? {} : { apparmorProfile: record.apparmorProfile }),
+    ...(record.selinuxLabel === undefined ? {} : { processLabel: record.selinuxLabel }),
+    ...(record.mountLabel === undefined ? {} : { mountLabel: record.mountLabel }),
     ...(record.standalone === undefined ? {} : { details: record.standalone.details }),
   };
 }

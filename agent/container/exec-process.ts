@@ -3,7 +3,7 @@ import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { InvalidError } from '../../shared/errors/index.ts';
 import type { ExecSpec } from '../../shared/model/node-methods/index.ts';
-import type { OciProcess } from '../native/container.ts';
+import type { OciConfig, OciProcess } from '../native/container.ts';
 import { capabilitySet } from './capabilities.ts';
 import { readBounded } from './image-files.ts';
 import { availableCapabilities } from './own-capabilities.ts';
@@ -16,15 +16,43 @@ export async function execProcess(record: ContainerRecord, pid: number, spec: Ex
     throw new InvalidError(`the working directory "${spec.workingDir}" is not absolute`);
   const user = spec.user === '' ? undefined : await userOf(pid, spec.user);
   const env = execEnv(record.env, spec, user);
-  // The filter of system calls and the rules of devices stay the container's, as with Docker.
+  // The filter of system calls, the rules of devices, the profile and the label stay the container's, as with Docker.
   const rights = spec.privileged === true ? { capabilities: availableCapabilities() } : {};
   const process = commandProcess({ ...record, ...user, ...rights }, spec.args);
   return { ...process, env, cwd: spec.workingDir || record.cwd };
 }
 
+export type HeldProcess = Pick<
+  ContainerRecord,
+  | 'args'
+  | 'env'
+  | 'cwd'
+  | 'rlimits'
+  | 'noNewPrivileges'
+  | 'capabilities'
+  | 'apparmorProfile'
+  | 'selinuxLabel'
+  | 'mountLabel'
+>;
+
+/** PURE. What the record keeps of a container's configuration, for further commands in the container. */
+export function heldProcess(
+  { process, linux }: Pick<OciConfig, 'process' | 'linux'>,
+  args: readonly string[],
+): HeldProcess {
+  const { env = [], cwd, capabilities, rlimits = [], noNewPrivileges = false } = process;
+  const { apparmorProfile, selinuxLabel } = process;
+  return {
+    ...{ args, env, cwd, rlimits, noNewPrivileges, capabilities: capabilities?.bounding ?? [] },
+    ...(apparmorProfile === undefined ? {} : { apparmorProfile }),
+    ...(selinuxLabel === undefined ? {} : { selinuxLabel }),
+    ...(linux.mountLabel === undefined ? {} : { mountLabel: linux.mountLabel }),
+  };
+}
+
 /** PURE. A command with no more rights than the container's own process: its user, groups, limits, capabilities. */
 export function commandProcess(record: ContainerRecord, args: readonly string[]): OciProcess {
-  const { uid, gid, additionalGids = [] } = record;
+  const { uid, gid, additionalGids = [], apparmorProfile, selinuxLabel } = record;
   const bounding = [...(record.capabilities ?? capabilitySet([], []))];
   const held = uid === 0 ? bounding : [];
   return {
@@ -35,6 +63,8 @@ export function commandProcess(record: ContainerRecord, args: readonly string[])
     capabilities: { bounding, effective: held, permitted: held, inheritable: [], ambient: [] },
     rlimits: record.rlimits ?? [],
     noNewPrivileges: record.noNewPrivileges ?? false,
+    ...(apparmorProfile === undefined ? {} : { apparmorProfile }),
+    ...(selinuxLabel === undefined ? {} : { selinuxLabel }),
   };
 }
 

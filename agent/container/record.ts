@@ -45,6 +45,11 @@ export interface ContainerRecord {
   readonly capabilities?: readonly string[];
   readonly rlimits?: OciProcess['rlimits'];
   readonly noNewPrivileges?: boolean;
+  /** Of AppArmor. Absent: none. */
+  readonly apparmorProfile?: string;
+  /** Of SELinux, of its processes and its files. Absent: as the agent's programs have them. */
+  readonly selinuxLabel?: string;
+  readonly mountLabel?: string;
   readonly tty?: boolean;
   readonly openStdin?: boolean;
   readonly stdinOnce?: boolean;

@@ -9,6 +9,7 @@ import {
 import type { ContainerLimits } from '../../shared/model/node-methods/index.ts';
 import { parseSeccompProfile, resolveSeccomp } from '../../shared/lib/seccomp-profile.ts';
 import type { OciConfig, OciMount, OciResources, OciSeccomp } from '../native/container.ts';
+import type { Labels } from '../confinement/labels.ts';
 import { ALL_CAPABILITIES, capabilitySet } from './capabilities.ts';
 import type { ResolvedDevice } from './devices.ts';
 import { DEFAULT_SECCOMP } from './seccomp-default.ts';
@@ -43,6 +44,8 @@ export interface RuntimeSpecInput {
   readonly binds: readonly BindMount[];
   readonly devices?: readonly ResolvedDevice[];
   readonly blockIo?: OciResources['blockIO'];
+  /** Of SELinux. */
+  readonly labels?: Labels | undefined;
   /** It has a volume with a size. */
   readonly limitedVolume?: boolean;
   /** Architecture as Go names it, and the kernel's release: what a seccomp profile may depend on. */
@@ -111,6 +114,8 @@ export function runtimeSpec(input: RuntimeSpecInput): OciConfig {
       rlimits: rlimits(spec),
       noNewPrivileges: spec.noNewPrivileges ?? false,
       ...(spec.oomScoreAdj === undefined ? {} : { oomScoreAdj: spec.oomScoreAdj }),
+      ...(options.appArmorProfile === undefined ? {} : { apparmorProfile: options.appArmorProfile }),
+      ...(input.labels === undefined ? {} : { selinuxLabel: input.labels.selinuxLabel }),
     },
     mounts: [...defaultMounts(options), ...tmpfsMounts(spec), ...input.binds.map(bindMount)],
     linux: {
@@ -126,6 +131,7 @@ export function runtimeSpec(input: RuntimeSpecInput): OciConfig {
       maskedPaths: [...(options.maskedPaths ?? (privileged ? [] : MASKED))],
       readonlyPaths: [...(options.readOnlyPaths ?? (privileged ? [] : READ_ONLY))],
       ...(privileged ? {} : seccompOf(input, capabilities)),
+      ...(input.labels === undefined ? {} : { mountLabel: input.labels.mountLabel }),
     },
   };
 }

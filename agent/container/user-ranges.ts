@@ -32,6 +32,12 @@ export function withOwnIds(bind: BindMount): BindMount {
   return { ...bind, options: [...bind.options, 'idmap'] };
 }
 
+/** What the agent makes for one container: its label is that of the container's files, if they have one. */
+export function asOwn(bind: BindMount, remapped: boolean, { selinux }: ContainerSpec): BindMount {
+  const own = remapped ? withOwnIds(bind) : bind;
+  return selinux === undefined ? own : { ...own, options: [...own.options, 'x-label'] };
+}
+
 /** Throws InvalidError. `usual`: what a container has that says nothing. */
 export function isRemapped({ runtime = {} }: ContainerSpec, usual = false): boolean {
   if (runtime.userNamespace !== undefined) return runtime.userNamespace === 'private';

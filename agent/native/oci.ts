@@ -33,6 +33,9 @@ export interface OciProcess {
   rlimits?: { type: string; soft: number; hard: number }[];
   noNewPrivileges?: boolean;
   oomScoreAdj?: number;
+  /** Of AppArmor, by its name; it must be loaded. */
+  apparmorProfile?: string;
+  selinuxLabel?: string;
 }
 
 export interface OciMount {
@@ -143,5 +146,7 @@ export interface OciConfig {
     maskedPaths?: string[];
     readonlyPaths?: string[];
     rootfsPropagation?: string;
+    /** SELinux's, of the files of what is mounted anew: the root, tmpfs and the like. */
+    mountLabel?: string;
   };
 }

@@ -17,6 +17,7 @@ import { localTasks, mtuOf, type NetworkView, type Self } from './local.ts';
 import { chain, type KernelObject, MAIN_TABLE } from './kernel-object.ts';
 import { CONTAINER_ADDRESS6, hostTable, UPLINK, uplinkAddresses, uplinkName, uplinkPrefix } from './names.ts';
 import { vlanObjects } from './outside-links.ts';
+import { seenRules, seenSet } from './seen-flows.ts';
 import { wireObjects, wireSysctls } from './wire.ts';
 
 const PROTOCOLS = ['tcp', 'udp', 'sctp'] as const;
@@ -103,6 +104,8 @@ function tableObjects(family: Family, self: Self, views: readonly NetworkView[])
       }),
     ),
     ...publishingChains(family, table),
+    seenSet(family, table),
+    chain(table, 'seen', seenRules(family, 'oifname @uplinks '), SEEN_HOOK),
     chain(table, 'leave', leaveRules(family), 'type nat hook postrouting priority srcnat'),
     chain(
       table,
@@ -118,6 +121,9 @@ function tableObjects(family: Family, self: Self, views: readonly NetworkView[])
     ),
   ];
 }
+
+/** Before everybody else's: of those that give a flow another source only the first one sees it. */
+const SEEN_HOOK = 'type nat hook postrouting priority -190';
 
 /** What is led into the mesh: of what comes, and of what the node itself sends. */
 function publishingChains({ ip, loopback }: Family, table: string): KernelObject[] {

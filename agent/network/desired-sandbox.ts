@@ -32,6 +32,7 @@ import {
   uplinkAddresses,
 } from './names.ts';
 
+import { seenRules, seenSet } from './seen-flows.ts';
 import { tunnelOf } from './wire.ts';
 
 const ORIGIN_PRIORITY = 2000;
@@ -192,6 +193,7 @@ function tableObjects(view: NetworkView, family: Family): KernelObject[] {
     ...standingChains(dispatcher),
     { type: 'set', table, name: 'hairpin', of: `${type} . ${type}` },
     chain(table, 'to_backend', [toBackend(ip)], 'type nat hook prerouting priority dstnat'),
+    seenSet(family, table),
     chain(table, 'leave', leaveRules(view, family), 'type nat hook postrouting priority srcnat'),
     chain(table, 'refuse', refuseRules(view, family), 'type filter hook forward priority filter'),
     ...(ip === 'ip' ? [chain(table, 'no_answer', NO_ANSWER, 'type filter hook output priority filter')] : []),
@@ -220,13 +222,14 @@ const NO_ANSWER = [
 ];
 
 /** A container that reaches itself through a VIP must see another's address, or it would answer itself directly. */
-function leaveRules(view: NetworkView, { ip }: Family): string[] {
+function leaveRules(view: NetworkView, family: Family): string[] {
+  const { ip } = family;
   const hairpin = `ct status dnat ${ip} saddr . ${ip} daddr @hairpin masquerade`;
   const { subnet6 = '' } = view.network;
   const subnets = ip === 'ip6' ? [subnet6] : subnetsOf(view.network).map(({ subnet }) => subnet);
   const own = subnets.length === 1 ? subnets.join('') : `{ ${subnets.join(', ')} }`;
   const out = `${ip} saddr ${own} oifname "${UPLINK}" masquerade`;
-  return [hairpin, ...(view.uplinkSlot === undefined ? [] : [out])];
+  return [...seenRules(family), hairpin, ...(view.uplinkSlot === undefined ? [] : [out])];
 }
 
 /** On ingress, where they are kept apart, and where their network is not this one, containers answer what was published; they do not begin anything among themselves. */

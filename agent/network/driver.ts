@@ -41,7 +41,7 @@ import { Outside } from './outside.ts';
 import { NETNS_DIR, selfOf } from './self.ts';
 import { chooseSlots } from './uplink-slots.ts';
 import { SetChanges } from './set-changes.ts';
-import { flushes } from './withdrawn.ts';
+import { flowPlaces, flushes } from './withdrawn.ts';
 
 const ATTEMPTS = 5;
 const REPAIR_MS = 10_000;
@@ -243,8 +243,8 @@ export class NetworkDriver {
       const gone = new Set([...plan.created, ...plan.removed]);
       await this.#dns.closeFor((vni) => gone.has(vni));
       const sandboxes = [...change.sandboxes.values()];
-      const forgotten =
-        this.#applied === undefined ? [] : flushes(this.#applied, set, rows, this.#options.nodeId, sandboxes);
+      const places = flowPlaces(await this.#kernel.observed(), change, this.#prefix);
+      const forgotten = flushes(this.#applied, set, rows, this.#options.nodeId, places);
       await this.#kernel.carryOut({ ...plan, batches: [...plan.batches, ...forgotten] }, change);
       this.#applied = set;
       await this.#dns.serve(set, sandboxes, rows);

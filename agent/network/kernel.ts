@@ -11,13 +11,20 @@ import { IPV4, IPV6, tableIn } from './family.ts';
 import type { KernelObject, Scope } from './kernel-object.ts';
 import { familied } from './nft-diff.ts';
 import { hostTable, sandboxName, uplinkPrefix, vniOfSandbox, wirePrefix, wireTable } from './names.ts';
-import { type NamespaceDump, observeScope, type TableDump } from './observe.ts';
+import { type NamespaceDump, observeScope, observeSeen, type TableDump } from './observe.ts';
 import { observeVlans } from './outside-links.ts';
 import { type Batch, makePlan, type ObservedState, type Plan } from './plan.ts';
 
 /** A reading of the kernel. */
 export interface Reading extends ObservedState {
   readonly hostDump: NamespaceDump;
+  /** Backends that the kernel had noted UDP flows to, by namespace; null is the host's. */
+  readonly seen: ReadonlyMap<string | null, readonly string[]>;
+}
+
+interface ScopeReading {
+  readonly scope: Map<string, KernelObject>;
+  readonly seen: readonly string[];
 }
 
 /** The scopes are this class's own, and change with what it does. */
@@ -121,20 +128,27 @@ export class Kernel {
       ...vnis.map((vni) => this.#readSandbox(vni)),
     ]);
     await setImmediate();
-    return { ...host, sandboxes: new Map(sandboxes.filter((entry) => entry !== undefined)) };
+    const there = sandboxes.filter((one) => one !== undefined);
+    return {
+      host: host.scope,
+      hostDump: host.dump,
+      sandboxes: new Map(there.map(({ vni, scope }) => [vni, scope])),
+      seen: new Map([[null, host.seen], ...there.map(({ vni, seen }) => [this.pathOf(vni), seen] as const)]),
+    };
   }
 
-  async #readHost(): Promise<{ host: Map<string, KernelObject>; hostDump: NamespaceDump }> {
-    const hostDump = (await dumpNamespace(null, hostSysctls(this.#prefix))) as NamespaceDump;
+  async #readHost(): Promise<ScopeReading & { dump: NamespaceDump }> {
+    const dump = (await dumpNamespace(null, hostSysctls(this.#prefix))) as NamespaceDump;
     const own = hostTable(this.#prefix);
     const table = await readTables(null, [own, tableIn(IPV6, own), wireTable(this.#prefix)]);
     const mine = [uplinkPrefix(this.#prefix), wirePrefix(this.#prefix)];
     const owns = (dev: string): boolean => mine.some((start) => dev.startsWith(start));
-    const vlans = observeVlans(hostDump, this.#prefix);
-    return { hostDump, host: new Map([...observeScope(hostDump, table, owns), ...vlans]) };
+    const vlans = observeVlans(dump, this.#prefix);
+    const scope = new Map([...observeScope(dump, table, owns), ...vlans]);
+    return { dump, scope, seen: observeSeen(table) };
   }
 
-  async #readSandbox(vni: number): Promise<[number, Map<string, KernelObject>] | undefined> {
+  async #readSandbox(vni: number): Promise<(ScopeReading & { vni: number }) | undefined> {
     try {
       const netns = this.pathOf(vni);
       const dump = (await dumpNamespace(netns, SANDBOX_SYSCTLS)) as NamespaceDump;
@@ -144,7 +158,7 @@ export class Kernel {
         tables.map((family) => family.table),
       );
       await setImmediate();
-      return [vni, observeScope(dump, table, () => true)];
+      return { vni, scope: observeScope(dump, table, () => true), seen: observeSeen(table) };
     } catch (error) {
       // A file that is no namespace any more (EINVAL) is what a reboot leaves; it is made anew.
       if (error instanceof NetworkCallError && (error.code === 'ENOENT' || error.code === 'EINVAL'))

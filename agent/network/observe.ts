@@ -1,5 +1,6 @@
 /** From what the kernel reports to the objects that are Shoal's: the kernel's own and others' are left out. */
 import { type KernelObject, scopeOf } from './kernel-object.ts';
+import { SEEN, seenAddresses } from './seen-flows.ts';
 
 /** Marks Shoal's routes and rules (SHOAL_RTPROT of the native library). */
 const PROTOCOL = 183;
@@ -180,7 +181,7 @@ function observeTable(dump: TableDump): KernelObject[] {
     if (kind === 'table') objects.push({ type: 'table', table: `${prefix}${name}` });
     if (kind === 'set' || kind === 'map') {
       objects.push({ type: 'set', table, name, of: '' });
-      objects.push(...elem.map((one) => observeElement(table, name, one)));
+      if (name !== SEEN) objects.push(...elem.map((one) => observeElement(table, name, one)));
     }
     if (kind === 'chain') {
       const own: string[] = [];
@@ -190,6 +191,14 @@ function observeTable(dump: TableDump): KernelObject[] {
     if (kind === 'rule') marks.get(`${table} ${chain}`)?.push(comment);
   }
   return objects;
+}
+
+/** What the kernel has noted in sets of its own of these tables: those are not compared. */
+export function observeSeen({ nftables }: TableDump): string[] {
+  return nftables.flatMap(({ set }) => {
+    const { name, elem = [] } = (set ?? {}) as NftObject;
+    return name === SEEN ? seenAddresses(elem) : [];
+  });
 }
 
 /** A set's element is a value; a map's is a pair. */

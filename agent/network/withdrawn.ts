@@ -1,9 +1,14 @@
 /** PURE. Connections that the kernel must forget because their backend no longer serves. */
 import { address6 } from '../../shared/lib/network-ipv6.ts';
 import type { AssignmentSet, EndpointAssignment, ServiceAssignment } from '../../shared/model/index.ts';
+import type { DesiredChange, ScopeChange } from './desired-tracker.ts';
 import type { NetOp } from './diff.ts';
 import { type RowChanges, serviceKeyOf } from './endpoint-index.ts';
-import type { Batch } from './plan.ts';
+import { type Family, IPV4, IPV6, tableIn } from './family.ts';
+import { keyOf, type Scope } from './kernel-object.ts';
+import { hostTable, SANDBOX_TABLE } from './names.ts';
+import type { Batch, ObservedState } from './plan.ts';
+import { SEEN } from './seen-flows.ts';
 
 const TCP = 6;
 const UDP = 17;
@@ -19,24 +24,95 @@ interface ServingView {
 
 const HOST = '';
 
+/** Where connections are translated: a namespace and its nft table. */
+export interface FlowPlace {
+  readonly netns: string | null;
+  /** A sandbox's network; HOST. */
+  readonly networkId: string;
+  readonly table: string;
+  /** Families of which it has such a table. */
+  readonly families: readonly Family['ip'][];
+  /** Backends that the kernel noted UDP flows to, when it was last read. */
+  readonly seen: readonly string[];
+}
+
+/** By namespace; null is the host's. */
+type SeenFlows = ReadonlyMap<string | null, readonly string[]>;
+
+/** All of them, as they are once the change is made. */
+export function flowPlaces(
+  reading: ObservedState & { readonly seen: SeenFlows },
+  { host, sandboxes }: DesiredChange,
+  prefix: string,
+): FlowPlace[] {
+  const seen = (netns: string | null): readonly string[] => reading.seen.get(netns) ?? [];
+  const table = hostTable(prefix);
+  return [
+    ...[...sandboxes.values()].map(({ netns, networkId, vni, scope }) => ({
+      ...{ netns, networkId, table: SANDBOX_TABLE, seen: seen(netns) },
+      families: familiesWith(SANDBOX_TABLE, reading.sandboxes.get(vni), scope),
+    })),
+    {
+      netns: null,
+      networkId: HOST,
+      table,
+      seen: seen(null),
+      families: familiesWith(table, reading.host, host),
+    },
+  ];
+}
+
+function familiesWith(
+  table: string,
+  now: Scope = new Map(),
+  { whole, objects }: ScopeChange,
+): Family['ip'][] {
+  const will = (key: string): boolean =>
+    objects.has(key) ? objects.get(key) !== undefined : !whole && now.has(key);
+  return [IPV4, IPV6]
+    .filter((family) => will(keyOf({ type: 'table', table: tableIn(family, table) })))
+    .map(({ ip }) => ip);
+}
+
 /**
  * What to forget in each sandbox and on the host. UDP: whatever led to a backend that stopped serving. TCP connections may
  * end in peace while the container does, and are cut when it is gone for good. Each look for them goes through the table of
- * all connections: it is made only where an address was translated. `rows`: all that differ; undefined: unknown.
+ * all connections: it is made only where an address was translated. `rows`: all that differ; undefined: unknown. `before`
+ * undefined: what an agent before this one applied is not known; UDP flows to what it left are forgotten.
  */
 export function flushes(
-  before: AssignmentSet,
+  before: AssignmentSet | undefined,
   after: AssignmentSet,
   rows: RowChanges | undefined,
   nodeId: string,
-  sandboxes: readonly { readonly netns: string; readonly networkId: string }[],
+  places: readonly FlowPlace[],
 ): Batch[] {
+  if (before === undefined) return leftFlushes(after, nodeId, places);
   const [old, now] = [before, after].map((set) => servingView(set, endpointsOf(set, rows), nodeId));
   if (old === undefined || now === undefined) return [];
-  const inside = sandboxes.map(({ netns, networkId }) => ({ netns, ops: flushOps(old, now, networkId) }));
   const begun = new Set([...now.services].filter((key) => !old.services.has(key)));
-  const onHost = [...flushOps(old, now, HOST), ...flushPorts(before, after, rows, begun)];
-  return [...inside, { netns: null, ops: onHost }].filter(({ ops }) => ops.length > 0);
+  const ports = flushPorts(before, after, rows, begun);
+  return filled(
+    places.map((place) => ({
+      netns: place.netns,
+      ops: [...flushOps(old, now, place), ...(place.networkId === HOST ? ports : [])],
+    })),
+  );
+}
+
+function filled(batches: readonly Batch[]): Batch[] {
+  return batches.filter(({ ops }) => ops.length > 0);
+}
+
+function leftFlushes(after: AssignmentSet, nodeId: string, places: readonly FlowPlace[]): Batch[] {
+  if (places.every(({ seen }) => seen.length === 0)) return [];
+  const { serving } = servingView(after, after.endpoints.values(), nodeId);
+  return filled(
+    places.map((place) => ({
+      netns: place.netns,
+      ops: flushUdp(missing(new Set(place.seen), serving.get(place.networkId)), place),
+    })),
+  );
 }
 
 function endpointsOf(set: AssignmentSet, rows: RowChanges | undefined): Iterable<EndpointAssignment> {
@@ -85,13 +161,21 @@ function add(sets: Map<string, Set<string>>, key: string, value: string): void {
   sets.set(key, members.add(value));
 }
 
-function flushOps(before: ServingView, after: ServingView, place: string): NetOp[] {
-  const stopped = missing(before.serving.get(place), after.serving.get(place));
-  const gone = missing(before.known.get(place), after.known.get(place));
+function flushOps(before: ServingView, after: ServingView, place: FlowPlace): NetOp[] {
+  const { networkId, families } = place;
+  const here = (address: string): boolean => families.includes(address.includes(':') ? 'ip6' : 'ip');
+  const stopped = missing(before.serving.get(networkId), after.serving.get(networkId)).filter(here);
+  const gone = missing(before.known.get(networkId), after.known.get(networkId)).filter(here);
   return [
-    ...(stopped.length === 0 ? [] : [{ op: 'ct-flush', protocol: UDP, backends: stopped }]),
+    ...flushUdp(stopped, place),
     ...(gone.length === 0 ? [] : [{ op: 'ct-flush', protocol: TCP, backends: gone }]),
   ];
+}
+
+function flushUdp(backends: readonly string[], { table }: FlowPlace): NetOp[] {
+  return backends.length === 0
+    ? []
+    : [{ op: 'ct-flush', protocol: UDP, backends, seen: { table, set: SEEN } }];
 }
 
 function missing(before: ReadonlySet<string> = new Set(), after: ReadonlySet<string> = new Set()): string[] {

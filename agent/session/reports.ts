@@ -1,11 +1,12 @@
 /** What this node has to tell, on its way to a link that is made later. */
-import type { NetworkReport, NodeDevices, TaskStatus } from '../../shared/model/index.ts';
+import type { NetworkReport, NodeConfinement, NodeDevices, TaskStatus } from '../../shared/model/index.ts';
 import type { Link } from './link.ts';
 
 export class Reports {
   #link: Pick<Link, 'report' | 'reportNetwork'> | undefined;
   #networks: NetworkReport | undefined;
   #devices: NodeDevices | undefined;
+  #confinement: NodeConfinement | undefined;
 
   to(link: Pick<Link, 'report' | 'reportNetwork'>): void {
     this.#link = link;
@@ -28,9 +29,16 @@ export class Reports {
     this.#tell();
   }
 
+  /** Likewise. */
+  confinement(confinement: NodeConfinement | undefined): void {
+    this.#confinement = confinement;
+    this.#tell();
+  }
+
   #tell(): void {
     if (this.#networks === undefined) return;
     const devices = this.#devices === undefined ? {} : { devices: this.#devices };
-    this.#link?.reportNetwork({ ...this.#networks, ...devices });
+    const confinement = this.#confinement === undefined ? {} : { confinement: this.#confinement };
+    this.#link?.reportNetwork({ ...this.#networks, ...devices, ...confinement });
   }
 }

@@ -127,19 +127,20 @@ export class NodeRecords {
     }));
   }
 
-  /** The node has said on which of its ports others listen, which other networks it can be on, and which devices it has. */
+  /** The node has said on which of its ports others listen, which other networks it can be on, which devices it has, and so on. */
   async networksAre(
     nodeId: string,
-    { takenPorts, drivers, devices }: Omit<NetworkReport, 'repairs'>,
+    { takenPorts, drivers, devices, confinement }: Omit<NetworkReport, 'repairs'>,
     signal: AbortSignal,
   ): Promise<void> {
     await this.#update(nodeId, signal, (node) => {
-      const { takenPorts: _ports, drivers: _drivers, devices: _devices, ...rest } = node;
+      const { takenPorts: _ports, drivers: _drivers, devices: _devices, confinement: _, ...rest } = node;
       return {
         ...rest,
         ...(takenPorts.length === 0 ? {} : { takenPorts }),
         ...(drivers === undefined ? {} : { drivers }),
         ...(devices === undefined ? {} : { devices }),
+        ...(confinement === undefined ? {} : { confinement }),
       };
     });
   }

@@ -239,7 +239,8 @@ function followsNodes({ mode, rebalanceEveryMs }: ServiceSpec): boolean {
 function sameDrivers(before: Node, after: Node): boolean {
   return (
     JSON.stringify(before.drivers) === JSON.stringify(after.drivers) &&
-    JSON.stringify(before.devices) === JSON.stringify(after.devices)
+    JSON.stringify(before.devices) === JSON.stringify(after.devices) &&
+    JSON.stringify(before.confinement) === JSON.stringify(after.confinement)
   );
 }
 

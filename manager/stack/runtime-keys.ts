@@ -1,5 +1,7 @@
 /** Keys of a service that ask something of the container's runtime: privileges, namespaces, devices, weights. */
 import type { ContainerSpec, RuntimeOptions } from '../../shared/model/index.ts';
+import { describeError } from '../../shared/errors/index.ts';
+import { type Confinement, isConfinement, readConfinement } from '../../shared/lib/confinement.ts';
 import { parseBytes } from '../../shared/lib/bytes.ts';
 import { parseSeccompProfile } from '../../shared/lib/seccomp-profile.ts';
 import { readBlockIo } from './block-io.ts';
@@ -9,13 +11,18 @@ import type { ProjectFiles } from './files.ts';
 import { defined, labels, type Section } from './section.ts';
 import type { Value } from './value.ts';
 
-type SecurityFields = Pick<ContainerSpec, 'noNewPrivileges' | 'seccompUnconfined' | 'seccompProfile'>;
+type SecurityFields = Pick<
+  ContainerSpec,
+  'noNewPrivileges' | 'seccompUnconfined' | 'seccompProfile' | 'selinux'
+>;
 type RuntimeFields = SecurityFields & Pick<ContainerSpec, 'oomScoreAdj' | 'runtime'>;
 
 export function readRuntime(service: Section, files: ProjectFiles): RuntimeFields {
   const score = service.whole('oom_score_adj', -1000);
+  const { appArmorProfile, selinux } = readSecurityModules(service);
   const options = defined({
     privileged: service.flag('privileged') === true ? true : undefined,
+    appArmorProfile,
     ...readSystemPaths(service),
     annotations: nonEmpty(labels(service, 'annotations')),
     ...readDevices(service),
@@ -41,6 +48,7 @@ export function readRuntime(service: Section, files: ProjectFiles): RuntimeField
   }) as RuntimeOptions;
   return defined({
     ...readSecurity(service, files),
+    selinux,
     oomScoreAdj: score === 0 ? undefined : score,
     runtime: Object.keys(options).length === 0 ? undefined : options,
   }) as RuntimeFields;
@@ -136,6 +144,7 @@ function readSecurity(service: Section, files: ProjectFiles): SecurityFields {
   const found: { -readonly [K in keyof SecurityFields]: SecurityFields[K] } = {};
   for (const item of service.list('security_opt')?.items ?? []) {
     const text = service.textOf(item) ?? '';
+    if (isConfinement(text)) continue;
     const file = profileFile(text);
     if (file !== undefined) {
       const profile = readProfile(service, item, file, files);
@@ -151,21 +160,34 @@ function readSecurity(service: Section, files: ProjectFiles): SecurityFields {
         found.seccompUnconfined = true;
         break;
       case 'systempaths=unconfined':
-      // What is so anyway: no AppArmor profile and no SELinux label is ever applied.
       case 'no-new-privileges=false':
-      case 'apparmor=unconfined':
-      case 'label=disable':
       case 'seccomp=builtin':
         break;
       default:
         service.problems.error(
           item,
           item.key,
-          `'${text}' is not supported: no-new-privileges, seccomp=unconfined, seccomp=FILE, systempaths=unconfined and apparmor=unconfined are`,
+          `'${text}' is not supported: no-new-privileges, seccomp=unconfined, seccomp=FILE, systempaths=unconfined, apparmor=PROFILE and label=... are`,
         );
     }
   }
   return found;
+}
+
+/** The same, of AppArmor and SELinux. */
+function readSecurityModules(service: Section): Confinement {
+  const items = (service.list('security_opt')?.items ?? []).flatMap((item) =>
+    item.kind === 'scalar' && isConfinement(item.text) ? [item] : [],
+  );
+  for (const item of items) {
+    try {
+      readConfinement([item.text]);
+    } catch (error) {
+      service.problems.error(item, item.key, describeError(error));
+      return {};
+    }
+  }
+  return readConfinement(items.map(({ text }) => text));
 }
 
 /** FILE of seccomp=FILE. */

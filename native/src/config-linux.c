@@ -153,7 +153,7 @@ int config_linux(struct config_context *context, const cJSON *linux_config) {
   static const char *const allowed[] = {"namespaces",        "sysctl",       "cgroupsPath", "resources",
                                         "devices",           "seccomp",      "maskedPaths", "readonlyPaths",
                                         "rootfsPropagation", "uidMappings",  "gidMappings", "timeOffsets",
-                                        "personality",       "memoryPolicy", NULL};
+                                        "personality",       "memoryPolicy", "mountLabel",  NULL};
   struct plan_list masked, readonly;
   if (linux_config == NULL) return CONFIG_FAIL(context->err, EINVAL, "linux: missing");
   int rc = json_only(linux_config, "linux", allowed, context->err);
@@ -167,6 +167,7 @@ int config_linux(struct config_context *context, const cJSON *linux_config) {
   if (rc == 0) rc = config_devices(context, json_member(linux_config, "devices"));
   if (rc == 0) rc = config_seccomp(context, linux_config);
   if (rc == 0) rc = config_every_process(context, linux_config);
+  if (rc == 0) rc = config_mount_label(context, linux_config);
   if (rc < 0) return rc;
   HEAD->masked = masked;
   HEAD->readonly = readonly;

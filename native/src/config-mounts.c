@@ -97,6 +97,8 @@ static int apply_option(struct plan_mount *mount, struct mount_options *options,
     mount->flags |= PLAN_MOUNT_BIND | PLAN_MOUNT_RECURSIVE;
   } else if (strcmp(option, "x-ro-here") == 0) {
     mount->flags |= PLAN_MOUNT_READONLY_HERE;
+  } else if (strcmp(option, "x-label") == 0) {
+    mount->flags |= PLAN_MOUNT_LABEL;
   } else if (strcmp(option, "tmpcopyup") == 0) {
     mount->flags |= PLAN_MOUNT_COPY_UP;
   } else if (strcmp(option, "idmap") == 0 || strcmp(option, "ridmap") == 0) {
@@ -199,8 +201,8 @@ static int check_mount(const struct plan_mount *mount, const struct mount_option
     return CONFIG_FAIL(err, EINVAL, "mounts[]: option '%s' makes no sense for a bind", options->data[0]);
   if ((mount->flags & PLAN_MOUNT_BIND) == 0 && options->subpath != NULL)
     return CONFIG_FAIL(err, EINVAL, "mounts[]: '" SUBPATH_OPTION "' makes sense for a bind only");
-  if ((mount->flags & PLAN_MOUNT_READONLY_HERE) != 0 && (mount->flags & PLAN_MOUNT_BIND) == 0)
-    return CONFIG_FAIL(err, EINVAL, "mounts[]: 'x-ro-here' makes sense for a bind only");
+  if ((mount->flags & (PLAN_MOUNT_READONLY_HERE | PLAN_MOUNT_LABEL)) != 0 && (mount->flags & PLAN_MOUNT_BIND) == 0)
+    return CONFIG_FAIL(err, EINVAL, "mounts[]: 'x-ro-here' and 'x-label' make sense for a bind only");
   if ((mount->flags & PLAN_MOUNT_COPY_UP) != 0 &&
       (type == NULL || strcmp(type, "tmpfs") != 0 || (mount->attr_set & MOUNT_ATTR_RDONLY) != 0))
     return CONFIG_FAIL(err, EINVAL, "mounts[]: 'tmpcopyup' makes sense for a tmpfs that can be written only");

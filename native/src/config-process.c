@@ -9,6 +9,7 @@
 #include "config.h"
 #include "seccomp-filter.h"
 
+#define SELINUX_SIGN "/sys/fs/selinux/enforce"
 #define PROCESS plan_builder_head(context->builder)->process
 
 /* In the order of their numbers, linux/capability.h. */
@@ -198,28 +199,36 @@ static int compile_terminal(struct config_context *context, const cJSON *process
 }
 
 /* A host without the module refuses a label: it would be no protection. */
-static int compile_label(struct config_context *context, const cJSON *process, const char *key, const char *sign,
-                         uint32_t *out) {
+static int compile_label(struct config_context *context, const cJSON *object, const char *where, const char *key,
+                         const char *sign, uint32_t *out) {
   const char *label;
   *out = 0;
-  int rc = json_string(process, "process", key, false, &label, context->err);
+  int rc = json_string(object, where, key, false, &label, context->err);
   if (rc < 0 || label == NULL || label[0] == '\0') return rc;
   char answer = '\0';
   int fd = open(sign, O_RDONLY | O_CLOEXEC);
   bool on = fd >= 0 && read(fd, &answer, 1) == 1 && answer != 'N';
   if (fd >= 0) close(fd);
   if (!on && strcmp(label, "unconfined") == 0) return 0;
-  if (!on) return CONFIG_FAIL(context->err, ENOTSUP, "process.%s: this host does not have it", key);
-  if (strlen(label) >= LABEL_MAX || strpbrk(label, "\n") != NULL)
-    return CONFIG_FAIL(context->err, EINVAL, "process.%s: not a label", key);
+  if (!on) return CONFIG_FAIL(context->err, ENOTSUP, "%s.%s: this host does not have it", where, key);
+  if (strlen(label) >= LABEL_MAX || strpbrk(label, "\n\"") != NULL)
+    return CONFIG_FAIL(context->err, EINVAL, "%s.%s: not a label", where, key);
   *out = plan_add_string(context->builder, label);
   return 0;
 }
 
+int config_mount_label(struct config_context *context, const cJSON *linux_config) {
+  uint32_t label = 0;
+  int rc = compile_label(context, linux_config, "linux", "mountLabel", SELINUX_SIGN, &label);
+  if (rc == 0) plan_builder_head(context->builder)->mount_label = label;
+  return rc;
+}
+
 static int compile_labels(struct config_context *context, const cJSON *process) {
   uint32_t profile = 0, label = 0;
-  int rc = compile_label(context, process, "apparmorProfile", "/sys/module/apparmor/parameters/enabled", &profile);
-  if (rc == 0) rc = compile_label(context, process, "selinuxLabel", "/sys/fs/selinux/enforce", &label);
+  int rc = compile_label(context, process, "process", "apparmorProfile", "/sys/module/apparmor/parameters/enabled",
+                         &profile);
+  if (rc == 0) rc = compile_label(context, process, "process", "selinuxLabel", SELINUX_SIGN, &label);
   if (rc < 0) return rc;
   PROCESS.apparmor_profile = profile;
   PROCESS.selinux_label = label;

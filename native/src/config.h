@@ -31,6 +31,8 @@ int config_process(struct config_context *context, const cJSON *process);
 int config_schedule(struct config_context *context, const cJSON *process);
 /* What of linux holds for each process: personality and memoryPolicy. */
 int config_every_process(struct config_context *context, const cJSON *linux_config);
+/* linux.mountLabel */
+int config_mount_label(struct config_context *context, const cJSON *linux_config);
 
 int config_mounts(struct config_context *context, const cJSON *mounts);
 int config_linux(struct config_context *context, const cJSON *linux_config);

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "net-netfilter.h"
+#include "net-seen.h"
 
 /* Of net/netfilter/nf_internals.h: what a filter looks at. */
 #define FILTER_SOURCE (1U << 0)
@@ -19,10 +19,19 @@
 #define FAMILY_COUNTS 1
 /* So many walks take no longer than a dump. */
 #define FEW 2
+/* So many addresses are noted at most when all are looked for. */
+#define MOST 1000
 
 struct flush {
   uint8_t protocol;
-  const cJSON *backends, *ports;
+  struct net_address *backends;
+  size_t count;
+  const cJSON *ports;
+  struct net_seen seen;
+  /* Families of which not all is noted, and where else flows of the protocol were translated to. */
+  int unknown4, unknown6;
+  struct net_address *others; /* MOST + 1 */
+  size_t other_count;
   /* Deletion requests, made while the table is read and sent afterwards. */
   char *requests;
   size_t used, size;
@@ -52,14 +61,24 @@ static struct tuple read_tuple(const struct nlattr *nest) {
   return tuple;
 }
 
-static int has_address(const cJSON *list, const struct nlattr *address) {
-  char text[INET6_ADDRSTRLEN];
-  const cJSON *item;
-  if (address == NULL) return 0;
-  int family = mnl_attr_get_payload_len(address) == 4 ? AF_INET : AF_INET6;
-  if (inet_ntop(family, mnl_attr_get_payload(address), text, sizeof text) == NULL) return 0;
-  cJSON_ArrayForEach(item, list) if (cJSON_IsString(item) && strcmp(item->valuestring, text) == 0) return 1;
+static int is_address(const struct net_address *address, const struct nlattr *bytes) {
+  return address->size == mnl_attr_get_payload_len(bytes) &&
+         memcmp(address->bytes, mnl_attr_get_payload(bytes), address->size) == 0;
+}
+
+static int has_address(const struct net_address *list, size_t count, const struct nlattr *bytes) {
+  for (size_t i = 0; bytes != NULL && i < count; i++)
+    if (is_address(&list[i], bytes)) return 1;
   return 0;
+}
+
+/* One too many: what there is of the rest is not known. */
+static void note_other(struct flush *flush, const struct nlattr *bytes) {
+  if (bytes == NULL || flush->other_count > MOST || has_address(flush->others, flush->other_count, bytes)) return;
+  struct net_address *other = &flush->others[flush->other_count++];
+  size_t size = mnl_attr_get_payload_len(bytes);
+  *other = (struct net_address){.family = size == 4 ? AF_INET : AF_INET6, .size = size};
+  memcpy(other->bytes, mnl_attr_get_payload(bytes), size);
 }
 
 static int has_port(const cJSON *list, uint16_t port) {
@@ -103,9 +122,11 @@ static int visit(const struct nlmsghdr *message, void *arg) {
   if (original == NULL || reply == NULL) return MNL_CB_OK;
   struct tuple forward = read_tuple(original), back = read_tuple(reply);
   int translated = (status & IPS_DST_NAT) != 0;
-  int hit = translated ? has_address(flush->backends, back.source) : has_port(flush->ports, forward.destination_port);
-  if (forward.protocol == flush->protocol && hit && !flush->error)
-    flush->error = remember(flush, header->nfgen_family, original);
+  int hit = translated ? has_address(flush->backends, flush->count, back.source)
+                       : has_port(flush->ports, forward.destination_port);
+  if (forward.protocol != flush->protocol) return MNL_CB_OK;
+  if (hit && !flush->error) flush->error = remember(flush, header->nfgen_family, original);
+  if (translated && !hit && flush->others != NULL) note_other(flush, back.source);
   return MNL_CB_OK;
 }
 
@@ -156,40 +177,83 @@ static int delete_matching(struct net_link *link, uint8_t protocol, const struct
   return net_link_talk(link, request, NULL, 0);
 }
 
-/* 0 where the kernel can not, or a dump is less work. */
+/* 0 where the kernel can not, a dump is less work, or all flows are to be seen. */
 static int delete_all_matching(const struct flush *flush, struct net_link *link) {
-  struct net_address backends[FEW];
-  int count = cJSON_GetArraySize(flush->backends);
-  if (flush->ports != NULL || count > FEW) return 0;
-  for (int i = 0; i < count; i++) {
-    const char *text = cJSON_GetStringValue(cJSON_GetArrayItem(flush->backends, i));
-    if (net_parse_address(text, &backends[i]) || backends[i].family != AF_INET) return 0;
-  }
-  for (int i = 0; i < count; i++)
-    if (delete_matching(link, flush->protocol, &backends[i])) return 0;
+  if (flush->ports != NULL || flush->others != NULL || flush->count > FEW) return 0;
+  for (size_t i = 0; i < flush->count; i++)
+    if (flush->backends[i].family != AF_INET || delete_matching(link, flush->protocol, &flush->backends[i])) return 0;
   return 1;
 }
 
-static int flush_there(struct net_netfilter *sockets, void *arg) {
+/* Leaves those backends that there may be flows to. */
+static int ask_seen(struct flush *flush, struct net_link *link) {
+  size_t left = 0;
+  int asked4 = 0, asked6 = 0;
+  if (flush->seen.set == NULL) return 0;
+  for (size_t i = 0; i < flush->count; i++) {
+    const struct net_address *backend = &flush->backends[i];
+    int *asked = backend->family == AF_INET ? &asked4 : &asked6;
+    int *unknown = backend->family == AF_INET ? &flush->unknown4 : &flush->unknown6;
+    if (!*asked) *unknown = !net_seen_knows_all(&flush->seen, link, backend->family);
+    *asked = 1;
+    if (*unknown || net_seen_may_have(&flush->seen, link, backend)) flush->backends[left++] = *backend;
+  }
+  flush->count = left;
+  if (!flush->unknown4 && !flush->unknown6) return 0;
+  flush->others = calloc(MOST + 2, sizeof *flush->others);
+  return flush->others == NULL ? -ENOMEM : 0;
+}
+
+/* What was not known before is so now; what is forgotten need not be looked for again. */
+static void tell_seen(struct flush *flush, struct net_netfilter *sockets) {
+  if (flush->seen.set == NULL) return;
+  if (flush->others == NULL) return net_seen_forget(&flush->seen, sockets, flush->backends, flush->count);
+  if (flush->other_count > MOST) return;
+  if (flush->unknown4) net_seen_complete(&flush->seen, sockets, AF_INET, flush->others, flush->other_count);
+  if (flush->unknown6) net_seen_complete(&flush->seen, sockets, AF_INET6, flush->others, flush->other_count);
+}
+
+static int delete_by_dump(struct flush *flush, struct net_link *link) {
   char buffer[256];
-  struct flush *flush = arg;
-  if (!has_connections() || delete_all_matching(flush, &sockets->link)) return 0;
   struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
   request->nlmsg_type = NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET;
   struct nfgenmsg *header = mnl_nlmsg_put_extra_header(request, sizeof *header);
   header->nfgen_family = AF_UNSPEC;
   header->version = NFNETLINK_V0;
-  int result = net_link_dump(&sockets->link, request, visit, flush);
-  if (!result) result = flush->error ? flush->error : delete_remembered(flush, &sockets->link);
+  int result = net_link_dump(link, request, visit, flush);
+  if (!result) result = flush->error ? flush->error : delete_remembered(flush, link);
   return result;
+}
+
+static int flush_there(struct net_netfilter *sockets, void *arg) {
+  struct flush *flush = arg;
+  if (!has_connections()) return 0;
+  int result = ask_seen(flush, &sockets->link);
+  if (result || (flush->count == 0 && flush->ports == NULL)) return result;
+  if (!delete_all_matching(flush, &sockets->link)) result = delete_by_dump(flush, &sockets->link);
+  if (!result) tell_seen(flush, sockets);
+  return result;
+}
+
+static int read_backends(struct flush *flush, const cJSON *list) {
+  const cJSON *item;
+  flush->backends = calloc((size_t)cJSON_GetArraySize(list) + 1, sizeof *flush->backends);
+  if (flush->backends == NULL) return -ENOMEM;
+  cJSON_ArrayForEach(item, list) {
+    if (net_parse_address(cJSON_GetStringValue(item), &flush->backends[flush->count++])) return -EINVAL;
+  }
+  return 0;
 }
 
 int net_op_conntrack_flush(struct net_op *op) {
   struct shoal_error err = {0};
   struct flush flush = {.protocol = (uint8_t)net_number(op->json, "protocol", 0),
-                        .backends = cJSON_GetObjectItemCaseSensitive(op->json, "backends"),
                         .ports = cJSON_GetObjectItemCaseSensitive(op->json, "ports")};
-  int result = net_netfilter(op->netns, flush_there, &flush, &err);
+  int result = net_seen_read(&flush.seen, cJSON_GetObjectItemCaseSensitive(op->json, "seen"));
+  if (!result) result = read_backends(&flush, cJSON_GetObjectItemCaseSensitive(op->json, "backends"));
+  if (!result) result = net_netfilter(op->netns, flush_there, &flush, &err);
+  free(flush.backends);
+  free(flush.others);
   free(flush.requests);
   return result;
 }

@@ -17,6 +17,8 @@ typedef int net_netfilter_work(struct net_netfilter *sockets, void *arg);
 /* Runs work with a namespace's sockets on the thread that has them, which is in that namespace meanwhile, and waits for
  * it. After a failure the sockets are made anew. 0 or -errno; err tells of what was before work. */
 int net_netfilter(const char *netns, net_netfilter_work *work, void *arg, struct shoal_error *err);
+/* net-nft.c: commands for work, one transaction. 0 or -errno. */
+int net_nft_run(struct net_netfilter *sockets, const char *commands);
 /* The namespace goes: nothing of it is kept. */
 void net_netfilter_forget(const char *netns);
 

@@ -45,6 +45,11 @@ static int run(struct net_netfilter *sockets, void *arg) {
   return call->output != NULL || strlen(call->commands) > KEPT_TEXT ? run_once(call) : run_in(sockets->nft, call);
 }
 
+int net_nft_run(struct net_netfilter *sockets, const char *commands) {
+  struct nft_call call = {.commands = commands};
+  return run(sockets, &call);
+}
+
 int net_op_nft(struct net_op *op) {
   struct shoal_error err = {0};
   struct nft_call call = {.commands = net_text(op->json, "commands")};

@@ -75,6 +75,7 @@ enum {
       4,                   /* the target must not lead through a symbolic link: /proc and /sys decide what masks mean */
   PLAN_MOUNT_SETATTR = 8,  /* nothing new: only sets the attributes of the mount at target */
   PLAN_MOUNT_COPY_UP = 32, /* of a tmpfs: it begins with what the root has there */
+  PLAN_MOUNT_LABEL = 256,  /* of a bind: what is bound gets the container's mount_label, for good */
   PLAN_MOUNT_READONLY_HERE = 128, /* of a bind: read-only, but for what is mounted below it */
   PLAN_MOUNT_LAYERS =
       64, /* with BIND: what is bound is made of layers, read-only; options: their paths, topmost first */
@@ -205,6 +206,7 @@ struct plan {
   uint32_t root_propagation;       /* MS_* | MS_REC, of everything, before anything is mounted */
   uint32_t root_propagation_after; /* of the root, once it is pivoted, and nothing can reach the host any more; or 0 */
   uint32_t root_readonly;
+  uint32_t mount_label; /* SELinux's of the files of what is mounted anew, or 0 */
   struct plan_list mounts;
   struct plan_list devices;
   struct plan_list symlinks;

@@ -159,12 +159,12 @@ static const char *const request_format =
     "\"mounts\":[{\"destination\":\"/proc\",\"type\":\"proc\",\"source\":\"proc\"},"
     "{\"destination\":\"/dev\",\"type\":\"tmpfs\",\"source\":\"tmpfs\",\"options\":[\"mode=755\"]},"
     "{\"destination\":\"/sys\",\"type\":\"sysfs\",\"source\":\"sysfs\",\"options\":[\"ro\"]},"
-    "{\"destination\":\"/sys/fs/cgroup\",\"type\":\"cgroup\",\"source\":\"cgroup\",\"options\":[\"ro\"]}],"
+    "{\"destination\":\"/sys/fs/cgroup\",\"type\":\"cgroup\",\"source\":\"cgroup\",\"options\":[\"ro\"]}%s],"
     "\"linux\":{\"namespaces\":[{\"type\":\"pid\"},{\"type\":\"network\"},{\"type\":\"ipc\"},{\"type\":\"uts\"},"
     "{\"type\":\"mount\"},{\"type\":\"cgroup\"}%s,\"cgroupsPath\":\"%s\",\"resources\":%s}}}";
 
 /* The end of the list of namespaces, and what belongs to those that are added. */
-static const char *more_namespaces = "]", *more_process = "";
+static const char *more_namespaces = "]", *more_process = "", *more_mounts = "";
 
 /* Made, not started. Returns what shoal_container_create does. */
 static int create_in(struct box *box, const char *parent, const char *resources, const char *script) {
@@ -176,8 +176,9 @@ static int create_in(struct box *box, const char *parent, const char *resources,
   (void)snprintf(path, sizeof path, "%s/work", box->work);
   CHECK_INT(mkdir(path, 0755), 0);
   if (disk_bytes > 0) CHECK_INT(shoal_disk_limit_set(upper, path, disk_bytes, &err), 0);
-  int n = snprintf(request, sizeof request, request_format, box->id, box->run_dir, monitor_path, box->log, box->work,
-                   box->work, script, more_process, more_namespaces, box->cgroup + strlen(ROOT), resources);
+  int n =
+      snprintf(request, sizeof request, request_format, box->id, box->run_dir, monitor_path, box->log, box->work,
+               box->work, script, more_process, more_mounts, more_namespaces, box->cgroup + strlen(ROOT), resources);
   CHECK(n < (int)sizeof request);
   box->pid = shoal_container_create(request, seccomp_text, &err);
   return box->pid;
@@ -240,8 +241,8 @@ static void exec_in(const struct box *box, int timeout_ms, const char *script, c
   (void)snprintf(request, sizeof request,
                  "{\"runDir\":\"%s\",\"monitorPath\":\"%s\",\"timeoutMs\":%d,\"maxOutputBytes\":1000,"
                  "\"process\":{\"user\":{\"uid\":0,\"gid\":0},\"args\":[\"sh\",\"-c\",\"%s\"],\"env\":[\"PATH=/bin\"],"
-                 "\"cwd\":\"/\"}}",
-                 box->run_dir, monitor_path, timeout_ms, script);
+                 "\"cwd\":\"/\"%s}}",
+                 box->run_dir, monitor_path, timeout_ms, script, more_process);
   int fd = shoal_container_exec(request, NULL, &err);
   if (fd < 0) say("# exec: %s: %s\n", err.step, err.detail);
   CHECK(fd >= 0);
@@ -260,6 +261,9 @@ struct box_test {
 #define BOX_TEST(function)                                                                                             \
   { #function, function }
 
+/* What is said of each test besides. */
+static const char *test_suffix = "";
+
 /* "ok - a cpu quota throttles" */
 static void report(bool good, const char *function) {
   char name[128];
@@ -267,7 +271,7 @@ static void report(bool good, const char *function) {
   for (char *c = name; *c != '\0'; c++) {
     if (*c == '_') *c = ' ';
   }
-  (void)printf("%s - %s\n", good ? "ok" : "not ok", name);
+  (void)printf("%s - %s%s\n", good ? "ok" : "not ok", name, test_suffix);
   (void)fflush(stdout);
 }
 

@@ -278,6 +278,118 @@ static void test_conntrack_ipv6(void) {
   close(client);
 }
 
+#define SEEN_RULE "meta l4proto udp ct status dnat "
+/* Room for two addresses and the mark. */
+#define SEEN_TABLE                                                                                                     \
+  "add table ip seen\\nadd set ip seen used { type ipv4_addr; size 3; flags dynamic; }\\n"                             \
+  "add chain ip seen notes { type nat hook postrouting priority -190; }\\n"                                            \
+  "add rule ip seen notes " SEEN_RULE "add @used { ip daddr }\\n"                                                      \
+  "add rule ip seen notes " SEEN_RULE "ip daddr != @used delete @used { ip daddr & 0.0.0.0 }"
+
+static int flush_seen(const char *backend) {
+  char text[256];
+  (void)snprintf(
+      text, sizeof text,
+      "{\"op\":\"ct-flush\",\"protocol\":17,\"backends\":[\"%s\"],\"seen\":{\"table\":\"seen\",\"set\":\"used\"}}",
+      backend);
+  return apply(A, text);
+}
+
+static int is_seen(const char *address) {
+  char *text = NULL, quoted[64];
+  CHECK(shoal_net_nft(A, "list set ip seen used", 1, &text, &err) == 0);
+  (void)snprintf(quoted, sizeof quoted, "\"%s\"", address);
+  int is = strstr(text, quoted) != NULL;
+  shoal_net_free(text);
+  return is;
+}
+
+/* From now on new flows to 10.9.4.4 are led to this address of lo. */
+static void lead_to(const char *backend) {
+  char text[512];
+  (void)snprintf(
+      text, sizeof text,
+      "{\"op\":\"addr-add\",\"dev\":\"lo\",\"address\":\"%s/32\"},{\"op\":\"nft\",\"commands\":\"flush chain "
+      "ip shoal out\\nadd rule ip shoal out ip daddr 10.9.4.4 dnat to %s\"}",
+      backend, backend);
+  CHECK(apply(A, text) == 0);
+}
+
+static int datagram_at(const char *address) {
+  int fd = shoal_net_socket(A, SOCK_DGRAM, address, 7000, &err);
+  CHECK(fd >= 0);
+  return fd;
+}
+
+static void say(int client, const char *byte) {
+  struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(7000)};
+  inet_pton(AF_INET, "10.9.4.4", &to.sin_addr);
+  CHECK(client >= 0 && sendto(client, byte, 1, 0, (struct sockaddr *)&to, sizeof to) == 1);
+}
+
+/* Flows of before the set are found by a walk, which then has it complete; what is not in it is not looked for; and a
+ * set that was full, or is another, has not all. */
+static void test_conntrack_seen(void) {
+  lead_to("10.9.3.1");
+  lead_to("10.9.3.2");
+  int one = datagram_at("10.9.3.1"), two = datagram_at("10.9.3.2");
+  int old = shoal_net_socket(A, SOCK_DGRAM, "10.9.1.1", 0, &err);
+  int fresh = shoal_net_socket(A, SOCK_DGRAM, "10.9.1.1", 0, &err);
+  lead_to("10.9.3.1");
+  say(old, "a");
+  CHECK(receive(one) == 'a');
+  CHECK(apply(A, "{\"op\":\"nft\",\"commands\":\"" SEEN_TABLE "\"}") == 0);
+  CHECK(flush_seen("10.9.3.9") == 0);
+  CHECK(is_seen("0.0.0.0") && is_seen("10.9.3.1") && !is_seen("10.9.3.9"));
+  /* It has all, says the set: a walk would have found this one. */
+  CHECK(apply(A, "{\"op\":\"nft\",\"commands\":\"delete element ip seen used { 10.9.3.1 }\"}") == 0);
+  lead_to("10.9.3.2");
+  CHECK(flush_seen("10.9.3.1") == 0);
+  say(old, "b");
+  CHECK(receive(one) == 'b');
+  /* The rules note what is new, and what was forgotten is noted no more. */
+  say(fresh, "c");
+  CHECK(receive(two) == 'c' && is_seen("10.9.3.2"));
+  lead_to("10.9.3.1");
+  CHECK(flush_seen("10.9.3.2") == 0 && !is_seen("10.9.3.2") && is_seen("0.0.0.0"));
+  say(fresh, "d");
+  CHECK(receive(one) == 'd' && is_seen("10.9.3.1"));
+  /* Full: the third address does not go in, and the mark goes out. */
+  const char *many[] = {"10.9.3.2", "10.9.3.3"};
+  for (int i = 0; i < 2; i++) {
+    int client = shoal_net_socket(A, SOCK_DGRAM, "10.9.1.1", 0, &err);
+    lead_to(many[i]);
+    int server = i == 0 ? two : datagram_at(many[i]);
+    say(client, "e");
+    CHECK(receive(server) == 'e');
+    if (i == 1) close(server);
+    close(client);
+  }
+  CHECK(is_seen("10.9.3.2") && !is_seen("10.9.3.3") && !is_seen("0.0.0.0"));
+  CHECK(flush_seen("10.9.3.1") == 0);
+  lead_to("10.9.3.2");
+  say(old, "f");
+  CHECK(receive(two) == 'f' && !is_seen("0.0.0.0"));
+  /* Another set in its place knows of nothing. */
+  CHECK(apply(A, "{\"op\":\"nft\",\"commands\":\"delete table ip seen\\n" SEEN_TABLE "\"}") == 0);
+  lead_to("10.9.3.1");
+  CHECK(flush_seen("10.9.3.2") == 0 && is_seen("0.0.0.0"));
+  say(old, "g");
+  CHECK(receive(one) == 'g');
+  /* No set at all: as if none was named. */
+  CHECK(apply(A, "{\"op\":\"nft\",\"commands\":\"delete table ip seen\"}") == 0);
+  lead_to("10.9.3.2");
+  CHECK(flush_seen("10.9.3.1") == 0);
+  say(old, "h");
+  CHECK(receive(two) == 'h');
+  CHECK(flush_seen("nonsense") == -EINVAL);
+  CHECK(apply(A, "{\"op\":\"ct-flush\",\"protocol\":17,\"backends\":[],\"seen\":{\"table\":\"seen\"}}") == -EINVAL);
+  close(one);
+  close(two);
+  close(old);
+  close(fresh);
+}
+
 #define KEY_FILE "/tmp/shoal-test-c.key"
 #define PRIVATE_KEY "dwdtCnMYpX08FsFyUbJmRd9ML4frwJkqsXf7pR25LCo="
 #define PUBLIC_KEY "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo="
@@ -382,6 +494,7 @@ int main(void) {
   test_sockets();
   test_conntrack();
   test_conntrack_ipv6();
+  test_conntrack_seen();
   test_wireguard();
   test_refusals();
   test_nothing_is_held();

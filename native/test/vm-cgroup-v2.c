@@ -351,7 +351,7 @@ static void a_user_namespace_lives_in_its_cgroup(void) {
   discard(&box);
 }
 
-/* This kernel has AppArmor on, with no profile loaded. */
+/* This kernel has AppArmor on. */
 static void a_profile_of_apparmor_is_asked_of_the_kernel(void) {
   struct box box = {.pid = -1};
   char state[TEXT_MAX];
@@ -368,6 +368,27 @@ static void a_profile_of_apparmor_is_asked_of_the_kernel(void) {
   more_process = ",\"selinuxLabel\":\"a\"";
   CHECK_INT(create_in(&box, PARENT, "{}", "exit 0"), -ENOTSUP);
   CHECK_STR(err.detail, "process.selinuxLabel: this host does not have it");
+}
+
+/* test/vm/apparmor.conf: everything but to write below /denied. */
+static void a_profile_confines_a_container_and_an_exec(void) {
+  struct box box = {.pid = -1};
+  char answer[TEXT_MAX];
+  more_process = ",\"apparmorProfile\":\"shoal-vm-boxed\"";
+  create(&box, "{}",
+         "cat /proc/self/attr/apparmor/current; mkdir /denied /fine; echo x > /fine/f && echo written; "
+         "echo x > /denied/f || echo refused; exec sleep 1000");
+  start(&box);
+  exec_in(&box, 0, "cat /proc/self/attr/apparmor/current; until [ -d /denied ]; do sleep 0.1; done; echo x > /denied/f",
+          answer);
+  CHECK(strstr(answer, "\"exitCode\":1") != NULL);
+  CHECK(strstr(answer, "\nshoal-vm-boxed (enforce)\n") != NULL);
+  CHECK(strstr(answer, "Permission denied") != NULL);
+  UNTIL(log_has(&box, "refused"));
+  CHECK_LOG(&box, "stdout F shoal-vm-boxed (enforce)\n");
+  CHECK_LOG(&box, "stdout F written\n");
+  CHECK_LOG(&box, "/denied/f: Permission denied\n");
+  discard(&box);
 }
 
 /* A test that waits for what never comes is ended, and so not ok. */
@@ -393,6 +414,7 @@ static const struct box_test tests[] = {
     BOX_TEST(what_an_exec_leaves_behind_is_killed),
     BOX_TEST(a_user_namespace_lives_in_its_cgroup),
     BOX_TEST(a_profile_of_apparmor_is_asked_of_the_kernel),
+    BOX_TEST(a_profile_confines_a_container_and_an_exec),
 };
 
 int main(int argc, char **argv) { return run_tests(argc, argv, tests, sizeof tests / sizeof tests[0]); }

@@ -2,6 +2,7 @@ export * from './allow.ts';
 export * from './assignment.ts';
 export * from './autoscale.ts';
 export * from './cluster.ts';
+export * from './confinement.ts';
 export * from './container.ts';
 export * from './device-request.ts';
 export * from './generic-resource.ts';

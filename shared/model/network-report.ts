@@ -1,3 +1,4 @@
+import type { NodeConfinement } from './confinement.ts';
 import type { NodeDevices } from './device-request.ts';
 import type { NodeDrivers } from './outside-network.ts';
 
@@ -9,7 +10,7 @@ export interface TakenPort {
   readonly holder: 'theirs' | 'ours';
 }
 
-/** What an agent says of its node's networks and devices. */
+/** What an agent says of its node's networks, devices and security modules. */
 export interface NetworkReport {
   /** How many changes that others made to the kernel's state were undone since the agent began, by what they were made to. */
   readonly repairs: Readonly<Record<string, number>>;
@@ -18,4 +19,6 @@ export interface NetworkReport {
   readonly drivers?: NodeDrivers;
   /** Of its machine, besides: what is described there for containers. Absent: nothing. */
   readonly devices?: NodeDevices;
+  /** Likewise: which security modules can confine containers. Absent: none. */
+  readonly confinement?: NodeConfinement;
 }

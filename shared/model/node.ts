@@ -1,3 +1,4 @@
+import type { NodeConfinement } from './confinement.ts';
 import type { NodeDevices } from './device-request.ts';
 import type { GenericResource } from './generic-resource.ts';
 import type { TakenPort } from './network-report.ts';
@@ -87,4 +88,6 @@ export interface Node {
   readonly drivers?: NodeDrivers;
   /** As it said last. Absent: nothing is described there. */
   readonly devices?: NodeDevices;
+  /** As it said last. Absent: no security module is on there. */
+  readonly confinement?: NodeConfinement;
 }

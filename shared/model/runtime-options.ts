@@ -33,6 +33,8 @@ export interface BlockIo {
 export interface RuntimeOptions {
   /** All capabilities that the agent has, all devices, no seccomp filter, nothing masked. */
   readonly privileged?: boolean;
+  /** Name of a profile that must be loaded on the node, and is never `unconfined`. Absent: none. */
+  readonly appArmorProfile?: string;
   /** What is hidden, and what can not be written, in place of the usual paths; [] is nothing. */
   readonly maskedPaths?: readonly string[];
   readonly readOnlyPaths?: readonly string[];

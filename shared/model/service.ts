@@ -2,6 +2,7 @@
 
 import type { Autoscale, Scaled } from './autoscale.ts';
 import type { Balance, Canary } from './assignment.ts';
+import type { SelinuxLabel } from './confinement.ts';
 import type { ContainerMode, ContainerRequest, ContainerRun } from './container.ts';
 import type { GenericRequest } from './generic-resource.ts';
 import type { MountSpec } from './mount.ts';
@@ -107,6 +108,8 @@ export interface ContainerSpec {
   readonly seccompUnconfined?: boolean;
   /** A seccomp profile as Docker has them, JSON text, in place of the default one. */
   readonly seccompProfile?: string;
+  /** In place of the label that the agent's programs have; its files get one that goes with it. */
+  readonly selinux?: SelinuxLabel;
   /** -1000 to 1000, proc(5). */
   readonly oomScoreAdj?: number;
   readonly runtime?: RuntimeOptions;

@@ -1,5 +1,6 @@
 /** Schemas of what a node says of itself: its description and its tasks' statuses. */
 import { z } from 'zod';
+import type { NodeConfinement } from '../model/confinement.ts';
 import type { NodeDevices } from '../model/device-request.ts';
 import type { NetworkReport } from '../model/network-report.ts';
 import type { NodeDescription, TunnelKeys } from '../model/node.ts';
@@ -105,6 +106,26 @@ const nodeDevices = conforms<NodeDevices>()(
   }),
 );
 
+/** A node with more profiles is believed of none: the agent cuts them. */
+export const MAX_PROFILES = 2048;
+export const MAX_PROFILE_NAME = 255;
+
+const nodeConfinement = conforms<NodeConfinement>()(
+  z.strictObject({
+    appArmorProfiles: z
+      .array(
+        z
+          .string()
+          .min(1)
+          .max(MAX_PROFILE_NAME)
+          .regex(/^\P{Cc}+$/u),
+      )
+      .max(MAX_PROFILES)
+      .exactOptional(),
+    selinux: z.literal(true).exactOptional(),
+  }),
+);
+
 export const networkReportSchema = conforms<NetworkReport>()(
   z.strictObject({
     repairs: z.record(z.string().regex(/^[a-z]{1,20}$/), count),
@@ -113,5 +134,6 @@ export const networkReportSchema = conforms<NetworkReport>()(
       .max(MAX_TAKEN_PORTS),
     drivers: nodeDrivers.exactOptional(),
     devices: nodeDevices.exactOptional(),
+    confinement: nodeConfinement.exactOptional(),
   }),
 );

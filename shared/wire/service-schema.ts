@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { MountSpec } from '../model/mount.ts';
 import type { NetworkAttachment } from '../model/network.ts';
 import type { Canary } from '../model/assignment.ts';
+import type { SelinuxLabel } from '../model/confinement.ts';
 import type { Autoscale } from '../model/autoscale.ts';
 import type { DeviceRequest } from '../model/device-request.ts';
 import type { GenericRequest, GenericResource } from '../model/generic-resource.ts';
@@ -152,9 +153,14 @@ const lifecycleHooks = z
   )
   .exactOptional();
 
+const selinuxLabel = conforms<SelinuxLabel>()(
+  z.strictObject({ user: optionalText, role: optionalText, type: optionalText, level: optionalText }),
+);
+
 const runtime = conforms<RuntimeOptions>()(
   z.strictObject({
     privileged: optionalFlag,
+    appArmorProfile: optionalText,
     maskedPaths: optionalTexts,
     readOnlyPaths: optionalTexts,
     annotations: labels.exactOptional(),
@@ -221,6 +227,7 @@ const container = conforms<ContainerSpec>()(
     noNewPrivileges: optionalFlag,
     seccompUnconfined: optionalFlag,
     seccompProfile: optionalText,
+    selinux: selinuxLabel.exactOptional(),
     oomScoreAdj: z.number().int().exactOptional(),
     runtime: runtime.exactOptional(),
   }),

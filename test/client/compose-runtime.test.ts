@@ -298,6 +298,43 @@ test('a device that the node does not have: the task is rejected with the reason
   t.pass();
 });
 
+test('a profile or a label that no node has: the tasks wait and say so, and an update keeps what was asked for', async (t, scene) => {
+  const { swarm, docker, tag } = scene;
+  const stack = `confined-${tag}`;
+  t.teardown(() => docker.run(['stack', 'rm', stack]));
+  const service = (option: string): string => `{image: "${IMAGE}", security_opt: ["${option}"]}`;
+  await swarm.deploy(
+    stack,
+    `services: {a: ${service('apparmor=web')}, b: ${service('label=type:web_t')}, c: ${service('label=disable')}}`,
+  );
+  await swarm.eventually(async () => {
+    const errors = await docker.ok('stack', 'ps', '--no-trunc', '--format', '{{.Error}}', stack);
+    return (
+      /no AppArmor \(profile web is asked for\) on \d+ node/.test(errors) &&
+      /no SELinux \(label=type:web_t is asked for\) on \d+ node/.test(errors)
+    );
+  });
+  await swarm.eventually((view) => view.running(`${stack}_c`).count === 1);
+  for (const name of ['a', 'b'])
+    await docker.ok('service', 'update', '--detach', '--env-add', 'X=1', `${stack}_${name}`);
+  const spec = async (name: string) =>
+    JSON.parse(
+      await docker.ok(
+        'service',
+        'inspect',
+        '--format',
+        '{{json .Spec.TaskTemplate.ContainerSpec}}',
+        `${stack}_${name}`,
+      ),
+    ) as { Env?: string[]; Privileges?: { SELinuxContext?: { Type: string } } };
+  const labelled = await spec('b');
+  t.deepEqual([labelled.Env, labelled.Privileges?.SELinuxContext?.Type], [['X=1'], 'web_t']);
+  // The client knows no HostConfig of services: it neither sends it nor shows it.
+  const { body } = await swarm.api('GET', `/services/${stack}_a`);
+  const { ContainerSpec } = (body as { Spec: { TaskTemplate: { ContainerSpec: object } } }).Spec.TaskTemplate;
+  t.like(ContainerSpec, { Env: ['X=1'], HostConfig: { SecurityOpt: ['apparmor=web'] } });
+});
+
 test('a seccomp profile of the service, with conditions on its capabilities', async (t, scene) => {
   const { swarm, docker, tag } = scene;
   const name = `profile-${tag}`;

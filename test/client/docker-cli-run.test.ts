@@ -318,7 +318,13 @@ test('what can not be had is refused by name', async (t, scene) => {
   await refused(/: No such container: x$/m, '--volumes-from', 'x');
   await refused(/container\[:ro\|:rw\] is expected/, '--volumes-from', 'x:rx');
   await refused(/: No such container: x$/m, '--network', 'container:x');
-  await refused(/not supported by Shoal: 'seccomp=|seccomp/, '--security-opt', 'apparmor=docker-default');
+  await refused(/\(no AppArmor \(profile web is asked for\) on 2 nodes\)/, '--security-opt', 'apparmor=web');
+  await refused(
+    /no SELinux \(label=type:web_t is asked for\) on 2 nodes/,
+    '--security-opt',
+    'label=type:web_t',
+  );
+  await refused(/SecurityOpt: 'label=x': 'label=disable', or/, '--security-opt', 'label=x');
   await refused(/'awslogs' \(json-file, local, none, syslog, journald are\)/, '--log-driver', 'awslogs');
   await refused(/on user defined networks only/, '--network', 'bridge', '--ip', '10.0.0.9');
   await refused(/StorageOpt: unknown option 'inodes'/, '--storage-opt', 'inodes=5');

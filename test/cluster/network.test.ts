@@ -1,10 +1,10 @@
 /** The overlay between hosts, as containers and clients see it. */
 import { spawn } from 'node:child_process';
-import dgram from 'node:dgram';
+import type dgram from 'node:dgram';
 import dnsPacket from 'dns-packet';
 import test, { type ExecutionContext } from 'ava';
-import { openSocket } from '../../agent/native/network.ts';
 import type { AllowRule } from '../../shared/model/index.ts';
+import { converse, datagrams, fromOutside, webAnswers, withoutSeen } from './network-datagrams.ts';
 import { type NetworkLab, until, VXLAN_PORT } from './network-lab.ts';
 import { address6, overIpv6 } from './network-ipv6.ts';
 import { gainsIpv6, portsOverIpv6, stillAdvertised, wayOutOverIpv6 } from './network-ports6.ts';
@@ -222,7 +222,8 @@ test.serial('an endpoint that stops serving gets nothing more once apply has res
   const net = await lab('t3');
   t.teardown(() => net.down());
   const leaving = net.world.tasks.find((task) => task.taskId === id('w2'));
-  const conversation = await converse(net, N1, t);
+  await webAnswers(net, t);
+  const conversation = await converse('w2', fromOutside(net, '10.99.0.1'));
   if (leaving) leaving.serving = false;
   await net.applyAll();
   for (const host of ['10.99.0.1', '10.99.0.2']) {
@@ -240,37 +241,6 @@ test.serial('an endpoint that stops serving gets nothing more once apply has res
   t.is(await net.get({ task: id('a1') }, 'http://10.5.0.200/'), 'curl failed with 7');
 });
 
-interface Conversation {
-  say(text: string): Promise<string>;
-  close(): void;
-}
-
-/** A UDP client that keeps its port, led to w2 by the mesh; both web tasks answer. */
-async function converse(
-  net: NetworkLab,
-  through: string,
-  t: { teardown(undo: () => void): void },
-): Promise<Conversation> {
-  for (const name of ['w1', 'w2']) {
-    const server = await datagrams(net.containerNs(id(name)), '0.0.0.0', 53);
-    server.on('message', (text, from) => server.send(`${name} heard ${text}`, from.port, from.address));
-    t.teardown(() => server.close());
-  }
-  const host = net.world.peers.find((peer) => peer.nodeId === through)?.address ?? '';
-  for (;;) {
-    const client = await datagrams(`/run/netns/${net.ns('out')}`, '203.0.113.9', 0);
-    const say = (text: string): Promise<string> =>
-      new Promise((resolve) => {
-        client.once('message', (answer, from) =>
-          resolve(from.port === 5353 && from.address === host ? answer.toString() : `from ${from.port}`),
-        );
-        client.send(text, 5353, host);
-      });
-    if ((await say('hello')) === 'w2 heard hello') return { say, close: () => client.close() };
-    client.close();
-  }
-}
-
 test.serial('allow-lists: who may come, from where they are, also when they change', async (t) => {
   const net = await lab('t9');
   t.teardown(() => net.down());
@@ -278,7 +248,7 @@ test.serial('allow-lists: who may come, from where they are, also when they chan
     Promise.all(
       [N1, N2].map(async (node) => {
         const sandbox = `shoal-${net.cluster}-${node.slice(0, 8)}-1001`;
-        return (await net.inHost(sandbox, ['/usr/sbin/nft', 'list', 'ruleset'])).stdout;
+        return withoutSeen((await net.inHost(sandbox, ['/usr/sbin/nft', 'list', 'ruleset'])).stdout);
       }),
     );
   const before = await rules();
@@ -490,14 +460,6 @@ async function overTcp(net: NetworkLab, taskId: string, name: string): Promise<s
     .map((record) => ('data' in record ? String(record.data) : ''))
     .sort()
     .join(' ');
-}
-
-/** A UDP socket in the namespace at this path; port 0: any. */
-async function datagrams(netns: string, address: string, port: number): Promise<dgram.Socket> {
-  const socket = dgram.createSocket('udp4');
-  const fd = await openSocket(netns, 'datagram', address, port);
-  await new Promise<void>((resolve) => socket.bind({ fd }, resolve));
-  return socket;
 }
 
 /** A name server at 10.99.0.100 that answers every question with 198.51.100.7. */

@@ -8,9 +8,11 @@ import { randomBytes } from 'node:crypto';
 import { readFile, rm } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Containers, type NewContainer } from '../../agent/container/containers.ts';
+import { commandProcess, heldProcess } from '../../agent/container/exec-process.ts';
 import { runtimeSpec } from '../../agent/container/runtime-spec.ts';
 import { readSample } from '../../agent/container/stats.ts';
 import { diskAbility } from '../../agent/container/writable-layer.ts';
+import { readConfinement } from '../../agent/confinement/security-modules.ts';
 import { Volumes } from '../../agent/volume/volumes.ts';
 import type { ContainerSpec, ResourceAmounts, RuntimeOptions } from '../../shared/model/index.ts';
 import { silentLogger } from '../harness/silent-logger.ts';
@@ -50,10 +52,8 @@ function made(
     record: {
       ...{ id, name: id, taskId: id, serviceId: 's', serviceName: 's', slot: 1, image: 'x', imageId: 'x' },
       ...{
+        ...heldProcess(config, command),
         labels: {},
-        args: command,
-        env: [],
-        cwd: '/',
         uid: 0,
         gid: 0,
         createdAtMs: Date.now(),
@@ -162,6 +162,26 @@ const tests: Record<string, () => Promise<void>> = {
     await containers.remove(id);
     await volumes.remove('small', false);
     assert.equal(limits(), '0');
+  },
+  'the agent knows the profiles that are loaded, and confines a container and what runs in it': async () => {
+    assert.deepEqual(await readConfinement(), { appArmorProfiles: ['shoal-vm-boxed'] });
+    const label = 'cat /proc/self/attr/apparmor/current';
+    const container = made(
+      `mkdir /denied; ${label}; echo x >/denied/f; exec sleep 1000`,
+      {},
+      { appArmorProfile: 'shoal-vm-boxed' },
+    );
+    const { id } = await started(container);
+    await until(async () => (await logOf(id)).includes('/denied/f: Permission denied'));
+    assert.match(await logOf(id), /stdout F shoal-vm-boxed \(enforce\)/);
+    const process = commandProcess(container.record, ['sh', '-c', `${label}; echo x >/denied/f`]);
+    const { exitCode, output } = await containers.exec(containers.runDirectory(id), process, {
+      timeoutMs: 0,
+      maxOutputBytes: 1000,
+    });
+    assert.equal(exitCode, 1);
+    assert.match(output, /^shoal-vm-boxed \(enforce\)\n.*Permission denied/);
+    await containers.remove(id);
   },
 };
 

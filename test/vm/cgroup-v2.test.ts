@@ -1,6 +1,6 @@
 /**
  * The C tests, containers on a host with every cgroup v2 controller and no v1, the agent's and their disks' limits among
- * them, encrypted networks on a kernel that has WireGuard and published ports on one that has SCTP, in a virtual machine.
+ * them (ext4 and xfs), profiles of AppArmor, in another machine labels of SELinux, encrypted networks on a kernel that has WireGuard and published ports on one that has SCTP, in a virtual machine.
  */
 import { execFile } from 'node:child_process';
 import { readdir } from 'node:fs/promises';
@@ -64,6 +64,7 @@ const CGROUP_V2_TESTS = [
   'what an exec leaves behind is killed',
   'a user namespace lives in its cgroup',
   'a profile of apparmor is asked of the kernel',
+  'a profile confines a container and an exec',
 ];
 
 const DISK_TESTS = [
@@ -74,12 +75,26 @@ const DISK_TESTS = [
   'a removed container leaves no limit',
 ];
 
+/** The same on another file system. */
+const XFS_TESTS = DISK_TESTS.map((name) => `${name}, on xfs`);
+
+/** Of the machine that has SELinux. */
+const SELINUX_TESTS = [
+  'a container and an exec run with its label',
+  'a label keeps it from files that are not its own',
+  'what is mounted anew has the label of its files',
+  'a file that is the containers own gets its label',
+  'a label that the policy does not know is refused',
+  'shoal-oci mounts with the label of its config',
+];
+
 const AGENT_TESTS = [
   'the agent counts what a container uses on cgroup v2',
   'the agent pauses a container, lets it go on, and stops it',
   'the agent tells a kill for memory from others',
   'a limit of the disk outlives the agent, and ends with the container',
   'a volume holds no more than its size, which ends with it',
+  'the agent knows the profiles that are loaded, and confines a container and what runs in it',
 ];
 
 const WIREGUARD_TESTS = [
@@ -128,6 +143,7 @@ const emulated = process.arch === 'x64' ? test : test.skip;
 const checkout = checkoutDir();
 const run = promisify(execFile);
 let output: Output;
+let selinux: Output;
 let verdicts: Map<string, Verdict>;
 let plans: WireGuardPlans;
 const lanPlans = macvlanPlans('plans/macvlan');
@@ -156,16 +172,28 @@ test.before('boot', async (t) => {
     texts: new Map([...plans.files, ...sctpPlans('plans'), ...lanPlans.files]),
     init: path.join(checkout, 'test', 'vm', 'init.sh'),
     systemd: path.join(checkout, 'test', 'vm', 'systemd.sh'),
+    policies: ['apparmor.conf', 'selinux.conf', 'selinux.sh'].map((name) =>
+      path.join(checkout, 'test', 'vm', name),
+    ),
     kernelRoot: root,
   });
-  output = await runMachine({ root, initramfs, memoryMiB: 1536, cpus: 2 }, AbortSignal.timeout(DEADLINE_MS));
-  verdicts = parseReport(output.report);
+  const signal = AbortSignal.timeout(DEADLINE_MS);
+  [output, selinux] = await Promise.all([
+    runMachine({ root, initramfs, memoryMiB: 1536, cpus: 2 }, signal),
+    runMachine(
+      { root, initramfs, memoryMiB: 768, cpus: 1, kernelOptions: 'security=selinux enforcing=1' },
+      signal,
+    ),
+  ]);
+  verdicts = parseReport(`${output.report}\n${selinux.report}`);
 });
 
 for (const name of [
   ...C_TESTS,
   ...CGROUP_V2_TESTS,
   ...DISK_TESTS,
+  ...XFS_TESTS,
+  ...SELINUX_TESTS,
   ...AGENT_TESTS,
   ...WIREGUARD_TESTS,
   ...SCTP_TESTS,
@@ -176,7 +204,12 @@ for (const name of [
     const verdict = verdicts.get(name);
     t.truthy(
       verdict,
-      `it was not run: ${output.failure ?? ''}\n${output.report}\n${output.console.slice(-2000)}`,
+      [output, selinux]
+        .map(
+          ({ failure, report, console }) =>
+            `it was not run: ${failure ?? ''}\n${report}\n${console.slice(-2000)}`,
+        )
+        .join('\n---\n'),
     );
     t.true(verdict?.ok, verdict?.said);
   });
@@ -213,9 +246,11 @@ emulated('the VLAN below a network is as its agent would have it: it would chang
   t.deepEqual([...held.keys()], ['link eth1.50']);
 });
 
-emulated('the machine ran to its end, and nothing else failed', (t) => {
-  t.is(output.failure, undefined);
-  t.regex(output.report, /^# end\r?$/m);
+emulated('the machines ran to their ends, and nothing else failed', (t) => {
+  for (const { failure, report } of [output, selinux]) {
+    t.is(failure, undefined);
+    t.regex(report, /^# end\r?$/m);
+  }
   const failed = [...verdicts].filter(([, verdict]) => !verdict.ok).map(([name]) => name);
   t.deepEqual(failed, []);
 });

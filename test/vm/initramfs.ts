@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process';
 import { readdir, readFile, realpath, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
+import { libraryDirs } from '../harness/peers.ts';
 import { cpioArchive, type Entry } from './cpio.ts';
 
 const run = promisify(execFile);
@@ -34,6 +35,9 @@ const BUS = `<busconfig>
 /** Of this host: Debian's busybox knows nothing of projects. */
 const OF_PROJECTS = ['/usr/sbin/mke2fs', '/usr/bin/chattr', '/usr/bin/lsattr'];
 
+/** Of the unpacked packages, where they are: what makes an xfs, and what compiles policies. */
+const UNPACKED = ['sbin/mkfs.xfs', 'sbin/apparmor_parser', 'usr/bin/checkpolicy'];
+
 export interface GuestFiles {
   /** The C tests, run in this order. */
   readonly tests: readonly string[];
@@ -53,7 +57,9 @@ export interface GuestFiles {
   readonly init: string;
   /** What systemd runs after it: test/vm/systemd.sh. */
   readonly systemd: string;
-  /** Where the kernel's package is unpacked. */
+  /** Of security modules: an AppArmor profile, and a policy of SELinux's (test/vm/*.conf). */
+  readonly policies: readonly string[];
+  /** Where the packages of the kernel, and of what runs on it, are unpacked. */
   readonly kernelRoot: string;
 }
 
@@ -81,6 +87,9 @@ export async function buildInitramfs(files: GuestFiles): Promise<Buffer> {
   for (const test of files.tests) await add(test, `tests/${path.basename(test)}`);
   const programs = [...files.tests, files.oci, files.library, process.execPath, ...SYSTEMD, ...OF_PROJECTS];
   for (const [name, source] of await librariesOf(programs)) await add(source, name);
+  for (const policy of files.policies) await add(policy, path.basename(policy));
+  for (const name of UNPACKED) await add(path.join(files.kernelRoot, name), name);
+  for (const [name, source] of await unpackedLibraries(files.kernelRoot, found)) await add(source, name);
   for (const [target, text] of files.texts)
     found.set(target, { path: target, kind: 'file', content: Buffer.from(text), executable: false });
   await add(LOCALE, LOCALE.slice(1));
@@ -97,8 +106,9 @@ function parentsOf(entries: readonly Entry[]): Entry[] {
 }
 
 /** The shared libraries, and the loader, by the names that the programs look for; target -> source. */
-async function librariesOf(programs: readonly string[]): Promise<Map<string, string>> {
-  const { stdout } = await run('ldd', [...programs]);
+async function librariesOf(programs: readonly string[], libraryPath?: string): Promise<Map<string, string>> {
+  const env = libraryPath === undefined ? process.env : { ...process.env, LD_LIBRARY_PATH: libraryPath };
+  const { stdout } = await run('ldd', [...programs], { env });
   const libraries = new Map<string, string>();
   for (const line of stdout.split('\n')) {
     if (line.includes('not found')) throw new Error(`a library is missing: ${line.trim()}`);
@@ -106,6 +116,21 @@ async function librariesOf(programs: readonly string[]): Promise<Map<string, str
     if (file !== undefined) libraries.set(file.slice(1), await realpath(file));
   }
   return libraries;
+}
+
+/** Of the unpacked programs: those that the machine has not got by then, where its loader looks. */
+async function unpackedLibraries(
+  root: string,
+  found: ReadonlyMap<string, unknown>,
+): Promise<Map<string, string>> {
+  const programs = UNPACKED.map((name) => path.join(root, name));
+  const libraries = await librariesOf(programs, (await libraryDirs(root)).join(':'));
+  const had = new Set([...found.keys()].map((name) => path.basename(name)));
+  return new Map(
+    [...libraries]
+      .filter(([name]) => !had.has(path.basename(name)))
+      .map(([name, source]) => [path.join('lib/x86_64-linux-gnu', path.basename(name)), source]),
+  );
 }
 
 /** Everything that deploy/prerequisites.sh has kept of the kernel's modules, with their index. */

@@ -12,6 +12,8 @@ export interface Machine {
   readonly initramfs: Buffer;
   readonly memoryMiB: number;
   readonly cpus: number;
+  /** More for the kernel's command line. */
+  readonly kernelOptions?: string;
 }
 
 export interface Output {
@@ -59,7 +61,7 @@ async function runQemu(
     ...['-accel', 'tcg', '-m', `${machine.memoryMiB}M`, '-smp', `${machine.cpus}`],
     ...['-serial', `file:${files.console}`, '-serial', `file:${files.report}`],
     ...['-kernel', kernel, '-initrd', files.initramfs],
-    ...['-append', 'console=ttyS0 panic=-1 quiet'],
+    ...['-append', `console=ttyS0 panic=-1 quiet ${machine.kernelOptions ?? ''}`],
   ];
   signal.throwIfAborted();
   // a test that is killed takes its machine along

@@ -56,8 +56,17 @@ const OWN_SYSCTL =
 
 /** Names of what the spec asks for, for people: `bind mount of /etc`. Empty: a container like any other. */
 export function hostPowers({ container }: ServiceSpec): string[] {
-  const { mounts, runtime, capAdd, sysctls, oomScoreAdj, seccompUnconfined, seccompProfile, ...rest } =
-    container;
+  const {
+    mounts,
+    runtime,
+    capAdd,
+    sysctls,
+    oomScoreAdj,
+    seccompUnconfined,
+    seccompProfile,
+    selinux,
+    ...rest
+  } = container;
   return [
     ...mounts.flatMap(mountPower),
     ...runtimePowers(runtime),
@@ -65,6 +74,7 @@ export function hostPowers({ container }: ServiceSpec): string[] {
     ...Object.keys(sysctls ?? {}).flatMap((name) => (OWN_SYSCTL.test(name) ? [] : [`sysctl ${name}`])),
     ...((oomScoreAdj ?? 0) < 0 ? [`oom score ${oomScoreAdj}`] : []),
     ...(seccompUnconfined === true || seccompProfile !== undefined ? ['a seccomp profile of its own'] : []),
+    ...(selinux === undefined ? [] : ['an SELinux label of its own']),
     ...Object.entries(rest).flatMap(([key, value]) => (HARMLESS.has(key) || isNothing(value) ? [] : [key])),
   ];
 }
@@ -98,11 +108,21 @@ export function volumePowers(
 }
 
 function runtimePowers(runtime: RuntimeOptions = {}): string[] {
-  const { privileged, devices = [], deviceRequests = [], deviceRules = [], network, ...others } = runtime;
+  const {
+    privileged,
+    appArmorProfile,
+    devices = [],
+    deviceRequests = [],
+    deviceRules = [],
+    network,
+    ...others
+  } = runtime;
   const { userNamespace, maskedPaths, readOnlyPaths, postStart = [], preStop = [], ...rest } = others;
   return [
     ...(privileged === true ? ['privileged'] : []),
     ...([...postStart, ...preStop].some((hook) => hook.privileged) ? ['a privileged command'] : []),
+    // It may be more than the agent's own, where the node confines that.
+    ...(appArmorProfile === undefined ? [] : [`AppArmor profile ${appArmorProfile}`]),
     // An empty list is the most that can be asked for.
     ...(maskedPaths === undefined && readOnlyPaths === undefined ? [] : ['system paths of its own']),
     ...devices.map(({ source }) => `device ${source}`),

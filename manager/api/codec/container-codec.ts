@@ -6,6 +6,7 @@ import {
   type ServiceSpec,
   type TaskStatus,
 } from '../../../shared/model/index.ts';
+import { confinementOf, confinementOptions } from '../../../shared/lib/confinement.ts';
 import type { ContainerInfo } from '../../../shared/model/node-methods/index.ts';
 import type { ContainerState, StoredContainer } from '../ops/container-reads.ts';
 import { defined, timeText } from './common.ts';
@@ -159,6 +160,7 @@ export function encodeInspection(container: PlacedContainer, facts: ContainerFac
       LogConfig: { Type: spec?.logDriver?.name ?? 'json-file', Config: spec?.logDriver?.options ?? {} },
       Memory: spec?.limits.memoryBytes ?? 0,
       NanoCpus: spec?.limits.nanoCpus ?? 0,
+      ...securityOptions(spec),
       ...(spec?.container.init === undefined ? {} : { Init: spec.container.init }),
     },
     Config: {
@@ -176,9 +178,18 @@ export function encodeInspection(container: PlacedContainer, facts: ContainerFac
       Networks: encodeNetworks(container, facts),
       Ports: boundPorts(facts.hostPorts, facts.ipv6),
     },
+    MountLabel: container.mountLabel ?? '',
+    ProcessLabel: container.processLabel ?? '',
+    AppArmorProfile: container.apparmorProfile ?? '',
     Node: { ID: container.nodeId },
     ...(stored === undefined ? {} : singleInspection(container, stored, facts)),
   };
+}
+
+/** Of a service's task, whose request was another. */
+function securityOptions(spec: ServiceSpec | undefined): { SecurityOpt?: string[] } {
+  const options = spec === undefined ? [] : confinementOptions(confinementOf(spec.container));
+  return options.length === 0 ? {} : { SecurityOpt: options };
 }
 
 function healthOf({ health, probes }: PlacedContainer): object | undefined {
@@ -204,9 +215,6 @@ function singleInspection(
     Config: encodeAskedConfig(container, stored),
     NetworkSettings: encodeNetworkSettings(container, stored, facts),
     ExecIDs: null,
-    MountLabel: '',
-    ProcessLabel: '',
-    AppArmorProfile: '',
     HostnamePath: '',
     HostsPath: '',
     ResolvConfPath: '',

@@ -1,6 +1,7 @@
 /** POST /containers/create -> the spec of the hidden service that a single container is. */
 import { z } from 'zod';
 import { InvalidError, UnsupportedError } from '../../../shared/errors/index.ts';
+import { isConfinement } from '../../../shared/lib/confinement.ts';
 import { readLogDriver } from '../../../shared/lib/log-driver.ts';
 import {
   type ContainerRequest,
@@ -13,6 +14,7 @@ import {
 import { parseStrict } from '../http/unsupported.ts';
 import { refuseAllowFrom } from '../ops/allow-lists.ts';
 import { defined, given, labelsOf } from './common.ts';
+import { decodeConfinement } from './confinement-codec.ts';
 import { decodeHealth } from './container-spec-codec.ts';
 import { decodeCommon } from './host-config-codec.ts';
 import {
@@ -64,6 +66,7 @@ export function decodeContainer(value: unknown): DecodedContainer {
       networkOf,
       pidOf: peerOf(host.PidMode),
       ipcOf: peerOf(host.IpcMode),
+      appArmorProfile: decodeConfinement(host.SecurityOpt ?? []).appArmorProfile,
       ipcShareable: host.IpcMode === 'shareable' ? true : undefined,
     }),
   );
@@ -150,19 +153,16 @@ function dnsOf(host: RawHostConfig): ContainerSpec['dns'] {
   return dns.nameservers.length + dns.search.length + dns.options.length === 0 ? undefined : dns;
 }
 
-const SO_ANYWAY: readonly string[] = [
-  'no-new-privileges=false',
-  'seccomp=builtin',
-  'apparmor=unconfined',
-  'label=disable',
-];
+const SO_ANYWAY: readonly string[] = ['no-new-privileges=false', 'seccomp=builtin'];
 
-/** Options of --security-opt. No AppArmor profile and no SELinux label is ever applied: turning them off is so. */
+/** Options of --security-opt, but for the AppArmor profile. */
 function securityOf(
   options: readonly string[],
-): Pick<ContainerSpec, 'noNewPrivileges' | 'seccompUnconfined' | 'seccompProfile'> {
+): Pick<ContainerSpec, 'noNewPrivileges' | 'seccompUnconfined' | 'seccompProfile' | 'selinux'> {
   const found: { noNewPrivileges?: boolean; seccompUnconfined?: boolean; seccompProfile?: string } = {};
+  const { selinux } = decodeConfinement(options);
   for (const option of options) {
+    if (isConfinement(option)) continue;
     // The client sends the file's content.
     const profile = /^seccomp[=:](\{.*)$/s.exec(option)?.[1];
     if (profile !== undefined) {
@@ -175,10 +175,10 @@ function securityOf(
     else if (!SO_ANYWAY.includes(text))
       throw new UnsupportedError(
         `HostConfig.SecurityOpt: not supported by Shoal: '${option}' ` +
-          '(no-new-privileges, seccomp=unconfined, seccomp=FILE, apparmor=unconfined and label=disable are)',
+          '(no-new-privileges, seccomp=unconfined, seccomp=FILE, apparmor=PROFILE and label=... are)',
       );
   }
-  return found;
+  return { ...found, ...(selinux === undefined ? {} : { selinux }) };
 }
 
 /** A quota for a period is a number of processors; 100 ms is the kernel's period (sched-bwc). */

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { InvalidError } from '../../../shared/errors/index.ts';
 import type { ContainerSpec, HealthCheck } from '../../../shared/model/index.ts';
 import { defined, given, labelsOf, zFlag, zLabels, zText, zTexts, zWhole } from './common.ts';
+import { decodeSelinux, encodeSelinux, zAppArmor, zSelinuxContext } from './confinement-codec.ts';
 import {
   decodeConfigReference,
   decodeSecretReference,
@@ -55,7 +56,7 @@ export const zContainerSpec = z.object({
   Privileges: z
     .object({
       CredentialSpec: z.null().optional(),
-      SELinuxContext: z.null().optional(),
+      SELinuxContext: zSelinuxContext,
       // The profile of mode custom is base64.
       Seccomp: z
         .object({
@@ -63,8 +64,8 @@ export const zContainerSpec = z.object({
           Profile: z.base64().nullish(),
         })
         .nullish(),
-      // No profile is ever applied.
-      AppArmor: z.object({ Mode: z.enum(['', 'default', 'disabled']).nullish() }).nullish(),
+      // Neither is a profile: which one a service has is in its HostConfig.
+      AppArmor: zAppArmor,
       NoNewPrivileges: zFlag,
     })
     .nullish(),
@@ -105,6 +106,7 @@ export function decodeContainerSpec(raw: RawContainer): ContainerSpec {
     noNewPrivileges: given(raw.Privileges?.NoNewPrivileges),
     seccompUnconfined: raw.Privileges?.Seccomp?.Mode === 'unconfined' ? true : undefined,
     seccompProfile: decodeSeccomp(raw.Privileges),
+    selinux: decodeSelinux(raw.Privileges?.SELinuxContext),
     oomScoreAdj: given(raw.OomScoreAdj),
     runtime: decodeHostConfig(raw.HostConfig),
   }) as ContainerSpec;
@@ -200,6 +202,7 @@ function encodePrivileges(spec: ContainerSpec): object | undefined {
     defined({
       NoNewPrivileges: spec.noNewPrivileges,
       Seccomp: encodeSeccomp(spec),
+      SELinuxContext: encodeSelinux(spec.selinux),
     }),
   );
 }

@@ -7,6 +7,7 @@ import { describeError, InvalidError } from '../../../shared/errors/index.ts';
 import { diskBytesOf } from '../../../shared/lib/disk-limit.ts';
 import type { RuntimeOptions } from '../../../shared/model/index.ts';
 import { decodeBlockIo, encodeBlockIo, zBlockIo } from './block-io-codec.ts';
+import { decodeServiceProfile, encodeServiceProfile } from './confinement-codec.ts';
 import { decodeDeviceRequests, encodeDeviceRequests, zDeviceRequests } from './device-request-codec.ts';
 import { defined, given, zFlag, zLabels, zText, zTexts, zUsers, zWhole } from './common.ts';
 import { decodeLifecycle, encodeLifecycle, zLifecycle } from './lifecycle-codec.ts';
@@ -26,6 +27,7 @@ export const zHostConfig = z
     DeviceRequests: zDeviceRequests,
     ShmSize: zWhole,
     StorageOpt: zLabels,
+    SecurityOpt: zTexts,
     PidMode: zMode,
     IpcMode: zMode,
     UTSMode: zMode,
@@ -53,7 +55,15 @@ export const zHostConfig = z
 /** The fields that a service's HostConfig and a container's have in common. A container's has more modes. */
 export type CommonHostConfig = Omit<
   NonNullable<z.output<typeof zHostConfig>>,
-  'PidMode' | 'IpcMode' | 'UTSMode' | 'CgroupnsMode' | 'CpuPeriod' | 'PullPolicy' | 'PostStart' | 'PreStop'
+  | 'PidMode'
+  | 'IpcMode'
+  | 'UTSMode'
+  | 'CgroupnsMode'
+  | 'CpuPeriod'
+  | 'SecurityOpt'
+  | 'PullPolicy'
+  | 'PostStart'
+  | 'PreStop'
 > &
   Partial<Record<'PidMode' | 'IpcMode' | 'UTSMode' | 'CgroupnsMode', string | null | undefined>>;
 
@@ -61,6 +71,7 @@ export function decodeHostConfig(raw: z.output<typeof zHostConfig>): RuntimeOpti
   if (raw === null || raw === undefined) return undefined;
   const options = defined({
     ...decodeCommon(raw),
+    appArmorProfile: decodeServiceProfile(raw.SecurityOpt ?? []),
     cpuPeriodUs: given(raw.CpuPeriod),
     postStart: decodeLifecycle(raw.PostStart),
     preStop: decodeLifecycle(raw.PreStop),
@@ -130,6 +141,7 @@ export function encodeHostConfig(options: RuntimeOptions): object {
     DeviceCgroupRules: options.deviceRules,
     DeviceRequests: encodeDeviceRequests(options.deviceRequests),
     ShmSize: options.shmBytes,
+    SecurityOpt: encodeServiceProfile(options.appArmorProfile),
     StorageOpt: options.diskBytes === undefined ? undefined : { size: String(options.diskBytes) },
     PidMode: mode(options.hostPid),
     IpcMode: mode(options.hostIpc),

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { InvalidError, UnsupportedError } from '../../../shared/errors/index.ts';
 import type { Node, NodeRole, NodeSpec } from '../../../shared/model/index.ts';
 import { parseStrict } from '../http/unsupported.ts';
-import { defined, labelsOf, timeText, zLabels, zText } from './common.ts';
+import { defined, given, labelsOf, timeText, zLabels, zText } from './common.ts';
 import { encodeGenericResources } from './generic-resource-codec.ts';
 import { takenPortText } from './taken-ports.ts';
 
@@ -82,6 +82,9 @@ export function encodeNode(
       TLSInfo: tls,
       // Shoal's own: what its CDI files describe.
       CDIDevices: node.devices?.names,
+      // Likewise: as /info has them, of this node, and what is loaded there.
+      SecurityOptions: given(securityModules([node])),
+      AppArmorProfiles: node.confinement?.appArmorProfiles,
     }),
     Status: defined({
       State: node.status,
@@ -97,6 +100,16 @@ export function encodeNode(
             Addr: manager.address,
           },
   });
+}
+
+/** Those that any of the nodes has on, as /info's SecurityOptions have them. */
+export function securityModules(nodes: readonly Node[]): string[] {
+  const some = (has: (node: Node) => boolean, name: string): string[] =>
+    nodes.some(has) ? [`name=${name}`] : [];
+  return [
+    ...some(({ confinement }) => confinement?.appArmorProfiles !== undefined, 'apparmor'),
+    ...some(({ confinement }) => confinement?.selinux === true, 'selinux'),
+  ];
 }
 
 /** All that people should know of it. */

@@ -52,6 +52,8 @@ const PLACES: Readonly<Record<string, readonly string[]>> = {
   shmSize: ['shm_size'],
   storageOpt: ['storage_opt'],
   seccomp: ['security_opt'],
+  appArmor: ['security_opt'],
+  selinux: ['security_opt'],
   annotations: ['annotations'],
   replicas: ['deploy', 'replicas'],
   endpointMode: ['deploy', 'endpoint_mode'],

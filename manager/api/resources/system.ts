@@ -2,6 +2,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { arch, release } from 'node:os';
 import { Router } from 'express';
 import { isTerminal, type Node } from '../../../shared/model/index.ts';
+import { securityModules } from '../codec/node-codec.ts';
 import { encodeSwarmSpec } from '../codec/swarm-codec.ts';
 import { tlsInfo } from '../codec/tls-info.ts';
 import { API_VERSION, MIN_API_VERSION, type ApiContext } from '../context.ts';
@@ -110,7 +111,7 @@ function infoBody(ctx: ApiContext): object {
     ExperimentalBuild: false,
     Swarm: swarmInfo(ctx),
     LiveRestoreEnabled: true,
-    SecurityOptions: ['name=seccomp,profile=builtin', 'name=cgroupns'],
+    SecurityOptions: ['name=seccomp,profile=builtin', 'name=cgroupns', ...securityModules(nodes)],
     Warnings: [],
     Debug: false,
     NFd: openFiles(),

@@ -14,6 +14,7 @@ import { describeError } from '../../../shared/errors/index.ts';
 import { volumeMount } from '../../../shared/lib/local-volume.ts';
 import { templateProblem } from '../../../shared/lib/template.ts';
 import { MIN_DISK_BYTES } from '../../../shared/lib/disk-limit.ts';
+import { labelProblem, profileProblem, UNCONFINED } from '../../../shared/lib/confinement.ts';
 import { parseSeccompProfile } from '../../../shared/lib/seccomp-profile.ts';
 import { checkFiles } from './files.ts';
 import type { SpecProblem } from './service-spec.ts';
@@ -144,8 +145,7 @@ function checkRuntime(container: ContainerSpec): SpecProblem[] {
     'oomScoreAdj',
     'a number from -1000 to 1000 is expected',
   );
-  const profileProblem = seccompProblem(container);
-  check(profileProblem === undefined, 'seccomp', profileProblem ?? '');
+  problems.push(...checkConfinement(container));
   for (const { source, target, access } of runtime.devices ?? []) {
     check(source.startsWith('/dev/'), 'devices', `'${source}': a path below /dev is expected`);
     check(target.startsWith('/'), 'devices', `'${target}': an absolute path is expected`);
@@ -202,6 +202,24 @@ function checkRuntime(container: ContainerSpec): SpecProblem[] {
     'with the ipc namespace of the node, or of another container, /dev/shm is theirs',
   );
   return problems;
+}
+
+function checkConfinement(container: ContainerSpec): SpecProblem[] {
+  const { selinux, runtime } = container;
+  const filter = seccompProblem(container);
+  const profile = runtime?.appArmorProfile;
+  const labels = selinux === undefined ? undefined : labelProblem(selinux);
+  const name =
+    profile === UNCONFINED
+      ? 'unconfined is not a profile'
+      : profile === undefined
+        ? undefined
+        : profileProblem(profile);
+  return [
+    ...(filter === undefined ? [] : [{ field: 'seccomp', message: filter }]),
+    ...(name === undefined ? [] : [{ field: 'appArmor', message: name }]),
+    ...(labels === undefined ? [] : [{ field: 'selinux', message: labels }]),
+  ];
 }
 
 function seccompProblem({ seccompProfile, seccompUnconfined }: ContainerSpec): string | undefined {

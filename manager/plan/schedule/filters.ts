@@ -6,6 +6,7 @@ import type {
   Node,
   ServiceSpec,
 } from '../../../shared/model/index.ts';
+import { confinementOf, confinementProblem } from '../../../shared/lib/confinement.ts';
 import { chooseDevices } from '../../../shared/lib/cdi.ts';
 import { isEncrypted } from '../../../shared/lib/network-encrypted.ts';
 import { outsideOf, outsideProblem } from '../../../shared/lib/network-outside.ts';
@@ -116,6 +117,12 @@ export const FIXED_FILTERS: readonly Filter[] = [
     applies: ({ spec }) => deviceRequestsOf(spec).length > 0,
     check: ({ spec }, columns, row) => devicesProblem(spec, columns.node(row)) === undefined,
     explain: ({ spec }, columns, row) => devicesProblem(spec, columns.node(row)) ?? '',
+  },
+  {
+    name: 'confinement',
+    applies: ({ spec }) => Object.keys(confinementOf(spec.container)).length > 0,
+    check: ({ spec }, columns, row) => confinedProblem(spec, columns.node(row)) === undefined,
+    explain: ({ spec }, columns, row) => confinedProblem(spec, columns.node(row)) ?? '',
   },
   {
     name: 'image and volumes',
@@ -270,6 +277,10 @@ function deviceRequestsOf({ container }: ServiceSpec): readonly DeviceRequest[] 
 function devicesProblem(spec: ServiceSpec, { devices }: Node): string | undefined {
   const choice = chooseDevices(deviceRequestsOf(spec), devices);
   return 'problem' in choice ? choice.problem : undefined;
+}
+
+function confinedProblem({ container }: ServiceSpec, { confinement }: Node): string | undefined {
+  return confinementProblem(confinementOf(container), confinement);
 }
 
 const NO_NODE = 'no suitable node (the cluster has no node)';

@@ -35,13 +35,15 @@ static int short_overlay_options(const struct plan *plan, char out[OVERLAY_OPTIO
 static int mount_overlay(const struct plan *plan, struct shoal_error *err) {
   char buffer[OVERLAY_OPTIONS_MAX];
   const char *options = plan_string(plan, plan->overlay_options);
-  if (options == NULL) {
+  bool fits = options != NULL && snprintf(buffer, sizeof buffer, "%s", options) < (int)sizeof buffer;
+  if (!fits || label_mount_options(plan, buffer, sizeof buffer) < 0) {
     int rc = short_overlay_options(plan, buffer, err);
     if (rc < 0) return rc;
-    options = buffer;
+    if (label_mount_options(plan, buffer, sizeof buffer) < 0)
+      return shoal_fail(err, E2BIG, "overlay", "too many layers");
   }
-  if (mount("overlay", plan_string(plan, plan->root_dir), "overlay", 0, options) == 0) return 0;
-  return shoal_fail(err, errno, "overlay", "%.120s", options);
+  if (mount("overlay", plan_string(plan, plan->root_dir), "overlay", 0, buffer) == 0) return 0;
+  return shoal_fail(err, errno, "overlay", "%.120s", buffer);
 }
 
 /* A root that somebody else has put together, with what is mounted in it. */

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "monitor/monitor.h"
@@ -35,4 +36,29 @@ int label_for_exec(const struct plan *plan, struct shoal_error *err) {
   if (rc < 0 || label == NULL) return rc;
   if (write_attribute("/proc/self/attr/exec", label) == 0) return 0;
   return shoal_fail(err, errno, "selinux", "label %.90s", label);
+}
+
+const char *label_of_type(const struct plan *plan, const char *fstype) {
+  static const char *const with_their_own[] = {"proc", "sysfs", "mqueue", "cgroup", "cgroup2"};
+  for (size_t i = 0; i < sizeof with_their_own / sizeof with_their_own[0]; i++) {
+    if (strcmp(with_their_own[i], fstype) == 0) return NULL;
+  }
+  return plan_string(plan, plan->mount_label);
+}
+
+int label_file(const struct plan *plan, int fd) {
+  const char *label = plan_string(plan, plan->mount_label);
+  char path[32];
+  (void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+  return label == NULL ? 0 : setxattr(path, "security.selinux", label, strlen(label) + 1, 0);
+}
+
+int label_mount_options(const struct plan *plan, char *options, size_t size) {
+  const char *label = plan_string(plan, plan->mount_label);
+  size_t length = strlen(options);
+  if (label == NULL) return 0;
+  /* Categories are separated by commas, as options are. */
+  if (snprintf(options + length, size - length, ",context=\"%s\"", label) < (int)(size - length)) return 0;
+  options[length] = '\0';
+  return -1;
 }

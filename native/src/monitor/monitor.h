@@ -90,6 +90,12 @@ int schedule_process(const struct plan *plan, struct shoal_error *err);
 
 /* --- label.c: of the next execve. */
 int label_for_exec(const struct plan *plan, struct shoal_error *err);
+/* The label of a new file system of this type, or NULL: the kernel gives its own to some, and some are other's too. */
+const char *label_of_type(const struct plan *plan, const char *fstype);
+/* Gives it to the file itself; 0 where there is none to give. */
+int label_file(const struct plan *plan, int fd);
+/* Appends it to mount(2)'s options; -1, and they are as before, when it does not fit. */
+int label_mount_options(const struct plan *plan, char *options, size_t size);
 
 /* Moves the calling process (single-threaded) into the v1 cgroups of the plan. */
 int process_join_cgroups(const struct plan *plan, struct shoal_error *err);

@@ -52,6 +52,9 @@ static int new_filesystem(const struct plan *plan, const struct plan_mount *moun
   int rc = 0;
   if (mount->source != 0 && sys_fsconfig(fs_fd, FSCONFIG_SET_STRING, "source", plan_string(plan, mount->source)) < 0)
     rc = context_failure(fs_fd, step, "source", err);
+  const char *label = label_of_type(plan, plan_string(plan, mount->fstype));
+  if (rc == 0 && label != NULL && sys_fsconfig(fs_fd, FSCONFIG_SET_STRING, "context", label) < 0)
+    rc = context_failure(fs_fd, step, label, err);
   for (uint32_t i = 0; rc == 0 && i < mount->options.count; i++) {
     const char *option = plan_string(plan, options[i]);
     if (set_option(fs_fd, option) < 0) rc = context_failure(fs_fd, step, option, err);
@@ -88,6 +91,11 @@ int mounts_clone_tree(const struct plan *plan, const struct plan_mount *mount, s
   const char *source = plan_string(plan, mount->source);
   int place = open_source(plan, mount, step, err);
   if (place < 0) return place;
+  if ((mount->flags & PLAN_MOUNT_LABEL) != 0 && label_file(plan, place) < 0) {
+    int code = errno;
+    close(place);
+    return shoal_fail(err, code, step, "label of %s", source);
+  }
   int fd = sys_open_tree(place, "", AT_EMPTY_PATH | OPEN_TREE_CLONE_FLAG | O_CLOEXEC | recursive);
   int failure = errno;
   close(place);

@@ -106,7 +106,9 @@ static int stage_overlay(const struct plan *plan, int userns_fd, struct shoal_er
   if (size < sizeof options)
     size += (size_t)snprintf(options + size, sizeof options - size, ",upperdir=rw/%s,workdir=rw/%s", upper + length + 1,
                              work + length + 1);
-  if (rc < 0 || size >= sizeof options) return rc < 0 ? rc : shoal_fail(err, E2BIG, "overlay", "too many layers");
+  if (rc < 0) return rc;
+  if (size >= sizeof options || label_mount_options(plan, options, sizeof options) < 0)
+    return shoal_fail(err, E2BIG, "overlay", "too many layers");
   if (mkdir("root", 0700) < 0) return shoal_fail(err, errno, "root", "mkdir");
   become_owner(plan);
   rc = mount("overlay", "root", "overlay", 0, options) < 0 ? shoal_fail(err, errno, "overlay", "%.100s", options) : 0;

@@ -55,6 +55,11 @@ export interface ContainerInfo {
   readonly openStdin?: boolean;
   readonly stdinOnce?: boolean;
   readonly networks: readonly { readonly network: string; readonly address: string }[];
+  /** Of AppArmor. Absent: none. */
+  readonly apparmorProfile?: string;
+  /** Of SELinux, of its processes and of its files. */
+  readonly processLabel?: string;
+  readonly mountLabel?: string;
   /** Of a standalone container only. */
   readonly details?: ContainerDetails;
 }

@@ -89,6 +89,9 @@ const containerInfo = conforms<ContainerInfo>()(
     openStdin: flag.exactOptional(),
     stdinOnce: flag.exactOptional(),
     networks: z.array(z.strictObject({ network: text, address: text })),
+    apparmorProfile: text.exactOptional(),
+    processLabel: text.exactOptional(),
+    mountLabel: text.exactOptional(),
     details: details.exactOptional(),
   }),
 );

@@ -1,10 +1,13 @@
 /** The measured side of changes.ts: a driver with 10,000 services of 10 tasks each on one network, one of them here. */
 import { execFile } from 'node:child_process';
+import dgram from 'node:dgram';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { setImmediate } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { listNft, makeNamespace, openSocket } from '../../../agent/native/network.ts';
 import { NetworkDriver } from '../../../agent/network/driver.ts';
 import { formatAddress, parseAddress } from '../../../shared/lib/cidr.ts';
 import { applyDiff, listsToSet } from '../../../shared/wire/assignment-diff.ts';
@@ -22,6 +25,7 @@ const PEER_ROUNDS = 20;
 const STORM = 1000;
 const ME = 'benchnode0aaaaaaaaaaaaaaa';
 const OTHERS = Array.from({ length: 50 }, (_, i) => `benchnode${i + 1}bbbbbbbbbbbbbbbb`);
+const MINE = 'mine0xxxxxxxxxxxxxxxxxxxx';
 const CLUSTER = `benchnet${process.pid}`;
 
 const run = promisify(execFile);
@@ -57,7 +61,7 @@ function service(number: number): ServiceAssignment {
 
 /** One task is this node's, so that the network has its sandbox here. */
 function world(): AssignmentSet {
-  const task = { taskId: 'mine0xxxxxxxxxxxxxxxxxxxx', service: 'mine', node: ME, slot: 1 };
+  const task = { taskId: MINE, service: 'mine', node: ME, slot: 1 };
   const own = assignmentsOf(
     {
       peers: [ME, ...OTHERS].map((nodeId, i) => ({
@@ -111,8 +115,39 @@ async function byNft(netns: string, service: number): Promise<void> {
   await child;
 }
 
+/** Has the container send a datagram to each of these services' VIPs; the backends that these went to, by service. */
+async function ledTo(
+  container: string,
+  netns: string,
+  numbers: readonly number[],
+): Promise<EndpointAssignment[]> {
+  const socket = dgram.createSocket('udp4');
+  socket.bind({ fd: await openSocket(container, 'datagram', '0.0.0.0', 0) });
+  const first = parseAddress(addressOf(0));
+  for (let left = numbers; left.length > 0; ) {
+    for (const number of left) socket.send('x', 53, vipOf(number));
+    await setImmediate();
+    const { nftables } = (await listNft(netns, 'list set ip shoal udp_seen')) as {
+      nftables: readonly { set?: { elem?: readonly string[] } }[];
+    };
+    const tasks = nftables.flatMap(({ set }) => set?.elem ?? []).map((one) => parseAddress(one) - first);
+    const seen = new Map(tasks.map((task) => [Math.floor(task / TASKS_A_SERVICE), task % TASKS_A_SERVICE]));
+    left = numbers.filter((number) => !seen.has(number));
+    if (left.length === 0) {
+      socket.close();
+      return numbers.map((number) => endpoint(number, seen.get(number) ?? 0, false));
+    }
+  }
+  return [];
+}
+
 /** Endpoints that stop and start to serve, and tasks that come and go. */
-async function changes(driver: NetworkDriver, first: AssignmentSet, netns: string): Promise<void> {
+async function changes(
+  driver: NetworkDriver,
+  first: AssignmentSet,
+  netns: string,
+  container: string,
+): Promise<void> {
   let set = first;
   const flips: number[] = [];
   const comings: number[] = [];
@@ -134,11 +169,16 @@ async function changes(driver: NetworkDriver, first: AssignmentSet, netns: strin
     flips.push(flip);
     comings.push(come);
   }
+  const numbers = Array.from({ length: ROUNDS }, (_, i) => (i * 7907 + 1) % (SERVICES - 1));
+  const used: number[] = [];
+  for (const stopped of await ledTo(container, netns, numbers))
+    used.push(await apply(() => applyDiff(set, { put: { endpoints: [stopped] }, drop: {} })));
   // Not in turns: after each call of nft the kernel has work left, which the next change would wait for.
   const peers: number[] = [];
   for (let i = 0; i < PEER_ROUNDS; i += 1) peers.push(await timed(() => byNft(netns, SERVICES - 1)));
   say('an endpoint stops serving, against nft -f', quantile(flips, 0.5), quantile(peers, 0.5));
   say('an endpoint stops serving, p99', quantile(flips, 0.99));
+  say('an endpoint that UDP flows lead to stops serving', quantile(used, 0.5));
   say('an endpoint comes', quantile(comings, 0.5));
   const burst = await storm(
     STORM,
@@ -163,7 +203,9 @@ try {
   const set = world();
   say('all of it made', await timed(() => driver.apply(set, never)));
   const [sandbox = ''] = await readdir(netnsDir);
-  await changes(driver, set, join(netnsDir, sandbox));
+  const container = `/proc/${process.pid}/fd/${await makeNamespace()}`;
+  await driver.attach(MINE, container, never);
+  await changes(driver, set, join(netnsDir, sandbox), container);
   await driver.close();
   const next = new NetworkDriver({ ...options, repairMs: 0 });
   const delays = monitorEventLoopDelay({ resolution: 1 });

@@ -317,6 +317,8 @@ test('an operator can not ask for what makes a container the node, nor get into 
     { Binds: ['/:/host'] },
     { Devices: [{ PathOnHost: '/dev/sda', PathInContainer: '/dev/sda', CgroupPermissions: 'rwm' }] },
     { SecurityOpt: ['seccomp=unconfined'] },
+    { SecurityOpt: ['apparmor=web'] },
+    { SecurityOpt: ['label=type:spc_t'] },
     { UsernsMode: 'host' },
   ]) {
     door.api.nodes.get('nodea1')?.answers.set('image.inspect', () => ({ config: { exposedPorts: [] } }));

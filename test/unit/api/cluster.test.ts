@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { request } from 'node:http';
 import test from 'ava';
-import type { Service } from '../../../shared/model/index.ts';
+import type { NodeConfinement, Service } from '../../../shared/model/index.ts';
 import type { ContainerInfo } from '../../../shared/model/node-methods/index.ts';
 import { type Json, ApiFixture, runningTask } from './fixture.ts';
 import { containerInfo, framesOf } from './samples.ts';
@@ -43,6 +43,64 @@ test('nodes: list, inspect by every name, filters', async (t) => {
   t.deepEqual(node.ManagerStatus, { Leader: true, Reachability: 'reachable', Addr: '10.1.0.1:7300' });
   t.is((await api.get('/nodes/a2')).ManagerStatus, undefined);
   t.is(node.Description.Resources.NanoCPUs, 2e9);
+});
+
+test('nodes: which security modules one has on, and all of them together', async (t) => {
+  await using api = await ApiFixture.up(3);
+  const all = async () => (await api.get('/info')).SecurityOptions;
+  const plain = ['name=seccomp,profile=builtin', 'name=cgroupns'];
+  t.deepEqual(await all(), plain);
+  const has = async (id: string, confinement: NodeConfinement): Promise<void> => {
+    const node = api.store.get('nodes', id);
+    if (node === undefined) throw new Error(id);
+    await api.write([{ table: 'nodes', key: id, value: { ...node, confinement } }]);
+  };
+  await has('nodea1', { appArmorProfiles: ['web'] });
+  await has('nodea2', { selinux: true });
+  t.deepEqual(await all(), [...plain, 'name=apparmor', 'name=selinux']);
+  t.like((await api.get('/nodes/a1')).Description, {
+    SecurityOptions: ['name=apparmor'],
+    AppArmorProfiles: ['web'],
+  });
+  const { SecurityOptions, AppArmorProfiles } = (await api.get('/nodes/a2')).Description;
+  t.deepEqual([SecurityOptions, AppArmorProfiles], [['name=selinux'], undefined]);
+  t.is((await api.get('/nodes/a3')).Description.SecurityOptions, undefined);
+});
+
+test('services: an AppArmor profile and an SELinux label go in and come out', async (t) => {
+  await using api = await ApiFixture.up();
+  const create = (Name: string, ContainerSpec: object): Promise<{ status: number; json: Json }> =>
+    api.send('POST', '/services/create', {
+      Name,
+      TaskTemplate: { ContainerSpec: { Image: 'nginx', ...ContainerSpec } },
+    });
+  const SELinuxContext = { Disable: false, User: '', Role: '', Type: 'web_t', Level: '' };
+  const made = await create('a', {
+    Privileges: { SELinuxContext, AppArmor: { Mode: 'default' } },
+    HostConfig: { SecurityOpt: ['apparmor=web'] },
+  });
+  t.is(made.status, 201, made.json.message);
+  const spec = (await api.get('/services/a')).Spec.TaskTemplate.ContainerSpec;
+  t.deepEqual(spec.Privileges.SELinuxContext, SELinuxContext);
+  t.deepEqual(spec.HostConfig.SecurityOpt, ['apparmor=web']);
+  const off = await create('b', {
+    Privileges: { SELinuxContext: { Disable: true, Type: 'x' }, AppArmor: { Mode: 'disabled' } },
+  });
+  t.is(off.status, 201);
+  t.is((await api.get('/services/b')).Spec.TaskTemplate.ContainerSpec.Privileges, undefined);
+  for (const [container, message] of [
+    [{ Privileges: { AppArmor: { Mode: 'web' } } }, /AppArmor/],
+    [{ Privileges: { SELinuxContext: { Type: 'a b' } } }, /selinux: type 'a b': such as container_t/],
+    [
+      { HostConfig: { SecurityOpt: ['label=type:t'] } },
+      /HostConfig.SecurityOpt: not supported by Shoal: 'label=type:t'/,
+    ],
+    [{ HostConfig: { SecurityOpt: ['apparmor='] } }, /the name of an AppArmor profile is expected/],
+  ] as const) {
+    const { status, json } = await create('c', container);
+    t.true(status === 400 || status === 501, json.message);
+    t.regex(json.message, message);
+  }
 });
 
 test('nodes: one is awaited for a while, and not any more', async (t) => {

@@ -89,11 +89,12 @@ const container = fc.record(
     ulimits: nonEmpty(fc.record({ name: word, soft: whole, hard: whole })),
     noNewPrivileges: fc.constant(true),
     seccompProfile: fc.constant('{"defaultAction":"SCMP_ACT_LOG"}'),
+    selinux: fc.constantFrom({ type: 'web_t' }, { user: 'u', role: 'r', type: 't', level: 's0:c1,c2' }),
     oomScoreAdj: fc.constantFrom(-1000, -1, 1, 1000),
     runtime: fc.constantFrom<RuntimeOptions>(
       { privileged: true, hostPid: true, hostIpc: true, hostUts: true, hostCgroup: true },
       { devices: [{ source: '/dev/a', target: '/dev/b', access: 'r' }], deviceRules: ['c 1:3 rwm'] },
-      { cpuPeriodUs: 1000, pullPolicy: 'never', userNamespace: 'private' },
+      { cpuPeriodUs: 1000, pullPolicy: 'never', userNamespace: 'private', appArmorProfile: 'a b' },
       {
         deviceRequests: [
           { kinds: ['acme.com/card'], names: ['a', '0:1'] },

@@ -194,7 +194,7 @@ export const HOST_OPTIONS: readonly OptionSample[] = [
     'SecurityOpt',
     '--security-opt',
     ['no-new-privileges'],
-    '`no-new-privileges`, `seccomp=unconfined`, `seccomp=FILE` (a profile of Docker’s format), `systempaths=unconfined`; `apparmor=unconfined` and `label=disable` are so anyway',
+    '`no-new-privileges`, `seccomp=unconfined`, `seccomp=FILE` (a profile of Docker’s format), `systempaths=unconfined`, `apparmor=PROFILE` and `label=user:`, `role:`, `type:` or `level:`, see [below](#apparmor-and-selinux)',
   ),
   option(
     'StorageOpt',

@@ -355,6 +355,32 @@ test('a seccomp profile is the content of the file that the client read', (t) =>
   t.throws(() => of('seccomp=/on/the/server.json'), { message: /not supported by Shoal: 'seccomp=\/on/ });
 });
 
+test('an AppArmor profile and an SELinux label are read as Docker reads them; what turns them off asks for nothing', (t) => {
+  const of = (...SecurityOpt: string[]) =>
+    decodeContainer({ Image: 'a', HostConfig: { SecurityOpt } }).spec.container;
+  t.deepEqual(of('apparmor=/usr/bin/x', 'apparmor:web').runtime, { appArmorProfile: 'web' });
+  t.deepEqual(of('label=type:web_t', 'label:level:s0:c1,c2').selinux, { type: 'web_t', level: 's0:c1,c2' });
+  for (const off of [
+    ['apparmor=web', 'apparmor=unconfined'],
+    ['label=type:t', 'label=disable'],
+    ['label:disable'],
+  ]) {
+    t.is(of(...off).runtime, undefined);
+    t.is(of(...off).selinux, undefined);
+  }
+  const wrong = [
+    ['apparmor=', /SecurityOpt: 'apparmor=': the name of an AppArmor profile is expected/],
+    [
+      'label=web_t',
+      /'label=web_t': 'label=disable', or 'label=' with user:, role:, type: or level: and a value/,
+    ],
+    ['label=filetype:x', /'label=' with user:/],
+    ['label=type:', /type '': such as container_t is expected/],
+    ['label=level:s0 c1', /level 's0 c1': such as s0:c1,c2 is expected/],
+  ] as const;
+  for (const [option, message] of wrong) t.throws(() => of(option), { message });
+});
+
 const word = fc.constantFrom('', 'a', '/a', 'a:b', '/a:/b:ro', '80/tcp', '0', '-1', 'host', 'always', '{{');
 const value: fc.Arbitrary<unknown> = fc.oneof(
   word,

@@ -136,7 +136,7 @@ const CASES: readonly Case[] = [
   {
     row: '`linux.mountLabel`',
     set: () => ({ linux: { mountLabel: 'a:b:c' } }),
-    refuses: /linux\.mountLabel is not supported/,
+    refuses: /linux\.mountLabel: this host does not have it/,
   },
   {
     row: '`process.scheduler`, `ioPriority`',

@@ -13,7 +13,7 @@ import { changedMap } from '../../../shared/lib/layered-map.ts';
 import type { AssignmentSet } from '../../../shared/model/index.ts';
 import { applyDiff, diffAssignments, listsToSet, setToLists } from '../../../shared/wire/assignment-diff.ts';
 import { assignmentsOf, type World } from '../../cluster/network-model.ts';
-import { SELF, selfWith, worlds } from './worlds.ts';
+import { flowPlace, SELF, selfWith, worlds } from './worlds.ts';
 
 /** A node that hears of these worlds one after the other, as differences; `forgets` at some of them. */
 const histories = fc.array(
@@ -139,11 +139,11 @@ test('connections are forgotten alike, whether the differing rows are known or n
       changes.follow(before, after);
       const all = new Set([...before.endpoints.keys(), ...after.endpoints.keys()]);
       const services = new Set([...before.services.keys(), ...after.services.keys()]);
-      const sandboxes = ['front', 'back', 'ingress'].map((networkId) => ({ netns: networkId, networkId }));
+      const places = ['front', 'back', 'ingress', ''].map((networkId) => flowPlace({ networkId }));
       const rows = { endpoints: all, services };
       t.deepEqual(
-        flushes(before, after, rows, SELF, sandboxes),
-        flushes(before, after, undefined, SELF, sandboxes),
+        flushes(before, after, rows, SELF, places),
+        flushes(before, after, undefined, SELF, places),
       );
     }),
   );

@@ -1,6 +1,7 @@
 /** Arbitrary small worlds: nodes, networks, services and tasks with their addresses. */
 import fc from 'fast-check';
 import type { Self, Wire } from '../../../agent/network/local.ts';
+import type { FlowPlace } from '../../../agent/network/withdrawn.ts';
 import type { AllowRule, TaskAssignment, TunnelKeys } from '../../../shared/model/index.ts';
 import { network, type World } from '../../cluster/network-model.ts';
 
@@ -36,6 +37,18 @@ export function selfWith(tasks: readonly TaskAssignment[], localRevision = 0): S
     attached: new Map(tasks.map((task) => [task.taskId, task])),
     ended: new Set(),
     localRevision,
+  };
+}
+
+/** A place of flows, with tables of both families, to which the kernel has seen none. */
+export function flowPlace(more: Partial<FlowPlace>): FlowPlace {
+  return {
+    netns: more.networkId ?? null,
+    networkId: '',
+    table: 'shoal',
+    families: ['ip', 'ip6'],
+    seen: [],
+    ...more,
   };
 }
 

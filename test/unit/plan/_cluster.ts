@@ -12,6 +12,7 @@ import type {
   NetworkSpec,
   Node,
   NodeDescription,
+  NodeConfinement,
   NodeDevices,
   NodeDrivers,
   NodeSpec,
@@ -80,6 +81,7 @@ type NodeChanges = Partial<NodeSpec> & {
   readonly description?: Partial<NodeDescription>;
   readonly drivers?: NodeDrivers;
   readonly devices?: NodeDevices;
+  readonly confinement?: NodeConfinement;
 };
 
 export class TestCluster {
@@ -124,13 +126,14 @@ export class TestCluster {
     return this;
   }
 
-  node(id: string, { status, description, drivers, devices, ...spec }: NodeChanges = {}): this {
+  node(id: string, { status, description, drivers, devices, confinement, ...spec }: NodeChanges = {}): this {
     const before = this.store.get('nodes', id);
     const index = before?.index ?? this.store.all('nodes').size + 1;
     return this.put('nodes', id, {
       id,
       ...(drivers === undefined ? {} : { drivers }),
       ...(devices === undefined ? {} : { devices }),
+      ...(confinement === undefined ? {} : { confinement }),
       spec: { role: 'worker', availability: 'active', labels: {}, ...before?.spec, ...spec },
       description: {
         hostname: id,

@@ -122,6 +122,29 @@ test('a task whose disk is limited goes where that can be, and waits where it ca
   t.deepEqual(swarm.spread('a'), { n2: 2 });
 });
 
+test('a task with an AppArmor profile or an SELinux label goes where that is, and waits where it is not', (t) => {
+  const description = { knows: newSpecKeys() };
+  const swarm = cluster()
+    .node('n1', { description })
+    .node('n2', { description, confinement: { appArmorProfiles: ['other'] } })
+    .node('n3', { description: { knows: [] } });
+  const { container } = specOf('x');
+  swarm.service('a', { container: { ...container, runtime: { appArmorProfile: 'web' } } });
+  swarm.service('b', { container: { ...container, selinux: { type: 'web_t', level: 's0:c1' } } }).settle();
+  t.deepEqual(swarm.reasons('a'), [
+    'no suitable node (AppArmor profile web is not loaded on 1 node; ' +
+      'Shoal 0.1.0 does not know container.runtime.appArmorProfile on 1 node; no AppArmor (profile web is asked for) on 1 node)',
+  ]);
+  t.deepEqual(swarm.reasons('b'), [
+    'no suitable node (no SELinux (label=type:web_t, label=level:s0:c1 is asked for) on 2 nodes; ' +
+      'Shoal 0.1.0 does not know container.selinux on 1 node)',
+  ]);
+  swarm.node('n2', { description, confinement: { appArmorProfiles: ['other', 'web'] } });
+  swarm.node('n1', { description, confinement: { selinux: true } }).settle();
+  t.deepEqual(swarm.spread('a'), { n2: 1 });
+  t.deepEqual(swarm.spread('b'), { n1: 1 });
+});
+
 test('a task of a network outside of Shoal goes where its node can be on it, and waits where none can', (t) => {
   const driverOptions = { parent: 'eth1.50' };
   const swarm = cluster()

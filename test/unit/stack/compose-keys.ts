@@ -139,7 +139,7 @@ export const SERVICE_KEYS: readonly KeySample[] = [
   key(
     'security_opt',
     '[no-new-privileges]',
-    '`no-new-privileges`, `seccomp=unconfined`, `seccomp=FILE` (Docker’s JSON), `systempaths=unconfined`; `apparmor=unconfined` and `label=disable` are so anyway',
+    '`no-new-privileges`, `seccomp=unconfined`, `seccomp=FILE` (Docker’s JSON), `systempaths=unconfined`, `apparmor=PROFILE`, `label=type:TYPE` ([containers.md](containers.md#apparmor-and-selinux))',
   ),
   key('shm_size', '1g'),
   key('stdin_open', 'true'),

@@ -20,6 +20,24 @@ test('a seccomp profile comes from its file, whose path counts from the file tha
   t.is(problems[0]?.key, 'services.b.security_opt[0]');
 });
 
+test('AppArmor profiles and SELinux labels; what is wrong is told where it is', (t) => {
+  const converted = (options: string) =>
+    convertStack({
+      stack: 's',
+      compose: `services: {a: {image: x, security_opt: ${options}}}`,
+      variables: {},
+    });
+  const spec = converted('["apparmor:web", "label=type:web_t", "label:user:u"]').services[0]?.spec.container;
+  t.deepEqual(spec?.runtime, { appArmorProfile: 'web' });
+  t.deepEqual(spec?.selinux, { type: 'web_t', user: 'u' });
+  const off = converted('["apparmor=unconfined", "label=disable", "label=type:x"]').services[0]?.spec
+    .container;
+  t.false('selinux' in (off ?? {}) || 'runtime' in (off ?? {}));
+  const { problems } = converted('["no-new-privileges", "label=web_t"]');
+  t.is(problems[0]?.key, 'services.a.security_opt[1]');
+  t.regex(problems[0]?.message ?? '', /^'label=web_t': 'label=disable', or/);
+});
+
 test('CPU time by quota and period, and pull policies', (t) => {
   const spec = (lines: string): ServiceSpec | undefined => {
     const { services, problems } = convertStack({
