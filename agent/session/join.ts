@@ -3,19 +3,16 @@
  * digest is the one in the token, and then asks that CA, over TLS that it now can verify, to sign a key made here.
  */
 import { X509Certificate } from 'node:crypto';
-import { request as httpsRequest, type RequestOptions } from 'node:https';
-import { ConflictError, ForbiddenError, InvalidError, UnavailableError } from '../../shared/errors/index.ts';
+import { ForbiddenError, InvalidError, UnavailableError } from '../../shared/errors/index.ts';
 import type { NodeRole } from '../../shared/model/index.ts';
 import { parseValue } from '../../shared/wire/frames.ts';
-import { joinErrorSchema, type JoinRequest, joinResponseSchema } from '../../shared/wire/join.ts';
+import { type JoinRequest, joinResponseSchema } from '../../shared/wire/join.ts';
 import { parseJoinToken } from '../../shared/wire/join-token.ts';
 import { certificateRequest, generateKeys, keysOf, privateKeyPem } from '../../shared/wire/keys.ts';
-import type { Identity } from './identity.ts';
+import { askManagerAt, parseJson, refusalOf } from '../../shared/wire/manager-exchange.ts';
 import { managerIdentityCheck } from '../../shared/wire/manager-tls.ts';
+import type { Identity } from './identity.ts';
 import { explainRefusal } from './refused-certificate.ts';
-
-const TIMEOUT_MS = 15_000;
-const MAX_BODY_BYTES = 256 * 1024;
 
 export interface JoinOptions {
   /** As a manager prints it. */
@@ -59,8 +56,8 @@ async function joinAt(address: string, options: JoinOptions, signal: AbortSignal
     nodeId: returning?.nodeId,
   });
   const tls = { ca, checkServerIdentity: managerIdentityCheck(undefined) };
-  const answer = await exchange(address, { ...tls, method: 'POST', path: '/join' }, body, signal);
-  if (answer.status !== 200) throw refusal(answer, address);
+  const answer = await askManagerAt(address, { ...tls, method: 'POST', path: '/join' }, body, signal);
+  if (answer.status !== 200) throw refusalOf(answer, address);
   const joined = parseValue(joinResponseSchema, parseJson(answer.body), `the answer of ${address}`);
   const key = await privateKeyPem(keys.privateKey);
   return { nodeId: joined.nodeId, ca: joined.ca, cert: joined.certificate, key, managers: [...managers] };
@@ -69,7 +66,7 @@ async function joinAt(address: string, options: JoinOptions, signal: AbortSignal
 /** The only request that trusts nobody: what it brings is compared with the token's digest. */
 async function fetchAuthority(address: string, caDigest: string, signal: AbortSignal): Promise<string> {
   const options = { rejectUnauthorized: false, method: 'GET', path: '/ca' };
-  const answer = await exchange(address, options, '', signal);
+  const answer = await askManagerAt(address, options, '', signal);
   const certificate = answer.status === 200 ? parseCertificate(answer.body) : undefined;
   if (certificate === undefined) {
     throw new UnavailableError(
@@ -91,62 +88,4 @@ function parseCertificate(pem: string): X509Certificate | undefined {
   } catch {
     return undefined;
   }
-}
-
-function refusal(answer: { status: number; body: string }, address: string): Error {
-  const parsed = joinErrorSchema.safeParse(parseJson(answer.body));
-  const message = parsed.success ? parsed.data.message : `${address} answered ${answer.status}`;
-  if (answer.status === 403) return new ForbiddenError(message);
-  if (answer.status === 409) return new ConflictError(message);
-  return answer.status === 400 ? new InvalidError(message) : new UnavailableError(message);
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
-function exchange(
-  address: string,
-  options: RequestOptions,
-  body: string,
-  signal: AbortSignal,
-): Promise<{ status: number; body: string }> {
-  const url = new URL(`https://${address}`);
-  return new Promise((resolve, reject) => {
-    const unreachable = (cause: Error): void =>
-      reject(
-        signal.aborted
-          ? signal.reason
-          : new UnavailableError(`no manager can be reached at ${address}`, { cause }),
-      );
-    const request = httpsRequest(
-      url,
-      {
-        ...options,
-        agent: false,
-        minVersion: 'TLSv1.3',
-        headers: { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) },
-        signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]),
-      },
-      (response) => {
-        const chunks: Buffer[] = [];
-        let bytes = 0;
-        response.on('error', unreachable);
-        response.on('data', (chunk: Buffer) => {
-          bytes += chunk.length;
-          if (bytes > MAX_BODY_BYTES) request.destroy(new Error('the answer is too long'));
-          else chunks.push(chunk);
-        });
-        response.on('end', () =>
-          resolve({ status: response.statusCode ?? 0, body: Buffer.concat(chunks).toString('utf8') }),
-        );
-      },
-    );
-    request.on('error', unreachable);
-    request.end(body);
-  });
 }

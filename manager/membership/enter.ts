@@ -1,29 +1,21 @@
 /** How a machine becomes a manager of a cluster that is there: what it was handed over goes into its state directory. */
 import { access, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { Agent, request as httpsRequest } from 'node:https';
 import { join } from 'node:path';
-import { ConflictError, ForbiddenError, InvalidError, UnavailableError } from '../../shared/errors/index.ts';
+import { InvalidError, UnavailableError } from '../../shared/errors/index.ts';
 import { delay } from '../../shared/lib/abort.ts';
 import type { Logger, ManagerIdentity } from '../../shared/model/options.ts';
 import { parseValue } from '../../shared/wire/frames.ts';
-import {
-  dataKeysSchema,
-  etcdRootsSchema,
-  type Handover,
-  handoverSchema,
-  joinErrorSchema,
-} from '../../shared/wire/join.ts';
+import { dataKeysSchema, etcdRootsSchema, type Handover, handoverSchema } from '../../shared/wire/join.ts';
+import { askManagerAt, parseJson, refusalOf } from '../../shared/wire/manager-exchange.ts';
 import { managerIdentityCheck } from '../../shared/wire/manager-tls.ts';
 import type { RootMaterial } from '../ca/authority.ts';
 import { writeEtcdRoots } from '../ca/etcd-authority.ts';
 import { dataDirectory } from '../store/etcd-process.ts';
 import { writePrivate } from '../vault/private-file.ts';
 
-const TIMEOUT_MS = 15_000;
 const RETRY_MS = 500;
 /** Another one that joins, or a member that is away, keeps a new one waiting. */
 const PATIENCE_MS = 120_000;
-const MAX_BODY_BYTES = 256 * 1024;
 
 /** In the state directory: this manager was taken out of its cluster. */
 const REMOVED = 'removed';
@@ -149,60 +141,18 @@ export async function fetchEtcdRoots(
   return parseValue(etcdRootsSchema, answer, `the answer of ${address}`).roots;
 }
 
-/** Rejects with ForbiddenError or ConflictError when it refuses, with UnavailableError for all else. */
+/** Rejects with ForbiddenError or ConflictError when it refuses, with UnavailableError when it does not answer. */
 async function askManager(
   address: string,
   path: string,
-  identity: AskingManager,
+  { ca, cert, key, isManager }: AskingManager,
   signal: AbortSignal,
 ): Promise<unknown> {
-  const { status, body } = await post(`https://${address}${path}`, identity, signal);
-  const parsed: unknown = parseJson(body);
-  if (status === 200) return parsed;
-  const said = joinErrorSchema.safeParse(parsed);
-  const message = said.success ? said.data.message : `${address} answered ${status}`;
-  if (status === 403) throw new ForbiddenError(message);
-  if (status === 409) throw new ConflictError(message);
-  throw new UnavailableError(message);
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
-function post(
-  url: string,
-  identity: AskingManager,
-  signal: AbortSignal,
-): Promise<{ status: number; body: string }> {
-  const { ca, cert, key, isManager } = identity;
-  const agent = new Agent({ ca, cert, key, minVersion: 'TLSv1.3', maxCachedSessions: 0 });
   const checkServerIdentity = managerIdentityCheck(cert, isManager);
-  const until = AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]);
-  return new Promise((resolve, reject) => {
-    const fail = (cause: Error): void =>
-      reject(new UnavailableError(`no manager can be reached at ${url}`, { cause }));
-    const options = { method: 'POST', agent, checkServerIdentity, signal: until };
-    const request = httpsRequest(url, options, (response) => {
-      const chunks: Buffer[] = [];
-      let bytes = 0;
-      response.on('error', fail);
-      response.on('data', (chunk: Buffer) => {
-        bytes += chunk.length;
-        if (bytes > MAX_BODY_BYTES) request.destroy(new Error('the answer is too long'));
-        else chunks.push(chunk);
-      });
-      response.on('end', () =>
-        resolve({ status: response.statusCode ?? 0, body: Buffer.concat(chunks).toString('utf8') }),
-      );
-    });
-    request.on('error', fail);
-    request.end();
-  });
+  const options = { method: 'POST', path, ca, cert, key, checkServerIdentity };
+  const answer = await askManagerAt(address, options, '', signal);
+  if (answer.status !== 200) throw refusalOf(answer, address);
+  return parseJson(answer.body);
 }
 
 function exists(path: string): Promise<boolean> {

@@ -1,7 +1,8 @@
 /** A node of a test's cluster: its agent, its cable, its network namespace. */
+import { readFile } from 'node:fs/promises';
 import { run } from '../../deploy/local/command.ts';
 import type { LocalCluster, LocalMember } from '../../deploy/local/local-cluster.ts';
-import { readAgentFile } from '../../deploy/local/run-files.ts';
+import { poll, readAgentFile } from '../../deploy/local/run-files.ts';
 
 /** Run by a node process of its own, because a network namespace is a process's. */
 const FETCH = `
@@ -10,6 +11,9 @@ const FETCH = `
   if (error !== undefined) console.error(String(error.cause ?? error));
   process.stdout.write(text ?? '', () => process.exit(error === undefined ? 0 : 1));
 `;
+
+/** An agent that finds no manager asks again after a while that doubles. */
+const SESSION_MS = 60_000;
 
 export class TestNode {
   readonly #local: LocalCluster;
@@ -68,11 +72,23 @@ export class TestNode {
     this.#member.process.release();
   }
 
-  /** Kills the agent if it lives, starts it, waits until all nodes are ready. */
+  /** Kills the agent if it lives, starts it, waits until all nodes are ready and this one has a session again. */
   async restart(): Promise<void> {
     await this.kill();
+    const before = await this.#sessions();
     this.#member.process.release();
     await this.#local.waitForNodes(this.#signal);
+    // A node is called ready for a while after its session was lost: what is asked of it until then would fail.
+    await poll(
+      async () => ((await this.#sessions()) > before ? true : undefined),
+      AbortSignal.timeout(SESSION_MS),
+    );
+  }
+
+  /** How often its agents have said that they have a session. */
+  async #sessions(): Promise<number> {
+    const log = await readFile(this.#member.process.spec.logFile, 'utf8');
+    return log.split('"msg":"session opened"').length - 1;
   }
 
   /** Pulls the cable: nothing reaches the node, and it reaches nobody. */

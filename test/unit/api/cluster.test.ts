@@ -4,6 +4,7 @@ import test from 'ava';
 import type { Service } from '../../../shared/model/index.ts';
 import type { ContainerInfo } from '../../../shared/model/node-methods/index.ts';
 import { type Json, ApiFixture, runningTask } from './fixture.ts';
+import { containerInfo, framesOf } from './samples.ts';
 
 const filtersOf = (filters: object): string => `filters=${encodeURIComponent(JSON.stringify(filters))}`;
 
@@ -184,27 +185,9 @@ test('a network that a service is leaving is removed when the service is gone', 
 });
 
 function container(id: string, more: Partial<ContainerInfo> = {}): ContainerInfo {
-  return {
-    id,
-    taskId: `task-${id.slice(0, 4)}`,
-    name: `web.1.${id.slice(0, 4)}`,
-    image: 'nginx',
-    imageId: 'sha256:1',
-    serviceId: 's',
-    serviceName: 'web',
-    slot: 1,
-    labels: {},
-    path: 'nginx',
-    args: ['-g'],
-    env: [],
-    createdAtMs: 1,
-    state: 'running',
-    pid: 5,
-    logPath: '',
-    networks: [],
-    startedAtMs: Date.now() - 90_000,
-    ...more,
-  };
+  const task = id.slice(0, 4);
+  const names = { id, taskId: `task-${task}`, name: `web.1.${task}` };
+  return containerInfo({ ...names, args: ['-g'], startedAtMs: Date.now() - 90_000, ...more });
 }
 
 test('containers of all nodes; a node that is away or slow is left out and named', async (t) => {
@@ -237,21 +220,6 @@ test('containers of all nodes; a node that is away or slow is left out and named
   t.deepEqual(String(partial.headers['x-shoal-nodes-missing']).split(',').sort(), ['nodea2', 'nodea3']);
 });
 
-interface Frame {
-  readonly stream: number;
-  readonly text: string;
-}
-
-function frames(body: Buffer): Frame[] {
-  const found: Frame[] = [];
-  for (let at = 0; at + 8 <= body.length; ) {
-    const length = body.readUInt32BE(at + 4);
-    found.push({ stream: body[at] ?? 0, text: body.subarray(at + 8, at + 8 + length).toString() });
-    at += 8 + length;
-  }
-  return found;
-}
-
 function say(api: ApiFixture, task: Json, ...texts: string[]): void {
   const records = texts.map((text, i) => ({
     stream: text.startsWith('!') ? (2 as const) : (1 as const),
@@ -270,7 +238,7 @@ test('service logs: all tasks, frames, details, timestamps, tail; a node that is
   const plain = await api.send('GET', '/v1.47/services/web/logs?stdout=1&stderr=1');
   t.is(plain.headers['content-type'], 'application/vnd.docker.multiplexed-stream');
   t.deepEqual(
-    frames(plain.body)
+    framesOf(plain.body)
       .map((f) => `${f.stream} ${f.text}`)
       .sort(),
     ['1 first\n', '1 second\n', '2 wrong\n'.replace('wrong', '!wrong')],
@@ -283,7 +251,7 @@ test('service logs: all tasks, frames, details, timestamps, tail; a node that is
     'GET',
     `/tasks/${one.ID}/logs?stdout=1&stderr=1&details=1&timestamps=1&tail=1`,
   );
-  t.deepEqual(frames(detailed.body), [
+  t.deepEqual(framesOf(detailed.body), [
     {
       stream: 2,
       text: `2026-01-01T00:00:01.000000000Z com.docker.swarm.node.id=${one.NodeID},com.docker.swarm.service.id=${id},com.docker.swarm.task.id=${one.ID} !wrong\n`,
@@ -293,7 +261,7 @@ test('service logs: all tasks, frames, details, timestamps, tail; a node that is
   t.is((await api.send('GET', '/services/web/logs?stdout=1&since=yesterday')).status, 400);
   const away = api.nodes.get('nodea2');
   if (away !== undefined) away.connected = false;
-  const partial = frames((await api.send('GET', '/services/web/logs?stdout=1&stderr=1&details=1')).body);
+  const partial = framesOf((await api.send('GET', '/services/web/logs?stdout=1&stderr=1&details=1')).body);
   t.true(partial.some((f) => f.text.endsWith(' first\n')));
   const apology = partial.find((f) => f.text.includes('incomplete'));
   t.is(apology?.stream, 2);

@@ -9,6 +9,7 @@ import type {
   VolumeInfo,
 } from '../../../shared/model/node-methods/index.ts';
 import type { FakeNode, Json } from './fixture.ts';
+import { IMAGE_FIELDS } from './samples.ts';
 
 export const IMAGE = 'busybox';
 export const VOLUME = 'data';
@@ -16,27 +17,11 @@ export const VOLUME = 'data';
 const image: ImageInfo = {
   id: `sha256:${'1'.repeat(64)}`,
   repoTags: [`${IMAGE}:latest`],
-  repoDigests: [],
+  ...IMAGE_FIELDS,
   labels: { a: 'b' },
   sizeBytes: 3,
   createdAt: '2001-01-01T00:00:00Z',
   layers: [{ chainId: 'sha256:a', sizeBytes: 3 }],
-  config: {
-    env: [],
-    entrypoint: [],
-    cmd: ['sh'],
-    user: '',
-    workingDir: '',
-    exposedPorts: ['80/tcp'],
-    labels: {},
-    volumes: [],
-  },
-  os: 'linux',
-  architecture: 'amd64',
-  variant: '',
-  author: '',
-  comment: '',
-  diffIds: [],
   history: [{ createdAt: '2001-01-01T00:00:00Z', createdBy: 'ADD', comment: '', sizeBytes: 3 }],
 };
 

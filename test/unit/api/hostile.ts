@@ -10,6 +10,7 @@ import type { ContainerInfo } from '../../../shared/model/node-methods/index.ts'
 import { parseValue } from '../../../shared/wire/frames.ts';
 import { methodSchemas, streamSchemas } from '../../../shared/wire/node-methods/index.ts';
 import { type Answer, ApiFixture, type Json } from './fixture.ts';
+import { containerInfo } from './samples.ts';
 import { furnish, IMAGE, VOLUME } from './hostile-node.ts';
 
 const DEADLINE_MS = 30_000;
@@ -139,26 +140,8 @@ async function fill(api: ApiFixture): Promise<Known> {
 }
 
 function containerOf(id: string, taskId: string): ContainerInfo {
-  return {
-    id,
-    taskId,
-    name: 'web.1',
-    image: 'busybox',
-    imageId: 'sha256:1',
-    serviceId: 's',
-    serviceName: 'web',
-    slot: 1,
-    labels: {},
-    path: 'sleep',
-    args: ['9'],
-    env: [],
-    createdAtMs: 1,
-    state: 'running',
-    pid: 5,
-    logPath: '',
-    networks: [],
-    startedAtMs: 1,
-  };
+  const program = { image: 'busybox', path: 'sleep', args: ['9'] };
+  return containerInfo({ id, taskId, name: 'web.1', startedAtMs: 1, ...program });
 }
 
 /** `value` for every parameter of the path, by name. */

@@ -12,6 +12,7 @@ import { fanOut } from '../../../manager/api/ops/fan-out.ts';
 import { imagesUsage } from '../../../manager/api/ops/images.ts';
 import { goPattern } from '../../../manager/api/go-pattern.ts';
 import { ApiFixture, type FakeNode, type Json } from './fixture.ts';
+import { IMAGE_FIELDS } from './samples.ts';
 
 const never = new AbortController().signal;
 
@@ -19,7 +20,7 @@ function info(digit: string, fields: Partial<ImageInfo> = {}): ImageInfo {
   return {
     id: `sha256:${digit.repeat(64)}`,
     repoTags: [`${digit}:1`],
-    repoDigests: [],
+    ...IMAGE_FIELDS,
     labels: {},
     sizeBytes: 30,
     createdAt: `200${digit.charCodeAt(0) % 10}-01-01T00:00:00Z`,
@@ -27,22 +28,6 @@ function info(digit: string, fields: Partial<ImageInfo> = {}): ImageInfo {
       { chainId: 'sha256:shared', sizeBytes: 10 },
       { chainId: `sha256:${digit}`, sizeBytes: 20 },
     ],
-    config: {
-      env: [],
-      entrypoint: [],
-      cmd: ['sh'],
-      user: '',
-      workingDir: '',
-      exposedPorts: ['80/tcp'],
-      labels: {},
-      volumes: [],
-    },
-    os: 'linux',
-    architecture: 'amd64',
-    variant: '',
-    author: '',
-    comment: '',
-    diffIds: [],
     history: [
       { createdAt: '2001-01-01T00:00:00Z', createdBy: 'ADD', comment: '', sizeBytes: 10 },
       { createdAt: '2002-01-01T00:00:00Z', createdBy: 'RUN', comment: '', sizeBytes: 20 },

@@ -10,6 +10,7 @@ import { MinHeap } from '../../../shared/lib/min-heap.ts';
 import type { StreamChunk } from '../../../shared/model/node-methods/index.ts';
 import type { Service } from '../../../shared/model/index.ts';
 import { ApiFixture, type Json, runningTask } from './fixture.ts';
+import { framesOf } from './samples.ts';
 
 const signal = new AbortController().signal;
 
@@ -208,21 +209,6 @@ test('a long line that came in pieces is one record', async (t) => {
   );
 });
 
-interface Frame {
-  readonly stream: number;
-  readonly text: string;
-}
-
-function frames(body: Buffer): Frame[] {
-  const found: Frame[] = [];
-  for (let at = 0; at + 8 <= body.length; ) {
-    const length = body.readUInt32BE(at + 4);
-    found.push({ stream: body[at] ?? 0, text: body.subarray(at + 8, at + 8 + length).toString() });
-    at += 8 + length;
-  }
-  return found;
-}
-
 async function serviceWithTasks(api: ApiFixture, count: number): Promise<Json[]> {
   api.obeys = false;
   const body = { Name: 'web', TaskTemplate: { ContainerSpec: { Image: 'nginx' } } };
@@ -261,12 +247,12 @@ test('lines of tasks on several nodes come in the order of time', async (t) => {
   );
   const { body } = await api.send('GET', '/services/web/logs?stdout=1&stderr=1');
   t.deepEqual(
-    frames(body).map(({ text }) => text.trim()),
+    framesOf(body).map(({ text }) => text.trim()),
     ['a1', 'a1', 'b2', 'c3', 'b4', 'a5', 'a6', 'c7', 'c8', 'b9'].slice(1),
   );
   const { body: tail } = await api.send('GET', '/services/web/logs?stdout=1&tail=1');
   t.deepEqual(
-    frames(tail).map(({ text }) => text.trim()),
+    framesOf(tail).map(({ text }) => text.trim()),
     ['a6', 'c8', 'b9'],
   );
 });
@@ -283,7 +269,7 @@ test('the logs of many tasks are no reason for a warning', async (t) => {
     `/services/web/logs?stdout=1&follow=1&until=${Date.now() / 1000 + 1.5}`,
   );
   process.off('warning', note);
-  t.is(frames(body).length, 30);
+  t.is(framesOf(body).length, 30);
   t.deepEqual(warnings, []);
 });
 
@@ -299,7 +285,7 @@ test('a node that goes away ends its part with a line; when it is back, the rest
   );
   req.on('error', () => undefined).end();
   const texts = (): string[] =>
-    frames(Buffer.concat(parts)).map(({ stream, text }) => `${stream} ${text.trim()}`);
+    framesOf(Buffer.concat(parts)).map(({ stream, text }) => `${stream} ${text.trim()}`);
   const until = async (what: string, holds: () => boolean): Promise<void> => {
     for (const deadline = Date.now() + 20_000; !holds(); await sleep(5))
       if (Date.now() > deadline) throw new Error(`not within 20 s: ${what}: ${texts().join(', ')}`);
@@ -335,7 +321,7 @@ test('followed logs end at the time that until names', async (t) => {
   const until = (Date.now() + 700) / 1000;
   const { body } = await api.send('GET', `/services/web/logs?stdout=1&follow=1&until=${until}`);
   t.deepEqual(
-    frames(body).map(({ text }) => text.trim()),
+    framesOf(body).map(({ text }) => text.trim()),
     ['first'],
   );
 });

@@ -11,9 +11,9 @@ import { onBehalfOf } from '../../../manager/request-scope.ts';
 import { InvalidError } from '../../../shared/errors/index.ts';
 import type { Logger } from '../../../shared/model/options.ts';
 import type { Node } from '../../../shared/model/index.ts';
-import type { ContainerInfo } from '../../../shared/model/node-methods/index.ts';
 import { eventually, rig, startAgent, type Rig } from '../session/rig.ts';
 import { ApiFixture, type Json } from './fixture.ts';
+import { containerInfo } from './samples.ts';
 
 /** As the daemons log, into memory. */
 function recorder(): { logger: Logger; lines: Json[]; text: () => string } {
@@ -127,25 +127,7 @@ async function cluster(t: ExecutionContext): Promise<{
   return { log, nodeLog, r, get };
 }
 
-const CONTAINER: ContainerInfo = {
-  id: 'c'.repeat(64),
-  taskId: 't1',
-  name: 'web.1',
-  image: 'nginx',
-  imageId: 'sha256:1',
-  serviceId: 's',
-  serviceName: 'web',
-  slot: 1,
-  labels: {},
-  path: 'nginx',
-  args: [],
-  env: [],
-  createdAtMs: 1,
-  state: 'running',
-  pid: 5,
-  logPath: '',
-  networks: [],
-};
+const CONTAINER = containerInfo({ id: 'c'.repeat(64), taskId: 't1', name: 'web.1' });
 
 test('the node’s line of a call has the id of the request that it was made for, among many at once', async (t) => {
   const { log, nodeLog, get } = await cluster(t);

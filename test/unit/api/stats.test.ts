@@ -2,36 +2,11 @@
 import { type IncomingMessage, request } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
-import type {
-  ContainerInfo,
-  ContainerSample,
-  NetworkCounters,
-} from '../../../shared/model/node-methods/index.ts';
+import type { ContainerSample, NetworkCounters } from '../../../shared/model/node-methods/index.ts';
 import { ApiFixture, type FakeNode } from './fixture.ts';
+import { containerInfo } from './samples.ts';
 
 const ID = 'a'.repeat(64);
-
-function container(): ContainerInfo {
-  return {
-    id: ID,
-    taskId: 'task',
-    name: 'web.1.task',
-    image: 'nginx',
-    imageId: 'sha256:1',
-    serviceId: 's',
-    serviceName: 'web',
-    slot: 1,
-    labels: {},
-    path: 'nginx',
-    args: [],
-    env: [],
-    createdAtMs: 1,
-    state: 'running',
-    pid: 5,
-    logPath: '',
-    networks: [],
-  };
-}
 
 function sample(interfaces: number): ContainerSample {
   const none: NetworkCounters = {
@@ -59,7 +34,7 @@ async function running(interfaces: number): Promise<{ api: ApiFixture; node: Fak
   const api = await ApiFixture.up();
   const node = api.nodes.get('nodea1');
   if (node === undefined) throw new Error('there is no node');
-  node.containers.push(container());
+  node.containers.push(containerInfo({ id: ID }));
   node.sample = sample(interfaces);
   return { api, node };
 }
