@@ -49,8 +49,8 @@ export function hostBase(set: AssignmentSet, self: Self, views: readonly Network
     { type: 'sysctl', path: 'ipv4/ip_forward', value: '1' },
     ...(ipv6.length === 0 ? [] : forwarding6(self)),
     ...withUplink.flatMap(uplinkObjects),
-    ...tableObjects(IPV4, self, withUplink),
-    ...(ipv6.length === 0 ? [] : tableObjects(IPV6, self, ipv6)),
+    ...tableObjects(IPV4, self),
+    ...(ipv6.length === 0 ? [] : tableObjects(IPV6, self)),
     ...untrackedObjects(set, self),
     ...hostPortObjects(set, self, withUplink),
   ];
@@ -78,12 +78,12 @@ function uplinkObjects(view: NetworkView): KernelObject[] {
   ];
 }
 
-function tableObjects(family: Family, self: Self, views: readonly NetworkView[]): KernelObject[] {
+function tableObjects(family: Family, self: Self): KernelObject[] {
   const { ip, type } = family;
+  const uplinks = `"${uplinkPrefix(self.prefix)}*"`;
   const table = tableIn(family, hostTable(self.prefix));
   return [
     { type: 'table', table },
-    { type: 'set', table, name: 'uplinks', of: 'ifname' },
     ...PROTOCOLS.flatMap((protocol): KernelObject[] => {
       const port = portDispatcher(family, self, protocol);
       const bound = boundDispatcher(family, self, protocol);
@@ -95,28 +95,20 @@ function tableObjects(family: Family, self: Self, views: readonly NetworkView[])
         { type: 'set', table, name: bound.backends, of: `${slotKey(bound.key)} : ${target}` },
       ];
     }),
-    ...views.map(
-      (view): KernelObject => ({
-        type: 'element',
-        table,
-        set: 'uplinks',
-        key: uplinkName(view.self.prefix, view.network.vni),
-      }),
-    ),
     ...publishingChains(family, table),
     seenSet(family, table),
-    chain(table, 'seen', seenRules(family, 'oifname @uplinks '), SEEN_HOOK),
-    chain(table, 'leave', leaveRules(family), 'type nat hook postrouting priority srcnat'),
+    chain(table, 'seen', seenRules(family, `oifname ${uplinks} `), SEEN_HOOK),
+    chain(table, 'leave', leaveRules(family, uplinks), 'type nat hook postrouting priority srcnat'),
     chain(
       table,
       'isolate',
-      [noTunnel(self.vxlanPort), ...isolateRules(family)],
+      [noTunnel(self.vxlanPort, uplinks), ...isolateRules(family, uplinks)],
       'type filter hook forward priority filter',
     ),
     chain(
       table,
       'guard',
-      [noTunnel(self.vxlanPort), ...guardRules(family)],
+      [noTunnel(self.vxlanPort, uplinks), ...guardRules(family, uplinks)],
       'type filter hook input priority filter',
     ),
   ];
@@ -166,29 +158,36 @@ function untrackedObjects(set: AssignmentSet, self: Self): KernelObject[] {
   ];
 }
 
+/*
+ * In what follows `uplinks` is the pattern of their names. All that the host takes or forwards passes these rules, tunnels' and others'
+ * packets alike: a device is known by the beginning of its name, not looked up, and what tells most packets apart is asked first.
+ */
+
 /** Where a sandbox's traffic leaves it takes the host's address; so does what comes from localhost. */
-function leaveRules({ ip, loopback }: Family): string[] {
-  return ['iifname @uplinks masquerade', `oifname @uplinks ${ip} saddr ${loopback} masquerade`];
+function leaveRules({ ip, loopback }: Family, uplinks: string): string[] {
+  return [`iifname ${uplinks} masquerade`, `oifname ${uplinks} ${ip} saddr ${loopback} masquerade`];
 }
 
 /**
  * A node takes packets of networks from whoever sends them to this port (RFC 7348 section 7): what a container sends there
  * would come out in any network.
  */
-const noTunnel = (vxlanPort: number): string => `iifname @uplinks udp dport ${vxlanPort} drop`;
+const noTunnel = (vxlanPort: number, uplinks: string): string =>
+  `iifname ${uplinks} udp dport ${vxlanPort} drop`;
 
 /** Into a sandbox goes what was published, and answers: nothing from another sandbox or from the outside. */
-function isolateRules({ prohibited }: Family): string[] {
+function isolateRules({ prohibited }: Family, uplinks: string): string[] {
   return [
-    'oifname @uplinks ct status dnat accept',
-    'oifname @uplinks ct state established,related accept',
-    `oifname @uplinks reject with ${prohibited}`,
+    `oifname != ${uplinks} accept`,
+    'ct state established,related accept',
+    'ct status dnat accept',
+    `reject with ${prohibited}`,
   ];
 }
 
 /** route_localnet must not open what listens on localhost to containers. */
-function guardRules({ ip, loopback }: Family): string[] {
-  return [`iifname @uplinks ${ip} daddr ${loopback} ct state new drop`];
+function guardRules({ ip, loopback }: Family, uplinks: string): string[] {
+  return [`${ip} daddr ${loopback} iifname ${uplinks} ct state new drop`];
 }
 
 function portDispatcher(family: Family, self: Self, protocol: MeshPort['protocol']): Dispatcher {

@@ -41,6 +41,8 @@ const ORIGIN_PRIORITY = 2000;
 const VIPS = 'vip_choices';
 const CHOICES = 'choices';
 
+const NOBODY = 'nobody';
+
 /** Set before any device exists, so that each one is born with them. */
 const SYSCTLS: readonly (readonly [string, string])[] = [
   ['ipv4/ip_forward', '1'],
@@ -195,7 +197,8 @@ function tableObjects(view: NetworkView, family: Family): KernelObject[] {
     chain(table, 'to_backend', [toBackend(ip)], 'type nat hook prerouting priority dstnat'),
     seenSet(family, table),
     chain(table, 'leave', leaveRules(view, family), 'type nat hook postrouting priority srcnat'),
-    chain(table, 'refuse', refuseRules(view, family), 'type filter hook forward priority filter'),
+    chain(table, NOBODY, rejections(family)),
+    chain(table, 'refuse', refuseRules(view), 'type filter hook forward priority filter'),
     ...(ip === 'ip' ? [chain(table, 'no_answer', NO_ANSWER, 'type filter hook output priority filter')] : []),
     { type: 'set', table, name: 'sources', of: `ifname . ${type}` },
     chain(table, 'own_address', ownAddressOnly(family), 'type filter hook prerouting priority raw'),
@@ -233,14 +236,16 @@ function leaveRules(view: NetworkView, family: Family): string[] {
 }
 
 /** On ingress, where they are kept apart, and where their network is not this one, containers answer what was published; they do not begin anything among themselves. */
-function refuseRules(view: NetworkView, { noHost }: Family): string[] {
-  const begun = `iifname "c*" oifname != "${UPLINK}" ct state new`;
+function refuseRules(view: NetworkView): string[] {
+  const begun = `ct state new iifname "c*" oifname != "${UPLINK}"`;
   const { ingress, isolated, outside } = view.network;
   const apart = ingress || isolated === true || outside !== undefined;
-  return ['oifname "lo"', ...(apart ? [begun] : [])].flatMap((condition) => [
-    `${condition} meta l4proto tcp reject with tcp reset`,
-    `${condition} reject with ${noHost}`,
-  ]);
+  return ['oifname "lo"', ...(apart ? [begun] : [])].map((condition) => `${condition} goto ${NOBODY}`);
+}
+
+/** As an address answers that nobody has. In a chain of its own: every packet that is routed passes its conditions, few the refusals. */
+function rejections({ noHost }: Family): string[] {
+  return ['meta l4proto tcp reject with tcp reset', `reject with ${noHost}`];
 }
 
 /** The mark carries the number from one map to the other: nothing that is new has one. */

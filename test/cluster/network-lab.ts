@@ -53,12 +53,7 @@ export class NetworkLab {
     await ip('netns', 'add', lab.ns('lan'));
     await inNs(lab.ns('lan'), ['ip', 'link', 'add', 'br0', 'type', 'bridge']);
     await inNs(lab.ns('lan'), ['ip', 'link', 'set', 'br0', 'up']);
-    for (const peer of world.peers) {
-      await lab.#plug(peer.hostname, `${peer.address}/24`, `${lanAddress6(peer.index)}/64`);
-      const routed = (...args: string[]) => inNs(lab.ns(peer.hostname), ['ip', ...args]);
-      await routed('route', 'add', '203.0.113.0/24', 'via', '10.99.0.100');
-      await routed('-6', 'route', 'add', '2001:db8:9::/64', 'via', lanAddress6(100));
-    }
+    for (const { hostname, address, index } of world.peers) await lab.addHost(hostname, address, index);
     await lab.#plug('out', '10.99.0.100/24', `${lanAddress6(100)}/64`);
     const out = (...args: string[]) => inNs(lab.ns('out'), ['ip', ...args]);
     await out('addr', 'add', '203.0.113.9/32', 'dev', 'lo');
@@ -78,6 +73,14 @@ export class NetworkLab {
     const peer = this.world.peers.find((one) => one.nodeId === nodeId);
     if (peer === undefined) throw new Error(`no node ${nodeId}`);
     return this.ns(peer.hostname);
+  }
+
+  /** A host on the LAN, with its way to the client, and nothing else on it. `index` is the last part of its IPv6 address. */
+  async addHost(name: string, address: string, index: number): Promise<void> {
+    await this.#plug(name, `${address}/24`, `${lanAddress6(index)}/64`);
+    const routed = (...args: string[]) => inNs(this.ns(name), ['ip', ...args]);
+    await routed('route', 'add', '203.0.113.0/24', 'via', '10.99.0.100');
+    await routed('-6', 'route', 'add', '2001:db8:9::/64', 'via', lanAddress6(100));
   }
 
   async #plug(name: string, address: string, address6: string): Promise<void> {

@@ -141,6 +141,9 @@ async function ledTo(
   return [];
 }
 
+/** The service that changes in this round. */
+const touchedIn = (round: number): number => (round * 7919) % (SERVICES - 1);
+
 /** Endpoints that stop and start to serve, and tasks that come and go. */
 async function changes(
   driver: NetworkDriver,
@@ -159,7 +162,7 @@ async function changes(
   // A question for a name: like any sandbox in use this one has a connection, and those of backends that stop are looked for.
   await storm(0, async () => undefined, netns, '10.8.0.1', 's1');
   for (let i = 0; i < ROUNDS + WARM_UP; i += 1) {
-    const number = (i * 7919) % (SERVICES - 1);
+    const number = touchedIn(i);
     const more = { ...endpoint(number, 3, true), taskId: `more${i}`, address: addressOf(200_000 + i) };
     const flip = await apply(() =>
       applyDiff(set, { put: { endpoints: [endpoint(number, 3, false)] }, drop: {} }),
@@ -169,7 +172,11 @@ async function changes(
     flips.push(flip);
     comings.push(come);
   }
-  const numbers = Array.from({ length: ROUNDS }, (_, i) => (i * 7907 + 1) % (SERVICES - 1));
+  // Of the others, for those have a backend that is not one of their ten.
+  const touched = new Set(Array.from({ length: ROUNDS + WARM_UP }, (_, i) => touchedIn(i)));
+  const numbers = Array.from({ length: SERVICES - 1 }, (_, number) => number)
+    .filter((number) => !touched.has(number))
+    .slice(0, ROUNDS);
   const used: number[] = [];
   for (const stopped of await ledTo(container, netns, numbers))
     used.push(await apply(() => applyDiff(set, { put: { endpoints: [stopped] }, drop: {} })));

@@ -1,7 +1,7 @@
 /**
- * Traffic between two hosts made of namespaces on one bridge, in turns: over our overlay, over a bare VXLAN device and
- * bridge, over docker's overlay between two of its daemons on the same bridge, and between the hosts themselves; through a
- * VIP among 10,000 services; and through a published port, against docker's userland proxy and against a bare rule.
+ * Traffic between hosts made of namespaces on one bridge, in turns: over our overlay between two of them; over a bare VXLAN
+ * device and bridge, and without any, between two others that have no rules; over docker's overlay between two of its daemons;
+ * through a VIP among 10,000 services; and through a published port, against docker's userland proxy and a bare rule.
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -18,13 +18,18 @@ import { CLIENT, manyServices, PORTS, SERVER, trafficWorld } from './traffic-wor
 
 const run = promisify(execFile);
 const PUMP = fileURLToPath(new URL('./pump.js', import.meta.url));
-const ROUNDS = Number(process.env['SHOAL_BENCH_ROUNDS'] ?? 15);
+const ROUNDS = Number(process.env['SHOAL_BENCH_ROUNDS'] ?? 25);
 /** Short rounds, and many: what else the machine does changes from second to second. */
-const SECONDS = '0.5';
+const SECONDS = '0.3';
 /** What else wants the processors waits: of the bench itself, for the kernel starts no container of docker's that is ahead. */
 const AHEAD = ['--rr', '10', 'setpriv', '--pdeathsig', 'KILL', 'nsenter'];
-const BARE_CLIENT = '10.77.0.1';
-const BARE_SERVER = '10.77.0.2';
+/** Of the peers' hosts, on which nothing of ours is: neither rules nor connection tracking. */
+const PLAIN = [
+  { name: 'plain1', index: 11, lan: '10.99.0.11', inside: '10.77.0.1', gateway: '10.77.0.254' },
+  { name: 'plain2', index: 12, lan: '10.99.0.12', inside: '10.77.0.2', gateway: '10.77.0.253' },
+] as const;
+const [CLIENT_HOST, SERVER_HOST] = PLAIN;
+type Plain = (typeof PLAIN)[number];
 
 interface Way {
   /** A namespace: a name, or a path. */
@@ -42,6 +47,9 @@ export async function benchTraffic(): Promise<void> {
   const ways = await makeWays(lab, undo);
   await overlayRows(ways);
   await vipRows(lab, ways);
+  // Last: with it the host tracks connections.
+  await inNs(lab.ns(CLIENT_HOST.name), ['sysctl', '-qw', 'net.ipv4.ip_forward=1']);
+  await inNs(lab.ns(CLIENT_HOST.name), ['/usr/sbin/nft', '-f', '-'], RULE);
   await portRows(ways);
 }
 
@@ -57,53 +65,51 @@ interface Ways {
 }
 
 async function makeWays(lab: NetworkLab, undo: UndoStack): Promise<Ways> {
-  const [one, other] = [lab.ns('h1'), lab.ns('h2')];
-  for (const [host, address, remote] of [
-    [one, BARE_CLIENT, '10.99.0.2'],
-    [other, BARE_SERVER, '10.99.0.1'],
-  ] as const)
-    await bareHost(host, address, remote, undo);
+  const [one, other] = [lab.ns(CLIENT_HOST.name), lab.ns(SERVER_HOST.name)];
+  for (const { name, lan, index } of PLAIN) await lab.addHost(name, lan, index);
+  await bareHost(lab, CLIENT_HOST, SERVER_HOST, undo);
+  await bareHost(lab, SERVER_HOST, CLIENT_HOST, undo);
   const server = lab.containerNs(SERVER.taskId);
   for (const namespace of [server, other, `${other}-bare`, `${one}-bare`]) await serve(namespace, undo);
   await serve(lab.containerNs(CLIENT.taskId), undo);
   await serve(server, undo, PORTS.direct);
   await proxyOn(one, undo);
-  await inNs(one, ['/usr/sbin/nft', '-f', '-'], RULE);
   const out = lab.ns('out');
   const docker = await dockerOverlay(lab, undo);
   return {
     docker,
     overlay: { from: lab.containerNs(CLIENT.taskId), host: SERVER.addresses.front, port: PORTS.pump },
-    bare: { from: `${one}-bare`, host: BARE_SERVER, port: PORTS.pump },
-    hosts: { from: one, host: '10.99.0.2', port: PORTS.pump },
+    bare: { from: `${one}-bare`, host: SERVER_HOST.inside, port: PORTS.pump },
+    hosts: { from: one, host: SERVER_HOST.lan, port: PORTS.pump },
     vip: { from: lab.containerNs(CLIENT.taskId), host: '10.5.0.200', port: PORTS.pump },
     mesh: { from: out, host: '10.99.0.1', port: PORTS.mesh },
-    proxy: { from: out, host: '10.99.0.1', port: PORTS.proxy },
-    rule: { from: out, host: '10.99.0.1', port: PORTS.rule },
+    proxy: { from: out, host: CLIENT_HOST.lan, port: PORTS.proxy },
+    rule: { from: out, host: CLIENT_HOST.lan, port: PORTS.rule },
   };
 }
 
 /** A VXLAN device in a bridge, and a namespace on it, as one would make them by hand. */
-async function bareHost(host: string, address: string, remote: string, undo: UndoStack): Promise<void> {
-  const inside = `${host}-bare`;
+async function bareHost(lab: NetworkLab, host: Plain, other: Plain, undo: UndoStack): Promise<void> {
+  const namespace = lab.ns(host.name);
+  const inside = `${namespace}-bare`;
   await run('ip', ['netns', 'add', inside]);
   undo.defer(async () => void (await run('ip', ['netns', 'del', inside])));
-  const commands = [
-    `link add br-bare mtu 1450 type bridge`,
-    `link add vx-bare mtu 1450 type vxlan id 77 dstport 4790 remote ${remote} local ${remote === '10.99.0.1' ? '10.99.0.2' : '10.99.0.1'}`,
-    `link set vx-bare master br-bare up`,
-    `link set br-bare up`,
-    `addr add 10.77.0.${remote === '10.99.0.1' ? 254 : 253}/24 dev br-bare`,
-    `link add ve-bare mtu 1450 type veth peer name eth0 mtu 1450 netns ${inside}`,
-    `link set ve-bare master br-bare up`,
-  ];
-  for (const command of commands) await inNs(host, ['ip', ...command.split(' ')]);
-  const gateway = remote === '10.99.0.1' ? '10.77.0.254' : '10.77.0.253';
+  const tunnel = `id 77 dstport 4790 remote ${other.lan} local ${host.lan}`;
   for (const command of [
-    `addr add ${address}/24 dev eth0`,
+    'link add br-bare mtu 1450 type bridge',
+    `link add vx-bare mtu 1450 type vxlan ${tunnel}`,
+    'link set vx-bare master br-bare up',
+    'link set br-bare up',
+    `addr add ${host.gateway}/24 dev br-bare`,
+    `link add ve-bare mtu 1450 type veth peer name eth0 mtu 1450 netns ${inside}`,
+    'link set ve-bare master br-bare up',
+  ])
+    await inNs(namespace, ['ip', ...command.split(' ')]);
+  for (const command of [
+    `addr add ${host.inside}/24 dev eth0`,
     'link set eth0 up',
     'link set lo up',
-    `route add default via ${gateway}`,
+    `route add default via ${host.gateway}`,
   ])
     await inNs(inside, ['ip', ...command.split(' ')]);
 }
@@ -139,7 +145,7 @@ async function dockerOverlay(lab: NetworkLab, undo: UndoStack): Promise<Way> {
 const RULE = `table ip bare {
   chain pre {
     type nat hook prerouting priority dstnat; policy accept;
-    fib daddr type local tcp dport ${PORTS.rule} dnat to ${BARE_CLIENT}:${PORTS.pump}
+    fib daddr type local tcp dport ${PORTS.rule} dnat to ${CLIENT_HOST.inside}:${PORTS.pump}
   }
 }
 `;
@@ -147,7 +153,7 @@ const RULE = `table ip bare {
 async function proxyOn(host: string, undo: UndoStack): Promise<void> {
   const { root, env } = await ensurePeers();
   const args = ['-proto', 'tcp', '-host-ip', '0.0.0.0', '-host-port', String(PORTS.proxy)];
-  const to = ['-container-ip', BARE_CLIENT, '-container-port', String(PORTS.pump)];
+  const to = ['-container-ip', CLIENT_HOST.inside, '-container-port', String(PORTS.pump)];
   const command = [join(root, 'usr/sbin/docker-proxy'), ...args, ...to];
   // It tells that it listens on descriptor 3, which docker opens.
   const child = spawn('nsenter', [`--net=/run/netns/${host}`, ...command], {
