@@ -37,9 +37,10 @@ async function done(t: ExecutionContext, host: SystemdHost, command: string): Pr
   return output.trim();
 }
 
-/** Process ids of the containers' monitors in the host, sorted. */
+/** Process ids of the containers' monitors in the host, sorted: those that wait for a container to come have no child. */
 async function monitors(host: SystemdHost): Promise<string> {
-  return (await host.sh('pgrep -x shoal-monitor | sort | xargs')).output.trim();
+  const parents = 'for pid in $(pgrep -x shoal-monitor); do pgrep -P "$pid" >/dev/null && echo "$pid"; done';
+  return (await host.sh(`${parents} | sort | xargs`)).output.trim();
 }
 
 async function until(t: ExecutionContext, host: SystemdHost, command: string): Promise<void> {
@@ -106,6 +107,7 @@ hostTest(
 
     await done(t, host, '/opt/shoal/current/deploy/install.sh uninstall --purge');
     t.is(await monitors(host), '');
+    await until(t, host, '! pgrep -x shoal-monitor');
     const left =
       'ls -d /opt/shoal /etc/shoal /var/lib/shoal /run/shoal /usr/local/bin/shoal /etc/systemd/system/shoal-*.service';
     t.notRegex((await host.sh(`${left} 2>/dev/null`)).output, /shoal/);
