@@ -1,9 +1,8 @@
 /**
  * One container through the agent: from a prepared task to its process running on an overlay network (OCI configuration,
  * files, overlay, namespaces, cgroups, seccomp, interface, routes), against `docker run -d` with the default bridge, in
- * turns, on a node that starts one now and then. Needs root.
+ * turns. Needs root.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { UndoStack } from '../../shared/lib/undo-stack.ts';
 import { importBusybox, startDockerd } from '../harness/dockerd.ts';
 import { startLab } from './agent/lab.ts';
@@ -12,8 +11,6 @@ import { quantile, report } from './report.ts';
 const ROUNDS = 60;
 const PEER_ROUNDS = 15;
 const WARM_UP = 5;
-/** Before each, of both: a node that is never at rest is what many.ts measures. */
-const REST_MS = 50;
 
 async function startOurs(): Promise<() => Promise<number>> {
   const lab = await startLab(ROUNDS + WARM_UP, undo);
@@ -22,7 +19,6 @@ async function startOurs(): Promise<() => Promise<number>> {
     const task = tasks.pop();
     if (task === undefined) throw new Error('no task is left');
     await lab.prepare(task);
-    await sleep(REST_MS);
     const begin = performance.now();
     await lab.start(task);
     const took = performance.now() - begin;
@@ -36,7 +32,6 @@ async function startPeer(): Promise<() => Promise<number>> {
   undo.defer(() => dockerd[Symbol.asyncDispose]());
   await importBusybox(dockerd, 'busybox:bench');
   return async () => {
-    await sleep(REST_MS);
     const begin = performance.now();
     const limits = ['--memory', '64m', '--cpus', '0.5', '--pids-limit', '64'];
     const id = await dockerd.docker('run', '-d', ...limits, 'busybox:bench', 'sleep', '1000');
