@@ -57,7 +57,7 @@ export class NetworkLab {
     await lab.#plug('out', '10.99.0.100/24', `${lanAddress6(100)}/64`);
     const out = (...args: string[]) => inNs(lab.ns('out'), ['ip', ...args]);
     await out('addr', 'add', '203.0.113.9/32', 'dev', 'lo');
-    await out('addr', 'add', '2001:db8:9::9/128', 'dev', 'lo');
+    await out('addr', 'add', '2001:db8:9::9/128', 'dev', 'lo', 'nodad');
     await out('route', 'change', '10.99.0.0/24', 'dev', 'eth0', 'src', '203.0.113.9');
     await out('-6', 'route', 'del', '2001:db8:99::/64', 'dev', 'eth0');
     await out('-6', 'route', 'add', '2001:db8:99::/64', 'dev', 'eth0', 'src', '2001:db8:9::9');
