@@ -2,6 +2,7 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describeError } from '../../shared/errors/index.ts';
+import { tellChanges } from '../../shared/lib/tell-changes.ts';
 import type { AgentOptions, Logger, NodeDevices } from '../../shared/model/index.ts';
 import { nodeDevices, type ReadFile, type Registry, registryOf } from './registry.ts';
 import { parseCdiFile } from './spec-file.ts';
@@ -27,7 +28,6 @@ export class CdiDirectories {
     version: '[]',
     registry: registryOf([]),
   };
-  #told = 'undefined';
 
   private constructor(directories: readonly string[], logger: Logger) {
     this.#directories = directories;
@@ -42,9 +42,14 @@ export class CdiDirectories {
     everyMs = LOOK_MS,
   ): Promise<CdiDirectories> {
     const opened = new CdiDirectories(cdiDirectories ?? CDI_DIRECTORIES, logger.child({ part: 'cdi' }));
-    await opened.#look(tell);
-    const timer = setInterval(() => void opened.#look(tell), everyMs).unref();
-    signal.addEventListener('abort', () => clearInterval(timer), { once: true });
+    await tellChanges(
+      async () => nodeDevices(await opened.read()),
+      tell,
+      (error) =>
+        opened.#logger.warn({ reason: describeError(error) }, 'CDI: the directories can not be read'),
+      signal,
+      everyMs,
+    );
     return opened;
   }
 
@@ -58,18 +63,6 @@ export class CdiDirectories {
       this.#known = { version, registry };
     }
     return this.#known.registry;
-  }
-
-  async #look(tell: (devices: NodeDevices | undefined) => void): Promise<void> {
-    try {
-      const devices = nodeDevices(await this.read());
-      const text = JSON.stringify(devices) ?? 'undefined';
-      if (text === this.#told) return;
-      this.#told = text;
-      tell(devices);
-    } catch (error) {
-      this.#logger.warn({ reason: describeError(error) }, 'CDI: the directories can not be read');
-    }
   }
 }
 

@@ -3,6 +3,7 @@ import { access, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describeError, InvalidError } from '../../shared/errors/index.ts';
 import { confinementOf, confinementProblem } from '../../shared/lib/confinement.ts';
+import { tellChanges } from '../../shared/lib/tell-changes.ts';
 import type { ContainerSpec, Logger, NodeConfinement } from '../../shared/model/index.ts';
 import { MAX_PROFILE_NAME, MAX_PROFILES } from '../../shared/wire/node-schema.ts';
 import { type Labels, labelsFor, parseContexts } from './labels.ts';
@@ -50,21 +51,13 @@ export async function watchConfinement(
   signal: AbortSignal,
   { root = '/', everyMs = LOOK_MS } = {},
 ): Promise<void> {
-  let told = 'undefined';
-  const look = async (): Promise<void> => {
-    try {
-      const confinement = await readConfinement(root);
-      const text = JSON.stringify(confinement) ?? 'undefined';
-      if (text === told) return;
-      told = text;
-      tell(confinement);
-    } catch (error) {
-      logger.warn({ reason: describeError(error) }, 'the security modules can not be asked');
-    }
-  };
-  await look();
-  const timer = setInterval(() => void look(), everyMs).unref();
-  signal.addEventListener('abort', () => clearInterval(timer), { once: true });
+  await tellChanges(
+    () => readConfinement(root),
+    tell,
+    (error) => logger.warn({ reason: describeError(error) }, 'the security modules can not be asked'),
+    signal,
+    everyMs,
+  );
 }
 
 /** Throws InvalidError that names what this node lacks for what the container asks for. */

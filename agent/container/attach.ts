@@ -12,7 +12,8 @@ import type {
 import { attachInput, attachOutput } from '../native/attach.ts';
 import { NativeError, resizeContainer } from '../native/container.ts';
 import { AttachFrames } from './attach-frames.ts';
-import type { Containers, Watcher } from './containers.ts';
+import type { Containers } from './containers.ts';
+import type { Watcher } from './new-container.ts';
 import type { LogPlace } from './log-files.ts';
 import { replayLog } from './log-reader.ts';
 import type { ContainerRecord } from './record.ts';

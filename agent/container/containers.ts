@@ -37,8 +37,6 @@ import { forgetDiskLimit, limitLayer, writableLayer } from './writable-layer.ts'
 const SIGKILL = 9;
 const PAUSED_POLL_MS = 250;
 
-export type { Belongings, NewContainer, Watcher } from './new-container.ts';
-
 export class Containers {
   readonly #stateDir: string;
   readonly #runDir: string;

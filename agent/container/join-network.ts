@@ -1,5 +1,5 @@
 /** PURE. Containers that join a network namespace that is theirs alone, in place of making it. */
-import type { NewContainer } from './containers.ts';
+import type { NewContainer } from './new-container.ts';
 
 /** One with ids of its own has to own its namespaces, too, to be root in them. */
 export function canJoinNetwork({ config, remapped }: Pick<NewContainer, 'config' | 'remapped'>): boolean {

@@ -10,7 +10,7 @@ import { delay, isAbort } from '../../shared/lib/abort.ts';
 import { backoffMs } from '../../shared/lib/backoff.ts';
 import type { Logger } from '../../shared/model/options.ts';
 import { replaceFile } from '../files/replace-file.ts';
-import type { Watcher } from './containers.ts';
+import type { Watcher } from './new-container.ts';
 import type { LogPlace } from './log-files.ts';
 import { parseLogLine } from './log-line.ts';
 import { journalEntry, type LogTarget, syslogMessage } from './log-message.ts';

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { NativeError } from '../native/errors.ts';
 import type { FileBatch } from '../native/file-batch.ts';
-import type { NewContainer } from './containers.ts';
+import type { NewContainer } from './new-container.ts';
 import { recordFile } from './record.ts';
 import { layerDirectories, writableLayer } from './writable-layer.ts';
 

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { InvalidError } from '../../shared/errors/index.ts';
+import { tryJson } from '../../shared/lib/try-json.ts';
 
 /** Credentials for a registry, as clients send them in X-Registry-Auth. */
 export interface RegistryAuth {
@@ -35,14 +36,6 @@ export function parseRegistryAuth(header: string | undefined): RegistryAuth | un
     ...withValue('registryToken', registrytoken),
   };
   return Object.keys(result).length === 0 ? undefined : result;
-}
-
-function tryJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 function withValue(key: keyof RegistryAuth, value: string | undefined): RegistryAuth {

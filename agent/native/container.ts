@@ -11,6 +11,7 @@ import { askMonitor } from './control-socket.ts';
 import { errorParameter, NativeError, refusalOf, type NativeFailure } from './errors.ts';
 import type { FileBatch } from './file-batch.ts';
 import { library, nativeDir } from './library.ts';
+import { answered } from './settled.ts';
 import type { OciConfig, OciHooks, OciProcess, OciResources, OciSeccomp } from './oci.ts';
 
 export { NativeError } from './errors.ts';
@@ -91,14 +92,7 @@ const remove = library.func('shoal_container_delete', 'int', ['str', errorParame
 
 /** The last call's number of a native function, run on koffi's threads. Rejects with NativeError. */
 function call(func: typeof create, ...args: unknown[]): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const failure: Partial<NativeFailure> = {};
-    func.async(...args, failure, (error: unknown, result: number) => {
-      if (error) reject(error);
-      else if (result < 0) reject(new NativeError(-result, failure.step ?? '', failure.detail ?? ''));
-      else resolve(result);
-    });
-  });
+  return answered((...rest) => func.async(...args, ...rest));
 }
 
 const profileTexts = new WeakMap<OciSeccomp, string>();

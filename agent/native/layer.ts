@@ -1,6 +1,7 @@
 import koffi from 'koffi';
-import { errorParameter, NativeError, type NativeFailure } from './errors.ts';
+import { errorParameter } from './errors.ts';
 import { library } from './library.ts';
+import { settled } from './settled.ts';
 
 /** What unpacking one layer told. */
 export interface UnpackedLayer {
@@ -43,14 +44,8 @@ export function isOpaque(directory: string): boolean {
  * archive is damaged; EINVAL: it tries to leave its directory), and leaves `destDir` partly filled then. It can not be
  * aborted: `destDir` must stay until it settles.
  */
-export function unpackLayer(tarPath: string, destDir: string): Promise<UnpackedLayer> {
-  return new Promise((resolve, reject) => {
-    const result = {} as NativeResult;
-    const failure = {} as NativeFailure;
-    unpack.async(tarPath, destDir, result, failure, (error: unknown, code: number) => {
-      if (error) reject(error);
-      else if (code < 0) reject(new NativeError(-code, failure.step, failure.detail));
-      else resolve({ diffId: result.diff_id, sizeBytes: Number(result.size_bytes) });
-    });
-  });
+export async function unpackLayer(tarPath: string, destDir: string): Promise<UnpackedLayer> {
+  const result = {} as NativeResult;
+  await settled((...rest) => unpack.async(tarPath, destDir, result, ...rest));
+  return { diffId: result.diff_id, sizeBytes: Number(result.size_bytes) };
 }

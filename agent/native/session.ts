@@ -2,8 +2,9 @@
 import { Socket } from 'node:net';
 import { join } from 'node:path';
 import koffi from 'koffi';
-import { errorParameter, NativeError, type NativeFailure } from './errors.ts';
+import { errorParameter, NativeError } from './errors.ts';
 import { library, nativeDir } from './library.ts';
+import { settled } from './settled.ts';
 import type { OciProcess } from './oci.ts';
 
 const ESRCH = 3;
@@ -86,16 +87,10 @@ export async function openSession(runDir: string, request: SessionRequest): Prom
   return { pid: first.pid, streams, stderr, exited, resize };
 }
 
-function callOpen(request: string): Promise<Sockets> {
-  return new Promise((resolve, reject) => {
-    const sockets = {} as Sockets;
-    const failure = {} as NativeFailure;
-    open.async(request, null, sockets, failure, (error: unknown, result: number) => {
-      if (error) reject(error);
-      else if (result < 0) reject(new NativeError(-result, failure.step, failure.detail));
-      else resolve(sockets);
-    });
-  });
+async function callOpen(request: string): Promise<Sockets> {
+  const sockets = {} as Sockets;
+  await settled((...rest) => open.async(request, null, sockets, ...rest));
+  return sockets;
 }
 
 async function* eventsOf(control: Socket): AsyncGenerator<SessionEvent> {

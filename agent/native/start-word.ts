@@ -2,6 +2,7 @@ import { closeSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { errorParameter, NativeError, type NativeFailure } from './errors.ts';
 import { library, nativeDir } from './library.ts';
+import { answered } from './settled.ts';
 
 const makeWord = library.func('shoal_start_word', 'int', [errorParameter]);
 const makeMonitor = library.func('shoal_monitor_ready', 'int', ['str', errorParameter]);
@@ -62,12 +63,5 @@ export async function withStartWord<T>(
  * Rejects with NativeError.
  */
 export function makeReadyMonitor(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const failure = {} as NativeFailure;
-    makeMonitor.async(join(nativeDir, 'shoal-monitor'), failure, (error: unknown, wanted: number) => {
-      if (error) reject(error);
-      else if (wanted < 0) reject(new NativeError(-wanted, failure.step, failure.detail));
-      else resolve(wanted);
-    });
-  });
+  return answered((...rest) => makeMonitor.async(join(nativeDir, 'shoal-monitor'), ...rest));
 }

@@ -4,12 +4,13 @@
  */
 import { X509Certificate } from 'node:crypto';
 import { ForbiddenError, InvalidError, UnavailableError } from '../../shared/errors/index.ts';
+import { tryJson } from '../../shared/lib/try-json.ts';
 import type { NodeRole } from '../../shared/model/index.ts';
 import { parseValue } from '../../shared/wire/frames.ts';
 import { type JoinRequest, joinResponseSchema } from '../../shared/wire/join.ts';
 import { parseJoinToken } from '../../shared/wire/join-token.ts';
 import { certificateRequest, generateKeys, keysOf, privateKeyPem } from '../../shared/wire/keys.ts';
-import { askManagerAt, parseJson, refusalOf } from '../../shared/wire/manager-exchange.ts';
+import { askManagerAt, refusalOf } from '../../shared/wire/manager-exchange.ts';
 import { managerIdentityCheck } from '../../shared/wire/manager-tls.ts';
 import type { Identity } from './identity.ts';
 import { explainRefusal } from './refused-certificate.ts';
@@ -58,7 +59,7 @@ async function joinAt(address: string, options: JoinOptions, signal: AbortSignal
   const tls = { ca, checkServerIdentity: managerIdentityCheck(undefined) };
   const answer = await askManagerAt(address, { ...tls, method: 'POST', path: '/join' }, body, signal);
   if (answer.status !== 200) throw refusalOf(answer, address);
-  const joined = parseValue(joinResponseSchema, parseJson(answer.body), `the answer of ${address}`);
+  const joined = parseValue(joinResponseSchema, tryJson(answer.body), `the answer of ${address}`);
   const key = await privateKeyPem(keys.privateKey);
   return { nodeId: joined.nodeId, ca: joined.ca, cert: joined.certificate, key, managers: [...managers] };
 }

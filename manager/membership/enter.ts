@@ -3,10 +3,11 @@ import { access, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises
 import { join } from 'node:path';
 import { InvalidError, UnavailableError } from '../../shared/errors/index.ts';
 import { delay } from '../../shared/lib/abort.ts';
+import { tryJson } from '../../shared/lib/try-json.ts';
 import type { Logger, ManagerIdentity } from '../../shared/model/options.ts';
 import { parseValue } from '../../shared/wire/frames.ts';
 import { dataKeysSchema, etcdRootsSchema, type Handover, handoverSchema } from '../../shared/wire/join.ts';
-import { askManagerAt, parseJson, refusalOf } from '../../shared/wire/manager-exchange.ts';
+import { askManagerAt, refusalOf } from '../../shared/wire/manager-exchange.ts';
 import { managerIdentityCheck } from '../../shared/wire/manager-tls.ts';
 import type { RootMaterial } from '../ca/authority.ts';
 import { writeEtcdRoots } from '../ca/etcd-authority.ts';
@@ -152,7 +153,7 @@ async function askManager(
   const options = { method: 'POST', path, ca, cert, key, checkServerIdentity };
   const answer = await askManagerAt(address, options, '', signal);
   if (answer.status !== 200) throw refusalOf(answer, address);
-  return parseJson(answer.body);
+  return tryJson(answer.body);
 }
 
 function exists(path: string): Promise<boolean> {

@@ -7,11 +7,9 @@
 
 /* Makes the container up to the point of running its command, and a monitor for it; before that the request's "batch",
  * if there is one (shoal-file-batch.h), which stays if the rest fails. Returns the init's pid in the caller's pid
- * namespace. seccomp_json: the profile as text, or NULL to take config.linux.seccomp. */
-SHOAL_EXPORT int shoal_container_create(const char *request_json, const char *seccomp_json, struct shoal_error *err);
-
-/* The same, and runs its command at once if the request's "startWord" says so by then: an eventfd of the caller's
- * (shoal_start_word) that 1 was written to. *started_at_ms: when it began to run, in milliseconds since 1970; 0: it
+ * namespace. seccomp_json: the profile as text, or NULL to take config.linux.seccomp.
+ * Runs its command at once if the request's "startWord" says so by then: an eventfd of the caller's (shoal_start_word)
+ * that 1 was written to. *started_at_ms: when it began to run, in milliseconds since 1970; 0: it
  * waits for "start", whatever the word says later. Fails, and leaves nothing, when the command can not be run (step
  * "exec"). */
 SHOAL_EXPORT int shoal_container_run(const char *request_json, const char *seccomp_json, int64_t *started_at_ms,

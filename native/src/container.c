@@ -227,11 +227,6 @@ int shoal_start_word(struct shoal_error *err) {
   return fd < 0 ? shoal_fail(err, errno, "start", "eventfd") : fd;
 }
 
-int shoal_container_create(const char *request_json, const char *seccomp_json, struct shoal_error *err) {
-  int64_t ignored;
-  return shoal_container_run(request_json, seccomp_json, &ignored, err);
-}
-
 int shoal_container_run(const char *request_json, const char *seccomp_json, int64_t *started_at_ms,
                         struct shoal_error *err) {
   struct call call;

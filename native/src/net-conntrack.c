@@ -200,7 +200,7 @@ static int ask_seen(struct flush *flush, struct net_link *link) {
   }
   flush->count = left;
   if (!flush->unknown4 && !flush->unknown6) return 0;
-  flush->others = calloc(MOST + 2, sizeof *flush->others);
+  flush->others = calloc(MOST + 1, sizeof *flush->others);
   return flush->others == NULL ? -ENOMEM : 0;
 }
 

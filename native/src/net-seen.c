@@ -51,7 +51,7 @@ int net_seen_read(struct net_seen *seen, const cJSON *json) {
 
 int net_seen_knows_all(const struct net_seen *seen, struct net_link *link, uint8_t family) {
   struct net_address mark = unspecified(family);
-  return seen->set != NULL && ask(seen, link, &mark) == 0;
+  return ask(seen, link, &mark) == 0;
 }
 
 int net_seen_may_have(const struct net_seen *seen, struct net_link *link, const struct net_address *address) {

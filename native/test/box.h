@@ -166,9 +166,10 @@ static const char *const request_format =
 /* The end of the list of namespaces, and what belongs to those that are added. */
 static const char *more_namespaces = "]", *more_process = "", *more_mounts = "";
 
-/* Made, not started. Returns what shoal_container_create does. */
+/* Made, not started. Returns what shoal_container_run does. */
 static int create_in(struct box *box, const char *parent, const char *resources, const char *script) {
   char request[8192], path[96], upper[96];
+  int64_t started_at_ms;
   name_box(box, parent);
   CHECK_INT(mkdir(box->work, 0755), 0);
   (void)snprintf(upper, sizeof upper, "%s/upper", box->work);
@@ -180,7 +181,7 @@ static int create_in(struct box *box, const char *parent, const char *resources,
       snprintf(request, sizeof request, request_format, box->id, box->run_dir, monitor_path, box->log, box->work,
                box->work, script, more_process, more_mounts, more_namespaces, box->cgroup + strlen(ROOT), resources);
   CHECK(n < (int)sizeof request);
-  box->pid = shoal_container_create(request, seccomp_text, &err);
+  box->pid = shoal_container_run(request, seccomp_text, &started_at_ms, &err);
   return box->pid;
 }
 

@@ -1,6 +1,7 @@
 /** One request to a manager's port for nodes, over TLS, from who is no node or no manager yet: how one joins. */
 import { type RequestOptions, request as httpsRequest } from 'node:https';
 import { ConflictError, ForbiddenError, InvalidError, UnavailableError } from '../errors/index.ts';
+import { tryJson } from '../lib/try-json.ts';
 import { joinErrorSchema } from './join.ts';
 
 const TIMEOUT_MS = 15_000;
@@ -59,18 +60,9 @@ export function askManagerAt(
 
 /** What the manager says was wrong, as the error of its status: 400, 403, 409; UnavailableError for all else. */
 export function refusalOf({ status, body }: ManagerAnswer, address: string): Error {
-  const said = joinErrorSchema.safeParse(parseJson(body));
+  const said = joinErrorSchema.safeParse(tryJson(body));
   const message = said.success ? said.data.message : `${address} answered ${status}`;
   if (status === 400) return new InvalidError(message);
   if (status === 403) return new ForbiddenError(message);
   return status === 409 ? new ConflictError(message) : new UnavailableError(message);
-}
-
-/** Undefined: it is no JSON. */
-export function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

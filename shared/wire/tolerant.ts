@@ -3,6 +3,7 @@
  * are newer: from all others an unknown key is a mistake.
  */
 import { z } from 'zod';
+import { tryJson } from '../lib/try-json.ts';
 import { VERSION } from '../lib/version.ts';
 import { type Skew, versionSkew } from '../lib/version-skew.ts';
 
@@ -63,15 +64,7 @@ const firstFrame = z.object({
 
 /** How far a peer is apart, by its first frame, whatever else is in it. One that says no version is taken for one of ours. */
 export function peerSkew(text: string): { readonly skew: Skew; readonly version: string } {
-  const parsed = firstFrame.safeParse(parseJson(text));
+  const parsed = firstFrame.safeParse(tryJson(text));
   const version = parsed.data?.version ?? parsed.data?.description?.engineVersion ?? VERSION;
   return { skew: versionSkew(VERSION, version), version };
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
