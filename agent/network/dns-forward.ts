@@ -53,9 +53,11 @@ function askByUdp(
   return new Promise((resolve) => {
     const id = randomInt(65_536);
     const socket = dgram.createSocket(net.isIPv6(server) ? 'udp6' : 'udp4');
+    let open = true;
     const finish = (response?: Buffer): void => {
       signal.removeEventListener('abort', onAbort);
-      socket.close();
+      if (open) socket.close();
+      open = false;
       resolve(response);
     };
     const onAbort = (): void => finish();
@@ -65,7 +67,12 @@ function askByUdp(
       if (message.length >= 12 && message.readUInt16BE(0) === id) finish(message);
     });
     // Connected, so that only the server's own answers arrive, and its refusal is heard at once.
-    socket.connect(port, server, () => socket.send(withId(raw, id)));
+    const send = (failure?: Error): void => {
+      // No way there, as to an IPv6 address from a host that has none: the type says nothing of this argument.
+      if (failure !== undefined || !open) finish();
+      else socket.send(withId(raw, id));
+    };
+    socket.connect(port, server, send);
   });
 }
 

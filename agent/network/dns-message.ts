@@ -5,6 +5,11 @@ import type { Answer } from './dns-answer.ts';
 
 /** Short, as endpoints come and go; not zero, which some resolvers take amiss. Seconds. */
 const TTL_S = 1;
+/** A name of one letter, ten bytes of type, class, time and length (RFC 1035, 4.1.3), an address. */
+const LEAST_RECORD_BYTES = 3 + 10 + 4;
+const MOST_TCP_BYTES = 65_535;
+/** Whatever a client says that it takes by UDP: a question is not to be answered by heaps of fragments. */
+const MOST_UDP_BYTES = 4_096;
 /** What a client takes by UDP unless it says more (RFC 1035, 4.2.1). */
 const PLAIN_UDP_BYTES = 512;
 /** Of who says that he knows EDNS, we do as well (RFC 6891, 6.1.1): we take up to 1232 bytes, which no network cuts. */
@@ -18,6 +23,10 @@ const EDNS: dnsPacket.OptAnswer = {
   flag_do: false,
   options: [],
 };
+/** Of a question: names within can be chains of pointers, which take long to follow, so that large ones would hold the agent up. */
+const MOST_BYTES = 2_048;
+const HEADER_BYTES = 12;
+const MOST_RECORDS = 8;
 /** TC of the flags word. */
 const TRUNCATED = 1 << 9;
 
@@ -35,14 +44,15 @@ export interface Query {
   readonly udpBytes: number;
 }
 
-/** Undefined for what is no query with one question. */
+/** Undefined for what is no query with one question, and for what is larger than any of a resolver's. */
 export function readQuery(raw: Buffer): Query | undefined {
+  if (!isModest(raw)) return undefined;
   try {
     const packet = dnsPacket.decode(raw);
     const [question, second] = packet.questions ?? [];
     if (packet.type !== 'query' || question === undefined || second !== undefined) return undefined;
     const edns = packet.additionals?.find((record) => record.type === 'OPT');
-    const udpBytes = edns === undefined ? PLAIN_UDP_BYTES : Math.max(PLAIN_UDP_BYTES, edns.udpPayloadSize);
+    const udpBytes = Math.max(PLAIN_UDP_BYTES, Math.min(edns?.udpPayloadSize ?? 0, MOST_UDP_BYTES));
     return {
       raw,
       id: packet.id ?? 0,
@@ -57,17 +67,34 @@ export function readQuery(raw: Buffer): Query | undefined {
   }
 }
 
+function isModest(raw: Buffer): boolean {
+  if (raw.length < HEADER_BYTES || raw.length > MOST_BYTES) return false;
+  const [questions = 0, ...records] = [4, 6, 8, 10].map((at) => raw.readUInt16BE(at));
+  return questions === 1 && records.reduce((sum, count) => sum + count) <= MOST_RECORDS;
+}
+
 type Known = Exclude<Answer, { kind: 'elsewhere' }>;
 
-/** The response's bytes; one too large for UDP says only that it was cut (RFC 2181, 9). */
+/**
+ * The response's bytes. Of what does not fit there are as many records as do. By UDP it says that it was cut, and who
+ * hears that asks by TCP; some do not (musl before 1.2.4), and have some addresses. By TCP more than 64 KiB can not be said.
+ */
 export function writeAnswer(query: Query, answer: Known, overUdp: boolean): Buffer {
-  const fits = (response: Buffer): boolean => !overUdp || response.length <= query.udpBytes;
-  const records = recordsOf(query, answer);
-  const whole = encode(query, rcodeOf(answer), records, 0, addressesOf(answer));
-  if (fits(whole)) return whole;
+  const most = overUdp ? query.udpBytes : MOST_TCP_BYTES;
+  // One more than fit of the shortest: a service may have ten thousand tasks.
+  const records = recordsOf(query, answer).slice(0, most / LEAST_RECORD_BYTES + 1);
+  const rcode = rcodeOf(answer);
+  const whole = encode(query, rcode, records, 0, addressesOf(answer));
+  if (whole.length <= most) return whole;
   // What was not asked for may be missing without a word.
-  const bare = encode(query, rcodeOf(answer), records, 0);
-  return fits(bare) ? bare : encode(query, 0, [], TRUNCATED);
+  const bare = encode(query, rcode, records, 0);
+  if (bare.length <= most) return bare;
+  // All records are as long as one another, or nearly so.
+  for (let count = Math.floor((records.length * most) / bare.length); count > 0; count -= 1) {
+    const part = encode(query, 0, records.slice(0, count), overUdp ? TRUNCATED : 0);
+    if (part.length <= most) return part;
+  }
+  return encode(query, 0, [], TRUNCATED);
 }
 
 export function writeFailure(query: Query): Buffer {

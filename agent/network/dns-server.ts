@@ -9,6 +9,10 @@ const PORT = 53;
 const IDLE_MS = 10_000;
 /** Containers are not trusted: one that opens all of them is told to wait by its own sandbox only. */
 const MAX_CONNECTIONS = 256;
+/** Of one container, so that others of its network have some too. */
+const MAX_OF_ONE = 32;
+/** Answers that a client leaves unread. */
+const MAX_UNREAD_BYTES = 256 * 1024;
 
 /** Answers one message; undefined: not at all. */
 export type DnsHandler = (message: Buffer, from: string, overUdp: boolean) => Promise<Buffer | undefined>;
@@ -56,11 +60,12 @@ export class DnsServer {
     const socket = this.#datagrams;
     socket.on('error', (error) => logger.warn({ error: error.message }, 'dns socket'));
     socket.on('message', (message, from) => {
-      handler(message, from.address, true).then(
+      // Who can forge packets can ask from a port that nothing can be sent to.
+      if (from.port === 0) return;
+      handler(message, from.address, true)
         // The container may have ended meanwhile, or this server.
-        (response) => response && socket.send(response, from.port, from.address, () => undefined),
-        (error: unknown) => logger.warn({ error: String(error) }, 'dns question'),
-      );
+        .then((response) => response && socket.send(response, from.port, from.address, () => undefined))
+        .catch((error: unknown) => logger.warn({ error: String(error) }, 'dns question'));
     });
   }
 
@@ -70,18 +75,25 @@ export class DnsServer {
     this.#connections.on('connection', (socket) => {
       const frames = new TcpFrames();
       const from = socket.remoteAddress ?? '';
+      const others = [...this.#open].filter(({ remoteAddress }) => remoteAddress === from);
+      socket.on('error', () => socket.destroy());
+      if (others.length >= MAX_OF_ONE) return void socket.destroy();
       this.#open.add(socket);
       socket.setTimeout(IDLE_MS, () => socket.destroy());
       socket.on('close', () => this.#open.delete(socket));
-      socket.on('error', () => socket.destroy());
       socket.on('data', (chunk) => {
         for (const message of frames.push(chunk)) {
-          handler(message, from, false).then(
-            (response) => response && socket.write(tcpFrame(response)),
-            (error: unknown) => logger.warn({ error: String(error) }, 'dns question'),
-          );
+          handler(message, from, false)
+            .then((response) => response && answerOn(socket, response))
+            .catch((error: unknown) => logger.warn({ error: String(error) }, 'dns question'));
         }
       });
     });
   }
+}
+
+/** Who asks and asks, and reads no answers, is cut off before they fill the agent's memory. */
+function answerOn(socket: net.Socket, response: Buffer): void {
+  if (socket.writableLength > MAX_UNREAD_BYTES) socket.destroy();
+  else socket.write(tcpFrame(response));
 }

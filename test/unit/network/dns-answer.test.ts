@@ -237,7 +237,7 @@ test('messages: cut over UDP when too long, whole over TCP, failures said', (t) 
   const many = { kind: 'addresses' as const, addresses: Array.from({ length: 60 }, (_, i) => `10.5.0.${i}`) };
   const small = dnsPacket.decode(writeAnswer(query('web'), many, true));
   t.true(small.flag_tc);
-  t.is(small.answers?.length, 0);
+  t.is(small.answers?.length, 25, 'who does not ask by TCP has some');
   t.is(dnsPacket.decode(writeAnswer(query('web', 4096), many, true)).answers?.length, 60);
   t.is(dnsPacket.decode(writeAnswer(query('web'), many, false)).answers?.length, 60);
   t.is((writeAnswer(query('x'), { kind: 'unknown' }, true)[3] ?? 0) & 15, NXDOMAIN);
@@ -250,6 +250,37 @@ test('messages: cut over UDP when too long, whole over TCP, failures said', (t) 
     'who speaks EDNS is answered so',
   );
   t.deepEqual(small.additionals, []);
+});
+
+test('of more than a message can say as much is said as fits', (t) => {
+  const addresses = Array.from({ length: 10_000 }, (_, i) => `10.${i >> 8}.${i & 255}.7`);
+  for (const name of ['w', 'tasks.a-service-with-a-long-name.and-a-network']) {
+    const tcp = writeAnswer(query(name), { kind: 'addresses', addresses }, false);
+    t.true(tcp.length > 65_400 && tcp.length <= 65_535, `${tcp.length} bytes`);
+    t.is(tcpFrame(tcp).length, tcp.length + 2);
+    t.false(dnsPacket.decode(tcp).flag_tc);
+    const udp = writeAnswer(query(name, 65_535), { kind: 'addresses', addresses }, true);
+    t.true(udp.length > 4_000 && udp.length <= 4_096, `${udp.length} bytes`);
+    t.true(dnsPacket.decode(udp).flag_tc);
+  }
+});
+
+test('questions that take long to read are not read', (t) => {
+  const chains = Buffer.alloc(65_535);
+  // Each name is a pointer to the one before.
+  let count = 1;
+  for (let at = 17; at + 6 <= chains.length; at += 6) {
+    const before = at === 17 ? 12 : Math.min(at - 2, 16_378);
+    chains.writeUInt16BE(0xc0_00 | before, at);
+    if (at < 16_370) for (const next of [2, 4]) chains.writeUInt16BE(0xc0_00 | (at + next - 2), at + next);
+    count += 1;
+  }
+  const startedMs = performance.now();
+  for (const counts of [[count], [1, count], [1, 0, count], [1, 0, 0, count]]) {
+    for (const [i, many] of counts.entries()) chains.writeUInt16BE(many, 4 + 2 * i);
+    for (const bytes of [chains, chains.subarray(0, 2_000)]) t.is(readQuery(bytes), undefined, counts.join());
+  }
+  t.true(performance.now() - startedMs < 200);
 });
 
 test('bytes that are no query are ignored', (t) => {

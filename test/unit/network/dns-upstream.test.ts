@@ -154,3 +154,21 @@ test('servers that refuse, are silent or talk nonsense are passed over', async (
   t.is(await forward(question('example.test'), [], true, signal, patience), undefined);
   t.is(await forward(question('example.test'), ['127.0.0.5'], false, signal, patience), undefined, 'by TCP');
 });
+
+test('servers that no way leads to, and what is no address, are passed over: the agent lives on', async (t) => {
+  const reached = await server(t, '127.0.0.6', 0, (message) => [response(message, 60)]);
+  const patience = { timeoutMs: 200, port: reached };
+  for (const overUdp of [true, false]) {
+    // Of a broadcast address the kernel refuses at once, as of IPv6 addresses where there is no IPv6.
+    for (const nowhere of ['255.255.255.255', 'fe80::1%nosuch', '::ffff:255.255.255.255', 'no.such.test.'])
+      t.is(await forward(question('example.test'), [nowhere], overUdp, signal, patience), undefined, nowhere);
+  }
+  const answer = await forward(
+    question('example.test', 7),
+    ['255.255.255.255', '127.0.0.6'],
+    true,
+    signal,
+    patience,
+  );
+  t.is(answer?.readUInt16BE(0), 7);
+});
