@@ -1,6 +1,7 @@
 /** UDP in a lab: sockets anywhere, and clients that keep their port. */
 import dgram from 'node:dgram';
 import { once } from 'node:events';
+import { isIPv6 } from 'node:net';
 import { openSocket } from '../../agent/native/network.ts';
 import type { NetworkLab } from './network-lab.ts';
 import { id } from './network-world.ts';
@@ -9,7 +10,7 @@ const DEADLINE_MS = 10_000;
 
 /** A UDP socket in the namespace at this path; port 0: any. */
 export async function datagrams(netns: string, address: string, port: number): Promise<dgram.Socket> {
-  const socket = dgram.createSocket('udp4');
+  const socket = dgram.createSocket(isIPv6(address) ? 'udp6' : 'udp4');
   const fd = await openSocket(netns, 'datagram', address, port);
   await new Promise<void>((resolve) => socket.bind({ fd }, resolve));
   return socket;
@@ -18,9 +19,11 @@ export async function datagrams(netns: string, address: string, port: number): P
 /** Both web tasks answer on port 53 with who they are and what they heard. */
 export async function webAnswers(net: NetworkLab, t: { teardown(undo: () => void): void }): Promise<void> {
   for (const name of ['w1', 'w2']) {
-    const server = await datagrams(net.containerNs(id(name)), '0.0.0.0', 53);
-    server.on('message', (text, from) => server.send(`${name} heard ${text}`, from.port, from.address));
-    t.teardown(() => server.close());
+    for (const address of ['0.0.0.0', '::']) {
+      const server = await datagrams(net.containerNs(id(name)), address, 53);
+      server.on('message', (text, from) => server.send(`${name} heard ${text}`, from.port, from.address));
+      t.teardown(() => server.close());
+    }
   }
 }
 
@@ -34,12 +37,13 @@ interface Way {
 
 /** By the mesh, through the host with this address. */
 export function fromOutside(net: NetworkLab, host: string): Way {
-  return { netns: `/run/netns/${net.ns('out')}`, source: '203.0.113.9', to: host, port: 5353 };
+  const source = isIPv6(host) ? '2001:db8:9::9' : '203.0.113.9';
+  return { netns: `/run/netns/${net.ns('out')}`, source, to: host, port: 5353 };
 }
 
 /** From a container to a virtual address. */
 export function fromTask(net: NetworkLab, task: string, vip: string): Way {
-  return { netns: net.containerNs(id(task)), source: '0.0.0.0', to: vip, port: 53 };
+  return { netns: net.containerNs(id(task)), source: isIPv6(vip) ? '::' : '0.0.0.0', to: vip, port: 53 };
 }
 
 /** `nft list ruleset` without what the kernel has noted of flows. */
