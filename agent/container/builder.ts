@@ -27,6 +27,7 @@ import { writeBatch } from '../native/file-batch.ts';
 import type { Volumes } from '../volume/volumes.ts';
 import { resolveBlockIo } from './block-io.ts';
 import { resolveDevices } from './devices.ts';
+import { requireProcessors } from './processors.ts';
 import type { Containers } from './containers.ts';
 import type { NewContainer } from './new-container.ts';
 import { heldMounts } from './held-mounts.ts';
@@ -264,6 +265,7 @@ export class ContainerBuilder {
 /** What of it is the node's to say: devices, by their numbers, labels, what the kernel and the agent can do. */
 async function resolved(spec: ContainerSpec, id: string, chosen: ChosenEdits, uid: number) {
   const { runtime = {} } = spec;
+  await requireProcessors(runtime);
   const devices = withCdiDevices(await resolveDevices(runtime), await cdiDevices(chosen, uid));
   const blockIo = await resolveBlockIo(runtime.blockIo);
   return { devices, blockIo, labels: await selinuxLabels(spec, id), ...machineNow() };

@@ -28,6 +28,7 @@ import { Execs } from './execs.ts';
 import type { HealthState } from './health-state.ts';
 import { readLog } from './log-reader.ts';
 import type { ContainerRecord } from './record.ts';
+import { requireProcessors } from './processors.ts';
 import { limitsOf } from './runtime-spec.ts';
 import { parseSignal } from './signals.ts';
 import { readSample } from './stats.ts';
@@ -148,6 +149,7 @@ export class ContainerService {
     const state = await this.#containers.state(id).catch(() => undefined);
     // Its next start has them.
     if (exit !== undefined || state === undefined || state.status === 'stopped') return {};
+    await requireProcessors(limits.options);
     try {
       // No limit of processes is one too.
       await updateContainer(this.#containers.runDirectory(id), { pids: { limit: -1 }, ...limitsOf(limits) });

@@ -82,5 +82,6 @@ export class UnavailableError extends AppError {
 export function describeError(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const cause = error.cause === undefined ? '' : `: ${describeError(error.cause)}`;
-  return `${error.message}${cause}`;
+  // Some say themselves what their cause is.
+  return cause !== '' && `: ${error.message}`.endsWith(cause) ? error.message : `${error.message}${cause}`;
 }

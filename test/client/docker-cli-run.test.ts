@@ -441,7 +441,7 @@ test('update changes the limits of a container that runs, and those of its next 
   t.regex(await docker.fails('update', '--memory', '1m', '--memory-swap', '1m', name), /at least 4 MiB/);
   t.regex(
     await docker.fails('update', '--cpuset-cpus', '0', name),
-    /cpuset: the container was made without one/,
+    /cpuset: on cgroup v1 a container made without one/,
   );
   t.is(await memory(), 32 * MiB, 'what was refused has not been');
   await docker.ok('restart', '-t', '0', name);

@@ -1,5 +1,5 @@
 /** Where a new container may go for the volumes that it names: a volume that exists is on its node only. */
-import { InvalidError } from '../../../shared/errors/index.ts';
+import { InvalidError, NotFoundError } from '../../../shared/errors/index.ts';
 import type { MountSpec } from '../../../shared/model/index.ts';
 import { askNodes } from '../ask-nodes.ts';
 import type { ApiContext } from '../context.ts';
@@ -33,7 +33,7 @@ export async function placeVolumes(
     const holders =
       node === undefined
         ? answers.filter(({ result }) => result.volumes.some((volume) => volume.name === name))
-        : [{ nodeId: findNode(ctx, node).id }];
+        : [{ nodeId: holderOf(ctx, node, mount.source) }];
     if (holders.length > 0) left = left.filter((id) => holders.some(({ nodeId }) => nodeId === id));
     return { ...mount, source: name };
   });
@@ -42,4 +42,17 @@ export async function placeVolumes(
     throw new InvalidError(`no node has both the image and the volumes ${names}`);
   }
   return { mounts: plain, nodeIds: left };
+}
+
+/** Of NODE/NAME. Not by NotFoundError: for a new container that says that its image is missing, and clients pull it. */
+function holderOf(ctx: ApiContext, node: string, source: string): string {
+  try {
+    return findNode(ctx, node).id;
+  } catch (error) {
+    if (!(error instanceof NotFoundError)) throw error;
+    throw new InvalidError(
+      `volume ${source}: NODE/NAME is the volume of that node, and a name itself has no slash`,
+      { cause: error },
+    );
+  }
 }

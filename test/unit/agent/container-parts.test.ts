@@ -1,3 +1,6 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import test from 'ava';
 import fc from 'fast-check';
 import { ALL_CAPABILITIES, capabilitySet } from '../../../agent/container/capabilities.ts';
@@ -6,9 +9,11 @@ import { afterProbe, initialHealth, nextProbeMs } from '../../../agent/container
 import { hostsFile, withGateway } from '../../../agent/container/hosts-file.ts';
 import { LineJoiner, parseLogLine } from '../../../agent/container/log-line.ts';
 import { limitsOf } from '../../../agent/container/runtime-spec.ts';
+import { requireProcessors } from '../../../agent/container/processors.ts';
 import { parseSignal } from '../../../agent/container/signals.ts';
 import { resolveUser } from '../../../agent/container/users.ts';
 import { parseRoutes, parseRoutes6 } from '../../../agent/routes.ts';
+import { describeError, InvalidError } from '../../../shared/errors/index.ts';
 import type { HealthCheck } from '../../../shared/model/index.ts';
 
 const passwd = 'root:x:0:0:root:/root:/bin/sh\nweb:x:33:33:web:/var/www:/bin/false\nbad line\n';
@@ -183,4 +188,33 @@ test("the machine's own routes are found, the default route is none of them", (t
   ].join('\n');
   t.deepEqual(parseRoutes6(ipv6), ['2001:db8:a::/64']);
   t.deepEqual(parseRoutes6(''), []);
+});
+
+test('processors and memory nodes that this machine does not have are named, with those that it has', async (t) => {
+  const directory = await mkdtemp(path.join(tmpdir(), 'shoal-processors-'));
+  t.teardown(() => rm(directory, { recursive: true }));
+  const online = {
+    cpuset: { what: 'processors', path: path.join(directory, 'cpu') },
+    cpusetMems: { what: 'memory nodes', path: path.join(directory, 'nothing') },
+  };
+  await writeFile(online.cpuset.path, '0-3,8\n');
+  for (const cpuset of ['', '0', '0-3', '1-2,8', '8,3']) await requireProcessors({ cpuset }, online);
+  const refused = (cpuset: string) =>
+    t.throwsAsync(requireProcessors({ cpuset }, online), { instanceOf: InvalidError });
+  t.is(
+    (await refused('3-5,8,12'))?.message,
+    'cpuset: processors 3-5,12 are not on this node, which has 0-3,8',
+  );
+  t.regex((await refused('7'))?.message ?? '', /processors 7 are/);
+  await t.notThrowsAsync(requireProcessors({ cpusetMems: '7' }, online), 'the kernel says');
+  await t.throwsAsync(requireProcessors({ cpusetMems: '4000' }), {
+    message: /^cpusetMems: memory nodes 4000 /,
+  });
+});
+
+test('the text of an error does not say the same twice', (t) => {
+  const cause = new Error('no such thing');
+  t.is(describeError(new Error('can not do it', { cause })), 'can not do it: no such thing');
+  t.is(describeError(new Error('can not do it: no such thing', { cause })), 'can not do it: no such thing');
+  t.is(describeError(new Error('no such thing', { cause })), 'no such thing');
 });

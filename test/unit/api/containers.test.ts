@@ -511,3 +511,11 @@ test('why a task is not placed: named at once, but where nodes may come back; th
     notPlaced('no suitable node (constraint node.labels.is==status is unknown not met on 2 nodes)', false),
   );
 });
+
+test('a new container with a volume of no node is refused, and not with the words for a missing image', async (t) => {
+  await using cluster = await Cluster.up();
+  const body = { Image: 'busybox', HostConfig: { Binds: ['a/b:/y'] } };
+  const { status, json } = await cluster.api.send('POST', '/containers/create', body);
+  t.is(status, 400, 'with 404 the client would pull');
+  t.regex(json.message, /^volume a\/b: .*node a not found$/);
+});
