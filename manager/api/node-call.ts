@@ -1,13 +1,14 @@
-import { UnavailableError } from '../../shared/errors/index.ts';
+import { ConflictError, UnavailableError } from '../../shared/errors/index.ts';
 import type { NodeMethods } from '../../shared/model/node-methods/index.ts';
 import type { ApiContext } from './context.ts';
 import { untilNodeReports, waitedFor } from './returning-nodes.ts';
 
 export const NODE_TIMEOUT_MS = 3_000;
 
-/** Resolves once the node can be asked, which may take seconds while it is on its way back; rejects with UnavailableError. */
+/** Resolves once the node can be asked, which may take seconds while it is on its way back; rejects with UnavailableError, for no node with ConflictError. */
 export async function requireConnected(ctx: ApiContext, nodeId: string, signal: AbortSignal): Promise<void> {
   if (ctx.gateway.connected(nodeId)) return;
+  if (nodeId === '') throw new ConflictError('it is on no node now: it is being removed, or waits for one');
   await untilNodeReports(ctx, nodeId, signal);
   if (!ctx.gateway.connected(nodeId))
     throw new UnavailableError(`node ${nodeId} is not connected${waitedFor(ctx, [nodeId])}`);

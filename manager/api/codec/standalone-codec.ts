@@ -239,7 +239,8 @@ export function encodeEndpoints(
   if (own !== undefined) return { [own]: { ...NO_ENDPOINT, NetworkID: nodeNetworkId(own) } };
   const attached = new Map(spec.networks.map((one) => [one.network, one]));
   const entries = endpointsOf(stored, isUp).map(({ network, address }) => {
-    const subnet = facts.subnet(network, address);
+    // On a network that it was put on since it ran, or is just being put on, it has no address.
+    const subnet = address === '' ? undefined : facts.subnet(network, address);
     const attachment = attached.get(network);
     const { aliases: given = [], address: fixed, wayOutPriority = 0, links = [] } = attachment ?? {};
     const mac = network === INGRESS_NETWORK_ID ? runtime.macAddress : attachment?.macAddress;

@@ -200,3 +200,23 @@ test('one container joins many networks at once, and leaves them so', async (t) 
   t.deepEqual([...new Set(left.map(({ status }) => status))], [200]);
   t.deepEqual(Object.keys(await networks(cluster)), ['front']);
 });
+
+test('a container that is down and was put on a network of several subnets, or with IPv6, can be seen', async (t) => {
+  const { cluster } = await up();
+  await using _ = cluster;
+  const several = { Config: [{ Subnet: '10.30.0.0/28' }, { Subnet: '10.31.0.0/28' }] };
+  for (const [Name, more] of [
+    ['several', { IPAM: several }],
+    ['six', { EnableIPv6: true }],
+  ] as const)
+    await cluster.post('/networks/create', { Name, Driver: 'overlay', Attachable: true, ...more });
+  const id = await cluster.create('web', { HostConfig: { NetworkMode: 'front' } });
+  await cluster.post('/containers/web/start');
+  await cluster.end(id, 0);
+  for (const network of ['several', 'six']) t.is((await join(cluster, network)).status, 200);
+  for (const network of ['front', 'several', 'six'])
+    t.like((await networks(cluster))[network], { IPAddress: '', Gateway: '', IPPrefixLen: 0 });
+  t.deepEqual(await cluster.names('&all=1'), ['/web']);
+  await cluster.post('/containers/web/start');
+  for (const network of ['several', 'six']) t.not((await networks(cluster))[network].IPAddress, '');
+});
