@@ -119,9 +119,9 @@ export class DnsService {
       return writeAnswer(query, { kind: 'unknown' }, overUdp);
     const own = asker?.spec.container.dns?.nameservers ?? [];
     const servers = own.length > 0 ? own : this.#resolvers();
-    return (
-      (await this.#upstream.answer(message, servers, overUdp, this.#closing.signal)) ?? writeFailure(query)
-    );
+    const who = asker?.taskId ?? `${networkId}/${from}`;
+    const { signal } = this.#closing;
+    return (await this.#upstream.answer(who, message, servers, overUdp, signal)) ?? writeFailure(query);
   }
 
   /** All networks of the asker; of one that is not known only that on which it asks. */

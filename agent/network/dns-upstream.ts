@@ -4,10 +4,14 @@ import { forward, withId } from './dns-forward.ts';
 
 /** Each has a socket: a container that asks and asks must not use up the agent's. */
 const MOST_AT_ONCE = 512;
+/** And not all of them: what it asks may be answered by nobody, while others on the node wait. */
+const MOST_OF_ONE = 96;
 
 export class DnsUpstream {
   readonly #cache = new DnsCache();
   readonly #asking = new Map<string, Promise<Buffer | undefined>>();
+  /** How many questions of each asker are on their way. */
+  readonly #byAsker = new Map<string, number>();
   readonly #ask: typeof forward;
 
   /** `ask` is how a question is really asked. */
@@ -15,8 +19,9 @@ export class DnsUpstream {
     this.#ask = ask;
   }
 
-  /** Undefined when no server answers, or too many questions wait for answers. */
+  /** Undefined when no server answers, or too many questions wait for answers, of all or of this asker. */
   async answer(
+    asker: string,
     raw: Buffer,
     servers: readonly string[],
     overUdp: boolean,
@@ -27,27 +32,33 @@ export class DnsUpstream {
     const id = raw.readUInt16BE(0);
     const kept = this.#cache.get(key, performance.now());
     if (kept !== undefined) return withId(kept, id);
-    const asking = this.#asking.get(key) ?? this.#begin(key, raw, servers, overUdp, signal);
+    const asking = this.#asking.get(key) ?? this.#begin(key, asker, raw, servers, overUdp, signal);
     const answer = await asking;
     return answer === undefined ? undefined : withId(answer, id);
   }
 
   async #begin(
     key: string,
+    asker: string,
     raw: Buffer,
     servers: readonly string[],
     overUdp: boolean,
     signal: AbortSignal,
   ): Promise<Buffer | undefined> {
-    if (this.#asking.size >= MOST_AT_ONCE) return undefined;
+    const own = this.#byAsker.get(asker) ?? 0;
+    if (this.#asking.size >= MOST_AT_ONCE || own >= MOST_OF_ONE) return undefined;
     const asking = this.#ask(raw, servers, overUdp, signal);
     this.#asking.set(key, asking);
+    this.#byAsker.set(asker, own + 1);
     try {
       const answer = await asking;
       if (answer !== undefined) this.#cache.put(key, answer, performance.now());
       return answer;
     } finally {
       this.#asking.delete(key);
+      const left = (this.#byAsker.get(asker) ?? 1) - 1;
+      if (left === 0) this.#byAsker.delete(asker);
+      else this.#byAsker.set(asker, left);
     }
   }
 }

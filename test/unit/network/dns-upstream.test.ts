@@ -94,15 +94,15 @@ test('the same question is asked once, and each asker has its own id', async (t)
     return response(raw, 60);
   });
   const ids = [11, 12].map(async (id) =>
-    (await upstream.answer(question('example.test', id), ['192.0.2.1'], true, signal))?.readUInt16BE(0),
+    (await upstream.answer('a', question('example.test', id), ['192.0.2.1'], true, signal))?.readUInt16BE(0),
   );
   t.is(answers.length, 1);
   for (const answer of answers) answer();
   t.deepEqual(await Promise.all(ids), [11, 12]);
-  const kept = await upstream.answer(question('example.test', 13), ['192.0.2.1'], true, signal);
+  const kept = await upstream.answer('a', question('example.test', 13), ['192.0.2.1'], true, signal);
   t.is(kept?.readUInt16BE(0), 13);
   t.deepEqual(asked, ['192.0.2.1'], 'the third was answered from what is kept');
-  const other = upstream.answer(question('example.test', 14), ['192.0.2.2'], true, signal);
+  const other = upstream.answer('a', question('example.test', 14), ['192.0.2.2'], true, signal);
   answers.at(-1)?.();
   t.is((await other)?.readUInt16BE(0), 14);
   t.deepEqual(asked, ['192.0.2.1', '192.0.2.2'], 'other servers may say something else');
@@ -114,9 +114,22 @@ test('too many questions at once are refused, not piled up', async (t) => {
     waiting += 1;
     return new Promise(() => undefined);
   });
-  for (let i = 0; i < 512; i += 1) void upstream.answer(question(`n${i}.test`), ['192.0.2.1'], true, signal);
-  t.is(await upstream.answer(question('one-more.test'), ['192.0.2.1'], true, signal), undefined);
+  const ask = (asker: string, name: string): Promise<Buffer | undefined> =>
+    upstream.answer(asker, question(name), ['192.0.2.1'], true, signal);
+  for (let i = 0; i < 96; i += 1) void ask('greedy', `n${i}.test`);
+  t.is(await ask('greedy', 'one-more.test'), undefined);
+  t.is(waiting, 96, 'one does not take what is for all');
+  void ask('other', 'one-more.test');
+  t.is(waiting, 97);
+  for (let i = 0; i < 415; i += 1) void ask(`a${i % 10}`, `m${i}.test`);
+  t.is(await ask('last', 'last.test'), undefined);
   t.is(waiting, 512);
+});
+
+test('a question that was answered makes room for another of its asker', async (t) => {
+  const upstream = new DnsUpstream((raw) => Promise.resolve(response(raw, 0)));
+  for (let i = 0; i < 200; i += 1)
+    t.truthy(await upstream.answer('a', question(`n${i}.test`), ['192.0.2.1'], true, signal));
 });
 
 /** A name server on one loopback address that does as `reply` says with each question. */
