@@ -70,6 +70,7 @@ function uplinkObjects(view: NetworkView): KernelObject[] {
       }),
     ),
     { type: 'address', dev, address: `${host}/30` },
+    { type: 'route', dst: `${sandbox}/32`, table: MAIN_TABLE, dev },
     // Only published traffic enters by an address of the network; other networks' subnets stay unknown to the host.
     ...(view.network.ingress
       ? [{ type: 'route', dst: view.network.subnet, table: MAIN_TABLE, dev, via: sandbox } as const]

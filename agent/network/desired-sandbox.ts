@@ -108,6 +108,8 @@ function uplink(view: NetworkView): KernelObject[] {
   return [
     { type: 'veth', name: UPLINK, mtu: mtuOf(view.network, view.self) },
     { type: 'address', dev: UPLINK, address: `${sandbox}/30` },
+    // The kernel makes one to the whole /30 with the address; who flushes the routes would take it, and the next one with it.
+    { type: 'route', dst: `${host}/32`, table: MAIN_TABLE, dev: UPLINK },
     { type: 'route', dst: '0.0.0.0/0', table: MAIN_TABLE, dev: UPLINK, via: host },
     ...uplinkObjects6(view.network, view.uplinkSlot),
   ];

@@ -48,8 +48,8 @@ function isLink(object: KernelObject): boolean {
 }
 
 /** Devices whose kind or make can not be changed in place. */
-function remadeDevices(observed: Scope, desired: Scope): Set<string> {
-  const remade = new Set<string>();
+function remadeDevices(observed: Scope, desired: Scope, halves: readonly string[]): Set<string> {
+  const remade = new Set(halves.filter((name) => observed.has(`link ${name}`)));
   for (const [key, object] of desired) {
     if (!isLink(object) || !('name' in object)) continue;
     const old = observed.get(key);
@@ -64,9 +64,17 @@ function differs(old: KernelObject | undefined, object: KernelObject): boolean {
   return old === undefined || (old !== object && fingerprintOf(old) !== fingerprintOf(object));
 }
 
-/** `netns` is the scope's own path, for what is made from outside. */
-export function diffScope(observed: Scope, desired: Scope, netns: string): ScopeDiff {
-  const remade = remadeDevices(observed, desired);
+/**
+ * `netns` is the scope's own path, for what is made from outside. `halves`: devices whose other end is not where it should be,
+ * and is made anew with this one.
+ */
+export function diffScope(
+  observed: Scope,
+  desired: Scope,
+  netns: string,
+  halves: readonly string[] = [],
+): ScopeDiff {
+  const remade = remadeDevices(observed, desired, halves);
   const survives = (object: KernelObject): boolean =>
     !(isLink(object) && 'name' in object && remade.has(object.name)) && !remade.has(deviceOf(object) ?? '');
   // Scopes are large, and mostly all of them stays: they are gone through as seldom as can be.

@@ -219,9 +219,10 @@ export class NetworkDriver {
     for (let attempt = 0; ; attempt += 1) {
       signal.throwIfAborted();
       try {
-        return await this.#reconcileOnce();
+        return await this.#reconcileOnce(attempt + 1 === ATTEMPTS);
       } catch (error) {
         this.#kernel.forget();
+        this.#changes.lost();
         if (attempt + 1 >= ATTEMPTS) throw error;
         this.#options.logger.warn({ error: describeError(error) }, 'network change refused, trying again');
         await delay(backoffMs(attempt, 50, 1_000, Math.random()), signal);
@@ -229,32 +230,30 @@ export class NetworkDriver {
     }
   }
 
-  async #reconcileOnce(): Promise<void> {
+  /** `despite`: what the kernel refuses keeps nothing else from being done, and is the error in the end. */
+  async #reconcileOnce(despite: boolean): Promise<void> {
     const set = this.#set;
     if (set === undefined) return;
     const rows = this.#changes.take();
     const isNew = this.#kernel.isKnown || set !== this.#applied;
     if (this.#lookAnew) this.#kernel.forget();
     this.#lookAnew = false;
-    try {
-      const change = await this.#desired(set, rows);
-      const plan = await this.#kernel.plan(change);
-      if (!isNew && !this.#foreignPorts.returned) this.#news.repaired(plan);
-      const gone = new Set([...plan.created, ...plan.removed]);
-      await this.#dns.closeFor((vni) => gone.has(vni));
-      const sandboxes = [...change.sandboxes.values()];
-      const places = flowPlaces(await this.#kernel.observed(), change, this.#prefix);
-      const forgotten = flushes(this.#applied, set, rows, this.#options.nodeId, places);
-      await this.#kernel.carryOut({ ...plan, batches: [...plan.batches, ...forgotten] }, change);
-      this.#applied = set;
-      await this.#dns.serve(set, sandboxes, rows);
-    } catch (error) {
-      this.#changes.lost();
-      throw error;
-    }
+    const change = await this.#desired(set, rows);
+    const plan = await this.#kernel.plan(change);
+    if (!isNew && !this.#foreignPorts.returned) this.#news.repaired(plan);
+    const gone = new Set([...plan.created, ...plan.removed]);
+    await this.#dns.closeFor((vni) => gone.has(vni));
+    const sandboxes = [...change.sandboxes.values()];
+    const places = flowPlaces(await this.#kernel.observed(), change, this.#prefix);
+    const forgotten = flushes(this.#applied, set, rows, this.#options.nodeId, places);
+    const batches = [...plan.batches, ...forgotten];
+    const refusal = await this.#kernel.carryOut({ ...plan, batches }, change, despite);
+    this.#applied = set;
+    await this.#dns.serve(set, sandboxes, rows);
     await this.#tell(set);
     await this.#rewire(set);
     this.#awaited.wake();
+    if (refusal !== undefined) throw refusal;
   }
 
   /** What managers are to know, and what is to be given back. */
@@ -299,7 +298,7 @@ export class NetworkDriver {
   async #leaveNoneBehind(): Promise<void> {
     if (this.#lingering.dueMs === undefined) return;
     this.#lingering.clear();
-    await this.#reconcileOnce().catch((error: unknown) => {
+    await this.#reconcileOnce(false).catch((error: unknown) => {
       this.#options.logger.warn({ error: describeError(error) }, 'an unused network was not removed');
     });
   }

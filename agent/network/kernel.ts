@@ -1,6 +1,7 @@
 /** This node's part of the kernel: reads it back, and makes it as desired. Not for concurrent use. */
 import { mkdir, readdir } from 'node:fs/promises';
 import { setImmediate } from 'node:timers/promises';
+import { applyDespite } from './apply-despite.ts';
 import { applyBatches, dumpNamespace, listNft, NetworkCallError } from '../native/network.ts';
 import { hostSysctls } from './desired-host.ts';
 import { SANDBOX_SYSCTLS } from './desired-sandbox.ts';
@@ -78,19 +79,24 @@ export class Kernel {
     return plan;
   }
 
-  /** Carries the plan out. On failure nothing is taken for known. */
-  async carryOut(plan: Plan, change: DesiredChange): Promise<void> {
+  /**
+   * Carries the plan out. On failure nothing is taken for known. `despite`: it does what the kernel takes, and resolves with
+   * the first refusal.
+   */
+  async carryOut(plan: Plan, change: DesiredChange, despite = false): Promise<unknown> {
     await this.observed();
     const known = this.#last;
     this.#last = undefined;
+    if (despite) return applyDespite(plan.batches, applyBatches);
     await applyBatches(plan.batches);
-    if (known === undefined) return;
+    if (known === undefined) return undefined;
     known.host = changed(known.host, change.host);
     const stay = new Set([...change.sandboxes.values()].map(({ vni }) => vni));
     for (const vni of known.sandboxes.keys()) if (!stay.has(vni)) known.sandboxes.delete(vni);
     for (const { vni, scope } of change.sandboxes.values())
       known.sandboxes.set(vni, changed(known.sandboxes.get(vni) ?? new Map(), scope));
     this.#last = known;
+    return undefined;
   }
 
   /** Does more in sandboxes than was planned, and remembers it. On failure nothing is taken for known: part of it may be there. */

@@ -2,7 +2,7 @@
 import type { DesiredState, SandboxState } from './desired.ts';
 import { diffScope, isEmpty, type NetOp, type ScopeDiff } from './diff.ts';
 import type { KernelObject, Scope } from './kernel-object.ts';
-import { TUNNEL, uplinkName } from './names.ts';
+import { TUNNEL, UPLINK, uplinkName } from './names.ts';
 import { isWire } from './wire.ts';
 
 /** What the kernel holds, as last read or made. Sandboxes by VNI. */
@@ -37,13 +37,12 @@ export function makePlan(
   prefix: string,
   pathOf: (vni: number) => string,
 ): Plan {
+  const halves = lostEnds(observed.host, desired.host);
   const sandboxes = [...desired.sandboxes.values()].map((sandbox): SandboxDiff => {
+    const { netns, objects } = sandbox;
     const now = observed.sandboxes.get(sandbox.vni);
-    return {
-      sandbox,
-      isNew: now === undefined,
-      diff: diffScope(now ?? new Map(), sandbox.objects, sandbox.netns),
-    };
+    const diff = diffScope(now ?? new Map(), objects, netns, halves.has(netns) ? [UPLINK] : []);
+    return { sandbox, isNew: now === undefined, diff };
   });
   const created = sandboxes.filter((one) => one.isNew).map((one) => one.sandbox.vni);
   const wanted = new Set([...desired.sandboxes.values()].map((sandbox) => sandbox.vni));
@@ -71,6 +70,15 @@ export function makePlan(
     ...(wire.isLast ? [wire.batch] : []),
   ];
   return { batches: batches.filter((batch) => batch.ops.length > 0), created, removed };
+}
+
+/** Namespaces of the sandboxes whose uplink has no end on the host: that has another name now, say. */
+function lostEnds(observed: Scope, desired: Scope): Set<string> {
+  return new Set(
+    [...desired].flatMap(([key, object]) =>
+      object.type === 'veth' && object.peer !== undefined && !observed.has(key) ? [object.peer.netns] : [],
+    ),
+  );
 }
 
 function where(scope: Scope, keep: (object: KernelObject) => boolean): Scope {
