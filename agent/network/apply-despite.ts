@@ -7,13 +7,13 @@ const MOST_REFUSALS = 64;
 type Apply = (batches: readonly Batch[]) => Promise<void>;
 
 /** Does what can be done of the batches, in order. Resolves with the first refusal, or undefined. */
-export async function applyDespite(batches: readonly Batch[], apply: Apply): Promise<unknown> {
-  const refusals: unknown[] = [];
+export async function applyDespite(batches: readonly Batch[], apply: Apply): Promise<Error | undefined> {
+  const refusals: Error[] = [];
   const attempt = async ({ netns, ops }: Batch): Promise<void> => {
     try {
       await apply([{ netns, ops }]);
     } catch (error) {
-      refusals.push(error);
+      refusals.push(error instanceof Error ? error : new Error(String(error)));
       if (ops.length < 2 || refusals.length >= MOST_REFUSALS) return;
       const middle = ops.length >> 1;
       await attempt({ netns, ops: ops.slice(0, middle) });

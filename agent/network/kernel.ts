@@ -83,7 +83,7 @@ export class Kernel {
    * Carries the plan out. On failure nothing is taken for known. `despite`: it does what the kernel takes, and resolves with
    * the first refusal.
    */
-  async carryOut(plan: Plan, change: DesiredChange, despite = false): Promise<unknown> {
+  async carryOut(plan: Plan, change: DesiredChange, despite = false): Promise<Error | undefined> {
     await this.observed();
     const known = this.#last;
     this.#last = undefined;

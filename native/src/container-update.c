@@ -25,7 +25,8 @@ int cgroup_update(const struct cgroup_set *set, const cJSON *resources, struct s
   limits.device_count = 0;
   bool wants_cpuset = limits.cpus != NULL || limits.mems != NULL;
   if (backend == &cgroup_v1 && wants_cpuset && cgroup_set_find(set, "cpuset") == NULL)
-    return shoal_fail(err, ENOTSUP, "cgroup", "cpuset: on cgroup v1 a container made without one gets it at its next start");
+    return shoal_fail(err, ENOTSUP, "cgroup",
+                      "cpuset: on cgroup v1 a container made without one gets it at its next start");
   write_swap_first(set, &limits);
   return backend->apply(set, &limits, err);
 }
