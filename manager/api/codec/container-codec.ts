@@ -98,10 +98,12 @@ function encodeNetworks(container: PlacedContainer, facts: ContainerFacts): Reco
   const own = facts.spec?.container.runtime?.network;
   if (own !== undefined) return { [own]: { NetworkID: nodeNetworkId(own), IPAddress: '', Aliases: [] } };
   return Object.fromEntries(
-    container.networks.map((n) => [
-      facts.networkName(n.network),
-      { NetworkID: n.network, IPAddress: n.address, Aliases: [] },
-    ]),
+    container.networks.map(({ network, address }) => {
+      const subnet = address === '' ? undefined : facts.subnet(network, address);
+      const { gateway = '', bits = 0, ipv6 = {} } = subnet ?? {};
+      const own = { IPAddress: address, IPPrefixLen: bits, Gateway: gateway, ...ipv6 };
+      return [facts.networkName(network), { NetworkID: network, Aliases: [], ...own }];
+    }),
   );
 }
 

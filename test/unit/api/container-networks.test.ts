@@ -4,6 +4,7 @@ import type { TaskAddress } from '../../../shared/model/index.ts';
 import { ConflictError } from '../../../shared/errors/index.ts';
 import { Cluster } from './container-cluster.ts';
 import type { Json } from './fixture.ts';
+import { containerInfo } from './samples.ts';
 
 interface Asked {
   readonly taskId: string;
@@ -219,4 +220,27 @@ test('a container that is down and was put on a network of several subnets, or w
   t.deepEqual(await cluster.names('&all=1'), ['/web']);
   await cluster.post('/containers/web/start');
   for (const network of ['several', 'six']) t.not((await networks(cluster))[network].IPAddress, '');
+});
+
+test('of a service’s container the addresses of both families are shown, with their gateways', async (t) => {
+  const { cluster } = await up();
+  await using _ = cluster;
+  const body = { Name: 'six', Driver: 'overlay', EnableIPv6: true, Attachable: true };
+  await cluster.post('/networks/create', body);
+  await cluster.wake();
+  const network = [...cluster.api.store.all('networks').values()].find(({ spec }) => spec.name === 'six');
+  const { subnet = '', subnet6 = '' } = network?.allocation ?? {};
+  const address = subnet.replace(/0\/\d+$/, '7');
+  const info = containerInfo({ networks: [{ network: network?.id ?? '', address }] });
+  for (const node of cluster.api.nodes.values()) {
+    node.answers.set('container.list', () => [info]);
+    node.answers.set('container.inspect', () => info);
+  }
+  t.like((await networks(cluster, info.id))['six'], {
+    IPAddress: address,
+    IPPrefixLen: Number(subnet.split('/')[1]),
+    Gateway: network?.allocation?.gateway,
+    GlobalIPv6Address: subnet6.replace(/::\/64$/, '::7'),
+    GlobalIPv6PrefixLen: 64,
+  });
 });
