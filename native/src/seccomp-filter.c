@@ -11,6 +11,7 @@
 
 #include "config.h"
 #include "seccomp-projects.h"
+#include "seccomp-shorten.h"
 
 #define CACHE_SIZE 8
 #define WAIT_KILLABLE_RECV_FLAG (1u << 5) /* Linux 5.19 */
@@ -157,24 +158,42 @@ static void write_prologue(struct sock_filter out[PROLOGUE_SIZE]) {
   memcpy(out, prologue, sizeof prologue);
 }
 
+static size_t size_before(const cJSON *profile) {
+  return cJSON_IsTrue(json_member(profile, "keepsProjects")) ? SECCOMP_PROJECTS_SIZE : 0;
+}
+
 /* libseccomp writes the program into a descriptor; what keeps files in their projects comes before it. */
-static int export_program(scmp_filter_ctx filter, bool keeps_projects, struct seccomp_filter *out,
-                          struct shoal_error *err) {
+static int export_program(scmp_filter_ctx filter, size_t before, struct seccomp_filter *out, struct shoal_error *err) {
   int fd = memfd_create("shoal-seccomp", MFD_CLOEXEC);
   if (fd < 0) return SECCOMP_FAIL(err, errno, "memfd_create");
   int rc = seccomp_export_bpf(filter, fd);
   off_t size = lseek(fd, 0, SEEK_END);
   if (rc == 0 && (size <= 0 || size % (off_t)sizeof *out->instructions != 0)) rc = -EIO;
-  size_t before = PROLOGUE_SIZE + (keeps_projects ? SECCOMP_PROJECTS_SIZE : 0);
-  if (rc == 0) out->instructions = calloc(before + (size_t)size / sizeof *out->instructions, sizeof *out->instructions);
+  size_t ours = before + PROLOGUE_SIZE;
+  if (rc == 0) out->instructions = calloc(ours + (size_t)size / sizeof *out->instructions, sizeof *out->instructions);
   if (rc == 0 && out->instructions == NULL) rc = -ENOMEM;
-  if (rc == 0 && pread(fd, out->instructions + before, (size_t)size, 0) != size) rc = -EIO;
+  if (rc == 0 && pread(fd, out->instructions + ours, (size_t)size, 0) != size) rc = -EIO;
   close(fd);
   if (rc < 0) return SECCOMP_FAIL(err, -rc, "export of the program");
-  write_prologue(out->instructions);
-  if (keeps_projects) seccomp_projects_write(out->instructions + PROLOGUE_SIZE);
-  out->count = before + (size_t)size / sizeof *out->instructions;
+  if (before > 0) seccomp_projects_write(out->instructions);
+  write_prologue(out->instructions + before);
+  out->count = ours + (size_t)size / sizeof *out->instructions;
   return 0;
+}
+
+/* All but what comes before the prologue: that looks at arguments, and goes on with all the rest. */
+static void shorten(struct seccomp_filter *filter, size_t before) {
+  struct sock_filter *fresh = calloc(filter->count, sizeof *fresh);
+  if (fresh == NULL) return;
+  memcpy(fresh, filter->instructions, before * sizeof *fresh);
+  size_t count = seccomp_shorten(filter->instructions + before, filter->count - before, fresh + before);
+  if (count > 0) {
+    free(filter->instructions);
+    filter->instructions = fresh;
+    filter->count = before + count;
+  } else {
+    free(fresh);
+  }
 }
 
 /* The filter is for one thread that then becomes the command: there is nobody to synchronize with (TSYNC). */
@@ -229,7 +248,7 @@ static int check_notify(const cJSON *profile, struct seccomp_filter *out, struct
   return 0;
 }
 
-static int build(const cJSON *profile, struct seccomp_filter *out, struct shoal_error *err) {
+int seccomp_filter_build(const cJSON *profile, struct seccomp_filter *out, struct shoal_error *err) {
   static const char *const allowed[] = {
       "defaultAction", "defaultErrnoRet", "architectures", "syscalls", "flags", "keepsProjects", NULL};
   uint32_t default_action = 0;
@@ -248,7 +267,7 @@ static int build(const cJSON *profile, struct seccomp_filter *out, struct shoal_
   cJSON_ArrayForEach(rule, json_member(profile, "syscalls")) {
     if (rc == 0) rc = add_rule(filter, default_action, rule, err);
   }
-  if (rc == 0) rc = export_program(filter, cJSON_IsTrue(json_member(profile, "keepsProjects")), out, err);
+  if (rc == 0) rc = export_program(filter, size_before(profile), out, err);
   seccomp_release(filter);
   return rc;
 }
@@ -292,9 +311,11 @@ int seccomp_filter_get(const char *profile_json, struct seccomp_filter **out, st
   cJSON *profile = cJSON_Parse(profile_json);
   if (profile == NULL) return SECCOMP_FAIL(err, EINVAL, "linux.seccomp: not JSON");
   struct seccomp_filter *filter = calloc(1, sizeof *filter);
-  int rc = filter == NULL ? SECCOMP_FAIL(err, ENOMEM, "linux.seccomp") : build(profile, filter, err);
+  int rc = filter == NULL ? SECCOMP_FAIL(err, ENOMEM, "linux.seccomp") : seccomp_filter_build(profile, filter, err);
+  if (rc == 0) shorten(filter, size_before(profile));
   cJSON_Delete(profile);
   if (rc < 0) {
+    if (filter != NULL) free(filter->instructions);
     free(filter);
     return rc;
   }

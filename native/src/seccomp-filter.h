@@ -22,6 +22,8 @@ struct seccomp_filter {
 int seccomp_filter_get(const char *profile_json, struct seccomp_filter **out, struct shoal_error *err);
 /* Whether it asks somebody about any system call. */
 bool seccomp_notifies(const cJSON *profile);
+/* The program as libseccomp writes it, neither shortened nor kept. The instructions are the caller's. */
+int seccomp_filter_build(const cJSON *profile, struct seccomp_filter *out, struct shoal_error *err);
 void seccomp_filter_put(struct seccomp_filter *filter);
 
 #endif

@@ -37,17 +37,17 @@ static const struct {
 
 void seccomp_projects_write(struct sock_filter out[SECCOMP_PROJECTS_SIZE]) {
   const struct sock_filter program[] = {
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1]) + LOW_HALF),
-      IF(FS_IOC_FSSETXATTR, 2, 0),
-      IF(FS_IOC_SETFLAGS, 1, 0),
-      IF(FS_IOC32_SETFLAGS, 0, 12),
       IOCTL(0, 12),
       IOCTL(1, 8),
       IOCTL(2, 4),
       LOAD(nr),
-      IF(FILE_SETATTR, 3, 0),
-      IF(X32_BIT | FILE_SETATTR, 2, 0),
-      BPF_STMT(BPF_JMP | BPF_JA, 2),
+      IF(FILE_SETATTR, 7, 0),
+      IF(X32_BIT | FILE_SETATTR, 6, 0),
+      BPF_STMT(BPF_JMP | BPF_JA, 6),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1]) + LOW_HALF),
+      IF(FS_IOC_FSSETXATTR, 2, 0),
+      IF(FS_IOC_SETFLAGS, 1, 0),
+      IF(FS_IOC32_SETFLAGS, 0, 2),
       ERROR(EPERM),
       ERROR(ENOSYS),
   };

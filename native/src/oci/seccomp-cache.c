@@ -14,7 +14,7 @@
 #include "seccomp-filter.h"
 
 #define SLOTS 16
-#define MAGIC 0x53484f43u
+#define MAGIC 0x53484f44u /* another one whenever a profile is compiled to another program */
 #define BYTES_MAX (4u << 20)
 
 struct header {
