@@ -38,7 +38,15 @@ int net_namespace_open(const char *path, int *fd) {
   return path != NULL && *fd < 0 ? -errno : 0;
 }
 
+/* Without these a veth has one queue each way as well: but the kernel first makes one a processor, and waits for all
+ * processors when it takes the others away. */
+static void put_one_queue(struct nlmsghdr *request) {
+  mnl_attr_put_u32(request, IFLA_NUM_TX_QUEUES, 1);
+  mnl_attr_put_u32(request, IFLA_NUM_RX_QUEUES, 1);
+}
+
 static int put_veth(struct nlmsghdr *request, const cJSON *json, int peer_fd) {
+  put_one_queue(request);
   const cJSON *peer = cJSON_GetObjectItemCaseSensitive(json, "peer");
   struct nlattr *info = mnl_attr_nest_start(request, IFLA_LINKINFO);
   mnl_attr_put_strz(request, IFLA_INFO_KIND, "veth");
@@ -47,6 +55,7 @@ static int put_veth(struct nlmsghdr *request, const cJSON *json, int peer_fd) {
   /* Not IFF_UP yet: the kernel configures the far end before it knows its peer, and opening it is then ENOTCONN. */
   mnl_nlmsg_put_extra_header(request, sizeof(struct ifinfomsg));
   int result = net_link_identity(request, peer);
+  put_one_queue(request);
   if (peer_fd >= 0) mnl_attr_put_u32(request, IFLA_NET_NS_FD, (uint32_t)peer_fd);
   mnl_attr_nest_end(request, far);
   mnl_attr_nest_end(request, data);

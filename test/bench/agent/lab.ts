@@ -9,7 +9,9 @@ import { Containers } from '../../../agent/container/containers.ts';
 import { imageArchive } from '../../../agent/image/build-tar.ts';
 import { ImageService } from '../../../agent/image/image-service.ts';
 import { NetworkDriver } from '../../../agent/network/driver.ts';
+import { mountMemory } from '../../../agent/files/memory-directory.ts';
 import { TaskFiles } from '../../../agent/files/task-files.ts';
+import { removeTmpfs } from '../../../agent/native/tmpfs.ts';
 import { Volumes } from '../../../agent/volume/volumes.ts';
 import { ContainerClaims } from '../../../agent/worker/container-claims.ts';
 import { TaskExecutor } from '../../../agent/worker/executor.ts';
@@ -31,6 +33,8 @@ import { silentLogger } from '../../harness/silent-logger.ts';
 const CLUSTER = `bench${process.pid}`;
 const NODE = 'benchnode';
 const NETWORK = 'net1';
+/** An agent's is in memory, too: on /run. */
+const RUN_BYTES = 256 << 20;
 const never = new AbortController().signal;
 
 const spec: ServiceSpec = {
@@ -112,7 +116,10 @@ export async function startLab(count: number, undo: UndoStack): Promise<Lab> {
     await NetworkDriver.removeAll(CLUSTER);
   });
   const volumes = new Volumes(directory, () => containers.list(), silentLogger);
-  const containers: Containers = new Containers(directory, join(directory, 'run'), silentLogger);
+  const runDirectory = join(directory, 'run');
+  await mountMemory(runDirectory, RUN_BYTES);
+  undo.defer(() => removeTmpfs(runDirectory));
+  const containers: Containers = new Containers(directory, runDirectory, silentLogger);
   await containers.load();
   const cgroupParent = `/${leftoverName('bench')}${CLUSTER}`;
   undo.defer(() => removeCgroup(cgroupParent));
