@@ -310,6 +310,7 @@ export class NetworkDriver {
       attached: this.#attached,
       localRevision: this.#localRevision,
       ended: this.#ended,
+      fastPath: this.#kernel.hasFastPath,
     });
   }
 
