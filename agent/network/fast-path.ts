@@ -72,7 +72,7 @@ export function fastPathBase(view: NetworkView): KernelObject[] {
   const { network, self } = view;
   if (!hasFastPath(network, self)) return [];
   const families = familiesOf(network);
-  const arriving = families.flatMap(arrivingRules);
+  const arriving = families.map(toHere);
   const hook = `type filter hook ingress device "${TUNNEL}" priority filter`;
   return [
     { type: 'table', table: FAST_TABLE },
@@ -98,35 +98,34 @@ function ofTunnel(one: Chain): Chain {
   return { ...one, dev: TUNNEL };
 }
 
-/** From a container of this node, by its own address. */
+/**
+ * From a container of this node, by its own address. In as few rules as can be: each asks for the protocol anew. What has no hop
+ * left is routed, which tells the sender.
+ */
 function leavingRules(family: Family, { network, self }: NetworkView): string[] {
   const { ip } = family;
   const { translated, there } = namesOf(family);
   const { gateways, subnets } = rangesOf(family, network);
+  const toThere = `${ip} saddr != @${translated} ${hops(family)} > 1 fwd ${ip} to ${ip} daddr map @${there} device "${TUNNEL}"`;
   return [
+    ...(hasTunnel(network, self) ? [toThere] : []),
     `${ip} saddr @${translated} accept`,
-    lastHop(family),
-    ...(hasTunnel(network, self) ? [`fwd ${ip} to ${ip} daddr map @${there} device "${TUNNEL}"`] : []),
-    ...toHere(family),
+    toHere(family),
+    `${hops(family)} < 2 accept`,
     `${ip} daddr { ${gateways.join(', ')} } accept`,
     `${ip} daddr { ${subnets.join(', ')} } add @${translated} { ${ip} saddr }`,
   ];
 }
 
-function arrivingRules(family: Family): string[] {
-  const [known = '', forward = ''] = toHere(family);
-  return [known, lastHop(family), forward];
-}
-
-function toHere(family: Family): string[] {
+/** To a container of this node, by its address. */
+function toHere(family: Family): string {
   const { ip } = family;
   const { translated, here } = namesOf(family);
-  return [`${ip} daddr @${translated} accept`, `fwd ${ip} to ${ip} daddr device ${ip} daddr map @${here}`];
+  return `${ip} daddr != @${translated} ${hops(family)} > 1 fwd ${ip} to ${ip} daddr device ${ip} daddr map @${here}`;
 }
 
-/** Routing tells the sender of it. */
-function lastHop({ ip }: Family): string {
-  return `${ip} ${ip === 'ip' ? 'ttl' : 'hoplimit'} < 2 accept`;
+function hops({ ip }: Family): string {
+  return `${ip} ${ip === 'ip' ? 'ttl' : 'hoplimit'}`;
 }
 
 function rangesOf({ ip }: Family, network: NetworkAssignment): { gateways: string[]; subnets: string[] } {
