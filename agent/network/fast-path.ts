@@ -111,6 +111,7 @@ function leavingRules(family: Family, { network, self }: NetworkView): string[] 
     ...(hasTunnel(network, self) ? [toThere] : []),
     `${ip} saddr @${translated} accept`,
     toHere(family),
+    `${ip} daddr @${translated} accept`,
     `${hops(family)} < 2 accept`,
     `${ip} daddr { ${gateways.join(', ')} } accept`,
     `${ip} daddr { ${subnets.join(', ')} } add @${translated} { ${ip} saddr }`,
@@ -191,7 +192,9 @@ export function observeFastPaths({ chains, elements }: FastParts): KernelObject[
   const leftover = ({ set, key }: FastParts['elements'][number]): boolean =>
     families.some(({ names }) => names.here === set || names.translated === set) && !known.has(key);
   return [
-    ...[...devices].map(([dev, ways]): KernelObject => ({ type: 'fast-path', dev, table: SANDBOX_TABLE, ways })),
+    ...[...devices].map(
+      ([dev, ways]): KernelObject => ({ type: 'fast-path', dev, table: SANDBOX_TABLE, ways }),
+    ),
     ...elements
       .filter(leftover)
       .map((element): KernelObject => ({ type: 'element', table: FAST_TABLE, ...element })),

@@ -1,6 +1,6 @@
 /* A container's fast path: the chain of nftables at its device in the sandbox, and its place in the maps that lead to
- * it. By messages of our own: a container's start waits for it, and libnftables, which reads the table before it writes,
- * takes 3 ms for what the kernel does in 0.1. */
+ * it. By messages of our own: a container's start waits for it, and libnftables, which reads the table before it
+ * writes, takes 3 ms for what the kernel does in 0.1. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/ip.h>
@@ -48,9 +48,8 @@ static const char *name_in(const cJSON *json, const char *field) {
 }
 
 static int read_way(const cJSON *json, struct way *way) {
-  *way = (struct way){.chain = name_in(json, "chain"),
-                      .here = name_in(json, "here"),
-                      .translated = name_in(json, "translated")};
+  *way = (struct way){
+      .chain = name_in(json, "chain"), .here = name_in(json, "here"), .translated = name_in(json, "translated")};
   if (way->chain == NULL || way->here == NULL || way->translated == NULL) return -EINVAL;
   return net_parse_address(net_text(json, "address"), &way->address);
 }
@@ -241,7 +240,7 @@ static int delete_one(struct net_link *link, const struct fast_path *path, const
 }
 
 /* In one transaction, where all of it is there; the note of translations mostly is not, and is made to be deleted. */
-static int delete(struct net_netfilter *sockets, void *arg) {
+static int delete (struct net_netfilter *sockets, void *arg) {
   const struct fast_path *path = arg;
   struct batch batch;
   begin(&batch, &sockets->link);

@@ -10,8 +10,7 @@ import { id, lab, N1, N2 } from './network-world.ts';
 const NFT = '/usr/sbin/nft';
 const TABLE = ['netdev', 'shoal'];
 
-const sandboxOn = (net: NetworkLab, node: string): string =>
-  `shoal-${net.cluster}-${node.slice(0, 8)}-1001`;
+const sandboxOn = (net: NetworkLab, node: string): string => `shoal-${net.cluster}-${node.slice(0, 8)}-1001`;
 
 /** What a sandbox's fast path says of this set, map or chain. */
 async function listed(net: NetworkLab, node: string, ...what: string[]): Promise<string> {
@@ -36,14 +35,17 @@ async function portOf(net: NetworkLab, node: string, address: string): Promise<s
   return /dev (\S+)/.exec(route)?.[1] ?? '';
 }
 
-test.serial('containers reach one another past the sandbox; who uses a VIP is tracked from then on', async (t) => {
-  const net = await lab('f1');
-  t.teardown(() => net.down());
-  const visit = (from: string, to: string): Promise<string> => net.get({ task: id(from) }, `http://${to}/`);
-  await direct(net, t, visit);
-  await throughVip(net, t, visit);
-  await damage(net, t, visit);
-});
+test.serial(
+  'containers reach one another past the sandbox; who uses a VIP is tracked from then on',
+  async (t) => {
+    const net = await lab('f1');
+    t.teardown(() => net.down());
+    const visit = (from: string, to: string): Promise<string> => net.get({ task: id(from) }, `http://${to}/`);
+    await direct(net, t, visit);
+    await throughVip(net, t, visit);
+    await damage(net, t, visit);
+  },
+);
 
 type Visit = (from: string, to: string) => Promise<string>;
 
@@ -59,15 +61,7 @@ async function direct(net: NetworkLab, t: ExecutionContext, visit: Visit): Promi
       t.false(await tracks(net, node, address), `${address} on ${node}`);
   }
   // Each hop is told: both sandboxes, and then the container.
-  const trace = await net.inTask(id('r1'), [
-    'busybox',
-    'traceroute',
-    '-n',
-    '-q1',
-    '-w2',
-    '-m5',
-    '10.5.0.12',
-  ]);
+  const trace = await net.inTask(id('r1'), ['busybox', 'traceroute', '-n', '-q1', '-w2', '-m5', '10.5.0.12']);
   const hops = trace.stdout.split('\n').filter((line) => /^ *\d/.test(line));
   t.is(hops.length, 3, trace.stdout);
   t.regex(hops[2] ?? '', /10\.5\.0\.12/);
@@ -104,7 +98,9 @@ async function damage(net: NetworkLab, t: ExecutionContext, visit: Visit): Promi
   t.deepEqual(await translatedOn(net, N1), ['10.5.0.21'], 'an agent that starts leaves it');
   t.is((await net.inHost(sandbox, ['ip', 'link', 'del', 'vx0'])).code, 0);
   await until('tunnel', async () => (await visit('r1', '10.5.0.12')) === `${id('w2')} saw 10.5.0.41`);
-  await until('the rule has it', async () => /device "vx0"/.test(await listed(net, N1, 'chain', ...TABLE, 'out')));
+  await until('the rule has it', async () =>
+    /device "vx0"/.test(await listed(net, N1, 'chain', ...TABLE, 'out')),
+  );
   t.is(await visit('r1', '10.5.0.12'), `${id('w2')} saw 10.5.0.41`);
 
   const open = [
@@ -128,11 +124,7 @@ async function damage(net: NetworkLab, t: ExecutionContext, visit: Visit): Promi
 }
 
 /** A container that is connected to, and speaks first. */
-async function speaker(
-  net: NetworkLab,
-  t: ExecutionContext,
-  task: string,
-): Promise<Map<string, Socket>> {
+async function speaker(net: NetworkLab, t: ExecutionContext, task: string): Promise<Map<string, Socket>> {
   const fd = await openSocket(net.containerNs(id(task)), 'stream', '0.0.0.0', 81);
   const peers = new Map<string, Socket>();
   const server = sockets.createServer((socket) => {

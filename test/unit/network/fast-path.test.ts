@@ -31,7 +31,13 @@ function worldWith(more: Partial<Parameters<typeof network>[3]> = {}): World {
     ],
     tasks: [
       { ...running, taskId: 'h'.repeat(25), service: 'here', node: SELF, addresses: { front: '10.5.0.11' } },
-      { ...running, taskId: 't'.repeat(25), service: 'there', node: OTHER, addresses: { front: '10.5.0.12' } },
+      {
+        ...running,
+        taskId: 't'.repeat(25),
+        service: 'there',
+        node: OTHER,
+        addresses: { front: '10.5.0.12' },
+      },
     ],
   };
 }
@@ -80,15 +86,18 @@ test('none on ingress, where containers are kept apart, of another’s network, 
   }
   const set = assignmentsOf(worldWith(), SELF);
   t.deepEqual(sandboxOf(set, { ...selfOf(set), fastPath: false }).filter(isFast), []);
-  const guarded = assignmentsOf(worldWith({ allow } as never), SELF);
+  const guarded = assignmentsOf(worldWith({ allow }), SELF);
   const objects = sandboxOf(guarded, selfOf(guarded));
-  t.deepEqual(objects.filter(({ type }) => type === 'fast-path'), []);
+  t.deepEqual(
+    objects.filter(({ type }) => type === 'fast-path'),
+    [],
+  );
   t.true(objects.some(isFast), 'others of the network may have one');
 });
 
 test('a list takes it away; none comes back, nor to a device that was there before', (t) => {
   const open = assignmentsOf(worldWith(), SELF);
-  const guarded = assignmentsOf(worldWith({ allow: [{ from: ['there'] }] } as never), SELF);
+  const guarded = assignmentsOf(worldWith({ allow: [{ from: ['there'] }] }), SELF);
   const [before, after] = [open, guarded].map((set) => scopeOf(sandboxOf(set, selfOf(set))));
   if (before === undefined || after === undefined) return t.fail();
   const verbs = (from: typeof before, to: typeof before): string[] =>
