@@ -3,7 +3,13 @@
  * as rules of the sandbox. Every packet that goes the way in which its connection was opened is looked at, not only the first:
  * a list that changes is in force for what is open already. Answers pass. Without a list there is no rule at all.
  */
-import type { AllowRule, EndpointAssignment, NetworkAssignment } from '../../shared/model/index.ts';
+import type {
+  AllowRule,
+  AssignmentSet,
+  EndpointAssignment,
+  NetworkAssignment,
+  TaskAssignment,
+} from '../../shared/model/index.ts';
 import { type EndpointIndex, serviceKeyOf } from './endpoint-index.ts';
 import { type Family, familiesOf, inFamily } from './family.ts';
 import { chain, type KernelObject } from './kernel-object.ts';
@@ -79,11 +85,22 @@ export function sameRules(a: AllowLists, b: AllowLists): boolean {
   return a === b || JSON.stringify(a.objects) === JSON.stringify(b.objects);
 }
 
+/** Whether lists may say who connects to the task. */
+export function isGuarded(
+  { serviceId }: Pick<TaskAssignment, 'serviceId'>,
+  { networkId, allow }: NetworkAssignment,
+  { services }: Pick<AssignmentSet, 'services'>,
+): boolean {
+  return allow !== undefined || services.get(serviceKeyOf({ networkId, serviceId }))?.allowFrom !== undefined;
+}
+
 /** An end of a connection that was refused must be heard by the other, which would keep its own for hours. */
 const entry = (ip: Family['ip']): string[] => [
+  // A connection of before the list, which went the fast way: who opened it is not known.
+  'ct state new tcp flags & (syn | ack) != syn ct mark set 1',
   'oifname != "c*" accept',
   'ct state related accept',
-  'ct direction reply accept',
+  'ct direction reply ct mark != 1 accept',
   'tcp flags & rst == rst accept',
   `${ip} daddr vmap @guarded`,
 ];

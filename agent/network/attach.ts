@@ -1,7 +1,7 @@
 /** The work of giving one container its interfaces: short, because a container's start waits for it. */
 import type { AssignmentSet, TaskAssignment } from '../../shared/model/index.ts';
 import { containerObjects, type Interface, interfacesOf, type Joins, outOf } from './container-scope.ts';
-import { portObjects } from './local-objects.ts';
+import { goesFast, portObjects } from './local-objects.ts';
 import { mtuOf, possible, type Self } from './local.ts';
 import { addOps, type NetOp } from './diff.ts';
 import { type KernelObject, type Scope, scopeOf } from './kernel-object.ts';
@@ -47,7 +47,8 @@ export function attachPlan(
   joins?: Joins,
 ): AttachPlan {
   const interfaces = interfacesHere(task, set, self, joins);
-  const ports = portsOf(task, interfaces, self, containerNetns);
+  const fast = ({ network }: Interface): boolean => goesFast(task, network, set, self);
+  const ports = portsOf(task, interfaces, self, containerNetns, fast);
   const inside = containerObjects(interfaces, outOf(task)).flatMap((object) =>
     addOps(object, undefined, containerNetns),
   );
@@ -71,8 +72,10 @@ export function portsOf(
   interfaces: readonly Interface[],
   self: Self,
   containerNetns: string,
+  fast: (one: Interface) => boolean,
 ): { readonly vni: number; readonly netns: string; readonly objects: KernelObject[] }[] {
-  return interfaces.map(({ dev, number, address, network, mac }) => {
+  return interfaces.map((one) => {
+    const { dev, number, address, network, mac } = one;
     const mtu = mtuOf(network, self);
     // Where the container's eth is another network's, this one leads to the name server, and nothing else sets it up.
     const end =
@@ -82,7 +85,7 @@ export function portsOf(
     return {
       vni: network.vni,
       netns: `${self.netnsDir}/${sandboxName(self.prefix, network.vni)}`,
-      objects: portObjects(task, network, address, mtu, { ...end, netns: containerNetns, mtu }),
+      objects: portObjects(task, network, address, mtu, fast(one), { ...end, netns: containerNetns, mtu }),
     };
   });
 }

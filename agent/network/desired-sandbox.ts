@@ -13,6 +13,7 @@ import {
   peerNeighbour6,
   uplinkObjects6,
 } from './desired-sandbox6.ts';
+import { fastEndpoint, fastPathBase } from './fast-path.ts';
 import { backendsIn, type Family, familiesOf, inFamily, IPV6 } from './family.ts';
 import type { AllowLists } from './allow.ts';
 import { subnetsOf } from '../../shared/lib/network-subnets.ts';
@@ -68,6 +69,7 @@ export function sandboxBase(view: NetworkView, me: PeerAssignment, allowed: Allo
     ...ipv6Base(view, me),
     ...uplink(view),
     ...(view.network.ingress ? originObjects(view, me) : []),
+    ...fastPathBase(view),
     ...localObjects(view),
     ...familiesOf(view.network).flatMap((family) => tableObjects(view, family)),
     ...allowed.objects,
@@ -141,6 +143,7 @@ export function endpointObjects(
     ...peerObjects(peer, to),
     { type: 'route', dst, table: MAIN_TABLE, dev: TUNNEL, via: peer.address, onlink: true, src },
     ...endpointObjects6(view, me, peer, endpoint),
+    ...fastEndpoint(view, peer, endpoint),
   ];
 }
 

@@ -2,10 +2,10 @@
  * PURE. The work of taking one container's interfaces away, where nothing else goes with them: on a node with a thousand
  * containers, to compute what all the others need costs more than all the rest of a removal.
  */
-import type { AssignmentSet, NetworkAssignment, TaskAssignment } from '../../shared/model/index.ts';
+import type { AssignmentSet, TaskAssignment } from '../../shared/model/index.ts';
+import { isGuarded } from './allow.ts';
 import { interfacesOf } from './container-scope.ts';
 import { diffScope } from './diff.ts';
-import { serviceKeyOf } from './endpoint-index.ts';
 import { familiesOf } from './family.ts';
 import { hostPortsOf } from './host-ports.ts';
 import { keyOf, type Scope } from './kernel-object.ts';
@@ -40,7 +40,7 @@ export function detachPlan(
     const held = sandboxes.get(network.vni);
     if (held === undefined) return undefined;
     const keys = [
-      ...portObjects(task, network, address, mtuOf(network, self)),
+      ...portObjects(task, network, address, mtuOf(network, self), true),
       ...familiesOf(network).flatMap((family) => sourcesOf(task, network, family)),
     ].map(keyOf);
     const stale = new Map(
@@ -54,14 +54,6 @@ export function detachPlan(
     removed.set(network.vni, keys);
   }
   return { batches: batches.filter(({ ops }) => ops.length > 0), removed };
-}
-
-function isGuarded(
-  { serviceId }: TaskAssignment,
-  { networkId, allow }: NetworkAssignment,
-  { services }: AssignmentSet,
-): boolean {
-  return allow !== undefined || services.get(serviceKeyOf({ networkId, serviceId }))?.allowFrom !== undefined;
 }
 
 /** Each of its networks has another task here, and none of those has its addresses. */

@@ -33,6 +33,7 @@ const ORDER: readonly KernelObject['type'][] = [
   'rate',
   'route',
   'rule',
+  'fast-path',
 ];
 
 const LINKS: ReadonlySet<KernelObject['type']> = new Set(['veth', 'vxlan', 'vlan', 'wireguard']);
@@ -80,7 +81,8 @@ export function diffScope(
   // Scopes are large, and mostly all of them stays: they are gone through as seldom as can be.
   const now = remade.size === 0 ? observed : new Map([...observed].filter(([, object]) => survives(object)));
   const wanted: KernelObject[] = [];
-  for (const [key, object] of desired) if (differs(now.get(key), object)) wanted.push(object);
+  for (const [key, object] of desired)
+    if (object.type !== 'fast-path' && differs(now.get(key), object)) wanted.push(object);
   const stale: KernelObject[] = [];
   for (const [key, object] of now) if (!desired.has(key)) stale.push(object);
   const nft = nftCommands(now, wanted, stale);
@@ -161,6 +163,8 @@ export function addOps(object: KernelObject, old: KernelObject | undefined, netn
       return [named('rate-add', object)];
     case 'route':
       return [named('route-add', object)];
+    case 'fast-path':
+      return [named('fast-path-add', object)];
     case 'table':
     case 'set':
     case 'chain':
@@ -199,6 +203,8 @@ function removeOps(object: KernelObject): NetOp[] {
         : [{ op: 'route-del', dst: object.dst, table: object.table }];
     case 'rule':
       return [named('rule-del', object)];
+    case 'fast-path':
+      return [named('fast-path-del', object)];
     case 'sysctl':
     case 'table':
     case 'set':

@@ -309,6 +309,7 @@ export class NetworkDriver {
       attached: this.#attached,
       localRevision: this.#localRevision,
       ended: this.#ended,
+      fastPath: this.#kernel.hasFastPath,
     });
   }
 

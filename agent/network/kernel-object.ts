@@ -95,7 +95,7 @@ export type KernelObject =
       readonly from?: string;
       readonly ipv6?: true;
     }
-  /** A table's name; with `ip6 ` before it, that of one of IPv6. */
+  /** A table's name; with `ip6 ` or `netdev ` before it, that of one of this family. */
   | { readonly type: 'table'; readonly table: string }
   | {
       readonly type: 'set';
@@ -114,6 +114,15 @@ export type KernelObject =
       readonly rules?: readonly string[];
       /** One mark a rule, kept as the rule's comment, by which an observed rule is recognised. */
       readonly marks: readonly string[];
+      /** The device whose number its rules know: they are made anew with it. */
+      readonly dev?: string;
+    }
+  /** Made with a container's device and never later; only the kernel knows what passed before. */
+  | {
+      readonly type: 'fast-path';
+      readonly dev: string;
+      readonly table: string;
+      readonly ways: readonly FastWay[];
     }
   | {
       readonly type: 'element';
@@ -122,6 +131,14 @@ export type KernelObject =
       readonly key: string;
       readonly value?: string;
     };
+
+/** A container's address, with the names of what is for its family: fast-path.ts. */
+export interface FastWay {
+  readonly address: string;
+  readonly chain: string;
+  readonly here: string;
+  readonly translated: string;
+}
 
 export type Chain = Extract<KernelObject, { type: 'chain' }>;
 
@@ -160,6 +177,8 @@ export function keyOf(object: KernelObject): string {
       return `set ${object.table} ${object.name}`;
     case 'chain':
       return `chain ${object.table} ${object.name}`;
+    case 'fast-path':
+      return `fast-path ${object.dev}`;
     case 'element':
       return `element ${object.table} ${object.set} ${object.key}`;
     default:
@@ -198,6 +217,7 @@ export function fingerprintOf(object: KernelObject): string {
     case 'address':
     case 'table':
     case 'set':
+    case 'fast-path':
       return '';
     default:
       return assertNever(object);

@@ -9,6 +9,7 @@ import type { DesiredState, SandboxState } from './desired.ts';
 import type { DetachPlan } from './detach.ts';
 import type { DesiredChange, ScopeChange } from './desired-tracker.ts';
 import { IPV4, IPV6, tableIn } from './family.ts';
+import { FAST_TABLE, fastPathProbe } from './fast-path.ts';
 import type { KernelObject, Scope } from './kernel-object.ts';
 import { familied } from './nft-diff.ts';
 import { hostTable, sandboxName, uplinkPrefix, vniOfSandbox, wirePrefix, wireTable } from './names.ts';
@@ -38,6 +39,7 @@ export class Kernel {
   readonly #prefix: string;
   readonly #netnsDir: string;
   #last: Known | undefined;
+  #hasFastPath: boolean | undefined;
 
   constructor(prefix: string, netnsDir: string) {
     this.#prefix = prefix;
@@ -46,6 +48,11 @@ export class Kernel {
 
   pathOf(vni: number): string {
     return `${this.#netnsDir}/${sandboxName(this.#prefix, vni)}`;
+  }
+
+  /** Whether the kernel has what fast-path.ts needs; known from the first reading on. */
+  get hasFastPath(): boolean {
+    return this.#hasFastPath === true;
   }
 
   /** What was last read or made; read now if there is none. */
@@ -127,6 +134,7 @@ export class Kernel {
 
   async #read(): Promise<Known> {
     await mkdir(this.#netnsDir, { recursive: true });
+    this.#hasFastPath ??= await isTaken(fastPathProbe(hostTable(this.#prefix)));
     const names = await readdir(this.#netnsDir);
     const vnis = names.flatMap((name) => vniOfSandbox(this.#prefix, name) ?? []);
     const [host, ...sandboxes] = await Promise.all([
@@ -159,10 +167,7 @@ export class Kernel {
       const netns = this.pathOf(vni);
       const dump = (await dumpNamespace(netns, SANDBOX_SYSCTLS)) as NamespaceDump;
       const tables = dump.sysctls['ipv6/conf/all/disable_ipv6'] === '0' ? [IPV4, IPV6] : [IPV4];
-      const table = await readTables(
-        netns,
-        tables.map((family) => family.table),
-      );
+      const table = await readTables(netns, [...tables.map((family) => family.table), FAST_TABLE]);
       await setImmediate();
       return { vni, scope: observeScope(dump, table, () => true), seen: observeSeen(table) };
     } catch (error) {
@@ -215,6 +220,17 @@ function changed(
     else next.set(key, object);
   }
   return next;
+}
+
+/** Whether the kernel knows all of it. */
+async function isTaken(commands: string): Promise<boolean> {
+  try {
+    await applyBatches([{ netns: null, ops: [{ op: 'nft', commands }] }]);
+    return true;
+  } catch (error) {
+    if (error instanceof NetworkCallError) return false;
+    throw error;
+  }
 }
 
 async function readTables(netns: string | null, names: readonly string[]): Promise<TableDump> {

@@ -4,11 +4,13 @@
  */
 import { readBandwidth } from '../../shared/lib/bandwidth.ts';
 import { address6 } from '../../shared/lib/network-ipv6.ts';
-import type { NetworkAssignment, TaskAssignment } from '../../shared/model/index.ts';
+import type { AssignmentSet, NetworkAssignment, TaskAssignment } from '../../shared/model/index.ts';
+import { isGuarded } from './allow.ts';
 import { portObjects6 } from './desired-sandbox6.ts';
+import { fastPathObject, hasFastPath } from './fast-path.ts';
 import { type Family, inFamily } from './family.ts';
 import { type KernelObject, MAIN_TABLE } from './kernel-object.ts';
-import { localTasks, mtuOf, type NetworkView } from './local.ts';
+import { localTasks, mtuOf, type NetworkView, type Self } from './local.ts';
 import { portName } from './names.ts';
 
 /** What a task adds by this text, made when it is asked for the first time. */
@@ -21,13 +23,26 @@ const sources = new WeakMap<TaskAssignment, Made>();
 export const proxyDelay = (dev: string): string => `ipv4/neigh/${dev}/proxy_delay`;
 
 /** Interfaces of the containers that have them. */
-export function localObjects({ network, self }: NetworkView): KernelObject[] {
+export function localObjects({ network, set, self }: NetworkView): KernelObject[] {
   const mtu = mtuOf(network, self);
-  return [...self.attached.values()].flatMap((task) =>
-    made(ports, task, `${network.networkId} ${mtu} ${network.subnet6 ?? ''}`, () =>
-      addressesOn(task, network.networkId).flatMap((address) => portObjects(task, network, address, mtu)),
-    ),
-  );
+  return [...self.attached.values()].flatMap((task) => {
+    const fast = goesFast(task, network, set, self);
+    return made(ports, task, `${network.networkId} ${mtu} ${network.subnet6 ?? ''} ${fast}`, () =>
+      addressesOn(task, network.networkId).flatMap((address) =>
+        portObjects(task, network, address, mtu, fast),
+      ),
+    );
+  });
+}
+
+/** Whether a container's packets may pass by the rules of the sandbox, if it never had any other way. */
+export function goesFast(
+  task: TaskAssignment,
+  network: NetworkAssignment,
+  set: Pick<AssignmentSet, 'services'>,
+  self: Self,
+): boolean {
+  return hasFastPath(network, self) && !isGuarded(task, network, set);
 }
 
 /** The sandbox's end of one interface of a container. `peer` says how to make it. */
@@ -36,6 +51,7 @@ export function portObjects(
   network: NetworkAssignment,
   address: string,
   mtu: number,
+  fast: boolean,
   peer?: { name: string; netns: string; mtu: number; up?: false; mac?: string },
 ): KernelObject[] {
   const dev = portName(task.taskId);
@@ -45,6 +61,7 @@ export function portObjects(
     { type: 'sysctl', path: proxyDelay(dev), value: '0' },
     { type: 'route', dst: `${address}/32`, table: MAIN_TABLE, dev },
     ...portObjects6(task.taskId, address6(network, address)),
+    ...(fast ? [fastPathObject(dev, network, address)] : []),
     // What the sandbox's end sends is what the container gets.
     ...(into === undefined ? [] : [{ type: 'rate' as const, dev, bytesPerSecond: into }]),
   ];

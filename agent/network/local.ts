@@ -35,6 +35,8 @@ export interface Self {
   readonly ownVlans?: ReadonlySet<string>;
   /** Names of all devices of the host, as they were seen last. */
   readonly hostLinks?: ReadonlySet<string>;
+  /** The kernel can forward packets as they come in by a device (nft-fwd). */
+  readonly fastPath?: boolean;
   /** The kernel has no IPv6. */
   readonly noIpv6?: true;
   /** Devices of the host that would stop taking router advertisements if it began to forward. Absent: none. */

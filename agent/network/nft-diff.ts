@@ -47,7 +47,7 @@ export function nftCommands(
 
 /** With its family before it, as nft wants it. */
 export function familied(table: string): string {
-  return table.startsWith('ip6 ') ? table : `ip ${table}`;
+  return table.includes(' ') ? table : `ip ${table}`;
 }
 
 function addSet(set: Extract<KernelObject, { type: 'set' }>): string {
@@ -65,7 +65,8 @@ function fillChain(chain: Chain, exists: boolean): string[] {
   const rules = (chain.rules ?? []).map(
     (rule, index) => `add rule ${where} ${rule} comment "${chain.marks[index]}"`,
   );
-  return exists ? [`flush chain ${where}`, ...rules] : rules;
+  // A device that goes takes a chain hooked to it along, and no other.
+  return exists || chain.dev !== undefined ? [`flush chain ${where}`, ...rules] : rules;
 }
 
 /** Emptied first: a rule of another chain that is removed as well may still lead to it. */

@@ -1,5 +1,7 @@
 /** From what the kernel reports to the objects that are Shoal's: the kernel's own and others' are left out. */
+import { FAST_TABLE, isOfEndpoints, isSharedChain, observeFastPaths } from './fast-path.ts';
 import { type KernelObject, scopeOf } from './kernel-object.ts';
+import { TUNNEL } from './names.ts';
 import { SEEN, seenAddresses } from './seen-flows.ts';
 
 /** Marks Shoal's routes and rules (SHOAL_RTPROT of the native library). */
@@ -161,6 +163,8 @@ function observeRule(rule: NamespaceDump['rules'][number]): KernelObject[] {
   ];
 }
 
+type ElementOf = Extract<KernelObject, { type: 'element' }>;
+
 interface NftObject {
   readonly family?: string;
   readonly name?: string;
@@ -168,29 +172,40 @@ interface NftObject {
   readonly chain?: string;
   readonly comment?: string;
   readonly elem?: readonly unknown[];
+  readonly expr?: readonly { readonly fwd?: { readonly dev?: unknown } }[];
 }
 
 function observeTable(dump: TableDump): KernelObject[] {
   const marks = new Map<string, string[]>();
   const objects: KernelObject[] = [];
+  const fast: { chains: string[]; elements: ElementOf[] } = { chains: [], elements: [] };
   for (const entry of dump.nftables) {
     const [kind, body] = Object.entries(entry)[0] ?? [];
     const { family, name = '', chain = '', comment = '', elem = [], ...rest } = (body ?? {}) as NftObject;
-    const prefix = family === 'ip6' ? 'ip6 ' : '';
+    const prefix = family === undefined || family === 'ip' ? '' : `${family} `;
     const table = `${prefix}${rest.table ?? ''}`;
+    const isFast = table === FAST_TABLE;
     if (kind === 'table') objects.push({ type: 'table', table: `${prefix}${name}` });
     if (kind === 'set' || kind === 'map') {
       objects.push({ type: 'set', table, name, of: '' });
-      if (name !== SEEN) objects.push(...elem.map((one) => observeElement(table, name, one)));
+      const elements = name === SEEN ? [] : elem.map((one) => observeElement(table, name, one));
+      if (isFast && !isOfEndpoints(name)) fast.elements.push(...elements);
+      else objects.push(...elements);
     }
-    if (kind === 'chain') {
+    if (kind === 'chain' && isFast && !isSharedChain(name)) fast.chains.push(name);
+    else if (kind === 'chain') {
       const own: string[] = [];
       marks.set(`${table} ${name}`, own);
-      objects.push({ type: 'chain', table, name, marks: own });
+      objects.push({ type: 'chain', table, name, marks: own, ...(isFast ? { dev: TUNNEL } : {}) });
     }
-    if (kind === 'rule') marks.get(`${table} ${chain}`)?.push(comment);
+    if (kind === 'rule') marks.get(`${table} ${chain}`)?.push(leadsNowhere(rest.expr) ? '' : comment);
   }
-  return objects;
+  return [...objects, ...observeFastPaths(fast)];
+}
+
+/** A rule that forwards by a tunnel that is no more: it knows it by a number, and is not what its comment says. */
+function leadsNowhere(expressions: NftObject['expr'] = []): boolean {
+  return expressions.some(({ fwd }) => typeof fwd?.dev === 'string' && fwd.dev !== TUNNEL);
 }
 
 /** What the kernel has noted in sets of its own of these tables: those are not compared. */
@@ -202,7 +217,7 @@ export function observeSeen({ nftables }: TableDump): string[] {
 }
 
 /** A set's element is a value; a map's is a pair. */
-function observeElement(table: string, set: string, element: unknown): KernelObject {
+function observeElement(table: string, set: string, element: unknown): ElementOf {
   if (!Array.isArray(element)) return { type: 'element', table, set, key: textOf(element) };
   return { type: 'element', table, set, key: textOf(element[0]), value: textOf(element[1]) };
 }

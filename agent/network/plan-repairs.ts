@@ -13,6 +13,7 @@ const KINDS: Readonly<Record<string, string>> = {
   rule: 'rule',
   sysctl: 'sysctl',
   nft: 'nftables',
+  fast: 'nftables',
 };
 
 /** An operation each, and a line each of nftables' commands. */

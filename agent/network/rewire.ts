@@ -34,7 +34,8 @@ export function rewirePlan(
   const stays = new Set(staying.map(({ dev }) => dev));
   const stale = dump.links.map(({ name }) => name).filter((name) => isOurs(name) && !stays.has(ethOf(name)));
   const fresh = wanted.filter((one) => !stays.has(one.dev));
-  const ports = portsOf(task, fresh, self, netns);
+  // It may have had the network before, and connections by it.
+  const ports = portsOf(task, fresh, self, netns, () => false);
   const now = scopeOf(
     observed.filter((object) => {
       const dev = deviceOf(object);

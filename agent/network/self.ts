@@ -11,7 +11,7 @@ import { KERNEL_HAS_IPV6, underlayMtu } from './underlay.ts';
 export const NETNS_DIR = '/run/netns';
 
 /** What the driver itself keeps of its containers and uplinks. */
-type Kept = Pick<Self, 'uplinkSlots' | 'attached' | 'localRevision' | 'ended'>;
+type Kept = Pick<Self, 'uplinkSlots' | 'attached' | 'localRevision' | 'ended' | 'fastPath'>;
 
 export function selfOf(
   options: NetworkDriverOptions,

@@ -77,6 +77,8 @@ static const struct {
     {"wg-peer-del", wireguard_peer_delete},
     {"sysctl", net_op_sysctl},
     {"nft", net_op_nft},
+    {"fast-path-add", net_op_fast_path_add},
+    {"fast-path-del", net_op_fast_path_delete},
     {"ct-flush", net_op_conntrack_flush},
     {"netns-add", namespace_add},
     {"netns-del", namespace_delete},

@@ -97,6 +97,8 @@ int net_op_rate(struct net_op *op, int add);
 int net_visit_rate(const struct nlmsghdr *message, void *list);
 int net_op_sysctl(struct net_op *op);
 int net_op_nft(struct net_op *op);
+int net_op_fast_path_add(struct net_op *op);
+int net_op_fast_path_delete(struct net_op *op);
 int net_op_conntrack_flush(struct net_op *op);
 
 #endif

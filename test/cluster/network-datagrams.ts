@@ -51,6 +51,14 @@ export function withoutSeen(ruleset: string): string {
   return ruleset.replaceAll(/(set udp_seen \{[^={}]*?)\s*elements = \{[^}]*\}/g, '$1');
 }
 
+/** `nft list ruleset` without what is of single containers' fast paths: one that has lost it stays without. */
+export function withoutFastPaths(ruleset: string): string {
+  return ruleset
+    .replaceAll(/(map here6? \{[^={}]*?)\s*elements = \{[^}]*\}/g, '$1')
+    .replaceAll(/(set translated6? \{[^={}]*?)\s*elements = \{[^}]*\}/g, '$1')
+    .replaceAll(/\n\tchain c\w+x+ \{[^}]*\}\n/g, '');
+}
+
 interface Conversation {
   say(text: string): Promise<string>;
   close(): void;

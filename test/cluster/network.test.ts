@@ -4,10 +4,18 @@ import type dgram from 'node:dgram';
 import dnsPacket from 'dns-packet';
 import test, { type ExecutionContext } from 'ava';
 import type { AllowRule } from '../../shared/model/index.ts';
-import { converse, datagrams, fromOutside, webAnswers, withoutSeen } from './network-datagrams.ts';
+import {
+  converse,
+  datagrams,
+  fromOutside,
+  webAnswers,
+  withoutFastPaths,
+  withoutSeen,
+} from './network-datagrams.ts';
 import { type NetworkLab, until, VXLAN_PORT } from './network-lab.ts';
 import { address6, overIpv6 } from './network-ipv6.ts';
 import { gainsIpv6, portsOverIpv6, stillAdvertised, wayOutOverIpv6 } from './network-ports6.ts';
+import { talk } from './network-talk.ts';
 import { id, lab, N1, N2, N3, networks } from './network-world.ts';
 
 test.serial('containers on two hosts: reach, balance, names, isolation', async (t) => {
@@ -248,7 +256,8 @@ test.serial('allow-lists: who may come, from where they are, also when they chan
     Promise.all(
       [N1, N2].map(async (node) => {
         const sandbox = `shoal-${net.cluster}-${node.slice(0, 8)}-1001`;
-        return withoutSeen((await net.inHost(sandbox, ['/usr/sbin/nft', 'list', 'ruleset'])).stdout);
+        const { stdout } = await net.inHost(sandbox, ['/usr/sbin/nft', 'list', 'ruleset']);
+        return withoutFastPaths(withoutSeen(stdout));
       }),
     );
   const before = await rules();
@@ -318,32 +327,6 @@ test.serial('allow-lists: who may come, from where they are, also when they chan
   t.deepEqual(await rules(), before, 'without lists there is no rule');
   await web?.say('to the end');
 });
-
-interface Talk {
-  say(text: string): Promise<void>;
-  send(text: string): void;
-  ended(): boolean;
-}
-
-/** A connection that stays open; what is said comes back. */
-async function talk(net: NetworkLab, t: ExecutionContext, task: string, to: string): Promise<Talk> {
-  const client = spawn('nsenter', [`--net=${net.containerNs(task)}`, 'busybox', 'nc', to, '80']);
-  t.teardown(() => client.kill('SIGKILL'));
-  let heard = '';
-  client.stdout.on('data', (data: Buffer) => {
-    heard += data.toString();
-  });
-  await until('greeting', async () => heard.includes(' saw '));
-  const send = (text: string): void => void client.stdin.write(`${text}\n`);
-  return {
-    send,
-    ended: () => client.exitCode !== null,
-    say: async (text) => {
-      send(text);
-      await until(`echo of ${text}`, async () => heard.includes(text));
-    },
-  };
-}
 
 test.serial('names: services, tasks, aliases, reverse, and the rest from outside', async (t) => {
   const net = await lab('t5');

@@ -10,6 +10,7 @@ const ADDS: Readonly<Record<string, KernelObject['type']>> = {
   'fdb-add': 'fdb',
   'rate-add': 'rate',
   'wg-peer-add': 'wg-peer',
+  'fast-path-add': 'fast-path',
   sysctl: 'sysctl',
 };
 
@@ -21,6 +22,7 @@ const DELETES: Readonly<Record<string, KernelObject['type']>> = {
   'fdb-del': 'fdb',
   'rate-del': 'rate',
   'wg-peer-del': 'wg-peer',
+  'fast-path-del': 'fast-path',
 };
 
 export class KernelModel {
@@ -79,7 +81,7 @@ export class KernelModel {
 
   #nft(line: string): void {
     const [verb, what, family, own = '', name = ''] = line.split(' ');
-    const table = family === 'ip6' ? `ip6 ${own}` : own;
+    const table = family === 'ip' ? own : `${family} ${own}`;
     if (what === 'table') return this.#nftTable(verb, table);
     if (!this.objects.has(`table ${table}`)) throw new Error(`no table: ${line}`);
     if (what === 'set' || what === 'map') return this.#nftSet(verb, table, name);

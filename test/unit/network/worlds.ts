@@ -28,6 +28,7 @@ export function selfWith(tasks: readonly TaskAssignment[], localRevision = 0): S
     mtu: 1450,
     vxlanPort: 4789,
     wire: WIRE,
+    fastPath: true,
     netnsDir: '/run/netns',
     uplinkSlots: new Map([
       ['front', 1],
