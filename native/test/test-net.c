@@ -77,8 +77,10 @@ static void test_links(void) {
   cJSON_Delete(before);
   cJSON_Delete(after);
   /* The kernel would make one a processor, and take them away again. */
-  CHECK(system("ip -n shoal-test-c-a -d link show v0 | grep -q 'numtxqueues 1 numrxqueues 1 '") == 0);
-  CHECK(system("ip -n shoal-test-c-b -d link show e0 | grep -q 'numtxqueues 1 numrxqueues 1 '") == 0);
+  if (system("ip -V 2>/dev/null | grep -q iproute2") == 0) {
+    CHECK(system("ip -n shoal-test-c-a -d link show v0 | grep -q 'numtxqueues 1 numrxqueues 1 '") == 0);
+    CHECK(system("ip -n shoal-test-c-b -d link show e0 | grep -q 'numtxqueues 1 numrxqueues 1 '") == 0);
+  }
   CHECK(apply(B, "{\"op\":\"link-set\",\"name\":\"e0\",\"up\":true}") == 0);
   CHECK(apply(B, "{\"op\":\"link-del\",\"name\":\"e9\"}") == 0);
   CHECK(apply(B, "{\"op\":\"link-set\",\"name\":\"e9\",\"up\":true}") == -ENODEV);
