@@ -35,13 +35,15 @@
  *   sysctl     path below /proc/sys/net, value, optional? (it need not exist)
  *   nft        commands (nft's own language, one transaction)
  *   fast-path-add  dev, table (of the family netdev), ways [{address, chain, here, translated}] of either family: a
- * chain named as the device and hooked to it leads what comes from the address to `chain`, and the map `here` leads to
- * the device. Without the table nothing is made. fast-path-del  the same; the address is taken out of the set
- * `translated`, too ct-flush   protocol, backends [ADDRESS] (translated connections to these), ports [N] (untranslated
- * ones to these), seen {table, set}?: in the table of this name of each family, the set to which rules add every
- * address that connections of the protocol are translated to, and take the unspecified one (0.0.0.0 or ::) away when it
- * is full. While that is in it, addresses that are not are not looked for. It is put in by this operation, with all
- * that it found, where it was not. netns-add  path                          netns-del  path
+ *              chain named as the device and hooked to it leads what comes from the address to `chain`, and the map
+ *              `here` leads to the device. Without the table nothing is made.
+ *   fast-path-del  the same; the address is taken out of the set `translated`, too
+ *   ct-flush   protocol, backends [ADDRESS] (translated connections to these), ports [N] (untranslated ones to these),
+ *              seen {table, set}?: in the table of this name of each family, the set to which rules add every address
+ *              that connections of the protocol are translated to, and take the unspecified one (0.0.0.0 or ::) away
+ *              when it is full. While that is in it, addresses that are not are not looked for. It is put in by this
+ *              operation, with all that it found, where it was not.
+ *   netns-add  path                          netns-del  path
  *
  * Returns 0 or -errno; err says which operation, with the kernel's own explanation where it gives one. */
 SHOAL_EXPORT int shoal_net_apply(const char *batches, struct shoal_error *err);
