@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "bpf.h"
 #include "cgroup.h"
 #include "check.h"
 #include "config.h"
@@ -303,47 +304,8 @@ static void the_plan_is_sealed(void) {
   close(fd);
 }
 
-/* Just enough of BPF to run a filter here. */
 static uint32_t run_filter(const struct seccomp_filter *filter, struct seccomp_data data) {
-  uint32_t a = 0, x = 0, memory[16] = {0};
-  for (size_t pc = 0; pc < filter->count; pc++) {
-    const struct sock_filter *i = &filter->instructions[pc];
-    switch (i->code) {
-    case BPF_LD | BPF_W | BPF_ABS:
-      memcpy(&a, (const char *)&data + i->k, 4);
-      break;
-    case BPF_ALU | BPF_AND | BPF_K:
-      a &= i->k;
-      break;
-    case BPF_ST:
-      memory[i->k] = a;
-      break;
-    case BPF_LD | BPF_MEM:
-      a = memory[i->k];
-      break;
-    case BPF_MISC | BPF_TAX:
-      x = a;
-      break;
-    case BPF_JMP | BPF_JA:
-      pc += i->k;
-      break;
-    case BPF_JMP | BPF_JEQ | BPF_K:
-      pc += a == i->k ? i->jt : i->jf;
-      break;
-    case BPF_JMP | BPF_JGT | BPF_K:
-      pc += a > i->k ? i->jt : i->jf;
-      break;
-    case BPF_JMP | BPF_JGE | BPF_K:
-      pc += a >= i->k ? i->jt : i->jf;
-      break;
-    case BPF_RET | BPF_K:
-      return i->k;
-    default:
-      (void)fprintf(stderr, "unknown instruction %#x (x %u)\n", i->code, x);
-      exit(1);
-    }
-  }
-  return 0;
+  return bpf_run(filter->instructions, filter->count, &data, NULL);
 }
 
 #if defined(__x86_64__)

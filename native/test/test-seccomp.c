@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "bpf.h"
 #include "check.h"
 #include "seccomp-filter.h"
 #include "seccomp-projects.h"
@@ -17,7 +18,7 @@
 #define X32_BIT 0x40000000u
 #define FEW_CALLS 40
 #define TRIALS 32
-#define UNKNOWN (SECCOMP_RET_DATA - 1) /* no program here returns it */
+#define UNKNOWN BPF_STOPPED
 
 static const uint32_t arches[] = {AUDIT_ARCH_X86_64, AUDIT_ARCH_I386, AUDIT_ARCH_AARCH64, AUDIT_ARCH_ARM, 0, 0x1234};
 #define ARCH_COUNT (sizeof arches / sizeof arches[0])
@@ -45,60 +46,23 @@ static void note_comparison(uint32_t field, uint32_t value) {
   compared.value = value;
 }
 
-static size_t jump(const struct sock_filter *i, uint32_t a) {
-  switch (i->code) {
-  case BPF_JMP | BPF_JA:
-    return i->k;
-  case BPF_JMP | BPF_JEQ | BPF_K:
-    return a == i->k ? i->jt : i->jf;
-  case BPF_JMP | BPF_JGT | BPF_K:
-    return a > i->k ? i->jt : i->jf;
-  case BPF_JMP | BPF_JGE | BPF_K:
-    return a >= i->k ? i->jt : i->jf;
-  case BPF_JMP | BPF_JSET | BPF_K:
-    return (a & i->k) != 0 ? i->jt : i->jf;
-  default:
-    (void)fprintf(stderr, "unknown instruction %#x\n", i->code);
-    exit(1);
-  }
+static int note(const struct sock_filter *i, uint32_t field) {
+  if (BPF_CLASS(i->code) == BPF_JMP && i->code != (BPF_JMP | BPF_JA)) note_comparison(field, i->k);
+  return 0;
+}
+
+/* Stops where the kernel would not find the answer without the arguments. */
+static int note_constant(const struct sock_filter *i, uint32_t field) {
+  const int is_load = i->code == (BPF_LD | BPF_W | BPF_ABS);
+  if (is_load ? i->k > offsetof(struct seccomp_data, arch)
+              : BPF_CLASS(i->code) != BPF_JMP && BPF_CLASS(i->code) != BPF_RET)
+    return 1;
+  return note(i, field);
 }
 
 /* The answer; with `constant` UNKNOWN if the kernel would not find it without the arguments. */
 static uint32_t answer(struct program program, const struct seccomp_data *data, bool constant) {
-  uint32_t a = 0, x = 0, field = 0, memory[BPF_MEMWORDS] = {0};
-  for (size_t pc = 0; pc < program.count; pc++) {
-    const struct sock_filter *i = &program.instructions[pc];
-    switch (i->code) {
-    case BPF_LD | BPF_W | BPF_ABS:
-      if (constant && i->k > offsetof(struct seccomp_data, arch)) return UNKNOWN;
-      field = i->k;
-      memcpy(&a, (const char *)data + field, 4);
-      break;
-    case BPF_ALU | BPF_AND | BPF_K:
-      a &= i->k;
-      break;
-    case BPF_ST:
-      memory[i->k] = a;
-      break;
-    case BPF_LD | BPF_MEM:
-      a = memory[i->k];
-      break;
-    case BPF_MISC | BPF_TAX:
-      x = a;
-      break;
-    case BPF_MISC | BPF_TXA:
-      a = x;
-      break;
-    case BPF_RET | BPF_K:
-      return i->k;
-    default:
-      if (i->code != (BPF_JMP | BPF_JA)) note_comparison(field, i->k);
-      pc += jump(i, a);
-    }
-    if (constant && BPF_CLASS(i->code) != BPF_JMP && i->code != (BPF_LD | BPF_W | BPF_ABS)) return UNKNOWN;
-  }
-  CHECK(!"a program that ends");
-  return UNKNOWN;
+  return bpf_run(program.instructions, program.count, data, constant ? note_constant : note);
 }
 
 /* From one call to the next an argument that was compared becomes what it was compared with, or a neighbour. */

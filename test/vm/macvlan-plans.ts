@@ -12,6 +12,7 @@ import { type Batch, makePlan } from '../../agent/network/plan.ts';
 import { rewirePlan } from '../../agent/network/rewire.ts';
 import type { OutsideNetwork, TaskAssignment } from '../../shared/model/index.ts';
 import { assignmentsOf, network, type World } from '../cluster/network-model.ts';
+import { EMPTY_DUMP } from '../harness/empty-dump.ts';
 
 const NODE = 'nodemmmmmmmmmmmmmmmmmmmmm';
 const PREFIX = prefixOf('vm', NODE);
@@ -66,17 +67,11 @@ export function macvlanPlans(dir: string): MacvlanPlans {
 
 /** What a container has when the device below its interface went. */
 const LEFT: NamespaceDump = {
+  ...EMPTY_DUMP,
   links: [
     { name: 'lo', up: true, mtu: 65_536 },
     { name: 'dns0', up: true, mtu: 1500, kind: 'veth' },
   ],
-  addresses: [],
-  routes: [],
-  rules: [],
-  neighbours: [],
-  fdb: [],
-  rates: [],
-  sysctls: {},
 };
 
 function netnsOf(name: string): string {

@@ -7,9 +7,10 @@ import { diffScope } from '../../../agent/network/diff.ts';
 import { FAST_TABLE, observeFastPaths } from '../../../agent/network/fast-path.ts';
 import { type KernelObject, scopeOf } from '../../../agent/network/kernel-object.ts';
 import type { Self } from '../../../agent/network/local.ts';
-import { type NamespaceDump, observeScope, type TableDump } from '../../../agent/network/observe.ts';
+import { observeScope, type TableDump } from '../../../agent/network/observe.ts';
 import type { AssignmentSet } from '../../../shared/model/index.ts';
 import { assignmentsOf, network, type World } from '../../cluster/network-model.ts';
+import { EMPTY_DUMP } from '../../harness/empty-dump.ts';
 import { SELF, selfWith, worlds } from './worlds.ts';
 
 const OTHER = 'n2bbbbbbbbbbbbbbbbbbbbbbb';
@@ -146,16 +147,6 @@ test('read back: chains are the containers’, and what is of none of them goes'
 });
 
 test('rules that know the tunnel by a number of before are made anew', (t) => {
-  const dump: NamespaceDump = {
-    links: [],
-    addresses: [],
-    routes: [],
-    rules: [],
-    neighbours: [],
-    fdb: [],
-    rates: [],
-    sysctls: {},
-  };
   const table = (dev: string): TableDump => ({
     nftables: [
       { table: { family: 'netdev', name: 'shoal' } },
@@ -164,7 +155,7 @@ test('rules that know the tunnel by a number of before are made anew', (t) => {
     ],
   });
   const marks = (dev: string): unknown => {
-    const chain = observeScope(dump, table(dev), () => true).get(`chain ${FAST_TABLE} out`);
+    const chain = observeScope(EMPTY_DUMP, table(dev), () => true).get(`chain ${FAST_TABLE} out`);
     return chain?.type === 'chain' ? chain.marks : undefined;
   };
   t.deepEqual(marks('vx0'), ['mark']);

@@ -5,6 +5,7 @@ import { observeScope, observeSeen } from '../../../agent/network/observe.ts';
 import { flowPlaces, flushes } from '../../../agent/network/withdrawn.ts';
 import type { AssignmentSet } from '../../../shared/model/index.ts';
 import { assignmentsOf, network, type World } from '../../cluster/network-model.ts';
+import { EMPTY_DUMP } from '../../harness/empty-dump.ts';
 import { flowPlace, SELF } from './worlds.ts';
 
 const SUBNET6 = 'fd00:5::/64';
@@ -109,11 +110,8 @@ test('what the kernel notes by itself is read, and not compared', (t) => {
     set('ip', 'sources', ['10.5.0.13']),
   ] as readonly Record<string, unknown>[];
   t.deepEqual(observeSeen({ nftables }), ['10.5.0.12', 'fd00:5::c']);
-  const nothing = {
-    ...{ links: [], addresses: [], routes: [], rules: [], neighbours: [], fdb: [], rates: [], sysctls: {} },
-  };
   t.deepEqual(
-    [...observeScope(nothing, { nftables }, () => true).keys()],
+    [...observeScope(EMPTY_DUMP, { nftables }, () => true).keys()],
     ['set shoal udp_seen', 'set ip6 shoal udp_seen', 'set shoal sources', 'element shoal sources 10.5.0.13'],
   );
 });
