@@ -117,12 +117,6 @@ static void put_number(struct nlmsghdr *message, uint16_t type, uint32_t number)
   mnl_attr_put_u32(message, type, htonl(number));
 }
 
-static void put_data(struct nlmsghdr *message, uint16_t type, const void *data, size_t size) {
-  struct nlattr *nest = mnl_attr_nest_start(message, type);
-  mnl_attr_put(message, NFTA_DATA_VALUE, size, data);
-  mnl_attr_nest_end(message, nest);
-}
-
 static void put_chain(struct batch *batch, const struct fast_path *path) {
   struct nlmsghdr *message = put_nft(batch, NFT_MSG_NEWCHAIN, NLM_F_CREATE);
   mnl_attr_put_strz(message, NFTA_CHAIN_TABLE, path->table);
@@ -152,7 +146,9 @@ static void put_equals(struct nlmsghdr *message, const void *value, size_t size)
   struct nlattr *data, *element = expression_start(message, "cmp", &data);
   put_number(message, NFTA_CMP_SREG, NFT_REG_1);
   put_number(message, NFTA_CMP_OP, NFT_CMP_EQ);
-  put_data(message, NFTA_CMP_DATA, value, size);
+  struct nlattr *nest = mnl_attr_nest_start(message, NFTA_CMP_DATA);
+  mnl_attr_put(message, NFTA_DATA_VALUE, size, value);
+  mnl_attr_nest_end(message, nest);
   expression_end(message, element, data);
 }
 
@@ -195,14 +191,7 @@ static void put_rule(struct batch *batch, const struct fast_path *path, const st
 static void put_element(struct batch *batch, uint16_t type, const char *table, const char *set,
                         const struct net_address *address, uint32_t index) {
   struct nlmsghdr *message = put_nft(batch, type, type == NFT_MSG_NEWSETELEM ? NLM_F_CREATE : 0);
-  mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_TABLE, table);
-  mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_SET, set);
-  struct nlattr *list = mnl_attr_nest_start(message, NFTA_SET_ELEM_LIST_ELEMENTS);
-  struct nlattr *element = mnl_attr_nest_start(message, NFTA_LIST_ELEM);
-  put_data(message, NFTA_SET_ELEM_KEY, address->bytes, address->size);
-  if (index) put_data(message, NFTA_SET_ELEM_DATA, &index, sizeof index);
-  mnl_attr_nest_end(message, element);
-  mnl_attr_nest_end(message, list);
+  net_nft_put_element(message, table, set, address, index);
 }
 
 static void put_of_device(struct batch *batch, uint16_t type, uint16_t table, uint16_t chain,

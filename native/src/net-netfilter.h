@@ -19,6 +19,9 @@ typedef int net_netfilter_work(struct net_netfilter *sockets, void *arg);
 int net_netfilter(const char *netns, net_netfilter_work *work, void *arg, struct shoal_error *err);
 /* net-nft.c: commands for work, one transaction. 0 or -errno. */
 int net_nft_run(struct net_netfilter *sockets, const char *commands);
+/* Adds one element to a request for a set; for a map, with the number that it leads to (0: none). */
+void net_nft_put_element(struct nlmsghdr *request, const char *table, const char *set, const struct net_address *key,
+                         uint32_t value);
 /* The namespace goes: nothing of it is kept. */
 void net_netfilter_forget(const char *netns);
 

@@ -1,6 +1,7 @@
 /* nftables through libnftables: the language of nft(8), one transaction a call. Its process-wide state is touched on
  * one thread only, that of net-netfilter.c. */
 #include <errno.h>
+#include <linux/netfilter/nf_tables.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,6 +44,24 @@ static int run_once(struct nft_call *call) {
 static int run(struct net_netfilter *sockets, void *arg) {
   struct nft_call *call = arg;
   return call->output != NULL || strlen(call->commands) > KEPT_TEXT ? run_once(call) : run_in(sockets->nft, call);
+}
+
+static void put_data(struct nlmsghdr *request, uint16_t type, const void *data, size_t size) {
+  struct nlattr *nest = mnl_attr_nest_start(request, type);
+  mnl_attr_put(request, NFTA_DATA_VALUE, size, data);
+  mnl_attr_nest_end(request, nest);
+}
+
+void net_nft_put_element(struct nlmsghdr *request, const char *table, const char *set, const struct net_address *key,
+                         uint32_t value) {
+  mnl_attr_put_strz(request, NFTA_SET_ELEM_LIST_TABLE, table);
+  mnl_attr_put_strz(request, NFTA_SET_ELEM_LIST_SET, set);
+  struct nlattr *list = mnl_attr_nest_start(request, NFTA_SET_ELEM_LIST_ELEMENTS);
+  struct nlattr *element = mnl_attr_nest_start(request, NFTA_LIST_ELEM);
+  put_data(request, NFTA_SET_ELEM_KEY, key->bytes, key->size);
+  if (value) put_data(request, NFTA_SET_ELEM_DATA, &value, sizeof value);
+  mnl_attr_nest_end(request, element);
+  mnl_attr_nest_end(request, list);
 }
 
 int net_nft_run(struct net_netfilter *sockets, const char *commands) {

@@ -25,15 +25,7 @@ static int ask(const struct net_seen *seen, struct net_link *link, const struct 
   struct nfgenmsg *header = mnl_nlmsg_put_extra_header(request, sizeof *header);
   header->nfgen_family = address->family;
   header->version = NFNETLINK_V0;
-  mnl_attr_put_strz(request, NFTA_SET_ELEM_LIST_TABLE, seen->table);
-  mnl_attr_put_strz(request, NFTA_SET_ELEM_LIST_SET, seen->set);
-  struct nlattr *list = mnl_attr_nest_start(request, NFTA_SET_ELEM_LIST_ELEMENTS);
-  struct nlattr *element = mnl_attr_nest_start(request, NFTA_LIST_ELEM);
-  struct nlattr *key = mnl_attr_nest_start(request, NFTA_SET_ELEM_KEY);
-  mnl_attr_put(request, NFTA_DATA_VALUE, address->size, address->bytes);
-  mnl_attr_nest_end(request, key);
-  mnl_attr_nest_end(request, element);
-  mnl_attr_nest_end(request, list);
+  net_nft_put_element(request, seen->table, seen->set, address, 0);
   return net_link_talk(link, request, NULL, 0);
 }
 
