@@ -49,9 +49,8 @@ export function hostBase(set: AssignmentSet, self: Self, views: readonly Network
     { type: 'sysctl', path: 'ipv4/ip_forward', value: '1' },
     ...(ipv6.length === 0 ? [] : forwarding6(self)),
     ...withUplink.flatMap(uplinkObjects),
-    ...tableObjects(IPV4, self),
+    ...tableObjects(IPV4, self, set.peers.get(self.nodeId)?.address),
     ...(ipv6.length === 0 ? [] : tableObjects(IPV6, self)),
-    ...untrackedObjects(set, self),
     ...hostPortObjects(set, self, withUplink),
   ];
 }
@@ -79,7 +78,8 @@ function uplinkObjects(view: NetworkView): KernelObject[] {
   ];
 }
 
-function tableObjects(family: Family, self: Self): KernelObject[] {
+/** `me` is the address that this node's tunnels have. */
+function tableObjects(family: Family, self: Self, me?: string): KernelObject[] {
   const { ip, type } = family;
   const uplinks = `"${uplinkPrefix(self.prefix)}*"`;
   const table = tableIn(family, hostTable(self.prefix));
@@ -100,18 +100,8 @@ function tableObjects(family: Family, self: Self): KernelObject[] {
     seenSet(family, table),
     chain(table, 'seen', seenRules(family, `oifname ${uplinks} `), SEEN_HOOK),
     chain(table, 'leave', leaveRules(family, uplinks), 'type nat hook postrouting priority srcnat'),
-    chain(
-      table,
-      'isolate',
-      [noTunnel(self.vxlanPort, uplinks), ...isolateRules(family, uplinks)],
-      'type filter hook forward priority filter',
-    ),
-    chain(
-      table,
-      'guard',
-      [noTunnel(self.vxlanPort, uplinks), ...guardRules(family, uplinks)],
-      'type filter hook input priority filter',
-    ),
+    chain(table, 'isolate', isolateRules(family, uplinks), 'type filter hook forward priority filter'),
+    ...rawChains(family, table, self, me),
   ];
 }
 
@@ -141,24 +131,6 @@ function publishingChains({ ip, loopback }: Family, table: string): KernelObject
   ];
 }
 
-/**
- * The tunnels' own packets are not tracked: each connection in them has a source port of its own, so each would be another
- * entry of the host's table, in which a full one loses packets; and nothing translates or asks for the state of what goes
- * from node to node. Only what bears this node's address: another's tunnel that is routed through here may need it.
- */
-function untrackedObjects(set: AssignmentSet, self: Self): KernelObject[] {
-  const me = set.peers.get(self.nodeId);
-  if (me === undefined) return [];
-  const table = hostTable(self.prefix);
-  const rule = (address: string): string[] => [
-    `ip ${address} ${me.address} udp dport ${self.vxlanPort} notrack`,
-  ];
-  return [
-    chain(table, 'tunnel_in', rule('daddr'), 'type filter hook prerouting priority raw'),
-    chain(table, 'tunnel_out', rule('saddr'), 'type filter hook output priority raw'),
-  ];
-}
-
 /*
  * In what follows `uplinks` is the pattern of their names. All that the host takes or forwards passes these rules, tunnels' and others'
  * packets alike: a device is known by the beginning of its name, not looked up, and what tells most packets apart is asked first.
@@ -169,12 +141,38 @@ function leaveRules({ ip, loopback }: Family, uplinks: string): string[] {
   return [`iifname ${uplinks} masquerade`, `oifname ${uplinks} ${ip} saddr ${loopback} masquerade`];
 }
 
+function rawChains(family: Family, table: string, self: Self, me?: string): KernelObject[] {
+  const arriving = arrivingRules(family, self, me);
+  const leaving = `ip saddr ${me} udp dport ${self.vxlanPort} notrack`;
+  return [
+    chain(table, 'arriving', arriving, 'type filter hook prerouting priority raw'),
+    ...(me === undefined
+      ? []
+      : [chain(table, 'tunnel_out', [leaving], 'type filter hook output priority raw')]),
+  ];
+}
+
 /**
- * A node takes packets of networks from whoever sends them to this port (RFC 7348 section 7): what a container sends there
- * would come out in any network.
+ * Before anything is tracked or translated, and in one chain, for each is a call more for each packet.
+ *
+ * The tunnels' own packets are not tracked: each connection in them has a source port of its own, so each would be another
+ * entry of the host's table, in which a full one loses packets; and nothing translates or asks for the state of what goes
+ * from node to node. Only what bears this node's address: another's tunnel that is routed through here may need it.
+ *
+ * From containers comes no tunnel: a node takes packets of networks from whoever sends them to this port (RFC 7348 section
+ * 7), and what a container sends there would come out in any network. Nor does anything for localhost, which route_localnet
+ * would let in: answers to what localhost asked of the mesh bear the uplink's address here.
  */
-const noTunnel = (vxlanPort: number, uplinks: string): string =>
-  `iifname ${uplinks} udp dport ${vxlanPort} drop`;
+function arrivingRules({ ip, loopback }: Family, { vxlanPort, prefix }: Self, me?: string): string[] {
+  const uplinks = `"${uplinkPrefix(prefix)}*"`;
+  return [
+    ...(me === undefined
+      ? []
+      : [`ip daddr ${me} udp dport ${vxlanPort} iifname != ${uplinks} notrack accept`]),
+    `iifname ${uplinks} udp dport ${vxlanPort} drop`,
+    `iifname ${uplinks} ${ip} daddr ${loopback} drop`,
+  ];
+}
 
 /** Into a sandbox goes what was published, and answers: nothing from another sandbox or from the outside. */
 function isolateRules({ prohibited }: Family, uplinks: string): string[] {
@@ -184,11 +182,6 @@ function isolateRules({ prohibited }: Family, uplinks: string): string[] {
     'ct status dnat accept',
     `reject with ${prohibited}`,
   ];
-}
-
-/** route_localnet must not open what listens on localhost to containers. */
-function guardRules({ ip, loopback }: Family, uplinks: string): string[] {
-  return [`${ip} daddr ${loopback} iifname ${uplinks} ct state new drop`];
 }
 
 function portDispatcher(family: Family, self: Self, protocol: MeshPort['protocol']): Dispatcher {

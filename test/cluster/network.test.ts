@@ -365,6 +365,7 @@ test.serial('names: services, tasks, aliases, reverse, and the rest from outside
   t.is(await overTcp(net, id('w1'), 'tasks.web'), '10.5.0.11 10.5.0.12');
   await change(net, t, () => ask('w1', 'tasks.web'));
   await noTunnel(net, t);
+  await noLocalhost(net, t);
   await restart(net, t);
   const conf = await net.send(N1, { verb: 'resolv-conf', taskId: id('w1') });
   t.regex(conf.value ?? '', /^nameserver 10\.5\.0\.1\n/);
@@ -403,6 +404,32 @@ async function noTunnel(net: NetworkLab, t: ExecutionContext): Promise<void> {
     return came.includes(VXLAN_PORT + 10);
   });
   t.false(came.includes(VXLAN_PORT));
+}
+
+/** Nor do those for localhost get to what listens there on the node, though the uplink takes them (route_localnet). */
+async function noLocalhost(net: NetworkLab, t: ExecutionContext): Promise<void> {
+  const came: string[] = [];
+  const host = { address: '10.99.0.1', port: 7001 };
+  const localhost = { address: '127.0.0.1', port: 7002 };
+  for (const { address, port } of [host, localhost]) {
+    const server = await datagrams(`/run/netns/${net.hostNs(N1)}`, address, port);
+    t.teardown(() => server.close());
+    server.on('message', () => came.push(address));
+  }
+  const uplinks = (await net.inHost(net.hostNs(N1), ['ip', '-br', 'link'])).stdout.match(/^su[^@]+/gm) ?? [];
+  const hook = `type filter hook ingress devices = { ${uplinks.join(', ')} } priority 0`;
+  const forged = [host, localhost].map(
+    ({ address, port }) => `ip daddr 198.51.100.9 udp dport ${port} ip daddr set ${address}`,
+  );
+  const rules = `table netdev forged { chain in { ${hook}; ${forged.join('; ')}; }; }`;
+  t.is((await net.inHost(net.hostNs(N1), ['/usr/sbin/nft', rules])).code, 0);
+  const client = await datagrams(net.containerNs(id('w1')), '0.0.0.0', 0);
+  t.teardown(() => client.close());
+  await until('what is sent after it has come', async () => {
+    for (const { port } of [localhost, host]) client.send('x', port, '198.51.100.9');
+    return came.includes(host.address);
+  });
+  t.false(came.includes(localhost.address));
 }
 
 /** A resolver that asks while there is no agent is not refused, so that it asks again. */
