@@ -1,7 +1,8 @@
 /**
  * Traffic between hosts made of namespaces on one bridge, in turns: over our overlay between two of them; over a bare VXLAN
- * device and bridge, and without any, between two others that have no rules; over docker's overlay between two of its daemons;
- * through a VIP among 10,000 services; and through a published port, against docker's userland proxy and a bare rule.
+ * device and bridge, and without any, between two others that have no rules; over the same between two whose containers have a
+ * way out, by a rule each; over docker's overlay between two of its daemons; through a VIP among 10,000 services; and through a
+ * published port, against docker's userland proxy and a bare rule.
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -29,7 +30,12 @@ const PLAIN = [
   { name: 'plain2', index: 12, lan: '10.99.0.12', inside: '10.77.0.2', gateway: '10.77.0.253' },
 ] as const;
 const [CLIENT_HOST, SERVER_HOST] = PLAIN;
-type Plain = (typeof PLAIN)[number];
+/** The same with what a host needs that lets its containers out. */
+const MASQUERADING = [
+  { name: 'out1', index: 13, lan: '10.99.0.13', inside: '10.77.0.3', gateway: '10.77.0.252' },
+  { name: 'out2', index: 14, lan: '10.99.0.14', inside: '10.77.0.4', gateway: '10.77.0.251' },
+] as const;
+type Plain = (typeof PLAIN | typeof MASQUERADING)[number];
 
 interface Way {
   /** A namespace: a name, or a path. */
@@ -48,14 +54,14 @@ export async function benchTraffic(): Promise<void> {
   await overlayRows(ways);
   await vipRows(lab, ways);
   // Last: with it the host tracks connections.
-  await inNs(lab.ns(CLIENT_HOST.name), ['sysctl', '-qw', 'net.ipv4.ip_forward=1']);
-  await inNs(lab.ns(CLIENT_HOST.name), ['/usr/sbin/nft', '-f', '-'], RULE);
+  await forwardBy(lab.ns(CLIENT_HOST.name), RULE);
   await portRows(ways);
 }
 
 interface Ways {
   readonly overlay: Way;
   readonly bare: Way;
+  readonly masquerading: Way;
   readonly docker: Way;
   readonly hosts: Way;
   readonly vip: Way;
@@ -66,11 +72,12 @@ interface Ways {
 
 async function makeWays(lab: NetworkLab, undo: UndoStack): Promise<Ways> {
   const [one, other] = [lab.ns(CLIENT_HOST.name), lab.ns(SERVER_HOST.name)];
-  for (const { name, lan, index } of PLAIN) await lab.addHost(name, lan, index);
-  await bareHost(lab, CLIENT_HOST, SERVER_HOST, undo);
-  await bareHost(lab, SERVER_HOST, CLIENT_HOST, undo);
+  const inside = await barePair(lab, PLAIN, undo);
+  const masquerading = await barePair(lab, MASQUERADING, undo);
+  for (const { name } of MASQUERADING) await forwardBy(lab.ns(name), WAY_OUT);
   const server = lab.containerNs(SERVER.taskId);
-  for (const namespace of [server, other, `${other}-bare`, `${one}-bare`]) await serve(namespace, undo);
+  const servers = [server, other, ...inside, masquerading[1]];
+  for (const namespace of servers) await serve(namespace, undo);
   await serve(lab.containerNs(CLIENT.taskId), undo);
   await serve(server, undo, PORTS.direct);
   await proxyOn(one, undo);
@@ -79,7 +86,8 @@ async function makeWays(lab: NetworkLab, undo: UndoStack): Promise<Ways> {
   return {
     docker,
     overlay: { from: lab.containerNs(CLIENT.taskId), host: SERVER.addresses.front, port: PORTS.pump },
-    bare: { from: `${one}-bare`, host: SERVER_HOST.inside, port: PORTS.pump },
+    bare: { from: inside[0], host: SERVER_HOST.inside, port: PORTS.pump },
+    masquerading: { from: masquerading[0], host: MASQUERADING[1].inside, port: PORTS.pump },
     hosts: { from: one, host: SERVER_HOST.lan, port: PORTS.pump },
     vip: { from: lab.containerNs(CLIENT.taskId), host: '10.5.0.200', port: PORTS.pump },
     mesh: { from: out, host: '10.99.0.1', port: PORTS.mesh },
@@ -88,8 +96,18 @@ async function makeWays(lab: NetworkLab, undo: UndoStack): Promise<Ways> {
   };
 }
 
+/** Two hosts, joined by VXLAN: the namespaces on their bridges. */
+async function barePair(
+  lab: NetworkLab,
+  [one, other]: readonly [Plain, Plain],
+  undo: UndoStack,
+): Promise<readonly [string, string]> {
+  for (const { name, lan, index } of [one, other]) await lab.addHost(name, lan, index);
+  return [await bareHost(lab, one, other, undo), await bareHost(lab, other, one, undo)];
+}
+
 /** A VXLAN device in a bridge, and a namespace on it, as one would make them by hand. */
-async function bareHost(lab: NetworkLab, host: Plain, other: Plain, undo: UndoStack): Promise<void> {
+async function bareHost(lab: NetworkLab, host: Plain, other: Plain, undo: UndoStack): Promise<string> {
   const namespace = lab.ns(host.name);
   const inside = `${namespace}-bare`;
   await run('ip', ['netns', 'add', inside]);
@@ -112,7 +130,22 @@ async function bareHost(lab: NetworkLab, host: Plain, other: Plain, undo: UndoSt
     `route add default via ${host.gateway}`,
   ])
     await inNs(inside, ['ip', ...command.split(' ')]);
+  return inside;
 }
+
+async function forwardBy(host: string, rules: string): Promise<void> {
+  await inNs(host, ['sysctl', '-qw', 'net.ipv4.ip_forward=1']);
+  await inNs(host, ['/usr/sbin/nft', '-f', '-'], rules);
+}
+
+/** As docker's own for the containers of a network. */
+const WAY_OUT = `table ip bare {
+  chain post {
+    type nat hook postrouting priority srcnat; policy accept;
+    ip saddr 10.77.0.0/24 oifname != "br-bare" masquerade
+  }
+}
+`;
 
 /** A container on each of two docker daemons in swarm mode, with the server in the second one's namespace. */
 async function dockerOverlay(lab: NetworkLab, undo: UndoStack): Promise<Way> {
@@ -208,7 +241,7 @@ async function inTurns(what: string, ways: readonly Way[], ...more: string[]): P
   return figures;
 }
 
-async function overlayRows({ overlay, bare, docker, hosts }: Ways): Promise<void> {
+async function overlayRows({ overlay, bare, masquerading, docker, hosts }: Ways): Promise<void> {
   const rows = [
     ['TCP, one stream', 'stream', 'Gbit/s', '1', 'more'],
     ['TCP, eight streams', 'stream', 'Gbit/s', '8', 'more'],
@@ -216,11 +249,15 @@ async function overlayRows({ overlay, bare, docker, hosts }: Ways): Promise<void
     ['there and back', 'echo', 'us', '1', 'less'],
   ] as const;
   for (const [name, what, unit, streams, better] of rows) {
-    const turns = await inTurns(what, [overlay, bare, docker, hosts], streams);
-    const [ours = [], bridge = [], theirs = [], underlay = []] = turns;
-    reportRounds(`network: ${name}, overlay against VXLAN and bridge`, ours, bridge, unit, better);
-    reportRounds(`network: ${name}, overlay against docker's overlay`, ours, theirs, unit, better);
-    reportRounds(`network: ${name}, overlay against the hosts' own network`, ours, underlay, unit, better);
+    const turns = await inTurns(what, [overlay, bare, masquerading, docker, hosts], streams);
+    const [ours = [], bridge = [], withWayOut = [], theirs = [], underlay = []] = turns;
+    for (const [peer, figures] of [
+      ['VXLAN and bridge', bridge],
+      ['VXLAN and bridge on hosts that masquerade', withWayOut],
+      ["docker's overlay", theirs],
+      ["the hosts' own network", underlay],
+    ] as const)
+      reportRounds(`network: ${name}, overlay against ${peer}`, ours, figures, unit, better);
   }
 }
 
