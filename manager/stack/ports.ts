@@ -49,16 +49,23 @@ function readShort(service: Section, item: Value, text: string): PublishedPort[]
   if (targets === undefined || (groups['published'] !== undefined && published === undefined)) {
     return fail(`ports from 1 to ${PORT_MAX}, a range from the lower to the higher, are expected`);
   }
-  if (published !== undefined && published.length !== targets.length) {
-    return fail('the two ranges differ in length');
-  }
-  return targets.map((targetPort, i) => ({
+  // As docker stack deploy has it: of several for one port of the container each leads to that.
+  const pairs = pair(published ?? targets.map(() => 0), targets);
+  if (pairs === undefined) return fail('the two ranges differ in length');
+  return pairs.map(([publishedPort, targetPort]) => ({
     protocol,
     targetPort,
-    publishedPort: published?.[i] ?? 0,
+    publishedPort,
     mode: 'ingress',
     ...(address.hostIp === undefined ? {} : { hostIp: address.hostIp }),
   }));
+}
+
+/** Ports by their place, or all of them with the only target. */
+function pair(published: readonly number[], targets: readonly number[]): [number, number][] | undefined {
+  const [first = 0] = targets;
+  if (targets.length !== 1 && published.length !== targets.length) return undefined;
+  return published.map((port, i) => [port, targets[i] ?? first]);
 }
 
 /** "80" or "80-90" -> the ports. */
@@ -81,7 +88,11 @@ function readLong(port: Section, item: Value): PublishedPort[] {
   if (!port.has('target'))
     port.problems.error(item, item.key, 'target is missing: the port in the container');
   if (published !== undefined && !/^\d+$/.test(published)) {
-    port.problems.error(item, `${item.key}.published`, `'${published}': one port is expected`);
+    port.problems.error(
+      item,
+      `${item.key}.published`,
+      `'${published}': one port is expected (the short form 8000-8010:80 publishes each of a range)`,
+    );
     return [];
   }
   const address = readHostAddress(hostIp ?? '');

@@ -283,6 +283,8 @@ services:
         protocol: tcp
         mode: ingress
       - 8181
+      - "9010-9012:9090"
+      - "9020-9021:9091-9092/udp"
     deploy: {mode: replicated, replicas: 1}
 `,
 };

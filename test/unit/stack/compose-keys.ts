@@ -114,7 +114,7 @@ export const SERVICE_KEYS: readonly KeySample[] = [
   key(
     'ports',
     '["80:80"]',
-    'short (ranges, `/udp`, `/sctp`) and long form, see below; on one or several addresses',
+    'short (ranges, `/udp`, `/sctp`) and long form, see below; on one or several addresses; each of `8000-8010:80` is published',
   ),
   key('post_start', '[{command: x}]', '[see below](#commands-before-and-after)'),
   key('pre_stop', '[{command: x}]', '[see below](#commands-before-and-after)'),
@@ -263,7 +263,7 @@ export const PORT_KEYS: readonly KeySample[] = [
   key('mode', 'host', '`ingress` or `host`'),
   key('name', 'web'),
   key('protocol', 'udp', '`tcp`, `udp`, `sctp`'),
-  key('published', '81'),
+  key('published', '81', 'one number'),
   key('target', '81'),
 ];
 

@@ -295,11 +295,16 @@ test('a port on one address', (t) => {
     { ...http, mode: 'host', hostIp: '192.0.2.7' },
   ]);
   t.deepEqual(ports('"127.0.0.1:8080-8081:80-81"').length, 2);
+  t.deepEqual(ports('"127.0.0.1:8080-8081:80"'), [
+    { ...http, hostIp: '127.0.0.1' },
+    { ...http, publishedPort: 8081, hostIp: '127.0.0.1' },
+  ]);
   for (const [text, why] of [
     ['"[fe80::1]:80:80"', /link-local/],
     ['"[::ffff:10.0.0.1]:80:80"', /an IPv4 address is written as one/],
     ['"localhost:80:80"', /an address of the nodes is expected/],
     ['"224.0.0.1:80:80"', /an address of the nodes/],
+    ['{target: 80, published: 80-90}', /published: '80-90': one port is expected \(the short form/],
     ['{target: 80, host_ip: "::1::"}', /host_ip: '::1::': an address of the nodes is expected/],
   ] as const)
     t.throws(() => ports(text), { message: why }, text);
