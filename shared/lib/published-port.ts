@@ -1,4 +1,5 @@
 /** PURE. What a published port holds of a node's addresses, and which of them can not be held at once. */
+import type { PortRange } from '../model/index.ts';
 import { isWildcard } from './host-address.ts';
 
 export interface PortClaim {
@@ -8,10 +9,29 @@ export interface PortClaim {
   readonly hostIp?: string;
 }
 
-/** `8080/tcp`, or `192.0.2.1:8080/tcp` or `[2001:db8::1]:8080/tcp` on one address. */
-export function portText({ hostIp, publishedPort, protocol }: PortClaim): string {
+/** One of which the number is still to be chosen, by whoever publishes it. */
+interface RangedPort extends PortClaim {
+  readonly among?: PortRange;
+}
+
+/**
+ * `8080/tcp`, or `192.0.2.1:8080/tcp` or `[2001:db8::1]:8080/tcp` on one address; `8080-8090/tcp` where one of a range is to be
+ * chosen.
+ */
+export function portText({ hostIp, publishedPort, among, protocol }: RangedPort): string {
   const at = hostIp === undefined ? '' : hostIp.includes(':') ? `[${hostIp}]:` : `${hostIp}:`;
-  return `${at}${publishedPort}/${protocol}`;
+  return `${at}${among?.join('-') ?? publishedPort}/${protocol}`;
+}
+
+/** The number is one of the range. */
+export function isAmong([first, last]: PortRange, number: number): boolean {
+  return number >= first && number <= last;
+}
+
+/** The first number of the range that will do. */
+export function firstAmong([first, last]: PortRange, suits: (number: number) => boolean): number | undefined {
+  for (let number = first; number <= last; number += 1) if (suits(number)) return number;
+  return undefined;
 }
 
 /** What two ports have in common that may collide; which are told apart by their addresses. */

@@ -166,12 +166,16 @@ export interface UpdateConfig {
   readonly maxFailureRatio: number;
 }
 
+export type PortRange = readonly [first: number, last: number];
+
 export interface PublishedPort {
   readonly name?: string;
   readonly protocol: 'tcp' | 'udp' | 'sctp';
   readonly targetPort: number;
-  /** 0: the manager chooses one from 30000-32767. */
+  /** 0: the manager chooses one of `among`, or from 30000-32767. */
   readonly publishedPort: number;
+  /** From the first to the last, both counted. Only with a `publishedPort` of 0; what was chosen stands without it. */
+  readonly among?: PortRange;
   readonly mode: 'ingress' | 'host';
   /** Published on this address only, where a node has it; 0.0.0.0 and :: are all of their family. Absent: on all. */
   readonly hostIp?: string;
@@ -290,6 +294,11 @@ export interface Service {
   readonly removing?: boolean;
   /** Set for a standalone container only: the API does not show it as a service. */
   readonly run?: ContainerRun;
+}
+
+/** What its users call it. */
+export function nounOf({ run }: Service): 'service' | 'container' {
+  return run === undefined ? 'service' : 'container';
 }
 
 /** The record at /revisions/<serviceId>.<revision>; immutable. */

@@ -297,6 +297,7 @@ const publishedPort = conforms<PublishedPort>()(
     protocol,
     targetPort: count,
     publishedPort: count,
+    among: z.tuple([count, count]).exactOptional(),
     mode: z.enum(['ingress', 'host']),
     hostIp: optionalText,
   }),

@@ -169,11 +169,13 @@ export function decodeEndpoint(raw: z.output<typeof zEndpoint>): Omit<NetworkAtt
   return { ...rest, address };
 }
 
+const PORT_MAX = 65_535;
+
 /** "80/tcp" to its parts; "80" is tcp. Throws InvalidError. */
 export function parsePort(text: string): { targetPort: number; protocol: PublishedPort['protocol'] } {
   const match = /^(\d{1,5})(?:\/(tcp|udp|sctp))?$/.exec(text);
   const targetPort = Number(match?.[1]);
-  if (match === null || targetPort < 1 || targetPort > 65_535)
+  if (match === null || targetPort < 1 || targetPort > PORT_MAX)
     throw new InvalidError(`invalid port specification: "${text}": such as 80/tcp is expected`);
   return { targetPort, protocol: (match[2] ?? 'tcp') as PublishedPort['protocol'] };
 }
@@ -193,6 +195,20 @@ function merged(bindings: readonly Binding[]): readonly Binding[] {
   });
 }
 
+/** A number, a range to choose one of, or nothing. Throws InvalidError. */
+function decodeHostPort(text: string, target: string): Pick<PublishedPort, 'publishedPort' | 'among'> {
+  const match = /^(\d{0,5})(?:-(\d{1,5}))?$/.exec(text);
+  const first = Number(match?.[1]);
+  const last = Number(match?.[2] ?? first);
+  const isRange = match?.[2] !== undefined;
+  if (match === null || last > PORT_MAX || last < first || (isRange && first < 1))
+    throw new InvalidError(
+      `HostConfig.PortBindings: invalid port specification: "${text}" for ${target}: ` +
+        `a number, or a range such as 8000-8010, up to ${PORT_MAX} is expected`,
+    );
+  return first === last ? { publishedPort: first } : { publishedPort: 0, among: [first, last] };
+}
+
 /** Ports are published on every node, with the numbers asked for or ones that the manager chooses. */
 export function decodePorts(host: RawHostConfig): PublishedPort[] {
   return Object.entries(host.PortBindings ?? {}).flatMap(([text, bindings]) => {
@@ -205,14 +221,9 @@ export function decodePorts(host: RawHostConfig): PublishedPort[] {
           `HostConfig.PortBindings: invalid address ${address} for ${text}: ${reading.problem}`,
         );
       const { hostIp } = reading;
-      const number = binding.HostPort ?? '';
-      if (!/^\d{0,5}$/.test(number) || Number(number) > 65_535)
-        throw new InvalidError(
-          `HostConfig.PortBindings: invalid port specification: "${number}" for ${text}: one number is expected`,
-        );
       return {
         ...port,
-        publishedPort: Number(number),
+        ...decodeHostPort(binding.HostPort ?? '', text),
         mode: 'ingress',
         ...(hostIp === undefined ? {} : { hostIp }),
       };

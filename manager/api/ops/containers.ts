@@ -16,6 +16,8 @@ import {
   type ContainerRun,
   isTerminal,
   type Network,
+  nounOf,
+  type PublishedPort,
   type Revision,
   type Service,
   type ServiceSpec,
@@ -29,7 +31,7 @@ import { waitForStore } from '../wait.ts';
 import { containerById, containerByName, type StoredContainer, storedContainer } from './container-reads.ts';
 import { findNetwork } from './networks.ts';
 import { revisionKey } from './service-reads.ts';
-import { portHolder, shortPort } from './port-holders.ts';
+import { fullRange, portHolder, shortPort } from './port-holders.ts';
 
 const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/;
 const NAME_MAX = 255;
@@ -196,14 +198,16 @@ function checkable(spec: ServiceSpec): ServiceSpec {
 }
 
 function requirePortsFree(store: Store, spec: ServiceSpec): void {
+  const on = ({ hostIp = '0.0.0.0', ...port }: PublishedPort): string => shortPort({ ...port, hostIp });
   const taken = portHolder(store, spec, undefined, false);
-  if (taken === undefined) return;
-  const { run, name } = taken.service;
-  const { hostIp = '0.0.0.0', ...port } = taken.wanted;
-  throw new ConflictError(
-    `Bind for ${shortPort({ ...port, hostIp })} failed: port is already allocated to ` +
-      `${run === undefined ? 'service' : 'container'} ${name}`,
-  );
+  if (taken !== undefined)
+    throw new ConflictError(
+      `Bind for ${on(taken.wanted)} failed: port is already allocated to ` +
+        `${nounOf(taken.service)} ${taken.service.name}`,
+    );
+  const full = fullRange(store, spec);
+  if (full !== undefined)
+    throw new ConflictError(`Bind for ${on(full)} failed: all ports of the range are already allocated`);
 }
 
 function networkGuards(store: Store, spec: ServiceSpec): Guard[] {

@@ -9,6 +9,7 @@ import { newId } from '../../../shared/lib/ids.ts';
 import {
   isTerminal,
   nodeNetworkOf,
+  nounOf,
   type Network,
   type NetworkAttachment,
   type NetworkSpec,
@@ -180,7 +181,8 @@ function requireUnused(network: Network, service: Service | undefined): void {
   if (service === undefined) return;
   const suffix = service.removing === true ? ', which is being removed: its tasks have not stopped yet' : '';
   throw new ForbiddenError(
-    `rpc error: code = FailedPrecondition desc = network ${network.spec.name} is in use by service ${service.name}${suffix}`,
+    `rpc error: code = FailedPrecondition desc = network ${network.spec.name} is in use by ` +
+      `${nounOf(service)} ${service.name}${suffix}`,
   );
 }
 

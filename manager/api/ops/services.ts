@@ -15,7 +15,7 @@ import type { ApiContext } from '../context.ts';
 import { checkServiceSpec } from '../validate/service-spec.ts';
 import { waitForStore } from '../wait.ts';
 import { fileGuards, resolveFiles } from './files.ts';
-import { portHolder, shortPort } from './port-holders.ts';
+import { holderText, portHolder, shortPort } from './port-holders.ts';
 import { resolveNetworks } from './networks.ts';
 import { takeReplicas } from './scaled.ts';
 import { currentSpec, revisionKey } from './service-reads.ts';
@@ -123,8 +123,8 @@ export function requirePortsFree(store: Store, spec: ServiceSpec, self: string |
   const mode = held.mode === 'host' ? 'a host-published port' : 'an ingress port';
   const port = shortPort(held) === shortPort(wanted) ? '' : `, ${portText(held)}`;
   throw new InvalidError(
-    `rpc error: code = InvalidArgument desc = port '${shortPort(wanted)}' is already in use by service ` +
-      `'${service.name}' (${service.id}) as ${mode}${port}`,
+    `rpc error: code = InvalidArgument desc = port '${shortPort(wanted)}' is already in use by ` +
+      `${holderText(service)} as ${mode}${port}`,
   );
 }
 

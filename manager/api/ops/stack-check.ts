@@ -1,5 +1,11 @@
 /** Everything that can be wrong with a converted stack in this cluster, found before anything is written. */
-import { modeFamily, nodeNetworkOf, type PublishedPort, STACK_LABEL } from '../../../shared/model/index.ts';
+import {
+  modeFamily,
+  nodeNetworkOf,
+  nounOf,
+  type PublishedPort,
+  STACK_LABEL,
+} from '../../../shared/model/index.ts';
 import { choice6Problem } from '../../../shared/lib/network-pools.ts';
 import { isLocal } from '../../../shared/lib/network-outside.ts';
 import { HeldPorts, portText } from '../../../shared/lib/published-port.ts';
@@ -92,10 +98,12 @@ function checkPorts(store: Store, services: readonly StackService[]): Found[] {
     const taken = portHolder(store, spec, self, false);
     const found: Found[] = [];
     // A service of the file keeps or gives up its ports in this same deployment.
-    const ours = services.some((service) => service.spec.name === taken?.service.name);
+    const single = taken?.service.run !== undefined;
+    const ours = !single && services.some((service) => service.spec.name === taken?.service.name);
     if (taken !== undefined && !ours) {
+      const holder = `${nounOf(taken.service)} ${taken.service.name}`;
       found.push({
-        message: `port ${portText(taken.wanted)} is already in use by service ${taken.service.name}`,
+        message: `port ${portText(taken.wanted)} is already in use by ${holder}`,
         ...place,
       });
     }

@@ -3,6 +3,9 @@ import { ownNetworkOf, type ServiceSpec } from '../../../shared/model/index.ts';
 import type { SpecProblem } from './service-spec.ts';
 
 const PORT_MAX = 65_535;
+/** Of the ranges to choose from. Each number of them may have to be looked at whenever the service is planned. */
+const RANGES_MAX = 256;
+const RANGES_PORTS_MAX = 200_000;
 
 export function checkPorts(spec: ServiceSpec): SpecProblem[] {
   const problems: SpecProblem[] = [];
@@ -32,7 +35,17 @@ export function checkPorts(spec: ServiceSpec): SpecProblem[] {
         "dnsrr can't be combined with a port published in ingress mode: use mode host, or endpoint mode vip",
     });
   }
-  return [...problems, ...checkOwnNetwork(spec)];
+  return [...problems, ...checkRanges(spec), ...checkOwnNetwork(spec)];
+}
+
+function checkRanges({ ports }: ServiceSpec): SpecProblem[] {
+  const widths = ports.flatMap(({ among }) => (among === undefined ? [] : [among[1] - among[0] + 1]));
+  const sum = widths.reduce((total, width) => total + width, 0);
+  if (widths.length <= RANGES_MAX && sum <= RANGES_PORTS_MAX) return [];
+  const message =
+    `${widths.length} ranges of ${sum} ports in all to choose from: ` +
+    `at most ${RANGES_MAX} ranges of ${RANGES_PORTS_MAX} ports in all are taken`;
+  return [{ field: 'ports', message }];
 }
 
 /** A container with its node's network binds the node's ports itself: such a port is only kept free for it. */

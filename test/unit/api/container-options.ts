@@ -139,7 +139,7 @@ export const HOST_OPTIONS: readonly OptionSample[] = [
     'PortBindings',
     '--publish',
     { '80/tcp': [{ HostPort: '8080' }] },
-    'on every node, or on one or several addresses of nodes',
+    'a number or a range to choose from; on every node, or on one or several addresses of nodes',
   ),
   option('RestartPolicy', '--restart', { Name: 'always' }, '`docker update` changes it'),
   option('AutoRemove', '--rm', true),

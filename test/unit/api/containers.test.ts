@@ -212,7 +212,11 @@ test('fields that Shoal does not have are refused with their names', (t) => {
     PortBindings: { '80/tcp': [{ HostIp: 'fe80::1' }] },
   });
   refuse(/invalid port specification: "80\/foo"/, { PortBindings: { '80/foo': [{}] } });
-  refuse(/one number is expected/, { PortBindings: { '80/tcp': [{ HostPort: '8000-8010' }] } });
+  for (const HostPort of ['8010-8000', '0-10', '8000-70000', '-80', '80-', '1-2-3'])
+    refuse(
+      new RegExp(`"${HostPort}" for 80/tcp: a number, or a range such as 8000-8010, up to 65535 is expected`),
+      { PortBindings: { '80/tcp': [{ HostPort }] } },
+    );
   refuse(/option 'huge=always' of \/x/, { Tmpfs: { '/x': 'exec,huge=always' } });
   refuse(/Duplicate mount point: \/x/, { Binds: ['/a:/x', 'v:/x'] });
   refuse(/invalid mode: nosuch/, { Binds: ['/a:/x:nosuch'] });
@@ -269,6 +273,17 @@ test('what a client asks for is what the container is', (t) => {
   t.deepEqual(
     spec.ports.map((port) => `${port.publishedPort}:${port.targetPort}/${port.protocol}`).toSorted(),
     ['0:53/udp', '80:80/tcp', '81:80/tcp'],
+  );
+  const ranged = { PortBindings: { '80/tcp': [{ HostPort: '81-90' }, { HostPort: '91-91' }] } };
+  t.deepEqual(
+    decodeContainer({ Image: 'a', HostConfig: ranged }).spec.ports.map((port) => [
+      port.publishedPort,
+      port.among,
+    ]),
+    [
+      [0, [81, 90]],
+      [91, undefined],
+    ],
   );
   t.deepEqual(warnings, ['LogConfig: tag: kept without an effect']);
   t.is((asked.hostConfig as Json).CpuQuota, 25_000);
