@@ -259,7 +259,7 @@ export class NetworkDriver {
   /** What managers are to know, and what is to be given back. */
   async #tell(set: AssignmentSet): Promise<void> {
     const { hostDump } = await this.#kernel.observed();
-    this.#news.tell(this.#foreignPorts.taken, this.#outside.drivers(hostDump));
+    this.#news.tell(this.#foreignPorts.taken, hostDump, this.#outside.drivers(hostDump));
     if (!this.#outside.owes) return;
     const self = this.#self(set, hostDump);
     this.#outside.settle(localTasks(set, self), [...neededNetworks(set, self), ...this.#lingering.kept]);

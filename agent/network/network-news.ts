@@ -1,6 +1,8 @@
-/** What a manager is to know of this node's networks: what was repaired, which ports others listen on, and which other networks it can be on. */
+/** What a manager is to know of this node's networks: what was repaired, which ports others listen on, which addresses it has, and which other networks it can be on. */
 import type { Logger, NetworkReport, NodeDrivers, TakenPort } from '../../shared/model/index.ts';
-import { MAX_DRIVERS, MAX_TAKEN_PORTS } from '../../shared/wire/node-schema.ts';
+import { MAX_ADDRESSES, MAX_DRIVERS, MAX_TAKEN_PORTS } from '../../shared/wire/node-schema.ts';
+import { hostAddresses } from './host-addresses.ts';
+import type { NamespaceDump } from './observe.ts';
 import { repairsIn } from './plan-repairs.ts';
 import type { Plan } from './plan.ts';
 
@@ -25,10 +27,12 @@ export class NetworkNews {
   }
 
   /** Nothing happens when that is as it was. */
-  tell(taken: readonly TakenPort[], drivers?: NodeDrivers): void {
+  tell(taken: readonly TakenPort[], host: Pick<NamespaceDump, 'addresses'>, drivers?: NodeDrivers): void {
+    const addresses = hostAddresses(host, MAX_ADDRESSES);
     const report = {
       repairs: Object.fromEntries(this.#repairs),
       takenPorts: taken.slice(0, MAX_TAKEN_PORTS),
+      ...(addresses === undefined ? {} : { addresses }),
       ...(drivers === undefined ? {} : { drivers: limited(drivers) }),
     };
     const text = JSON.stringify(report);

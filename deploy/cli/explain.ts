@@ -27,6 +27,7 @@ const serviceSchema = z.object({
   Tasks: z.object({ RunningTasks: z.number(), DesiredTasks: z.number(), CompletedTasks: z.number() }),
   Pending: z.object({ Count: z.number(), Explanation: explanationSchema }).optional(),
   Missing: z.object({ Count: z.number(), Explanation: explanationSchema }).optional(),
+  Addresses: z.array(z.string()).optional(),
   AllowLists: z.array(z.string()).optional(),
   Canary: z.array(z.string()).optional(),
   Ports: z.array(z.object({ Node: z.string(), Text: z.string() })).optional(),
@@ -93,6 +94,7 @@ function describeService(service: ServiceExplanation): string[] {
     Pending,
     Missing,
     Ports = [],
+    Addresses = [],
     AllowLists = [],
     Canary = [],
     Failures,
@@ -107,7 +109,7 @@ function describeService(service: ServiceExplanation): string[] {
   if (Missing !== undefined)
     lines.push(`${counted(Missing.Count, 'node')} without a task:`, ...describe(Missing.Explanation));
   lines.push(...Ports.map(({ Node, Text }) => `on ${Node}: ${Text}`));
-  lines.push(...AllowLists, ...Canary);
+  lines.push(...Addresses, ...AllowLists, ...Canary);
   if (Failures.length > 0) lines.push('last failures:');
   for (const { Time, Task, Node, State, Error } of Failures) {
     lines.push(

@@ -127,17 +127,19 @@ export class NodeRecords {
     }));
   }
 
-  /** The node has said on which of its ports others listen, which other networks it can be on, which devices it has, and so on. */
+  /** The node has said on which of its ports others listen, its addresses, which other networks it can be on, which devices it has, and so on. */
   async networksAre(
     nodeId: string,
-    { takenPorts, drivers, devices, confinement }: Omit<NetworkReport, 'repairs'>,
+    { takenPorts, addresses, drivers, devices, confinement }: Omit<NetworkReport, 'repairs'>,
     signal: AbortSignal,
   ): Promise<void> {
     await this.#update(nodeId, signal, (node) => {
-      const { takenPorts: _ports, drivers: _drivers, devices: _devices, confinement: _, ...rest } = node;
+      const { takenPorts: _ports, addresses: _own, drivers: _drivers, devices: _devices, ...more } = node;
+      const { confinement: _, ...rest } = more;
       return {
         ...rest,
         ...(takenPorts.length === 0 ? {} : { takenPorts }),
+        ...(addresses === undefined ? {} : { addresses }),
         ...(drivers === undefined ? {} : { drivers }),
         ...(devices === undefined ? {} : { devices }),
         ...(confinement === undefined ? {} : { confinement }),

@@ -35,6 +35,11 @@ function readIpv6(text: string): { readonly hostIp: string } | { readonly proble
   return { hostIp: formatAddress6(address) };
 }
 
+/** One that every node has for itself alone. */
+export function isLocalhost(hostIp: string): boolean {
+  return hostIp === '::1' || hostIp.startsWith('127.');
+}
+
 /** All addresses of one family. */
 export function isWildcard(hostIp: string): boolean {
   return hostIp === '0.0.0.0' || hostIp === '::';

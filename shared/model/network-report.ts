@@ -15,6 +15,8 @@ export interface NetworkReport {
   /** How many changes that others made to the kernel's state were undone since the agent began, by what they were made to. */
   readonly repairs: Readonly<Record<string, number>>;
   readonly takenPorts: readonly TakenPort[];
+  /** Of the machine's own devices, without those of localhost. Absent: too many to say. */
+  readonly addresses?: readonly string[];
   /** Absent: Shoal's own networks only. */
   readonly drivers?: NodeDrivers;
   /** Of its machine, besides: what is described there for containers. Absent: nothing. */

@@ -84,6 +84,8 @@ export interface Node {
   readonly index: number;
   /** As it said last. Absent: none. */
   readonly takenPorts?: readonly TakenPort[];
+  /** Its own, as it said last. Absent: it has not said any. */
+  readonly addresses?: readonly string[];
   /** As it said last. Absent: it can be on Shoal's own networks only. */
   readonly drivers?: NodeDrivers;
   /** As it said last. Absent: nothing is described there. */

@@ -82,6 +82,9 @@ export const taskUsageSchema = conforms<TaskUsage>()(
 /** A node with more than so many is believed of these. */
 export const MAX_TAKEN_PORTS = 256;
 
+/** A node with more addresses says none. */
+export const MAX_ADDRESSES = 256;
+
 /** A node with more devices, or plugins, is believed of these. */
 export const MAX_DRIVERS = 256;
 const driverNames = z.array(z.string().min(1).max(64)).max(MAX_DRIVERS);
@@ -132,6 +135,7 @@ export const networkReportSchema = conforms<NetworkReport>()(
     takenPorts: z
       .array(z.strictObject({ port: z.string().max(64), holder: z.enum(['theirs', 'ours']) }))
       .max(MAX_TAKEN_PORTS),
+    addresses: z.array(z.string().max(45)).max(MAX_ADDRESSES).exactOptional(),
     drivers: nodeDrivers.exactOptional(),
     devices: nodeDevices.exactOptional(),
     confinement: nodeConfinement.exactOptional(),

@@ -1,4 +1,4 @@
-/** docker run -p with a range of host ports, and what services make of one. */
+/** docker run -p with a range of host ports, what services make of one, and addresses that no node has. */
 import { busyboxImage, nginxImage } from '../images/images.ts';
 import { IMAGE, LOCAL, SWIFT, suite } from './suite.ts';
 
@@ -71,4 +71,39 @@ test('service create --publish FIRST-LAST:80: as the client has it, each of them
     /all ports of the range are already allocated/,
   );
   await docker.ok('service', 'rm', name);
+});
+
+test('run -p ADDRESS:80:80: that no node has the address is said, and once one has it answers there', async (t, scene) => {
+  const { docker, swarm, tag } = scene;
+  const name = `nowhere-${tag}`;
+  const node = swarm.node('a2');
+  const [port, absent] = [19_900 + Number(tag.slice(1)), '198.51.100.7'];
+  const run = (address: string) =>
+    docker.run(['run', '-d', '--name', name, '-h', 'x1', '-p', `${address}:${port}:80`, 'nginx']);
+  // What the nodes have said of themselves may be on its way.
+  await swarm.eventually(async () => {
+    const output = await run(absent);
+    t.is(output.code, 0, output.stderr);
+    if (output.stderr.includes(`no node has the address ${absent}: what is published there (80/tcp)`))
+      return true;
+    await docker.ok('rm', '-f', name);
+    return false;
+  });
+  t.is(await docker.ok('port', name), `80/tcp -> ${absent}:${port}`);
+  const change = (verb: 'add' | 'del') => node.run('ip', 'address', verb, `${absent}/32`, 'dev', 'lo');
+  await change('add');
+  try {
+    await swarm.eventually(async () =>
+      (await node.curl(`http://${absent}:${port}/`).catch(() => '')).startsWith('x1 '),
+    );
+  } finally {
+    await change('del');
+  }
+  await docker.ok('rm', '-f', name);
+  const there = await run(node.address);
+  t.deepEqual([there.code, there.stderr], [0, '']);
+  await swarm.eventually(async () =>
+    (await node.curl(`http://${node.address}:${port}/`).catch(() => '')).startsWith('x1 '),
+  );
+  await docker.ok('rm', '-f', name);
 });

@@ -14,6 +14,7 @@ import { serviceStatus } from '../codec/service-codec.ts';
 import { takenPortsOf } from '../codec/taken-ports.ts';
 import type { Store } from '../../store/store.ts';
 import type { ApiContext } from '../context.ts';
+import { addressWarnings } from './absent-addresses.ts';
 import { allowWarnings } from './allow-lists.ts';
 import { canaryWarnings } from './canaries.ts';
 import { currentSpec, specOf } from './service-reads.ts';
@@ -48,6 +49,7 @@ export function explainService(ctx: ApiContext, service: Service): object {
     Pending: explainPending(ctx, view, service, spec, tasks),
     Missing: isGlobalMode(spec.mode) ? explainMissing(ctx, view, service, spec, tasks) : undefined,
     Ports: explainPorts(store, service),
+    Addresses: given(addressWarnings(store, spec.ports)),
     AllowLists: explainLists(store, spec),
     Canary: given(canaryWarnings(store, spec)),
     Failures: failures(view, tasks),

@@ -21,6 +21,7 @@ import {
   type StackService,
 } from '../../stack/index.ts';
 import { driverName } from '../codec/network-driver.ts';
+import { addressWarnings } from './absent-addresses.ts';
 import { areOnOwnNodes, portHolder } from './port-holders.ts';
 import { checkServiceSpec } from '../validate/service-spec.ts';
 import { heldSubnets, overlap6, wantedSubnets } from './networks.ts';
@@ -117,6 +118,13 @@ function checkPorts(store: Store, services: readonly StackService[]): Found[] {
     }
     return found;
   });
+}
+
+/** Ports on addresses that no node has. */
+export function portWarnings(store: Store, services: readonly StackService[]): Found[] {
+  return services.flatMap(({ spec, source }) =>
+    addressWarnings(store, spec.ports).map((message) => ({ message, ...placeOf(source, ['ports']) })),
+  );
 }
 
 /** etcd takes 1.5 MiB in one request. */

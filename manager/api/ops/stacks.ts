@@ -18,7 +18,7 @@ import { createNetwork, removeNetwork } from './networks.ts';
 import { currentSpec } from './service-reads.ts';
 import { createService, removeService, resolveSpec, updateService } from './services.ts';
 import { ensureFile, fileDiffers, removeFiles, removeOldVersions, stackFiles } from './stack-files.ts';
-import { checkStack } from './stack-check.ts';
+import { checkStack, portWarnings } from './stack-check.ts';
 import { diffStack, type FileChanged, type StackDiff } from './stack-diff.ts';
 import { stackNetworks, stackServices } from './stack-members.ts';
 import { withKeptPin } from './stack-pins.ts';
@@ -94,7 +94,7 @@ export function compareStack(
 ): StackDiff & { readonly warnings: readonly Finding[] } {
   const conversion = checked(ctx, stack, source);
   const changed: FileChanged = (existing, wanted) => fileDiffers(ctx, existing, wanted);
-  const warnings = conversion.problems.map(finding);
+  const warnings = warningsOf(ctx, conversion);
   return { ...diffStack(ctx.store, stack, conversion, changed), warnings };
 }
 
@@ -107,6 +107,10 @@ export function rollbackStack(
 ): Promise<Deployment> {
   const { source } = findRevision(ctx.store, stack, revision);
   return deployStack(ctx, { ...source, stack, prune: true, registryAuth: undefined }, signal);
+}
+
+function warningsOf({ store }: ApiContext, { problems, services }: StackConversion): Finding[] {
+  return [...problems, ...portWarnings(store, services)].map(finding);
 }
 
 interface Done {
@@ -122,7 +126,7 @@ async function apply(
   conversion: StackConversion,
   signal: AbortSignal,
 ): Promise<Deployment> {
-  const warnings = conversion.problems.map(finding);
+  const warnings = warningsOf(ctx, conversion);
   const done: Done = { networks: [], secret: [], config: [], services: [] };
   try {
     await bring(ctx, request, conversion, done, warnings, signal);

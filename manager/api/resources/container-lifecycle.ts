@@ -8,6 +8,7 @@ import { readJson } from '../http/body.ts';
 import { queryText } from '../http/query.ts';
 import { requestSignal, sendEmpty, sendJson } from '../http/respond.ts';
 import { callNode } from '../node-call.ts';
+import { addressWarnings } from '../ops/absent-addresses.ts';
 import { nodesWithImage, withMountedImages } from '../ops/container-image.ts';
 import { containerById, containerByName, type StoredContainer } from '../ops/container-reads.ts';
 import { placeWithPeers } from '../ops/container-peers.ts';
@@ -124,7 +125,7 @@ async function create(ctx: ApiContext, req: Request, res: Response): Promise<voi
     },
     signal,
   );
-  sendJson(res, 201, { Id: id, Warnings: decoded.warnings });
+  sendJson(res, 201, { Id: id, Warnings: [...decoded.warnings, ...addressWarnings(ctx.store, spec.ports)] });
 }
 
 async function findLender(ctx: ApiContext, ref: string, signal: AbortSignal): Promise<Lender> {

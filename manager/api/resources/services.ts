@@ -26,6 +26,7 @@ import {
 import { requestSignal, sendEmpty, sendJson, sendJsonText } from '../http/respond.ts';
 import { sendJsonList } from '../http/send-list.ts';
 import { respondLogs } from '../logs/respond.ts';
+import { addressWarnings } from '../ops/absent-addresses.ts';
 import { allowWarnings } from '../ops/allow-lists.ts';
 import { canaryWarnings } from '../ops/canaries.ts';
 import { currentSpec, findService, liveServices, specOf } from '../ops/service-reads.ts';
@@ -105,11 +106,13 @@ export function servicesRouter(ctx: ApiContext): Router {
   return router;
 }
 
-/** Of labels that name other services, as the service is stored now. */
+/** Of labels that name other services, and of ports, as the service is stored now. */
 function trafficWarnings(store: Store, id: string): string[] {
   const service = store.get('services', id);
   const spec = service === undefined ? undefined : specOf(store, service);
-  return spec === undefined ? [] : [...allowWarnings(store, spec.labels), ...canaryWarnings(store, spec)];
+  if (spec === undefined) return [];
+  const ofPorts = addressWarnings(store, spec.ports);
+  return [...allowWarnings(store, spec.labels), ...canaryWarnings(store, spec), ...ofPorts];
 }
 
 function listServices(ctx: ApiContext, filters: Filters, withStatus: boolean): string[] {

@@ -261,13 +261,16 @@ test('what else a node can be on is in its record, and its answers about ports b
   await eventually('it is ready', () => nodeOf(r, agent.nodeId).status === 'ready');
   const drivers = { macvlanParents: ['eth0'], plugins: ['weave'] };
   const takenPorts = [{ port: '8080/tcp', holder: 'theirs' }] as const;
-  agent.link.reportNetwork({ repairs: {}, takenPorts, drivers });
+  const addresses = ['192.0.2.1', '2001:db8::7'];
+  agent.link.reportNetwork({ repairs: {}, takenPorts, addresses, drivers });
   await eventually('it is known', () => nodeOf(r, agent.nodeId).drivers !== undefined);
   t.deepEqual(nodeOf(r, agent.nodeId).drivers, drivers);
   t.deepEqual(nodeOf(r, agent.nodeId).takenPorts, takenPorts);
+  t.deepEqual(nodeOf(r, agent.nodeId).addresses, addresses);
   agent.link.reportNetwork({ repairs: {}, takenPorts: [] });
   await eventually('none is left', () => nodeOf(r, agent.nodeId).drivers === undefined);
   t.is(nodeOf(r, agent.nodeId).takenPorts, undefined);
+  t.is(nodeOf(r, agent.nodeId).addresses, undefined);
 });
 
 function nodeOf(r: Rig, nodeId: string) {
