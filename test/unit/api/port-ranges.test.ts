@@ -41,6 +41,27 @@ test('the one that was chosen is shown, kept over a stop, and given to nobody el
   t.deepEqual([await started('three'), await started('two')], [['9010'], ['9011']]);
 });
 
+test('of those that are made at once each has its own, and who comes too late leaves nothing', async (t) => {
+  await using cluster = await Cluster.up();
+  const { api } = cluster;
+  const made = await Promise.all(
+    [1, 2, 3, 4].map((n) =>
+      api.send('POST', `/containers/create?name=c${n}`, { Image: 'busybox', ...published('9010-9012') }),
+    ),
+  );
+  const late = made.filter(({ status }) => status !== 201);
+  t.deepEqual(
+    late.map(({ status }) => status),
+    [409],
+  );
+  t.regex(late[0]?.json.message, /^(no free port in 9010-9012\/tcp|Bind for .* all ports of the range .*)$/);
+  const numbers = [...api.store.all('services').values()].flatMap(
+    ({ endpoint }) => endpoint?.ports.map(({ publishedPort }) => publishedPort) ?? [],
+  );
+  t.deepEqual(numbers.toSorted(), [9010, 9011, 9012]);
+  t.is((await cluster.names()).length, 3);
+});
+
 test('so many ranges that looking at them would take long are refused', async (t) => {
   await using cluster = await Cluster.up();
   const refusal = async (HostPort: string, count: number): Promise<string> => {

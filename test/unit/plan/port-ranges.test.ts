@@ -51,6 +51,19 @@ test('what was chosen stays over stops and starts, and stands as a port like any
   t.is(swarm.reasons('late')[0], 'port 9011/tcp is already published by container b');
 });
 
+test('what was chosen goes when it is not in the range any more', (t) => {
+  const swarm = swarmOf(1);
+  const given = (among: PublishedPort['among'], hostIp?: string): number | undefined => {
+    swarm.service('web', { ports: [port(among, hostIp === undefined ? {} : { hostIp })] }).settle();
+    return swarm.get('web').endpoint?.ports[0]?.publishedPort;
+  };
+  t.is(given([9010, 9012]), 9010);
+  t.is(given([9000, 9012]), 9010);
+  t.is(given([9000, 9012], '::1'), 9010);
+  t.is(given([9011, 9012], '::1'), 9011);
+  t.is(given(undefined), 30_000);
+});
+
 test('ports of one container: each its own number, given ones are left out', (t) => {
   const swarm = swarmOf(1);
   const given = port(undefined, { publishedPort: 9010, targetPort: 443 });
