@@ -24,6 +24,7 @@ const PROTOCOLS = ['tcp', 'udp', 'sctp'] as const;
 
 /** route_localnet lets a connection to localhost be led into the mesh. */
 const UPLINK_SYSCTLS: readonly (readonly [string, string, string])[] = [
+  ['ipv4', 'forwarding', '1'],
   ['ipv4', 'route_localnet', '1'],
   ['ipv4', 'rp_filter', '0'],
   ['ipv4', 'send_redirects', '0'],

@@ -19,7 +19,7 @@ import type { AllowLists } from './allow.ts';
 import { subnetsOf } from '../../shared/lib/network-subnets.ts';
 import { type Backends, choose, type Dispatcher, slotKey, standingChains } from './balance.ts';
 import { hasTunnel, mtuOf, type NetworkView } from './local.ts';
-import { localObjects, proxyDelay, sourceObjects } from './local-objects.ts';
+import { localObjects, sourceObjects } from './local-objects.ts';
 import { type KernelObject, MAIN_TABLE, chain } from './kernel-object.ts';
 import {
   encryptedPort,
@@ -33,6 +33,7 @@ import {
   uplinkAddresses,
 } from './names.ts';
 
+import { DEVICE_SYSCTLS, deviceSysctls, LINK_SYSCTLS } from './sandbox-sysctls.ts';
 import { seenRules, seenSet } from './seen-flows.ts';
 import { tunnelOf } from './wire.ts';
 
@@ -57,7 +58,7 @@ const SYSCTLS: readonly (readonly [string, string])[] = [
 /** What is read back, as patterns. */
 export const SANDBOX_SYSCTLS: readonly string[] = [
   ...new Set([...SYSCTLS, ...IPV6_OFF, ...IPV6_ON].map(([path]) => path)),
-  proxyDelay('c*'),
+  ...DEVICE_SYSCTLS,
 ];
 
 /** What does not hang on one endpoint or service. `me` is this node among the peers. */
@@ -100,6 +101,7 @@ function tunnel({ network, self }: NetworkView, me: PeerAssignment): KernelObjec
   const mtu = mtuOf(network, self);
   return [
     { type: 'vxlan', name: TUNNEL, id: network.vni, mtu, mac: tunnelMac(me.index), ...way },
+    ...deviceSysctls(network, TUNNEL, LINK_SYSCTLS),
     { type: 'address', dev: TUNNEL, address: `${ownAddress(me.index)}/32` },
   ];
 }
@@ -109,6 +111,7 @@ function uplink(view: NetworkView): KernelObject[] {
   const { host, sandbox } = uplinkAddresses(view.uplinkSlot);
   return [
     { type: 'veth', name: UPLINK, mtu: mtuOf(view.network, view.self) },
+    ...deviceSysctls(view.network, UPLINK, LINK_SYSCTLS),
     { type: 'address', dev: UPLINK, address: `${sandbox}/30` },
     // The kernel makes one to the whole /30 with the address; who flushes the routes would take it, and the next one with it.
     { type: 'route', dst: `${host}/32`, table: MAIN_TABLE, dev: UPLINK },

@@ -40,7 +40,9 @@ const LINKS: ReadonlySet<KernelObject['type']> = new Set(['veth', 'vxlan', 'vlan
 const NFT: ReadonlySet<KernelObject['type']> = new Set(['table', 'set', 'chain', 'element']);
 
 /** The device on which an object lives and with which it goes. */
-function deviceOf(object: KernelObject): string | undefined {
+export function deviceOf(object: KernelObject): string | undefined {
+  if (object.type === 'sysctl')
+    return /^ipv[46]\/(?:conf|neigh)\/(?!all\/|default\/)([^/]+)\//.exec(object.path)?.[1];
   return 'dev' in object ? object.dev : undefined;
 }
 
@@ -106,7 +108,7 @@ export function diffScope(
 function isPortSysctl(op: NetOp): boolean {
   return (
     op.op === 'sysctl' &&
-    /^(ipv4\/neigh|ipv6\/conf)\/(?!all\/(?!forwarding$)|default\/)/.test(String(op['path']))
+    /^(ipv4\/neigh|ipv[46]\/conf)\/(?!all\/(?!forwarding$)|default\/)/.test(String(op['path']))
   );
 }
 
@@ -127,12 +129,16 @@ function sorted(objects: readonly KernelObject[]): KernelObject[] {
 export function addOps(object: KernelObject, old: KernelObject | undefined, netns: string): NetOp[] {
   switch (object.type) {
     case 'sysctl':
+      if (object.born === true && old === undefined) return [];
       // A kernel without IPv6 has nothing to turn off.
       return [
         ...(TURNS_ON_IPV6.test(object.path) && object.value === '0'
           ? [{ ...named('sysctl', { ...object, value: '1' }), optional: true }]
           : []),
-        { ...named('sysctl', object), ...(object.path.startsWith('ipv6/') ? { optional: true } : {}) },
+        {
+          ...named('sysctl', { type: 'sysctl', path: object.path, value: object.value }),
+          ...(object.path.startsWith('ipv6/') ? { optional: true } : {}),
+        },
       ];
     case 'vxlan': {
       const { type, ...fields } = object;

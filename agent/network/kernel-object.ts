@@ -5,7 +5,13 @@
 import { assertNever } from '../../shared/lib/assert-never.ts';
 
 export type KernelObject =
-  | { readonly type: 'sysctl'; readonly path: string; readonly value: string }
+  | {
+      readonly type: 'sysctl';
+      readonly path: string;
+      readonly value: string;
+      /** Its device is born with it: only written when it is read back as another. */
+      readonly born?: true;
+    }
   | {
       readonly type: 'vxlan';
       readonly name: string;

@@ -12,15 +12,13 @@ import { type Family, inFamily } from './family.ts';
 import { type KernelObject, MAIN_TABLE } from './kernel-object.ts';
 import { localTasks, mtuOf, type NetworkView, type Self } from './local.ts';
 import { portName } from './names.ts';
+import { deviceSysctls, PORT_SYSCTLS, proxyDelay } from './sandbox-sysctls.ts';
 
 /** What a task adds by this text, made when it is asked for the first time. */
 type Made = Map<string, readonly KernelObject[]>;
 
 const ports = new WeakMap<TaskAssignment, Made>();
 const sources = new WeakMap<TaskAssignment, Made>();
-
-/** Else the answer to a first packet's ARP request waits up to 0.8 s. Not inherited by new devices. */
-export const proxyDelay = (dev: string): string => `ipv4/neigh/${dev}/proxy_delay`;
 
 /** Interfaces of the containers that have them. */
 export function localObjects({ network, set, self }: NetworkView): KernelObject[] {
@@ -59,6 +57,7 @@ export function portObjects(
   return [
     { type: 'veth', name: dev, mtu, ...(peer === undefined ? {} : { peer }) },
     { type: 'sysctl', path: proxyDelay(dev), value: '0' },
+    ...deviceSysctls(network, dev, PORT_SYSCTLS),
     { type: 'route', dst: `${address}/32`, table: MAIN_TABLE, dev },
     ...portObjects6(task.taskId, address6(network, address)),
     ...(fast ? [fastPathObject(dev, network, address)] : []),

@@ -1,6 +1,6 @@
 /** The differences of all namespaces of a node in one order of work. */
 import type { DesiredState, SandboxState } from './desired.ts';
-import { diffScope, isEmpty, type NetOp, type ScopeDiff } from './diff.ts';
+import { deviceOf, diffScope, isEmpty, type NetOp, type ScopeDiff } from './diff.ts';
 import type { KernelObject, Scope } from './kernel-object.ts';
 import { TUNNEL, UPLINK, uplinkName } from './names.ts';
 import { isWire } from './wire.ts';
@@ -123,8 +123,7 @@ function withoutDevices(scope: Scope, devices: readonly string[]): Scope {
   const gone = new Set(devices);
   return new Map(
     [...scope].filter(([, object]) => {
-      if ('dev' in object) return !gone.has(object.dev);
-      return !(object.type === 'veth' && gone.has(object.name));
+      return !gone.has((object.type === 'veth' ? object.name : deviceOf(object)) ?? '');
     }),
   );
 }

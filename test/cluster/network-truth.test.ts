@@ -139,6 +139,10 @@ function difference(before: readonly string[], after: readonly string[]): string
 /** By path: npx puts a package's own nft before the system's. */
 const NFT = '/usr/sbin/nft';
 
+/** Settings by which a device of a sandbox, or of an uplink, lets packets pass or not. */
+const DEVICE_SYSCTLS =
+  '^net.(ipv4.conf.(c|su|up0|vx0)[^.]*.(forwarding|rp_filter|proxy_arp|route_localnet)|ipv6.conf.(c|up0|vx0)[^.]*.disable_ipv6)$';
+
 /** All that drivers made on both hosts, as text; counters and times left out. */
 async function kernelText(net: NetworkLab): Promise<string[]> {
   const commands = [
@@ -150,6 +154,7 @@ async function kernelText(net: NetworkLab): Promise<string[]> {
     'ip -6 addr show scope global',
     'ip -6 route show table all proto 183',
     'sysctl net.ipv6.conf.all.forwarding',
+    `sysctl -a -r ${DEVICE_SYSCTLS}`,
     'ip neigh show nud permanent',
     `${NFT} list ruleset`,
   ];
@@ -162,6 +167,65 @@ async function kernelText(net: NetworkLab): Promise<string[]> {
     places.flatMap((place) => commands.map((command) => net.inHost(place, command.split(' ')))),
   );
   return texts.flatMap(({ stdout, stderr }) => withoutSeen(`${stdout}${stderr}`).split('\n')).sort();
+}
+
+/** What is done to the kernel, by the kind of repair that it calls for. `limited` is a container's device with a rate. */
+function rounds(
+  net: NetworkLab,
+  sandbox: string,
+  uplink: string,
+  limited: string,
+): readonly Record<string, readonly [ns: string, damage: string][]>[] {
+  const host = net.hostNs(N1);
+  return [
+    {
+      route: [
+        [sandbox, 'ip route del 10.5.0.12/32'],
+        [host, 'ip -6 route del fd00:10::/64'],
+      ],
+      neighbour: [[sandbox, 'ip neigh del 10.99.0.2 dev vx0']],
+      fdb: [[sandbox, 'bridge fdb del 02:00:00:00:00:02 dev vx0 dst 10.99.0.2']],
+      rate: [[sandbox, `tc qdisc del dev ${limited} root`]],
+      sysctl: [
+        [sandbox, 'sysctl -q -w net.ipv4.ip_forward=0'],
+        [host, 'sysctl -q -w net.ipv6.conf.all.forwarding=0'],
+      ],
+      address: ['10.5.0.1/32', 'fd00:5::1/128'].map((own) => [sandbox, `ip addr del ${own} dev lo`]),
+      rule: ['ip', 'ip -6'].map((ip) => [
+        `shoal-${net.cluster}-${N1.slice(0, 8)}-1000`,
+        `${ip} rule del prio 2000`,
+      ]),
+      nftables: [
+        [sandbox, `${NFT} flush ruleset`],
+        [host, `${NFT} flush ruleset`],
+      ],
+    },
+    {
+      link: [
+        [sandbox, 'ip link del vx0'],
+        [host, `ip link del ${uplink}`],
+      ],
+    },
+    {
+      // with the kernel's own, by which others lead
+      route: [
+        [sandbox, 'ip route flush table main'],
+        [host, `ip route flush dev ${uplink}`],
+      ],
+    },
+    { link: [[host, `ip link set ${uplink} name strayed`]] },
+    {
+      sysctl: [
+        [host, `sysctl -q -w net.ipv4.conf.${uplink}.forwarding=0`],
+        ...[limited, 'vx0', 'up0'].flatMap((dev): [string, string][] => [
+          [sandbox, `sysctl -q -w net.ipv4.conf.${dev}.forwarding=0 net.ipv4.conf.${dev}.rp_filter=1`],
+          // its IPv6 addresses and routes go with that
+          [sandbox, `sysctl -q -w net.ipv6.conf.${dev}.disable_ipv6=1`],
+        ]),
+        [sandbox, `sysctl -q -w net.ipv4.conf.${limited}.proxy_arp=0`],
+      ],
+    },
+  ];
 }
 
 test.serial('invariant 7: damage is repaired, and removal leaves nothing', async (t) => {
@@ -209,45 +273,7 @@ test.serial('invariant 7: damage is repaired, and removal leaves nothing', async
   const limited = /dev (\S+) root/.exec(
     (await net.inHost(sandbox, ['tc', 'qdisc', 'show'])).stdout.replaceAll(/^qdisc (?!tbf).*\n/gm, ''),
   )?.[1];
-  const rounds: readonly Record<string, readonly [ns: string, damage: string][]>[] = [
-    {
-      route: [
-        [sandbox, 'ip route del 10.5.0.12/32'],
-        [host, 'ip -6 route del fd00:10::/64'],
-      ],
-      neighbour: [[sandbox, 'ip neigh del 10.99.0.2 dev vx0']],
-      fdb: [[sandbox, 'bridge fdb del 02:00:00:00:00:02 dev vx0 dst 10.99.0.2']],
-      rate: [[sandbox, `tc qdisc del dev ${limited} root`]],
-      sysctl: [
-        [sandbox, 'sysctl -q -w net.ipv4.ip_forward=0'],
-        [host, 'sysctl -q -w net.ipv6.conf.all.forwarding=0'],
-      ],
-      address: ['10.5.0.1/32', 'fd00:5::1/128'].map((own) => [sandbox, `ip addr del ${own} dev lo`]),
-      rule: ['ip', 'ip -6'].map((ip) => [
-        `shoal-${net.cluster}-${N1.slice(0, 8)}-1000`,
-        `${ip} rule del prio 2000`,
-      ]),
-      nftables: [
-        [sandbox, `${NFT} flush ruleset`],
-        [host, `${NFT} flush ruleset`],
-      ],
-    },
-    {
-      link: [
-        [sandbox, 'ip link del vx0'],
-        [host, `ip link del ${uplink}`],
-      ],
-    },
-    {
-      // with the kernel's own, by which others lead
-      route: [
-        [sandbox, 'ip route flush table main'],
-        [host, `ip route flush dev ${uplink}`],
-      ],
-    },
-    { link: [[host, `ip link set ${uplink} name strayed`]] },
-  ];
-  for (const round of rounds) {
+  for (const round of rounds(net, sandbox, `${uplink}`, `${limited}`)) {
     const counted = (await report()).repairs;
     for (const [ns, damage] of Object.values(round).flat())
       t.is((await net.inHost(ns, damage.split(' '))).code, 0, damage);
