@@ -13,6 +13,7 @@ import {
   peerNeighbour6,
   uplinkObjects6,
 } from './desired-sandbox6.ts';
+import { questionLimit } from './dns-limit.ts';
 import { fastEndpoint, fastPathBase } from './fast-path.ts';
 import { backendsIn, type Family, familiesOf, inFamily, IPV6 } from './family.ts';
 import type { AllowLists } from './allow.ts';
@@ -207,7 +208,7 @@ function tableObjects(view: NetworkView, family: Family): KernelObject[] {
     chain(table, 'leave', leaveRules(view, family), 'type nat hook postrouting priority srcnat'),
     chain(table, NOBODY, rejections(family)),
     chain(table, 'refuse', refuseRules(view), 'type filter hook forward priority filter'),
-    ...(ip === 'ip' ? [chain(table, 'no_answer', NO_ANSWER, 'type filter hook output priority filter')] : []),
+    ...(ip === 'ip' ? nameServerObjects(table) : []),
     { type: 'set', table, name: 'sources', of: `ifname . ${type}` },
     chain(table, 'own_address', ownAddressOnly(family), 'type filter hook prerouting priority raw'),
     ...sourceObjects(view, family),
@@ -231,6 +232,13 @@ const NO_ANSWER = [
   'icmp type destination-unreachable icmp code port-unreachable @th,240,16 53 drop',
   'tcp sport 53 tcp flags & rst == rst drop',
 ];
+
+function nameServerObjects(table: string): KernelObject[] {
+  return [
+    chain(table, 'no_answer', NO_ANSWER, 'type filter hook output priority filter'),
+    ...questionLimit(table),
+  ];
+}
 
 /** A container that reaches itself through a VIP must see another's address, or it would answer itself directly. */
 function leaveRules(view: NetworkView, family: Family): string[] {

@@ -1,8 +1,12 @@
 /** From what the kernel reports to the objects that are Shoal's: the kernel's own and others' are left out. */
+import { ASKING } from './dns-limit.ts';
 import { FAST_TABLE, isOfEndpoints, isSharedChain, observeFastPaths } from './fast-path.ts';
 import { type KernelObject, scopeOf } from './kernel-object.ts';
 import { TUNNEL } from './names.ts';
 import { SEEN, seenAddresses } from './seen-flows.ts';
+
+/** Sets that the kernel itself fills: what is in them is not compared. */
+const NOTED: ReadonlySet<string> = new Set([SEEN, ASKING]);
 
 /** Marks Shoal's routes and rules (SHOAL_RTPROT of the native library). */
 const PROTOCOL = 183;
@@ -188,7 +192,7 @@ function observeTable(dump: TableDump): KernelObject[] {
     if (kind === 'table') objects.push({ type: 'table', table: `${prefix}${name}` });
     if (kind === 'set' || kind === 'map') {
       objects.push({ type: 'set', table, name, of: '' });
-      const elements = name === SEEN ? [] : elem.map((one) => observeElement(table, name, one));
+      const elements = NOTED.has(name) ? [] : elem.map((one) => observeElement(table, name, one));
       if (isFast && !isOfEndpoints(name)) fast.elements.push(...elements);
       else objects.push(...elements);
     }

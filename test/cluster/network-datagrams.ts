@@ -46,9 +46,9 @@ export function fromTask(net: NetworkLab, task: string, vip: string): Way {
   return { netns: net.containerNs(id(task)), source: isIPv6(vip) ? '::' : '0.0.0.0', to: vip, port: 53 };
 }
 
-/** `nft list ruleset` without what the kernel has noted of flows. */
+/** `nft list ruleset` without what the kernel has noted of flows and of who asked for names. */
 export function withoutSeen(ruleset: string): string {
-  return ruleset.replaceAll(/(set udp_seen \{[^={}]*?)\s*elements = \{[^}]*\}/g, '$1');
+  return ruleset.replaceAll(/(set (?:udp_seen|asking) \{[^={}]*?)\s*elements = \{[^}]*\}/g, '$1');
 }
 
 /** `nft list ruleset` without what is of single containers' fast paths: one that has lost it stays without. */

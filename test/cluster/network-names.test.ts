@@ -1,5 +1,7 @@
-/** Containers that ask for names as no resolver does, and name servers that nothing leads to: the agent lives on. */
+/** Containers that ask for names as no resolver does, or without a pause, and name servers that nothing leads to: the agent lives on. */
+import { spawn } from 'node:child_process';
 import test from 'ava';
+import { until } from './network-lab.ts';
 import { id, lab, N1 } from './network-world.ts';
 
 test.serial('a question from port 0, and servers without a way, are passed over', async (t) => {
@@ -21,3 +23,30 @@ test.serial('a question from port 0, and servers without a way, are passed over'
   await net.inTask(id('w1'), ['/usr/sbin/nft', 'delete table ip odd']);
   t.regex(await lookup('rr'), /10\.5\.0\.41/);
 });
+
+test.serial('who asks without a pause is not heard for a while, and others are', async (t) => {
+  const net = await lab('q2');
+  t.teardown(() => net.down());
+  const sandbox = `shoal-${net.cluster}-${N1.slice(0, 8)}-1001`;
+  const before = (await net.inHost(sandbox, ['/usr/sbin/nft', 'list', 'chain', 'ip', 'shoal', 'questions']))
+    .stdout;
+  t.regex(before, /update @asking/);
+  const lookup = (from: string): Promise<{ code: number }> =>
+    net.inTask(id(from), ['busybox', 'timeout', '1', 'busybox', 'nslookup', '-type=a', 'rr', '10.5.0.1']);
+  const flood = spawn('nsenter', [`--net=${net.containerNs(id('r1'))}`, process.execPath, '-e', FLOOD], {
+    stdio: 'ignore',
+  });
+  t.teardown(() => flood.kill('SIGKILL'));
+  await until('who floods is not answered', async () => (await lookup('r1')).code !== 0);
+  for (let i = 0; i < 20; i += 1) t.is((await lookup('w1')).code, 0, 'another container is answered');
+  flood.kill('SIGKILL');
+  await until('who has stopped is answered', async () => (await lookup('r1')).code === 0);
+});
+
+const FLOOD = `
+const socket = require('node:dgram').createSocket('udp4');
+socket.connect(53, '10.5.0.1', () => {
+  const more = () => { for (let i = 0; i < 100; i += 1) socket.send(Buffer.alloc(100), () => undefined); setImmediate(more); };
+  more();
+});
+`;

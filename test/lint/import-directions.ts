@@ -43,7 +43,7 @@ function impure(siblings: RegExp): (target: string, type: boolean) => boolean {
 
 const PURE = 'is pure: it imports shared/model, shared/lib, shared/errors and pure siblings only';
 const NETWORK_PURE =
-  /^agent\/network\/(allow|desired|diff|local|plan|attach|balance|container-scope|endpoint-index|family|fast-path|groups|hash|host-addresses|host-ports|scope-count|seen-flows|withdrawn|uplink-slots|dns-answer|dns-cache|dns-names|dns-srv|kernel-object|key-rotation|names|observe|outside-links|sandbox-sysctls|nft-diff|wire)[^/]*\.ts$/;
+  /^agent\/network\/(allow|desired|diff|local|plan|attach|balance|container-scope|endpoint-index|family|fast-path|groups|hash|host-addresses|host-ports|scope-count|seen-flows|withdrawn|uplink-slots|dns-answer|dns-cache|dns-limit|dns-names|dns-srv|kernel-object|key-rotation|names|observe|outside-links|sandbox-sysctls|nft-diff|wire)[^/]*\.ts$/;
 
 export const DIRECTIONS: readonly Direction[] = [
   {
