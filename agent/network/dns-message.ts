@@ -32,12 +32,18 @@ const TRUNCATED = 1 << 9;
 
 export const SERVFAIL = 2;
 export const NXDOMAIN = 3;
+export const NOTIMP = 4;
+export const REFUSED = 5;
+
+/** Of the flags word: what is asked for. Zero is a question. */
+const OPCODE = 0xf << 11;
 
 export interface Query {
   readonly raw: Buffer;
   readonly id: number;
   readonly name: string;
   readonly type: string;
+  readonly class: string;
   readonly flags: number;
   readonly edns: boolean;
   /** The most that the client takes by UDP. */
@@ -58,6 +64,7 @@ export function readQuery(raw: Buffer): Query | undefined {
       id: packet.id ?? 0,
       name: question.name,
       type: question.type,
+      class: question.class ?? 'IN',
       flags: packet.flags ?? 0,
       edns: edns !== undefined,
       udpBytes,
@@ -97,8 +104,17 @@ export function writeAnswer(query: Query, answer: Known, overUdp: boolean): Buff
   return encode(query, 0, [], TRUNCATED);
 }
 
-export function writeFailure(query: Query): Buffer {
-  return encode(query, SERVFAIL, [], 0);
+/**
+ * The code with which something else than a question is refused: an update, a notice, or a question for records that are not of
+ * the Internet. It would be answered as one that asks for addresses.
+ */
+export function refusalOf(query: Query): number | undefined {
+  if ((query.flags & OPCODE) !== 0) return NOTIMP;
+  return query.class === 'IN' || query.class === 'ANY' ? undefined : REFUSED;
+}
+
+export function writeFailure(query: Query, rcode = SERVFAIL): Buffer {
+  return encode(query, rcode, [], 0);
 }
 
 function encode(
@@ -112,12 +128,18 @@ function encode(
     type: 'response',
     id: query.id,
     flags:
-      (query.flags & dnsPacket.RECURSION_DESIRED) |
+      (query.flags & (dnsPacket.RECURSION_DESIRED | OPCODE)) |
       dnsPacket.RECURSION_AVAILABLE |
-      (rcode === SERVFAIL ? 0 : dnsPacket.AUTHORITATIVE_ANSWER) |
+      (rcode === 0 || rcode === NXDOMAIN ? dnsPacket.AUTHORITATIVE_ANSWER : 0) |
       flags |
       rcode,
-    questions: [{ name: query.name, type: query.type as dnsPacket.RecordType }],
+    questions: [
+      {
+        name: query.name,
+        type: query.type as dnsPacket.RecordType,
+        class: query.class as dnsPacket.RecordClass,
+      },
+    ],
     answers,
     additionals: [...more, ...(query.edns ? [EDNS] : [])],
   });

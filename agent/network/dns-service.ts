@@ -7,7 +7,7 @@ import type { RowChanges } from './endpoint-index.ts';
 import { answer } from './dns-answer.ts';
 import { answerLink } from './dns-links.ts';
 import { DnsUpstream } from './dns-upstream.ts';
-import { readQuery, writeAnswer, writeFailure } from './dns-message.ts';
+import { readQuery, refusalOf, writeAnswer, writeFailure } from './dns-message.ts';
 import { NameTable, type NetworkNames } from './dns-names.ts';
 import { DnsServer } from './dns-server.ts';
 
@@ -109,6 +109,8 @@ export class DnsService {
   ): Promise<Buffer | undefined> {
     const query = readQuery(message);
     if (query === undefined) return undefined;
+    const refusal = refusalOf(query);
+    if (refusal !== undefined) return writeFailure(query, refusal);
     const asker = this.#askers.get(`${networkId}/${from}`);
     const networks = this.#networksOf(asker, networkId);
     const linked = answerLink(query, asker, networks, Math.random);

@@ -90,7 +90,7 @@ export async function createNetwork(
     const name = `network:${spec.name}`;
     const holder = store.get('names', name);
     if (holder !== undefined && store.get('networks', holder.id) !== undefined) {
-      throw new ConflictError(`network with name ${spec.name} already exists`);
+      throw nameTaken(spec);
     }
     const id = newId();
     const value: Network = { id, spec, createdAtMs: ctx.clock.now() };
@@ -107,25 +107,34 @@ export async function createNetwork(
   }
 }
 
+/** Besides those of nodes. `docker run --network default` means the network `bridge`. */
+const PREDEFINED: ReadonlySet<string> = new Set(['ingress', 'default']);
+
 function requireValid(store: Store, spec: NetworkSpec): void {
   if (!NAME.test(spec.name) || spec.name.length > NAME_MAX) {
     throw new InvalidError(
       `'${spec.name}' is no valid network name: letters, digits, _ . - are allowed, the first a letter or digit, at most ${NAME_MAX}`,
     );
   }
-  if (nodeNetworkOf(spec.name) !== undefined || spec.name === 'ingress') {
+  if (nodeNetworkOf(spec.name) !== undefined || PREDEFINED.has(spec.name)) {
     throw new ForbiddenError(`operation is not permitted on predefined ${spec.name} network`);
   }
   requirePlugin(store, spec);
   const problem = choicesProblem(spec) ?? choice6Problem(spec);
   if (problem !== undefined) throw new InvalidError(problem);
   for (const other of wholeStore(store).all('networks').values()) {
+    // Said first: made twice, it overlaps itself as well.
+    if (other.spec.name === spec.name) throw nameTaken(spec);
     const overlap = overlapOf(wantedSubnets(spec), heldSubnets(other)) ?? overlap6(spec, other);
     if (overlap === undefined) continue;
     throw new ForbiddenError(
       `Pool overlaps with other one on this address space: ${overlap[0]} and ${overlap[1]} of network ${other.spec.name}`,
     );
   }
+}
+
+function nameTaken({ name }: NetworkSpec): ConflictError {
+  return new ConflictError(`network with name ${name} already exists`);
 }
 
 /** Throws InvalidError when no node has it: a name that is mistyped is seen here. */

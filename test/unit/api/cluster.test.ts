@@ -229,6 +229,21 @@ test('networks: create, refuse, list, use, remove', async (t) => {
   t.is(api.store.get('names', 'network:front'), undefined);
 });
 
+test('a network made twice has a name that is taken, whatever else; default is nobody’s name', async (t) => {
+  await using api = await ApiFixture.up();
+  const spec = { Name: 'net', Driver: 'overlay', IPAM: { Config: [{ Subnet: '10.77.0.0/24' }] } };
+  t.is((await api.send('POST', '/networks/create', spec)).status, 201);
+  const again = await api.send('POST', '/networks/create', spec);
+  t.is(again.status, 409);
+  t.regex(again.json.message, /network with name net already exists/);
+  const other = await api.send('POST', '/networks/create', { ...spec, Name: 'net2' });
+  t.is(other.status, 403);
+  t.regex(other.json.message, /^Pool overlaps .* of network net$/);
+  const reserved = await api.send('POST', '/networks/create', { Name: 'default', Driver: 'overlay' });
+  t.is(reserved.status, 403);
+  t.regex(reserved.json.message, /predefined default network/);
+});
+
 test('a network that a service is leaving is removed when the service is gone', async (t) => {
   await using api = await ApiFixture.up();
   await api.send('POST', '/networks/create', { Name: 'net', Driver: 'overlay' });

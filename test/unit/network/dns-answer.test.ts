@@ -6,7 +6,10 @@ import { serviceKeyOf } from '../../../agent/network/endpoint-index.ts';
 import { NameTable, type NetworkNames, taskName } from '../../../agent/network/dns-names.ts';
 import {
   NXDOMAIN,
+  NOTIMP,
   readQuery,
+  refusalOf,
+  REFUSED,
   SERVFAIL,
   writeAnswer,
   writeFailure,
@@ -250,6 +253,30 @@ test('messages: cut over UDP when too long, whole over TCP, failures said', (t) 
     'who speaks EDNS is answered so',
   );
   t.deepEqual(small.additionals, []);
+});
+
+test('an update, a notice and a question of another class are refused, in words of their own', (t) => {
+  const asked = (flags: number, klass: 'IN' | 'CH' | 'ANY'): ReturnType<typeof readQuery> =>
+    readQuery(
+      dnsPacket.encode({ type: 'query', flags, questions: [{ type: 'A', name: 'web', class: klass }] }),
+    );
+  for (const [flags, klass, rcode] of [
+    [256, 'IN', undefined],
+    [256, 'ANY', undefined],
+    [256, 'CH', REFUSED],
+    [4 << 11, 'IN', NOTIMP],
+    [5 << 11, 'IN', NOTIMP],
+  ] as const) {
+    const read = asked(flags, klass);
+    if (read === undefined) return t.fail('not understood');
+    t.is(refusalOf(read), rcode, `${flags} ${klass}`);
+    if (rcode === undefined) continue;
+    const written = writeFailure(read, rcode);
+    t.is((written[3] ?? 0) & 15, rcode);
+    t.is(written.readUInt16BE(2) & (15 << 11), flags & (15 << 11), 'as it was asked');
+    t.false(dnsPacket.decode(written).flag_aa);
+  }
+  return t.pass();
 });
 
 test('of more than a message can say as much is said as fits', (t) => {
