@@ -56,11 +56,19 @@ function remadeDevices(observed: Scope, desired: Scope, halves: readonly string[
   for (const [key, object] of desired) {
     if (!isLink(object) || !('name' in object)) continue;
     const old = observed.get(key);
-    if (old === undefined) continue;
+    if (old === undefined) {
+      if (object.type === 'vxlan') strayTunnels(observed, object.id).forEach((name) => remade.add(name));
+      continue;
+    }
     const inPlace = old.type === 'veth' && object.type === 'veth';
     if (!inPlace && fingerprintOf(old) !== fingerprintOf(object)) remade.add(object.name);
   }
   return remade;
+}
+
+/** A tunnel that somebody gave another name has the number that the right one needs. */
+function strayTunnels(observed: Scope, id: number): string[] {
+  return [...observed.values()].flatMap((one) => (one.type === 'vxlan' && one.id === id ? [one.name] : []));
 }
 
 function differs(old: KernelObject | undefined, object: KernelObject): boolean {

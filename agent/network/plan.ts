@@ -56,6 +56,7 @@ export function makePlan(
     where(withoutDevices(observed.host, orphans), isOther),
     where(desired.host, isOther),
     '',
+    strayedEnds(observed, desired, prefix),
   );
   const wire = wireBatch(observed.host, desired.host, prefix);
   const batches = [
@@ -79,6 +80,15 @@ function lostEnds(observed: Scope, desired: Scope): Set<string> {
       object.type === 'veth' && object.peer !== undefined && !observed.has(key) ? [object.peer.netns] : [],
     ),
   );
+}
+
+/** Uplinks whose end in the sandbox is gone, or has another name: both are made anew. */
+function strayedEnds({ host, sandboxes }: ObservedState, desired: DesiredState, prefix: string): string[] {
+  return [...desired.sandboxes.values()].flatMap(({ vni, objects }) => {
+    const [now, name] = [sandboxes.get(vni), uplinkName(prefix, vni)];
+    const strayed = now !== undefined && objects.has(`link ${UPLINK}`) && !now.has(`link ${UPLINK}`);
+    return strayed && host.has(`link ${name}`) ? [name] : [];
+  });
 }
 
 function where(scope: Scope, keep: (object: KernelObject) => boolean): Scope {

@@ -215,6 +215,12 @@ function rounds(
     },
     { link: [[host, `ip link set ${uplink} name strayed`]] },
     {
+      link: ['vx0', 'up0'].flatMap((dev): [string, string][] => [
+        [sandbox, `ip link set ${dev} down`],
+        [sandbox, `ip link set ${dev} name strayed-${dev}`],
+      ]),
+    },
+    {
       sysctl: [
         [host, `sysctl -q -w net.ipv4.conf.${uplink}.forwarding=0`],
         ...[limited, 'vx0', 'up0'].flatMap((dev): [string, string][] => [

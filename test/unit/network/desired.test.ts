@@ -6,6 +6,7 @@ import { type Family, familiesOf, inFamily, IPV4, IPV6, tableIn } from '../../..
 import type { Self } from '../../../agent/network/local.ts';
 import { diffScope, isEmpty, type ScopeDiff } from '../../../agent/network/diff.ts';
 import { fingerprintOf, type KernelObject, type Scope } from '../../../agent/network/kernel-object.ts';
+import { uplinkName } from '../../../agent/network/names.ts';
 import { makePlan } from '../../../agent/network/plan.ts';
 import { assignmentsOf, type World } from '../../cluster/network-model.ts';
 import { KernelModel } from './kernel-model.ts';
@@ -101,6 +102,34 @@ test('an uplink that is made anew with its sandbox is given its settings again',
   const written = plan.batches.flatMap(({ ops }) => ops.map(({ path }) => path));
   t.true(settings.length > 0);
   for (const path of settings) t.true(written.includes(path), path);
+});
+
+test('a tunnel and an uplink that have other names now are made anew at once', (t) => {
+  const desired = desiredIn(fc.sample(worlds, { seed: 7, numRuns: 50 }).find(hasUplink) ?? fail());
+  const { host } = desired;
+  let seen = 0;
+  for (const { vni, netns, objects } of desired.sandboxes.values()) {
+    const [tunnel, uplink] = [objects.get('link vx0'), objects.get('link up0')];
+    if (tunnel?.type !== 'vxlan' || uplink?.type !== 'veth') continue;
+    seen += 1;
+    const now = new Map(objects);
+    for (const link of [tunnel, uplink]) {
+      now.delete(`link ${link.name}`);
+      now.set(`link strayed-${link.name}`, { ...link, name: `strayed-${link.name}` });
+    }
+    const others = [...desired.sandboxes.values()].map((one) => [one.vni, one.objects] as const);
+    const observed = { host, sandboxes: new Map([...others, [vni, now]]) };
+    const ops = makePlan(observed, desired, 'p', String).batches.flatMap((batch) =>
+      batch.ops.flatMap(({ op, name }) => (/^link-(add|del)$/.test(op) ? [`${op} ${String(name)}`] : [])),
+    );
+    const name = uplinkName('p', vni);
+    for (const [first, then] of [
+      ['link-del strayed-vx0', 'link-add vx0'],
+      [`link-del ${name}`, `link-add ${name}`],
+    ] as const)
+      t.true(ops.includes(first) && ops.indexOf(first) < ops.indexOf(then), `${netns}: ${ops.join()}`);
+  }
+  t.true(seen > 0);
 });
 
 function hasUplink(world: Parameters<typeof desiredIn>[0]): boolean {
