@@ -1,7 +1,8 @@
-/** Asks name servers outside the cluster, from the host's own namespace. Messages pass as they are, but for their id. */
+/** Asks name servers that are not Shoal's, from the host's own namespace or a container's. Messages pass as they are, but for their id. */
 import { randomInt } from 'node:crypto';
 import dgram from 'node:dgram';
 import net from 'node:net';
+import { openSocket } from '../native/network.ts';
 import { TcpFrames, tcpFrame } from './dns-frames.ts';
 
 const ROUNDS = 2;
@@ -9,8 +10,10 @@ const ROUNDS = 2;
 export interface Patience {
   readonly timeoutMs: number;
   readonly port: number;
+  /** The namespace from which they are asked. Absent: the host's own. */
+  readonly netns?: string;
 }
-const DEFAULT: Patience = { timeoutMs: 2_000, port: 53 };
+export const PATIENCE: Patience = { timeoutMs: 2_000, port: 53 };
 
 /** The first answer of any server, asked in order, twice around; undefined when none answers. */
 export async function forward(
@@ -18,7 +21,7 @@ export async function forward(
   servers: readonly string[],
   overUdp: boolean,
   signal: AbortSignal,
-  { timeoutMs, port }: Patience = DEFAULT,
+  { timeoutMs, port, netns }: Patience = PATIENCE,
 ): Promise<Buffer | undefined> {
   const ask = overUdp ? askByUdp : askByTcp;
   for (let round = 0; round < ROUNDS; round += 1) {
@@ -29,11 +32,18 @@ export async function forward(
         server,
         port,
         AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
+        netns === undefined ? undefined : await socketIn(netns, server, overUdp),
       );
       if (response !== undefined) return withId(response, raw.readUInt16BE(0));
     }
   }
   return undefined;
+}
+
+/** One to ask this server with; -1 where there can be none, as of IPv6 where it is turned off, or of a container that has ended. */
+function socketIn(netns: string, server: string, overUdp: boolean): Promise<number> {
+  const any = net.isIPv6(server) ? '::' : '0.0.0.0';
+  return openSocket(netns, overUdp ? 'datagram' : 'stream', any, 0).catch(() => -1);
 }
 
 /** A copy of the message with another id. */
@@ -49,7 +59,9 @@ function askByUdp(
   server: string,
   port: number,
   signal: AbortSignal,
+  fd?: number,
 ): Promise<Buffer | undefined> {
+  if (fd === -1) return Promise.resolve(undefined);
   return new Promise((resolve) => {
     const id = randomInt(65_536);
     const socket = dgram.createSocket(net.isIPv6(server) ? 'udp6' : 'udp4');
@@ -72,7 +84,8 @@ function askByUdp(
       if (failure !== undefined || !open) finish();
       else socket.send(withId(raw, id));
     };
-    socket.connect(port, server, send);
+    if (fd === undefined) socket.connect(port, server, send);
+    else socket.bind({ fd }, () => open && socket.connect(port, server, send));
   });
 }
 
@@ -81,23 +94,31 @@ function askByTcp(
   server: string,
   port: number,
   signal: AbortSignal,
+  fd?: number,
 ): Promise<Buffer | undefined> {
+  if (fd === -1) return Promise.resolve(undefined);
   return new Promise((resolve) => {
     const id = randomInt(65_536);
     const frames = new TcpFrames();
-    const socket = net.connect({ port, host: server, signal });
+    // It reads only once it is connected.
+    const adopted = fd === undefined ? {} : { fd, pauseOnCreate: true };
+    const socket = new net.Socket({ ...adopted, signal, readable: true, writable: true });
     const finish = (response?: Buffer): void => {
       resolve(response);
       socket.destroy();
     };
     socket.on('error', () => finish());
     socket.on('close', () => finish());
-    socket.on('connect', () => socket.write(tcpFrame(withId(raw, id))));
+    socket.on('connect', () => {
+      socket.resume();
+      socket.write(tcpFrame(withId(raw, id)));
+    });
     socket.on('data', (chunk) => {
       const response = frames
         .push(chunk)
         .find((message) => message.length >= 12 && message.readUInt16BE(0) === id);
       if (response !== undefined) finish(response);
     });
+    socket.connect({ port, host: server });
   });
 }

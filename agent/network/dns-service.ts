@@ -18,6 +18,8 @@ interface Serving {
   readonly server: DnsServer;
 }
 
+type NetnsOf = (taskId: string) => Promise<string | undefined>;
+
 type Place = Omit<SandboxState, 'objects'>;
 
 export class DnsService {
@@ -32,10 +34,12 @@ export class DnsService {
   #askers: ReadonlyMap<string, TaskAssignment> = new Map();
 
   readonly #nodeId: string;
+  readonly #netnsOf: NetnsOf | undefined;
 
-  /** `resolvers` is asked each time: the host's may change. */
-  constructor(nodeId: string, logger: Logger, resolvers: () => readonly string[]) {
+  /** `resolvers` is asked each time: the host's may change. `netnsOf` knows where the containers are. */
+  constructor(nodeId: string, logger: Logger, resolvers: () => readonly string[], netnsOf?: NetnsOf) {
     this.#nodeId = nodeId;
+    this.#netnsOf = netnsOf;
     this.#logger = logger;
     this.#resolvers = resolvers;
   }
@@ -119,11 +123,19 @@ export class DnsService {
     // A container with internal networks only has no way out, and names would be one.
     if (networks.every(({ network }) => network.internal))
       return writeAnswer(query, { kind: 'unknown' }, overUdp);
-    const own = asker?.spec.container.dns?.nameservers ?? [];
-    const servers = own.length > 0 ? own : this.#resolvers();
     const who = asker?.taskId ?? `${networkId}/${from}`;
-    const { signal } = this.#closing;
-    return (await this.#upstream.answer(who, message, servers, overUdp, signal)) ?? writeFailure(query);
+    const own = asker?.spec.container.dns?.nameservers ?? [];
+    const answered =
+      own.length === 0
+        ? this.#upstream.answer(who, message, this.#resolvers(), overUdp, this.#closing.signal)
+        : this.#upstream.answer(who, message, own, overUdp, this.#closing.signal, this.#placeOf(who));
+    return (await answered) ?? writeFailure(query);
+  }
+
+  /** A container's own servers are asked as it would do itself: they may be on its networks, or be localhost to it. */
+  #placeOf(taskId: string): (() => Promise<string | undefined>) | undefined {
+    const find = this.#netnsOf;
+    return find && (() => find(taskId));
   }
 
   /** All networks of the asker; of one that is not known only that on which it asks. */

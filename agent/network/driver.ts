@@ -94,6 +94,7 @@ export class NetworkDriver {
       options.nodeId,
       options.logger,
       () => options.hostResolvers ?? readHostResolvers(),
+      options.live && ((taskId) => options.live?.netnsOf(taskId) ?? Promise.resolve(undefined)),
     );
     this.#foreignPorts = new ForeignPorts(options.logger);
     this.#lingering = new Lingering(options.lingerMs ?? 0);

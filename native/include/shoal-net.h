@@ -59,7 +59,7 @@ SHOAL_EXPORT int shoal_net_nft(const char *netns, const char *commands, int json
                                struct shoal_error *err);
 
 /* Opens a non-blocking socket in a namespace, bound to address:port, for the caller to adopt. One of IPv6 takes no
- * IPv4. type: 1 stream (listening), 2 datagram. Returns the descriptor or -errno. */
+ * IPv4. type: 1 stream (listening, or without a port to connect with), 2 datagram. Returns the descriptor or -errno. */
 SHOAL_EXPORT int shoal_net_socket(const char *netns, int type, const char *address, unsigned int port,
                                   struct shoal_error *err);
 

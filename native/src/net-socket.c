@@ -32,7 +32,9 @@ static int open_there(void *arg, struct shoal_error *err) {
   /* A connection in TIME_WAIT from before an agent restart must not keep the port. */
   if (wanted->type == SOCK_STREAM) setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   if (is_ipv6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
-  if (bind(fd, place, size) || (wanted->type == SOCK_STREAM && listen(fd, 128))) {
+  /* Without a port it is one to connect with. */
+  int listens = wanted->type == SOCK_STREAM && wanted->port != 0;
+  if (bind(fd, place, size) || (listens && listen(fd, 128))) {
     int code = errno;
     close(fd);
     return shoal_fail(err, code, "bind", "%s:%u", wanted->address, wanted->port);

@@ -202,13 +202,23 @@ static void test_sysctls_and_nft(void) {
   CHECK(shoal_net_nft(B, "no such words", 0, &text, &err) == -EINVAL && err.detail[0] != 0);
 }
 
+static int accepts(int fd) {
+  int value = -1;
+  socklen_t size = sizeof value;
+  return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &value, &size) ? -1 : value;
+}
+
 static void test_sockets(void) {
   struct sockaddr_in at;
   socklen_t size = sizeof at;
   int fd = shoal_net_socket(A, SOCK_STREAM, "10.9.1.1", 5300, &err);
   CHECK(fd >= 0 && getsockname(fd, (struct sockaddr *)&at, &size) == 0 && ntohs(at.sin_port) == 5300);
+  CHECK(accepts(fd) == 1);
   close(fd);
   CHECK(shoal_net_socket(B, SOCK_DGRAM, "10.9.1.1", 5300, &err) == -EADDRNOTAVAIL);
+  int client = shoal_net_socket(A, SOCK_STREAM, "0.0.0.0", 0, &err);
+  CHECK(client >= 0 && accepts(client) == 0);
+  close(client);
   CHECK(shoal_net_socket(A, 9, "10.9.1.1", 5300, &err) == -EINVAL);
   CHECK(shoal_net_socket(A, SOCK_DGRAM, "nonsense", 5300, &err) == -EINVAL);
 }

@@ -38,6 +38,8 @@ export interface WorldService {
   balance?: Balance;
   canary?: Canary;
   allowFrom?: readonly AllowRule[];
+  /** Its containers' own. */
+  nameservers?: readonly string[];
   readonly named?: readonly ServicePort[];
 }
 
@@ -77,7 +79,10 @@ function specOf(service: WorldService): ServiceSpec {
     name: service.name,
     labels: {},
     mode: { kind: 'replicated', replicas: 1 },
-    container: { image: 'none', labels: limitsOf(service), command: [], args: [], env: [], mounts: [] },
+    container: {
+      ...{ image: 'none', labels: limitsOf(service), command: [], args: [], env: [], mounts: [] },
+      ...(service.nameservers && { dns: { nameservers: service.nameservers, search: [], options: [] } }),
+    },
     limits: {},
     reservations: {},
     restart: DEFAULT_RESTART,
