@@ -97,7 +97,7 @@ function tableObjects(family: Family, self: Self, me?: string): KernelObject[] {
         { type: 'set', table, name: bound.backends, of: `${slotKey(bound.key)} : ${target}` },
       ];
     }),
-    ...publishingChains(family, table),
+    ...publishingChains(family, table, uplinks),
     seenSet(family, table),
     chain(table, 'seen', seenRules(family, `oifname ${uplinks} `), SEEN_HOOK),
     chain(table, 'leave', leaveRules(family, uplinks), 'type nat hook postrouting priority srcnat'),
@@ -110,7 +110,11 @@ function tableObjects(family: Family, self: Self, me?: string): KernelObject[] {
 const SEEN_HOOK = 'type nat hook postrouting priority -190';
 
 /** What is led into the mesh: of what comes, and of what the node itself sends. */
-function publishingChains({ ip, loopback }: Family, table: string): KernelObject[] {
+function publishingChains(
+  { ip, loopback, prohibited }: Family,
+  table: string,
+  uplinks: string,
+): KernelObject[] {
   // Link-local addresses are not routed: an answer could not come back.
   const local = `${ip === 'ip6' ? 'ip6 saddr != fe80::/10 ' : ''}fib daddr type local`;
   const toBound = PROTOCOLS.map((protocol) => `${ip} daddr . ${protocol} dport vmap @${protocol}_bound`);
@@ -126,7 +130,12 @@ function publishingChains({ ip, loopback }: Family, table: string): KernelObject
     chain(
       table,
       'published_here',
-      [...toBound.map((rule) => `${local} ${rule}`), ...toPort],
+      [
+        ...toBound.map((rule) => `${local} ${rule}`),
+        ...toPort,
+        // The node's own programs begin nothing else there. Here only the first packet of a connection passes, and no tunnel's.
+        `oifname ${uplinks} reject with ${prohibited}`,
+      ],
       'type nat hook output priority -100',
     ),
   ];

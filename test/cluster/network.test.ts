@@ -188,6 +188,13 @@ test.serial('published ports: every host, the client address kept, localhost, mo
   // What is not published stays unreachable, by whatever way.
   await net.inHost(net.ns('out'), ['ip', 'route', 'add', '10.0.0.0/24', 'via', '10.99.0.1']);
   t.regex(await net.get(out, 'http://10.0.0.11/'), /^curl failed/, 'from outside by its ingress address');
+  for (const node of [N1, N2])
+    for (const to of ['10.0.0.11', '[fd00:10::b]', '10.5.0.11'])
+      t.regex(
+        await net.get({ ns: net.hostNs(node) }, `http://${to}/`),
+        /^curl failed/,
+        `from ${node} to ${to}`,
+      );
   t.regex(
     await net.get({ task: id('w1') }, 'http://10.0.0.12/'),
     /^curl failed/,
