@@ -81,11 +81,11 @@ function askByUdp(
     // Connected, so that only the server's own answers arrive, and its refusal is heard at once.
     const send = (failure?: Error): void => {
       // No way there, as to an IPv6 address from a host that has none: the type says nothing of this argument.
-      if (failure !== undefined || !open) finish();
+      if (failure !== undefined || !open || signal.aborted) finish();
       else socket.send(withId(raw, id));
     };
     if (fd === undefined) socket.connect(port, server, send);
-    else socket.bind({ fd }, () => open && socket.connect(port, server, send));
+    else socket.bind({ fd }, () => (open && !signal.aborted ? socket.connect(port, server, send) : finish()));
   });
 }
 
@@ -119,6 +119,7 @@ function askByTcp(
         .find((message) => message.length >= 12 && message.readUInt16BE(0) === id);
       if (response !== undefined) finish(response);
     });
-    socket.connect({ port, host: server });
+    // One that is given up already would be opened anew by that, here.
+    if (!socket.destroyed) socket.connect({ port, host: server });
   });
 }
