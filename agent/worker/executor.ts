@@ -159,9 +159,10 @@ export class TaskExecutor implements StepExecutor {
   }
 
   async #launch(task: TaskAssignment, interrupt: AbortSignal): Promise<ContainerRecord> {
+    // Before anything is mounted for the next one.
+    const before = await this.#endOfLastRun(task, interrupt);
     const container = await this.#builder.build(task, interrupt);
     const { record } = container;
-    const before = await this.#endOfLastRun(record, interrupt);
     try {
       const made = await this.#createAttached(task.taskId, container, interrupt);
       interrupt.throwIfAborted();
@@ -210,16 +211,14 @@ export class TaskExecutor implements StepExecutor {
   }
 
   /** What a standalone container was before this run: nothing of that may be left in the kernel. */
-  async #endOfLastRun(
-    { id, standalone }: ContainerRecord,
-    interrupt: AbortSignal,
-  ): Promise<ContainerRecord | undefined> {
-    const last = this.#containers.find(id);
-    if (standalone === undefined || last === undefined) return undefined;
+  async #endOfLastRun(task: TaskAssignment, interrupt: AbortSignal): Promise<ContainerRecord | undefined> {
+    const id = standaloneMode(task)?.containerId;
+    const last = id === undefined ? undefined : this.#containers.find(id);
+    if (last === undefined) return undefined;
     if (last.exit === undefined && last.standalone?.created !== true)
       await this.#containers.stop(last, interrupt);
-    await this.#containers.release(id);
-    return this.#containers.find(id);
+    await this.#containers.release(last.id);
+    return this.#containers.find(last.id);
   }
 
   /** A start that was interrupted has not been. */

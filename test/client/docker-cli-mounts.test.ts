@@ -1,0 +1,23 @@
+/** What is mounted in a single container, in which order, and what of it can be written. */
+import { busyboxImage } from '../images/images.ts';
+import { suite } from './suite.ts';
+
+const images = [await busyboxImage()];
+const { test } = await suite((cluster) => cluster.agents(1).images(...images));
+
+const shell = (script: string): string[] => ['--network', 'none', 'busybox', 'sh', '-c', script];
+
+test('what a volume’s options name is mounted at the first start, and at later ones', async (t, {
+  docker,
+  tag,
+}) => {
+  const [volume, name] = [`memory-${tag}`, `mounted-${tag}`];
+  const options = ['type=tmpfs', 'device=tmpfs', 'o=size=64k'].flatMap((option) => ['--opt', option]);
+  await docker.ok('volume', 'create', ...options, volume);
+  const seen = 'grep " /v " /proc/mounts; echo there >>/v/f; cat /v/f';
+  await docker.ok('create', '--name', name, '--volume', `${volume}:/v`, ...shell(seen));
+  for (let run = 0; run < 2; run += 1)
+    t.regex(await docker.ok('start', '--attach', name), /^tmpfs \/v tmpfs .*size=64k.*\nthere$/);
+  await docker.ok('rm', name);
+  await docker.ok('volume', 'rm', volume);
+});
