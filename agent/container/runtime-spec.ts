@@ -12,6 +12,7 @@ import type { OciConfig, OciMount, OciResources, OciSeccomp } from '../native/co
 import type { Labels } from '../confinement/labels.ts';
 import { ALL_CAPABILITIES, capabilitySet } from './capabilities.ts';
 import type { ResolvedDevice } from './devices.ts';
+import { outermostFirst } from './mount-order.ts';
 import { DEFAULT_SECCOMP } from './seccomp-default.ts';
 import type { ResolvedUser } from './users.ts';
 
@@ -117,7 +118,7 @@ export function runtimeSpec(input: RuntimeSpecInput): OciConfig {
       ...(options.appArmorProfile === undefined ? {} : { apparmorProfile: options.appArmorProfile }),
       ...(input.labels === undefined ? {} : { selinuxLabel: input.labels.selinuxLabel }),
     },
-    mounts: [...defaultMounts(options), ...tmpfsMounts(spec), ...input.binds.map(bindMount)],
+    mounts: [...defaultMounts(options), ...ownMounts(input)],
     linux: {
       namespaces: namespaces(options),
       cgroupsPath: input.cgroupsPath,
@@ -263,6 +264,10 @@ function ipcMounts(options: RuntimeOptions, none: readonly string[]): OciMount[]
   const size = options.shmBytes === undefined ? '65536k' : String(options.shmBytes);
   const shm = { destination: '/dev/shm', type: 'tmpfs', source: 'shm' };
   return [mqueue, { ...shm, options: [...none, 'mode=1777', `size=${size}`] }];
+}
+
+function ownMounts({ spec, binds }: RuntimeSpecInput): OciMount[] {
+  return outermostFirst([...tmpfsMounts(spec), ...binds.map(bindMount)], ({ destination }) => destination);
 }
 
 function tmpfsMounts(spec: ContainerSpec): OciMount[] {

@@ -21,3 +21,16 @@ test('what a volume’s options name is mounted at the first start, and at later
   await docker.ok('rm', name);
   await docker.ok('volume', 'rm', volume);
 });
+
+test('what is mounted over a directory hides nothing that is mounted below it', async (t, {
+  docker,
+  tag,
+}) => {
+  const [inner, outer, etc] = [`inner-${tag}`, `outer-${tag}`, `etc-${tag}`];
+  const mounts = ['-v', `${inner}:/a/b`, '--tmpfs', '/a/c', '-v', `${outer}:/a`, '-v', `${etc}:/etc`];
+  const script = 'grep -c " /a/[bc] " /proc/mounts; touch /a/b/kept; grep -c localhost /etc/hosts';
+  t.is(await docker.ok('run', '--name', outer, ...mounts, ...shell(script)), '2\n2');
+  t.true((await docker.ok('cp', `${outer}:/a/b/kept`, '-')).includes('kept'));
+  await docker.ok('rm', outer);
+  await docker.ok('volume', 'rm', inner, outer, etc);
+});
