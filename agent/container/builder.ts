@@ -163,14 +163,15 @@ export class ContainerBuilder {
     const { spec, names } = withAnonymousVolumes(filled, image.config, id);
     const user = await this.#userOf(spec, image);
     const { containers, volumes } = this.#options;
-    const lender = await filesLender(containers, spec.runtime?.networkOf);
+    const readOnly = spec.readOnlyRoot === true;
+    const lender = await filesLender(containers, spec.runtime?.networkOf, readOnly);
     const hostname = this.#hostname(spec, id, lender?.hostname);
     const remapped = isRemapped(spec, this.#options.remap);
     const owned = (list: BindMount[]) => list.map((bind) => asOwn(bind, remapped, spec));
     const owner = { id, image, mounts: spec.mounts, mounted: this.#mounted.of(task.taskId) };
     const files = lender === undefined ? { files: await this.#files(task, hostname, networked) } : {};
     const binds = [
-      ...(lender?.binds ?? owned(etcBinds(containers.directory(id)))),
+      ...(lender?.binds ?? owned(etcBinds(containers.directory(id), readOnly))),
       ...sharedMemory(containers, id, spec.runtime),
       ...owned(spec.init === true ? [await this.#init(id)] : []),
       ...(await mountBinds(volumes, { ...owner, anonymous: names, remapped }, signal)),

@@ -5,6 +5,7 @@ import { NotFoundError } from '../../shared/errors/index.ts';
 import type { FilesRoot } from '../native/files-helper.ts';
 import type { Containers } from './containers.ts';
 import { volumesOf } from './held-mounts.ts';
+import { outermostFirst } from './mount-order.ts';
 import type { ContainerRecord } from './record.ts';
 import { makeWritableLayer } from './writable-layer.ts';
 
@@ -85,10 +86,11 @@ export async function layersRoot(
   const place = join(directory, 'view');
   const { upper, work } = await makeWritableLayer(directory, record);
   await mkdir(place, { recursive: true, mode: 0o700 });
+  const readOnly = record.readOnlyRoot === true;
   const own = OWN_FILES.map((name) => ({
     source: join(directory, name),
     target: `/etc/${name}`,
-    readOnly: false,
+    readOnly,
     recursive: false,
   }));
   const mounts = (record.mounts ?? []).map(({ kind, recursive, source, subpath, target, readOnly }) => {
@@ -96,5 +98,12 @@ export async function layersRoot(
     return { source, ...part, target, readOnly, recursive: kind === 'bind' && recursive !== false };
   });
   const lower = await layersOf(record.imageId);
-  return { lower, upper, work, place, readOnly: record.readOnlyRoot === true, mounts: [...own, ...mounts] };
+  return {
+    lower,
+    upper,
+    work,
+    place,
+    readOnly,
+    mounts: outermostFirst([...own, ...mounts], ({ target }) => target),
+  };
 }

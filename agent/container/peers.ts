@@ -76,12 +76,12 @@ function requirePeer(peers: Peers, id: string): ContainerRecord {
   return record;
 }
 
-/** The files below /etc that belong to the node, in a container's directory. */
-export function etcBinds(directory: string): BindMount[] {
+/** The files below /etc that belong to the node, in a container's directory: `readOnly` with the container's root. */
+export function etcBinds(directory: string, readOnly: boolean): BindMount[] {
   return ['hosts', 'hostname', 'resolv.conf'].map((name) => ({
     source: join(directory, name),
     target: `/etc/${name}`,
-    options: ['bind', 'rprivate'],
+    options: ['bind', ...(readOnly ? ['ro'] : []), 'rprivate'],
   }));
 }
 
@@ -89,12 +89,13 @@ export function etcBinds(directory: string): BindMount[] {
 export async function filesLender(
   peers: Peers,
   networkOf: string | undefined,
+  readOnly: boolean,
 ): Promise<{ id: string; hostname: string; binds: BindMount[] } | undefined> {
   if (networkOf === undefined) return undefined;
   const id = requirePeer(peers, networkOf).filesOf ?? networkOf;
   const directory = peers.directory(id);
   const hostname = (await readFile(join(directory, 'hostname'), 'utf8')).trim();
-  return { id, hostname, binds: etcBinds(directory) };
+  return { id, hostname, binds: etcBinds(directory, readOnly) };
 }
 
 /** A mount of the memory that it shares, as the one who lends it or as the one who has it from another. */

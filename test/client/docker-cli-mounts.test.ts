@@ -34,3 +34,9 @@ test('what is mounted over a directory hides nothing that is mounted below it', 
   await docker.ok('rm', outer);
   await docker.ok('volume', 'rm', inner, outer, etc);
 });
+
+test('a root that is only read has such files below /etc', async (t, { docker }) => {
+  const script = 'for f in hosts hostname resolv.conf; do echo >>/etc/$f || echo kept; done 2>/dev/null';
+  t.is(await docker.ok('run', '--rm', ...shell(script)), '');
+  t.is(await docker.ok('run', '--rm', '--read-only', ...shell(script)), 'kept\nkept\nkept');
+});
