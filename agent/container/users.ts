@@ -5,6 +5,7 @@ const MAX_ID = 2 ** 32 - 2;
 export interface ResolvedUser {
   readonly uid: number;
   readonly gid: number;
+  /** The group itself among them: who gives it up, as a program with other groups may, is not to be rid of it. */
   readonly additionalGids: readonly number[];
   /** From passwd; '/' when the user is not listed there. */
   readonly home: string;
@@ -34,7 +35,7 @@ export function resolveUser(
   const member = groupPart === undefined || groupPart === '' ? memberships(entry?.[0], groupLines) : [];
   const extra = groups.map((name) => groupId(name, groupLines));
   for (const id of [uid, gid, ...extra]) checkRange(id);
-  return { uid, gid, additionalGids: [...new Set([...member, ...extra])], home: entry?.[5] || '/' };
+  return { uid, gid, additionalGids: [...new Set([gid, ...member, ...extra])], home: entry?.[5] || '/' };
 }
 
 /** The kernel's -1, which stands for "as it is", and what does not fit in 32 bits are nobody. */

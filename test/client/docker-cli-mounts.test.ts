@@ -40,3 +40,14 @@ test('a root that is only read has such files below /etc', async (t, { docker })
   t.is(await docker.ok('run', '--rm', ...shell(script)), '');
   t.is(await docker.ok('run', '--rm', '--read-only', ...shell(script)), 'kept\nkept\nkept');
 });
+
+test('the group of a user is among its groups, in the command and beside it', async (t, { docker, tag }) => {
+  const name = `groups-${tag}`;
+  const groups = ['sed', '-n', 's/^Groups:[[:space:]]*//p', '/proc/self/status'];
+  const run = ['--user', '5:7', '--group-add', '9', '--network', 'none', 'busybox'];
+  t.is(await docker.ok('run', '--rm', ...run, ...groups), '7 9');
+  await docker.ok('run', '--detach', '--name', name, ...run, 'sleep', '1000');
+  t.is(await docker.ok('exec', name, ...groups), '7 9');
+  t.is(await docker.ok('exec', '--user', '3:4', name, ...groups), '4');
+  await docker.ok('rm', '--force', name);
+});

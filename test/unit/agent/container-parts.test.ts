@@ -28,23 +28,23 @@ test('what a task was given comes after the environment of its service', (t) => 
 });
 
 test('users and groups are found by name or number', (t) => {
-  t.deepEqual(resolveUser('', [], passwd, group), { uid: 0, gid: 0, additionalGids: [], home: '/root' });
+  t.deepEqual(resolveUser('', [], passwd, group), { uid: 0, gid: 0, additionalGids: [0], home: '/root' });
   t.deepEqual(resolveUser('web', [], passwd, group), {
     uid: 33,
     gid: 33,
-    additionalGids: [44],
+    additionalGids: [33, 44],
     home: '/var/www',
   });
   t.deepEqual(resolveUser('33:logs', [], passwd, group), {
     uid: 33,
     gid: 44,
-    additionalGids: [],
+    additionalGids: [44],
     home: '/var/www',
   });
   t.deepEqual(resolveUser('999:7', ['logs'], passwd, group), {
     uid: 999,
     gid: 7,
-    additionalGids: [44],
+    additionalGids: [7, 44],
     home: '/',
   });
 });
