@@ -105,12 +105,19 @@ export class ContainerService {
     const ended = new AbortController();
     const stop = new AbortController();
     const end = (): void => ended.abort();
-    this.#containers.wait(record.id, AbortSignal.any([signal, stop.signal])).then(end, end);
+    // To wait for one that was only created, or is being made, would note that its monitor was lost.
+    if (await this.#isMade(record))
+      this.#containers.wait(record.id, AbortSignal.any([signal, stop.signal])).then(end, end);
+    else end();
     try {
       yield* readLog(this.#containers.logPath(record.id), params, ended.signal, signal);
     } finally {
       stop.abort();
     }
+  }
+
+  async #isMade({ id, exit }: ContainerRecord): Promise<boolean> {
+    return exit === undefined && (await this.#containers.state(id).catch(() => undefined)) !== undefined;
   }
 
   async *#attach(

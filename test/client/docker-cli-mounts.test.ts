@@ -51,3 +51,19 @@ test('the group of a user is among its groups, in the command and beside it', as
   t.is(await docker.ok('exec', '--user', '3:4', name, ...groups), '4');
   await docker.ok('rm', '--force', name);
 });
+
+test('to look at the log of a container that was only created does it no harm', async (t, {
+  docker,
+  tag,
+}) => {
+  const name = `unread-${tag}`;
+  const state = ['inspect', '--format', '{{.State.Status}} {{.State.ExitCode}}{{.State.Error}}', name];
+  await docker.ok('create', '--name', name, '--network', 'none', 'busybox', 'echo', 'ran');
+  for (const follow of [[], ['--follow']]) {
+    t.is(await docker.ok('logs', ...follow, name), '');
+    t.is(await docker.ok(...state), 'created 0');
+  }
+  t.is(await docker.ok('start', '--attach', name), 'ran');
+  t.is(await docker.ok('logs', '--follow', name), 'ran');
+  await docker.ok('rm', name);
+});
