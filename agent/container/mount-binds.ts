@@ -1,5 +1,5 @@
 /** What a container mounts of its node: volumes, which are made when they are missing, and directories. */
-import { mkdir } from 'node:fs/promises';
+import { mkdir, stat } from 'node:fs/promises';
 import { InvalidError } from '../../shared/errors/index.ts';
 import type { MountSpec } from '../../shared/model/index.ts';
 import type { ResolvedImage } from '../image/image-service.ts';
@@ -38,11 +38,21 @@ export async function mountBinds(
 async function directoryBind(mount: Mounted<'bind'>): Promise<BindMount> {
   const { source, target } = mount;
   if (!source.startsWith('/')) throw new InvalidError(`bind source "${source}" is not an absolute path`);
-  if (mount.createSource === true) await mkdir(source, { recursive: true });
+  if (mount.createSource === true) await makeSource(source);
   const kind = mount.recursive === false ? 'bind' : 'rbind';
   const access = mount.readOnlyBelow === false ? 'x-ro-here' : 'ro';
   const options = [kind, mount.readOnly ? access : 'rw', mount.propagation ?? 'rprivate'];
   return { source, target, options };
+}
+
+/** A directory, unless there is something already: a file is bound as well. */
+async function makeSource(source: string): Promise<void> {
+  try {
+    await mkdir(source, { recursive: true });
+  } catch (cause) {
+    const there = await stat(source).catch(() => undefined);
+    if (there === undefined) throw new InvalidError(`bind source "${source}" can not be made`, { cause });
+  }
 }
 
 function imageBind({ source, target, subpath }: Mounted<'image'>, { mounted }: MountOwner): BindMount {

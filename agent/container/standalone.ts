@@ -1,5 +1,6 @@
 /** PURE but for hashing. Volumes without a name, and what is different about the container of `docker create`: it outlives its tasks, and shows more. */
 import { createHash } from 'node:crypto';
+import { posix } from 'node:path';
 import type { ContainerMode, ContainerSpec, MountSpec, TaskAssignment } from '../../shared/model/index.ts';
 import type { ContainerDetails, MountPoint } from '../../shared/model/node-methods/index.ts';
 import type { ImageConfig } from '../image/image-config.ts';
@@ -45,16 +46,17 @@ export function withAnonymousVolumes(
     const unnamed = mount.kind === 'volume' && mount.source === '';
     return unnamed ? { ...mount, source: anonymous(mount.target) } : mount;
   });
-  const taken = new Set(given.map(({ target }) => withoutSlash(target)));
-  const wanted = image.volumes.map(withoutSlash).filter((target) => !taken.has(target));
+  const taken = new Set(given.map(({ target }) => cleanPath(target)));
+  const wanted = image.volumes.map(cleanPath).filter((target) => !taken.has(target));
   const own = [...new Set(wanted)].map((target): MountSpec => {
     return { kind: 'volume', source: anonymous(target), target, readOnly: false };
   });
   return { spec: { ...spec, mounts: [...given, ...own] }, names };
 }
 
-function withoutSlash(path: string): string {
-  return path.replace(/\/+$/, '') || '/';
+/** As it reads: a component before .. need not be there. What is not absolute is refused later. */
+function cleanPath(path: string): string {
+  return path.startsWith('/') ? posix.resolve(path) : path;
 }
 
 /** What `docker inspect` shows of it that the image has a part in. */

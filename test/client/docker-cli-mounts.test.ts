@@ -1,4 +1,7 @@
 /** What is mounted in a single container, in which order, and what of it can be written. */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
 import { busyboxImage } from '../images/images.ts';
 import { suite } from './suite.ts';
 
@@ -66,4 +69,30 @@ test('to look at the log of a container that was only created does it no harm', 
   t.is(await docker.ok('start', '--attach', name), 'ran');
   t.is(await docker.ok('logs', '--follow', name), 'ran');
   await docker.ok('rm', name);
+});
+
+test('-v of a file that is there binds it; where a mount goes reads as a path does', async (t, {
+  docker,
+  tag,
+}) => {
+  const [host, name] = [await mkdtemp(path.join(os.tmpdir(), 'shoal-client-')), `places-${tag}`];
+  t.teardown(() => rm(host, { recursive: true, force: true }));
+  await writeFile(path.join(host, 'file'), 'bound\n');
+  t.is(await docker.ok('run', '--rm', '-v', `${host}/file:/f:ro`, ...shell('cat /f')), 'bound');
+  const below = ['run', '--rm', '-v', `${host}/file/below:/f`, ...shell('true')];
+  t.regex(await docker.fails(...below), /bind source ".*below" can not be made/);
+  const places = ['-v', `${host}:/none/../b/`, '-v', '/none/../c/', '--tmpfs', '/none/../d/'];
+  await docker.ok('create', '--name', name, ...places, ...shell('true'));
+  const destinations = '{{range .Mounts}}{{println .Destination}}{{end}}';
+  t.deepEqual((await docker.lines('inspect', '--format', destinations, name)).filter(Boolean).toSorted(), [
+    '/b',
+    '/c',
+    '/d',
+  ]);
+  await docker.ok('start', '--attach', name);
+  await docker.ok('rm', '--volumes', name);
+  for (const root of ['/', '/a/..'])
+    t.regex(await docker.fails('create', '-v', `${host}:${root}`, 'busybox'), /over '\/' is not possible/);
+  const twice = ['-v', `${host}:/x`, '-v', `${host}:/x/`, 'busybox'];
+  t.regex(await docker.fails('create', ...twice), /Duplicate mount point: \/x/);
 });

@@ -1,4 +1,5 @@
 /** What is mounted into a single container, in the ways of the Docker Engine API: Binds, Mounts, Tmpfs, Volumes. */
+import { posix } from 'node:path';
 import { InvalidError } from '../../../shared/errors/index.ts';
 import { parseTmpfsOption, TMPFS_OPTIONS } from '../../../shared/lib/tmpfs-options.ts';
 import type { BindPropagation, MountSpec } from '../../../shared/model/index.ts';
@@ -13,14 +14,14 @@ const WITHOUT_EFFECT: readonly string[] = ['z', 'Z', 'consistent', 'cached', 'de
 /** A volume without a source is one of the container's own. Of several at one path the one named last in the API wins. */
 export function decodeMounts(config: RawCreate, host: RawHostConfig): MountSpec[] {
   const mounts = new Map<string, MountSpec>();
-  for (const target of Object.keys(config.Volumes ?? {})) {
+  for (const target of Object.keys(config.Volumes ?? {}).map(cleanPath)) {
     mounts.set(target, { kind: 'volume', source: '', target, readOnly: false });
   }
   const given = [
     ...(host.Binds ?? []).map(decodeBind),
     ...(host.Mounts ?? []).map(decodeMount),
     ...Object.entries(host.Tmpfs ?? {}).map(([target, options]) => decodeTmpfs(target, options)),
-  ];
+  ].map((mount) => ({ ...mount, target: cleanPath(mount.target) }));
   const targets = new Set<string>();
   for (const mount of given) {
     if (targets.has(mount.target)) throw new InvalidError(`Duplicate mount point: ${mount.target}`);
@@ -28,6 +29,11 @@ export function decodeMounts(config: RawCreate, host: RawHostConfig): MountSpec[
     mounts.set(mount.target, mount);
   }
   return [...mounts.values()];
+}
+
+/** As it reads: a component before .. need not be there. What is not absolute is refused as it is. */
+function cleanPath(target: string): string {
+  return target.startsWith('/') ? posix.resolve(target) : target;
 }
 
 /** "source:target[:options]": a path of the node, made when it is missing, or the name of a volume. */
