@@ -96,3 +96,20 @@ test('-v of a file that is there binds it; where a mount goes reads as a path do
   const twice = ['-v', `${host}:/x`, '-v', `${host}:/x/`, 'busybox'];
   t.regex(await docker.fails('create', ...twice), /Duplicate mount point: \/x/);
 });
+
+test('an upload for which there is no room fails at once, and says why', async (t, { docker, tag }) => {
+  const [host, name] = [await mkdtemp(path.join(os.tmpdir(), 'shoal-client-')), `full-${tag}`];
+  t.teardown(() => rm(host, { recursive: true, force: true }));
+  await writeFile(path.join(host, 'large'), Buffer.alloc(4 << 20));
+  const options = ['type=tmpfs', 'device=tmpfs', 'o=size=64k'].flatMap((option) => ['--opt', option]);
+  await docker.ok('volume', 'create', ...options, name);
+  await docker.ok('create', '--name', name, '--volume', `${name}:/v`, '--network', 'none', 'busybox');
+  // What the client had under way when it failed is read, wherever it was then.
+  for (let time = 0; time < 5; time += 1) {
+    const began = performance.now();
+    t.regex(await docker.fails('cp', path.join(host, 'large'), `${name}:/v/`), /No space left on device/);
+    t.true(performance.now() - began < 20_000);
+  }
+  await docker.ok('rm', name);
+  await docker.ok('volume', 'rm', name);
+});

@@ -105,7 +105,7 @@ function hangUp(socket: Socket): void {
   socket.end();
   // Whoever read the input has left or waits for more; with such a listener nothing flows.
   socket.removeAllListeners('readable');
-  setImmediate(() => socket.resume());
+  setImmediate(() => socket.on('data', () => undefined).resume());
   if (socket.readableEnded) socket.destroySoon();
 }
 

@@ -140,7 +140,8 @@ async function drain(req: Request, signal: AbortSignal): Promise<void> {
     req.once('end', resolve).once('close', resolve).once('error', resolve);
   });
   req.removeAllListeners('readable');
-  req.resume();
+  // With such a listener it goes on flowing when whoever read it leaves only later.
+  req.on('data', () => undefined).resume();
   const late = delay(DRAIN_MS, AbortSignal.any([signal, over.signal])).catch(() => undefined);
   await Promise.race([ended, late]);
   over.abort();
