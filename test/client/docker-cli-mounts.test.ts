@@ -113,3 +113,16 @@ test('an upload for which there is no room fails at once, and says why', async (
   await docker.ok('rm', name);
   await docker.ok('volume', 'rm', name);
 });
+
+test('update: processors are a number or a quota, not both', async (t, { docker, tag }) => {
+  const name = `measured-${tag}`;
+  await docker.ok('create', '--name', name, '--cpus', '0.5', '--network', 'none', 'busybox');
+  t.regex(
+    await docker.fails('update', '--cpu-quota', '20000', name),
+    /CpuQuota cannot be updated as NanoCpus/,
+  );
+  await docker.ok('update', '--cpus', '0.25', name);
+  const limits = '{{.HostConfig.NanoCpus}} {{.HostConfig.CpuQuota}}';
+  t.is(await docker.ok('inspect', '--format', limits, name), '250000000 0');
+  await docker.ok('rm', name);
+});

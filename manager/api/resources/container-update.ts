@@ -35,6 +35,7 @@ export async function update(ctx: ApiContext, req: Request, res: Response): Prom
       'Restart policy cannot be updated because AutoRemove is enabled for the container',
     );
   const asked = askedOf(raw);
+  requireOneMeasure(container.revision.asked?.hostConfig ?? {}, asked);
   if (Object.keys(asked).length > 0) {
     const limited = Object.keys(asked).some((name) => name !== 'RestartPolicy');
     if (limited && isLive(container)) {
@@ -62,6 +63,24 @@ export async function update(ctx: ApiContext, req: Request, res: Response): Prom
 function askedOf({ RestartPolicy: policy, ...resources }: RawUpdate): Record<string, unknown> {
   const named = Object.entries(resources).filter(([, value]) => Boolean(value));
   return { ...Object.fromEntries(named), ...(policy?.Name ? { RestartPolicy: policy } : {}) };
+}
+
+/** Throws ConflictError: a number of processors and a quota would contradict one another. */
+function requireOneMeasure(
+  before: Readonly<Record<string, unknown>>,
+  asked: Readonly<Record<string, unknown>>,
+): void {
+  const quotas = ['CpuPeriod', 'CpuQuota'];
+  const clash = (now: string, then: string): void => {
+    if (asked[now] && before[then])
+      throw new ConflictError(
+        `Conflicting options: ${now} cannot be updated as ${then} has already been set`,
+      );
+  };
+  for (const name of quotas) {
+    clash('NanoCpus', name);
+    clash(name, 'NanoCpus');
+  }
 }
 
 /** Throws InvalidError when it is none that a container may have. */
