@@ -120,6 +120,7 @@ function requireNoDevice(config: RawCreate, host: RawHostConfig, mode: string): 
   if (macs.some((mac) => (mac ?? '') !== '')) throw conflict('mac-address');
   const links = [host.Links, ...endpoints.map((one) => one?.Links)];
   if (links.some((list) => (list ?? []).length > 0)) throw conflict('links');
+  if (endpoints.some((one) => (one?.IPAMConfig?.IPv4Address ?? '') !== '')) throw ownAddressElsewhere();
 }
 
 /** The container that a mode `container:NAME` names. */

@@ -225,8 +225,11 @@ test('fields that Shoal does not have are refused with their names', (t) => {
   refuse(/Nano CPUs and CPU Quota/, { NanoCpus: 1, CpuQuota: 1 });
   const static6 = { EndpointsConfig: { n: { IPAMConfig: { IPv6Address: 'fd00::9' } } } };
   refuse(/EndpointsConfig\.n\.IPAMConfig\.IPv6Address/, {}, { NetworkingConfig: static6 });
-  const static4 = { EndpointsConfig: { bridge: { IPAMConfig: { IPv4Address: '10.0.0.9' } } } };
-  refuse(/supported on user defined networks only/, {}, { NetworkingConfig: static4 });
+  const IPAMConfig = { IPv4Address: '10.0.0.9' };
+  for (const NetworkMode of ['bridge', 'none', 'host', 'container:c']) {
+    const NetworkingConfig = { EndpointsConfig: { [NetworkMode]: { IPAMConfig } } };
+    refuse(/supported on user defined networks only/, { NetworkMode }, { NetworkingConfig });
+  }
 });
 
 test('what a client asks for is what the container is', (t) => {
