@@ -1,3 +1,4 @@
+import { constants } from 'node:os';
 import { getSystemErrorName } from 'node:util';
 import koffi from 'koffi';
 
@@ -20,13 +21,19 @@ export interface NativeFailure {
   detail: string;
 }
 
+/** Node and libuv know different ones: libuv none for ENOEXEC, Node none for EHOSTDOWN. Of two names of a number the first. */
+const ERRNO_NAMES = new Map(
+  Object.entries(constants.errno)
+    .toReversed()
+    .map(([name, errno]) => [errno, name]),
+);
+
 /** The name of an errno, e.g. 2 -> 'ENOENT'. */
 export function errnoName(errno: number): string {
-  try {
-    return getSystemErrorName(-errno);
-  } catch {
-    return `errno ${errno}`;
-  }
+  const known = ERRNO_NAMES.get(errno);
+  if (known !== undefined) return known;
+  const name = errno > 0 ? getSystemErrorName(-errno) : '';
+  return /^E[A-Z0-9]+$/.test(name) ? name : `errno ${errno}`;
 }
 
 /** What a native call or the monitor refused: which step failed, and with what. */

@@ -12,6 +12,7 @@ import { limitsOf } from '../../../agent/container/runtime-spec.ts';
 import { requireProcessors } from '../../../agent/container/processors.ts';
 import { parseSignal } from '../../../agent/container/signals.ts';
 import { resolveUser } from '../../../agent/container/users.ts';
+import { errnoName } from '../../../agent/native/errors.ts';
 import { parseRoutes, parseRoutes6 } from '../../../agent/routes.ts';
 import { describeError, InvalidError } from '../../../shared/errors/index.ts';
 import type { HealthCheck } from '../../../shared/model/index.ts';
@@ -217,4 +218,10 @@ test('the text of an error does not say the same twice', (t) => {
   t.is(describeError(new Error('can not do it', { cause })), 'can not do it: no such thing');
   t.is(describeError(new Error('can not do it: no such thing', { cause })), 'can not do it: no such thing');
   t.is(describeError(new Error('no such thing', { cause })), 'no such thing');
+});
+
+test('a number of the kernel has its name, whoever of Node and libuv knows it', (t) => {
+  const names = [2, 8, 11, 95, 112, 116, 122, 4000, 0, -1].map((errno) => errnoName(errno));
+  t.deepEqual(names.slice(0, 7), ['ENOENT', 'ENOEXEC', 'EAGAIN', 'ENOTSUP', 'EHOSTDOWN', 'ESTALE', 'EDQUOT']);
+  t.deepEqual(names.slice(7), ['errno 4000', 'errno 0', 'errno -1']);
 });
