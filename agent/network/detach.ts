@@ -2,15 +2,16 @@
  * PURE. The work of taking one container's interfaces away, where nothing else goes with them: on a node with a thousand
  * containers, to compute what all the others need costs more than all the rest of a removal.
  */
-import type { AssignmentSet, TaskAssignment } from '../../shared/model/index.ts';
+import type { AssignmentSet, NetworkAssignment, TaskAssignment } from '../../shared/model/index.ts';
 import { isGuarded } from './allow.ts';
 import { interfacesOf } from './container-scope.ts';
 import { diffScope } from './diff.ts';
 import { familiesOf } from './family.ts';
+import { fastPathLeft } from './fast-path.ts';
 import { hostPortsOf } from './host-ports.ts';
 import { keyOf, type Scope } from './kernel-object.ts';
 import { portObjects, sourcesOf } from './local-objects.ts';
-import { localTasks, mtuOf, type Self } from './local.ts';
+import { isWanted, localTasks, mtuOf, type Self } from './local.ts';
 import { sandboxName } from './names.ts';
 import type { Batch } from './plan.ts';
 
@@ -39,10 +40,7 @@ export function detachPlan(
   for (const { network, address } of interfaces) {
     const held = sandboxes.get(network.vni);
     if (held === undefined) return undefined;
-    const keys = [
-      ...portObjects(task, network, address, mtuOf(network, self), true),
-      ...familiesOf(network).flatMap((family) => sourcesOf(task, network, family)),
-    ].map(keyOf);
+    const keys = keysOf(task, network, address, self);
     const stale = new Map(
       keys.flatMap((key) => {
         const object = held.get(key);
@@ -54,6 +52,27 @@ export function detachPlan(
     removed.set(network.vni, keys);
   }
   return { batches: batches.filter(({ ops }) => ops.length > 0), removed };
+}
+
+/** In one sandbox. */
+function keysOf(task: TaskAssignment, network: NetworkAssignment, address: string, self: Self): string[] {
+  return [
+    ...portObjects(task, network, address, mtuOf(network, self), true),
+    ...familiesOf(network).flatMap((family) => sourcesOf(task, network, family)),
+  ].map(keyOf);
+}
+
+/** What sandboxes may still hold of containers that have lost their devices, and are not to run: as `VNI KEY`. */
+export function leftBy(lost: readonly TaskAssignment[], set: AssignmentSet, self: Self): Set<string> {
+  const ended = lost.filter(({ taskId }) => !isWanted(set.tasks.get(taskId)));
+  const keys = ended.flatMap((task) =>
+    interfacesOf(task, set.networks).flatMap(({ network, address }) =>
+      [...keysOf(task, network, address, self), ...fastPathLeft(network, address)].map(
+        (key) => `${network.vni} ${key}`,
+      ),
+    ),
+  );
+  return new Set(keys);
 }
 
 /** Each of its networks has another task here, and none of those has its addresses. */

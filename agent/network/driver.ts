@@ -6,7 +6,6 @@ import { ConflictError, describeError, NotFoundError } from '../../shared/errors
 import { delay, isAbort } from '../../shared/lib/abort.ts';
 import { backoffMs } from '../../shared/lib/backoff.ts';
 import { Mutex } from '../../shared/lib/mutex.ts';
-import { portText } from '../../shared/lib/published-port.ts';
 import {
   type AssignmentSet,
   hasForeignNetwork,
@@ -15,16 +14,17 @@ import {
 } from '../../shared/model/index.ts';
 import { adopt } from './adopt.ts';
 import { attachPlan } from './attach.ts';
+import { requireAttachable } from './may-attach.ts';
 import { Changes } from './changes.ts';
 import { type DesiredChange, DesiredTracker } from './desired-tracker.ts';
-import { detachPlan } from './detach.ts';
+import { detachPlan, leftBy } from './detach.ts';
 import type { RowChanges } from './endpoint-index.ts';
-import { hostPortsOf, sharedPort } from './host-ports.ts';
+import { hostPortsOf } from './host-ports.ts';
 import { Lingering } from './lingering.ts';
 import { localTasks, neededNetworks, requireTunnels, type Self } from './local.ts';
 import type { NetworkDriverOptions } from './driver-options.ts';
 import { DnsService } from './dns-service.ts';
-import { ForeignPorts, requireFree } from './foreign-ports.ts';
+import { ForeignPorts } from './foreign-ports.ts';
 import { warnOfForwardDrop } from './forward-policy.ts';
 import { Kernel } from './kernel.ts';
 import { hasAll, LiveWiring } from './live-wiring.ts';
@@ -37,6 +37,7 @@ import { type ReadyNamespace, ReadyNamespaces } from './ready-namespaces.ts';
 import { readHostResolvers } from './resolv-conf.ts';
 import { resolvConfOfTask } from './task-resolv-conf.ts';
 import { isOutside } from './outside-links.ts';
+import type { Plan } from './plan.ts';
 import { Outside } from './outside.ts';
 import { NETNS_DIR, selfOf } from './self.ts';
 import { chooseSlots } from './uplink-slots.ts';
@@ -58,6 +59,7 @@ export class NetworkDriver {
   readonly #closing = new AbortController();
   readonly #repairs: Promise<void>;
   readonly #attached = new Map<string, TaskAssignment>();
+  #deviceless: readonly TaskAssignment[] = [];
   readonly #ended = new Set<string>();
   readonly #lingering: Lingering;
   #lingerTimer: NodeJS.Timeout | undefined;
@@ -241,20 +243,25 @@ export class NetworkDriver {
     this.#lookAnew = false;
     const change = await this.#desired(set, rows);
     const plan = await this.#kernel.plan(change);
-    if (!isNew && !this.#foreignPorts.returned) this.#news.repaired(plan);
+    if (!isNew && !this.#foreignPorts.returned) this.#news.repaired(await this.#damage(plan, change, set));
     const gone = new Set([...plan.created, ...plan.removed]);
     await this.#dns.closeFor((vni) => gone.has(vni));
-    const sandboxes = [...change.sandboxes.values()];
     const places = flowPlaces(await this.#kernel.observed(), change, this.#prefix);
     const forgotten = flushes(this.#applied, set, rows, this.#options.nodeId, places);
-    const batches = [...plan.batches, ...forgotten];
-    const refusal = await this.#kernel.carryOut({ ...plan, batches }, change, despite);
+    const all = { ...plan, batches: [...plan.batches, ...forgotten] };
+    const refusal = await this.#kernel.carryOut(all, change, despite);
     this.#applied = set;
-    await this.#dns.serve(set, sandboxes, rows);
+    await this.#dns.serve(set, [...change.sandboxes.values()], rows);
     await this.#tell(set);
     await this.#rewire(set);
     this.#awaited.wake();
     if (refusal !== undefined) throw refusal;
+  }
+
+  /** Of a plan that nothing was asked for anew: not what containers that have ended left, whose devices went with them. */
+  async #damage(plan: Plan, change: DesiredChange, set: AssignmentSet): Promise<Plan> {
+    const left = leftBy(this.#deviceless, set, this.#self(set, (await this.#kernel.observed()).hostDump));
+    return left.size === 0 ? plan : this.#kernel.plan(change, left);
   }
 
   /** What managers are to know, and what is to be given back. */
@@ -284,7 +291,7 @@ export class NetworkDriver {
     clearTimeout(this.#lingerTimer);
     const { dueMs } = this.#lingering;
     if (dueMs === undefined || this.#closing.signal.aborted) return;
-    const look = (): void => this.#said('unused networks stayed', this.#reconcile(this.#closing.signal));
+    const look = (): void => this.#said('unused networks stayed', this.rekeyed());
     this.#lingerTimer = setTimeout(look, Math.max(1, dueMs - performance.now())).unref();
   }
 
@@ -320,8 +327,8 @@ export class NetworkDriver {
     const { attached, due } = adopt(set, this.#attached, this.#ended, sandboxes, self);
     this.#due = new Set([...due, ...this.#broken]);
     this.#broken = new Set();
-    for (const taskId of this.#attached.keys())
-      if (!attached.has(taskId)) this.#setAttached(taskId, undefined);
+    this.#deviceless = [...this.#attached.values()].filter(({ taskId }) => !attached.has(taskId));
+    for (const { taskId } of this.#deviceless) this.#setAttached(taskId, undefined);
     for (const [taskId, task] of attached)
       if (this.#attached.get(taskId) !== task) this.#setAttached(taskId, task);
   }
@@ -349,14 +356,7 @@ export class NetworkDriver {
     const task = set?.tasks.get(taskId);
     if (set === undefined || task === undefined) throw new NotFoundError(`no task ${taskId} on this node`);
     const reading = await this.#kernel.observed();
-    const missing = task.addresses.find(({ network }) => {
-      const vni = set.networks.get(network)?.vni;
-      return vni === undefined || !reading.sandboxes.has(vni);
-    });
-    if (missing !== undefined) throw new NotFoundError(`network ${missing.network} is not on this node`);
-    const shared = sharedPort(task, this.#attached.values(), set.services.values());
-    if (shared !== undefined) throw new ConflictError(`port ${shared} is published already on this node`);
-    await requireFree(hostPortsOf(task).map(portText));
+    await requireAttachable(task, set, reading.sandboxes, this.#attached.values());
     // The namespace is the node's own, or has its interfaces from another container.
     if (hasForeignNetwork(task.spec.container.runtime)) return task;
     const self = this.#self(set, reading.hostDump);

@@ -11,7 +11,7 @@ import { address6, gateway6 } from '../../shared/lib/network-ipv6.ts';
 import { subnetsOf } from '../../shared/lib/network-subnets.ts';
 import type { EndpointAssignment, NetworkAssignment, PeerAssignment } from '../../shared/model/index.ts';
 import { type Family, familiesOf, IPV4, IPV6 } from './family.ts';
-import { type Chain, chain, type FastWay, type KernelObject } from './kernel-object.ts';
+import { type Chain, chain, type FastWay, type KernelObject, keyOf } from './kernel-object.ts';
 import { hasTunnel, type NetworkView, type Self } from './local.ts';
 import { SANDBOX_TABLE, TUNNEL, tunnelAddress6 } from './names.ts';
 
@@ -158,9 +158,19 @@ export function fastEndpoint(
 
 /** Of one container. */
 export function fastPathObject(dev: string, network: NetworkAssignment, address: string): KernelObject {
+  return { type: 'fast-path', dev, table: SANDBOX_TABLE, ways: waysOf(network, address) };
+}
+
+function waysOf(network: NetworkAssignment, address: string): FastWay[] {
   const own = address6(network, address);
-  const ways = [wayOf(IPV4, address), ...(own === undefined ? [] : [wayOf(IPV6, own)])];
-  return { type: 'fast-path', dev, table: SANDBOX_TABLE, ways };
+  return [wayOf(IPV4, address), ...(own === undefined ? [] : [wayOf(IPV6, own)])];
+}
+
+/** Keys of what its device leaves behind when it goes. */
+export function fastPathLeft(network: NetworkAssignment, address: string): string[] {
+  return waysOf(network, address).flatMap(({ here, translated, address: key }) =>
+    [here, translated].map((set) => keyOf({ type: 'element', table: FAST_TABLE, set, key })),
+  );
 }
 
 function wayOf(family: Family, address: string): FastWay {

@@ -71,13 +71,18 @@ export class Kernel {
     return this.#last !== undefined;
   }
 
-  async plan(change: DesiredChange): Promise<Plan> {
+  /** `without`: what is taken for not being there, as `VNI KEY`. */
+  async plan(change: DesiredChange, without: ReadonlySet<string> = new Set()): Promise<Plan> {
     const { host, sandboxes } = await this.observed();
     const changes = new Map([...change.sandboxes.values()].map(({ vni, scope }) => [vni, scope]));
     const concerned: ObservedState = {
       host: observedPart(host, change.host),
       sandboxes: new Map(
-        [...sandboxes].map(([vni, scope]) => [vni, observedPart(scope, changes.get(vni) ?? WHOLE)]),
+        [...sandboxes].map(([vni, scope]) => {
+          const part = observedPart(scope, changes.get(vni) ?? WHOLE);
+          const stays = ([key]: [string, KernelObject]): boolean => !without.has(`${vni} ${key}`);
+          return [vni, without.size === 0 ? part : new Map([...part].filter(stays))];
+        }),
       ),
     };
     await otherTurn(change);

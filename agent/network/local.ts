@@ -105,7 +105,12 @@ export function possible(network: NetworkAssignment, self: Self): NetworkAssignm
 
 /** A task that is to have interfaces here. */
 function isComing(task: TaskAssignment, self: Self): boolean {
-  return !self.ended.has(task.taskId) && (task.desired === 'ready' || task.desired === 'running');
+  return !self.ended.has(task.taskId) && isWanted(task);
+}
+
+/** Its container is to run, or to be made ready for that. */
+export function isWanted(task: TaskAssignment | undefined): boolean {
+  return task?.desired === 'ready' || task?.desired === 'running';
 }
 
 /** Tasks of this node that take part in networks; those attached stay until they are detached. */

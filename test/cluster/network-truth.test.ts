@@ -296,6 +296,21 @@ test.serial('invariant 7: damage is repaired, and removal leaves nothing', async
   const published = `http://[${lanAddress6(1)}]:8080/`;
   t.regex(await net.get({ ns: net.ns('out') }, published), /^w[12]x+ saw 2001:db8:9::9$/);
 
+  // What a container leaves behind that ends by itself is nobody's doing.
+  const counted = (await report()).repairs;
+  const held = async (): Promise<boolean> =>
+    (await net.inHost(sandbox, [NFT, 'list', 'ruleset'])).stdout.includes('10.5.0.41');
+  t.true(await held());
+  net.world.tasks.splice(
+    net.world.tasks.findIndex((task) => task.taskId === id('r1')),
+    1,
+  );
+  await net.apply(N1);
+  // As its end does; the lab's own sockets keep the namespace.
+  await net.inTask(id('r1'), ['ip', 'link', 'del', 'eth0']);
+  await until('nothing is left of it', async () => !(await held()));
+  t.deepEqual((await report()).repairs, counted);
+
   // The last task of a network takes its sandbox along.
   net.world.tasks.splice(
     net.world.tasks.findIndex((task) => task.taskId === id('d2')),
