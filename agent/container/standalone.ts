@@ -1,6 +1,6 @@
 /** PURE but for hashing. Volumes without a name, and what is different about the container of `docker create`: it outlives its tasks, and shows more. */
 import { createHash } from 'node:crypto';
-import { posix } from 'node:path';
+import { cleanPath } from '../../shared/lib/clean-path.ts';
 import type { ContainerMode, ContainerSpec, MountSpec, TaskAssignment } from '../../shared/model/index.ts';
 import type { ContainerDetails, MountPoint } from '../../shared/model/node-methods/index.ts';
 import type { ImageConfig } from '../image/image-config.ts';
@@ -52,11 +52,6 @@ export function withAnonymousVolumes(
     return { kind: 'volume', source: anonymous(target), target, readOnly: false };
   });
   return { spec: { ...spec, mounts: [...given, ...own] }, names };
-}
-
-/** As it reads: a component before .. need not be there. What is not absolute is refused later. */
-function cleanPath(path: string): string {
-  return path.startsWith('/') ? posix.resolve(path) : path;
 }
 
 /** What `docker inspect` shows of it that the image has a part in. */

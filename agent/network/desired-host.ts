@@ -79,10 +79,14 @@ function uplinkObjects(view: NetworkView): KernelObject[] {
   ];
 }
 
+function uplinkPattern({ prefix }: Self): string {
+  return `"${uplinkPrefix(prefix)}*"`;
+}
+
 /** `me` is the address that this node's tunnels have. */
 function tableObjects(family: Family, self: Self, me?: string): KernelObject[] {
   const { ip, type } = family;
-  const uplinks = `"${uplinkPrefix(self.prefix)}*"`;
+  const uplinks = uplinkPattern(self);
   const table = tableIn(family, hostTable(self.prefix));
   return [
     { type: 'table', table },
@@ -173,8 +177,9 @@ function rawChains(family: Family, table: string, self: Self, me?: string): Kern
  * 7), and what a container sends there would come out in any network. Nor does anything for localhost, which route_localnet
  * would let in: answers to what localhost asked of the mesh bear the uplink's address here.
  */
-function arrivingRules({ ip, loopback }: Family, { vxlanPort, prefix }: Self, me?: string): string[] {
-  const uplinks = `"${uplinkPrefix(prefix)}*"`;
+function arrivingRules({ ip, loopback }: Family, self: Self, me?: string): string[] {
+  const { vxlanPort } = self;
+  const uplinks = uplinkPattern(self);
   return [
     ...(me === undefined
       ? []

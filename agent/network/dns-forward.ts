@@ -27,13 +27,9 @@ export async function forward(
   for (let round = 0; round < ROUNDS; round += 1) {
     for (const server of servers) {
       if (signal.aborted) return undefined;
-      const response = await ask(
-        raw,
-        server,
-        port,
-        AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
-        netns === undefined ? undefined : await socketIn(netns, server, overUdp),
-      );
+      const patience = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
+      const fd = netns === undefined ? undefined : await socketIn(netns, server, overUdp);
+      const response = fd === -1 ? undefined : await ask(raw, server, port, patience, fd);
       if (response !== undefined) return withId(response, raw.readUInt16BE(0));
     }
   }
@@ -61,7 +57,6 @@ function askByUdp(
   signal: AbortSignal,
   fd?: number,
 ): Promise<Buffer | undefined> {
-  if (fd === -1) return Promise.resolve(undefined);
   return new Promise((resolve) => {
     const id = randomInt(65_536);
     const socket = dgram.createSocket(net.isIPv6(server) ? 'udp6' : 'udp4');
@@ -96,7 +91,6 @@ function askByTcp(
   signal: AbortSignal,
   fd?: number,
 ): Promise<Buffer | undefined> {
-  if (fd === -1) return Promise.resolve(undefined);
   return new Promise((resolve) => {
     const id = randomInt(65_536);
     const frames = new TcpFrames();

@@ -1,14 +1,13 @@
 /** `ports` of a service: the short form (text or number) and the long form (mapping). */
 import type { PublishedPort } from '../../shared/model/index.ts';
 import { readHostAddress } from '../../shared/lib/host-address.ts';
+import { PORT_MAX } from '../../shared/lib/published-port.ts';
 import { Section } from './section.ts';
 import type { Value } from './value.ts';
 
 const SHORT =
   /^(?:(?<address>\[[^\]]*\]|[^:[\]]*[^:[\]\d-][^:[\]]*)(?:::(?!.*:)|:(?=[^:]*:)))?(?:(?<published>\d+(?:-\d+)?):)?(?<target>\d+(?:-\d+)?)(?:\/(?<protocol>[a-z]+))?$/i;
 const PROTOCOLS = ['tcp', 'udp', 'sctp'] as const;
-const PORT_MAX = 65_535;
-
 /** What all services of a stack may publish, ranges counted by their ports. */
 export const STACK_PORTS_MAX = 20_000;
 

@@ -2,6 +2,9 @@
 import type { PortRange } from '../model/index.ts';
 import { isWildcard } from './host-address.ts';
 
+/** The highest number of a port. */
+export const PORT_MAX = 65_535;
+
 export interface PortClaim {
   readonly protocol: string;
   readonly publishedPort: number;

@@ -1,6 +1,6 @@
 /** What is mounted into a single container, in the ways of the Docker Engine API: Binds, Mounts, Tmpfs, Volumes. */
-import { posix } from 'node:path';
 import { InvalidError } from '../../../shared/errors/index.ts';
+import { cleanPath } from '../../../shared/lib/clean-path.ts';
 import { parseTmpfsOption, TMPFS_OPTIONS } from '../../../shared/lib/tmpfs-options.ts';
 import type { BindPropagation, MountSpec } from '../../../shared/model/index.ts';
 import { defined } from './common.ts';
@@ -29,11 +29,6 @@ export function decodeMounts(config: RawCreate, host: RawHostConfig): MountSpec[
     mounts.set(mount.target, mount);
   }
   return [...mounts.values()];
-}
-
-/** As it reads: a component before .. need not be there. What is not absolute is refused as it is. */
-function cleanPath(target: string): string {
-  return target.startsWith('/') ? posix.resolve(target) : target;
 }
 
 /** "source:target[:options]": a path of the node, made when it is missing, or the name of a volume. */

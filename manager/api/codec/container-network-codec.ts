@@ -4,6 +4,7 @@ import { InvalidError, UnsupportedError } from '../../../shared/errors/index.ts'
 import { isAddress } from '../../../shared/lib/cidr.ts';
 import { readHostAddress } from '../../../shared/lib/host-address.ts';
 import { parseMacAddress } from '../../../shared/lib/mac-address.ts';
+import { PORT_MAX } from '../../../shared/lib/published-port.ts';
 import type { NetworkAttachment, PublishedPort } from '../../../shared/model/index.ts';
 import { given } from './common.ts';
 import { decodeLinks, encodeLinks } from './links-codec.ts';
@@ -169,8 +170,6 @@ export function decodeEndpoint(raw: z.output<typeof zEndpoint>): Omit<NetworkAtt
     );
   return { ...rest, address };
 }
-
-const PORT_MAX = 65_535;
 
 /** "80/tcp" to its parts; "80" is tcp. Throws InvalidError. */
 export function parsePort(text: string): { targetPort: number; protocol: PublishedPort['protocol'] } {

@@ -1,8 +1,7 @@
-import { HeldPorts, type PortClaim, portText } from '../../../shared/lib/published-port.ts';
+import { HeldPorts, PORT_MAX, type PortClaim, portText } from '../../../shared/lib/published-port.ts';
 import { ownNetworkOf, type ServiceSpec } from '../../../shared/model/index.ts';
 import type { SpecProblem } from './service-spec.ts';
 
-const PORT_MAX = 65_535;
 /** Of the ranges to choose from. Each number of them may have to be looked at whenever the service is planned. */
 const RANGES_MAX = 256;
 const RANGES_PORTS_MAX = 200_000;
